@@ -1,0 +1,91 @@
+"""Ray, started quietly, and what a sweep ran on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mnist_tune.errors import UserError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Ray's own variables; what the user has set stands."""
+
+
+def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool) -> None:
+    """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
+
+    Raises:
+        UserError: no cluster answers at `address`.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
+    if address is not None:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"no Ray cluster at {address} ({error}); start one with: ray start --head") from None
+        return
+    cpus = usable_cpus()
+    ray.init(
+        address="local",
+        num_cpus=min(cpus, max_concurrent or cpus),
+        include_dashboard=dashboard,
+        runtime_env={"env_vars": {"PYTHONPATH": _package_root()}},
+        **quiet,
+    )
+
+
+def usable_cpus() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _package_root() -> str:
+    """Where workers find this package also when it is run from a checkout that was not installed."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and git revision, for `sweep.json`."""
+    names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
+    return {
+        "versions": {name: _version(name) for name in names} | {"python": platform.python_version()},
+        "git_revision": _git_revision(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpus": usable_cpus(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

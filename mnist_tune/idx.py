@@ -1,0 +1,86 @@
+"""IDX, the file format of MNIST: a big-endian header, then the elements, last index fastest."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnist_tune.errors import UserError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNSIGNED_BYTE = 0x08
+
+
+class DataError(UserError):
+    """A data set cannot be had or read; the message names the file or the source, and the way out."""
+
+
+def read_idx(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes with 1 to 3 dimensions, raw or gzipped.
+
+    The header is `0, 0, 0x08, rank` in bytes, then each dimension as a big-endian uint32.
+    Format: "THE IDX FILE FORMAT" in LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
+
+    Args:
+        source: a file, or its content.
+        name: what errors call the source; the path of a file by default.
+
+    Returns:
+        uint8, shaped as the header says; read-only.
+
+    Raises:
+        DataError: the file cannot be read, is no such IDX file, or is shorter or longer than its header says.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the given bytes")
+    raw = read_raw(source) if isinstance(source, Path) else gunzip(source, name)
+    if len(raw) < 4:
+        raise _malformed(name, "a header of at least 4 bytes", f"{len(raw)} bytes")
+    rank = raw[3]
+    if raw[:3] != bytes([0, 0, _UNSIGNED_BYTE]) or not 1 <= rank <= 3:
+        raise _malformed(name, "magic number 00000801, 00000802 or 00000803", raw[:4].hex())
+    header = 4 + 4 * rank
+    if len(raw) < header:
+        raise _malformed(name, f"a header of {header} bytes", f"{len(raw)} bytes")
+    shape = struct.unpack(f">{rank}I", raw[4:header])
+    expected = header + math.prod(shape)
+    if len(raw) != expected:
+        dimensions = " x ".join(map(str, shape))
+        raise _malformed(name, f"{expected} bytes, as its header promises {dimensions}", f"{len(raw)}")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+def read_raw(path: Path) -> bytes:
+    """The content of a file, unzipped where it is gzipped.
+
+    Raises:
+        DataError: the file cannot be read, or its gzip stream is damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return gunzip(content, str(path))
+
+
+def gunzip(content: bytes, name: str) -> bytes:
+    """`content`, unzipped where it starts as a gzip stream does; `name` is for the error.
+
+    Raises:
+        DataError: the gzip stream is truncated or damaged.
+    """
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _malformed(name, "a whole gzip stream", f"a truncated or damaged one ({error})") from error
+
+
+def _malformed(name: str, expected: str, found: str) -> DataError:
+    return DataError(f"{name}: expected {expected}, found {found}; fetch the file again")

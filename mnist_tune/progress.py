@@ -1,0 +1,90 @@
+"""One live view of a running sweep."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+PLAIN_INTERVAL_S = 15.0
+"""Seconds between the lines printed where standard error is no terminal."""
+
+
+class ProgressView:
+    """Trials done, running and waiting, how they ended, the best so far and the time left.
+
+    On a terminal a live bar; elsewhere a line now and then.
+    """
+
+    def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
+        self._trials, self._epochs_start = trials, epochs_done
+        self._ends: Counter[str] = Counter()
+        self._running: set[str] = set()
+        self._ended: set[str] = set()
+        self._best: tuple[float, str] = (0.0, "")
+        self._start, self._printed = time.monotonic(), 0.0
+        self._console = Console(stderr=True, quiet=quiet)
+        self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
+        self._task = self._bar.add_task("epochs", total=epochs, completed=epochs_done, left="")
+        self._text = Text("starting Ray and the first trials ...")
+        self._live = Live(Group(self._text, self._bar), console=self._console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> ProgressView:
+        if self._console.is_terminal and not self._console.quiet:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.stop()
+
+    def epoch(self, trial_id: str, name: str, row: dict[str, Any]) -> None:
+        """A trial finished an epoch."""
+        self._running.add(trial_id)
+        self._best = max(self._best, (row["test_accuracy"], name))
+        self._bar.advance(self._task)
+        self._show()
+
+    def end(self, trial_id: str, reason: str, epochs_not_run: int) -> None:
+        """A trial ended; the epochs that it will not run no longer count."""
+        if trial_id in self._ended:
+            return
+        self._ended.add(trial_id)
+        self._running.discard(trial_id)
+        self._ends[reason] += 1
+        task = self._bar.tasks[0]
+        self._bar.update(self._task, total=(task.total or 0) - epochs_not_run)
+        self._show()
+
+    def _show(self) -> None:
+        done, running = sum(self._ends.values()), len(self._running)
+        ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
+        self._text.plain = (
+            f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
+            f"{max(self._trials - done - running, 0)} waiting; "
+            f"best test accuracy {self._best[0]:.4f} ({self._best[1]})"
+        )
+        self._bar.update(self._task, left=self._left())
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._printed > PLAIN_INTERVAL_S:
+            self._printed = now
+            self._console.print(f"{self._text.plain}; {self._left()}", soft_wrap=True)
+
+    def _left(self) -> str:
+        task = self._bar.tasks[0]
+        fresh = task.completed - self._epochs_start
+        if not fresh or task.total is None:
+            return ""
+        seconds = (time.monotonic() - self._start) / fresh * (task.total - task.completed)
+        return f"{task.completed:.0f}/{task.total:.0f} epochs, at most {seconds:.0f} s left"
+
+
+def announce(line: str, quiet: bool = False) -> None:
+    """A line about what goes on, on standard error so that tables stay clean on standard output."""
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)

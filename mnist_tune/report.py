@@ -1,0 +1,99 @@
+"""What a sweep prints when it has ended."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from mnist_tune.regimes import edge, regime_counts
+from mnist_tune.results import Sweep
+
+COLOURS = {
+    "converged": "#2a9d3a",
+    "slow": "#3a76c4",
+    "oscillating": "#e0a100",
+    "diverged": "#d1342f",
+    "underfit": "#7a5195",
+    "overfit": "#c2548f",
+    "undecided": "#8a8a8a",
+}
+"""A colour for each regime, the same in tables and figures."""
+
+
+PLAIN_WIDTH = 160
+"""Columns of the table where standard output is no terminal."""
+
+
+def print_report(sweep: Sweep) -> int:
+    """Prints the table of a sweep, its best and largest converged learning rate, where the results are and what next.
+
+    Returns:
+        The command's exit code: 1 where a trial ended in an error.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PLAIN_WIDTH)
+    trials = sweep.trials.sort_values(["architecture", "learning_rate", "seed"])
+    console.print(_table(trials), soft_wrap=False)
+    for line in conclusions(trials):
+        console.print(line, soft_wrap=True, highlight=False)
+    if sweep.meta["dataset"]["note"]:
+        console.print(f"Note: {sweep.meta['dataset']['note']}", style="bold yellow", soft_wrap=True)
+    console.print(f"Results: {_short(sweep.path)}", soft_wrap=True, highlight=False)
+    left = trials["stop_reason"].isin(["interrupted", "time_budget"]).sum()
+    if left:
+        command = f"python sweeps/{sweep.meta['name']}.py --resume {_short(sweep.path)}"
+        console.print(f"{left} trials had not ended; go on with: {command}", soft_wrap=True, highlight=False)
+    else:
+        command = f"python analysis/summarize.py {_short(sweep.path)}"
+        console.print(f"Next: {command}", soft_wrap=True, highlight=False)
+    errors = trials[trials["stop_reason"] == "error"]
+    for row in errors.itertuples():
+        console.print(f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}", markup=False)
+    return int(len(errors) > 0)
+
+
+def _table(trials: pd.DataFrame) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    many = [name for name in ("architecture", "seed") if trials[name].nunique() > 1]
+    for name in (*many, "learning rate"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("regime", no_wrap=True)
+    for name in ("epochs", "train acc", "test acc"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("stopped", no_wrap=True)
+    table.add_column("evidence", overflow="ellipsis", no_wrap=True)
+    for row in trials.itertuples():
+        cells = [str(getattr(row, name)) for name in many] + [f"{row.learning_rate:.4g}"]
+        cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
+        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy)]
+        table.add_row(*cells, row.stop_reason, row.error or row.regime_evidence)
+    return table
+
+
+def conclusions(trials: pd.DataFrame) -> list[str]:
+    """The counts of the regimes and, for each architecture, the best and the largest converged learning rate."""
+    lines = [f"Regimes: {regime_counts(trials['regime'])}"]
+    for architecture, family in trials.groupby("architecture"):
+        found = edge(family)
+        if found["best"] is None:
+            lines.append(f"{architecture}: no learning rate finished an epoch")
+            continue
+        largest = found["largest_converged"]
+        said = "none converged" if largest is None else f"largest that converged {largest:.4g}"
+        lines.append(f"{architecture}: best learning rate {found['best']:.4g} (lowest training loss), {said}")
+    return lines
+
+
+def _accuracy(value: object) -> str:
+    return "-" if value is None or pd.isna(value) else f"{value:.4f}"
+
+
+def _short(path: Path) -> str:
+    """Relative where that is shorter to read."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

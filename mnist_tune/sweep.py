@@ -1,0 +1,213 @@
+"""A sweep: trials in, `Sweep` out, with Ray Tune between."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+from mnist_tune.config import TrialConfig
+from mnist_tune.data import Dataset, load_dataset
+from mnist_tune.environment import describe_environment, start_ray
+from mnist_tune.errors import UserError
+from mnist_tune.progress import ProgressView, announce
+from mnist_tune.recorder import Recorder
+from mnist_tune.results import Sweep, SweepWriter, read_journal, trial_configs
+from mnist_tune.stopping import GRACE_PERIOD, asha
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """How a sweep is run, whatever its trials are."""
+
+    scheduler: Literal["asha", "fifo"] = "asha"
+    """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
+    grace_period: int = GRACE_PERIOD
+    """Epochs before asha may stop a trial."""
+    dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
+    """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
+    data_dir: Path | None = None
+    """Folder with the four IDX files, raw or gzipped."""
+    output: Path | None = None
+    """The folder that receives the results; by default results/<sweep>/<time>."""
+    max_concurrent: int | None = None
+    """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
+    trials_per_gpu: int = 1
+    """Trials that share a GPU, each with that part of its memory."""
+    address: str | None = None
+    """Ray cluster to run on, such as auto or ray://head:10001; by default Ray is started on this machine."""
+    dashboard: bool = False
+    """Start Ray's dashboard."""
+    time_budget: float | None = None
+    """Seconds after which the trials still running are stopped."""
+    quiet: bool = False
+    """Print results only, no progress."""
+
+    def __post_init__(self) -> None:
+        for name in ("grace_period", "max_concurrent", "trials_per_gpu", "time_budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+
+
+def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
+    """Trains these trials under Ray Tune and returns their tables.
+
+    Args:
+        name: of the sweep; its results go to results/<name>/<time> unless `options.output` says otherwise.
+        trials: in the order in which they are started.
+        options: how to run them.
+
+    Returns:
+        The sweep. After Ctrl-C or a spent time budget it holds what was reached, with the reason in `stop_reason`.
+
+    Raises:
+        UserError: bad trials or options, data that can't be had, a folder that can't be written. Nothing was
+            started then.
+    """
+    from mnist_tune.models import architecture
+
+    if not trials:
+        raise UserError("a sweep needs at least one trial; the list of values is empty")
+    for trial in trials:
+        architecture(trial.architecture)
+    ids = [f"{i:05d}" for i in range(len(trials))]
+    path = (options.output or Path("results") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
+    meta = {
+        "name": name,
+        "command": shlex.join(sys.argv),
+        "options": {key: _plain(value) for key, value in vars(options).items()},
+        "trials": {i: trial.to_dict() for i, trial in zip(ids, trials, strict=True)},
+        "started": datetime.now(UTC).isoformat(),
+        "ended": None,
+    }
+    dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
+    meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
+    _check_counts(trials, dataset)
+    writer = SweepWriter(path, meta | {"environment": describe_environment()})
+    return _run(writer, dict(zip(ids, trials, strict=True)), dataset, options)
+
+
+def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
+    """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
+
+    What was asked for is read from the sweep's folder; of `options`, only where and how it runs counts.
+
+    Raises:
+        UserError: there is no sweep, or the data is not what it was.
+    """
+    import json
+
+    path = path.absolute()
+    if not (path / "sweep.json").exists():
+        raise UserError(f"nothing to resume: {path} holds no sweep.json")
+    meta = json.loads((path / "sweep.json").read_text())
+    before = meta["dataset"]
+    dataset = load_dataset(before["name"], options.data_dir or _path(meta["options"]["data_dir"]))
+    if dataset.checksums != before["checksums"]:
+        raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
+    writer = SweepWriter(path, meta | {"ended": None}, resume=True)
+    ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
+    left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
+    announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
+    return _run(writer, left, dataset, options) if left else writer.finish(ended=meta["ended"] or _now())
+
+
+FINAL_REASONS = ("completed", "diverged", "asha")
+"""Reasons for which a trial does not go on when its sweep is resumed."""
+
+
+def _run(writer: SweepWriter, trials: dict[str, TrialConfig], dataset: Dataset, options: SweepOptions) -> Sweep:
+    rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
+    total = sum(trial.epochs for trial in trials.values())
+    done = sum(row["trial_id"] in trials for row in rows)
+    start = time.monotonic()
+    with ProgressView(len(trials), total, done, options.quiet) as view:
+        recorder = Recorder(writer, view, trials, rows)
+        start_ray(options.address, options.max_concurrent, options.dashboard)
+        _fit(writer, trials, dataset, options, rows, recorder)
+    spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
+    recorder.close("time_budget" if spent else "interrupted")
+    return writer.finish(ended=_now(), driver=recorder.cost())
+
+
+def _fit(
+    writer: SweepWriter,
+    trials: dict[str, TrialConfig],
+    dataset: Dataset,
+    options: SweepOptions,
+    rows: list[dict[str, Any]],
+    recorder: Recorder,
+) -> None:
+    from ray import tune
+
+    from mnist_tune.trainable import TrialTrainable, WorkerSettings
+
+    resources, settings = _placement(writer, options)
+    epochs = max(trial.epochs for trial in trials.values())
+    scheduler = asha(epochs, options.grace_period, rows) if options.scheduler == "asha" else None
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialTrainable, dataset=dataset, settings=WorkerSettings(**settings)), resources
+    )
+    space = [{"trial_id": trial_id, **config.to_dict()} for trial_id, config in trials.items()]
+    tune.Tuner(
+        trainable,
+        param_space={"trial": tune.grid_search(space)},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            reuse_actors=True,
+            time_budget_s=options.time_budget,
+            max_concurrent_trials=options.max_concurrent if options.address else None,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(writer.path / ".ray"),
+            verbose=0,
+            callbacks=[recorder],
+            failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+
+
+def _placement(writer: SweepWriter, options: SweepOptions) -> tuple[dict[str, float], dict[str, Any]]:
+    """The resources of a trial and how its process runs: a CPU core, or a part of a GPU."""
+    import ray
+
+    settings: dict[str, Any] = {
+        "state_dir": str(writer.states),
+        "compilation_cache": str(Path(platformdirs.user_cache_dir("mnist_tune")) / "xla"),
+    }
+    if not ray.cluster_resources().get("GPU"):
+        return {"CPU": 1}, settings
+    share = 1 / options.trials_per_gpu
+    return {"CPU": 1, "GPU": share}, settings | {"threads": None, "memory_fraction": 0.9 * share}
+
+
+def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+    count = len(dataset.train_images)
+    for trial in trials:
+        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
+            raise UserError(
+                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
+                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+            )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
