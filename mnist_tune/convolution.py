@@ -1,2 +1,2 @@
-def convnet_logits(p,x):
+def convnet_logits(p, x):
     raise NotImplementedError

@@ -86,9 +86,7 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
         return _subset()
     if name == "fashion-mnist":
         if folder is None:
-            raise DataError(
-                "fashion-mnist is not fetched; name the folder with its four files with --data-dir"
-            )
+            raise DataError("fashion-mnist is not fetched; name the folder with its four files with --data-dir")
         return _assemble(name, read_folder(folder), folder)
     if folder is not None:
         return _assemble("mnist", mnist_from_folder(folder), folder)

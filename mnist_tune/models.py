@@ -103,8 +103,7 @@ def _normal_mlp(sizes: list[int], seed: int) -> Any:
     """The notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias, layer by layer."""
     rng = np.random.RandomState(seed)
     return tuple(
-        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,)))
-        for m, n in pairwise(sizes)
+        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,))) for m, n in pairwise(sizes)
     )
 
 

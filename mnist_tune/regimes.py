@@ -16,7 +16,18 @@ import pandas as pd
 
 from mnist_tune.stopping import CHANCE_ACCURACY
 
-REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
+COLOURS = {
+    "converged": "#2a9d3a",
+    "slow": "#3a76c4",
+    "oscillating": "#e0a100",
+    "diverged": "#d1342f",
+    "underfit": "#7a5195",
+    "overfit": "#c2548f",
+    "undecided": "#8a8a8a",
+}
+"""A colour for each regime, the same in tables and figures."""
+
+REGIMES = tuple(COLOURS)
 
 TARGET_ACCURACY = 0.95
 """A network that learned MNIST is above this; of the notebook's curves, those that failed ended below 0.87."""
@@ -172,9 +183,9 @@ def _slow_or_underfit(curve: Curve, target: float) -> tuple[str, str]:
     rate = 1 - (error[-1] / error[-1 - span]) ** (1 / span)
     now = f"accuracy {1 - error[-1]:.4f} < {target:g}, error falls {100 * rate:.1f}% an epoch"
     if curve.epochs < curve.epochs_asked:
-        left = curve.epochs_asked - curve.epochs
-        hoped = 1 - error[-1] * min(1.0, error[-1] / error[-2]) ** left
-        if hoped >= target:
+        pace = error[-1] / error[-2]
+        hoped = 1 - error[-1] * pace ** (curve.epochs_asked - curve.epochs)
+        if pace >= 1 or hoped >= target or _early_spike(curve):
             return "undecided", f"stopped at epoch {curve.epochs} of {curve.epochs_asked}: {now}"
         return "slow", f"{now}; even at its last epoch's pace it would end at {hoped:.4f}"
     share = (error[-1 - span] - error[-1]) / max(error[0] - error[-1], 1e-9)

@@ -9,20 +9,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from mnist_tune.regimes import edge, regime_counts
+from mnist_tune.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results import Sweep
-
-COLOURS = {
-    "converged": "#2a9d3a",
-    "slow": "#3a76c4",
-    "oscillating": "#e0a100",
-    "diverged": "#d1342f",
-    "underfit": "#7a5195",
-    "overfit": "#c2548f",
-    "undecided": "#8a8a8a",
-}
-"""A colour for each regime, the same in tables and figures."""
-
 
 PLAIN_WIDTH = 160
 """Columns of the table where standard output is no terminal."""
@@ -58,7 +46,7 @@ def print_report(sweep: Sweep) -> int:
 
 
 def _table(trials: pd.DataFrame) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     many = [name for name in ("architecture", "seed") if trials[name].nunique() > 1]
     for name in (*many, "learning rate"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -66,7 +54,7 @@ def _table(trials: pd.DataFrame) -> Table:
     for name in ("epochs", "train acc", "test acc"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stopped", no_wrap=True)
-    table.add_column("evidence", overflow="ellipsis", no_wrap=True)
+    table.add_column("evidence", overflow="ellipsis", no_wrap=True, ratio=1)
     for row in trials.itertuples():
         cells = [str(getattr(row, name)) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]

@@ -17,8 +17,8 @@ StopReason = Literal["completed", "diverged", "asha", "time_budget", "interrupte
 LOSS_CEILING = 1e9
 """Reported to schedulers in place of a loss that is NaN, infinite or larger: Tune's ASHA never stops a NaN."""
 
-GRACE_PERIOD = 3
-"""Epochs before ASHA may stop a trial: fewer than 3 epochs can't tell slow from oscillating."""
+GRACE_PERIOD = 5
+"""Epochs before ASHA may stop a trial: of fewer, most curves can't be told from one another."""
 
 REDUCTION_FACTOR = 2
 """ASHA keeps one trial in so many at each rung; gentle, since a regime sweep wants curves, not one winner."""
