@@ -30,10 +30,10 @@ class Summarize:
     """Where the picture goes; by default regimes.png in the sweep's folder."""
 
 
-def main() -> int:
+def main() -> None:
     config = cli.parse(Summarize)
     sweep = load_sweep(config.results)
-    code = print_report(sweep)
+    print_report(sweep)
     summary = summarise_replicates(sweep.trials)
     if (summary["replicates"] > 1).any():
         print("\nReplicates (mean, standard deviation and half-width of the 95% interval over seeds):")
@@ -41,7 +41,6 @@ def main() -> int:
     path = config.figure or sweep.path / "regimes.png"
     plot_regimes(sweep, path)
     print(f"Picture: {path}")
-    return code
 
 
 def _text(summary: pd.DataFrame) -> str:

@@ -12,6 +12,9 @@ from rich.table import Table
 from mnist_tune.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results import Sweep
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+
 PLAIN_WIDTH = 160
 """Columns of the table where standard output is no terminal."""
 
@@ -20,7 +23,7 @@ def print_report(sweep: Sweep) -> int:
     """Prints the table of a sweep, its best and largest converged learning rate, where the results are and what next.
 
     Returns:
-        The command's exit code: 1 where a trial ended in an error.
+        The command's exit code: 1 where a trial ended in an error, 130 after Ctrl-C, else 0.
     """
     console = Console()
     if not console.is_terminal:
@@ -42,7 +45,9 @@ def print_report(sweep: Sweep) -> int:
     errors = trials[trials["stop_reason"] == "error"]
     for row in errors.itertuples():
         console.print(f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}", markup=False)
-    return int(len(errors) > 0)
+    if len(errors):
+        return 1
+    return INTERRUPTED if (trials["stop_reason"] == "interrupted").any() else 0
 
 
 def _table(trials: pd.DataFrame) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ TRIAL_COLUMNS = """
     compile_s train_s eval_s wait_s node device dataset error
 """.split()
 """Of `trials`: `regime` is the sweep's label, `curve_regime` what the trial's own curve tells."""
+
+
+FINAL_REASONS = ("completed", "diverged", "asha")
+"""Reasons for which a trial does not go on when its sweep is resumed."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,14 @@ class SweepWriter:
         write_atomically(self.path / "trials.parquet", sweep.trials.to_parquet(index=False))
         write_atomically(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False))
         write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
+        self._tidy(sweep.trials)
         return sweep
+
+    def _tidy(self, trials: pd.DataFrame) -> None:
+        """Removes what only a resumed sweep needs: states of trials that ended, Tune's own files."""
+        for trial_id in trials["trial_id"][trials["stop_reason"].isin(FINAL_REASONS)]:
+            (self.states / f"{trial_id}.npz").unlink(missing_ok=True)
+        shutil.rmtree(self.path / ".ray", ignore_errors=True)
 
     def _append(self, event: dict[str, Any]) -> None:
         try:
@@ -174,7 +186,12 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     )
     trials = label_siblings(label_curves(trials, epochs)).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].astype("Int64")
-    return Sweep(path, trials[TRIAL_COLUMNS], epochs.dropna(axis=1, how="all"), meta)
+    return Sweep(path, trials[TRIAL_COLUMNS], _without_unmeasured(epochs), meta)
+
+
+def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Without the validation columns where no split is held out."""
+    return epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])
 
 
 def trial_row(trial_id: str, config: TrialConfig, curve: pd.DataFrame, end: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from mnist_tune.environment import describe_environment, start_ray
 from mnist_tune.errors import UserError
 from mnist_tune.progress import ProgressView, announce
 from mnist_tune.recorder import Recorder
-from mnist_tune.results import Sweep, SweepWriter, read_journal, trial_configs
+from mnist_tune.results import FINAL_REASONS, Sweep, SweepWriter, read_journal, trial_configs
 from mnist_tune.stopping import GRACE_PERIOD, asha
 
 
@@ -103,14 +104,13 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     Raises:
         UserError: there is no sweep, or the data is not what it was.
     """
-    import json
-
     path = path.absolute()
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
     meta = json.loads((path / "sweep.json").read_text())
-    before = meta["dataset"]
-    dataset = load_dataset(before["name"], options.data_dir or _path(meta["options"]["data_dir"]))
+    before, asked = meta["dataset"], meta["options"]
+    options = replace(options, scheduler=asked["scheduler"], grace_period=asked["grace_period"])
+    dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
     writer = SweepWriter(path, meta | {"ended": None}, resume=True)
@@ -118,10 +118,6 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     return _run(writer, left, dataset, options) if left else writer.finish(ended=meta["ended"] or _now())
-
-
-FINAL_REASONS = ("completed", "diverged", "asha")
-"""Reasons for which a trial does not go on when its sweep is resumed."""
 
 
 def _run(writer: SweepWriter, trials: dict[str, TrialConfig], dataset: Dataset, options: SweepOptions) -> Sweep:
@@ -165,6 +161,7 @@ def _fit(
             reuse_actors=True,
             time_budget_s=options.time_budget,
             max_concurrent_trials=options.max_concurrent if options.address else None,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="tune",

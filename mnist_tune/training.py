@@ -6,7 +6,6 @@ traced arguments, so a sweep over them compiles once per architecture.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -110,7 +109,8 @@ class Program:
         count = images.shape[0]
         full, rest = divmod(count, EVALUATION_BLOCK)
         cut = full * EVALUATION_BLOCK
-        blocks = images[:cut].reshape(full, EVALUATION_BLOCK, -1), labels[:cut].reshape(full, -1)
+        shape = (full, EVALUATION_BLOCK)
+        blocks = images[:cut].reshape(*shape, images.shape[1]), labels[:cut].reshape(shape)
         losses, rights = jax.lax.map(lambda xy: block(*xy), blocks)
         loss, right = losses.sum(), rights.sum()
         if rest:
@@ -148,5 +148,3 @@ def batch_order(data_seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 _streams: dict[tuple[int, int, int], np.random.RandomState] = {}
-
-Evaluate = Callable[[Params, Array, Array], tuple[Array, Array]]
