@@ -18,7 +18,7 @@ Config = TypeVar("Config")
 
 def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
     """The config from the command line (or `args`); a mistake ends the process with one line and exit code 2."""
-    said = io.StringIO()
+    said = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # in another encoding tyro draws other boxes
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         if "-h" in arguments or "--help" in arguments:
@@ -30,7 +30,8 @@ def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
             raise
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
-    fail(_one_line(said.getvalue()) + "; --help lists all flags")
+    said.seek(0)
+    fail(_one_line(said.read()) + "; --help lists all flags")
     raise AssertionError("unreachable")
 
 
@@ -48,9 +49,10 @@ def fail(message: str) -> None:
 
 
 def _one_line(box: str) -> str:
-    """What tyro says in a box, without the box and the repeated help text."""
+    """What tyro says in a box, without the box and the repeated help texts."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     lines = [line.strip("│ ") for line in text.splitlines() if line.startswith("│")]
-    sections = re.split(r"─+", " ".join(lines))
-    kept = [part.strip() for part in sections if not re.match(r" *(Argument helptext|For full helptext)", part)]
-    return re.sub(r"\s+", " ", "; ".join(kept))
+    parts = [re.sub(r"\s+", " ", part).strip(" .") for part in re.split(r"─+", " ".join(lines))]
+    hint = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
+    kept = [re.sub(hint, r"did you mean \1?", part) for part in parts]
+    return "; ".join(part for part in kept if not re.match(r"Argument helptext|For full helptext|$", part))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,19 +47,24 @@ class TrialConfig:
     data_seed: int = 0
     """Seed of the batch order; learning rates that are compared share it."""
     stop_when_diverged: bool = True
-    """End the trial once its loss is not finite or above that of the untrained network."""
+    """End the trial once it has diverged (`mnist_tune.stopping.has_diverged`)."""
+    label: str = ""
+    """What the trial is called in tables; without effect on its training."""
 
     def __post_init__(self) -> None:
         check = _Checker(self)
         check.text("architecture")
+        check.text("label")
         check.number("learning_rate", "a finite number above 0", lambda x: x > 0)
         check.number("momentum", "in [0, 1)", lambda x: 0 <= x < 1)
+        check.flag("nesterov")
         check.integer("batch_size", 1)
         check.integer("epochs", 1)
         check.integer("label_noise", 0)
         check.integer("holdout", 0)
         check.integer("seed", 0, MAX_SEED)
         check.integer("data_seed", 0, MAX_SEED)
+        check.flag("stop_when_diverged")
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
 
@@ -93,11 +99,15 @@ class _Checker:
         if not isinstance(getattr(self._config, name), str):
             self._refuse(name, "a name")
 
+    def flag(self, name: str) -> None:
+        if not isinstance(getattr(self._config, name), bool):
+            self._refuse(name, "True or False")
+
     def number(self, name: str, wanted: str, holds: Any) -> None:
         value = getattr(self._config, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._refuse(name, wanted)
-        if not math.isfinite(value) or not holds(value):
+        if not abs(value) <= sys.float_info.max or not holds(value):  # an int may be larger
             self._refuse(name, wanted)
 
     def integer(self, name: str, low: int, high: float = math.inf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
+from mnist_tune.notebook import Comparison
 from mnist_tune.regimes import COLOURS, REGIMES
 from mnist_tune.results import Sweep
 
@@ -65,3 +67,28 @@ def _curves(axis: Any, sweep: Sweep, column: str, label: str) -> None:
     axis.set_ylabel(label)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.25)
+
+
+def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Writes the notebook's curves (crosses, dashed) under ours (dots), an experiment a panel."""
+    columns = min(4, len(comparisons))
+    lines = -(-len(comparisons) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(3.6 * columns, 3.2 * lines), layout="constrained", squeeze=False
+    )
+    for axis, comparison in zip(axes.flat, comparisons, strict=False):
+        for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
+            rows = comparison.rows
+            axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
+            axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
+        axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("accuracy")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(comparisons) :]:
+        axis.set_visible(False)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from mnist_tune.notebook import Comparison
 from mnist_tune.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results import Sweep
+from mnist_tune.summary import summarise_replicates
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -80,6 +83,47 @@ def conclusions(trials: pd.DataFrame) -> list[str]:
         said = "none converged" if largest is None else f"largest that converged {largest:.4g}"
         lines.append(f"{architecture}: best learning rate {found['best']:.4g} (lowest training loss), {said}")
     return lines
+
+
+def print_replicates(trials: pd.DataFrame) -> None:
+    """Mean, standard deviation and 95% interval over the seeds of each configuration that has several."""
+    summary = summarise_replicates(trials)
+    summary = summary[summary["replicates"] > 1]
+    if summary.empty:
+        return
+    parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
+    shown = summary[["label", "architecture", "learning_rate", "replicates", "regimes", *parts]]
+    shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))
+    print("\nReplicates: accuracy over seeds, mean, standard deviation and half-width of the 95% interval")
+    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", line_width=PLAIN_WIDTH))
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """The notebook's figures beside ours, epoch by epoch, and each experiment's verdict."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in (
+        "experiment",
+        "epoch",
+        "train: notebook",
+        "ours",
+        "difference",
+        "test: notebook",
+        "ours",
+        "difference",
+    ):
+        table.add_column(name, justify="left" if name == "experiment" else "right", no_wrap=True)
+    for comparison in comparisons:
+        for epoch, row in comparison.rows.iterrows():
+            cells = [comparison.experiment.name, str(epoch)]
+            for split in ("train", "test"):
+                cells += [_accuracy(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
+                difference = row[f"{split}_accuracy_difference"]
+                cells.append("-" if pd.isna(difference) else f"{difference:+.5f}")
+            table.add_row(*cells)
+    console = Console(width=PLAIN_WIDTH)
+    console.print(table)
+    for comparison in comparisons:
+        console.print(f"{comparison.experiment.name}: {comparison.verdict}; {comparison.reason}", highlight=False)
 
 
 def _accuracy(value: object) -> str:

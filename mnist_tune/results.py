@@ -30,7 +30,7 @@ EPOCH_COLUMNS = """
 `above_since` is the step at which the loss rose above `untrained_loss` and stayed there."""
 
 TRIAL_COLUMNS = """
-    trial_id architecture learning_rate momentum nesterov batch_size label_noise holdout seed data_seed
+    trial_id label architecture learning_rate momentum nesterov batch_size label_noise holdout seed data_seed
     epochs_run epochs_asked regime regime_evidence curve_regime stop_reason diverged_at_step
     train_loss train_accuracy test_loss test_accuracy best_test_accuracy best_epoch
     compile_s train_s eval_s wait_s node device dataset error

@@ -8,7 +8,7 @@ from scipy import stats
 
 from mnist_tune.regimes import regime_counts
 
-CONFIGURATION = ["architecture", "momentum", "nesterov", "batch_size", "label_noise", "learning_rate"]
+CONFIGURATION = ["label", "architecture", "momentum", "nesterov", "batch_size", "label_noise", "learning_rate"]
 """Trials equal in these are replicates of each other: they differ by their seeds."""
 
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")

@@ -7,10 +7,10 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import platformdirs
 
@@ -18,44 +18,11 @@ from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, load_dataset
 from mnist_tune.environment import describe_environment, start_ray
 from mnist_tune.errors import UserError
+from mnist_tune.options import SweepOptions
 from mnist_tune.progress import ProgressView, announce
 from mnist_tune.recorder import Recorder
 from mnist_tune.results import FINAL_REASONS, Sweep, SweepWriter, read_journal, trial_configs
-from mnist_tune.stopping import GRACE_PERIOD, asha
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions:
-    """How a sweep is run, whatever its trials are."""
-
-    scheduler: Literal["asha", "fifo"] = "asha"
-    """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
-    grace_period: int = GRACE_PERIOD
-    """Epochs before asha may stop a trial."""
-    dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
-    """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
-    data_dir: Path | None = None
-    """Folder with the four IDX files, raw or gzipped."""
-    output: Path | None = None
-    """The folder that receives the results; by default results/<sweep>/<time>."""
-    max_concurrent: int | None = None
-    """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
-    trials_per_gpu: int = 1
-    """Trials that share a GPU, each with that part of its memory."""
-    address: str | None = None
-    """Ray cluster to run on, such as auto or ray://head:10001; by default Ray is started on this machine."""
-    dashboard: bool = False
-    """Start Ray's dashboard."""
-    time_budget: float | None = None
-    """Seconds after which the trials still running are stopped."""
-    quiet: bool = False
-    """Print results only, no progress."""
-
-    def __post_init__(self) -> None:
-        for name in ("grace_period", "max_concurrent", "trials_per_gpu", "time_budget"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+from mnist_tune.stopping import asha
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
@@ -84,7 +51,7 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
     meta = {
         "name": name,
         "command": shlex.join(sys.argv),
-        "options": {key: _plain(value) for key, value in vars(options).items()},
+        "options": {field.name: _plain(getattr(options, field.name)) for field in fields(options)},
         "trials": {i: trial.to_dict() for i, trial in zip(ids, trials, strict=True)},
         "started": datetime.now(UTC).isoformat(),
         "ended": None,

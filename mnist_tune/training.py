@@ -66,7 +66,8 @@ class Program:
         """The untrained state for that seed, as numpy float32 arrays."""
         params = self.model.init(seed)
         state = self.optimizer(Hyperparameters(0.0, 0.0)).init(params)
-        return jax.tree.map(np.asarray, TrainState(params, state))
+        initial: TrainState = jax.tree.map(np.asarray, TrainState(params, state))
+        return initial
 
     def train_epoch(
         self, state: TrainState, hyper: Hyperparameters, images: Array, labels: Array, order: Array

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mnist_tune import UserError, cli
 from mnist_tune.config import TrialConfig
+from mnist_tune.options import TrialOptions
 from mnist_tune.report import print_report
-from mnist_tune.sweep import SweepOptions, resume_sweep, run_sweep
+from mnist_tune.sweep import resume_sweep, run_sweep
 
 NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningRateRegimes(SweepOptions):
+class LearningRateRegimes(TrialOptions):
     """Trains one architecture at many learning rates and says which of them converge, crawl, oscillate or diverge.
 
     Results go to --output; see them again with: python analysis/summarize.py DIR
@@ -30,24 +30,8 @@ class LearningRateRegimes(SweepOptions):
     learning_rates: tuple[float, ...] = DEFAULT_RATES
     """Learning rates to compare; by default log-spaced from 0.001 to 4, denser near the edge, with the
     notebook's 0.001, 0.1, 1.6 and 2."""
-    architecture: str = "mlp-1024-128-tanh"
-    """mlp-<widths>-<activation>[-glorot] (tanh, relu), stax-mlp or convnet."""
-    epochs: int = 10
-    """Epochs of a trial."""
-    batch_size: int = 128
-    """Images a step."""
-    momentum: float = 0.0
-    """Momentum of SGD, in [0, 1)."""
-    nesterov: bool = False
-    """Nesterov's momentum."""
-    label_noise: int = 0
-    """First so many training images permuted against their labels."""
-    holdout: int = 0
-    """Training images held out for validation."""
     seeds: tuple[int, ...] = (0,)
     """Replicates of every learning rate: each seeds its initialisation and its batch order."""
-    resume: Path | None = None
-    """Go on with the interrupted sweep in this folder; what is trained is read from there."""
     smoke: bool = False
     """A tiny true sweep, to see that everything works: 4 rates, 784-16-10, 3 epochs."""
 
@@ -56,10 +40,8 @@ class LearningRateRegimes(SweepOptions):
         the short, hopeless ones fill the end, when workers would wait."""
         if not self.learning_rates or not self.seeds:
             raise UserError("--learning-rates and --seeds need at least one value each; the list is empty")
-        fields = ("architecture", "epochs", "batch_size", "momentum", "nesterov", "label_noise", "holdout")
-        common = {name: getattr(self, name) for name in fields}
         trials = [
-            TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **common)
+            TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **self.common())
             for rate in dict.fromkeys(self.learning_rates)
             for seed in dict.fromkeys(self.seeds)
         ]
