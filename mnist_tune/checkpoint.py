@@ -45,12 +45,13 @@ class Checkpoint:
             UserError: the file can't be written.
         """
         meta = {"schema": SCHEMA, "names": list(self.arrays), **asdict(self.progress)}
-        members = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
+        members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
+        members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
-                np.savez(file, meta=np.frombuffer(json.dumps(meta).encode(), np.uint8), **members)
+                np.savez(file, allow_pickle=False, **members)
             os.replace(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)

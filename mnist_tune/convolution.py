@@ -32,21 +32,22 @@ RELU_OFF = 4
 
 
 def convnet_logits(params: Params, images: Array) -> Array:
-    """Logits of the convnet: [convolution, ReLU, 2x2 max-pool of stride 1] twice, dense layers with ReLU between.
+    """Logits of the convnet: [convolution, ReLU, 2x2 max-pool of stride 1] twice, dense layers with ReLU.
 
     Args:
-        params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1, 1, 1, filters], then of
-            the dense layers, [inputs, outputs] and [outputs]; the shapes of `jax.example_libraries.stax`.
+        params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1, 1, 1, filters], then
+            of the dense layers, [inputs, outputs] and [outputs]; the shapes of `jax.example_libraries.stax`.
         images: [n, 784], of the parameters' dtype.
 
     Returns:
         [n, outputs of the last layer].
     """
-    return lax.platform_dependent(params, images, cpu=convnet_logits_cpu, default=convnet_logits_reference)
+    # Chosen when a program is lowered for its device, at no cost: `jax.default_backend()` may be another one.
+    logits: Array = lax.platform_dependent(params, images, cpu=_logits_cpu, default=convnet_logits_reference)
+    return logits
 
 
-def convnet_logits_cpu(params: Params, images: Array) -> Array:
-    """`convnet_logits` by `conv_relu_pool`."""
+def _logits_cpu(params: Params, images: Array) -> Array:
     x = images.T.reshape(IMAGE_SIDE, IMAGE_SIDE, 1, images.shape[0])
     for w, b in params[:2]:
         x = conv_relu_pool(x, w, b)
@@ -74,8 +75,8 @@ def convnet_logits_reference(params: Params, images: Array) -> Array:
 def conv_relu_pool(x: Array, w: Array, b: Array) -> Array:
     """`max_pool(relu(conv(x, w) + b))`: valid convolution of stride 1, 2x2 pool of stride 1.
 
-    Where inputs of a pool are equal, the first in row-major order gets the gradient, as in JAX's own pool; NaN
-    anywhere in a pool's inputs is its output.
+    Of equal inputs of a pool the first in row-major order gets the gradient, as in JAX's own pool; where one
+    is NaN, so is the output.
 
     Args:
         x: [height, width, channels, batch].
@@ -97,7 +98,7 @@ def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
 
 
 def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
-    """With z the convolution's output, dz at a position from its winners, dx += w dz, dw += window dzᵀ, db += dz."""
+    """At each position of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz."""
     x, w, winners = kept
     k, _, channels, filters = w.shape
     rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
@@ -120,7 +121,7 @@ conv_relu_pool.defvjp(_forward, _backward)
 
 
 def _convolve(x: Array, w: Array, b: Array) -> Array:
-    """[height - k + 1, width - k + 1, filters, batch]."""
+    """z = conv(x, w) + b, [height - k + 1, width - k + 1, filters, batch]."""
     k, _, _, filters = w.shape
     rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
     weight, bias = w.reshape(-1, filters).T, b.reshape(filters, 1)
@@ -130,7 +131,8 @@ def _convolve(x: Array, w: Array, b: Array) -> Array:
         here = weight @ _window(x, row, column, k).reshape(-1, batch) + bias
         return lax.dynamic_update_slice(z, here[None, None], (row, column, 0, 0))
 
-    return lax.fori_loop(0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype))
+    z: Array = lax.fori_loop(0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype))
+    return z
 
 
 def _window(x: Array, row: Array, column: Array, k: int) -> Array:
@@ -138,7 +140,7 @@ def _window(x: Array, row: Array, column: Array, k: int) -> Array:
 
 
 def _relu_pool(z: Array) -> tuple[Array, Array]:
-    """Outputs of the pool and the codes of their winners (uint8), both [rows - 1, columns - 1, filters, batch]."""
+    """Outputs and the codes of their winners (uint8), both [rows - 1, columns - 1, filters, batch]."""
     rows, columns = z.shape[0] - 1, z.shape[1] - 1
     best, winner = z[:rows, :columns], jnp.zeros((rows, columns, *z.shape[2:]), jnp.uint8)
     for code, (down, right) in enumerate(POOL_OFFSETS[1:], start=1):
@@ -150,7 +152,7 @@ def _relu_pool(z: Array) -> tuple[Array, Array]:
 
 
 def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
-    """Gradient at a position of the convolution, [filters, batch]: the sum of `g` over the pools that it won."""
+    """dz at a position, [filters, batch]: the sum of `g` over the pools that it won."""
     rows, columns, filters, batch = g.shape
     total = jnp.zeros((filters, batch), g.dtype)
     for code, (down, right) in enumerate(POOL_OFFSETS):

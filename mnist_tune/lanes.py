@@ -1,21 +1,20 @@
 """Lanes: the trials that train together on a device.
 
 A `LanePool` holds a data set and, for each compiled program, the stacked state of its lanes. With one lane,
-in a trial's own process, it is the ordinary execution of a trial.
+in a trial's own process, it is the ordinary execution of a trial; in an actor (`lane_server`) it is continuous
+batching.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -23,8 +22,9 @@ from mnist_tune.checkpoint import Checkpoint, Progress
 from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, hold_out, permute_images
 from mnist_tune.errors import UserError
+from mnist_tune.execution import Batch, Execution, Executor, plan_batches
 from mnist_tune.stopping import has_diverged, left_for_good
-from mnist_tune.training import Hyperparameters, Program, TrainState, batch_order
+from mnist_tune.training import Hyperparameters, Program, batch_order
 
 Row = dict[str, Any]
 
@@ -36,8 +36,8 @@ class Lane:
     config: TrialConfig
     slot: int
     progress: Progress
-    pending: dict[str, float] = field(default_factory=lambda: {"compile_s": 0.0, "eval_s": 0.0})
-    """Seconds spent for this lane since its last row."""
+    eval_s: float = 0.0
+    """Seconds spent on the untrained network, for the first row."""
 
 
 @dataclass(frozen=True)
@@ -61,68 +61,14 @@ class DeviceData:
         return int(self.splits["train"][1].shape[0])
 
 
+@dataclass
 class LaneGroup:
-    """The lanes of one program on one version of the data, as one stacked tree [capacity, ...]."""
+    """The lanes of one program on one version of the data."""
 
-    def __init__(self, program: Program, data: DeviceData, capacity: int) -> None:
-        self.program, self.data = program, data
-        template = program.init(0)
-        self.state: TrainState = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), template)
-        self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(template)]
-        self.free = list(range(capacity))[::-1]
-        self.untrained_losses: dict[int, float] = {}
-        self._compiled: dict[str, Any] = {}
-
-    def write(self, slot: int, state: TrainState) -> None:
-        self.state = jax.tree.map(lambda stack, x: stack.at[slot].set(x), self.state, state)
-
-    def read(self, slot: int) -> dict[str, np.ndarray]:
-        leaves = [np.asarray(stack[slot]) for stack in jax.tree.leaves(self.state)]
-        return dict(zip(self.names, leaves, strict=True))
-
-    def restore(self, slot: int, arrays: dict[str, np.ndarray]) -> None:
-        stacks, tree = jax.tree.flatten(self.state)
-        wanted = {name: (stack.shape[1:], stack.dtype) for name, stack in zip(self.names, stacks, strict=True)}
-        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if wanted != found:
-            raise UserError(f"a saved state does not fit {self.program.architecture}: it holds {found}")
-        self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
-
-    def train(self, lane: Lane, order: Array, hyper: Hyperparameters, slot: Array) -> tuple[np.ndarray, float]:
-        """One epoch of one lane; its step losses and the seconds it took."""
-        images, labels = self.data.splits["train"]
-        arguments = (self.state, slot, hyper, images, labels, order)
-        run = self._executable("train", self._train_lane, lane, arguments, donate=(0,))
-        with jax.transfer_guard("disallow"), stopwatch() as clock:
-            self.state, losses = jax.block_until_ready(run(*arguments))
-        return np.asarray(losses), clock.seconds
-
-    def evaluate(self, lane: Lane, split: str, slot: Array) -> tuple[float, float]:
-        """Mean loss (nats) and accuracy of a lane on a split; the time goes to the lane's `eval_s`."""
-        images, labels = self.data.splits[split]
-        arguments = (self.state.params, slot, images, labels)
-        run = self._executable(f"evaluate {split}", self._evaluate_lane, lane, arguments)
-        with jax.transfer_guard("disallow"), stopwatch() as clock:
-            loss, right = jax.block_until_ready(run(*arguments))
-        lane.pending["eval_s"] += clock.seconds
-        return float(loss), int(right) / len(labels)
-
-    def _train_lane(
-        self, stack: TrainState, slot: Array, hyper: Hyperparameters, *data: Array
-    ) -> tuple[TrainState, Array]:
-        state, losses = self.program.train_epoch(jax.tree.map(lambda s: s[slot], stack), hyper, *data)
-        return jax.tree.map(lambda s, x: s.at[slot].set(x), stack, state), losses
-
-    def _evaluate_lane(self, params: Any, slot: Array, images: Array, labels: Array) -> tuple[Array, Array]:
-        return self.program.evaluate(jax.tree.map(lambda s: s[slot], params), images, labels)
-
-    def _executable(self, name: str, function: Any, lane: Lane, arguments: Any, donate: tuple[int, ...] = ()) -> Any:
-        """Compiled ahead of time, so that compiling is never timed as training."""
-        if name not in self._compiled:
-            with stopwatch() as clock:
-                self._compiled[name] = jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
-            lane.pending["compile_s"] += clock.seconds
-        return self._compiled[name]
+    executor: Executor
+    data: DeviceData
+    free: list[int]
+    untrained_losses: dict[int, float] = field(default_factory=dict)
 
 
 class LanePool:
@@ -131,31 +77,35 @@ class LanePool:
     Args:
         dataset: what every lane trains on, before label noise and held-out split.
         capacity: the most lanes of one program.
+        execution: how a batch of lanes runs.
     """
 
-    def __init__(self, dataset: Dataset, capacity: int = 1) -> None:
-        self._dataset, self._capacity = dataset, capacity
+    def __init__(self, dataset: Dataset, capacity: int = 1, execution: Execution = "loop") -> None:
+        self._dataset, self._capacity, self._execution = dataset, capacity, execution
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
         self._lanes: dict[str, Lane] = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Gives a trial a lane, in its initial state or as saved.
+        """Gives a trial a lane, in its initial state or as saved; a lane that it has already is given anew.
 
         Raises:
             UserError: no lane of its program is free, or the saved state does not fit.
         """
+        self.detach(lane_id)
         group = self._group(config)
         if not group.free:
             raise UserError(f"all {self._capacity} lanes of {config.architecture} are taken; ask for more lanes")
-        lane = Lane(config, group.free.pop(), Progress(0, math.nan, None, None))
+        slot = group.free[-1]
         if checkpoint is None:
-            group.write(lane.slot, group.program.init(config.seed))
-            lane.progress = Progress(0, self._untrained_loss(group, lane), None, None)
+            group.executor.write(slot, group.executor.program.init(config.seed))
         else:
-            group.restore(lane.slot, checkpoint.arrays)
-            lane.progress = checkpoint.progress
+            group.executor.restore(slot, checkpoint.arrays)
+        group.free.pop()
+        lane = Lane(config, slot, checkpoint.progress if checkpoint else Progress(0, math.nan, None, None))
         self._lanes[lane_id] = lane
+        if checkpoint is None:
+            lane.progress = Progress(0, self._untrained_loss(group, lane), None, None)
 
     def detach(self, lane_id: str) -> None:
         """Frees a trial's lane; nothing happens where it has none."""
@@ -163,34 +113,68 @@ class LanePool:
         if lane is not None:
             self._group(lane.config).free.append(lane.slot)
 
+    @property
+    def attached(self) -> int:
+        """Lanes taken."""
+        return len(self._lanes)
+
+    def group_of(self, lane_id: str) -> tuple[Program, int, int]:
+        """What lanes must have in common to train in one batch."""
+        config = self._lanes[lane_id].config
+        return Program.of(config), config.label_noise, config.holdout
+
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """The state of a lane, as host arrays."""
         lane = self._lanes[lane_id]
-        return Checkpoint(self._group(lane.config).read(lane.slot), lane.progress)
+        return Checkpoint(self._group(lane.config).executor.read(lane.slot), lane.progress)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
-        """Trains each of these lanes for one epoch, evaluates it, and returns its row of the epochs table."""
-        return {lane_id: self._epoch(self._lanes[lane_id]) for lane_id in lane_ids}
+        """Trains each of these lanes for one epoch, evaluates it, and returns its row of the epochs table.
 
-    def _epoch(self, lane: Lane) -> Row:
-        group, config, progress = self._group(lane.config), lane.config, lane.progress
-        order = batch_order(config.data_seed, progress.epoch, group.data.train_count)
-        hyper = Hyperparameters(np.float32(config.learning_rate), np.float32(config.momentum))
-        order, hyper, slot = jax.device_put((order, hyper, np.int32(lane.slot)))
-        losses, train_s = group.train(lane, order, hyper, slot)
-        scores = {split: group.evaluate(lane, split, slot) for split in group.data.splits}
-        row = epoch_row(progress, losses, scores)
-        row |= {"train_s": train_s, **lane.pending, "lanes": 1}
-        row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
-        lane.pending = dict.fromkeys(lane.pending, 0.0)
-        lane.progress = Progress(row["epoch"], progress.untrained_loss, row["above_since"], row)
-        return row
+        A row's seconds are the lane's equal share of its batch's.
+        """
+        rows: dict[str, Row] = {}
+        groups = defaultdict(list)
+        for lane_id in lane_ids:
+            groups[self.group_of(lane_id)].append(lane_id)
+        for key, members in groups.items():
+            group = self._groups[key]
+            lanes = {lane_id: self._lanes[lane_id] for lane_id in members}
+            streams = {i: (lane.config.data_seed, lane.progress.epoch) for i, lane in lanes.items()}
+            for batch in plan_batches(streams, self._capacity, group.executor.execution):
+                rows |= self._run_batch(group, {i: lanes[i] for i in batch.members}, batch)
+        fill = len(lane_ids) / self._capacity
+        return {lane_id: row | {"fill": fill} for lane_id, row in rows.items()}
+
+    def _run_batch(self, group: LaneGroup, lanes: dict[str, Lane], batch: Batch) -> dict[str, Row]:
+        configs = [lane.config for lane in lanes.values()]
+        hyper = Hyperparameters(
+            np.array([config.learning_rate for config in configs], np.float32),
+            np.array([config.momentum for config in configs], np.float32),
+        )
+        count = group.data.train_count
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, count) for lane in lanes.values()]
+        executor, slots = group.executor, [lane.slot for lane in lanes.values()]
+        losses = executor.train(batch, slots, hyper, orders, group.data.splits["train"])
+        scores = {name: executor.evaluate(batch.size, slots, split) for name, split in group.data.splits.items()}
+        seconds = {name: value / len(lanes) for name, value in executor.take_seconds().items()}
+        rows = {}
+        for i, (lane_id, lane) in enumerate(lanes.items()):
+            progress = lane.progress
+            row = epoch_row(progress, losses[i], {name: score[i] for name, score in scores.items()})
+            row |= seconds | {"eval_s": seconds["eval_s"] + lane.eval_s, "lanes": len(lanes)}
+            row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+            lane.eval_s = 0.0
+            lane.progress = Progress(row["epoch"], progress.untrained_loss, row["above_since"], row)
+            rows[lane_id] = row
+        return rows
 
     def _untrained_loss(self, group: LaneGroup, lane: Lane) -> float:
-        losses = group.untrained_losses
-        if lane.config.seed not in losses:
-            losses[lane.config.seed], _ = group.evaluate(lane, "train", jax.device_put(np.int32(lane.slot)))
-        return losses[lane.config.seed]
+        losses, seed = group.untrained_losses, lane.config.seed
+        if seed not in losses:
+            [(losses[seed], _)] = group.executor.evaluate(1, [lane.slot], group.data.splits["train"])
+            lane.eval_s = group.executor.take_seconds(keep="compile_s")["eval_s"]
+        return losses[seed]
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         version = config.label_noise, config.holdout
@@ -198,7 +182,8 @@ class LanePool:
         if version not in self._data:
             self._data[version] = DeviceData.put(self._dataset, *version)
         if key not in self._groups:
-            self._groups[key] = LaneGroup(key[0], self._data[version], self._capacity)
+            executor = Executor(key[0], self._capacity, self._execution)
+            self._groups[key] = LaneGroup(executor, self._data[version], list(range(self._capacity))[::-1])
         return self._groups[key]
 
 
@@ -218,18 +203,3 @@ def epoch_row(progress: Progress, losses: np.ndarray, scores: dict[str, tuple[fl
     for split, (loss, accuracy) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
     return row | {"diverged": has_diverged(row, len(losses))}
-
-
-@dataclass
-class _Clock:
-    seconds: float = 0.0
-
-
-@contextmanager
-def stopwatch() -> Iterator[_Clock]:
-    """Wall time of the block, in `seconds` once it has ended."""
-    clock, start = _Clock(), time.perf_counter()
-    try:
-        yield clock
-    finally:
-        clock.seconds = time.perf_counter() - start

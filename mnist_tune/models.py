@@ -113,15 +113,19 @@ def _glorot_mlp(sizes: list[int], seed: int) -> Any:
     return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
 
 
+Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
+"""Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
+
+
 def _glorot_convnet(seed: int) -> Any:
-    dense = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
-    conv = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
+    dense: Shapes = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
+    conv: Shapes = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
     return _stax_params(conv | dense, seed)
 
 
-def _stax_params(shapes: dict[int, tuple[tuple[int, ...], tuple[int, ...]]], seed: int) -> Any:
+def _stax_params(shapes: Shapes, seed: int) -> Any:
     """Parameters as `stax.serial(...)` draws them from `PRNGKey(seed)`: Glorot-normal weights, biases of
-    standard deviation 0.01; `shapes` maps a layer's position in the serial to its weight and bias shapes."""
+    standard deviation 0.01."""
     # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
     with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
         key, params = jax.random.key(seed), []

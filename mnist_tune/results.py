@@ -24,7 +24,7 @@ from mnist_tune.regimes import label_curves, label_siblings
 EPOCH_COLUMNS = """
     trial_id epoch step learning_rate train_loss train_accuracy test_loss test_accuracy validation_loss
     validation_accuracy step_loss_first step_loss_max step_loss_last finite diverged above_since untrained_loss
-    compile_s train_s eval_s wait_s lanes node device ended_at
+    compile_s train_s eval_s wait_s lanes fill node device ended_at
 """.split()
 """Of `epochs`: losses are mean cross-entropy in nats, accuracies fractions, times seconds, counts 1-based.
 `above_since` is the step at which the loss rose above `untrained_loss` and stayed there."""
