@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Checkpoint:
                 np.savez(file, allow_pickle=False, **members)
             os.replace(part, path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise UserError(f"can't save the state of a trial to {path}: {error.strerror}; free space there") from None
 
     @classmethod
@@ -65,12 +67,12 @@ class Checkpoint:
             UserError: the file is damaged or of another schema.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # numpy leaves a damaged one open
                 meta = json.loads(file["meta"].tobytes())
                 arrays = [file[f"array_{i:03d}"] for i in range(len(meta["names"]))]
             if meta.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             names = meta.pop("names")
             return cls(dict(zip(names, arrays, strict=True)), Progress(**meta))
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (LookupError, TypeError, ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is not a trial's state ({error}); remove it to train that trial anew") from None

@@ -169,7 +169,7 @@ class Executor:
         return np.array([*slots, *[self.capacity] * (size - len(slots))], np.int32)
 
     def _train(self, batch: Batch) -> Any:
-        run = self.program.train_epoch
+        run: Any = self.program.train_epoch
         if batch.size > 1:
             axes = (self._axes, 0, None, None, None if batch.shared else 0)
             run = jax.vmap(run, in_axes=axes, out_axes=(self._axes, 0))
@@ -183,7 +183,7 @@ class Executor:
         return train
 
     def _evaluate(self, size: int) -> Any:
-        run = self.program.evaluate
+        run: Any = self.program.evaluate
         if size > 1:
             run = jax.vmap(run, in_axes=(self._axes.params, None, None))
 

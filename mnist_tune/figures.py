@@ -27,8 +27,10 @@ def plot_regimes(sweep: Sweep, path: Path) -> None:
     _scatter_final(axes[1, 0], trials, "loss")
     _curves(axes[0, 1], sweep, "test_accuracy", "test accuracy")
     _curves(axes[1, 1], sweep, "train_loss", "training loss (nats)")
-    for axis in (axes[1, 0], axes[1, 1]):
-        axis.set_yscale("log")
+    for axis, losses in ((axes[1, 0], trials[["train_loss", "test_loss"]]), (axes[1, 1], sweep.epochs["train_loss"])):
+        values = losses.to_numpy(dtype=float)
+        if (np.isfinite(values) & (values > 0)).any():
+            axis.set_yscale("log")
     shown = [name for name in REGIMES if (trials["regime"] == name).any()]
     handles = [Line2D([], [], color=COLOURS[name], marker="o", ls="", label=name) for name in shown]
     handles += [Line2D([], [], color="0.3", marker=m, ls="", mfc=f, label=n) for n, m, f in _SPLITS]

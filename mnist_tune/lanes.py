@@ -12,12 +12,14 @@ import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax import Array
 
+from mnist_tune.calibration import choose
 from mnist_tune.checkpoint import Checkpoint, Progress
 from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, hold_out, permute_images
@@ -77,11 +79,18 @@ class LanePool:
     Args:
         dataset: what every lane trains on, before label noise and held-out split.
         capacity: the most lanes of one program.
-        execution: how a batch of lanes runs.
+        execution: how a batch of lanes runs; `auto` takes the faster way for each program (`calibration.choose`).
+        cache_dir: where measured choices are remembered.
     """
 
-    def __init__(self, dataset: Dataset, capacity: int = 1, execution: Execution = "loop") -> None:
-        self._dataset, self._capacity, self._execution = dataset, capacity, execution
+    def __init__(
+        self,
+        dataset: Dataset,
+        capacity: int = 1,
+        execution: Execution | Literal["auto"] = "loop",
+        cache_dir: str | None = None,
+    ) -> None:
+        self._dataset, self._capacity, self._execution, self._cache_dir = dataset, capacity, execution, cache_dir
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
         self._lanes: dict[str, Lane] = {}
@@ -113,6 +122,12 @@ class LanePool:
         if lane is not None:
             self._group(lane.config).free.append(lane.slot)
 
+    def epoch(self, lane_id: str, state_path: Path) -> Row:
+        """`run` for one lane, its state saved."""
+        row = self.run([lane_id])[lane_id]
+        self.checkpoint(lane_id).save(state_path)
+        return row
+
     @property
     def attached(self) -> int:
         """Lanes taken."""
@@ -122,6 +137,13 @@ class LanePool:
         """What lanes must have in common to train in one batch."""
         config = self._lanes[lane_id].config
         return Program.of(config), config.label_noise, config.holdout
+
+    def stream_of(self, lane_id: str) -> tuple[int, int] | None:
+        """The batch order and epoch that a lane comes to, where sharing them makes a batch faster; else None."""
+        lane = self._lanes[lane_id]
+        if self._group(lane.config).executor.execution != "shared":
+            return None
+        return lane.config.data_seed, lane.progress.epoch
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """The state of a lane, as host arrays."""
@@ -157,12 +179,17 @@ class LanePool:
         executor, slots = group.executor, [lane.slot for lane in lanes.values()]
         losses = executor.train(batch, slots, hyper, orders, group.data.splits["train"])
         scores = {name: executor.evaluate(batch.size, slots, split) for name, split in group.data.splits.items()}
-        seconds = {name: value / len(lanes) for name, value in executor.take_seconds().items()}
+        spent = executor.take_seconds()
+        seconds = {name: value / len(lanes) for name, value in spent.items()}
         rows = {}
         for i, (lane_id, lane) in enumerate(lanes.items()):
             progress = lane.progress
             row = epoch_row(progress, losses[i], {name: score[i] for name, score in scores.items()})
-            row |= seconds | {"eval_s": seconds["eval_s"] + lane.eval_s, "lanes": len(lanes)}
+            row |= seconds | {
+                "eval_s": seconds["eval_s"] + lane.eval_s,
+                "lanes": len(lanes),
+                "batch_s": sum(spent.values()),
+            }
             row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
             lane.eval_s = 0.0
             lane.progress = Progress(row["epoch"], progress.untrained_loss, row["above_since"], row)
@@ -182,7 +209,8 @@ class LanePool:
         if version not in self._data:
             self._data[version] = DeviceData.put(self._dataset, *version)
         if key not in self._groups:
-            executor = Executor(key[0], self._capacity, self._execution)
+            way = choose(key[0], self._capacity, self._cache_dir) if self._execution == "auto" else self._execution
+            executor = Executor(key[0], self._capacity, way)
             self._groups[key] = LaneGroup(executor, self._data[version], list(range(self._capacity))[::-1])
         return self._groups[key]
 

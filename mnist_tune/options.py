@@ -26,8 +26,13 @@ class SweepOptions:
     """The folder that receives the results; by default results/<sweep>/<time>."""
     max_concurrent: int | None = None
     """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
+    execution: Literal["auto", "lanes", "process"] = "auto"
+    """process trains a trial in a process of its own; lanes trains trials of one architecture together on their
+    device; auto takes lanes on GPUs, and on CPUs where a measurement says that they are faster."""
+    lanes: int | None = None
+    """Most lanes a device; by default 8 a CPU core, 64 a GPU."""
     trials_per_gpu: int = 1
-    """Trials that share a GPU, each with that part of its memory."""
+    """With --execution process: trials that share a GPU, each with that part of its memory."""
     address: str | None = None
     """Ray cluster to run on, such as auto or ray://head:10001; by default Ray is started on this machine."""
     dashboard: bool = False
@@ -38,7 +43,7 @@ class SweepOptions:
     """Print results only, no progress."""
 
     def __post_init__(self) -> None:
-        for name in ("grace_period", "max_concurrent", "trials_per_gpu", "time_budget"):
+        for name in ("grace_period", "max_concurrent", "lanes", "trials_per_gpu", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")

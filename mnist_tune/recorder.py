@@ -11,6 +11,7 @@ from ray.tune import Callback
 from mnist_tune.config import TrialConfig
 from mnist_tune.progress import ProgressView
 from mnist_tune.results import EPOCH_COLUMNS, SweepWriter
+from mnist_tune.stopping import own_id
 
 
 class Recorder(Callback):  # type: ignore[misc]
@@ -65,9 +66,9 @@ class Recorder(Callback):  # type: ignore[misc]
         return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
     def _identify(self, trial: Any) -> str:
-        values = dict(trial.config["trial"])
-        trial_id = str(values.pop("trial_id", trial.trial_id))
+        trial_id = own_id(trial)
         if trial_id not in self._configs:
+            values = {key: value for key, value in trial.config["trial"].items() if key != "trial_id"}
             self._configs[trial_id] = TrialConfig.from_dict(values)
             self._writer.trial(trial_id, self._configs[trial_id])
         return trial_id

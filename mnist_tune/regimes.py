@@ -117,7 +117,7 @@ def curve_regime(curve: Curve, target: float = TARGET_ACCURACY) -> tuple[str, st
     if final >= target:
         return "converged", f"accuracy {final:.4f} >= {target:g}{_early_spike(curve)}"
     if curve.epochs < MINIMUM_EPOCHS:
-        return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
+        return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     return _slow_or_underfit(curve, target)
 
 
@@ -130,8 +130,8 @@ def _diverged(curve: Curve) -> str:
     ended_above = curve.epochs == curve.epochs_asked and loss[-1] > untrained
     if not curve.diverged[-1] and not ended_above:
         return ""
-    where = f" since step {curve.above_since}" if curve.above_since else ""
-    return f"training loss {loss[-1]:.3g} against {untrained:.3g} of the untrained network, above{where}"
+    where = f", above since step {curve.above_since}" if curve.above_since else ""
+    return f"training loss {loss[-1]:.3g} against {untrained:.3g} of the untrained network{where}"
 
 
 def _oscillating(curve: Curve) -> str:
@@ -178,7 +178,7 @@ def _overfit(curve: Curve) -> str:
 
 def _slow_or_underfit(curve: Curve, target: float) -> tuple[str, str]:
     """A calm curve below the target: still falling, levelled off, or cut too early to tell."""
-    error = 1 - curve.accuracy
+    error = np.maximum(1 - curve.accuracy, 1e-9)
     span = min(3, curve.epochs - 1)
     rate = 1 - (error[-1] / error[-1 - span]) ** (1 / span)
     now = f"accuracy {1 - error[-1]:.4f} < {target:g}, error falls {100 * rate:.1f}% an epoch"
@@ -208,22 +208,31 @@ SIBLINGS = ["architecture", "label_noise"]
 """Trials equal in these judge each other."""
 
 
-def label_siblings(trials: pd.DataFrame, target: float = TARGET_ACCURACY) -> pd.DataFrame:
-    """`trials` with `regime`, the sweep's label: a levelled curve is slow, not underfit, where a sibling (same
-    architecture and label noise) reached the target."""
+def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, target: float = TARGET_ACCURACY) -> pd.DataFrame:
+    """`trials` with `regime`, the sweep's label.
+
+    A levelled-off curve is not underfit where a sibling (same architecture and label noise) reached the target:
+    the network is not too small. Its steps are too small (slow), or, where every such sibling has a smaller
+    learning rate and the curve fell now and then, too large (oscillating).
+    """
     regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
+    curves = {trial_id: curve["train_accuracy"] for trial_id, curve in epochs.groupby("trial_id")}
     for _, family in trials.groupby(SIBLINGS, sort=False):
         reached = family[family["train_accuracy"].astype(float) >= target]
         if reached.empty:
             continue
         best = reached.sort_values("train_accuracy").iloc[-1]
         for i in np.flatnonzero(trials.index.isin(family.index)):
-            if regimes[i] == "underfit":
-                regimes[i] = "slow"
-                evidence[i] += (
-                    f"; the architecture is not too small: {best['train_accuracy']:.4f} at learning rate "
-                    f"{best['learning_rate']:.4g}"
-                )
+            if regimes[i] != "underfit":
+                continue
+            row = trials.iloc[i]
+            falls = int((curves[row["trial_id"]].diff() < 0).sum())
+            too_large = row["learning_rate"] > reached["learning_rate"].max() and falls >= OSCILLATIONS
+            regimes[i] = "oscillating" if too_large else "slow"
+            evidence[i] += (
+                f"; the architecture is not too small: {best['train_accuracy']:.4f} at learning rate "
+                f"{best['learning_rate']:.4g}" + f"; accuracy fell {falls} times" * too_large
+            )
     return trials.assign(regime=regimes, regime_evidence=evidence)
 
 

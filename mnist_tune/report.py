@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mnist_tune.notebook import Comparison
@@ -67,7 +68,7 @@ def _table(trials: pd.DataFrame) -> Table:
         cells = [str(getattr(row, name)) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
         cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy)]
-        table.add_row(*cells, row.stop_reason, row.error or row.regime_evidence)
+        table.add_row(*cells, row.stop_reason, escape(row.error or row.regime_evidence))
     return table
 
 

@@ -184,7 +184,7 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
             for trial_id, config in trial_configs(path, meta).items()
         ]
     )
-    trials = label_siblings(label_curves(trials, epochs)).assign(dataset=meta["dataset"]["name"])
+    trials = label_siblings(label_curves(trials, epochs), epochs).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].astype("Int64")
     return Sweep(path, trials[TRIAL_COLUMNS], _without_unmeasured(epochs), meta)
 

@@ -90,19 +90,25 @@ def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] 
     from ray.tune.schedulers import ASHAScheduler
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
+        """Knows trials by our ids, which a resumed sweep keeps, not by Tune's."""
+
         _past = sorted(past_rows, key=lambda row: row["epoch"])
 
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-            super().on_trial_add(tune_controller, trial)
+            super().on_trial_add(tune_controller, _named(trial))
             past, self._past = self._past, []
             for row in past:
-                bracket, ghost = self._trial_info[trial.trial_id], SimpleNamespace(trial_id=row["trial_id"])
+                bracket, ghost = self._trial_info[_named(trial).trial_id], SimpleNamespace(trial_id=row["trial_id"])
                 bracket.on_result(ghost, row["epoch"], -finite_loss(row["train_loss"]))
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-            if result["repeated"]:  # the row was there before the interruption: its rung has it already
-                return self.CONTINUE
-            return super().on_trial_result(tune_controller, trial, result)
+            return super().on_trial_result(tune_controller, _named(trial), result)
+
+        def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+            super().on_trial_complete(tune_controller, _named(trial), result)
+
+        def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+            super().on_trial_remove(tune_controller, _named(trial))
 
     return ResumableASHA(
         time_attr="epoch",
@@ -112,3 +118,12 @@ def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] 
         grace_period=min(grace_period, epochs),
         reduction_factor=REDUCTION_FACTOR,
     )
+
+
+def own_id(trial: Any) -> str:
+    """The id that a Tune trial has in our tables: that of its config, else Tune's."""
+    return str(trial.config["trial"].get("trial_id", trial.trial_id))
+
+
+def _named(trial: Any) -> SimpleNamespace:
+    return SimpleNamespace(trial_id=own_id(trial))

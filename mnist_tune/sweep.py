@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -20,9 +20,11 @@ from mnist_tune.environment import describe_environment, start_ray
 from mnist_tune.errors import UserError
 from mnist_tune.options import SweepOptions
 from mnist_tune.progress import ProgressView, announce
-from mnist_tune.recorder import Recorder
 from mnist_tune.results import FINAL_REASONS, Sweep, SweepWriter, read_journal, trial_configs
 from mnist_tune.stopping import asha
+
+if TYPE_CHECKING:
+    from mnist_tune.recorder import Recorder
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
@@ -59,6 +61,8 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
     dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
     meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
     _check_counts(trials, dataset)
+    if options.address:  # before anything is written
+        start_ray(options.address, options.max_concurrent, options.dashboard)
     writer = SweepWriter(path, meta | {"environment": describe_environment()})
     return _run(writer, dict(zip(ids, trials, strict=True)), dataset, options)
 
@@ -75,6 +79,8 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
     meta = json.loads((path / "sweep.json").read_text())
+    if not {"dataset", "options", "trials"} <= set(meta):
+        raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
     before, asked = meta["dataset"], meta["options"]
     options = replace(options, scheduler=asked["scheduler"], grace_period=asked["grace_period"])
     dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
@@ -93,12 +99,17 @@ def _run(writer: SweepWriter, trials: dict[str, TrialConfig], dataset: Dataset, 
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with ProgressView(len(trials), total, done, options.quiet) as view:
-        recorder = Recorder(writer, view, trials, rows)
         start_ray(options.address, options.max_concurrent, options.dashboard)
-        _fit(writer, trials, dataset, options, rows, recorder)
-    spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
-    recorder.close("time_budget" if spent else "interrupted")
-    return writer.finish(ended=_now(), driver=recorder.cost())
+        from mnist_tune.recorder import Recorder  # Ray reads its environment when it is imported
+
+        recorder = Recorder(writer, view, trials, rows)
+        try:
+            _fit(writer, trials, dataset, options, rows, recorder)
+        finally:
+            spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
+            recorder.close("time_budget" if spent else "interrupted")
+            sweep = writer.finish(ended=_now(), driver=recorder.cost())
+    return sweep
 
 
 def _fit(
@@ -109,19 +120,23 @@ def _fit(
     rows: list[dict[str, Any]],
     recorder: Recorder,
 ) -> None:
+    import ray
     from ray import tune
 
-    from mnist_tune.trainable import TrialTrainable, WorkerSettings
+    from mnist_tune.placement import place
+    from mnist_tune.trainable import TrialTrainable
+    from mnist_tune.worker import WorkerSettings
 
-    resources, settings = _placement(writer, options)
+    settings = WorkerSettings(str(writer.states), cache_dir=platformdirs.user_cache_dir("mnist_tune"))
+    how = (options.execution, options.lanes, options.trials_per_gpu)
+    placement = place(list(trials.values()), settings, *how)
     epochs = max(trial.epochs for trial in trials.values())
     scheduler = asha(epochs, options.grace_period, rows) if options.scheduler == "asha" else None
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialTrainable, dataset=dataset, settings=WorkerSettings(**settings)), resources
-    )
+    data = [ray.put(dataset)] if placement.servers else dataset  # a reference: clients hand it on, unread
+    trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
     space = [{"trial_id": trial_id, **config.to_dict()} for trial_id, config in trials.items()]
-    tune.Tuner(
-        trainable,
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, placement.resources),
         param_space={"trial": tune.grid_search(space)},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
@@ -134,25 +149,16 @@ def _fit(
             name="tune",
             storage_path=str(writer.path / ".ray"),
             verbose=0,
-            callbacks=[recorder],
+            callbacks=[recorder, *filter(None, [placement.servers])],
             failure_config=tune.FailureConfig(max_failures=3),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
-    ).fit()
-
-
-def _placement(writer: SweepWriter, options: SweepOptions) -> tuple[dict[str, float], dict[str, Any]]:
-    """The resources of a trial and how its process runs: a CPU core, or a part of a GPU."""
-    import ray
-
-    settings: dict[str, Any] = {
-        "state_dir": str(writer.states),
-        "compilation_cache": str(Path(platformdirs.user_cache_dir("mnist_tune")) / "xla"),
-    }
-    if not ray.cluster_resources().get("GPU"):
-        return {"CPU": 1}, settings
-    share = 1 / options.trials_per_gpu
-    return {"CPU": 1, "GPU": share}, settings | {"threads": None, "memory_fraction": 0.9 * share}
+    )
+    try:
+        tuner.fit()
+    finally:
+        if placement.servers:
+            placement.servers.stop()
 
 
 def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:

@@ -1,16 +1,23 @@
-"""Strict numerics for every test, and the data sets."""
+"""Strict numerics for every test, the data sets, and made-up sweeps."""
 
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import jax
 import pytest
 
+from mnist_tune import TrialConfig
 from mnist_tune.data import load_dataset
+from mnist_tune.results import SweepWriter
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Examples are timed by the whole suite, not one by one: the machine is shared.
+hypothesis.settings.register_profile("shared machine", deadline=None)
+hypothesis.settings.load_profile("shared machine")
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +30,35 @@ def mnist():
 def mnist_5k():
     """4,000 training and 1,000 test images, for what is not about MNIST."""
     return load_dataset("mnist-5k")
+
+
+def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
+    """A calm trial's row of the epochs table as its process reports it: ten steps an epoch."""
+    row = {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1, "finite": True, "diverged": False}
+    row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
+    row |= {"test_loss": train_loss + 0.01, "test_accuracy": train_accuracy - 0.01}
+    row |= {"step_loss_first": 0.6, "step_loss_max": 0.7, "step_loss_last": 0.4}
+    row |= {"above_since": None, "untrained_loss": 2.4, "lanes": 1, "node": "here", "device": "cpu", "ended_at": 1e9}
+    return row | {"compile_s": 0.1, "train_s": 0.5, "eval_s": 0.2, "wait_s": 0.05} | values
+
+
+@pytest.fixture(scope="session")
+def epoch_row():
+    return made_up_row
+
+
+@pytest.fixture(scope="session")
+def new_writer():
+    """A function that starts a sweep's folder: the writer of `count` trials of one architecture."""
+
+    def start(path, count=2, resume=False, **config):
+        trials = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config) for i in range(count)}
+        meta = {
+            "name": "lr_regimes",
+            "trials": {trial_id: trial.to_dict() for trial_id, trial in trials.items()},
+            "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
+            "ended": None,
+        }
+        return SweepWriter(path, meta, resume)
+
+    return start

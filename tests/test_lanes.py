@@ -10,7 +10,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.lanes import LanePool
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
-TIMES = ("compile_s", "train_s", "eval_s")
+TIMES = ("compile_s", "train_s", "eval_s", "batch_s")
 
 
 def numbers(row):

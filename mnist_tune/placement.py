@@ -1,0 +1,152 @@
+"""Where trials run: in processes of their own, or as lanes of the devices of every node."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import ray
+from ray.tune import Callback
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mnist_tune.config import TrialConfig
+from mnist_tune.execution import SMALLEST_SHARED
+from mnist_tune.lane_server import LaneServer
+from mnist_tune.training import Program
+from mnist_tune.worker import WorkerSettings, configure_jax
+
+LANES = {"CPU": 8, "GPU": 64}
+"""Lanes a device: on a CPU core more than 8 gain nothing (784-16-10: 0.055 s a lane-epoch at 8, 0.052 at 16)."""
+
+CLIENT_START_S = 1.2
+"""CPU seconds that the process of a trial takes to start, most of it importing Ray."""
+
+NODE_CHECK_S = 5.0
+"""Seconds between two looks for nodes that joined the cluster."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The resources of a trial and the settings of what trains it."""
+
+    resources: dict[str, float]
+    settings: WorkerSettings
+    servers: LaneServers | None = None
+
+
+class LaneServers(Callback):  # type: ignore[misc]
+    """Keeps a lane server on every device of every node: one a GPU, or one a CPU core."""
+
+    def __init__(self, settings: WorkerSettings, capacity: int, device: str) -> None:
+        self._settings, self._capacity, self._device = settings, capacity, device
+        self._actors: list[Any] = []
+        self._served: set[str] = set()
+        self._checked = 0.0
+
+    def start(self) -> None:
+        """Creates the servers that are missing; they start while the trials' processes do."""
+        self._checked = time.monotonic()
+        for node in ray.nodes():
+            if not node["Alive"] or node["NodeID"] in self._served:
+                continue
+            self._served.add(node["NodeID"])
+            for i in range(int(node["Resources"].get(self._device, 0))):
+                self._actors.append(self._create(node["NodeID"], i))
+
+    def _create(self, node_id: str, index: int) -> Any:
+        options = {
+            "name": f"{self._settings.lanes}-{node_id[:12]}-{index}",
+            "num_cpus": 0,
+            "num_gpus": 1 if self._device == "GPU" else 0,
+            "max_restarts": -1,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+        }
+        return ray.remote(LaneServer).options(**options).remote(self._settings, self._capacity)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._checked > NODE_CHECK_S:
+            self.start()
+
+    def stop(self) -> None:
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # see `Recorder`
+
+
+def place(
+    trials: Sequence[TrialConfig],
+    settings: WorkerSettings,
+    execution: Literal["auto", "lanes", "process"],
+    lanes: int | None,
+    trials_per_gpu: int,
+) -> Placement:
+    """Decides between lanes and processes, and starts the lane servers.
+
+    Args:
+        trials: known beforehand; empty where a searcher proposes them.
+        settings: common to both.
+        execution: auto takes lanes on GPUs, and on CPUs where the measured gain outweighs starting the clients.
+        lanes: a device; None is `LANES`.
+        trials_per_gpu: of processes that share a GPU.
+    """
+    cluster = ray.cluster_resources()
+    device = "GPU" if cluster.get("GPU") else "CPU"
+    if device == "GPU":
+        settings = replace(settings, threads=None)
+    capacity = lanes or LANES[device]
+    if execution == "auto":
+        execution = "lanes" if device == "GPU" or _lanes_pay(trials, settings, capacity, cluster["CPU"]) else "process"
+    if execution == "process":
+        return _processes(settings, device, trials_per_gpu)
+    prefix = f"mnist_tune-lanes-{uuid.uuid4().hex[:8]}"
+    servers = LaneServers(replace(settings, lanes=prefix, execution="auto"), capacity, device)
+    servers.start()
+    per_device = cluster["CPU"] / cluster[device] if device == "GPU" else 1.0
+    share = math.floor(1e4 * per_device / capacity) / 1e4  # Ray counts in ten-thousandths
+    return Placement({"CPU": max(share, 1e-4)}, replace(settings, lanes=prefix), servers)
+
+
+def _processes(settings: WorkerSettings, device: str, trials_per_gpu: int) -> Placement:
+    if device == "CPU":
+        return Placement({"CPU": 1}, settings)
+    share = 1 / trials_per_gpu
+    return Placement({"CPU": 1, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
+
+
+def _lanes_pay(trials: Sequence[TrialConfig], settings: WorkerSettings, capacity: int, cpus: float) -> bool:
+    """Whether the seconds that lanes save outweigh those of starting their clients, on a CPU.
+
+    Only companies of one program and one batch order gain. The timing runs in a process of its own, so that the
+    driver starts no backend.
+    """
+    companies = Counter((Program.of(trial), trial.data_seed) for trial in trials)
+    epochs = Counter[tuple[Program, int]]()
+    for trial in trials:
+        epochs[Program.of(trial), trial.data_seed] += trial.epochs
+    clients = min(len(trials), capacity * int(cpus))
+    cost = (clients - cpus) * CLIENT_START_S
+    saved = 0.0
+    for (program, data_seed), count in companies.items():
+        if count >= SMALLEST_SHARED * cpus:
+            found = ray.get(ray.remote(num_cpus=1)(_calibrate).remote(program, capacity, settings))
+            steps = TRAIN_IMAGES / program.batch_size
+            saved += epochs[program, data_seed] * steps * (found.loop_s - found.batch_s)
+    return saved > cost
+
+
+TRAIN_IMAGES = 60_000
+"""Of MNIST; the estimate of what lanes save needs no more than the order of magnitude."""
+
+
+def _calibrate(program: Program, capacity: int, settings: WorkerSettings) -> Any:
+    configure_jax(settings)
+    from mnist_tune.calibration import calibrate
+
+    return calibrate(program, capacity, settings.cache_dir)

