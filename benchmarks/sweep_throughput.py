@@ -30,7 +30,6 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.config import closest
 from mnist_tune.data import Dataset, load_dataset
 from mnist_tune.environment import describe_environment, usable_cpus
-from mnist_tune.models import architecture
 from mnist_tune.options import SweepOptions
 from mnist_tune.sweep import run_sweep
 
@@ -349,6 +348,8 @@ def main() -> None:
     if sys.argv[1:2] == [RUN_SIDE]:
         run_side(*sys.argv[2:])
         return
+    from mnist_tune.models import architecture  # here, so that the sides' own processes don't import JAX for it
+
     benchmark = cli.parse(ThroughputBenchmark)
     for name in benchmark.architectures:
         architecture(name)

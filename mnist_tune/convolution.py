@@ -9,14 +9,16 @@ So the block here is a loop over output positions, each one product with the win
 - Convolution, ReLU and pool are one function with its own gradient. The forward pass keeps a byte an output,
   the winner of the pool; from these the backward pass rebuilds the gradient at a position of the convolution
   when its loop gets there, so that it never leaves the cache.
-- The first layer needs no code of its own: nobody asks for the gradient of the images, so JAX removes that
-  part of the backward loop.
+- The gradient of the images, which nobody asks for, needs no special case: JAX removes that part of the first
+  layer's backward loop.
 
 Measured on one core of a 2.6 GHz Xeon, an epoch of 60,000 images in batches of 128: `lax.conv` 276 s,
 PyTorch 24 s, this module 12 s. Where the backend is no CPU, `lax.conv` is used.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +31,9 @@ POOL_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """(row, column) of a pool's inputs relative to its output; a winner's code is its place in this list."""
 RELU_OFF = 4
 """The code of an output without a positive input, whose gradient goes nowhere."""
+GROUP = 4
+"""Neighbouring outputs that share a product of the backward pass where there is one channel; the product of one
+alone is too small for full speed."""
 
 
 def convnet_logits(params: Params, images: Array) -> Array:
@@ -98,23 +103,31 @@ def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
 
 
 def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
-    """At each position of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz."""
+    """At each position of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz.
+
+    A step of the loop does so for `group` neighbours in a row at once, with `_spread` weights.
+    """
     x, w, winners = kept
     k, _, channels, filters = w.shape
     rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
-    weight = w.reshape(-1, filters)
+    group = GROUP if channels == 1 and columns % GROUP == 0 else 1
+    weight, gather = jax.vjp(partial(_spread, group=group), w)
+    window = partial(_window, height=k, width=k + group - 1)
 
     def add(i: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         dx, dw, db = sums
-        row, column = i // columns, i % columns
-        dz = _unpool(g, winners, row, column)
-        dwindow = (weight @ dz).reshape(k, k, channels, batch)
-        dx = lax.dynamic_update_slice(dx, _window(dx, row, column, k) + dwindow, (row, column, 0, 0))
-        return dx, dw + _window(x, row, column, k).reshape(-1, batch) @ dz.T, db + dz
+        row, column = i // (columns // group), i % (columns // group) * group
+        dz = jnp.zeros((group * filters, batch), x.dtype)
+        for j in range(group):  # `jnp.concatenate` makes the whole backward pass four times slower
+            dz = lax.dynamic_update_slice(dz, _unpool(g, winners, row, column + j), (j * filters, 0))
+        dz = lax.optimization_barrier(dz)  # otherwise computed once for each of its uses
+        here = window(dx, row, column)
+        dx = lax.dynamic_update_slice(dx, here + (weight @ dz).reshape(here.shape), (row, column, 0, 0))
+        return dx, dw + window(x, row, column).reshape(-1, batch) @ dz.T, db + dz
 
-    zeros = jnp.zeros_like(x), jnp.zeros_like(weight), jnp.zeros((filters, batch), x.dtype)
-    dx, dw, db = lax.fori_loop(0, rows * columns, add, zeros)
-    return dx, dw.reshape(w.shape), db.sum(axis=1).reshape(1, 1, 1, filters)
+    zeros = jnp.zeros_like(x), jnp.zeros_like(weight), jnp.zeros((group * filters, batch), x.dtype)
+    dx, dw, db = lax.fori_loop(0, rows * columns // group, add, zeros)
+    return dx, *gather(dw), db.reshape(group, filters, batch).sum((0, 2)).reshape(1, 1, 1, filters)
 
 
 conv_relu_pool.defvjp(_forward, _backward)
@@ -128,15 +141,23 @@ def _convolve(x: Array, w: Array, b: Array) -> Array:
 
     def write(i: Array, z: Array) -> Array:
         row, column = i // columns, i % columns
-        here = weight @ _window(x, row, column, k).reshape(-1, batch) + bias
+        here = weight @ _window(x, row, column, k, k).reshape(-1, batch) + bias
         return lax.dynamic_update_slice(z, here[None, None], (row, column, 0, 0))
 
     z: Array = lax.fori_loop(0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype))
     return z
 
 
-def _window(x: Array, row: Array, column: Array, k: int) -> Array:
-    return lax.dynamic_slice(x, (row, column, 0, 0), (k, k, *x.shape[2:]))
+def _window(x: Array, row: Array, column: Array, height: int, width: int) -> Array:
+    return lax.dynamic_slice(x, (row, column, 0, 0), (height, width, *x.shape[2:]))
+
+
+def _spread(w: Array, group: int) -> Array:
+    """Weights of `group` neighbouring outputs on the window that holds all of theirs, k rows by k + group - 1
+    columns: [k * (k + group - 1) * channels, group * filters], zero where an output does not reach."""
+    filters = w.shape[3]
+    shifted = [jnp.pad(w, ((0, 0), (j, group - 1 - j), (0, 0), (0, 0))) for j in range(group)]
+    return jnp.stack(shifted, axis=3).reshape(-1, group * filters)
 
 
 def _relu_pool(z: Array) -> tuple[Array, Array]:
@@ -159,6 +180,6 @@ def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
         i, j = row - down, column - right
         # Where no pool starts at (i, j), the slices below are those of another one.
         inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
-        won = (_window(winners, i, j, 1)[0, 0] == code) & inside
-        total += jnp.where(won, _window(g, i, j, 1)[0, 0], jnp.zeros_like(total))
+        won = (_window(winners, i, j, 1, 1)[0, 0] == code) & inside
+        total += jnp.where(won, _window(g, i, j, 1, 1)[0, 0], jnp.zeros_like(total))
     return total

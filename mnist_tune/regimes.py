@@ -227,7 +227,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, target: float = T
                 continue
             row = trials.iloc[i]
             falls = int((curves[row["trial_id"]].diff() < 0).sum())
-            too_large = row["learning_rate"] > reached["learning_rate"].max() and falls >= OSCILLATIONS
+            too_large = falls >= OSCILLATIONS and bool(row["learning_rate"] > reached["learning_rate"].max())
             regimes[i] = "oscillating" if too_large else "slow"
             evidence[i] += (
                 f"; the architecture is not too small: {best['train_accuracy']:.4f} at learning rate "

@@ -3,11 +3,16 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mnist_tune.calibration import calibrate
 from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
 from mnist_tune.errors import UserError
+from mnist_tune.execution import plan_batches
 from mnist_tune.lanes import LanePool
+from mnist_tune.training import Program
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
 TIMES = ("compile_s", "train_s", "eval_s", "batch_s")
@@ -108,3 +113,106 @@ def test_a_rate_that_is_too_large_diverges_at_a_step(mnist_5k):
     assert row["diverged"]
     assert 1 <= row["above_since"] <= row["step"]
     assert row["step_loss_max"] > row["untrained_loss"]
+
+
+RATES = [0.01, 0.02, 0.04, 0.1, 0.3, 1.0, 2.0]
+
+
+def attached(dataset, capacity, execution, rates, **fields):
+    pool = LanePool(dataset, capacity, execution)
+    for i, rate in enumerate(rates):
+        pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields))
+    return pool
+
+
+@pytest.mark.parametrize("fields", [{}, {"momentum": 0.9}, {"label_noise": 500, "batch_size": 100}])
+@pytest.mark.parametrize(("execution", "tolerance"), [("loop", 0), ("shared", 1e-5), ("vmap", 1e-5)])
+def test_a_lanes_numbers_do_not_depend_on_its_company(mnist_5k, execution, tolerance, fields):
+    together = attached(mnist_5k, 8, execution, RATES, **fields)
+    rows = together.run([str(i) for i in range(len(RATES))])
+    single = LanePool(mnist_5k)
+    for i, rate in enumerate(RATES):
+        single.attach("0", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields))
+        alone = single.run(["0"])["0"]
+        # Large steps are chaotic: they amplify the last bit of any arithmetic that is not the same bit for bit.
+        stable = execution == "loop" or rate / (1 - fields.get("momentum", 0)) < 0.5
+        for name in ("train_loss", "test_loss", "step_loss_max", "step_loss_last") if stable else ["step_loss_first"]:
+            assert rows[str(i)][name] == pytest.approx(alone[name], rel=tolerance, abs=0), (rate, name)
+        if execution == "loop":
+            assert rows[str(i)]["test_accuracy"] == alone["test_accuracy"]
+
+
+@pytest.mark.parametrize("execution", ["shared", "vmap"])
+def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k, execution):
+    """Lanes ahead of others, and with other seeds, train in one call of `run` and keep their own numbers."""
+    configs = [
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.02 * (1 + i), seed=i % 3, data_seed=i % 2)
+        for i in range(6)
+    ]
+    pool = LanePool(mnist_5k, 8, execution)
+    for i, config in enumerate(configs):
+        pool.attach(str(i), config)
+    pool.run(["0", "1"])
+    together = pool.run([str(i) for i in range(6)])
+    alone = LanePool(mnist_5k)
+    for i, config in enumerate(configs):
+        alone.attach("a", config)
+        rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
+        assert together[str(i)]["epoch"] == rows[-1]["epoch"]
+        assert together[str(i)]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=1e-5)
+
+
+def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
+    pool = attached(mnist_5k, 8, "vmap", RATES)
+    before = pool.checkpoint("6")
+    pool.run([str(i) for i in range(5)])  # padded to 8: the writes of the padding must be dropped
+    after = pool.checkpoint("6")
+    for name, array in before.arrays.items():
+        np.testing.assert_array_equal(after.arrays[name], array)
+
+
+def test_compilations_grow_with_the_logarithm_of_the_capacity(mnist_5k, compilations):
+    pool = attached(mnist_5k, 16, "vmap", [0.01 * (1 + i) for i in range(16)])
+    for count in (1, 2, 3, 5, 7, 8, 11, 16):
+        pool.run([str(i) for i in range(count)])
+    compilations.clear()
+    for count in (4, 6, 9, 10, 12, 13, 14, 15, 16, 1):
+        pool.run([str(i) for i in range(count)])
+    assert compilations == []
+    [group] = pool._groups.values()
+    trained = {key for key in group.executor._compiled if key[0] == "train"}
+    assert len(trained) <= 5  # log2(16) + 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.sampled_from(["loop", "shared", "vmap"]))
+def test_every_lane_that_asks_runs_once(streams, execution):
+    batches = plan_batches({str(i): stream for i, stream in enumerate(streams)}, 16, execution)
+    members = [lane for batch in batches for lane in batch.members]
+    assert sorted(members) == sorted(str(i) for i in range(len(streams)))
+    for batch in batches:
+        assert len(batch.members) <= batch.size <= 16
+        assert batch.size & (batch.size - 1) == 0
+        if batch.shared:
+            assert len({streams[int(lane)] for lane in batch.members}) == 1
+            assert len(batch.members) >= batch.size * 7 / 8
+
+
+def test_no_lane_leaks_over_many_trials(mnist_5k):
+    pool = LanePool(mnist_5k, 4, "loop")
+    for i in range(200):
+        pool.attach(str(i), SMALL)
+        if i >= 3:
+            pool.detach(str(i - 3))
+    assert pool.attached == 3
+    for i in range(197, 200):
+        pool.detach(str(i))
+    for i in range(4):
+        pool.attach(f"last {i}", SMALL)
+
+
+def test_calibration_is_remembered(tmp_path):
+    program = Program.of(SMALL)
+    first = calibrate(program, 4, str(tmp_path))
+    assert first.loop_s > 0
+    assert first.batch_s > 0
+    assert calibrate(program, 4, str(tmp_path)) == first

@@ -121,7 +121,7 @@ def labels(*trials, label_noise=0):
     epochs = pd.concat([rows.assign(trial_id=trial_id) for trial_id, rows in zip(ids, trials, strict=True)])
     table = pd.DataFrame([rows.iloc[-1] for rows in trials])
     table = table.assign(trial_id=ids, epochs_asked=10, label_noise=label_noise).reset_index(drop=True)
-    return label_siblings(label_curves(table, epochs))
+    return label_siblings(label_curves(table, epochs), epochs)
 
 
 def test_a_sibling_that_reached_the_target_makes_underfit_slow(measured):
