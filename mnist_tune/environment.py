@@ -23,13 +23,17 @@ QUIET = {
 """Ray's own variables; what the user has set stands."""
 
 
-def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool) -> None:
+TRIAL_SLOT = "trial_slot"
+"""Resource that limits the trials at a time; Tune's own limit would start an actor anew for each trial."""
+
+
+def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
     """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
 
     Raises:
         UserError: no cluster answers at `address`.
     """
-    cpus = usable_cpus()
+    cpus = cpus or usable_cpus()
     # Ray warns, on standard output, once 4 times so many processes have started; lanes have 8 clients a core.
     for name, value in {**QUIET, "RAY_worker_maximum_startup_concurrency": str(3 * cpus)}.items():
         os.environ.setdefault(name, value)
@@ -46,7 +50,8 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool) 
         return
     ray.init(
         address="local",
-        num_cpus=min(cpus, max_concurrent or cpus),
+        num_cpus=cpus,
+        resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
         include_dashboard=dashboard,
         runtime_env={"env_vars": {"PYTHONPATH": _package_root()}},
         **quiet,

@@ -6,8 +6,8 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import platformdirs
 
 from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, load_dataset
-from mnist_tune.environment import describe_environment, start_ray
+from mnist_tune.environment import TRIAL_SLOT, describe_environment, start_ray
 from mnist_tune.errors import UserError
 from mnist_tune.options import SweepOptions
 from mnist_tune.progress import ProgressView, announce
@@ -25,6 +25,24 @@ from mnist_tune.stopping import asha
 
 if TYPE_CHECKING:
     from mnist_tune.recorder import Recorder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Tune is asked to run: trials known beforehand, or a space to sample from."""
+
+    space: Any
+    """Of `config["trial"]`: a Tune search space over the fields of `TrialConfig`."""
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    samples: int = 1
+    scheduler: Any = None
+    search_alg: Any = None
+
+    @property
+    def epochs(self) -> int:
+        if self.trials:
+            return max(trial.epochs for trial in self.trials.values())
+        return int(self.space.get("epochs", TrialConfig.epochs))
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
@@ -42,29 +60,68 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
         UserError: bad trials or options, data that can't be had, a folder that can't be written. Nothing was
             started then.
     """
-    from mnist_tune.models import architecture
-
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
-    for trial in trials:
+    named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
+    writer, dataset = _open(name, named, options)
+    return _run(writer, _grid(named), dataset, options)
+
+
+def run_search(
+    name: str,
+    space: Mapping[str, Any],
+    samples: int,
+    options: SweepOptions,
+    scheduler: Any = None,
+    search_alg: Any = None,
+) -> Sweep:
+    """Trains trials that Tune proposes.
+
+    Args:
+        name: as in `run_sweep`.
+        space: fields of `TrialConfig`, values or Tune's distributions, such as
+            `{"learning_rate": tune.loguniform(1e-3, 1)}`.
+        samples: trials to propose.
+        options: as in `run_sweep`; `auto` trains in processes on CPUs.
+        scheduler: a Tune scheduler in place of `options.scheduler`, such as population based training with
+            `hyperparam_mutations={"trial": {"learning_rate": ...}}`, with `metric="scheduler_loss"`,
+            `mode="min"`, `time_attr="epoch"`.
+        search_alg: a Tune searcher; by default values are drawn independently.
+
+    Returns:
+        The sweep. In `epochs`, `learning_rate` is the one that was used, also where a scheduler changed it.
+    """
+    writer, dataset = _open(name, {}, options)
+    return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), dataset, options)
+
+
+def _grid(trials: dict[str, TrialConfig]) -> Plan:
+    from ray import tune
+
+    return Plan(tune.grid_search([{"trial_id": i, **config.to_dict()} for i, config in trials.items()]), trials)
+
+
+def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, Dataset]:
+    """Checks everything that can be checked, then creates the sweep's folder."""
+    from mnist_tune.models import architecture
+
+    for trial in trials.values():
         architecture(trial.architecture)
-    ids = [f"{i:05d}" for i in range(len(trials))]
     path = (options.output or Path("results") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
     meta = {
         "name": name,
         "command": shlex.join(sys.argv),
-        "options": {field.name: _plain(getattr(options, field.name)) for field in fields(options)},
-        "trials": {i: trial.to_dict() for i, trial in zip(ids, trials, strict=True)},
+        "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
+        "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "started": datetime.now(UTC).isoformat(),
         "ended": None,
     }
     dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
     meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
-    _check_counts(trials, dataset)
+    _check_counts(list(trials.values()), dataset)
     if options.address:  # before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
-    writer = SweepWriter(path, meta | {"environment": describe_environment()})
-    return _run(writer, dict(zip(ids, trials, strict=True)), dataset, options)
+    return SweepWriter(path, meta | {"environment": describe_environment()}), dataset
 
 
 def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
@@ -90,21 +147,22 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
-    return _run(writer, left, dataset, options) if left else writer.finish(ended=meta["ended"] or _now())
+    return _run(writer, _grid(left), dataset, options) if left else writer.finish(ended=meta["ended"] or _now())
 
 
-def _run(writer: SweepWriter, trials: dict[str, TrialConfig], dataset: Dataset, options: SweepOptions) -> Sweep:
+def _run(writer: SweepWriter, plan: Plan, dataset: Dataset, options: SweepOptions) -> Sweep:
+    trials = plan.trials
     rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
-    total = sum(trial.epochs for trial in trials.values())
+    total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
-    with ProgressView(len(trials), total, done, options.quiet) as view:
+    with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
         start_ray(options.address, options.max_concurrent, options.dashboard)
         from mnist_tune.recorder import Recorder  # Ray reads its environment when it is imported
 
         recorder = Recorder(writer, view, trials, rows)
         try:
-            _fit(writer, trials, dataset, options, rows, recorder)
+            _fit(writer, plan, dataset, options, rows, recorder)
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
@@ -114,7 +172,7 @@ def _run(writer: SweepWriter, trials: dict[str, TrialConfig], dataset: Dataset, 
 
 def _fit(
     writer: SweepWriter,
-    trials: dict[str, TrialConfig],
+    plan: Plan,
     dataset: Dataset,
     options: SweepOptions,
     rows: list[dict[str, Any]],
@@ -128,21 +186,24 @@ def _fit(
     from mnist_tune.worker import WorkerSettings
 
     settings = WorkerSettings(str(writer.states), cache_dir=platformdirs.user_cache_dir("mnist_tune"))
+    slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     how = (options.execution, options.lanes, options.trials_per_gpu)
-    placement = place(list(trials.values()), settings, *how)
-    epochs = max(trial.epochs for trial in trials.values())
-    scheduler = asha(epochs, options.grace_period, rows) if options.scheduler == "asha" else None
+    placement = place(list(plan.trials.values()), settings, *how)
+    scheduler = plan.scheduler
+    if scheduler is None and options.scheduler == "asha":
+        scheduler = asha(plan.epochs, options.grace_period, rows)
     data = [ray.put(dataset)] if placement.servers else dataset  # a reference: clients hand it on, unread
     trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
-    space = [{"trial_id": trial_id, **config.to_dict()} for trial_id, config in trials.items()]
     tuner = tune.Tuner(
-        tune.with_resources(trainable, placement.resources),
-        param_space={"trial": tune.grid_search(space)},
+        tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
+        param_space={"trial": plan.space},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
+            search_alg=plan.search_alg,
+            num_samples=plan.samples,
             reuse_actors=True,
             time_budget_s=options.time_budget,
-            max_concurrent_trials=options.max_concurrent if options.address else None,
+            max_concurrent_trials=None if slots else options.max_concurrent,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
