@@ -32,7 +32,7 @@ POOL_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
 RELU_OFF = 4
 """The code of an output without a positive input, whose gradient goes nowhere."""
 GROUP = 4
-"""Neighbouring outputs that share a product of the backward pass where there is one channel; the product of one
+"""Neighbouring outputs that share a product of the backward pass where there is one channel: one
 alone is too small for full speed."""
 
 

@@ -7,8 +7,8 @@ A name is a registered kind and its arguments, joined by `-`: `mlp-1024-128-tanh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -60,7 +60,9 @@ def architecture(name: str) -> Architecture:
     for kind in sorted(_KINDS, key=len, reverse=True):
         if name == kind or name.startswith(kind + "-"):
             rest = name.removeprefix(kind).removeprefix("-")
-            return _KINDS[kind](name, *(rest.split("-") if rest else ()))
+            found = _KINDS[kind](name, *(rest.split("-") if rest else ()))
+            # Trials that are compared start from the same parameters.
+            return replace(found, init=lru_cache(maxsize=2)(found.init))
     examples = ["mlp-1024-128-tanh", *sorted(set(_KINDS) - {"mlp"})]
     raise UserError(f"unknown architecture {name!r}{closest(name, examples)}")
 
@@ -126,19 +128,21 @@ def _glorot_convnet(seed: int) -> Any:
 def _stax_params(shapes: Shapes, seed: int) -> Any:
     """Parameters as `stax.serial(...)` draws them from `PRNGKey(seed)`: Glorot-normal weights, biases of
     standard deviation 0.01."""
-    # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
-    with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        key, params = jax.random.key(seed), []
+
+    def draw(key: Array) -> Any:
+        params = []
         for position in range(max(shapes) + 1):
             key, layer_key = jax.random.split(key)
-            if position not in shapes:
-                continue
-            weight_key, bias_key = jax.random.split(layer_key)
-            weight_shape, bias_shape = shapes[position]
-            weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
-            bias = jax.nn.initializers.normal(1e-2)(bias_key, bias_shape, jnp.float32)
-            params.append((np.asarray(weight), np.asarray(bias)))
-    return tuple(params)
+            if position in shapes:
+                weight_key, bias_key = jax.random.split(layer_key)
+                weight_shape, bias_shape = shapes[position]
+                weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
+                params.append((weight, jax.nn.initializers.normal(1e-2)(bias_key, bias_shape, jnp.float32)))
+        return tuple(params)
+
+    # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
+    with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return jax.tree.map(np.asarray, jax.jit(draw)(jax.random.key(seed)))
 
 
 def _apply_mlp(activation: Callable[[Array], Array], params: Params, x: Array) -> Array:

@@ -139,7 +139,7 @@ def kill_when_running(journal, *names):
     return thread, killed
 
 
-CLIENT, SERVER = "ray::_Inner", "ray::LaneServer"
+CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 
 
 @pytest.mark.parametrize("victims", [(CLIENT,), (SERVER,), (CLIENT, SERVER)])
