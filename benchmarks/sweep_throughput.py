@@ -18,9 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -30,11 +31,17 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.config import closest
 from mnist_tune.data import Dataset, load_dataset
 from mnist_tune.environment import describe_environment, usable_cpus
-from mnist_tune.options import SweepOptions
+from mnist_tune.options import LANES, SweepOptions
 from mnist_tune.sweep import run_sweep
 
-TARGETS = {"trial_epochs_per_s": (4.0, "at least"), "peak_mib": (1.0, "at most")}
-"""Of the ratio ours / tune of a measure."""
+TARGETS = (
+    ("process", "tune", "trial_epochs_per_s", 4.0, "at least"),
+    ("process", "tune", "peak_mib", 1.0, "at most"),
+    ("lanes", "tune", "trial_epochs_per_s", 4.0, "at least"),
+    ("lanes", "process", "steady_per_s", 1.5, "at least"),
+    ("auto", "process", "steady_per_s", 0.97, "at least"),
+)
+"""Ratio of a measure between two sides, and what it should be."""
 DRIVER_TARGET_MS = 4.0
 """The most CPU time of the driver that a result of ours should cost."""
 SAMPLE_INTERVAL_S = 0.5
@@ -55,8 +62,9 @@ class ThroughputBenchmark:
     """Epochs of a trial."""
     rounds: int = 3
     """Sweeps of each side; the sides take turns."""
-    compare: tuple[str, ...] = ("tune", "ours", "floor")
-    """Sides to run: tune (an actor a trial, default settings), ours, floor (one process, no Ray)."""
+    compare: tuple[str, ...] = ("tune", "process", "lanes", "floor")
+    """Sides to run: tune (an actor a trial, default settings), process, lanes, auto (ours), floor (one process, no
+    Ray)."""
     dataset: str = "mnist"
     """mnist, or mnist-5k for a quick look."""
     output: Path | None = None
@@ -85,6 +93,9 @@ class Epoch:
     ended_at: float
     """Unix time."""
     test_accuracy: float
+    trial: str
+    fill: float = 1.0
+    """Share of its device's lanes that trained in the same round."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,8 @@ class Driver:
     cpu_s: float
     results: int
 
+
+RESULT = ("busy_s", "ended_at", "test_accuracy", "trial")
 
 Outcome = tuple[list[Epoch], Driver | None]
 
@@ -109,7 +122,7 @@ class PlainTrials:
         self._test_set = jax.device_put((dataset.test_images, dataset.test_labels))
         self._compiled: dict[Any, tuple[Any, Any]] = {}
 
-    def run(self, config: TrialConfig) -> Iterator[dict[str, float]]:
+    def run(self, config: TrialConfig) -> Iterator[dict[str, Any]]:
         """Trains a trial, a result an epoch."""
         from mnist_tune.training import Hyperparameters, Program, batch_order
 
@@ -125,8 +138,12 @@ class PlainTrials:
             state, _ = train_epoch(state, hyper, *self._train_set, order)
             train_loss, train_right = evaluate(state.params, *self._train_set)
             _, test_right = evaluate(state.params, *self._test_set)
-            result = {"train_loss": float(train_loss), "train_accuracy": int(train_right) / len(self._train_set[1])}
+            result: dict[str, Any] = {
+                "train_loss": float(train_loss),
+                "train_accuracy": int(train_right) / len(self._train_set[1]),
+            }
             result["test_accuracy"] = int(test_right) / len(self._test_set[1])
+            result["trial"] = str(config.learning_rate)
             yield result | {"busy_s": time.perf_counter() - start, "ended_at": time.time()}
 
 
@@ -162,18 +179,21 @@ def _meter() -> Any:
             self.cpu_times: list[float] = []
 
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
-            self.epochs.append({key: result[key] for key in ("busy_s", "ended_at", "test_accuracy")})
+            self.epochs.append({key: result[key] for key in RESULT})
             self.cpu_times.append(time.process_time())
 
     return Meter()
 
 
-def run_ours(benchmark: ThroughputBenchmark) -> Outcome:
+def run_ours(benchmark: ThroughputBenchmark, execution: Literal["auto", "lanes", "process"]) -> Outcome:
     """`run_sweep`, which also saves every trial's state every epoch."""
-    options: dict[str, Any] = {"dataset": benchmark.dataset, "output": Path("sweep")}
+    options: dict[str, Any] = {"dataset": benchmark.dataset, "output": Path("sweep"), "execution": execution}
     sweep = run_sweep("benchmark", benchmark.configs(), SweepOptions(scheduler="fifo", quiet=True, **options))
     rows = sweep.epochs.to_dict("records")
-    epochs = [Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"]) for row in rows]
+    epochs = [
+        Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"], row["trial_id"], row["fill"])
+        for row in rows
+    ]
     return epochs, Driver(**sweep.meta["driver"])
 
 
@@ -181,10 +201,18 @@ def run_floor(benchmark: ThroughputBenchmark) -> Outcome:
     """The trials one after another in this process: what a core does that nobody has to tell what to do next."""
     plain = PlainTrials(load_dataset(benchmark.dataset))
     results = [result for config in benchmark.configs() for result in plain.run(config)]
-    return [Epoch(**{key: r[key] for key in ("busy_s", "ended_at", "test_accuracy")}) for r in results], None
+    return [Epoch(**{key: r[key] for key in RESULT}) for r in results], None
 
 
-SIDES: dict[str, Callable[[ThroughputBenchmark], Outcome]] = {"tune": run_tune, "ours": run_ours, "floor": run_floor}
+SIDES: dict[str, Callable[[ThroughputBenchmark], Outcome]] = {
+    "tune": run_tune,
+    "process": partial(run_ours, execution="process"),
+    "lanes": partial(run_ours, execution="lanes"),
+    "auto": partial(run_ours, execution="auto"),
+    "floor": run_floor,
+}
+CLIENTS = {"lanes": LANES["CPU"]}
+"""Trials at a time a core, where it is not one."""
 CORES = {"floor": 1}
 """Cores that a side uses, where it is not all."""
 
@@ -199,6 +227,10 @@ class Measurement:
     """Over the whole command."""
     after_start_per_s: float
     """Trial-epochs a second from the end of the first epoch to the end of the last."""
+    steady_per_s: float
+    """Trial-epochs a second once as many trials have reported as run at a time."""
+    fill: float
+    """Mean share of the lanes that trained in the same round."""
     peak_mib: float
     """Most memory of the process and all its descendants at a time; what they share counts once."""
     driver_ms: float | None
@@ -226,7 +258,7 @@ def measure(benchmark: ThroughputBenchmark, side: str, name: str) -> Measurement
         wall = time.perf_counter() - start
         if child.returncode:
             raise UserError(f"{side} failed:\n" + (work / "said").read_text(errors="replace")[-3000:])
-        return summarize(wall, peak, json.loads((work / "outcome.json").read_text()), CORES.get(side, usable_cpus()))
+        return summarize(wall, peak, json.loads((work / "outcome.json").read_text()), side)
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -262,7 +294,8 @@ def tree_mib(process: psutil.Process) -> float:
     return total / 2**20
 
 
-def summarize(wall: float, peak: float, outcome: dict[str, Any], cores: int) -> Measurement:
+def summarize(wall: float, peak: float, outcome: dict[str, Any], side: str) -> Measurement:
+    cores = CORES.get(side, usable_cpus())
     epochs = sorted((Epoch(**epoch) for epoch in outcome["epochs"]), key=lambda epoch: epoch.ended_at)
     span = epochs[-1].ended_at - epochs[0].ended_at
     driver = outcome["driver"]
@@ -270,6 +303,8 @@ def summarize(wall: float, peak: float, outcome: dict[str, Any], cores: int) -> 
         wall_s=wall,
         trial_epochs_per_s=len(epochs) / wall,
         after_start_per_s=(len(epochs) - 1) / span,
+        steady_per_s=steady_rate(epochs, cores * CLIENTS.get(side, 1)),
+        fill=sum(epoch.fill for epoch in epochs) / len(epochs),
         peak_mib=peak,
         driver_ms=driver and 1000 * driver["cpu_s"] / driver["results"],
         orchestration=1 - sum(epoch.busy_s for epoch in epochs[1:]) / (cores * span),
@@ -277,10 +312,22 @@ def summarize(wall: float, peak: float, outcome: dict[str, Any], cores: int) -> 
     )
 
 
+def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float:
+    """Trial-epochs a second from the first report of the trial that completes `at_a_time`, to the end."""
+    started: dict[str, float] = {}
+    for epoch in epochs:
+        started.setdefault(epoch.trial, epoch.ended_at)
+    begin = sorted(started.values())[min(at_a_time, len(started)) - 1]
+    later = [epoch for epoch in epochs if epoch.ended_at > begin]
+    return len(later) / (epochs[-1].ended_at - begin) if later else float("nan")
+
+
 COLUMNS = {
     "wall_s": ("wall s", "{:.1f}"),
     "trial_epochs_per_s": ("epochs/s", "{:.2f}"),
     "after_start_per_s": ("after start", "{:.2f}"),
+    "steady_per_s": ("steady", "{:.2f}"),
+    "fill": ("fill", "{:.0%}"),
     "peak_mib": ("peak MiB", "{:.0f}"),
     "driver_ms": ("driver ms", "{:.2f}"),
     "orchestration": ("orchestration", "{:.1%}"),
@@ -306,20 +353,22 @@ def print_table(benchmark: ThroughputBenchmark, name: str, measured: dict[str, l
         values = {key: [getattr(m, key) for m in rounds if getattr(m, key) is not None] for key in COLUMNS}
         cells = [form.format(median(values[key])) if values[key] else "-" for key, (_, form) in COLUMNS.items()]
         print(f"{side:8}" + "".join(f"{cell:>14}" for cell in cells))
-    if "ours" in measured and "tune" in measured:
-        print_targets(measured["ours"], measured["tune"])
+    print_targets(measured)
 
 
-def print_targets(ours: list[Measurement], tune: list[Measurement]) -> None:
-    for key, (target, sense) in TARGETS.items():
-        middle, low, high = ratios(ours, tune, key)
+def print_targets(measured: dict[str, list[Measurement]]) -> None:
+    for ours, other, key, target, sense in TARGETS:
+        if ours not in measured or other not in measured:
+            continue
+        middle, low, high = ratios(measured[ours], measured[other], key)
         met = middle >= target if sense == "at least" else middle <= target
         title = COLUMNS[key][0]
-        print(f"ours/tune {title}: {middle:.2f} ({low:.2f}..{high:.2f}); target {sense} {target}: {_verdict(met)}")
-    cost = median(m.driver_ms or 0.0 for m in ours)
-    print(
-        f"driver of ours: {cost:.2f} ms a result; target under {DRIVER_TARGET_MS}: {_verdict(cost < DRIVER_TARGET_MS)}"
-    )
+        print(f"{ours}/{other} {title}: {middle:.2f} ({low:.2f}..{high:.2f}); target {sense} {target}: {_verdict(met)}")
+    for side in ("process", "lanes"):
+        if side in measured:
+            cost = median(m.driver_ms or 0.0 for m in measured[side])
+            verdict = _verdict(cost < DRIVER_TARGET_MS)
+            print(f"driver of {side}: {cost:.2f} ms a result; target under {DRIVER_TARGET_MS}: {verdict}")
 
 
 def _verdict(met: bool) -> str:

@@ -9,6 +9,9 @@ from typing import Any, Literal
 from mnist_tune.errors import UserError
 from mnist_tune.stopping import GRACE_PERIOD
 
+LANES = {"CPU": 8, "GPU": 64}
+"""Lanes a device: on a CPU core more than 8 gain nothing (784-16-10: 0.055 s a lane-epoch at 8, 0.052 at 16)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:

@@ -17,11 +17,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mnist_tune.config import TrialConfig
 from mnist_tune.execution import SMALLEST_SHARED
 from mnist_tune.lane_server import LaneServer
+from mnist_tune.options import LANES
 from mnist_tune.training import Program
 from mnist_tune.worker import WorkerSettings, configure_jax
-
-LANES = {"CPU": 8, "GPU": 64}
-"""Lanes a device: on a CPU core more than 8 gain nothing (784-16-10: 0.055 s a lane-epoch at 8, 0.052 at 16)."""
 
 CLIENT_START_S = 1.2
 """CPU seconds that the process of a trial takes to start, most of it importing Ray."""
