@@ -1,7 +1,7 @@
 """The notebook's convnet, with a convolution block that is fast on XLA's CPU backend.
 
-Why not `lax.conv`: inside a `lax.scan` the CPU backend runs its gradients tens of times slower than
-their arithmetic needs. What it does run at full speed is a product of two matrices that lie contiguous in memory.
+Why not `lax.conv`: inside a `lax.scan` the CPU backend runs its gradients tens of times slower than their
+arithmetic needs. What it does run at full speed is a product of two matrices that lie contiguous in memory.
 So the block here is a loop over output positions, each one product with the window of its input:
 
 - Activations are [height, width, channels, batch]. With the batch last, a window [k, k, channels, batch] is a

@@ -49,12 +49,22 @@ class Batch:
     shared: bool = False
 
 
+COPIES = 4
+"""Of a lane's state that a training batch may hold: the stack, the gathered lanes, their gradients and updates."""
+
+
+def fitting_lanes(program: Program, memory: float) -> int:
+    """Lanes of a program for which so many bytes have room."""
+    state = sum(leaf.nbytes for leaf in jax.tree.leaves(program.init(0)))
+    return int(memory // (COPIES * state))
+
+
 def plan_batches(streams: Mapping[str, Hashable], capacity: int, execution: Execution) -> list[Batch]:
     """Cuts the lanes that ask into batches of `2**k` lanes, so that at most log2(capacity) + 1 sizes compile.
 
     Args:
         streams: for each lane what it must share under `shared`: its batch order and epoch.
-        capacity: the most lanes of a batch, rounded up to a power of two.
+        capacity: the most lanes of a batch, rounded down to a power of two.
         execution: how they run.
     """
     if execution == "loop":
@@ -72,7 +82,8 @@ def plan_batches(streams: Mapping[str, Hashable], capacity: int, execution: Exec
 
 
 def _size(count: int, capacity: int, execution: Literal["shared", "vmap"]) -> int:
-    above = 1 << (min(count, capacity) - 1).bit_length()
+    most = 1 << (capacity.bit_length() - 1)
+    above = min(1 << (count - 1).bit_length(), most)
     size = above if above - count <= PADDING[execution] * above else above // 2
     return size if execution == "vmap" or size >= SMALLEST_SHARED else 1
 

@@ -70,6 +70,8 @@ class LaneGroup:
     executor: Executor
     data: DeviceData
     free: list[int]
+    largest_batch: int
+    """Shrinks when the device runs out of memory."""
     untrained_losses: dict[int, float] = field(default_factory=dict)
 
 
@@ -160,13 +162,22 @@ class LanePool:
         for lane_id in lane_ids:
             groups[self.group_of(lane_id)].append(lane_id)
         for key, members in groups.items():
-            group = self._groups[key]
-            lanes = {lane_id: self._lanes[lane_id] for lane_id in members}
-            streams = {i: (lane.config.data_seed, lane.progress.epoch) for i, lane in lanes.items()}
-            for batch in plan_batches(streams, self._capacity, group.executor.execution):
-                rows |= self._run_batch(group, {i: lanes[i] for i in batch.members}, batch)
+            rows |= self._run_group(self._groups[key], {lane_id: self._lanes[lane_id] for lane_id in members})
         fill = len(lane_ids) / self._capacity
         return {lane_id: row | {"fill": fill} for lane_id, row in rows.items()}
+
+    def _run_group(self, group: LaneGroup, lanes: dict[str, Lane]) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
+        while left := {lane_id: lane for lane_id, lane in lanes.items() if lane_id not in rows}:
+            streams = {i: (lane.config.data_seed, lane.progress.epoch) for i, lane in left.items()}
+            try:
+                for batch in plan_batches(streams, group.largest_batch, group.executor.execution):
+                    rows |= self._run_batch(group, {i: lanes[i] for i in batch.members}, batch)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error) or batch.size == 1:
+                    raise
+                group.largest_batch = batch.size // 2
+        return rows
 
     def _run_batch(self, group: LaneGroup, lanes: dict[str, Lane], batch: Batch) -> dict[str, Row]:
         configs = [lane.config for lane in lanes.values()]
@@ -211,7 +222,8 @@ class LanePool:
         if key not in self._groups:
             way = choose(key[0], self._capacity, self._cache_dir) if self._execution == "auto" else self._execution
             executor = Executor(key[0], self._capacity, way)
-            self._groups[key] = LaneGroup(executor, self._data[version], list(range(self._capacity))[::-1])
+            slots = list(range(self._capacity))[::-1]
+            self._groups[key] = LaneGroup(executor, self._data[version], slots, self._capacity)
         return self._groups[key]
 
 

@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,8 @@ from ray.tune import Callback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_tune.config import TrialConfig
-from mnist_tune.execution import SMALLEST_SHARED
+from mnist_tune.errors import UserError
+from mnist_tune.execution import SMALLEST_SHARED, fitting_lanes
 from mnist_tune.lane_server import LaneServer
 from mnist_tune.options import LANES
 from mnist_tune.training import Program
@@ -98,7 +99,11 @@ def place(
     device = "GPU" if cluster.get("GPU") else "CPU"
     if device == "GPU":
         settings = replace(settings, threads=None)
-    capacity = lanes or LANES[device]
+    programs = {Program.of(trial) for trial in trials}
+    room = min((fitting_lanes(program, _device_memory(device, cluster)) for program in programs), default=LANES[device])
+    if lanes and lanes > room:
+        raise UserError(f"--lanes {lanes} does not fit into the memory of a {device}; --lanes {room} does")
+    capacity = lanes or max(min(LANES[device], room), 1)
     if execution == "auto":
         execution = "lanes" if device == "GPU" or _lanes_pay(trials, settings, capacity, cluster["CPU"]) else "process"
     if execution == "process":
@@ -109,6 +114,23 @@ def place(
     per_device = cluster["CPU"] / cluster[device] if device == "GPU" else 1.0
     share = math.floor(1e4 * per_device / capacity) / 1e4  # Ray counts in ten-thousandths
     return Placement({"CPU": max(share, 1e-4)}, replace(settings, lanes=prefix), servers)
+
+
+def _device_memory(device: str, cluster: Mapping[str, float]) -> float:
+    """Bytes that the lanes of one device may take."""
+    if device == "GPU":
+        return float(ray.get(ray.remote(num_gpus=1)(_gpu_memory).remote()))
+    return MEMORY_SHARE * float(cluster["memory"] / cluster["CPU"])
+
+
+def _gpu_memory() -> float:
+    import jax
+
+    return MEMORY_SHARE * float(jax.local_devices()[0].memory_stats()["bytes_limit"])
+
+
+MEMORY_SHARE = 0.8
+"""Of a device's memory for lanes; the data set, evaluation and compiled programs need some too."""
 
 
 def _processes(settings: WorkerSettings, device: str, trials_per_gpu: int) -> Placement:

@@ -10,7 +10,7 @@ from mnist_tune.calibration import calibrate
 from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
 from mnist_tune.errors import UserError
-from mnist_tune.execution import plan_batches
+from mnist_tune.execution import Executor, fitting_lanes, plan_batches
 from mnist_tune.lanes import LanePool
 from mnist_tune.training import Program
 
@@ -216,3 +216,28 @@ def test_calibration_is_remembered(tmp_path):
     assert first.loop_s > 0
     assert first.batch_s > 0
     assert calibrate(program, 4, str(tmp_path)) == first
+
+
+def test_a_device_out_of_memory_goes_on_with_smaller_batches(mnist_5k, monkeypatch):
+    sizes, train = [], Executor.train
+
+    def scarce(self, batch, *arguments):
+        sizes.append(batch.size)
+        if batch.size > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
+        return train(self, batch, *arguments)
+
+    monkeypatch.setattr(Executor, "train", scarce)
+    pool = attached(mnist_5k, 8, "vmap", RATES)
+    rows = pool.run([str(i) for i in range(7)])
+    assert sizes == [8, 4, 2, 2, 2, 1]
+    assert [row["epoch"] for row in rows.values()] == [1] * 7
+    sizes.clear()
+    pool.run([str(i) for i in range(7)])
+    assert sizes == [2, 2, 2, 1]
+
+
+def test_lanes_that_fit():
+    program = Program.of(TrialConfig(architecture="mlp-8-tanh"))
+    state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
+    assert fitting_lanes(program, 40.5 * state) == 10
