@@ -118,17 +118,20 @@ class Ours:
     def compile(self) -> None:
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
         self._train_epoch = train.lower(self._state, self._hyper, *self._train_set, self._order(0)).compile()
+        images, labels = (jnp.concatenate(pair) for pair in zip(self._train_set, self._test_set, strict=True))
+        self._all = jax.block_until_ready((images, labels))
         evaluate = jax.jit(self._program.evaluate)
-        sets = self._train_set, self._test_set
-        self._evaluations = [(evaluate.lower(self._state.params, *part).compile(), part) for part in sets]
+        self._evaluate = evaluate.lower(self._state.params, *self._all, np.int32(0), np.int32(1)).compile()
 
     def train(self, epoch: int) -> None:
         arguments = self._state, self._hyper, *self._train_set, self._order(epoch)
         self._state, _ = wait_for(self._train_epoch(*arguments))
 
     def evaluate(self) -> tuple[float, float]:
-        results = [(run(self._state.params, *part), len(part[1])) for run, part in self._evaluations]
-        train, test = (int(right) / count for (_, right), count in results)
+        counts = len(self._train_set[1]), len(self._test_set[1])
+        ranges = (0, counts[0]), counts
+        results = [self._evaluate(self._state.params, *self._all, *map(np.int32, part)) for part in ranges]
+        train, test = (int(right) / count for (_, right), count in zip(results, counts, strict=True))
         return train, test
 
     def _order(self, epoch: int) -> Array:

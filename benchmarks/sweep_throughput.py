@@ -136,8 +136,8 @@ class PlainTrials:
             start = time.perf_counter()
             order = batch_order(config.data_seed, epoch, len(self._train_set[1]))
             state, _ = train_epoch(state, hyper, *self._train_set, order)
-            train_loss, train_right = evaluate(state.params, *self._train_set)
-            _, test_right = evaluate(state.params, *self._test_set)
+            train_loss, train_right = evaluate(state.params, *self._train_set, *_whole(self._train_set))
+            _, test_right = evaluate(state.params, *self._test_set, *_whole(self._test_set))
             result: dict[str, Any] = {
                 "train_loss": float(train_loss),
                 "train_accuracy": int(train_right) / len(self._train_set[1]),
@@ -145,6 +145,11 @@ class PlainTrials:
             result["test_accuracy"] = int(test_right) / len(self._test_set[1])
             result["trial"] = str(config.learning_rate)
             yield result | {"busy_s": time.perf_counter() - start, "ended_at": time.time()}
+
+
+def _whole(split: Any) -> tuple[Any, Any]:
+    """The range that `Program.evaluate` needs for all images of a set."""
+    return np.int32(0), np.int32(len(split[1]))
 
 
 def run_tune(benchmark: ThroughputBenchmark) -> Outcome:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from filelock import FileLock
 from mnist_tune.execution import Batch, Execution, Executor
 from mnist_tune.training import Hyperparameters, Program
 
-STEPS, REPEATS = 10, 3
+STEPS, REPEATS = 4, 3
 
 MINIMUM_GAIN = 1.1
 """A batch must be so much faster than the loop to be chosen; less is within the measurement's noise."""
@@ -47,30 +51,51 @@ def batched_execution() -> Execution:
 
 def calibrate(program: Program, capacity: int, cache_dir: str | None) -> Calibration:
     """Times a few steps each way, or reads what was measured before on this kind of device."""
-    device = jax.devices()[0]
-    key = f"{program} x {capacity} on {device.device_kind}, jax {jax.__version__}"
     if cache_dir is None:
         return _measure(program, capacity)
-    file = Path(cache_dir) / "calibration.json"
+    file, device = Path(cache_dir) / MEMORY, jax.devices()[0].device_kind
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):  # two servers would disturb each other's timing
-        known: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        if key not in known:
+        found = recall(program, capacity, cache_dir, device)
+        if found is None:
             found = _measure(program, capacity)
-            known[key] = {"loop_s": found.loop_s, "batch_s": found.batch_s}
+            known = json.loads(file.read_text()) if file.exists() else {}
+            known[_key(program, capacity, device)] = asdict(found)
             file.write_text(json.dumps(known, indent=1))
-    return Calibration(**known[key])
+    return found
+
+
+MEMORY = "calibration.json"
+
+
+def recall(program: Program, capacity: int, cache_dir: str, device: str = "cpu") -> Calibration | None:
+    """What was measured before on that kind of device; starts no backend."""
+    try:
+        known: dict[str, Any] = json.loads((Path(cache_dir) / MEMORY).read_text())
+        return Calibration(**known[_key(program, capacity, device)])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _key(program: Program, capacity: int, device: str) -> str:
+    return f"{program} x {capacity} on {device}, jax {jax.__version__}"
+
+
+def calibrate_in_background(programs: Collection[Program], capacity: int, cache_dir: str) -> subprocess.Popen[bytes]:
+    """A process that measures what is not known yet, single-threaded on the CPU, as the trials will be."""
+    asked = json.dumps({"programs": [asdict(p) for p in programs], "capacity": capacity, "cache_dir": cache_dir})
+    environment = os.environ | {"PJRT_NPROC": "1", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return subprocess.Popen([sys.executable, "-m", "mnist_tune.calibration", asked], env=environment)
 
 
 def _measure(program: Program, capacity: int) -> Calibration:
     size = 1 << (capacity.bit_length() - 1)
     batched = batched_execution()
-    executor = Executor(program, size, batched)
-    for slot in range(size):
-        executor.write(slot, program.init(0))
+    executor = Executor(program, size, batched)  # its state, all zeros, takes as long as any other
     one, all_ = Batch(("0",), 1), Batch(tuple(map(str, range(size))), size, shared=batched == "shared")
-    loop_s = min(_seconds(executor, one) for _ in range(REPEATS))
-    batch_s = min(_seconds(executor, all_) for _ in range(REPEATS)) / size
+    # In turns, the fastest of each: what else the machine does meanwhile must not favour one of them.
+    timed = [(_seconds(executor, one), _seconds(executor, all_) / size) for _ in range(REPEATS)]
+    loop_s, batch_s = (min(times) for times in zip(*timed, strict=True))
     return Calibration(loop_s / STEPS, batch_s / STEPS)
 
 
@@ -84,3 +109,9 @@ def _seconds(executor: Executor, batch: Batch) -> float:
     executor.take_seconds()
     executor.train(batch, range(lanes), hyper, orders, (images, labels))
     return executor.take_seconds()["train_s"]
+
+
+if __name__ == "__main__":
+    request = json.loads(sys.argv[1])
+    for fields in request["programs"]:
+        calibrate(Program(**fields), request["capacity"], request["cache_dir"])

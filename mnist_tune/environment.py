@@ -35,9 +35,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         UserError: no cluster answers at `address`.
     """
     cpus = cpus or usable_cpus()
-    # Ray warns, on standard output, once 4 times so many processes have started; lanes have 8 clients a core.
-    for name, value in {**QUIET, "RAY_worker_maximum_startup_concurrency": str(3 * cpus)}.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     import ray
 
     if ray.is_initialized():
@@ -57,6 +55,13 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         runtime_env={"env_vars": {"PYTHONPATH": _package_root()}},
         **quiet,
     )
+
+
+def prepare_environment() -> None:
+    """Sets what Ray reads when it is imported and started."""
+    # Ray warns, on standard output, once 4 times so many processes have started; lanes have 8 clients a core.
+    for name, value in {**QUIET, "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus())}.items():
+        os.environ.setdefault(name, value)
 
 
 def usable_cpus() -> int:

@@ -37,7 +37,8 @@ SMALLEST_SHARED = 4
 PADDING = {"shared": 1 / 8, "vmap": 1.0}
 """Share of a batch that may be padding: a CPU pays for lanes that nobody asked for, a GPU hardly does."""
 
-Split = tuple[Array, Array]
+Data = tuple[Array, Array]
+"""Images uint8 [n, 784] and labels uint8 [n] on the device."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Executor:
         self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
 
     def train(
-        self, batch: Batch, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], split: Split
+        self, batch: Batch, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], data: Data
     ) -> np.ndarray:
         """One epoch of a batch of lanes.
 
@@ -145,8 +146,8 @@ class Executor:
             batch: its size, and whether its lanes share the order.
             slots: of the lanes.
             hyper: arrays [lanes].
-            orders: int32 [n] for each lane.
-            split: training images and labels.
+            orders: for each lane the training images' indices, int32 [training images].
+            data: on the device, the training images among them.
 
         Returns:
             The loss of each step, [lanes, steps].
@@ -154,20 +155,24 @@ class Executor:
         order: Any = orders[0] if batch.shared or batch.size == 1 else _pad(np.stack(orders), batch.size)
         padded = Hyperparameters(*(_pad(values, batch.size) for values in hyper))
         arguments = jax.device_put((self._slots(slots, batch.size), padded, order))
-        call = (self.state, *arguments, *split)
+        call = (self.state, *arguments, *data)
         run = self._executable(("train", batch.size, batch.shared), self._train(batch), call, donate=(0,))
         with jax.transfer_guard("disallow"), self._timed("train_s"):
             self.state, losses = jax.block_until_ready(run(*call))
         return np.asarray(losses)[: len(slots)]
 
-    def evaluate(self, size: int, slots: Sequence[int], split: Split) -> list[tuple[float, float]]:
-        """Mean loss (nats) and accuracy of each lane on a split, in a batch of `size`."""
-        call = (self.state.params, jax.device_put(self._slots(slots, size)), *split)
-        run = self._executable(("evaluate", size, len(split[1])), self._evaluate(size), call)
+    def evaluate(
+        self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
+    ) -> list[tuple[float, float]]:
+        """Mean loss (nats) and accuracy of each lane, in a batch of `size`, on a split: its first image and length."""
+        first, count = split
+        arguments = jax.device_put((self._slots(slots, size), np.int32(first), np.int32(count)))
+        call = (self.state.params, *arguments, *data)
+        run = self._executable(("evaluate", size), self._evaluate(size), call)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             losses, rights = jax.block_until_ready(run(*call))
         pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(rights), strict=False)
-        return [(float(loss), int(right) / len(split[1])) for loss, right in pairs]
+        return [(float(loss), int(right) / count) for loss, right in pairs]
 
     def take_seconds(self, keep: str = "") -> dict[str, float]:
         """Seconds spent compiling, training and evaluating since the last call; `keep` is left for the next."""
@@ -196,10 +201,10 @@ class Executor:
     def _evaluate(self, size: int) -> Any:
         run: Any = self.program.evaluate
         if size > 1:
-            run = jax.vmap(run, in_axes=(self._axes.params, None, None))
+            run = jax.vmap(run, in_axes=(self._axes.params, None, None, None, None))
 
-        def evaluate(params: Any, slots: Array, images: Array, labels: Array) -> Any:
-            loss, right = run(_take(params, slots, size), images, labels)
+        def evaluate(params: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
+            loss, right = run(_take(params, slots, size), *data, first, count)
             return jnp.atleast_1d(loss), jnp.atleast_1d(right)
 
         return evaluate

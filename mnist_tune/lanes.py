@@ -44,23 +44,38 @@ class Lane:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """The splits of a data set on the device: (images uint8 [n, 784], labels uint8 [n]) by name."""
+    """A data set on the device: the splits one after another, the training set first."""
 
-    splits: dict[str, tuple[Array, Array]]
+    images: Array
+    """uint8 [n, 784]."""
+    labels: Array
+    """uint8 [n]."""
+    splits: dict[str, tuple[int, int]]
+    """First image and number of images by name."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int) -> DeviceData:
         dataset = permute_images(hold_out(dataset, holdout), label_noise)
-        splits = {
+        parts = {
             "train": (dataset.train_images, dataset.train_labels),
             "test": (dataset.test_images, dataset.test_labels),
             "validation": (dataset.validation_images, dataset.validation_labels),
         }
-        return cls({name: jax.device_put(split) for name, split in splits.items() if len(split[1])})
+        splits, first = {}, 0
+        for name, (_, labels) in parts.items():
+            if len(labels):
+                splits[name] = first, len(labels)
+            first += len(labels)
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
+        return cls(jax.device_put(images), jax.device_put(labels), splits)
+
+    @property
+    def arrays(self) -> tuple[Array, Array]:
+        return self.images, self.labels
 
     @property
     def train_count(self) -> int:
-        return int(self.splits["train"][1].shape[0])
+        return self.splits["train"][1]
 
 
 @dataclass
@@ -188,8 +203,9 @@ class LanePool:
         count = group.data.train_count
         orders = [batch_order(lane.config.data_seed, lane.progress.epoch, count) for lane in lanes.values()]
         executor, slots = group.executor, [lane.slot for lane in lanes.values()]
-        losses = executor.train(batch, slots, hyper, orders, group.data.splits["train"])
-        scores = {name: executor.evaluate(batch.size, slots, split) for name, split in group.data.splits.items()}
+        data = group.data
+        losses = executor.train(batch, slots, hyper, orders, data.arrays)
+        scores = {name: executor.evaluate(batch.size, slots, data.arrays, s) for name, s in data.splits.items()}
         spent = executor.take_seconds()
         seconds = {name: value / len(lanes) for name, value in spent.items()}
         rows = {}
@@ -210,7 +226,7 @@ class LanePool:
     def _untrained_loss(self, group: LaneGroup, lane: Lane) -> float:
         losses, seed = group.untrained_losses, lane.config.seed
         if seed not in losses:
-            [(losses[seed], _)] = group.executor.evaluate(1, [lane.slot], group.data.splits["train"])
+            [(losses[seed], _)] = group.executor.evaluate(1, [lane.slot], group.data.arrays, group.data.splits["train"])
             lane.eval_s = group.executor.take_seconds(keep="compile_s")["eval_s"]
         return losses[seed]
 

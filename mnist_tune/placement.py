@@ -14,13 +14,15 @@ import ray
 from ray.tune import Callback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from mnist_tune.calibration import calibrate_in_background, recall
 from mnist_tune.config import TrialConfig
+from mnist_tune.environment import usable_cpus
 from mnist_tune.errors import UserError
 from mnist_tune.execution import SMALLEST_SHARED, fitting_lanes
 from mnist_tune.lane_server import LaneServer
 from mnist_tune.options import LANES
 from mnist_tune.training import Program
-from mnist_tune.worker import WorkerSettings, configure_jax
+from mnist_tune.worker import WorkerSettings
 
 CLIENT_START_S = 1.2
 """CPU seconds that the process of a trial takes to start, most of it importing Ray."""
@@ -140,33 +142,40 @@ def _processes(settings: WorkerSettings, device: str, trials_per_gpu: int) -> Pl
     return Placement({"CPU": 1, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
 
 
-def _lanes_pay(trials: Sequence[TrialConfig], settings: WorkerSettings, capacity: int, cpus: float) -> bool:
-    """Whether the seconds that lanes save outweigh those of starting their clients, on a CPU.
-
-    Only companies of one program and one batch order gain. The timing runs in a process of its own, so that the
-    driver starts no backend.
-    """
-    companies = Counter((Program.of(trial), trial.data_seed) for trial in trials)
-    epochs = Counter[tuple[Program, int]]()
+def companies(trials: Sequence[TrialConfig], cpus: float) -> Counter[Program]:
+    """Epochs of the trials that could gain from lanes on a CPU: those of one program and one batch order, where
+    there are enough to give every core a company."""
+    counts, epochs = Counter[tuple[Program, int]](), Counter[tuple[Program, int]]()
     for trial in trials:
-        epochs[Program.of(trial), trial.data_seed] += trial.epochs
-    clients = min(len(trials), capacity * int(cpus))
-    cost = (clients - cpus) * CLIENT_START_S
-    saved = 0.0
-    for (program, data_seed), count in companies.items():
+        key = Program.of(trial), trial.data_seed
+        counts[key] += 1
+        epochs[key] += trial.epochs
+    found = Counter[Program]()
+    for key, count in counts.items():
         if count >= SMALLEST_SHARED * cpus:
-            found = ray.get(ray.remote(num_cpus=1)(_calibrate).remote(program, capacity, settings))
-            steps = TRAIN_IMAGES / program.batch_size
-            saved += epochs[program, data_seed] * steps * (found.loop_s - found.batch_s)
-    return saved > cost
+            found[key[0]] += epochs[key]
+    return found
+
+
+def _lanes_pay(trials: Sequence[TrialConfig], settings: WorkerSettings, capacity: int, cpus: float) -> bool:
+    """Whether the seconds that lanes save outweigh those of starting their clients, on a CPU. What could not be
+    measured counts as no gain."""
+    assert settings.cache_dir is not None
+    saved = 0.0
+    for program, epochs in companies(trials, cpus).items():
+        found = recall(program, capacity, settings.cache_dir)
+        if found is not None:
+            saved += epochs * TRAIN_IMAGES / program.batch_size * (found.loop_s - found.batch_s)
+    clients = min(len(trials), capacity * int(cpus))
+    return saved > (clients - cpus) * CLIENT_START_S
 
 
 TRAIN_IMAGES = 60_000
 """Of MNIST; the estimate of what lanes save needs no more than the order of magnitude."""
 
 
-def _calibrate(program: Program, capacity: int, settings: WorkerSettings) -> Any:
-    configure_jax(settings)
-    from mnist_tune.calibration import calibrate
-
-    return calibrate(program, capacity, settings.cache_dir)
+def begin_calibration(trials: Sequence[TrialConfig], lanes: int | None, cache_dir: str) -> Any:
+    """Starts measuring, while Ray starts, what `place` will ask for; None where all is known."""
+    capacity = lanes or LANES["CPU"]
+    unknown = [p for p in companies(trials, usable_cpus()) if recall(p, capacity, cache_dir) is None]
+    return calibrate_in_background(unknown, capacity, cache_dir) if unknown else None

@@ -16,7 +16,7 @@ import platformdirs
 
 from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, load_dataset
-from mnist_tune.environment import TRIAL_SLOT, describe_environment, start_ray
+from mnist_tune.environment import TRIAL_SLOT, describe_environment, prepare_environment, start_ray
 from mnist_tune.errors import UserError
 from mnist_tune.options import SweepOptions
 from mnist_tune.progress import ProgressView, announce
@@ -157,9 +157,12 @@ def _run(writer: SweepWriter, plan: Plan, dataset: Dataset, options: SweepOption
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
+        calibration = _begin_calibration(plan, options)
         start_ray(options.address, options.max_concurrent, options.dashboard)
         from mnist_tune.recorder import Recorder  # Ray reads its environment when it is imported
 
+        if calibration is not None:
+            calibration.wait()
         recorder = Recorder(writer, view, trials, rows)
         try:
             _fit(writer, plan, dataset, options, rows, recorder)
@@ -168,6 +171,19 @@ def _run(writer: SweepWriter, plan: Plan, dataset: Dataset, options: SweepOption
             recorder.close("time_budget" if spent else "interrupted")
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
+
+
+CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
+
+
+def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
+    """A process that measures, while Ray starts, whether lanes pay on this machine's CPU, where that will be asked."""
+    if options.execution != "auto" or Path("/dev/nvidia0").exists():
+        return None
+    prepare_environment()
+    from mnist_tune.placement import begin_calibration
+
+    return begin_calibration(list(plan.trials.values()), options.lanes, CACHE_DIR)
 
 
 def _fit(
@@ -185,7 +201,7 @@ def _fit(
     from mnist_tune.trainable import TrialTrainable
     from mnist_tune.worker import WorkerSettings
 
-    settings = WorkerSettings(str(writer.states), cache_dir=platformdirs.user_cache_dir("mnist_tune"))
+    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR)
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     how = (options.execution, options.lanes, options.trials_per_gpu)
     placement = place(list(plan.trials.values()), settings, *how)

@@ -99,25 +99,33 @@ class Program:
         state, last = step(state, order[full * self.batch_size :])
         return state, jnp.append(losses, last)
 
-    def evaluate(self, params: Params, images: Array, labels: Array) -> tuple[Array, Array]:
-        """Mean cross-entropy (nats, float32) and number of images classified right (int32) over all images."""
+    def evaluate(self, params: Params, images: Array, labels: Array, first: Array, count: Array) -> tuple[Array, Array]:
+        """Mean cross-entropy (nats, float32) and number of images classified right (int32) of a range of images.
 
-        def block(x: Array, y: Array) -> tuple[Array, Array]:
+        Args:
+            params: of one trial.
+            images: uint8 [n, 784], all splits of the data set.
+            labels: uint8 [n].
+            first: int32, index of the range's first image.
+            count: int32, its length. Both are traced: one compilation serves all splits.
+        """
+        size = min(EVALUATION_BLOCK, images.shape[0])
+
+        def block(i: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+            wanted = first + i * size
+            start = jnp.minimum(wanted, images.shape[0] - size)  # as dynamic_slice does, to know what it returns
+            index = start + jnp.arange(size, dtype=jnp.int32)
+            inside = (index >= wanted) & (index < first + count)
+            x = jax.lax.dynamic_slice_in_dim(images, start, size)
+            y = jax.lax.dynamic_slice_in_dim(labels, start, size)
             logits = self.model.apply(params, scale(x))
-            right = jnp.argmax(logits, axis=1).astype(y.dtype) == y
-            return cross_entropy(logits, y).sum(), right.sum(dtype=jnp.int32)
+            right = inside & (jnp.argmax(logits, axis=1).astype(y.dtype) == y)
+            loss = jnp.where(inside, cross_entropy(logits, y), 0)
+            return sums[0] + loss.sum(), sums[1] + right.sum(dtype=jnp.int32)
 
-        count = images.shape[0]
-        full, rest = divmod(count, EVALUATION_BLOCK)
-        cut = full * EVALUATION_BLOCK
-        shape = (full, EVALUATION_BLOCK)
-        blocks = images[:cut].reshape(*shape, images.shape[1]), labels[:cut].reshape(shape)
-        losses, rights = jax.lax.map(lambda xy: block(*xy), blocks)
-        loss, right = losses.sum(), rights.sum()
-        if rest:
-            last_loss, last_right = block(images[cut:], labels[cut:])
-            loss, right = loss + last_loss, right + last_right
-        return loss / count, right
+        blocks = (count + size - 1) // size
+        loss, right = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), jnp.int32(0)))
+        return loss / count.astype(jnp.float32), right
 
 
 def scale(images: Array) -> Array:

@@ -86,15 +86,18 @@ def test_epoch_is_sgd_with_a_partial_last_batch(momentum, nesterov):
         np.testing.assert_allclose(mine, reference, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("first", [0, 3, EVALUATION_BLOCK])
 @pytest.mark.parametrize("count", [1, EVALUATION_BLOCK - 1, EVALUATION_BLOCK, 2 * EVALUATION_BLOCK + 7])
-def test_evaluation_counts_every_image_once(count):
-    images, labels = small_problem(count)
+@pytest.mark.parametrize("after", [0, 5, 300])
+def test_evaluation_counts_every_image_of_its_range_once(first, count, after):
+    images, labels = small_problem(first + count + after)
     program = Program("mlp-5-tanh", False, False, 16)
     params = program.init(0).params
-    loss, right = jax.jit(program.evaluate)(params, images, labels)
-    logits = program.model.apply(params, jnp.asarray(images, jnp.float32) / 255)
-    assert int(right) == int((np.asarray(logits).argmax(1) == labels).sum())
-    np.testing.assert_allclose(loss, cross_entropy(logits, jnp.asarray(labels)).mean(), rtol=1e-5)
+    loss, right = jax.jit(program.evaluate)(params, images, labels, np.int32(first), np.int32(count))
+    inside = slice(first, first + count)
+    logits = program.model.apply(params, jnp.asarray(images[inside], jnp.float32) / 255)
+    assert int(right) == int((np.asarray(logits).argmax(1) == labels[inside]).sum())
+    np.testing.assert_allclose(loss, cross_entropy(logits, jnp.asarray(labels[inside])).mean(), rtol=1e-5)
 
 
 def test_cross_entropy_is_finite_for_large_logits():
