@@ -16,13 +16,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from filelock import FileLock
 from jax import Array
 
 from mnist_tune.errors import UserError
@@ -212,7 +213,10 @@ class Executor:
     def _executable(self, key: Hashable, function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
         """Compiled ahead of time, so that compiling is never timed as training."""
         if key not in self._compiled:
-            with self._timed("compile_s"):
+            # One process compiles, the others on this machine wait and find it in the persistent cache.
+            cache = getattr(jax.config, "jax_compilation_cache_dir", None)
+            lock = FileLock(f"{cache}.lock") if cache else nullcontext()
+            with self._timed("compile_s"), lock:
                 self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
         return self._compiled[key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -48,9 +49,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._cpu_start = self._cpu_start or self._cpu_end
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_pickled_error()
-        message = str(getattr(error, "cause", None) or error).strip()
-        self._end(self._identify(trial), "error", message.splitlines()[-1] if message else "unknown")
+        self._end(self._identify(trial), "error", _last_line(trial.error_file))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore of its own; sweeps resume through `resume_sweep`
@@ -78,3 +77,9 @@ class Recorder(Callback):  # type: ignore[misc]
         self._writer.end(trial_id, reason, error)
         left = self._configs[trial_id].epochs - self._epochs.get(trial_id, 0)
         self._view.end(trial_id, reason, left)
+
+
+def _last_line(file: str | None) -> str:
+    """Of the traceback that Tune keeps of a trial; that line names the error."""
+    text = Path(file).read_text(errors="replace").strip() if file and Path(file).exists() else ""
+    return text.splitlines()[-1].strip() if text else "the trial's process died"

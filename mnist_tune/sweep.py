@@ -63,8 +63,8 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
-    writer, dataset = _open(name, named, options)
-    return _run(writer, _grid(named), dataset, options)
+    writer, data = _open(name, named, options)
+    return _run(writer, _grid(named), data, options)
 
 
 def run_search(
@@ -91,8 +91,8 @@ def run_search(
     Returns:
         The sweep. In `epochs`, `learning_rate` is the one that was used, also where a scheduler changed it.
     """
-    writer, dataset = _open(name, {}, options)
-    return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), dataset, options)
+    writer, data = _open(name, {}, options)
+    return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
 
 
 def _grid(trials: dict[str, TrialConfig]) -> Plan:
@@ -101,8 +101,9 @@ def _grid(trials: dict[str, TrialConfig]) -> Plan:
     return Plan(tune.grid_search([{"trial_id": i, **config.to_dict()} for i, config in trials.items()]), trials)
 
 
-def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, Dataset]:
-    """Checks everything that can be checked, then creates the sweep's folder."""
+def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
+    """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
+    taken out of it once Ray has it: the driver needs no copy."""
     from mnist_tune.models import architecture
 
     for trial in trials.values():
@@ -121,7 +122,7 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
     _check_counts(list(trials.values()), dataset)
     if options.address:  # before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
-    return SweepWriter(path, meta | {"environment": describe_environment()}), dataset
+    return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
 
 
 def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
@@ -147,10 +148,10 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
-    return _run(writer, _grid(left), dataset, options) if left else writer.finish(ended=meta["ended"] or _now())
+    return _run(writer, _grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
 
 
-def _run(writer: SweepWriter, plan: Plan, dataset: Dataset, options: SweepOptions) -> Sweep:
+def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
     trials = plan.trials
     rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
     total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
@@ -165,7 +166,7 @@ def _run(writer: SweepWriter, plan: Plan, dataset: Dataset, options: SweepOption
             calibration.wait()
         recorder = Recorder(writer, view, trials, rows)
         try:
-            _fit(writer, plan, dataset, options, rows, recorder)
+            _fit(writer, plan, data, options, rows, recorder)
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
@@ -189,7 +190,7 @@ def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
 def _fit(
     writer: SweepWriter,
     plan: Plan,
-    dataset: Dataset,
+    data: list[Dataset],
     options: SweepOptions,
     rows: list[dict[str, Any]],
     recorder: Recorder,
@@ -208,8 +209,8 @@ def _fit(
     scheduler = plan.scheduler
     if scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
-    data = [ray.put(dataset)] if placement.servers else dataset  # a reference: clients hand it on, unread
-    trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
+    reference = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
+    trainable = tune.with_parameters(TrialTrainable, dataset=reference, settings=placement.settings)
     tuner = tune.Tuner(
         tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
         param_space={"trial": plan.space},

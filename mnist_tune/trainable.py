@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from mnist_tune.checkpoint import Checkpoint
@@ -28,9 +30,11 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     (its worker, node or driver was killed) continues from there and first reports that state's row again.
     """
 
-    def setup(self, config: dict[str, Any], dataset: Any, settings: WorkerSettings) -> None:
+    def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
-        self._pool: Any = LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(dataset, settings)
+        self._pool: Any = (
+            LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
+        )
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -43,5 +43,6 @@ def configure_jax(settings: WorkerSettings) -> None:
     import jax
 
     if settings.cache_dir is not None:
+        os.makedirs(settings.cache_dir, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache_dir, "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

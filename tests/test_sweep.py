@@ -136,3 +136,13 @@ def test_smoke(tmp_path):
     meta = json.loads((tmp_path / "smoke" / "sweep.json").read_text())
     assert meta["environment"]["versions"]["jax"]
     assert load_sweep(tmp_path / "smoke").trials["regime"].ne("").all()
+
+
+def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
+    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
+    (tmp_path / "states").mkdir()
+    (tmp_path / "states" / "00001.npz").write_bytes(b"not a state")
+    sweep = run_sweep("failing", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
+    assert "00001.npz is not a trial's state" in sweep.trials["error"][1]
