@@ -175,6 +175,20 @@ class Executor:
         pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(rights), strict=False)
         return [(float(loss), int(right) / count) for loss, right in pairs]
 
+    def prepare(self, train_count: int, data: Data) -> None:
+        """Compiles the full batch, while the clients of its lanes are still starting."""
+        size = 1 << (self.capacity.bit_length() - 1)
+        shared = self.execution == "shared"
+        if size == 1 or self.execution == "loop" or (shared and size < SMALLEST_SHARED):
+            return
+        batch = Batch((), size, shared)
+        order = jax.ShapeDtypeStruct((train_count,) if shared else (size, train_count), jnp.int32)
+        slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
+        hyper = Hyperparameters(*[jax.ShapeDtypeStruct((size,), jnp.float32)] * 2)
+        train_call = (self.state, slots, hyper, order, *data)
+        self._executable(("train", size, shared), self._train(batch), train_call, donate=(0,))
+        self._executable(("evaluate", size), self._evaluate(size), (self.state.params, slots, scalar, scalar, *data))
+
     def take_seconds(self, keep: str = "") -> dict[str, float]:
         """Seconds spent compiling, training and evaluating since the last call; `keep` is left for the next."""
         taken = {name: value for name, value in self._seconds.items() if name != keep}

@@ -238,6 +238,7 @@ class LanePool:
         if key not in self._groups:
             way = choose(key[0], self._capacity, self._cache_dir) if self._execution == "auto" else self._execution
             executor = Executor(key[0], self._capacity, way)
+            executor.prepare(self._data[version].train_count, self._data[version].arrays)
             slots = list(range(self._capacity))[::-1]
             self._groups[key] = LaneGroup(executor, self._data[version], slots, self._capacity)
         return self._groups[key]
