@@ -64,7 +64,7 @@ class ThroughputBenchmark:
     """Sweeps of each side; the sides take turns."""
     compare: tuple[str, ...] = ("tune", "process", "lanes", "floor")
     """Sides to run: tune (an actor a trial, default settings), process, lanes, auto (ours), floor (one process, no
-    Ray)."""
+    Ray), notebook (its own loop in one process)."""
     dataset: str = "mnist"
     """mnist, or mnist-5k for a quick look."""
     output: Path | None = None
@@ -209,16 +209,33 @@ def run_floor(benchmark: ThroughputBenchmark) -> Outcome:
     return [Epoch(**{key: r[key] for key in RESULT}) for r in results], None
 
 
+def run_notebook(benchmark: ThroughputBenchmark) -> Outcome:
+    """The notebook's own loop, one trial after another in this process."""
+    from epoch import Notebook, Setting  # benchmarks/epoch.py, beside this file
+
+    data, epochs = load_dataset(benchmark.dataset), []
+    for config in benchmark.configs():
+        side = Notebook(Setting(config.architecture, config.learning_rate, config.batch_size, data))
+        for epoch in range(config.epochs):
+            start = time.perf_counter()
+            side.train(epoch)
+            _, test_accuracy = side.evaluate()
+            busy_s = time.perf_counter() - start
+            epochs.append(Epoch(busy_s, time.time(), test_accuracy, str(config.learning_rate)))
+    return epochs, None
+
+
 SIDES: dict[str, Callable[[ThroughputBenchmark], Outcome]] = {
     "tune": run_tune,
     "process": partial(run_ours, execution="process"),
     "lanes": partial(run_ours, execution="lanes"),
     "auto": partial(run_ours, execution="auto"),
     "floor": run_floor,
+    "notebook": run_notebook,
 }
 CLIENTS = {"lanes": LANES["CPU"]}
 """Trials at a time a core, where it is not one."""
-CORES = {"floor": 1}
+CORES = {"floor": 1, "notebook": 1}
 """Cores that a side uses, where it is not all."""
 
 

@@ -1,7 +1,7 @@
-"""Continuous batching: the actor that trains many trials as lanes of one device, and its client.
+"""Continuous batching: the actor that trains many trials as lanes of one device.
 
-A trial's process is a thin client that never imports JAX: it attaches, asks for an epoch, detaches. All changes
-of stacked state and all computing happen in one thread of the server (donated buffers allow no other way).
+A trial's process is its client (`lane_client`): it attaches, asks for an epoch, detaches. All changes of stacked
+state and all computing happen in one thread of the server (donated buffers allow no other way).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from ray.exceptions import RayActorError
 
 from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
-from mnist_tune.errors import UserError
+from mnist_tune.lane_client import LaneLostError, LanesFullError
 from mnist_tune.worker import WorkerSettings, configure_jax, make_pool
 
 WAIT_SHARE = 0.25
@@ -32,14 +31,6 @@ the lanes fall apart into small batches; what a CPU idles meanwhile, the clients
 
 CLIENT_CHECK_S = 2.0
 """Seconds between two looks at whether a client still lives."""
-
-
-class LanesFullError(UserError):
-    """Every lane of this server is taken."""
-
-
-class LaneLostError(Exception):
-    """The lane is gone: its server died, or another process of the same trial took it over."""
 
 
 @dataclass
@@ -240,63 +231,3 @@ class LaneServer:
 
     def _turn(self, lane_id: str) -> _Turn:
         return self._turns.setdefault(self._pool.group_of(lane_id), _Turn())
-
-
-class LaneClient:
-    """The lanes of a trial's process on whichever server has room: the same calls as a `LanePool`'s."""
-
-    def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
-        self._prefix, self._dataset = prefix, dataset
-        self._token = uuid.uuid4().hex
-        self._server: Any = None
-
-    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Attaches to the server with the fewest lanes taken.
-
-        Raises:
-            LaneLostError: no server answered, or all are full.
-        """
-        self._token = uuid.uuid4().hex
-        client = ray.get_runtime_context().current_actor
-        for server in self._servers(lane_id):
-            try:
-                ray.get(server.attach.remote(lane_id, self._token, config, checkpoint, self._dataset, client))
-            except (RayActorError, LanesFullError):
-                continue
-            self._server = server
-            return
-        raise LaneLostError("no lane server has room or answers")
-
-    def epoch(self, lane_id: str, state_path: Path) -> dict[str, Any]:
-        """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
-        try:
-            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self._token, state_path))
-        except RayActorError as error:
-            raise LaneLostError(str(error)) from error
-        return row
-
-    def checkpoint(self, lane_id: str) -> Checkpoint:
-        """The lane's state. Raises `LaneLostError` where the lane is gone."""
-        try:
-            found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self._token))
-        except RayActorError as error:
-            raise LaneLostError(str(error)) from error
-        return found
-
-    def detach(self, lane_id: str) -> None:
-        """Frees the lane, where this client holds one; a dead server holds none."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.detach.remote(lane_id, self._token)
-
-    def _servers(self, lane_id: str) -> list[Any]:
-        """Those that answer, the least loaded first; equal ones in an order that differs between trials."""
-        names = [name for name in ray.util.list_named_actors() if name.startswith(self._prefix)]
-        loads = []
-        for name in sorted(names):
-            try:
-                server = ray.get_actor(name)
-                loads.append((ray.get(server.load.remote(), timeout=30), hash((name, lane_id)), server))
-            except (RayActorError, ValueError, ray.exceptions.GetTimeoutError):
-                continue
-        return [server for *_, server in sorted(loads, key=lambda entry: entry[:2])]

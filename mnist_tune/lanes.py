@@ -213,6 +213,7 @@ class LanePool:
             progress = lane.progress
             row = epoch_row(progress, losses[i], {name: score[i] for name, score in scores.items()})
             row |= seconds | {
+                "learning_rate": lane.config.learning_rate,
                 "eval_s": seconds["eval_s"] + lane.eval_s,
                 "lanes": len(lanes),
                 "batch_s": sum(spent.values()),

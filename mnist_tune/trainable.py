@@ -12,7 +12,7 @@ from ray import tune
 
 from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
-from mnist_tune.lane_server import LaneClient, LaneLostError
+from mnist_tune.lane_client import LaneClient, LaneLostError
 from mnist_tune.stopping import finite_loss, stop_reason
 from mnist_tune.worker import WorkerSettings, make_pool
 
@@ -87,7 +87,6 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         reason = stop_reason(row["epoch"], self._config.epochs, diverged)
         now = time.perf_counter()
         extra = {"wait_s": max(now - self._mark - row["batch_s"], 0.0), "repeated": repeated}
-        extra |= {"learning_rate": self._config.learning_rate}
         self._mark = now
         extra |= {"stop_reason": reason, "done": bool(reason), "scheduler_loss": finite_loss(row["train_loss"])}
         if reason:  # the process may be kept for another trial; the lane is free at once
