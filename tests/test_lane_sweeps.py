@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -81,8 +82,8 @@ def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
     assert_complete(sweep, 8)
     changed = sweep.epochs.groupby("trial_id")["learning_rate"].nunique()
     assert changed.max() > 1
-    # The rate reported is the one used: from the same state, a larger rate moves the loss further in an epoch.
-    assert sweep.epochs["train_loss"].groupby(sweep.epochs["epoch"]).max().iloc[-1] < 2.0
+    losses = sweep.epochs.groupby("epoch")["train_loss"]
+    assert losses.median().iloc[-1] < losses.median().iloc[0]
 
 
 class SearchFromTheMiddle(tune.search.Searcher):
@@ -115,11 +116,14 @@ def test_a_searcher_proposes_trials_on_lanes(tmp_path):
     assert sorted(sweep.trials["learning_rate"]) == sorted(search.asked.values())
 
 
-def processes(*parts):
-    """Ray processes of this test whose title holds one of these."""
-    return [
-        p for p in psutil.Process().children(recursive=True) if any(part in " ".join(p.cmdline()) for part in parts)
-    ]
+def processes(title):
+    """Ray processes of this test with this title."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if title in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def kill_when_running(journal, *names):

@@ -241,3 +241,19 @@ def test_lanes_that_fit():
     program = Program.of(TrialConfig(architecture="mlp-8-tanh"))
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
     assert fitting_lanes(program, 40.5 * state) == 10
+
+
+def test_a_rate_changed_in_mid_flight_is_the_one_used(mnist_5k):
+    """As population based training does it: another rate from a checkpoint on."""
+    pool = LanePool(mnist_5k)
+    pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=0.1))
+    before = pool.run(["a"])["a"]
+    checkpoint = pool.checkpoint("a")
+    after = {}
+    for rate in (1e-12, 0.1, 0.2):
+        pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint)
+        after[rate] = pool.run(["a"])["a"]
+        assert after[rate]["learning_rate"] == rate
+        assert after[rate]["epoch"] == 2
+    assert after[1e-12]["train_loss"] == pytest.approx(before["train_loss"], rel=1e-6)
+    assert after[0.2]["train_loss"] < after[0.1]["train_loss"] < before["train_loss"]
