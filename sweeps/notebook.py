@@ -4,6 +4,9 @@
     python sweeps/notebook.py --only converges slow underfit overfit --epochs 10
 
 Ends with a table, a verdict for each experiment (exact, statistical or differs) and notebook.png.
+
+Measured on 2 cores of a 2.6 GHz Xeon: all but the convnet, 12 epochs, 4 min 34 s; converges, slow, underfit and
+overfit are exact, the others statistical. The convnet's ten runs of 20 epochs take half an hour.
 """
 
 from __future__ import annotations
