@@ -109,10 +109,6 @@ class Executor:
         self._compiled: dict[Hashable, Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
 
-    @property
-    def compilations(self) -> int:
-        return len(self._compiled)
-
     def write(self, slot: int, state: TrainState) -> None:
         """Puts a lane's state, numpy or device arrays, into its slot."""
         self.state = jax.tree.map(lambda stack, x: stack.at[..., slot, :].set(x), self.state, state)

@@ -200,10 +200,8 @@ class LanePool:
             np.array([config.learning_rate for config in configs], np.float32),
             np.array([config.momentum for config in configs], np.float32),
         )
-        count = group.data.train_count
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, count) for lane in lanes.values()]
-        executor, slots = group.executor, [lane.slot for lane in lanes.values()]
-        data = group.data
+        executor, data, slots = group.executor, group.data, [lane.slot for lane in lanes.values()]
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in lanes.values()]
         losses = executor.train(batch, slots, hyper, orders, data.arrays)
         scores = {name: executor.evaluate(batch.size, slots, data.arrays, s) for name, s in data.splits.items()}
         spent = executor.take_seconds()

@@ -42,6 +42,8 @@ class SweepOptions:
     """Start Ray's dashboard."""
     time_budget: float | None = None
     """Seconds after which the trials still running are stopped."""
+    resume: Path | None = None
+    """Go on with the interrupted sweep in this folder; what is trained is read from there."""
     quiet: bool = False
     """Print results only, no progress."""
 
@@ -70,8 +72,6 @@ class TrialOptions(SweepOptions):
     """First so many training images permuted against their labels."""
     holdout: int = 0
     """Training images held out for validation."""
-    resume: Path | None = None
-    """Go on with the interrupted sweep in this folder; what is trained is read from there."""
 
     def common(self) -> dict[str, Any]:
         """The fields of `TrialConfig` that all trials share."""

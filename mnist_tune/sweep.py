@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,6 +149,13 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     return _run(writer, _grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
+
+
+def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
+    """What a script does: `resume_sweep` where `options.resume` names a folder, else `run_sweep` of its trials."""
+    if options.resume is not None:
+        return resume_sweep(options.resume, options)
+    return run_sweep(name, trials(), options)
 
 
 def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:

@@ -17,7 +17,7 @@ from mnist_tune import UserError, cli
 from mnist_tune.config import TrialConfig
 from mnist_tune.options import TrialOptions
 from mnist_tune.report import print_report
-from mnist_tune.sweep import resume_sweep, run_sweep
+from mnist_tune.sweep import run_or_resume
 
 NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
@@ -57,10 +57,7 @@ def main() -> int:
     config = cli.parse(LearningRateRegimes)
     if config.smoke:
         config = replace(config, architecture="mlp-16-tanh", epochs=3, learning_rates=(0.01, 0.1, 1.0, 100.0))
-    if config.resume is not None:
-        sweep = resume_sweep(config.resume, config)
-    else:
-        sweep = run_sweep("lr_regimes", config.trials(), config)
+    sweep = run_or_resume("lr_regimes", config.trials, config)
     return print_report(sweep)
 
 

@@ -12,7 +12,6 @@ overfit are exact, the others statistical. The convnet's ten runs of 20 epochs t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from mnist_tune import Sweep, TrialConfig, UserError, cli
@@ -21,7 +20,7 @@ from mnist_tune.figures import plot_notebook
 from mnist_tune.notebook import Comparison, Experiment, compare, experiments
 from mnist_tune.options import SweepOptions
 from mnist_tune.report import print_comparisons, print_replicates, print_report
-from mnist_tune.sweep import resume_sweep, run_sweep
+from mnist_tune.sweep import run_or_resume
 
 TRUE_SEEDS = (0, 1, 2, 3, 4)
 
@@ -38,8 +37,6 @@ class Notebook(SweepOptions):
     """Cut every experiment short at this many epochs."""
     same_seed: bool = False
     """Of the convnet run only the notebook's own five runs, which share key and batch order."""
-    resume: Path | None = None
-    """Go on with the interrupted sweep in this folder."""
 
     def trials(self) -> list[TrialConfig]:
         """The longest first, so that no worker waits for one at the end."""
@@ -82,10 +79,7 @@ SEEDS_NOTE = (
 
 def main() -> int:
     config = cli.parse(Notebook)
-    if config.resume is not None:
-        sweep = resume_sweep(config.resume, config)
-    else:
-        sweep = run_sweep("notebook", config.trials(), config)
+    sweep = run_or_resume("notebook", config.trials, config)
     code = print_report(sweep)
     comparisons = compare_all(sweep)
     print_comparisons(comparisons)

@@ -17,7 +17,7 @@ from mnist_tune import UserError, cli
 from mnist_tune.config import TrialConfig
 from mnist_tune.options import TrialOptions
 from mnist_tune.report import print_replicates, print_report
-from mnist_tune.sweep import resume_sweep, run_sweep
+from mnist_tune.sweep import run_or_resume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,7 @@ class Seeds(TrialOptions):
 
 def main() -> int:
     config = cli.parse(Seeds)
-    if config.resume is not None:
-        sweep = resume_sweep(config.resume, config)
-    else:
-        sweep = run_sweep("seeds", config.trials(), config)
+    sweep = run_or_resume("seeds", config.trials, config)
     code = print_report(sweep)
     print_replicates(sweep.trials)
     return code
