@@ -32,6 +32,7 @@ from jax.scipy.special import logsumexp
 from mnist_tune import UserError, cli
 from mnist_tune.data import Dataset, load_dataset
 from mnist_tune.environment import describe_environment
+from mnist_tune.execution import compiler_options
 from mnist_tune.models import ACTIVATIONS, CLASSES, architecture
 from mnist_tune.training import Hyperparameters, Program, batch_order
 
@@ -117,11 +118,15 @@ class Ours:
 
     def compile(self) -> None:
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(self._state, self._hyper, *self._train_set, self._order(0)).compile()
+        self._train_epoch = train.lower(self._state, self._hyper, *self._train_set, self._order(0)).compile(
+            compiler_options()
+        )
         images, labels = (jnp.concatenate(pair) for pair in zip(self._train_set, self._test_set, strict=True))
         self._all = jax.block_until_ready((images, labels))
         evaluate = jax.jit(self._program.evaluate)
-        self._evaluate = evaluate.lower(self._state.params, *self._all, np.int32(0), np.int32(1)).compile()
+        self._evaluate = evaluate.lower(self._state.params, *self._all, np.int32(0), np.int32(1)).compile(
+            compiler_options()
+        )
 
     def train(self, epoch: int) -> None:
         arguments = self._state, self._hyper, *self._train_set, self._order(epoch)

@@ -20,6 +20,7 @@ from jax import Array
 from mnist_tune.config import closest
 from mnist_tune.convolution import convnet_logits
 from mnist_tune.errors import UserError
+from mnist_tune.summation import batch_sum
 
 PIXELS, CLASSES = 784, 10
 
@@ -164,7 +165,8 @@ def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Ar
 def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
     x, w = kept
     # XLA's CPU product runs at half speed with a transposed left side; the barrier makes it copy x.T first.
-    return jnp.dot(g, w.T), jnp.dot(jax.lax.optimization_barrier(x.T), g), g.sum(0)
+    weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
+    return jnp.dot(g, w.T), weight, batch_sum(g)
 
 
 dense.defvjp(_dense_forward, _dense_backward)

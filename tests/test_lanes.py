@@ -15,11 +15,13 @@ from mnist_tune.lanes import LanePool
 from mnist_tune.training import Program
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
-TIMES = ("compile_s", "train_s", "eval_s", "batch_s")
+OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
 
 
-def numbers(row):
-    return {name: value for name, value in row.items() if name not in TIMES}
+def assert_same(row, other):
+    """Equal bit for bit in all that must not depend on the batch."""
+    row, other = ({k: v for k, v in r.items() if k not in OF_THE_BATCH} for r in (row, other))
+    np.testing.assert_equal(row, other)  # unlike ==, holds for equal NaN
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_restored_trial_is_bit_identical(mnist_5k, tmp_path):
     second = LanePool(mnist_5k)
     second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
     for epoch in (2, 3):
-        assert numbers(second.run(["a"])["a"]) == numbers(rows[epoch])
+        assert_same(second.run(["a"])["a"], rows[epoch])
 
 
 def test_a_reused_lane_starts_anew(mnist_5k):
@@ -71,7 +73,7 @@ def test_a_reused_lane_starts_anew(mnist_5k):
     first = pool.run(["a"])["a"]
     pool.detach("a")
     pool.attach("b", SMALL)
-    assert numbers(pool.run(["b"])["b"]) == numbers(first)
+    assert_same(pool.run(["b"])["b"], first)
 
 
 def test_a_full_pool_and_a_foreign_state_are_refused(mnist_5k):
@@ -125,21 +127,20 @@ def attached(dataset, capacity, execution, rates, **fields):
     return pool
 
 
-@pytest.mark.parametrize("fields", [{}, {"momentum": 0.9}, {"label_noise": 500, "batch_size": 100}])
-@pytest.mark.parametrize(("execution", "tolerance"), [("loop", 0), ("shared", 1e-5), ("vmap", 1e-5)])
-def test_a_lanes_numbers_do_not_depend_on_its_company(mnist_5k, execution, tolerance, fields):
-    together = attached(mnist_5k, 8, execution, RATES, **fields)
-    rows = together.run([str(i) for i in range(len(RATES))])
-    single = LanePool(mnist_5k)
-    for i, rate in enumerate(RATES):
-        single.attach("0", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields))
-        alone = single.run(["0"])["0"]
-        # Large steps are chaotic: they amplify the last bit of any arithmetic that is not the same bit for bit.
-        stable = execution == "loop" or rate / (1 - fields.get("momentum", 0)) < 0.5
-        for name in ("train_loss", "test_loss", "step_loss_max", "step_loss_last") if stable else ["step_loss_first"]:
-            assert rows[str(i)][name] == pytest.approx(alone[name], rel=tolerance, abs=0), (rate, name)
-        if execution == "loop":
-            assert rows[str(i)]["test_accuracy"] == alone["test_accuracy"]
+@pytest.mark.parametrize("fields", [{}, {"momentum": 0.9, "batch_size": 32}, {"label_noise": 500, "batch_size": 100}])
+@pytest.mark.parametrize("architecture", ["mlp-8-tanh", "mlp-40-17-relu"])
+@pytest.mark.parametrize("execution", ["loop", "shared", "vmap"])
+def test_a_lanes_numbers_are_the_same_bit_for_bit_in_any_company(mnist_5k, execution, architecture, fields):
+    """Chaotic rates are among them: an epoch of those amplifies a difference in the last bit beyond any tolerance."""
+    configs = [TrialConfig(architecture=architecture, learning_rate=rate, **fields) for rate in RATES]
+    together, single = LanePool(mnist_5k, 8, execution), LanePool(mnist_5k)
+    for i, config in enumerate(configs):
+        together.attach(str(i), config)
+    rows = [together.run([str(i) for i in range(len(RATES))]) for _ in range(2)]
+    for i, config in enumerate(configs):
+        single.attach("0", config)
+        for epoch in range(2):
+            assert_same(rows[epoch][str(i)], single.run(["0"])["0"])
 
 
 @pytest.mark.parametrize("execution", ["shared", "vmap"])
@@ -158,8 +159,7 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k, execution):
     for i, config in enumerate(configs):
         alone.attach("a", config)
         rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
-        assert together[str(i)]["epoch"] == rows[-1]["epoch"]
-        assert together[str(i)]["train_loss"] == pytest.approx(rows[-1]["train_loss"], rel=1e-5)
+        assert_same(together[str(i)], rows[-1])
 
 
 def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
