@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,26 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Ray's own variables; what the user has set stands."""
+
+
+PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+"""Trials that Tune keeps ready to start. A freed worker gets any of them, so that of Tune's 200 none would start in
+the order asked for."""
+
+
+@contextmanager
+def few_pending_trials() -> Iterator[None]:
+    """Keeps as few trials ready as start at a time, one a core; what the user has set stands."""
+    import ray
+
+    if PENDING in os.environ:
+        yield
+        return
+    os.environ[PENDING] = str(max(4, int(ray.cluster_resources().get("CPU", 1))))
+    try:
+        yield
+    finally:
+        del os.environ[PENDING]
 
 
 TRIAL_SLOT = "trial_slot"

@@ -38,9 +38,6 @@ from mnist_tune.training import Hyperparameters, Program, TrainState
 Execution = Literal["loop", "shared", "vmap"]
 """`shared` is vmap over lanes of one batch order; `vmap` gives each lane an order of its own."""
 
-SMALLEST_SHARED = 4
-"""Fewer lanes than this gain too little from sharing to be worth a compilation; they run in the loop."""
-
 PADDING = {"shared": 1 / 8, "vmap": 1.0}
 """Share of a batch that may be padding: a CPU pays for lanes that nobody asked for, a GPU hardly does."""
 
@@ -107,8 +104,7 @@ def plan_batches(streams: Mapping[str, Hashable], capacity: int, execution: Exec
 def _size(count: int, capacity: int, execution: Literal["shared", "vmap"]) -> int:
     most = 1 << (capacity.bit_length() - 1)
     above = min(1 << (count - 1).bit_length(), most)
-    size = above if above - count <= PADDING[execution] * above else above // 2
-    return size if execution == "vmap" or size >= SMALLEST_SHARED else 1
+    return above if above - count <= PADDING[execution] * above else above // 2
 
 
 class Executor:
@@ -196,7 +192,7 @@ class Executor:
         """Compiles the full batch, while the clients of its lanes are still starting."""
         size = 1 << (self.capacity.bit_length() - 1)
         shared = self.execution == "shared"
-        if size == 1 or self.execution == "loop" or (shared and size < SMALLEST_SHARED):
+        if size == 1 or self.execution == "loop":
             return
         batch = Batch((), size, shared)
         order = jax.ShapeDtypeStruct((train_count,) if shared else (size, train_count), jnp.int32)

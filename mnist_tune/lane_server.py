@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ WAIT_SHARE = 0.25
 """How long a batch waits for lanes that were in the last one, as a share of the last one's seconds. Shorter and
 the lanes fall apart into small batches; what a CPU idles meanwhile, the clients use."""
 
+HOLD_BATCHES = 20
+"""Most batches in a row that a lane waits for lanes behind it."""
+
 CLIENT_CHECK_S = 2.0
 """Seconds between two looks at whether a client still lives."""
 
@@ -40,8 +44,8 @@ class _Turn:
     asking: dict[str, tuple[Path, Future[dict[str, Any]]]] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
     """Lanes worth waiting for: attached since the last batch, or in it."""
-    held: set[str] = field(default_factory=set)
-    """Lanes that were left out of the last batch, to be caught up with."""
+    held: Counter[str] = field(default_factory=Counter)
+    """Batches in a row that lanes were left out of, to be caught up with."""
     since: float = 0.0
     """When the first of them asked, or the last batch ended."""
     last_s: float = 0.0
@@ -169,13 +173,15 @@ class LaneServer:
             return
 
     def _company(self, turn: _Turn) -> set[str]:
-        """The lanes to run now. Where lanes gain by sharing images, one that is an epoch ahead of another waits a
-        batch for it, once: from then on they go together."""
+        """The lanes to run now. Where lanes gain by sharing images, those furthest behind in their batch order run
+        first, until they have caught up and all go on together; the device is busy either way."""
         streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
-        present = set(streams.values())
-        ahead = {i for i, stream in streams.items() if stream and (stream[0], stream[1] - 1) in present}
-        held = ahead - turn.held
-        turn.held = held
+        behind: dict[int, int] = {}
+        for order, epoch in filter(None, streams.values()):
+            behind[order] = min(epoch, behind.get(order, epoch))
+        ahead = {lane_id for lane_id, stream in streams.items() if stream and stream[1] > behind[stream[0]]}
+        held = {lane_id for lane_id in ahead if turn.held[lane_id] < HOLD_BATCHES}
+        turn.held = Counter({lane_id: turn.held[lane_id] + 1 for lane_id in held})
         return set(turn.asking) - held
 
     def _run(self, turn: _Turn) -> None:

@@ -7,7 +7,8 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,33 +17,22 @@ import platformdirs
 
 from mnist_tune.config import TrialConfig
 from mnist_tune.data import Dataset, load_dataset
-from mnist_tune.environment import TRIAL_SLOT, describe_environment, prepare_environment, start_ray
+from mnist_tune.environment import (
+    TRIAL_SLOT,
+    describe_environment,
+    few_pending_trials,
+    prepare_environment,
+    start_ray,
+)
 from mnist_tune.errors import UserError
 from mnist_tune.options import SweepOptions
+from mnist_tune.plan import Plan
 from mnist_tune.progress import ProgressView, announce
 from mnist_tune.results import FINAL_REASONS, Sweep, SweepWriter, read_journal, trial_configs
 from mnist_tune.stopping import asha
 
 if TYPE_CHECKING:
     from mnist_tune.recorder import Recorder
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What Tune is asked to run: trials known beforehand, or a space to sample from."""
-
-    space: Any
-    """Of `config["trial"]`: a Tune search space over the fields of `TrialConfig`."""
-    trials: dict[str, TrialConfig] = field(default_factory=dict)
-    samples: int = 1
-    scheduler: Any = None
-    search_alg: Any = None
-
-    @property
-    def epochs(self) -> int:
-        if self.trials:
-            return max(trial.epochs for trial in self.trials.values())
-        return int(self.space.get("epochs", TrialConfig.epochs))
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
@@ -64,7 +54,7 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = _open(name, named, options)
-    return _run(writer, _grid(named), data, options)
+    return _run(writer, Plan.grid(named), data, options)
 
 
 def run_search(
@@ -95,12 +85,6 @@ def run_search(
     return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
 
 
-def _grid(trials: dict[str, TrialConfig]) -> Plan:
-    from ray import tune
-
-    return Plan(tune.grid_search([{"trial_id": i, **config.to_dict()} for i, config in trials.items()]), trials)
-
-
 def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
     """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
     taken out of it once Ray has it: the driver needs no copy."""
@@ -120,8 +104,12 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
     dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
     meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
     _check_counts(list(trials.values()), dataset)
-    if options.address:  # before anything is written
+    if options.address or options.lanes:  # what may be refused, before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
+    if options.lanes:
+        from mnist_tune.placement import lanes_that_fit
+
+        lanes_that_fit(list(trials.values()), options.lanes)
     return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
 
 
@@ -148,7 +136,7 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
-    return _run(writer, _grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
+    return _run(writer, Plan.grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
@@ -211,8 +199,9 @@ def _fit(
 
     settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR)
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    how = (options.execution, options.lanes, options.trials_per_gpu)
-    placement = place(list(plan.trials.values()), settings, *how)
+    placement = place(list(plan.trials.values()), settings, options)
+    if placement.shares_batches:
+        plan = plan.by_batch_order()
     scheduler = plan.scheduler
     if scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
@@ -240,7 +229,9 @@ def _fit(
         ),
     )
     try:
-        tuner.fit()
+        # A searcher is asked for trials one at a time: it learns from those before.
+        with nullcontext() if plan.search_alg else few_pending_trials():
+            tuner.fit()
     finally:
         if placement.servers:
             placement.servers.stop()
