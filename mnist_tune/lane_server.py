@@ -10,8 +10,7 @@ import asyncio
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +43,7 @@ class _Turn:
     asking: dict[str, tuple[Path, Future[dict[str, Any]]]] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
     """Lanes worth waiting for: attached since the last batch, or in it."""
-    held: Counter[str] = field(default_factory=Counter)
+    held: dict[str, int] = field(default_factory=dict)
     """Batches in a row that lanes were left out of, to be caught up with."""
     since: float = 0.0
     """When the first of them asked, or the last batch ended."""
@@ -57,6 +56,24 @@ class _Turn:
     @property
     def deadline(self) -> float:
         return self.since + WAIT_SHARE * self.last_s
+
+
+def lanes_to_hold(streams: Mapping[str, tuple[int, int] | None], held: Mapping[str, int]) -> dict[str, int]:
+    """The lanes that wait while others run. Where lanes gain by sharing images, those furthest behind in their
+    batch order run first, until they have caught up and all go on together; the device is busy either way.
+
+    Args:
+        streams: the batch order and epoch of each lane that asks; None where sharing gains nothing.
+        held: batches in a row that lanes have waited; after `HOLD_BATCHES` one runs, come what may.
+
+    Returns:
+        `held` with the coming batch.
+    """
+    furthest: dict[int, int] = {}
+    for order, epoch in filter(None, streams.values()):
+        furthest[order] = min(epoch, furthest.get(order, epoch))
+    ahead = {lane for lane, stream in streams.items() if stream and stream[1] > furthest[stream[0]]}
+    return {lane: held.get(lane, 0) + 1 for lane in ahead if held.get(lane, 0) < HOLD_BATCHES}
 
 
 class LaneServer:
@@ -172,21 +189,10 @@ class LaneServer:
         except Empty:
             return
 
-    def _company(self, turn: _Turn) -> set[str]:
-        """The lanes to run now. Where lanes gain by sharing images, those furthest behind in their batch order run
-        first, until they have caught up and all go on together; the device is busy either way."""
-        streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
-        behind: dict[int, int] = {}
-        for order, epoch in filter(None, streams.values()):
-            behind[order] = min(epoch, behind.get(order, epoch))
-        ahead = {lane_id for lane_id, stream in streams.items() if stream and stream[1] > behind[stream[0]]}
-        held = {lane_id for lane_id in ahead if turn.held[lane_id] < HOLD_BATCHES}
-        turn.held = Counter({lane_id: turn.held[lane_id] + 1 for lane_id in held})
-        return set(turn.asking) - held
-
     def _run(self, turn: _Turn) -> None:
-        company = self._company(turn)
-        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in list(turn.asking) if lane_id in company}
+        streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
+        turn.held = lanes_to_hold(streams, turn.held)
+        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.held}
         start = time.monotonic()
         try:
             rows = self._pool.run(list(asking))

@@ -65,6 +65,8 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     rows = [sweep.epochs.sort_values(["learning_rate", "epoch"]) for sweep in sweeps.values()]
     for name in NUMBERS:
         np.testing.assert_array_equal(*(row[name].to_numpy() for row in rows))
+    started = process.epochs[process.epochs["epoch"] == 1].sort_values("ended_at")["trial_id"].astype(int)
+    assert max(abs(started.to_numpy() - np.arange(16))) <= 4  # in the order asked for, but for those kept ready
 
 
 def test_asha_stops_single_lanes_and_their_places_are_taken(tmp_path):
@@ -155,14 +157,24 @@ def kill_when_running(journal, *names):
 CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 
 
+KILLED_EPOCHS = 250
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the first trial of a sweep comes to if nobody kills anything. It runs before the kills: after one Ray
+    sometimes counts the killed worker's share of the core as taken for good."""
+    path = tmp_path_factory.mktemp("undisturbed") / "sweep"
+    return run_sweep("calm", trials([0.01], epochs=KILLED_EPOCHS), options(path, execution="process")).epochs
+
+
 @pytest.mark.parametrize("victims", [(CLIENT,), (SERVER,), (CLIENT, SERVER)])
-def test_a_kill_in_mid_sweep_loses_and_doubles_no_epoch(tmp_path, victims):
-    epochs = 250
+def test_a_kill_in_mid_sweep_loses_and_doubles_no_epoch(tmp_path, undisturbed, victims):
     thread, killed = kill_when_running(tmp_path / "journal.jsonl", *victims)
-    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=epochs), options(tmp_path))
+    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(tmp_path))
     thread.join(timeout=1)
     assert killed == list(victims)
-    assert_complete(sweep, epochs)
-    undisturbed = run_sweep("calm", trials([0.01], epochs=epochs), options(tmp_path / "calm", execution="process"))
-    first = sweep.epochs[sweep.epochs["trial_id"] == "00000"]
-    assert first["train_loss"].iloc[-1] == pytest.approx(undisturbed.epochs["train_loss"].iloc[-1], rel=1e-3)
+    assert_complete(sweep, KILLED_EPOCHS)
+    first = sweep.epochs[sweep.epochs["trial_id"] == "00000"].sort_values("epoch")
+    for name in NUMBERS:
+        np.testing.assert_array_equal(first[name].to_numpy(), undisturbed.sort_values("epoch")[name].to_numpy())

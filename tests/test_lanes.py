@@ -11,7 +11,9 @@ from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
 from mnist_tune.errors import UserError
 from mnist_tune.execution import Executor, fitting_lanes, plan_batches
+from mnist_tune.lane_server import HOLD_BATCHES, lanes_to_hold
 from mnist_tune.lanes import LanePool
+from mnist_tune.plan import Plan
 from mnist_tune.training import Program
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -195,6 +197,44 @@ def test_every_lane_that_asks_runs_once(streams, execution):
         if batch.shared:
             assert len({streams[int(lane)] for lane in batch.members}) == 1
             assert len(batch.members) >= batch.size * 7 / 8
+
+
+def test_trials_of_one_batch_order_start_together():
+    trials = {str(i): TrialConfig(learning_rate=0.1 * (1 + i // 2), data_seed=i % 2) for i in range(6)}
+    plan = Plan.grid(trials).by_batch_order()
+    assert list(plan.trials) == [values["trial_id"] for values in plan.space["grid_search"]] == list("024135")
+
+
+STREAMS = st.dictionaries(st.text(), st.none() | st.tuples(st.integers(0, 2), st.integers(0, 30)), min_size=1)
+
+
+@given(STREAMS)
+def test_those_furthest_behind_in_their_order_run_first(streams):
+    held = lanes_to_hold(streams, {})
+    running = {streams[lane] for lane in streams.keys() - held.keys()}
+    assert running
+    for lane in held:
+        assert any(other and other[0] == streams[lane][0] and other[1] < streams[lane][1] for other in running)
+    orders = [stream[0] for stream in running if stream]
+    assert len(orders) == len(set(orders))
+
+
+@given(st.lists(st.integers(0, HOLD_BATCHES), min_size=2, max_size=8))
+def test_lanes_out_of_step_get_into_step(epochs):
+    held = {}
+    for _ in range(sum(epochs) + 1):
+        streams = {str(i): (0, epoch) for i, epoch in enumerate(epochs)}
+        held = lanes_to_hold(streams, held)
+        epochs = [epoch + (str(i) not in held) for i, epoch in enumerate(epochs)]
+    assert len(set(epochs)) == 1
+
+
+def test_no_lane_waits_for_ever():
+    held, epoch = {}, 5
+    for _ in range(10 * (HOLD_BATCHES + 1)):  # a new trial at its first epoch, again and again
+        held = lanes_to_hold({"old": (0, epoch), "new": (0, 0)}, held)
+        epoch += "old" not in held
+    assert epoch == 15
 
 
 def test_no_lane_leaks_over_many_trials(mnist_5k):
