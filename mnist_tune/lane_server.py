@@ -29,8 +29,12 @@ WAIT_SHARE = 0.25
 """How long a batch waits for lanes that were in the last one, as a share of the last one's seconds. Shorter and
 the lanes fall apart into small batches; what a CPU idles meanwhile, the clients use."""
 
-HOLD_BATCHES = 20
-"""Most batches in a row that a lane waits for lanes behind it."""
+CATCH_UP = 3
+"""Most epochs that a lane may be ahead of another and wait for it: lanes that started together get into step, while
+what comes in place of a stopped one does not keep the others waiting with their device half filled."""
+
+MOST_BATCHES = 20
+"""Batches in a row that a lane waits so at most; those that start trials one after another need some."""
 
 CLIENT_CHECK_S = 2.0
 """Seconds between two looks at whether a client still lives."""
@@ -43,7 +47,7 @@ class _Turn:
     asking: dict[str, tuple[Path, Future[dict[str, Any]]]] = field(default_factory=dict)
     expected: set[str] = field(default_factory=set)
     """Lanes worth waiting for: attached since the last batch, or in it."""
-    held: dict[str, int] = field(default_factory=dict)
+    waited: dict[str, int] = field(default_factory=dict)
     """Batches in a row that lanes were left out of, to be caught up with."""
     since: float = 0.0
     """When the first of them asked, or the last batch ended."""
@@ -58,22 +62,24 @@ class _Turn:
         return self.since + WAIT_SHARE * self.last_s
 
 
-def lanes_to_hold(streams: Mapping[str, tuple[int, int] | None], held: Mapping[str, int]) -> dict[str, int]:
-    """The lanes that wait while others run. Where lanes gain by sharing images, those furthest behind in their
-    batch order run first, until they have caught up and all go on together; the device is busy either way.
+def lanes_to_hold(streams: Mapping[str, tuple[int, int] | None], waited: Mapping[str, int]) -> dict[str, int]:
+    """The lanes that wait while others run. Where lanes gain by sharing images, those a little behind in their batch
+    order run first, until they have caught up and all go on together; the device is busy either way.
 
     Args:
         streams: the batch order and epoch of each lane that asks; None where sharing gains nothing.
-        held: batches in a row that lanes have waited; after `HOLD_BATCHES` one runs, come what may.
+        waited: batches in a row that lanes have waited; after `MOST_BATCHES` one runs, come what may.
 
     Returns:
-        `held` with the coming batch.
+        `waited` with the coming batch.
     """
-    furthest: dict[int, int] = {}
-    for order, epoch in filter(None, streams.values()):
-        furthest[order] = min(epoch, furthest.get(order, epoch))
-    ahead = {lane for lane, stream in streams.items() if stream and stream[1] > furthest[stream[0]]}
-    return {lane: held.get(lane, 0) + 1 for lane in ahead if held.get(lane, 0) < HOLD_BATCHES}
+    present = set(filter(None, streams.values()))
+    held = {}
+    for lane, stream in streams.items():
+        behind = stream and any((stream[0], stream[1] - gap) in present for gap in range(1, CATCH_UP + 1))
+        if behind and waited.get(lane, 0) < MOST_BATCHES:
+            held[lane] = waited.get(lane, 0) + 1
+    return held
 
 
 class LaneServer:
@@ -191,8 +197,8 @@ class LaneServer:
 
     def _run(self, turn: _Turn) -> None:
         streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
-        turn.held = lanes_to_hold(streams, turn.held)
-        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.held}
+        turn.waited = lanes_to_hold(streams, turn.waited)
+        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.waited}
         start = time.monotonic()
         try:
             rows = self._pool.run(list(asking))
