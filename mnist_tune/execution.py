@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import jax
@@ -128,12 +128,15 @@ class Executor:
 
     def write(self, slot: int, state: TrainState) -> None:
         """Puts a lane's state, numpy or device arrays, into its slot."""
-        self.state = jax.tree.map(lambda stack, x: stack.at[..., slot, :].set(x), self.state, state)
+        call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
+        run = self._executable(("write",), partial(_put, size=1), call, donate=(0,))
+        self.state = run(*call)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """A lane's leaves by name, as host arrays."""
-        leaves = [np.asarray(stack[..., slot, :]) for stack in jax.tree.leaves(self.state)]
-        return dict(zip(self.names, leaves, strict=True))
+        call = (self.state, jax.device_put(np.array([slot], np.int32)))
+        lane = self._executable(("read",), partial(_take, size=1), call)(*call)
+        return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
         """The inverse of `read`.
@@ -243,7 +246,7 @@ class Executor:
             # One process compiles, the others on this machine wait and find it in the persistent cache.
             cache = getattr(jax.config, "jax_compilation_cache_dir", None)
             lock = FileLock(f"{cache}.lock") if cache else nullcontext()
-            with self._timed("compile_s"), lock:
+            with lock, self._timed("compile_s"):
                 options = compiler_options()
                 self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*call).compile(options)
         return self._compiled[key]

@@ -10,9 +10,8 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,63 +22,11 @@ from ray.exceptions import RayActorError
 from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
 from mnist_tune.lane_client import LaneLostError, LanesFullError
+from mnist_tune.turns import START_PAUSE_S, Turn, lanes_to_hold
 from mnist_tune.worker import WorkerSettings, configure_jax, make_pool
-
-WAIT_SHARE = 0.25
-"""How long a batch waits for lanes that were in the last one, as a share of the last one's seconds. Shorter and
-the lanes fall apart into small batches; what a CPU idles meanwhile, the clients use."""
-
-CATCH_UP = 3
-"""Most epochs that a lane may be ahead of another and wait for it: lanes that started together get into step, while
-what comes in place of a stopped one does not keep the others waiting with their device half filled."""
-
-MOST_BATCHES = 20
-"""Batches in a row that a lane waits so at most; those that start trials one after another need some."""
 
 CLIENT_CHECK_S = 2.0
 """Seconds between two looks at whether a client still lives."""
-
-
-@dataclass
-class _Turn:
-    """The lanes of one program that ask for an epoch."""
-
-    asking: dict[str, tuple[Path, Future[dict[str, Any]]]] = field(default_factory=dict)
-    expected: set[str] = field(default_factory=set)
-    """Lanes worth waiting for: attached since the last batch, or in it."""
-    waited: dict[str, int] = field(default_factory=dict)
-    """Batches in a row that lanes were left out of, to be caught up with."""
-    since: float = 0.0
-    """When the first of them asked, or the last batch ended."""
-    last_s: float = 0.0
-    """Seconds of the last batch."""
-
-    def ready(self, now: float) -> bool:
-        return self.expected <= set(self.asking) or now >= self.deadline
-
-    @property
-    def deadline(self) -> float:
-        return self.since + WAIT_SHARE * self.last_s
-
-
-def lanes_to_hold(streams: Mapping[str, tuple[int, int] | None], waited: Mapping[str, int]) -> dict[str, int]:
-    """The lanes that wait while others run. Where lanes gain by sharing images, those a little behind in their batch
-    order run first, until they have caught up and all go on together; the device is busy either way.
-
-    Args:
-        streams: the batch order and epoch of each lane that asks; None where sharing gains nothing.
-        waited: batches in a row that lanes have waited; after `MOST_BATCHES` one runs, come what may.
-
-    Returns:
-        `waited` with the coming batch.
-    """
-    present = set(filter(None, streams.values()))
-    held = {}
-    for lane, stream in streams.items():
-        behind = stream and any((stream[0], stream[1] - gap) in present for gap in range(1, CATCH_UP + 1))
-        if behind and waited.get(lane, 0) < MOST_BATCHES:
-            held[lane] = waited.get(lane, 0) + 1
-    return held
 
 
 class LaneServer:
@@ -94,7 +41,7 @@ class LaneServer:
         self._settings, self._capacity = settings, capacity
         self._pool: Any = None
         self._tokens: dict[str, str] = {}
-        self._turns: dict[Any, _Turn] = {}
+        self._turns: dict[Any, Turn] = {}
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: dict[str, asyncio.Task[None]] = {}
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
@@ -181,8 +128,8 @@ class LaneServer:
 
     def _answer_calls(self) -> None:
         """Answers what was called meanwhile; sleeps until there is something to do."""
-        deadlines = [turn.deadline for turn in self._turns.values() if turn.asking]
-        timeout = max(min(deadlines) - time.monotonic(), 0) if deadlines else None
+        times = [turn.wakes for turn in self._turns.values() if turn.asking]
+        timeout = max(min(times) - time.monotonic(), 0) if times else None
         try:
             call = self._calls.get(timeout=timeout) if timeout != 0 else self._calls.get_nowait()
             while True:
@@ -195,7 +142,7 @@ class LaneServer:
         except Empty:
             return
 
-    def _run(self, turn: _Turn) -> None:
+    def _run(self, turn: Turn) -> None:
         streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
         turn.waited = lanes_to_hold(streams, turn.waited)
         asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.waited}
@@ -208,8 +155,7 @@ class LaneServer:
             for _, future in asking.values():
                 future.set_exception(RuntimeError(f"{error}\n{traceback.format_exc()}"))
             return
-        turn.since = time.monotonic()
-        turn.last_s, turn.expected = turn.since - start, set(asking) | set(turn.asking)
+        turn.end_batch(set(asking), time.monotonic() - start)
         for lane_id, (_, future) in asking.items():
             future.set_result(rows[lane_id])
 
@@ -224,7 +170,8 @@ class LaneServer:
             raise LanesFullError(f"all {self._capacity} lanes of this device are taken")
         self._pool.attach(lane_id, config, checkpoint)
         self._tokens[lane_id] = token
-        self._turn(lane_id).expected.add(lane_id)
+        shares = self._pool.stream_of(lane_id) is not None
+        self._turn(lane_id).attach(lane_id, START_PAUSE_S if shares and len(self._tokens) < self._capacity else 0.0)
 
     def _ask(self, lane_id: str, token: str, path: Path, row: Future[dict[str, Any]]) -> None:
         self._check(lane_id, token)
@@ -237,7 +184,7 @@ class LaneServer:
         if self._tokens.get(lane_id) != token:
             return
         turn = self._turn(lane_id)
-        turn.expected.discard(lane_id)
+        turn.detach(lane_id)
         if lane_id in turn.asking:
             turn.asking.pop(lane_id)[1].set_exception(LaneLostError(f"the lane of {lane_id} was taken over"))
         del self._tokens[lane_id]
@@ -247,5 +194,5 @@ class LaneServer:
         if self._tokens.get(lane_id) != token:
             raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
 
-    def _turn(self, lane_id: str) -> _Turn:
-        return self._turns.setdefault(self._pool.group_of(lane_id), _Turn())
+    def _turn(self, lane_id: str) -> Turn:
+        return self._turns.setdefault(self._pool.group_of(lane_id), Turn())

@@ -157,8 +157,8 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         start_ray(options.address, options.max_concurrent, options.dashboard)
         from mnist_tune.recorder import Recorder  # Ray reads its environment when it is imported
 
-        if calibration is not None:
-            calibration.wait()
+        if calibration is not None and options.execution == "auto":
+            calibration.wait()  # lane servers wait for it themselves
         recorder = Recorder(writer, view, trials, rows)
         try:
             _fit(writer, plan, data, options, rows, recorder)
@@ -174,7 +174,7 @@ CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
 
 def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
     """A process that measures, while Ray starts, whether lanes pay on this machine's CPU, where that will be asked."""
-    if options.execution != "auto" or Path("/dev/nvidia0").exists():
+    if options.execution == "process" or Path("/dev/nvidia0").exists():
         return None
     prepare_environment()
     from mnist_tune.placement import begin_calibration

@@ -1,5 +1,7 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from mnist_tune.checkpoint import Checkpoint
 from mnist_tune.config import TrialConfig
 from mnist_tune.errors import UserError
 from mnist_tune.execution import Executor, fitting_lanes, plan_batches
-from mnist_tune.lane_server import CATCH_UP, MOST_BATCHES, lanes_to_hold
 from mnist_tune.lanes import LanePool
 from mnist_tune.plan import Plan
 from mnist_tune.training import Program
+from mnist_tune.turns import CATCH_UP, MOST_BATCHES, WAIT_SHARE, Turn, lanes_to_hold
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
 OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
@@ -233,6 +235,39 @@ def test_no_lane_waits_for_ever():
         held = lanes_to_hold({"old": (0, epoch), "new": (0, epoch - 1)}, held)
         epoch += "old" not in held
     assert epoch == 11
+
+
+def test_only_the_first_batch_waits_for_lanes_that_still_start():
+    turn, now = Turn(), time.monotonic()
+    turn.attach("a", pause=2.0)
+    turn.asking["a"] = None
+    assert not turn.ready(now + 1.9)
+    assert turn.ready(turn.wakes)
+    turn.attach("b", pause=0.0)  # the device is full
+    assert not turn.ready(now)  # "b" has not asked yet
+    turn.asking["b"] = None
+    assert turn.ready(time.monotonic())
+    turn.asking.clear()
+    turn.end_batch({"a", "b"}, seconds=1.0)
+    turn.asking |= {"a": None, "b": None}
+    turn.attach("c", pause=2.0)
+    turn.asking["c"] = None
+    assert turn.ready(time.monotonic())
+
+
+def test_a_batch_waits_a_while_for_trials_in_place_of_those_that_ended():
+    turn = Turn()
+    turn.end_batch({"a", "b"}, seconds=10.0)
+    turn.detach("a")
+    turn.detach("b")
+    turn.attach("c", pause=0.0)
+    turn.asking["c"] = None
+    now = time.monotonic()
+    assert not turn.ready(now)
+    assert turn.ready(now + WAIT_SHARE * 10.0)  # nobody comes
+    turn.attach("d", pause=0.0)
+    turn.asking["d"] = None
+    assert turn.ready(now)
 
 
 def test_no_lane_leaks_over_many_trials(mnist_5k):
