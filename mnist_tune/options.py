@@ -34,7 +34,7 @@ class SweepOptions:
     """process trains a trial in a process of its own; lanes trains trials of one architecture together on their
     device; auto takes lanes on GPUs, and on CPUs where a measurement says that they are faster."""
     lanes: int | None = None
-    """Most lanes a device; by default 8 a CPU core, 64 a GPU."""
+    """Most lanes a device; by default 4 a CPU core, 64 a GPU."""
     trials_per_gpu: int = 1
     """With --execution process: trials that share a GPU, each with that part of its memory."""
     address: str | None = None

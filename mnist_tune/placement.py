@@ -24,9 +24,9 @@ from mnist_tune.options import LANES, SweepOptions
 from mnist_tune.training import Program
 from mnist_tune.worker import WorkerSettings
 
-CLIENT_START_S = 3.0
+CLIENT_START_S = 2.0
 """CPU seconds that one more process takes to start, lane servers included: 8 clients and 2 servers in place of 2
-workers lengthened a sweep's start by 9 seconds on two cores. Half of it is Ray's imports."""
+workers lengthened a sweep's start by 6 seconds on two cores. Half of it is Ray's imports."""
 
 SMALLEST_COMPANY = 4
 """Trials of one batch order, for each core, from which on lanes are considered there."""
