@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,25 @@ the order asked for."""
 
 
 @contextmanager
-def few_pending_trials() -> Iterator[None]:
-    """Keeps as few trials ready as start at a time, one a core; what the user has set stands."""
-    import ray
-
-    if PENDING in os.environ:
-        yield
-        return
-    os.environ[PENDING] = str(max(4, int(ray.cluster_resources().get("CPU", 1))))
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Sets an environment variable for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[PENDING]
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def few_pending_trials() -> AbstractContextManager[None]:
+    """Keeps as few trials ready as start at a time, one a core; what the user has set stands."""
+    import ray
+
+    few = str(max(4, int(ray.cluster_resources().get("CPU", 1))))
+    return _variable(PENDING, os.environ.get(PENDING, few))
 
 
 TRIAL_SLOT = "trial_slot"
@@ -91,20 +98,11 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def _package_on_python_path() -> Iterator[None]:
+def _package_on_python_path() -> AbstractContextManager[None]:
     """Workers, which inherit the environment of the Ray that is started meanwhile, find this package also in a
     checkout that was not installed. (A runtime environment would do so too, at 0.3 CPU seconds a worker.)"""
-    before = os.environ.get("PYTHONPATH")
     root = str(Path(__file__).resolve().parent.parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, before]))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    return _variable("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
 
 
 def describe_environment() -> dict[str, Any]:

@@ -173,7 +173,8 @@ CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
 
 
 def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
-    """A process that measures, while Ray starts, whether lanes pay on this machine's CPU, where that will be asked."""
+    """A process that measures, while Ray starts, how much lanes gain on this machine's CPU, where `place` or the lane
+    servers will ask."""
     if options.execution == "process" or Path("/dev/nvidia0").exists():
         return None
     prepare_environment()

@@ -85,7 +85,7 @@ def lanes_to_hold(streams: Mapping[str, tuple[int, int] | None], waited: Mapping
     present = set(filter(None, streams.values()))
     held = {}
     for lane, stream in streams.items():
-        behind = stream and any((stream[0], stream[1] - gap) in present for gap in range(1, CATCH_UP + 1))
-        if behind and waited.get(lane, 0) < MOST_BATCHES:
+        ahead = stream and any((stream[0], stream[1] - gap) in present for gap in range(1, CATCH_UP + 1))
+        if ahead and waited.get(lane, 0) < MOST_BATCHES:
             held[lane] = waited.get(lane, 0) + 1
     return held
