@@ -14,8 +14,8 @@ from typing import Annotated
 import tyro
 
 from mnist_tune import cli, load_sweep
-from mnist_tune.figures import plot_regimes
-from mnist_tune.report import print_replicates, print_report
+from mnist_tune.reports.figures import plot_regimes
+from mnist_tune.reports.text import print_replicates, print_report
 
 
 @dataclass(frozen=True)

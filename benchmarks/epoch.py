@@ -30,11 +30,12 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from mnist_tune import UserError, cli
-from mnist_tune.data import Dataset, load_dataset
-from mnist_tune.environment import describe_environment
-from mnist_tune.execution import compiler_options
-from mnist_tune.models import ACTIVATIONS, CLASSES, architecture
-from mnist_tune.training import Hyperparameters, Program, batch_order
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.lanes.executor import compiler_options
+from mnist_tune.results.provenance import describe_environment
+from mnist_tune.training.architectures import ACTIVATIONS, CLASSES, architecture
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import Hyperparameters, Program
 
 TARGETS = {
     ("mlp-1024-128-tanh", "notebook", "train"): 1.0,
@@ -106,7 +107,7 @@ class Side(Protocol):
 
 
 class Ours:
-    """The jitted scan over an epoch and the jitted evaluation of `mnist_tune.training`."""
+    """The jitted scan over an epoch and the jitted evaluation of `mnist_tune.training.program`."""
 
     def __init__(self, setting: Setting) -> None:
         data = setting.data

@@ -27,12 +27,13 @@ import numpy as np
 import psutil
 
 from mnist_tune import TrialConfig, UserError, cli
-from mnist_tune.cache import cache_folder
-from mnist_tune.config import closest
-from mnist_tune.data import Dataset, load_dataset
-from mnist_tune.environment import describe_environment, usable_cpus
-from mnist_tune.options import LANES, SweepOptions
-from mnist_tune.sweep import run_sweep
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data.files import cache_folder
+from mnist_tune.machine import usable_cpus
+from mnist_tune.results.provenance import describe_environment
+from mnist_tune.trial import closest
+from mnist_tune.tuning.options import LANES, SweepOptions
+from mnist_tune.tuning.sweep import run_sweep
 
 TARGETS = (
     ("process", "tune", "trial_epochs_per_s", 4.0, "at least"),
@@ -125,7 +126,8 @@ class PlainTrials:
 
     def run(self, config: TrialConfig) -> Iterator[dict[str, Any]]:
         """Trains a trial, a result an epoch."""
-        from mnist_tune.training import Hyperparameters, Program, batch_order
+        from mnist_tune.training.batch_order import batch_order
+        from mnist_tune.training.program import Hyperparameters, Program
 
         jax, program = self._jax, Program.of(config)
         train_epoch, evaluate = self._compiled.setdefault(
@@ -420,7 +422,7 @@ def main() -> None:
     if sys.argv[1:2] == [RUN_SIDE]:
         run_side(*sys.argv[2:])
         return
-    from mnist_tune.models import architecture  # here, so that the sides' own processes don't import JAX for it
+    from mnist_tune.training.architectures import architecture
 
     benchmark = cli.parse(ThroughputBenchmark)
     for name in benchmark.architectures:

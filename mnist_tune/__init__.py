@@ -1,7 +1,42 @@
 """mnist_tune: how SGD on MNIST behaves across learning rates, architectures and seeds, as Ray Tune sweeps."""
 
-from mnist_tune.config import TrialConfig
-from mnist_tune.errors import UserError
-from mnist_tune.results import Sweep, load_sweep
+from __future__ import annotations
 
-__all__ = ["Sweep", "TrialConfig", "UserError", "load_sweep"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_tune.errors import UserError
+    from mnist_tune.results.tables import Sweep, load_sweep
+    from mnist_tune.trial import TrialConfig
+    from mnist_tune.tuning.options import SweepOptions
+    from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
+
+_HOMES = {
+    "Sweep": "results.tables",
+    "SweepOptions": "tuning.options",
+    "TrialConfig": "trial",
+    "UserError": "errors",
+    "load_sweep": "results.tables",
+    "resume_sweep": "tuning.sweep",
+    "run_search": "tuning.sweep",
+    "run_sweep": "tuning.sweep",
+}
+
+__all__ = [
+    "Sweep",
+    "SweepOptions",
+    "TrialConfig",
+    "UserError",
+    "load_sweep",
+    "resume_sweep",
+    "run_search",
+    "run_sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name when it is first asked for: `import mnist_tune` itself needs neither pandas, Ray nor JAX."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mnist_tune' has no attribute {name!r}")
+    return getattr(import_module(f"mnist_tune.{_HOMES[name]}"), name)

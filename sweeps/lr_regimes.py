@@ -14,10 +14,10 @@ import math
 from dataclasses import dataclass, replace
 
 from mnist_tune import UserError, cli
-from mnist_tune.config import TrialConfig
-from mnist_tune.options import TrialOptions
-from mnist_tune.report import print_report
-from mnist_tune.sweep import run_or_resume
+from mnist_tune.reports.text import print_report
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import TrialOptions
+from mnist_tune.tuning.sweep import run_or_resume
 
 NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mnist_tune import Sweep, TrialConfig, UserError, cli
-from mnist_tune.config import closest
-from mnist_tune.figures import plot_notebook
-from mnist_tune.notebook import Comparison, Experiment, compare, experiments
-from mnist_tune.options import SweepOptions
-from mnist_tune.report import print_comparisons, print_replicates, print_report
-from mnist_tune.sweep import run_or_resume
+from mnist_tune.reports.figures import plot_notebook
+from mnist_tune.reports.notebook import Comparison, Experiment, compare, experiments
+from mnist_tune.reports.text import print_comparisons, print_replicates, print_report
+from mnist_tune.trial import closest
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.sweep import run_or_resume
 
 TRUE_SEEDS = (0, 1, 2, 3, 4)
 

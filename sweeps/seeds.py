@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnist_tune import UserError, cli
-from mnist_tune.config import TrialConfig
-from mnist_tune.options import TrialOptions
-from mnist_tune.report import print_replicates, print_report
-from mnist_tune.sweep import run_or_resume
+from mnist_tune.reports.text import print_replicates, print_report
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import TrialOptions
+from mnist_tune.tuning.sweep import run_or_resume
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import jax
 import pytest
 
 from mnist_tune import TrialConfig
-from mnist_tune.data import load_dataset
-from mnist_tune.results import SweepWriter
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.results.writer import SweepWriter
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

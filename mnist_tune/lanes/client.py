@@ -1,0 +1,83 @@
+"""The lanes of a trial's process on whichever server has room. Thin: it never imports JAX."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from mnist_tune.errors import UserError
+from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.trial import TrialConfig
+
+
+class LanesFullError(UserError):
+    """Every lane of this server is taken."""
+
+
+class LaneLostError(Exception):
+    """The lane is gone: its server died, or another process of the same trial took it over."""
+
+
+class LaneClient:
+    """The lanes of a trial's process on whichever server has room: the same calls as a `LanePool`'s."""
+
+    def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
+        self._prefix, self._dataset = prefix, dataset
+        self._token = uuid.uuid4().hex
+        self._server: Any = None
+
+    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
+        """Attaches to the server with the fewest lanes taken.
+
+        Raises:
+            LaneLostError: no server answered, or all are full.
+        """
+        self._token = uuid.uuid4().hex
+        client = ray.get_runtime_context().current_actor
+        for server in self._servers(lane_id):
+            try:
+                ray.get(server.attach.remote(lane_id, self._token, config, checkpoint, self._dataset, client))
+            except (RayActorError, LanesFullError):
+                continue
+            self._server = server
+            return
+        raise LaneLostError("no lane server has room or answers")
+
+    def epoch(self, lane_id: str, state_path: Path) -> dict[str, Any]:
+        """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
+        try:
+            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self._token, state_path))
+        except RayActorError as error:
+            raise LaneLostError(str(error)) from error
+        return row
+
+    def checkpoint(self, lane_id: str) -> Checkpoint:
+        """The lane's state. Raises `LaneLostError` where the lane is gone."""
+        try:
+            found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self._token))
+        except RayActorError as error:
+            raise LaneLostError(str(error)) from error
+        return found
+
+    def detach(self, lane_id: str) -> None:
+        """Frees the lane, where this client holds one; a dead server holds none."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.detach.remote(lane_id, self._token)
+
+    def _servers(self, lane_id: str) -> list[Any]:
+        """Those that answer, the least loaded first; equal ones in an order that differs between trials."""
+        names = [name for name in ray.util.list_named_actors() if name.startswith(self._prefix)]
+        loads = []
+        for name in sorted(names):
+            try:
+                server = ray.get_actor(name)
+                loads.append((ray.get(server.load.remote(), timeout=30), hash((name, lane_id)), server))
+            except (RayActorError, ValueError, ray.exceptions.GetTimeoutError):
+                continue
+        return [server for *_, server in sorted(loads, key=lambda entry: entry[:2])]

@@ -1,0 +1,198 @@
+"""Continuous batching: the actor that trains many trials as lanes of one device.
+
+A trial's process is its client (`client`): it attaches, asks for an epoch, detaches. All changes of stacked
+state and all computing happen in one thread of the server (donated buffers allow no other way).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+
+from mnist_tune.lanes.client import LaneLostError, LanesFullError
+from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.lanes.turns import START_PAUSE_S, Turn, lanes_to_hold
+from mnist_tune.lanes.worker import WorkerSettings, configure_jax, make_pool
+from mnist_tune.trial import TrialConfig
+
+CLIENT_CHECK_S = 2.0
+"""Seconds between two looks at whether a client still lives."""
+
+
+class LaneServer:
+    """Serves the lanes of one device; use it through `ray.remote`, with `max_restarts=-1`.
+
+    Every call names the lane (the trial) and a token of its client: what a client that was replaced still says
+    is refused, or ignored where it frees a lane.
+    """
+
+    def __init__(self, settings: WorkerSettings, capacity: int) -> None:
+        configure_jax(settings)
+        self._settings, self._capacity = settings, capacity
+        self._pool: Any = None
+        self._tokens: dict[str, str] = {}
+        self._turns: dict[Any, Turn] = {}
+        self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        threading.Thread(target=self._serve, daemon=True, name="lanes").start()
+
+    async def attach(
+        self,
+        lane_id: str,
+        token: str,
+        config: TrialConfig,
+        checkpoint: Checkpoint | None,
+        dataset: Sequence[Any],
+        client: Any = None,
+    ) -> None:
+        """Gives a client a lane; if the trial has one already, it is taken from its former client.
+
+        The data set comes with its clients, as a reference in a list: as an argument of the constructor it would
+        have to be alive whenever Ray restarts the server.
+
+        Raises:
+            LanesFullError: no lane is free.
+            UserError: the saved state does not fit.
+        """
+        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
+        if client is not None:
+            self._watches[token] = asyncio.create_task(self._watch(lane_id, token, client))
+
+    async def epoch(self, lane_id: str, token: str, state_path: Path) -> dict[str, Any]:
+        """Trains the lane for an epoch with whoever asks too, saves its state there, and returns its row.
+
+        Raises:
+            LaneLostError: the lane is not this client's.
+        """
+        row: Future[dict[str, Any]] = Future()
+        await self._in_compute_thread(lambda: self._ask(lane_id, token, state_path, row))
+        return await asyncio.wrap_future(row)
+
+    async def checkpoint(self, lane_id: str, token: str) -> Checkpoint:
+        """The lane's state. Raises `LaneLostError` if the lane is not this client's."""
+
+        def read() -> Checkpoint:
+            self._check(lane_id, token)
+            state: Checkpoint = self._pool.checkpoint(lane_id)
+            return state
+
+        found: Checkpoint = await self._in_compute_thread(read)
+        return found
+
+    async def detach(self, lane_id: str, token: str) -> None:
+        """Frees the lane, if it is this client's."""
+        watch = self._watches.pop(token, None)
+        if watch is not None:
+            watch.cancel()
+        await self._in_compute_thread(lambda: self._detach(lane_id, token))
+
+    async def load(self) -> int:
+        """Lanes taken."""
+        return len(self._tokens)
+
+    async def _in_compute_thread(self, function: Callable[[], Any]) -> Any:
+        future: Future[Any] = Future()
+        self._calls.put((function, future))
+        return await asyncio.wrap_future(future)
+
+    async def _watch(self, lane_id: str, token: str, client: Any) -> None:
+        """Frees the lane of a client that died."""
+        while True:
+            try:
+                await client.__ray_ready__.remote()
+            except RayActorError:
+                await self._in_compute_thread(lambda: self._detach(lane_id, token))
+                return
+            await asyncio.sleep(CLIENT_CHECK_S)
+
+    # What follows runs in the compute thread.
+
+    def _serve(self) -> None:
+        while True:
+            self._answer_calls()
+            now = time.monotonic()
+            waiting = [turn for turn in self._turns.values() if turn.asking]
+            ready = [turn for turn in waiting if turn.ready(now)]
+            if ready:
+                self._run(min(ready, key=lambda turn: turn.since))
+
+    def _answer_calls(self) -> None:
+        """Answers what was called meanwhile; sleeps until there is something to do."""
+        times = [turn.wakes for turn in self._turns.values() if turn.asking]
+        timeout = max(min(times) - time.monotonic(), 0) if times else None
+        try:
+            call = self._calls.get(timeout=timeout) if timeout != 0 else self._calls.get_nowait()
+            while True:
+                function, future = call
+                try:
+                    future.set_result(function())
+                except Exception as error:
+                    future.set_exception(error)
+                call = self._calls.get_nowait()
+        except Empty:
+            return
+
+    def _run(self, turn: Turn) -> None:
+        streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
+        turn.waited = lanes_to_hold(streams, turn.waited)
+        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.waited}
+        start = time.monotonic()
+        try:
+            rows = self._pool.run(list(asking))
+            for lane_id, (path, _) in asking.items():
+                self._pool.checkpoint(lane_id).save(path)
+        except Exception as error:
+            for _, future in asking.values():
+                future.set_exception(RuntimeError(f"{error}\n{traceback.format_exc()}"))
+            return
+        turn.end_batch(set(asking), time.monotonic() - start)
+        for lane_id, (_, future) in asking.items():
+            future.set_result(rows[lane_id])
+
+    def _attach(
+        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Sequence[Any]
+    ) -> None:
+        if self._pool is None:
+            self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
+        if lane_id in self._tokens:
+            self._detach(lane_id, self._tokens[lane_id])
+        if len(self._tokens) >= self._capacity:
+            raise LanesFullError(f"all {self._capacity} lanes of this device are taken")
+        self._pool.attach(lane_id, config, checkpoint)
+        self._tokens[lane_id] = token
+        shares = self._pool.stream_of(lane_id) is not None
+        self._turn(lane_id).attach(lane_id, START_PAUSE_S if shares and len(self._tokens) < self._capacity else 0.0)
+
+    def _ask(self, lane_id: str, token: str, path: Path, row: Future[dict[str, Any]]) -> None:
+        self._check(lane_id, token)
+        turn = self._turn(lane_id)
+        if not turn.asking:
+            turn.since = time.monotonic()
+        turn.asking[lane_id] = path, row
+
+    def _detach(self, lane_id: str, token: str) -> None:
+        if self._tokens.get(lane_id) != token:
+            return
+        turn = self._turn(lane_id)
+        turn.detach(lane_id)
+        if lane_id in turn.asking:
+            turn.asking.pop(lane_id)[1].set_exception(LaneLostError(f"the lane of {lane_id} was taken over"))
+        del self._tokens[lane_id]
+        self._pool.detach(lane_id)
+
+    def _check(self, lane_id: str, token: str) -> None:
+        if self._tokens.get(lane_id) != token:
+            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
+
+    def _turn(self, lane_id: str) -> Turn:
+        return self._turns.setdefault(self._pool.group_of(lane_id), Turn())

@@ -1,0 +1,48 @@
+"""A process that trains: its settings, and the pool of lanes that it holds. JAX is imported here, not before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How the processes of a sweep run; the same for all."""
+
+    state_dir: str
+    """Folder of the trials' states, reachable from every node."""
+    threads: int | None = 1
+    """Threads of XLA's CPU backend; None leaves it to XLA. Two single-threaded trials beat one of two threads."""
+    memory_fraction: float | None = None
+    """Share of a GPU's memory that this process may take; None leaves it to XLA."""
+    cache_dir: str | None = None
+    """Folder of JAX's persistent compilation cache and of what calibration measured."""
+    lanes: str | None = None
+    """Prefix of the names of the lane servers; None trains in the trial's own process."""
+    execution: Literal["auto", "loop", "shared", "vmap"] = "loop"
+    """How a pool runs a batch of lanes."""
+
+
+def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
+    """A `LanePool` of a `Dataset` in this process."""
+    configure_jax(settings)
+    from mnist_tune.lanes.pool import LanePool
+
+    return LanePool(dataset, capacity, settings.execution, settings.cache_dir)
+
+
+def configure_jax(settings: WorkerSettings) -> None:
+    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    if settings.threads is not None:
+        os.environ["PJRT_NPROC"] = str(settings.threads)
+    if settings.memory_fraction is not None:
+        os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{settings.memory_fraction:.3f}"
+    import jax
+
+    if settings.cache_dir is not None:
+        os.makedirs(settings.cache_dir, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache_dir, "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

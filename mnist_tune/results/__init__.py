@@ -1,0 +1,1 @@
+"""Rows on disk, the tables read from them, and what they mean. Knows neither Ray nor JAX."""

@@ -1,0 +1,35 @@
+"""The append-only journal of a sweep, a line per event: the truth at any moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_tune.trial import TrialConfig
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The events of a sweep in order; a last line torn by a kill is left out."""
+    events, file = [], path / "journal.jsonl"
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+def trial_configs(path: Path, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
+    """Every trial of a sweep, planned or proposed while it ran, by its id."""
+    configs = dict(meta["trials"])
+    configs |= {event["trial_id"]: event["config"] for event in read_journal(path) if event["kind"] == "trial"}
+    return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
+
+
+def mend_last_line(journal: Path) -> None:
+    """Ends a line torn by a kill, so that the next event starts a line of its own."""
+    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
+        with journal.open("ab") as file:
+            file.write(b"\n")

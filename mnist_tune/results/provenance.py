@@ -1,0 +1,39 @@
+"""What a sweep ran on: versions, machine and git revision."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mnist_tune.machine import usable_cpus
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions, machine and git revision, for `sweep.json`."""
+    names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
+    return {
+        "versions": {name: _version(name) for name in names} | {"python": platform.python_version()},
+        "git_revision": _git_revision(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpus": usable_cpus(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,194 @@
+"""The notebook's convnet, with a convolution block that is fast on XLA's CPU backend.
+
+Why not `lax.conv`: inside a `lax.scan` the CPU backend runs its gradients tens of times slower than their
+arithmetic needs. What it does run at full speed is a product of two matrices that lie contiguous in memory.
+So the block here is a loop over output positions, each one product with the window of its input:
+
+- Activations are [height, width, channels, batch]. With the batch last, a window [k, k, channels, batch] is a
+  matrix [k * k * channels, batch] without a transposition, and whatever is elementwise is one long vector.
+- Convolution, ReLU and pool are one function with its own gradient. The forward pass keeps a byte an output,
+  the winner of the pool; from these the backward pass rebuilds the gradient at a position of the convolution
+  when its loop gets there, so that it never leaves the cache.
+- The gradient of the images, which nobody asks for, needs no special case: JAX removes that part of the first
+  layer's backward loop.
+
+Measured on one core of a 2.6 GHz Xeon, an epoch of 60,000 images in batches of 128: this module 11 s,
+PyTorch 13 s, `lax.conv` 550 s (from a few steps). Where the backend is no CPU, `lax.conv` is used.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from mnist_tune.training.summation import batch_sum
+
+Params = tuple[tuple[Array, Array], ...]
+
+IMAGE_SIDE = 28
+POOL_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""(row, column) of a pool's inputs relative to its output; a winner's code is its place in this list."""
+RELU_OFF = 4
+"""The code of an output without a positive input, whose gradient goes nowhere."""
+GROUP = 4
+"""Neighbouring outputs that share a product of the backward pass where there is one channel: one alone is
+too small for full speed."""
+
+
+def convnet_logits(params: Params, images: Array) -> Array:
+    """Logits of the convnet: [convolution, ReLU, 2x2 max-pool of stride 1] twice, dense layers with ReLU.
+
+    Args:
+        params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1, 1, 1, filters], then
+            of the dense layers, [inputs, outputs] and [outputs]; the shapes of `jax.example_libraries.stax`.
+        images: [n, 784], of the parameters' dtype.
+
+    Returns:
+        [n, outputs of the last layer].
+    """
+    # Chosen when a program is lowered for its device, at no cost: `jax.default_backend()` may be another one.
+    logits: Array = lax.platform_dependent(params, images, cpu=_logits_cpu, default=convnet_logits_reference)
+    return logits
+
+
+def _logits_cpu(params: Params, images: Array) -> Array:
+    x = images.T.reshape(IMAGE_SIDE, IMAGE_SIDE, 1, images.shape[0])
+    for w, b in params[:2]:
+        x = conv_relu_pool(x, w, b)
+    x = x.reshape(-1, images.shape[0])
+    for w, b in params[2:-1]:
+        x = jax.nn.relu(_add_bias(w.T @ x, b))
+    w, b = params[-1]
+    return _add_bias(w.T @ x, b).T
+
+
+@jax.custom_vjp
+def _add_bias(x: Array, b: Array) -> Array:
+    return x + b[:, None]
+
+
+_add_bias.defvjp(lambda x, b: (_add_bias(x, b), None), lambda _, g: (g, batch_sum(g, 1)))
+
+
+def convnet_logits_reference(params: Params, images: Array) -> Array:
+    """`convnet_logits` by `lax.conv_general_dilated` and `lax.reduce_window`."""
+    x = images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1)
+    for w, b in params[:2]:
+        x = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = lax.reduce_window(jax.nn.relu(x + b), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "VALID")
+    x = x.reshape(images.shape[0], -1)
+    for w, b in params[2:-1]:
+        x = jax.nn.relu(x @ w + b[None, :])
+    w, b = params[-1]
+    return x @ w + b[None, :]
+
+
+@jax.custom_vjp
+def conv_relu_pool(x: Array, w: Array, b: Array) -> Array:
+    """`max_pool(relu(conv(x, w) + b))`: valid convolution of stride 1, 2x2 pool of stride 1.
+
+    Of equal inputs of a pool the first in row-major order gets the gradient, as in JAX's own pool; where one
+    is NaN, so is the output.
+
+    Args:
+        x: [height, width, channels, batch].
+        w: [k, k, channels, filters].
+        b: [1, 1, 1, filters].
+
+    Returns:
+        [height - k, width - k, filters, batch].
+    """
+    return _relu_pool(_convolve(x, w, b))[0]
+
+
+_Kept = tuple[Array, Array, Array]
+
+
+def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
+    y, winners = _relu_pool(_convolve(x, w, b))
+    return y, (x, w, winners)
+
+
+def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
+    """At each position of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz.
+
+    A step of the loop does so for `group` neighbours in a row at once, with `_spread` weights.
+    """
+    x, w, winners = kept
+    k, _, channels, filters = w.shape
+    rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
+    group = GROUP if channels == 1 and columns % GROUP == 0 else 1
+    weight, gather = jax.vjp(partial(_spread, group=group), w)
+    window = partial(_window, height=k, width=k + group - 1)
+
+    def add(i: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        dx, dw, db = sums
+        row, column = i // (columns // group), i % (columns // group) * group
+        dz = jnp.zeros((group * filters, batch), x.dtype)
+        for j in range(group):  # `jnp.concatenate` makes the first layer's pass seven times slower
+            dz = lax.dynamic_update_slice(dz, _unpool(g, winners, row, column + j), (j * filters, 0))
+        dz = lax.optimization_barrier(dz)  # otherwise computed once for each of its uses
+        here = window(dx, row, column)
+        dx = lax.dynamic_update_slice(dx, here + (weight @ dz).reshape(here.shape), (row, column, 0, 0))
+        return dx, dw + window(x, row, column).reshape(-1, batch) @ dz.T, db + dz
+
+    zeros = jnp.zeros_like(x), jnp.zeros_like(weight), jnp.zeros((group * filters, batch), x.dtype)
+    dx, dw, db = lax.fori_loop(0, rows * columns // group, add, zeros)
+    return dx, *gather(dw), batch_sum(db, 1).reshape(group, filters).sum(0).reshape(1, 1, 1, filters)
+
+
+conv_relu_pool.defvjp(_forward, _backward)
+
+
+def _convolve(x: Array, w: Array, b: Array) -> Array:
+    """z = conv(x, w) + b, [height - k + 1, width - k + 1, filters, batch]."""
+    k, _, _, filters = w.shape
+    rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]
+    weight, bias = w.reshape(-1, filters).T, b.reshape(filters, 1)
+
+    def write(i: Array, z: Array) -> Array:
+        row, column = i // columns, i % columns
+        here = weight @ _window(x, row, column, k, k).reshape(-1, batch) + bias
+        return lax.dynamic_update_slice(z, here[None, None], (row, column, 0, 0))
+
+    z: Array = lax.fori_loop(0, rows * columns, write, jnp.zeros((rows, columns, filters, batch), x.dtype))
+    return z
+
+
+def _window(x: Array, row: Array, column: Array, height: int, width: int) -> Array:
+    return lax.dynamic_slice(x, (row, column, 0, 0), (height, width, *x.shape[2:]))
+
+
+def _spread(w: Array, group: int) -> Array:
+    """Weights of `group` neighbouring outputs on the window that holds all of theirs, k rows by k + group - 1
+    columns: [k * (k + group - 1) * channels, group * filters], zero where an output does not reach."""
+    filters = w.shape[3]
+    shifted = [jnp.pad(w, ((0, 0), (j, group - 1 - j), (0, 0), (0, 0))) for j in range(group)]
+    return jnp.stack(shifted, axis=3).reshape(-1, group * filters)
+
+
+def _relu_pool(z: Array) -> tuple[Array, Array]:
+    """Outputs and the codes of their winners (uint8), both [rows - 1, columns - 1, filters, batch]."""
+    rows, columns = z.shape[0] - 1, z.shape[1] - 1
+    best, winner = z[:rows, :columns], jnp.zeros((rows, columns, *z.shape[2:]), jnp.uint8)
+    for code, (down, right) in enumerate(POOL_OFFSETS[1:], start=1):
+        other = z[down : down + rows, right : right + columns]
+        winner = jnp.where(best >= other, winner, jnp.uint8(code))
+        best = jnp.maximum(best, other)
+    return jax.nn.relu(best), jnp.where(best > 0, winner, jnp.uint8(RELU_OFF))
+
+
+def _unpool(g: Array, winners: Array, row: Array, column: Array) -> Array:
+    """dz at a position, [filters, batch]: the sum of `g` over the pools that it won."""
+    rows, columns, filters, batch = g.shape
+    total = jnp.zeros((filters, batch), g.dtype)
+    for code, (down, right) in enumerate(POOL_OFFSETS):
+        i, j = row - down, column - right
+        # Where no pool starts at (i, j), the slices below are those of another one.
+        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+        won = (_window(winners, i, j, 1, 1)[0, 0] == code) & inside
+        total += jnp.where(won, _window(g, i, j, 1, 1)[0, 0], jnp.zeros_like(total))
+    return total

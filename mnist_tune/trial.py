@@ -1,0 +1,124 @@
+"""What a trial is: one frozen, validated record that round-trips through JSON and through a Tune config."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_tune.errors import UserError
+
+MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One training run of SGD on MNIST.
+
+    The update is `v <- momentum * v + g; w <- w - learning_rate * v` (Nesterov: `g + momentum * v` in place
+    of `v`), g the gradient of the mean cross-entropy of a batch.
+
+    Raises:
+        UserError: a value is of the wrong kind or out of its range; the message names both.
+    """
+
+    architecture: str = "mlp-1024-128-tanh"
+    """Name known to `mnist_tune.training.architectures.architecture`."""
+    learning_rate: float = 0.1
+    """Step size, > 0."""
+    momentum: float = 0.0
+    """Heavy-ball coefficient in [0, 1)."""
+    nesterov: bool = False
+    """Nesterov's form of momentum."""
+    batch_size: int = 128
+    """Images a step; the last batch of an epoch may be smaller."""
+    epochs: int = 10
+    """Epochs asked for."""
+    label_noise: int = 0
+    """The first so many training images are permuted against their labels (the notebook's `create_outliers`)."""
+    holdout: int = 0
+    """Training images held out for validation; 0 trains on all."""
+    seed: int = 0
+    """Seed of the initialisation."""
+    data_seed: int = 0
+    """Seed of the batch order; learning rates that are compared share it."""
+    stop_when_diverged: bool = True
+    """End the trial once it has diverged (`mnist_tune.training.divergence.has_diverged`)."""
+    label: str = ""
+    """What the trial is called in tables; without effect on its training."""
+
+    def __post_init__(self) -> None:
+        check = _Checker(self)
+        check.text("architecture")
+        check.text("label")
+        check.number("learning_rate", "a finite number above 0", lambda x: x > 0)
+        check.number("momentum", "in [0, 1)", lambda x: 0 <= x < 1)
+        check.flag("nesterov")
+        check.integer("batch_size", 1)
+        check.integer("epochs", 1)
+        check.integer("label_noise", 0)
+        check.integer("holdout", 0)
+        check.integer("seed", 0, MAX_SEED)
+        check.integer("data_seed", 0, MAX_SEED)
+        check.flag("stop_when_diverged")
+        if self.nesterov and not self.momentum:
+            raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            UserError: a key that no field has; the message names the closest one.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UserError(f"a trial has no field {key!r}{closest(key, known)}")
+        return cls(**values)
+
+
+class _Checker:
+    """Checks a config's fields, turning the first bad one into a `UserError`."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        self._config = config
+
+    def _refuse(self, name: str, wanted: str) -> None:
+        raise UserError(f"{name} must be {wanted}, got {getattr(self._config, name)!r}")
+
+    def text(self, name: str) -> None:
+        if not isinstance(getattr(self._config, name), str):
+            self._refuse(name, "a name")
+
+    def flag(self, name: str) -> None:
+        if not isinstance(getattr(self._config, name), bool):
+            self._refuse(name, "True or False")
+
+    def number(self, name: str, wanted: str, holds: Any) -> None:
+        value = getattr(self._config, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            self._refuse(name, wanted)
+        if not abs(value) <= sys.float_info.max or not holds(value):  # an int may be larger
+            self._refuse(name, wanted)
+
+    def integer(self, name: str, low: int, high: float = math.inf) -> None:
+        value = getattr(self._config, name)
+        top = "" if high == math.inf else f" and at most {high}"
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            self._refuse(name, f"a whole number of at least {low}{top}")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the closest known name, or the list of all."""
+    names = list(known)
+    match = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names)}"

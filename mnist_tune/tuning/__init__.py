@@ -1,0 +1,1 @@
+"""Ray Tune's side of a sweep."""

@@ -1,0 +1,80 @@
+"""The flags that sweeps share: how a sweep is run, and what its trials have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mnist_tune.errors import UserError
+from mnist_tune.tuning.stopping import GRACE_PERIOD
+
+LANES = {"CPU": 4, "GPU": 64}
+"""Lanes a device. On a CPU core 8 run 784-16-10 at 1.18 times the rate of 4, but their clients take 5 seconds longer
+to start on two cores: the same whole time at 800 trial-epochs (16 rates, 5 seeds, 10 epochs), more below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """How a sweep is run, whatever its trials are."""
+
+    scheduler: Literal["asha", "fifo"] = "asha"
+    """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
+    grace_period: int = GRACE_PERIOD
+    """Epochs before asha may stop a trial."""
+    dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
+    """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
+    data_dir: Path | None = None
+    """Folder with the four IDX files, raw or gzipped."""
+    output: Path | None = None
+    """The folder that receives the results; by default results/<sweep>/<time>."""
+    max_concurrent: int | None = None
+    """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
+    execution: Literal["auto", "lanes", "process"] = "auto"
+    """process trains a trial in a process of its own; lanes trains trials of one architecture together on their
+    device; auto takes lanes on GPUs, and on CPUs where a measurement says that they are faster."""
+    lanes: int | None = None
+    """Most lanes a device; by default 4 a CPU core, 64 a GPU."""
+    trials_per_gpu: int = 1
+    """With --execution process: trials that share a GPU, each with that part of its memory."""
+    address: str | None = None
+    """Ray cluster to run on, such as auto or ray://head:10001; by default Ray is started on this machine."""
+    dashboard: bool = False
+    """Start Ray's dashboard."""
+    time_budget: float | None = None
+    """Seconds after which the trials still running are stopped."""
+    resume: Path | None = None
+    """Go on with the interrupted sweep in this folder; what is trained is read from there."""
+    quiet: bool = False
+    """Print results only, no progress."""
+
+    def __post_init__(self) -> None:
+        for name in ("grace_period", "max_concurrent", "lanes", "trials_per_gpu", "time_budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOptions(SweepOptions):
+    """What the trials of a sweep have in common."""
+
+    architecture: str = "mlp-1024-128-tanh"
+    """mlp-<widths>-<activation>[-glorot] (tanh, relu), stax-mlp or convnet."""
+    epochs: int = 10
+    """Epochs of a trial."""
+    batch_size: int = 128
+    """Images a step."""
+    momentum: float = 0.0
+    """Momentum of SGD, in [0, 1)."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
+    label_noise: int = 0
+    """First so many training images permuted against their labels."""
+    holdout: int = 0
+    """Training images held out for validation."""
+
+    def common(self) -> dict[str, Any]:
+        """The fields of `TrialConfig` that all trials share."""
+        names = ("architecture", "epochs", "batch_size", "momentum", "nesterov", "label_noise", "holdout")
+        return {name: getattr(self, name) for name in names}

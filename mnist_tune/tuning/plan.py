@@ -1,0 +1,40 @@
+"""What Tune is asked to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnist_tune.trial import TrialConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Tune is asked to run: trials known beforehand, or a space to sample from."""
+
+    space: Any
+    """Of `config["trial"]`: a Tune search space over the fields of `TrialConfig`."""
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    samples: int = 1
+    scheduler: Any = None
+    search_alg: Any = None
+
+    @classmethod
+    def grid(cls, trials: Mapping[str, TrialConfig]) -> Plan:
+        """These trials, by their ids, started in this order."""
+        from ray import tune  # reads its environment when it is imported
+
+        space = tune.grid_search([{"trial_id": i, **config.to_dict()} for i, config in trials.items()])
+        return cls(space, dict(trials))
+
+    @property
+    def epochs(self) -> int:
+        if self.trials:
+            return max(trial.epochs for trial in self.trials.values())
+        return int(self.space.get("epochs", TrialConfig.epochs))
+
+    def by_batch_order(self) -> Plan:
+        """The same trials, those of one batch order started together: as lanes of a CPU they share their batches."""
+        in_order = dict(sorted(self.trials.items(), key=lambda item: item[1].data_seed))
+        return Plan.grid(in_order) if self.trials else self

@@ -1,0 +1,86 @@
+"""The Tune callback that hands every epoch and every trial's end to the results and the progress view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+
+from mnist_tune.results.tables import EPOCH_COLUMNS
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.stopping import own_id
+
+
+class Recorder(Callback):  # type: ignore[misc]
+    """Writes rows as they come, and why each trial stopped: a scheduler's stop is the one without a reason."""
+
+    def __init__(
+        self,
+        writer: SweepWriter,
+        view: ProgressView,
+        trials: Mapping[str, TrialConfig],
+        rows: Iterable[Mapping[str, Any]],
+    ) -> None:
+        self._writer, self._view = writer, view
+        self._configs = dict(trials)
+        self._epochs = {row["trial_id"]: row["epoch"] for row in rows}
+        self._ended: set[str] = set()
+        self._results, self._cpu_start = 0, 0.0
+        self._cpu_end = 0.0
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        trial_id = self._identify(trial)
+        row = {name: result[name] for name in EPOCH_COLUMNS if name in result and name != "trial_id"}
+        row["ended_at"] = time.time()
+        self._writer.epoch(trial_id, row, result["repeated"])
+        self._epochs[trial_id] = row["epoch"]
+        name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
+        self._view.epoch(trial_id, name, row)
+        if result["done"]:
+            self._end(trial_id, result["stop_reason"] or "asha")
+        self._results += 1
+        self._cpu_end = time.process_time()
+        self._cpu_start = self._cpu_start or self._cpu_end
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(self._identify(trial), "error", _last_line(trial.error_file))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks for a restore of its own; sweeps resume through `resume_sweep`
+
+    def close(self, reason: str) -> None:
+        """Ends what Tune had not ended: the trials that were running or waiting."""
+        for trial_id in self._configs:
+            if trial_id not in self._ended:
+                self._end(trial_id, reason)
+
+    def cost(self) -> dict[str, float]:
+        """CPU seconds of this process between the first and the last result, and how many results that was."""
+        return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
+
+    def _identify(self, trial: Any) -> str:
+        trial_id = own_id(trial)
+        if trial_id not in self._configs:
+            values = {key: value for key, value in trial.config["trial"].items() if key != "trial_id"}
+            self._configs[trial_id] = TrialConfig.from_dict(values)
+            self._writer.trial(trial_id, self._configs[trial_id])
+        return trial_id
+
+    def _end(self, trial_id: str, reason: str, error: str = "") -> None:
+        self._ended.add(trial_id)
+        self._writer.end(trial_id, reason, error)
+        left = self._configs[trial_id].epochs - self._epochs.get(trial_id, 0)
+        self._view.end(trial_id, reason, left)
+
+
+def _last_line(file: str | None) -> str:
+    """Of the traceback that Tune keeps of a trial; that line names the error."""
+    text = Path(file).read_text(errors="replace").strip() if file and Path(file).exists() else ""
+    return text.splitlines()[-1].strip() if text else "the trial's process died"

@@ -1,0 +1,257 @@
+"""A sweep: trials in, `Sweep` out, with Ray Tune between."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.errors import UserError
+from mnist_tune.results.journal import read_journal, trial_configs
+from mnist_tune.results.provenance import describe_environment
+from mnist_tune.results.tables import FINAL_REASONS, Sweep
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.progress import ProgressView, announce
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials, prepare_environment, start_ray
+from mnist_tune.tuning.stopping import asha
+
+if TYPE_CHECKING:
+    from mnist_tune.tuning.recorder import Recorder
+
+
+def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
+    """Trains these trials under Ray Tune and returns their tables.
+
+    Args:
+        name: of the sweep; its results go to results/<name>/<time> unless `options.output` says otherwise.
+        trials: in the order in which they are started.
+        options: how to run them.
+
+    Returns:
+        The sweep. After Ctrl-C or a spent time budget it holds what was reached, with the reason in `stop_reason`.
+
+    Raises:
+        UserError: bad trials or options, data that can't be had, a folder that can't be written. Nothing was
+            started then.
+    """
+    if not trials:
+        raise UserError("a sweep needs at least one trial; the list of values is empty")
+    named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
+    writer, data = _open(name, named, options)
+    return _run(writer, Plan.grid(named), data, options)
+
+
+def run_search(
+    name: str,
+    space: Mapping[str, Any],
+    samples: int,
+    options: SweepOptions,
+    scheduler: Any = None,
+    search_alg: Any = None,
+) -> Sweep:
+    """Trains trials that Tune proposes.
+
+    Args:
+        name: as in `run_sweep`.
+        space: fields of `TrialConfig`, values or Tune's distributions, such as
+            `{"learning_rate": tune.loguniform(1e-3, 1)}`.
+        samples: trials to propose.
+        options: as in `run_sweep`; `auto` trains in processes on CPUs.
+        scheduler: a Tune scheduler in place of `options.scheduler`, such as population based training with
+            `hyperparam_mutations={"trial": {"learning_rate": ...}}`, with `metric="scheduler_loss"`,
+            `mode="min"`, `time_attr="epoch"`.
+        search_alg: a Tune searcher; by default values are drawn independently.
+
+    Returns:
+        The sweep. In `epochs`, `learning_rate` is the one that was used, also where a scheduler changed it.
+    """
+    writer, data = _open(name, {}, options)
+    return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
+
+
+def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
+    """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
+    taken out of it once Ray has it: the driver needs no copy."""
+    from mnist_tune.training.architectures import architecture
+
+    for trial in trials.values():
+        architecture(trial.architecture)
+    path = (options.output or Path("results") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
+    meta = {
+        "name": name,
+        "command": shlex.join(sys.argv),
+        "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
+        "trials": {i: trial.to_dict() for i, trial in trials.items()},
+        "started": datetime.now(UTC).isoformat(),
+        "ended": None,
+    }
+    dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
+    meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
+    _check_counts(list(trials.values()), dataset)
+    if options.address or options.lanes:  # what may be refused, before anything is written
+        start_ray(options.address, options.max_concurrent, options.dashboard)
+    if options.lanes:
+        from mnist_tune.tuning.placement import lanes_that_fit
+
+        lanes_that_fit(list(trials.values()), options.lanes)
+    return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
+
+
+def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
+    """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
+
+    What was asked for is read from the sweep's folder; of `options`, only where and how it runs counts.
+
+    Raises:
+        UserError: there is no sweep, or the data is not what it was.
+    """
+    path = path.absolute()
+    if not (path / "sweep.json").exists():
+        raise UserError(f"nothing to resume: {path} holds no sweep.json")
+    meta = json.loads((path / "sweep.json").read_text())
+    if not {"dataset", "options", "trials"} <= set(meta):
+        raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
+    before, asked = meta["dataset"], meta["options"]
+    options = replace(options, scheduler=asked["scheduler"], grace_period=asked["grace_period"])
+    dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
+    if dataset.checksums != before["checksums"]:
+        raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
+    writer = SweepWriter(path, meta | {"ended": None}, resume=True)
+    ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
+    left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
+    announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
+    return _run(writer, Plan.grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
+
+
+def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
+    """What a script does: `resume_sweep` where `options.resume` names a folder, else `run_sweep` of its trials."""
+    if options.resume is not None:
+        return resume_sweep(options.resume, options)
+    return run_sweep(name, trials(), options)
+
+
+def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
+    trials = plan.trials
+    rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
+    total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
+    done = sum(row["trial_id"] in trials for row in rows)
+    start = time.monotonic()
+    with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
+        calibration = _begin_calibration(plan, options)
+        start_ray(options.address, options.max_concurrent, options.dashboard)
+        from mnist_tune.tuning.recorder import Recorder
+
+        if calibration is not None and options.execution == "auto":
+            calibration.wait()  # lane servers wait for it themselves
+        recorder = Recorder(writer, view, trials, rows)
+        try:
+            _fit(writer, plan, data, options, rows, recorder)
+        finally:
+            spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
+            recorder.close("time_budget" if spent else "interrupted")
+            sweep = writer.finish(ended=_now(), driver=recorder.cost())
+    return sweep
+
+
+CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
+
+
+def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
+    """A process that measures, while Ray starts, how much lanes gain on this machine's CPU, where `place` or the lane
+    servers will ask."""
+    if options.execution == "process" or Path("/dev/nvidia0").exists():
+        return None
+    prepare_environment()
+    from mnist_tune.tuning.placement import begin_calibration
+
+    return begin_calibration(list(plan.trials.values()), options.lanes, CACHE_DIR)
+
+
+def _fit(
+    writer: SweepWriter,
+    plan: Plan,
+    data: list[Dataset],
+    options: SweepOptions,
+    rows: list[dict[str, Any]],
+    recorder: Recorder,
+) -> None:
+    import ray
+    from ray import tune
+
+    from mnist_tune.lanes.worker import WorkerSettings
+    from mnist_tune.tuning.placement import place
+    from mnist_tune.tuning.trainable import TrialTrainable
+
+    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR)
+    slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
+    placement = place(list(plan.trials.values()), settings, options)
+    if placement.shares_batches:
+        plan = plan.by_batch_order()
+    scheduler = plan.scheduler
+    if scheduler is None and options.scheduler == "asha":
+        scheduler = asha(plan.epochs, options.grace_period, rows)
+    reference = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
+    trainable = tune.with_parameters(TrialTrainable, dataset=reference, settings=placement.settings)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
+        param_space={"trial": plan.space},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            search_alg=plan.search_alg,
+            num_samples=plan.samples,
+            reuse_actors=True,
+            time_budget_s=options.time_budget,
+            max_concurrent_trials=None if slots else options.max_concurrent,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(writer.path / ".ray"),
+            verbose=0,
+            callbacks=[recorder, *filter(None, [placement.servers])],
+            failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        # A searcher is asked for trials one at a time: it learns from those before.
+        with nullcontext() if plan.search_alg else few_pending_trials():
+            tuner.fit()
+    finally:
+        if placement.servers:
+            placement.servers.stop()
+
+
+def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+    count = len(dataset.train_images)
+    for trial in trials:
+        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
+            raise UserError(
+                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
+                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+            )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)

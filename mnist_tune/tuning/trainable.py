@@ -1,0 +1,107 @@
+"""The `tune.Trainable`: one epoch a step. It knows nothing of gradients, and does not import JAX itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from mnist_tune.lanes.client import LaneClient, LaneLostError
+from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.lanes.worker import WorkerSettings, make_pool
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.stopping import finite_loss, stop_reason
+
+STATE_FILE = "state.npz"
+
+
+LANE_TIMEOUT_S = 120.0
+"""How long a trial tries to get a lane back after its server died; a server restarts within some 10 seconds."""
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+    """Trains the trial of `config["trial"]`, an epoch a `step()`.
+
+    The state is saved after every epoch, before the epoch is reported. A trial that finds its own saved state
+    (its worker, node or driver was killed) continues from there and first reports that state's row again.
+    """
+
+    def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._pool: Any = (
+            LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
+        )
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._pool.detach(self._lane_id)
+        self._begin(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        self._pool.detach(self._lane_id)
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        values = dict(config["trial"])
+        self._lane_id = str(values.pop("trial_id", self.trial_id))
+        self._config = TrialConfig.from_dict(values)
+        self._loaded: Checkpoint | None = None
+        self._attached, self._reported, self._mark = False, 0, time.perf_counter()
+
+    @property
+    def _state_path(self) -> Path:
+        return Path(self._settings.state_dir) / f"{self._lane_id}.npz"
+
+    def step(self) -> dict[str, Any]:
+        deadline = time.monotonic() + LANE_TIMEOUT_S
+        while True:
+            try:
+                if not self._attached:
+                    row = self._attach()
+                    if row is not None:
+                        return self._report(row, repeated=True)
+                row = self._pool.epoch(self._lane_id, self._state_path)
+                self._loaded = None
+                return self._report(row)
+            except LaneLostError:
+                self._attached = False
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def _attach(self) -> dict[str, Any] | None:
+        """Attaches the trial's lane. Where it continues from its own state, and this process has not reported that
+        state's epoch, the row to report: it may have been lost with a killed process."""
+        own = Checkpoint.load(self._state_path) if self._loaded is None and self._state_path.exists() else None
+        self._pool.attach(self._lane_id, self._config, self._loaded or own)
+        self._attached = True
+        return own.progress.row if own and own.progress.epoch > self._reported else None
+
+    def _report(self, row: dict[str, Any], repeated: bool = False) -> dict[str, Any]:
+        self._reported = row["epoch"]
+        diverged = self._config.stop_when_diverged and row["diverged"]
+        reason = stop_reason(row["epoch"], self._config.epochs, diverged)
+        now = time.perf_counter()
+        extra = {"wait_s": max(now - self._mark - row["batch_s"], 0.0), "repeated": repeated}
+        self._mark = now
+        extra |= {"stop_reason": reason, "done": bool(reason), "scheduler_loss": finite_loss(row["train_loss"])}
+        if reason:  # the process may be kept for another trial; the lane is free at once
+            self._pool.detach(self._lane_id)
+        return row | extra
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        if self._state_path.exists() and self._loaded is None:
+            Checkpoint.load(self._state_path).save(Path(checkpoint_dir) / STATE_FILE)
+            return
+        if not self._attached:
+            self._attach()
+        self._pool.checkpoint(self._lane_id).save(Path(checkpoint_dir) / STATE_FILE)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Continues from a checkpoint of Tune's (a paused trial, or PBT's donor), not from the trial's own state."""
+        self._pool.detach(self._lane_id)
+        self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)

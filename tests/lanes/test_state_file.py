@@ -1,0 +1,186 @@
+"""A trial's state on disk: exact, whole after any failure, and never executed."""
+
+import errno
+import json
+import math
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mnist_tune import UserError
+from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, Progress
+
+ROW = {"epoch": 3, "train_loss": 0.1 + 0.2, "step_loss_max": math.inf, "finite": False, "above_since": None}
+
+
+def state(value=1.0):
+    weights = np.full((3, 2), value, np.float32)
+    weights[0] = [math.nan, -0.0]
+    empty = np.empty((0, 4), np.float32)
+    arrays = {".params[0][0]": weights, ".params[0][1]": np.float32(value / 3), ".optimizer": empty}
+    return Checkpoint(arrays, Progress(3, 2.302585092994046, 17, ROW))
+
+
+def check_equal(found, expected):
+    assert found.progress == expected.progress
+    assert list(found.arrays) == list(expected.arrays)
+    for name, array in expected.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].shape == array.shape
+        assert found.arrays[name].tobytes() == array.tobytes()
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("progress", [Progress(0, 2.3, None, None), Progress(3, 2.302585092994046, 17, ROW)])
+def test_round_trip_is_exact(tmp_path, progress):
+    saved = Checkpoint(state().arrays, progress)
+    saved.save(tmp_path / "deep" / "er" / "00000.npz")
+    check_equal(Checkpoint.load(tmp_path / "deep" / "er" / "00000.npz"), saved)
+    assert files(tmp_path / "deep" / "er") == ["00000.npz"]
+
+
+@given(
+    st.lists(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)), max_size=4),
+    st.floats(allow_nan=False),
+)
+def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, Progress(1, loss, None, {"x": loss}))
+    saved.save(path)
+    check_equal(Checkpoint.load(path), saved)
+
+
+def test_saving_again_replaces(tmp_path):
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(2.0))
+
+
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def half(file, *arguments, **options):
+    file.write(b"PK\3\4half")
+    full()
+
+
+@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (np, "savez", half)])
+def test_a_failed_save_leaves_the_former_file(tmp_path, monkeypatch, module, name, fails):
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    monkeypatch.setattr(module, name, fails)
+    with pytest.raises(UserError, match=f"can't save the state of a trial to {path}: No space left on device"):
+        state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(1.0))
+    assert files(tmp_path) == ["00000.npz"]
+
+
+def test_a_kill_before_the_replacement_leaves_the_former_file(tmp_path, monkeypatch):
+    def kill(*arguments):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(1.0))
+    state(3.0).save(path)
+    check_equal(Checkpoint.load(path), state(3.0))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't save the state of a trial"):
+        state().save(tmp_path / "file" / "00000.npz")
+
+
+class Trap:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])
+def test_a_pickle_is_never_executed(tmp_path, place):
+    trap, path = Trap(tmp_path / "sprung"), tmp_path / "00000.npz"
+    state().save(path)
+    with np.load(path) as file:
+        members = dict(file)
+    if place == "whole file":
+        path.write_bytes(pickle.dumps(trap))
+    else:
+        np.savez(path, **(members | {place: np.array([trap, None], object)}))
+    with pytest.raises(UserError, match=f"^{path} is not a trial's state .*; remove it to train that trial anew"):
+        Checkpoint.load(path)
+    assert not trap.path.exists()
+    if place == "whole file":
+        pickle.loads(path.read_bytes())
+    else:
+        with np.load(path, allow_pickle=True) as file:
+            file[place]
+    assert trap.path.exists(), "the trap does not work"
+
+
+def with_meta(path, **changes):
+    state().save(path)
+    with np.load(path) as file:
+        members = dict(file)
+    meta = json.loads(members["meta"].tobytes()) | changes
+    meta = {name: value for name, value in meta.items() if value != "gone"}
+    np.savez(path, **(members | {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *[{"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": ["a", "b", "c", "d"]}, {"names": "gone"}],
+        *[{"epoch": "gone"}, {"unknown": 1}],
+    ],
+)
+def test_another_schema_is_refused(tmp_path, changes):
+    with_meta(tmp_path / "00000.npz", **changes)
+    with pytest.raises(UserError, match="is not a trial's state"):
+        Checkpoint.load(tmp_path / "00000.npz")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "00000.npz"
+    state().save(path)
+    return path.read_bytes()
+
+
+def test_a_truncated_file_is_refused(tmp_path, whole):
+    path = tmp_path / "00000.npz"
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=f"^{path} is not a trial's state"):
+            Checkpoint.load(path)
+
+
+def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
+    path = tmp_path / "00000.npz"
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = Checkpoint.load(path)
+        except UserError:
+            continue
+        check_equal(found, state())

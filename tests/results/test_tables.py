@@ -1,0 +1,327 @@
+"""The journal and the tables: each epoch once, whatever was killed where."""
+
+import json
+import math
+import os
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.tables import EPOCH_COLUMNS, FINAL_REASONS, TRIAL_COLUMNS, tables
+
+DESIGN_TRIALS = """
+    trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
+    regime_evidence stop_reason diverged_at_step train_loss train_accuracy test_loss test_accuracy
+    best_test_accuracy best_epoch compile_s train_s eval_s wait_s node device dataset error
+""".split()
+DESIGN_EPOCHS = """
+    trial_id epoch step train_loss train_accuracy test_loss test_accuracy validation_loss validation_accuracy
+    step_loss_first step_loss_max step_loss_last finite train_s eval_s lanes
+""".split()
+
+
+@pytest.fixture
+def writer(new_writer, tmp_path):
+    """Of two trials of four epochs."""
+    with_sweep = new_writer(tmp_path / "sweep")
+    yield with_sweep
+    with_sweep._journal.close()
+
+
+def record(writer, row, trial_id, epochs, repeated=False, **values):
+    for epoch in epochs:
+        writer.epoch(trial_id, row(epoch, **values), repeated)
+
+
+def keys(epochs):
+    return list(zip(epochs["trial_id"], epochs["epoch"], strict=True)) if len(epochs) else []
+
+
+# --- from the journal to the tables
+
+
+def test_tables_of_a_sweep_that_runs(writer, epoch_row):
+    record(writer, epoch_row, "00001", (1, 2))
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
+    writer.end("00000", "completed")
+    sweep = load_sweep(writer.path)
+    assert keys(sweep.epochs) == [("00000", 1), ("00000", 2), ("00000", 3), ("00000", 4), ("00001", 1), ("00001", 2)]
+    trials = sweep.trials.set_index("trial_id")
+    assert trials["epochs_run"].to_dict() == {"00000": 4, "00001": 2}
+    assert trials["epochs_asked"].tolist() == [4, 4]
+    assert trials["stop_reason"].to_dict() == {"00000": "completed", "00001": "interrupted"}
+    assert trials["regime"].to_dict() == {"00000": "converged", "00001": "undecided"}
+    assert trials["learning_rate"].to_dict() == {"00000": 0.1, "00001": 0.2}
+    assert set(trials["dataset"]) == {"mnist-5k"}
+
+
+def test_a_trials_row_sums_its_times_and_takes_its_last_scores(writer, epoch_row):
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.8, 0.7), start=1):
+        writer.epoch("00000", epoch_row(epoch, 1 / epoch, accuracy, train_s=epoch), False)
+    row = load_sweep(writer.path).trials.iloc[0]
+    assert row["train_s"] == 10
+    assert row["eval_s"] == pytest.approx(0.8, rel=1e-12)
+    assert (row["train_loss"], row["train_accuracy"], row["test_accuracy"]) == (0.25, 0.7, 0.7 - 0.01)
+    assert (row["best_epoch"], row["best_test_accuracy"]) == (2, 0.9 - 0.01)
+    assert (row["node"], row["device"]) == ("here", "cpu")
+
+
+def test_the_last_row_of_an_epoch_wins(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 2))
+    record(writer, epoch_row, "00000", (1,), train_loss=0.3)
+    epochs = load_sweep(writer.path).epochs
+    assert keys(epochs) == [("00000", 1), ("00000", 2)]
+    assert epochs["train_loss"].tolist() == [0.3, 0.5]
+
+
+def test_the_last_end_of_a_trial_wins(writer, epoch_row):
+    writer.end("00000", "interrupted")
+    writer.end("00000", "error", "no memory")
+    trials = load_sweep(writer.path).trials
+    assert trials[["stop_reason", "error"]].iloc[0].tolist() == ["error", "no memory"]
+    assert trials[["stop_reason", "error"]].iloc[1].tolist() == ["interrupted", ""]
+
+
+def test_repeated_rows_are_kept_only_when_lost(writer, epoch_row, new_writer):
+    record(writer, epoch_row, "00000", (1,))
+    record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
+    record(writer, epoch_row, "00000", (2,), repeated=True, train_loss=0.2)
+    writer._journal.close()
+    resumed = new_writer(writer.path, resume=True)
+    record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
+    record(resumed, epoch_row, "00000", (3,), repeated=True, train_loss=0.1)
+    resumed._journal.close()
+    assert load_sweep(writer.path).epochs["train_loss"].tolist() == [0.5, 0.2, 0.1]
+    assert len(read_journal(writer.path)) == 3
+
+
+def test_a_trial_that_the_plan_does_not_hold(writer, epoch_row):
+    writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2))
+    record(writer, epoch_row, "proposed", (1,))
+    trials = load_sweep(writer.path).trials.set_index("trial_id")
+    assert trials.loc["proposed", ["learning_rate", "epochs_asked", "epochs_run"]].tolist() == [0.7, 2, 1]
+
+
+def test_a_trial_without_any_epoch(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1,))
+    writer.end("00001", "error", "its worker died")
+    row = load_sweep(writer.path).trials.iloc[1]
+    assert (row["epochs_run"], row["best_epoch"], row["train_s"]) == (0, 0, 0)
+    assert (row["regime"], row["regime_evidence"], row["error"]) == (
+        "undecided",
+        "no epoch finished",
+        "its worker died",
+    )
+    assert pd.isna(row[["train_loss", "test_accuracy", "best_test_accuracy", "diverged_at_step", "node"]]).all()
+
+
+def test_a_sweep_without_any_epoch(writer):
+    sweep = load_sweep(writer.path)
+    assert len(sweep.epochs) == 0
+    assert sweep.trials["regime"].tolist() == ["undecided", "undecided"]
+    assert list(sweep.trials.columns) == TRIAL_COLUMNS
+
+
+def test_a_diverged_trial_names_its_step(writer, epoch_row):
+    writer.epoch("00000", epoch_row(1, 7.0, 0.1, diverged=True, above_since=4), False)
+    writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False), False)
+    trials = load_sweep(writer.path).trials
+    assert trials["regime"].tolist() == ["diverged", "diverged"]
+    assert trials["diverged_at_step"].tolist() == [4, 10]
+    assert trials["diverged_at_step"].dtype == "Int64"
+
+
+def test_losses_that_are_not_finite_survive(writer, epoch_row):
+    values = {"train_loss": math.nan, "test_loss": math.inf, "step_loss_first": -math.inf}
+    writer.epoch("00000", epoch_row(1) | values, False)
+    record(writer, epoch_row, "00000", (2,))
+    for sweep in (load_sweep(writer.path), writer.finish(ended="now"), load_sweep(writer.path)):
+        row = sweep.epochs.iloc[0]
+        assert math.isnan(row["train_loss"])
+        assert (row["test_loss"], row["step_loss_first"]) == (math.inf, -math.inf)
+
+
+def test_a_column_that_is_nowhere_finite_stays(writer, epoch_row):
+    writer.epoch("00000", epoch_row(1, math.nan, 0.1, diverged=True, finite=False), False)
+    for sweep in (load_sweep(writer.path), writer.finish(ended="now")):
+        assert sweep.curves("train_loss").isna().all(axis=None)
+        assert sweep.curves("test_loss").isna().all(axis=None)
+
+
+# --- the data contract
+
+
+def test_columns_are_those_of_the_contract(writer, epoch_row):
+    assert set(DESIGN_TRIALS) <= set(TRIAL_COLUMNS)
+    assert set(DESIGN_EPOCHS) <= set(EPOCH_COLUMNS)
+    record(writer, epoch_row, "00000", (1,), validation_loss=0.4, validation_accuracy=0.9, above_since=3)
+    sweep = writer.finish(ended="now")
+    assert list(sweep.trials.columns) == TRIAL_COLUMNS
+    assert list(sweep.epochs.columns) == EPOCH_COLUMNS
+
+
+def test_no_validation_columns_where_nothing_is_held_out(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1,))
+    columns = load_sweep(writer.path).epochs.columns
+    assert set(DESIGN_EPOCHS) - set(columns) == {"validation_loss", "validation_accuracy"}
+
+
+def test_curves_are_epoch_by_trial(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 2, 3), train_loss=0.1)
+    record(writer, epoch_row, "00001", (1,), train_loss=0.2)
+    curves = load_sweep(writer.path).curves("train_loss")
+    assert curves.index.tolist() == [1, 2, 3]
+    assert curves["00000"].tolist() == [0.1, 0.1, 0.1]
+    assert curves["00001"].dropna().to_dict() == {1: 0.2}
+
+
+def test_curves_of_an_unknown_column(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1,))
+    with pytest.raises(UserError, match=r"^epochs has no column 'accuracy'; it has trial_id, epoch, step, "):
+        load_sweep(writer.path).curves("accuracy")
+
+
+# --- folders
+
+
+def test_parquet_equals_the_journal(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 2, 3, 4))
+    writer.epoch("00001", epoch_row(1, math.inf, 0.1, diverged=True, above_since=4), False)
+    writer.end("00000", "completed")
+    written = writer.finish(ended="now", driver={"cpu_s": 1.5})
+    read = load_sweep(writer.path)
+    assert read.meta == written.meta
+    assert (read.meta["ended"], read.meta["driver"]) == ("now", {"cpu_s": 1.5})
+    from_journal = tables(writer.path, read.meta)
+    for expected in (written, from_journal):
+        pd.testing.assert_frame_equal(read.trials, expected.trials, check_exact=True)
+        pd.testing.assert_frame_equal(read.epochs, expected.epochs, check_exact=True)
+
+
+def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
+    for i, reason in enumerate((*FINAL_REASONS, "interrupted", "time_budget", "error")):
+        trial_id = f"trial{i}"
+        writer.meta["trials"][trial_id] = writer.meta["trials"]["00000"]
+        (writer.states / f"{trial_id}.npz").write_bytes(b"state")
+        writer.end(trial_id, reason)
+    writer.finish(ended="now")
+    assert sorted(path.name for path in writer.states.iterdir()) == ["trial3.npz", "trial4.npz", "trial5.npz"]
+
+
+def test_the_newest_sweep_below_a_folder(new_writer, tmp_path):
+    for age, name in ((30, "b"), (10, "a"), (20, "c")):
+        new_writer(tmp_path / "results" / name, count=age).finish(ended="now")
+        os.utime(tmp_path / "results" / name / "sweep.json", (1e9 - age, 1e9 - age))
+    assert load_sweep(tmp_path).path == tmp_path / "results" / "a"
+    assert len(load_sweep(str(tmp_path)).trials) == 10
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_no_sweep_there(name, tmp_path):
+    with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
+        load_sweep(tmp_path / name)
+
+
+def test_a_folder_that_holds_a_sweep_is_left_alone(writer, epoch_row, new_writer):
+    record(writer, epoch_row, "00000", (1,))
+    before = {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()}
+    with pytest.raises(UserError, match=f"{writer.path} holds a sweep already; .* --resume {writer.path}"):
+        new_writer(writer.path)
+    assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written(new_writer, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"can't write results to {tmp_path / 'file' / 'below'}: Not a directory"):
+        new_writer(tmp_path / "file" / "below")
+
+
+def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    with writer._journal:
+        monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
+        with pytest.raises(UserError, match=f"No space left on device; then --resume {writer.path}"):
+            record(writer, epoch_row, "00000", (1,))
+        monkeypatch.undo()
+
+
+class Stub:
+    """An object with some of its methods replaced."""
+
+    def __init__(self, wrapped, **methods):
+        self._wrapped = wrapped
+        self.__dict__ |= methods
+
+    def __getattr__(self, name):
+        return getattr(self._wrapped, name)
+
+
+# --- journals that a kill tore
+
+
+@pytest.fixture(scope="module")
+def torn(new_writer, epoch_row, tmp_path_factory):
+    """A sweep's folder and its whole journal, with losses that are not finite."""
+    writer = new_writer(tmp_path_factory.mktemp("torn") / "sweep")
+    record(writer, epoch_row, "00000", (1, 2, 3))
+    writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False, above_since=10), False)
+    writer.end("00001", "diverged")
+    record(writer, epoch_row, "00000", (4,))
+    writer.end("00000", "completed")
+    writer._journal.close()
+    return writer.path, (writer.path / "journal.jsonl").read_bytes()
+
+
+def whole_rows(journal, length):
+    """The (trial, epoch) of the lines that end within the first `length` bytes; the line end itself may be cut."""
+    end, found = -1, []
+    for line in journal.splitlines():
+        end += len(line) + 1
+        event = json.loads(line)
+        if event["kind"] == "epoch" and end <= length:
+            found.append((event["trial_id"], event["epoch"]))
+    return sorted(found)
+
+
+def test_a_journal_cut_at_any_byte_is_read(torn):
+    path, whole = torn
+    last_lines = whole.rstrip(b"\n").rfind(b"\n", 0, whole.rstrip(b"\n").rfind(b"\n"))
+    for length in range(last_lines, len(whole) + 1):
+        (path / "journal.jsonl").write_bytes(whole[:length])
+        events = read_journal(path)
+        rows = [(event["trial_id"], event["epoch"]) for event in events if event["kind"] == "epoch"]
+        assert sorted(rows) == whole_rows(whole, length)
+        assert set(rows) >= {("00000", 1), ("00000", 2), ("00000", 3), ("00001", 1)}
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_tables_of_a_cut_journal(torn, data):
+    path, whole = torn
+    length = data.draw(st.integers(0, len(whole)))
+    (path / "journal.jsonl").write_bytes(whole[:length])
+    sweep = load_sweep(path)
+    assert keys(sweep.epochs) == whole_rows(whole, length)
+    assert sweep.trials["epochs_run"].sum() == len(sweep.epochs)
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, data):
+    path, whole = torn
+    length = data.draw(st.integers(0, len(whole)))
+    (path / "journal.jsonl").write_bytes(whole[:length])
+    kept = whole_rows(whole, length)
+    writer = new_writer(path, resume=True)
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
+    record(writer, epoch_row, "00001", (2,))
+    writer._journal.close()
+    lines = [event for event in read_journal(path) if event["kind"] == "epoch"]
+    rows = [(event["trial_id"], event["epoch"]) for event in lines]
+    assert sorted(rows) == sorted({*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)})

@@ -1,0 +1,106 @@
+"""The record of a trial: what it refuses, and its round trip through JSON."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.trial import MAX_SEED, closest
+
+NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
+NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
+BAD = {
+    "architecture": [None, 3, b"convnet"],
+    "label": [None, 3, b"slow"],
+    "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],
+    "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS],
+    "nesterov": [None, "no", 1, 0.0],
+    "batch_size": [0, -128, *NOT_WHOLE],
+    "epochs": [0, -1, *NOT_WHOLE],
+    "label_noise": [-1, *NOT_WHOLE],
+    "holdout": [-1, *NOT_WHOLE],
+    "seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
+    "data_seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
+    "stop_when_diverged": [None, "no", 1, 0.0],
+}
+
+CONFIGS = st.builds(
+    TrialConfig,
+    architecture=st.text(),
+    label=st.text(),
+    learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**18),
+    momentum=st.floats(0, 1, exclude_max=True, exclude_min=True),
+    nesterov=st.booleans(),
+    batch_size=st.integers(1, 10**9),
+    epochs=st.integers(1, 10**9),
+    label_noise=st.integers(0, 60_000),
+    holdout=st.integers(0, 60_000),
+    seed=st.integers(0, MAX_SEED),
+    data_seed=st.integers(0, MAX_SEED),
+    stop_when_diverged=st.booleans(),
+)
+
+
+def test_every_field_is_checked():
+    assert set(BAD) == {field.name for field in fields(TrialConfig)}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
+def test_bad_values_are_refused_by_name(name, value):
+    with pytest.raises(UserError) as caught:
+        TrialConfig(**{name: value})
+    assert str(caught.value).startswith(f"{name} must be ")
+    assert str(caught.value).endswith(f", got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("learning_rate", 5e-324), ("momentum", 0), ("momentum", 1 - 1e-16), ("batch_size", 1), ("epochs", 1)],
+        *[("label_noise", 0), ("holdout", 0), ("seed", MAX_SEED), ("data_seed", MAX_SEED)],
+    ],
+)
+def test_ends_of_the_ranges_are_allowed(name, value):
+    assert getattr(TrialConfig(**{name: value}), name) == value
+
+
+def test_nesterov_needs_momentum():
+    with pytest.raises(UserError, match="nesterov needs momentum above 0"):
+        TrialConfig(nesterov=True)
+    assert TrialConfig(nesterov=True, momentum=0.9).nesterov
+
+
+@given(CONFIGS)
+def test_json_round_trip(config):
+    values = json.loads(json.dumps(config.to_dict()))
+    assert TrialConfig.from_dict(values) == config
+    assert list(values) == [field.name for field in fields(TrialConfig)]
+
+
+def test_left_out_keys_take_their_defaults():
+    assert TrialConfig.from_dict({"epochs": 3}) == TrialConfig(epochs=3)
+
+
+@pytest.mark.parametrize("key", ["learning_rte", "learningrate", "learning-rate"])
+def test_an_unknown_key_names_the_closest(key):
+    with pytest.raises(UserError, match=f"^a trial has no field '{key}'; did you mean 'learning_rate'\\?$"):
+        TrialConfig.from_dict({"epochs": 1, key: 0.1})
+
+
+def test_a_key_that_is_close_to_none_lists_all():
+    with pytest.raises(UserError, match=r"no field 'xyz'; known are architecture, learning_rate, .*, epochs, "):
+        TrialConfig.from_dict({"xyz": 1})
+
+
+def test_closest_takes_any_iterable():
+    assert closest("convnett", iter(["mlp", "convnet"])) == "; did you mean 'convnet'?"
+    assert closest("qqq", iter(["mlp", "convnet"])) == "; known are mlp, convnet"
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        TrialConfig().epochs = 3

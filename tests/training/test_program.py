@@ -1,0 +1,139 @@
+"""The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnist_tune.errors import UserError
+from mnist_tune.lanes.pool import LanePool
+from mnist_tune.training.architectures import architecture, dense
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import EVALUATION_BLOCK, Hyperparameters, Program, cross_entropy
+from mnist_tune.trial import TrialConfig
+
+NOTEBOOK = {
+    "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377), (0.95928, 0.9525), (0.96817, 0.9607), (0.97592, 0.9663)],
+    "mlp-1024-128-tanh at 0.001": [(0.57940, 0.5819), (0.70560, 0.7110)],
+    "mlp-4-tanh at 0.1": [(0.68098, 0.6829), (0.74153, 0.7386), (0.79400, 0.7928)],
+}
+
+
+@pytest.mark.parametrize("trial", NOTEBOOK)
+def test_reproduces_the_notebook(trial, mnist):
+    name, rate = trial.split(" at ")
+    pool = LanePool(mnist)
+    pool.attach("trial", TrialConfig(architecture=name, learning_rate=float(rate)))
+    for train, test in NOTEBOOK[trial]:
+        row = pool.run(["trial"])["trial"]
+        assert row["train_accuracy"] == pytest.approx(train, abs=3e-4)
+        assert row["test_accuracy"] == pytest.approx(test, abs=3e-4)
+
+
+def test_batch_order_is_the_notebooks_stream():
+    rng = np.random.RandomState(7)
+    for epoch in range(3):
+        np.testing.assert_array_equal(batch_order(7, epoch, 100), rng.permutation(100))
+
+
+def test_batch_order_is_a_pure_function():
+    ahead = batch_order(11, 5, 100)
+    np.testing.assert_array_equal(batch_order(11, 2, 100), batch_order(11, 2, 100))
+    np.testing.assert_array_equal(batch_order(11, 5, 100), ahead)
+
+
+def small_problem(count=70, seed=0):
+    rng = np.random.RandomState(seed)
+    return rng.randint(0, 256, (count, 784)).astype(np.uint8), rng.randint(0, 10, count).astype(np.uint8)
+
+
+def numpy_loss_and_gradient(params, x, y):
+    """Mean cross-entropy of a one-hidden-layer tanh network and its gradient, in float64."""
+    (w1, b1), (w2, b2) = params
+    hidden = np.tanh(x @ w1 + b1)
+    logits = hidden @ w2 + b2
+    logits = logits - logits.max(1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    one_hot = np.eye(10)[y]
+    g = (probabilities - one_hot) / len(x)
+    back = (g @ w2.T) * (1 - hidden**2)
+    loss = -np.log((probabilities * one_hot).sum(1)).mean()
+    return loss, ((x.T @ back, back.sum(0)), (hidden.T @ g, g.sum(0)))
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_epoch_is_sgd_with_a_partial_last_batch(momentum, nesterov):
+    images, labels = small_problem()
+    program = Program("mlp-5-tanh", momentum > 0, nesterov, batch_size=16)
+    order = np.random.RandomState(1).permutation(70).astype(np.int32)
+    state = program.init(3)
+    hyper = Hyperparameters(np.float32(0.05), np.float32(momentum))
+    got, losses = jax.jit(program.train_epoch)(state, hyper, images, labels, order)
+    params = [[w.astype(np.float64) for w in layer] for layer in state.params]
+    velocity = [[np.zeros_like(w) for w in layer] for layer in params]
+    expected = []
+    for start in range(0, 70, 16):
+        index = order[start : start + 16]
+        loss, gradient = numpy_loss_and_gradient(params, images[index] / 255.0, labels[index])
+        expected.append(loss)
+        for layer in range(2):
+            for part in range(2):
+                g = gradient[layer][part]
+                velocity[layer][part] = momentum * velocity[layer][part] + g
+                step = g + momentum * velocity[layer][part] if nesterov else velocity[layer][part]
+                params[layer][part] -= 0.05 * step
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for mine, reference in zip(jax.tree.leaves(got.params), [w for layer in params for w in layer], strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("first", [0, 3, EVALUATION_BLOCK])
+@pytest.mark.parametrize("count", [1, EVALUATION_BLOCK - 1, EVALUATION_BLOCK, 2 * EVALUATION_BLOCK + 7])
+@pytest.mark.parametrize("after", [0, 5, 300])
+def test_evaluation_counts_every_image_of_its_range_once(first, count, after):
+    images, labels = small_problem(first + count + after)
+    program = Program("mlp-5-tanh", False, False, 16)
+    params = program.init(0).params
+    loss, right = jax.jit(program.evaluate)(params, images, labels, np.int32(first), np.int32(count))
+    inside = slice(first, first + count)
+    logits = program.model.apply(params, jnp.asarray(images[inside], jnp.float32) / 255)
+    assert int(right) == int((np.asarray(logits).argmax(1) == labels[inside]).sum())
+    np.testing.assert_allclose(loss, cross_entropy(logits, jnp.asarray(labels[inside])).sum(), rtol=1e-5)
+
+
+def test_cross_entropy_is_finite_for_large_logits():
+    logits = jnp.array([[1e4] + [0.0] * 9], jnp.float32)
+    np.testing.assert_allclose(cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6)
+
+
+def test_gradient_of_the_dense_layer():
+    rng = np.random.RandomState(0)
+    x, w, b = (rng.randn(*shape).astype(np.float32) for shape in ((6, 5), (5, 4), (4,)))
+    loss, plain = lambda f: lambda *a: jnp.sum(jnp.sin(f(*a))), lambda x, w, b: jnp.dot(x, w) + b[None, :]
+    got = jax.grad(loss(dense), argnums=(0, 1, 2))(x, w, b)
+    for mine, reference in zip(got, jax.grad(loss(plain), argnums=(0, 1, 2))(x, w, b), strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-6)
+
+
+def test_normal_initialisation_is_the_notebooks():
+    rng, params = np.random.RandomState(4), architecture("mlp-6-3-tanh").init(4)
+    for (w, b), (m, n) in zip(params, [(784, 6), (6, 3), (3, 10)], strict=True):
+        np.testing.assert_array_equal(w, (0.1 * rng.randn(m, n)).astype(np.float32))
+        np.testing.assert_array_equal(b, (0.1 * rng.randn(n)).astype(np.float32))
+
+
+def test_glorot_initialisation_is_staxs():
+    from jax.example_libraries import stax
+
+    layers = [stax.Flatten, stax.Dense(1024), stax.Relu, stax.Dense(128), stax.Relu, stax.Dense(10)]
+    with jax.threefry_partitionable(False):
+        _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(123), (-1, 28, 28, 1))
+    for mine, theirs in zip(architecture("stax-mlp").init(123), [p for p in reference if p], strict=True):
+        np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp-0-tanh", "mlp-8", "mlp-8-elu", "mlp-x-tanh", "convnet-3", "resnet"])
+def test_unknown_architectures_are_refused(name):
+    with pytest.raises(UserError, match=name):
+        architecture(name)

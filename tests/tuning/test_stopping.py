@@ -1,0 +1,102 @@
+"""ASHA as it is resumed, and the reasons for which trials end."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, stop_reason
+
+
+@given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))
+def test_schedulers_see_finite_losses(loss):
+    assert math.isfinite(finite_loss(loss))
+    assert finite_loss(loss) <= LOSS_CEILING
+    if abs(loss) <= LOSS_CEILING:
+        assert finite_loss(loss) == loss
+
+
+@pytest.mark.parametrize(
+    ("epoch", "diverged", "reason"),
+    [(1, False, ""), (3, False, "completed"), (1, True, "diverged"), (3, True, "diverged")],
+)
+def test_stop_reason(epoch, diverged, reason):
+    assert stop_reason(epoch, 3, diverged) == reason
+
+
+class Scheduled:
+    """A scheduler among made-up trials, whose ids are Tune's own: not those of the sweep's rows."""
+
+    def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a"):
+        self.scheduler = asha(epochs, grace_period, past_rows)
+        self.trials = {
+            trial: SimpleNamespace(trial_id=f"{session}_{trial}", config={"trial": {"trial_id": trial}})
+            for trial in trials
+        }
+        for tune_trial in self.trials.values():
+            self.scheduler.on_trial_add(None, tune_trial)
+
+    def decide(self, trial, epoch, loss, repeated=False):
+        result = {"epoch": epoch, "train_loss": loss, "scheduler_loss": finite_loss(loss), "repeated": repeated}
+        return self.scheduler.on_trial_result(None, self.trials[trial], result)
+
+    def rungs(self):
+        (bracket,) = self.scheduler._brackets
+        return {milestone: sorted(recorded.values()) for milestone, recorded in bracket._rungs}
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])
+def test_asha_stops_a_diverged_trial(loss):
+    scheduled = Scheduled("abc")
+    assert scheduled.decide("a", 1, loss) == "CONTINUE"
+    assert [scheduled.decide("b", epoch, 0.5) for epoch in (1, 2)] == ["CONTINUE"] * 2
+    assert scheduled.decide("a", 2, loss) == "STOP"
+    assert scheduled.decide("c", 2, 0.4) == "CONTINUE"
+    assert np.isfinite(scheduled.rungs()[2]).all()
+
+
+def test_asha_rungs_double_from_the_grace_period():
+    assert sorted(Scheduled("a", epochs=20, grace_period=5).rungs()) == [5, 10, 20]
+    assert sorted(Scheduled("a", epochs=3, grace_period=5).rungs()) == [3]
+
+
+def test_a_repeated_row_is_not_decided_again():
+    past = [{"trial_id": trial, "epoch": 2, "train_loss": loss} for trial, loss in (("a", 0.1), ("b", 9.0))]
+    scheduled = Scheduled("ab", past_rows=past)
+    assert scheduled.decide("b", 2, 9.0, repeated=True) == "CONTINUE"
+    assert scheduled.rungs()[2] == [-9.0, -0.1]
+
+
+def run(scheduled, curves, stopped, epochs):
+    """Every trial's epochs in turn; the decisions by (trial, epoch), and the rows."""
+    decisions, rows = {}, []
+    for epoch in epochs:
+        for trial, losses in curves.items():
+            if trial in stopped:
+                continue
+            decisions[trial, epoch] = scheduled.decide(trial, epoch, losses[epoch - 1])
+            rows.append({"trial_id": trial, "epoch": epoch, "train_loss": losses[epoch - 1]})
+            if decisions[trial, epoch] == "STOP":
+                stopped.add(trial)
+    return decisions, rows
+
+
+SOME_LOSSES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=7, max_size=7)
+
+
+@settings(max_examples=50)
+@given(st.lists(SOME_LOSSES, min_size=2, max_size=6), st.integers(1, 6))
+def test_a_resumed_scheduler_decides_as_an_uninterrupted_one(losses, cut):
+    curves = {f"{i:05d}": values for i, values in enumerate(losses)}
+    uninterrupted, stopped = Scheduled(curves), set()
+    _, rows = run(uninterrupted, curves, stopped, range(1, cut + 1))
+    left = {trial: values for trial, values in curves.items() if trial not in stopped}
+    resumed = Scheduled(left, past_rows=rows[::-1], session="b")
+    expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
+    found, _ = run(resumed, left, set(), range(cut + 1, 8))
+    assert found == expected
+    if left:
+        assert resumed.rungs() == uninterrupted.rungs()

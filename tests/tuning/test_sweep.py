@@ -1,0 +1,148 @@
+"""Whole sweeps under Ray Tune, in processes of their own where they are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mnist_tune import TrialConfig, load_sweep
+from mnist_tune.results.journal import trial_configs
+from mnist_tune.tuning.sweep import SweepOptions, run_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
+NUMBERS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_loss_max", "step", "above_since"]
+
+
+def command(*flags):
+    return [sys.executable, str(SCRIPT), "--dataset", "mnist-5k", "--architecture", "mlp-8-tanh", *map(str, flags)]
+
+
+def finish(*flags):
+    return subprocess.run(command(*flags), capture_output=True, text=True, timeout=150)
+
+
+def start_and_signal(output, signal_number, *flags):
+    """Starts a sweep, sends it a signal once some epochs are recorded, and returns its result."""
+    with subprocess.Popen(
+        command("--output", output, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        journal, deadline = Path(output) / "journal.jsonl", time.monotonic() + 90
+        while not (journal.exists() and journal.read_text().count('"epoch"') > 25):
+            assert time.monotonic() < deadline, "no epoch was recorded"
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        os.kill(process.pid, signal_number)
+        stdout, stderr = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def rows(path):
+    epochs = load_sweep(path).epochs
+    assert not epochs.duplicated(["trial_id", "epoch"]).any()
+    return epochs.set_index(["trial_id", "epoch"]).sort_index()[NUMBERS]
+
+
+FLAGS = ("--learning-rates", 0.01, 0.1, 0.5, "--epochs", 60, "--scheduler", "fifo")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("uninterrupted") / "sweep"
+    done = finish("--output", path, *FLAGS)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_sweep_is_readable_and_resumes(signal_number, tmp_path, uninterrupted):
+    path = tmp_path / "sweep"
+    stopped = start_and_signal(path, signal_number, *FLAGS)
+    partial = load_sweep(path)
+    assert 0 < len(partial.epochs) < 180
+    assert "interrupted" in set(partial.trials["stop_reason"])
+    if signal_number == signal.SIGINT:
+        assert stopped.returncode == 130
+        assert f"--resume {path}" in stopped.stdout
+    done = finish("--resume", path)
+    assert done.returncode == 0, done.stderr
+    assert set(load_sweep(path).trials["stop_reason"]) == {"completed"}
+    expected = rows(uninterrupted)
+    assert len(expected) == 180
+    assert rows(path).equals(expected)
+
+
+def test_every_value_asked_for_is_the_value_used(tmp_path):
+    """Read back from the trials themselves: a second training with the values asked for gives their numbers."""
+    trials = [
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=2),
+        TrialConfig(architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1),
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.07, batch_size=50, label_noise=700, epochs=1),
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.0123456789, holdout=100, epochs=3),
+    ]
+    sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
+    assert list(trial_configs(sweep.path, sweep.meta).values()) == trials
+    from mnist_tune.data.dataset import load_dataset
+    from mnist_tune.lanes.pool import LanePool
+
+    for trial, (_, row) in zip(trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True):
+        for name, value in trial.to_dict().items():
+            if name in row:
+                assert row[name] == value
+        curve = sweep.epochs[sweep.epochs["trial_id"] == row["trial_id"]]
+        assert list(curve["learning_rate"]) == [trial.learning_rate] * trial.epochs
+        pool = LanePool(load_dataset("mnist-5k"))
+        pool.attach("again", trial)
+        for loss in curve["train_loss"]:
+            assert pool.run(["again"])["again"]["train_loss"] == loss
+
+
+def test_asha_and_divergence_stop_what_is_hopeless(tmp_path):
+    rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
+    trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, grace_period=1, quiet=True)
+    sweep = run_sweep("stopping", trials, options)
+    by_rate = sweep.trials.set_index("learning_rate")
+    assert by_rate.loc[1e7, "stop_reason"] == "diverged"
+    assert by_rate.loc[1e7, "regime"] == "diverged"
+    assert by_rate.loc[1e7, "diverged_at_step"] >= 1
+    assert by_rate.loc[0.3, "stop_reason"] == "completed"
+    assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
+
+
+def test_time_budget_ends_the_sweep_with_its_reason(tmp_path):
+    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", time_budget=8, quiet=True)
+    sweep = run_sweep("budget", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["time_budget"]
+    assert 0 < sweep.trials["epochs_run"][0] < 100_000
+
+
+def test_smoke(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--smoke", "--dataset", "mnist-5k", "--output", str(tmp_path / "smoke")],
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "best learning rate" in done.stdout
+    assert f"python analysis/summarize.py {tmp_path / 'smoke'}" in done.stdout
+    meta = json.loads((tmp_path / "smoke" / "sweep.json").read_text())
+    assert meta["environment"]["versions"]["jax"]
+    assert load_sweep(tmp_path / "smoke").trials["regime"].ne("").all()
+
+
+def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
+    trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
+    (tmp_path / "states").mkdir()
+    (tmp_path / "states" / "00001.npz").write_bytes(b"not a state")
+    sweep = run_sweep("failing", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
+    assert "00001.npz is not a trial's state" in sweep.trials["error"][1]
