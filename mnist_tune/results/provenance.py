@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mnist_tune.machine import usable_cpus
+from mnist_tune.machine import processor_model, usable_cpus
 
 
 def describe_environment() -> dict[str, Any]:
@@ -19,6 +19,7 @@ def describe_environment() -> dict[str, Any]:
         "git_revision": _git_revision(),
         "host": platform.node(),
         "platform": platform.platform(),
+        "processor": processor_model(),
         "cpus": usable_cpus(),
     }
 
