@@ -31,10 +31,10 @@ from jax.scipy.special import logsumexp
 
 from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import Dataset, load_dataset
-from mnist_tune.lanes.executor import compiler_options
 from mnist_tune.results.provenance import describe_environment
-from mnist_tune.training.architectures import ACTIVATIONS, CLASSES, architecture
+from mnist_tune.training.architectures import CLASSES, architecture
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.networks import ACTIVATIONS
 from mnist_tune.training.program import Hyperparameters, Program
 
 TARGETS = {
@@ -119,15 +119,11 @@ class Ours:
 
     def compile(self) -> None:
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(self._state, self._hyper, *self._train_set, self._order(0)).compile(
-            compiler_options()
-        )
+        self._train_epoch = train.lower(self._state, self._hyper, *self._train_set, self._order(0)).compile()
         images, labels = (jnp.concatenate(pair) for pair in zip(self._train_set, self._test_set, strict=True))
         self._all = jax.block_until_ready((images, labels))
         evaluate = jax.jit(self._program.evaluate)
-        self._evaluate = evaluate.lower(self._state.params, *self._all, np.int32(0), np.int32(1)).compile(
-            compiler_options()
-        )
+        self._evaluate = evaluate.lower(self._state.params, *self._all, np.int32(0), np.int32(1)).compile()
 
     def train(self, epoch: int) -> None:
         arguments = self._state, self._hyper, *self._train_set, self._order(epoch)

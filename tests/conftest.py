@@ -1,6 +1,7 @@
 """Strict numerics for every test, the data sets, and made-up sweeps."""
 
 import os
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["PJRT_NPROC"] = "1"  # as the trials of a sweep run: several threads share out a sum by its shape
@@ -15,6 +16,11 @@ from mnist_tune.results.writer import SweepWriter
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# What one test compiled, no other compiles again: most of the suite's seconds would be XLA's.
+_CACHE = tempfile.TemporaryDirectory(prefix="mnist_tune-tests-")
+jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Examples are timed by the whole suite, not one by one: the machine is shared.
 hypothesis.settings.register_profile("shared machine", deadline=None)

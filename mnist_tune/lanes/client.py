@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.state_file import Checkpoint
@@ -42,6 +42,9 @@ class LaneClient:
         for server in self._servers(lane_id):
             try:
                 ray.get(server.attach.remote(lane_id, self._token, config, checkpoint, self._dataset, client))
+            except ActorUnavailableError:
+                server.detach.remote(lane_id, self._token)  # it may have been heard all the same
+                continue
             except (RayActorError, LanesFullError):
                 continue
             self._server = server

@@ -19,11 +19,15 @@ class DeviceData:
     """uint8 [n, 784]."""
     labels: Array
     """uint8 [n]."""
+    train_count: int
+    """Training images; they are the first."""
     splits: dict[str, tuple[int, int]]
-    """First image and number of images by name."""
+    """First image and number of the images that are evaluated, by name."""
 
     @classmethod
-    def put(cls, dataset: Dataset, label_noise: int, holdout: int) -> DeviceData:
+    def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
+        """Puts a version of the data set on the device; of the training images, at most `train_evaluation` are
+        evaluated, the first."""
         dataset = permute_images(hold_out(dataset, holdout), label_noise)
         parts = {
             "train": (dataset.train_images, dataset.train_labels),
@@ -36,12 +40,10 @@ class DeviceData:
                 splits[name] = first, len(labels)
             first += len(labels)
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
-        return cls(jax.device_put(images), jax.device_put(labels), splits)
+        train_count = len(dataset.train_labels)
+        splits["train"] = 0, min(train_count, train_evaluation or train_count)
+        return cls(jax.device_put(images), jax.device_put(labels), train_count, splits)
 
     @property
     def arrays(self) -> tuple[Array, Array]:
         return self.images, self.labels
-
-    @property
-    def train_count(self) -> int:
-        return self.splits["train"][1]

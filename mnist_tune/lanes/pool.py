@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 import platform
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.lanes.batches import Batch, Execution, plan_batches
-from mnist_tune.lanes.calibration import choose
+from mnist_tune.lanes.batches import Batch, StateLostError, cut_batches
 from mnist_tune.lanes.device_data import DeviceData
 from mnist_tune.lanes.executor import Executor
 from mnist_tune.lanes.state_file import Checkpoint, Progress
@@ -40,8 +39,8 @@ class Lane:
     config: TrialConfig
     slot: int
     progress: Progress
-    eval_s: float = 0.0
-    """Seconds spent on the untrained network, for the first row."""
+    spent: Counter[str] = field(default_factory=Counter)
+    """Its equal shares of its batches' seconds since its last row."""
 
 
 @dataclass
@@ -54,6 +53,7 @@ class LaneGroup:
     largest_batch: int
     """Shrinks when the device runs out of memory."""
     untrained_losses: dict[int, float] = field(default_factory=dict)
+    """By seed."""
 
 
 class LanePool:
@@ -62,18 +62,11 @@ class LanePool:
     Args:
         dataset: what every lane trains on, before label noise and held-out split.
         capacity: the most lanes of one program.
-        execution: how a batch of lanes runs; `auto` takes the faster way for each program (`calibration.choose`).
-        cache_dir: where measured choices are remembered.
+        train_evaluation: the most training images that an evaluation looks at; None is all.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        capacity: int = 1,
-        execution: Execution | Literal["auto"] = "loop",
-        cache_dir: str | None = None,
-    ) -> None:
-        self._dataset, self._capacity, self._execution, self._cache_dir = dataset, capacity, execution, cache_dir
+    def __init__(self, dataset: Dataset, capacity: int = 1, train_evaluation: int | None = None) -> None:
+        self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
         self._lanes: dict[str, Lane] = {}
@@ -97,13 +90,18 @@ class LanePool:
         lane = Lane(config, slot, checkpoint.progress if checkpoint else Progress(0, math.nan, None, None))
         self._lanes[lane_id] = lane
         if checkpoint is None:
-            lane.progress = Progress(0, self._untrained_loss(group, lane), None, None)
+            lane.progress = Progress(0, self._untrained_loss(group, lane_id), None, None)
 
     def detach(self, lane_id: str) -> None:
-        """Frees a trial's lane; nothing happens where it has none."""
+        """Frees a trial's lane; nothing happens where it has none. A shared device gets back the memory of a program
+        that has no lane left."""
         lane = self._lanes.pop(lane_id, None)
-        if lane is not None:
-            self._group(lane.config).free.append(lane.slot)
+        if lane is None:
+            return
+        group = self._group(lane.config)
+        group.free.append(lane.slot)
+        if 1 < self._capacity == len(group.free):
+            group.executor.release()
 
     def epoch(self, lane_id: str, state_path: Path) -> Row:
         """`run` for one lane, its state saved."""
@@ -118,15 +116,7 @@ class LanePool:
 
     def group_of(self, lane_id: str) -> tuple[Program, int, int]:
         """What lanes must have in common to train in one batch."""
-        config = self._lanes[lane_id].config
-        return Program.of(config), config.label_noise, config.holdout
-
-    def stream_of(self, lane_id: str) -> tuple[int, int] | None:
-        """The batch order and epoch that a lane comes to, where sharing them makes a batch faster; else None."""
-        lane = self._lanes[lane_id]
-        if self._group(lane.config).executor.execution != "shared":
-            return None
-        return lane.config.data_seed, lane.progress.epoch
+        return _group_key(self._lanes[lane_id].config)
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """The state of a lane, as host arrays."""
@@ -136,77 +126,115 @@ class LanePool:
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Trains each of these lanes for one epoch, evaluates it, and returns its row of the epochs table.
 
-        A row's seconds are the lane's equal share of its batch's.
+        A row's seconds are the lane's equal share of its batches'.
+
+        Raises:
+            StateLostError: the device ran out of memory and took the lanes of a group with it; they are detached.
         """
         rows: dict[str, Row] = {}
         groups = defaultdict(list)
         for lane_id in lane_ids:
             groups[self.group_of(lane_id)].append(lane_id)
         for key, members in groups.items():
-            rows |= self._run_group(self._groups[key], {lane_id: self._lanes[lane_id] for lane_id in members})
+            rows |= self._run_group(self._groups[key], members)
         fill = len(lane_ids) / self._capacity
         return {lane_id: row | {"fill": fill} for lane_id, row in rows.items()}
 
-    def _run_group(self, group: LaneGroup, lanes: dict[str, Lane]) -> dict[str, Row]:
-        rows: dict[str, Row] = {}
-        while left := {lane_id: lane for lane_id, lane in lanes.items() if lane_id not in rows}:
-            streams = {i: (lane.config.data_seed, lane.progress.epoch) for i, lane in left.items()}
+    def _run_group(self, group: LaneGroup, lane_ids: Sequence[str]) -> dict[str, Row]:
+        trained = self._in_batches(group, lane_ids, lambda batch: self._train(group, batch))
+        # Apart from the training: a device that runs out of memory here must not train an epoch twice.
+        scores = {
+            name: self._in_batches(group, lane_ids, lambda batch: self._evaluate(group, batch, name))  # noqa: B023
+            for name in group.data.splits
+        }
+        return {
+            lane_id: self._finish_epoch(
+                self._lanes[lane_id], trained[lane_id], {name: score[lane_id] for name, score in scores.items()}
+            )
+            for lane_id in lane_ids
+        }
+
+    def _in_batches(
+        self, group: LaneGroup, lane_ids: Sequence[str], call: Callable[[Batch], Iterable[Any]]
+    ) -> dict[str, Any]:
+        """What `call` returns for each lane, a batch at a time; in smaller ones where memory is short."""
+        done: dict[str, Any] = {}
+        while left := [lane_id for lane_id in lane_ids if lane_id not in done]:
+            batch = cut_batches(left, group.largest_batch)[0]
             try:
-                for batch in plan_batches(streams, group.largest_batch, group.executor.execution):
-                    rows |= self._run_batch(group, {i: lanes[i] for i in batch.members}, batch)
+                done |= zip(batch.members, call(batch), strict=True)
+            except StateLostError:
+                group.largest_batch = max(batch.size // 2, 1)
+                self._lose(group)
+                raise
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or batch.size == 1:
                     raise
                 group.largest_batch = batch.size // 2
-        return rows
+            self._share_seconds(group, batch)
+        return done
 
-    def _run_batch(self, group: LaneGroup, lanes: dict[str, Lane], batch: Batch) -> dict[str, Row]:
-        configs = [lane.config for lane in lanes.values()]
+    def _share_seconds(self, group: LaneGroup, batch: Batch) -> None:
+        spent = group.executor.take_seconds()
+        for lane_id in batch.members:
+            share = {name: value / len(batch.members) for name, value in spent.items()}
+            self._lanes[lane_id].spent.update(share | {"batch_s": sum(spent.values())})
+
+    def _lose(self, group: LaneGroup) -> None:
+        """Detaches all lanes of a group, whose state is gone."""
+        group.executor.release()
+        for lane_id, lane in list(self._lanes.items()):
+            if self._groups.get(_group_key(lane.config)) is group:
+                self.detach(lane_id)
+
+    def _train(self, group: LaneGroup, batch: Batch) -> Iterable[tuple[np.ndarray, int]]:
+        """The step losses of each lane, and how many lanes trained with it."""
+        lanes = [self._lanes[lane_id] for lane_id in batch.members]
         hyper = Hyperparameters(
-            np.array([config.learning_rate for config in configs], np.float32),
-            np.array([config.momentum for config in configs], np.float32),
+            np.array([lane.config.learning_rate for lane in lanes], np.float32),
+            np.array([lane.config.momentum for lane in lanes], np.float32),
         )
-        executor, data, slots = group.executor, group.data, [lane.slot for lane in lanes.values()]
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in lanes.values()]
-        losses = executor.train(batch, slots, hyper, orders, data.arrays)
-        scores = {name: executor.evaluate(batch.size, slots, data.arrays, s) for name, s in data.splits.items()}
-        spent = executor.take_seconds()
-        seconds = {name: value / len(lanes) for name, value in spent.items()}
-        rows = {}
-        for i, (lane_id, lane) in enumerate(lanes.items()):
-            progress = lane.progress
-            row = epoch_row(progress, losses[i], {name: score[i] for name, score in scores.items()})
-            row |= seconds | {
-                "learning_rate": lane.config.learning_rate,
-                "eval_s": seconds["eval_s"] + lane.eval_s,
-                "lanes": len(lanes),
-                "batch_s": sum(spent.values()),
-            }
-            row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
-            lane.eval_s = 0.0
-            lane.progress = Progress(row["epoch"], progress.untrained_loss, row["above_since"], row)
-            rows[lane_id] = row
-        return rows
+        data = group.data
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in lanes]
+        losses = group.executor.train(batch, [lane.slot for lane in lanes], hyper, orders, data.arrays)
+        return [(row, len(lanes)) for row in losses]
 
-    def _untrained_loss(self, group: LaneGroup, lane: Lane) -> float:
-        losses, seed = group.untrained_losses, lane.config.seed
+    def _evaluate(self, group: LaneGroup, batch: Batch, split: str) -> Iterable[tuple[float, float]]:
+        slots = [self._lanes[lane_id].slot for lane_id in batch.members]
+        return group.executor.evaluate(batch.size, slots, group.data.arrays, group.data.splits[split])
+
+    def _finish_epoch(self, lane: Lane, trained: tuple[np.ndarray, int], scores: dict[str, tuple[float, float]]) -> Row:
+        losses, lanes = trained
+        row = epoch_row(lane.progress, losses, scores) | dict(lane.spent)
+        row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes}
+        row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+        lane.spent.clear()
+        lane.progress = Progress(row["epoch"], lane.progress.untrained_loss, row["above_since"], row)
+        return row
+
+    def _untrained_loss(self, group: LaneGroup, lane_id: str) -> float:
+        losses, seed = group.untrained_losses, self._lanes[lane_id].config.seed
         if seed not in losses:
-            [(losses[seed], _)] = group.executor.evaluate(1, [lane.slot], group.data.arrays, group.data.splits["train"])
-            lane.eval_s = group.executor.take_seconds(keep="compile_s")["eval_s"]
+            batch = Batch((lane_id,), 1)
+            [(losses[seed], _)] = self._evaluate(group, batch, "train")
+            self._share_seconds(group, batch)
         return losses[seed]
 
     def _group(self, config: TrialConfig) -> LaneGroup:
-        version = config.label_noise, config.holdout
-        key = (Program.of(config), *version)
-        if version not in self._data:
-            self._data[version] = DeviceData.put(self._dataset, *version)
+        key = _group_key(config)
         if key not in self._groups:
-            way = choose(key[0], self._capacity, self._cache_dir) if self._execution == "auto" else self._execution
-            executor = Executor(key[0], self._capacity, way)
-            executor.prepare(self._data[version].train_count, self._data[version].arrays)
-            slots = list(range(self._capacity))[::-1]
-            self._groups[key] = LaneGroup(executor, self._data[version], slots, self._capacity)
+            version = config.label_noise, config.holdout
+            if version not in self._data:
+                self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
+            data, executor = self._data[version], Executor(key[0], self._capacity)
+            if self._capacity > 1:  # while the clients of its lanes are still starting
+                executor.prepare(self._capacity, data.train_count, data.arrays)
+            self._groups[key] = LaneGroup(executor, data, list(range(self._capacity))[::-1], self._capacity)
         return self._groups[key]
+
+
+def _group_key(config: TrialConfig) -> tuple[Program, int, int]:
+    return Program.of(config), config.label_noise, config.holdout
 
 
 def epoch_row(progress: Progress, losses: np.ndarray, scores: dict[str, tuple[float, float]]) -> Row:

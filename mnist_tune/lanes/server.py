@@ -7,6 +7,7 @@ state and all computing happen in one thread of the server (donated buffers allo
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 import traceback
@@ -19,10 +20,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from mnist_tune.lanes.batches import StateLostError
 from mnist_tune.lanes.client import LaneLostError, LanesFullError
 from mnist_tune.lanes.state_file import Checkpoint
-from mnist_tune.lanes.turns import START_PAUSE_S, Turn, lanes_to_hold
-from mnist_tune.lanes.worker import WorkerSettings, configure_jax, make_pool
+from mnist_tune.lanes.turns import Turn
+from mnist_tune.lanes.worker import WorkerSettings, make_pool
 from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
@@ -37,11 +39,11 @@ class LaneServer:
     """
 
     def __init__(self, settings: WorkerSettings, capacity: int) -> None:
-        configure_jax(settings)
         self._settings, self._capacity = settings, capacity
         self._pool: Any = None
         self._tokens: dict[str, str] = {}
         self._turns: dict[Any, Turn] = {}
+        self._lane_turns: dict[str, Turn] = {}
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: dict[str, asyncio.Task[None]] = {}
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
@@ -118,13 +120,17 @@ class LaneServer:
     # What follows runs in the compute thread.
 
     def _serve(self) -> None:
-        while True:
-            self._answer_calls()
-            now = time.monotonic()
-            waiting = [turn for turn in self._turns.values() if turn.asking]
-            ready = [turn for turn in waiting if turn.ready(now)]
-            if ready:
-                self._run(min(ready, key=lambda turn: turn.since))
+        """Ends the process on anything unexpected: Ray restarts it, and trials continue from their states."""
+        try:
+            while True:
+                self._answer_calls()
+                now = time.monotonic()
+                ready = [turn for turn in self._turns.values() if turn.ready(now)]
+                if ready:
+                    self._run(min(ready, key=lambda turn: turn.since))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
 
     def _answer_calls(self) -> None:
         """Answers what was called meanwhile; sleeps until there is something to do."""
@@ -134,30 +140,31 @@ class LaneServer:
             call = self._calls.get(timeout=timeout) if timeout != 0 else self._calls.get_nowait()
             while True:
                 function, future = call
-                try:
-                    future.set_result(function())
-                except Exception as error:
-                    future.set_exception(error)
+                answer(future, function)
                 call = self._calls.get_nowait()
         except Empty:
             return
 
     def _run(self, turn: Turn) -> None:
-        streams = {lane_id: self._pool.stream_of(lane_id) for lane_id in turn.asking}
-        turn.waited = lanes_to_hold(streams, turn.waited)
-        asking = {lane_id: turn.asking.pop(lane_id) for lane_id in streams if lane_id not in turn.waited}
+        asking, turn.asking = turn.asking, {}
         start = time.monotonic()
         try:
             rows = self._pool.run(list(asking))
             for lane_id, (path, _) in asking.items():
                 self._pool.checkpoint(lane_id).save(path)
-        except Exception as error:
-            for _, future in asking.values():
-                future.set_exception(RuntimeError(f"{error}\n{traceback.format_exc()}"))
+        except StateLostError:
+            turn.asking = asking
+            for lane_id in list(turn.attached):
+                self._detach(lane_id, self._tokens[lane_id])
             return
-        turn.end_batch(set(asking), time.monotonic() - start)
+        except Exception as error:
+            failure = RuntimeError(f"{error}\n{traceback.format_exc()}")
+            for _, future in asking.values():
+                answer(future, lambda: _raise(failure))
+            return
+        turn.last_s = time.monotonic() - start
         for lane_id, (_, future) in asking.items():
-            future.set_result(rows[lane_id])
+            answer(future, lambda: rows[lane_id])  # noqa: B023
 
     def _attach(
         self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Sequence[Any]
@@ -170,12 +177,13 @@ class LaneServer:
             raise LanesFullError(f"all {self._capacity} lanes of this device are taken")
         self._pool.attach(lane_id, config, checkpoint)
         self._tokens[lane_id] = token
-        shares = self._pool.stream_of(lane_id) is not None
-        self._turn(lane_id).attach(lane_id, START_PAUSE_S if shares and len(self._tokens) < self._capacity else 0.0)
+        turn = self._turns.setdefault(self._pool.group_of(lane_id), Turn())
+        turn.attached.add(lane_id)
+        self._lane_turns[lane_id] = turn
 
     def _ask(self, lane_id: str, token: str, path: Path, row: Future[dict[str, Any]]) -> None:
         self._check(lane_id, token)
-        turn = self._turn(lane_id)
+        turn = self._lane_turns[lane_id]
         if not turn.asking:
             turn.since = time.monotonic()
         turn.asking[lane_id] = path, row
@@ -183,16 +191,28 @@ class LaneServer:
     def _detach(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:
             return
-        turn = self._turn(lane_id)
-        turn.detach(lane_id)
-        if lane_id in turn.asking:
-            turn.asking.pop(lane_id)[1].set_exception(LaneLostError(f"the lane of {lane_id} was taken over"))
         del self._tokens[lane_id]
+        turn = self._lane_turns.pop(lane_id)
+        turn.attached.discard(lane_id)
+        if lane_id in turn.asking:
+            lost = LaneLostError(f"the lane of {lane_id} was taken over, or its state lost")
+            answer(turn.asking.pop(lane_id)[1], lambda: _raise(lost))
         self._pool.detach(lane_id)
 
     def _check(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:
             raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
 
-    def _turn(self, lane_id: str) -> Turn:
-        return self._turns.setdefault(self._pool.group_of(lane_id), Turn())
+
+def answer(future: Future[Any], function: Callable[[], Any]) -> None:
+    """Settles a future with what a function returns or raises; nothing happens where nobody waits any more."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(function())
+    except Exception as error:
+        future.set_exception(error)
+
+
+def _raise(error: Exception) -> None:
+    raise error

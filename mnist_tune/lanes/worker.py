@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+
+from mnist_tune.machine import processor_model
+
+CACHE_BYTES = 2**30
+"""Of compiled programs on disk, of which JAX drops the oldest beyond that; with a limit it also locks the files, so
+that processes that start together never read one another's half-written ones."""
 
 
 @dataclass(frozen=True)
@@ -14,15 +21,15 @@ class WorkerSettings:
     state_dir: str
     """Folder of the trials' states, reachable from every node."""
     threads: int | None = 1
-    """Threads of XLA's CPU backend; None leaves it to XLA. Two single-threaded trials beat one of two threads."""
+    """Threads of XLA's CPU backend; None leaves it to XLA."""
     memory_fraction: float | None = None
     """Share of a GPU's memory that this process may take; None leaves it to XLA."""
     cache_dir: str | None = None
-    """Folder of JAX's persistent compilation cache and of what calibration measured."""
+    """Folder of JAX's persistent compilation cache."""
     lanes: str | None = None
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
-    execution: Literal["auto", "loop", "shared", "vmap"] = "loop"
-    """How a pool runs a batch of lanes."""
+    train_evaluation: int | None = None
+    """The most training images that an evaluation looks at; None is all."""
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
@@ -30,7 +37,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     configure_jax(settings)
     from mnist_tune.lanes.pool import LanePool
 
-    return LanePool(dataset, capacity, settings.execution, settings.cache_dir)
+    return LanePool(dataset, capacity, settings.train_evaluation)
 
 
 def configure_jax(settings: WorkerSettings) -> None:
@@ -43,6 +50,9 @@ def configure_jax(settings: WorkerSettings) -> None:
     import jax
 
     if settings.cache_dir is not None:
-        os.makedirs(settings.cache_dir, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", os.path.join(settings.cache_dir, "xla"))
+        # Code compiled for one processor may not run on another that shares the folder.
+        folder = os.path.join(settings.cache_dir, "xla", re.sub(r"\W+", "-", processor_model()).strip("-"))
+        os.makedirs(folder, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

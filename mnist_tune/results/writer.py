@@ -46,6 +46,11 @@ class SweepWriter:
     def states(self) -> Path:
         return self.path / "states"
 
+    def update_options(self, **options: Any) -> None:
+        """Records what was decided of `options` once the machine was known."""
+        self.meta["options"] = self.meta.get("options", {}) | options
+        write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
+
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Records a trial that the plan in `sweep.json` does not hold, such as one that a searcher proposed."""
         self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})

@@ -1,41 +1,43 @@
 """Architectures as `init` / `apply` pairs, each named by a short string.
 
 A name is a registered kind and its arguments, joined by `-`: `mlp-1024-128-tanh`, `mlp-1024-128-relu-glorot`,
-`stax-mlp`, `convnet`. New kinds are added with `register`.
+`stax-mlp`, `convnet`. New kinds are added with `register`. Names are checked without JAX: it is imported when an
+architecture's functions are called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import Array
-
 from mnist_tune.errors import UserError
-from mnist_tune.training.convolution import convnet_logits
-from mnist_tune.training.summation import batch_sum
 from mnist_tune.trial import closest
 
 PIXELS, CLASSES = 784, 10
-
-Params = tuple[tuple[Array, Array], ...]
-"""`(weight, bias)` of each layer with parameters, first to last."""
+ACTIVATIONS = ("tanh", "relu")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network: `init(seed)` gives numpy float32 parameters, `apply(params, images)` maps float32 images
+    """A network: `draw(seed)` gives float32 parameters, of NumPy or JAX, `apply(params, images)` maps float32 images
     [n, 784] in [0, 1] to logits [n, 10]."""
 
     name: str
-    init: Callable[[int], Any]
-    apply: Callable[[Params, Array], Array]
+    draw: Callable[[int], Any]
+    apply: Callable[[Any, Any], Any]
+
+    def init(self, seed: int) -> Any:
+        """The initial parameters for that seed, as NumPy arrays: the same on every device."""
+        return _initial(self, seed)
+
+
+@lru_cache(maxsize=4)
+def _initial(architecture: Architecture, seed: int) -> Any:
+    """Kept, since trials that are compared start from the same parameters."""
+    return _networks().on_host(architecture.draw, seed)
 
 
 _KINDS: dict[str, Callable[..., Architecture]] = {}
@@ -61,14 +63,9 @@ def architecture(name: str) -> Architecture:
     for kind in sorted(_KINDS, key=len, reverse=True):
         if name == kind or name.startswith(kind + "-"):
             rest = name.removeprefix(kind).removeprefix("-")
-            found = _KINDS[kind](name, *(rest.split("-") if rest else ()))
-            # Trials that are compared start from the same parameters.
-            return replace(found, init=lru_cache(maxsize=2)(found.init))
+            return _KINDS[kind](name, *(rest.split("-") if rest else ()))
     examples = ["mlp-1024-128-tanh", *sorted(set(_KINDS) - {"mlp"})]
     raise UserError(f"unknown architecture {name!r}{closest(name, examples)}")
-
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 @register("mlp")
@@ -80,9 +77,13 @@ def _mlp(name: str, *parts: str) -> Architecture:
             f"architecture {name!r} is not mlp-<widths>-<activation>[-glorot], such as mlp-1024-128-tanh "
             f"(activations: {', '.join(ACTIVATIONS)})"
         )
-    sizes = [PIXELS, *map(int, widths), CLASSES]
-    init = (lambda seed: _glorot_mlp(sizes, seed)) if glorot else (lambda seed: _normal_mlp(sizes, seed))
-    return Architecture(name, init, lambda params, x: _apply_mlp(ACTIVATIONS[activation], params, x))
+    sizes = (PIXELS, *map(int, widths), CLASSES)
+    draw = "glorot_mlp" if glorot else "normal_mlp"
+    return Architecture(
+        name,
+        lambda seed: getattr(_networks(), draw)(sizes, seed),
+        lambda params, x: _networks().apply_mlp(activation, params, x),
+    )
 
 
 @register("stax-mlp")
@@ -99,74 +100,14 @@ def _convnet(name: str, *parts: str) -> Architecture:
     dense 120, 84, 10."""
     if parts:
         raise UserError(f"architecture {name!r}: convnet takes no arguments")
-    return Architecture(name, _glorot_convnet, convnet_logits)
-
-
-def _normal_mlp(sizes: list[int], seed: int) -> Any:
-    """The notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias, layer by layer."""
-    rng = np.random.RandomState(seed)
-    return tuple(
-        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,))) for m, n in pairwise(sizes)
+    return Architecture(
+        name,
+        lambda seed: _networks().glorot_convnet(seed),
+        lambda params, x: _networks().convnet_logits(params, x),
     )
 
 
-def _glorot_mlp(sizes: list[int], seed: int) -> Any:
-    # Positions among stax's layers: Flatten is 0, each Dense is followed by a Relu.
-    shapes = [((m, n), (n,)) for m, n in pairwise(sizes)]
-    return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
+def _networks() -> ModuleType:
+    from mnist_tune.training import networks
 
-
-Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
-"""Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
-
-
-def _glorot_convnet(seed: int) -> Any:
-    dense: Shapes = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
-    conv: Shapes = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
-    return _stax_params(conv | dense, seed)
-
-
-def _stax_params(shapes: Shapes, seed: int) -> Any:
-    """Parameters as `stax.serial(...)` draws them from `PRNGKey(seed)`: Glorot-normal weights, biases of
-    standard deviation 0.01."""
-
-    def draw(key: Array) -> Any:
-        params = []
-        for position in range(max(shapes) + 1):
-            key, layer_key = jax.random.split(key)
-            if position in shapes:
-                weight_key, bias_key = jax.random.split(layer_key)
-                weight_shape, bias_shape = shapes[position]
-                weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
-                params.append((weight, jax.nn.initializers.normal(1e-2)(bias_key, bias_shape, jnp.float32)))
-        return tuple(params)
-
-    # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
-    with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return jax.tree.map(np.asarray, jax.jit(draw)(jax.random.key(seed)))
-
-
-def _apply_mlp(activation: Callable[[Array], Array], params: Params, x: Array) -> Array:
-    for w, b in params[:-1]:
-        x = activation(dense(x, w, b))
-    return dense(x, *params[-1])
-
-
-@jax.custom_vjp
-def dense(x: Array, w: Array, b: Array) -> Array:
-    """`x @ w + b` for x [n, m], w [m, k], b [k]."""
-    return jnp.dot(x, w) + b[None, :]
-
-
-def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
-    return dense(x, w, b), (x, w)
-
-
-def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
-    x, w = kept
-    # XLA's CPU product runs at half speed with a transposed left side; the barrier makes it copy x.T first.
-    weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
-    return jnp.dot(g, w.T), weight, batch_sum(g)
-
-
-dense.defvjp(_dense_forward, _dense_backward)
+    return networks

@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from jax import Array
 
-from mnist_tune.training.architectures import CLASSES, Architecture, Params, architecture
-from mnist_tune.training.summation import batch_mean, batch_sum
+from mnist_tune.training.architectures import CLASSES, Architecture, architecture
+from mnist_tune.training.networks import Params
 from mnist_tune.trial import TrialConfig
 
 EVALUATION_BLOCK = 256
@@ -69,6 +69,16 @@ class Program:
         initial: TrainState = jax.tree.map(np.asarray, TrainState(params, state))
         return initial
 
+    def shapes(self) -> TrainState:
+        """Shapes and types of a state's leaves; nothing is put on a device."""
+
+        def draw() -> TrainState:
+            params = self.model.draw(0)
+            return TrainState(params, self.optimizer(Hyperparameters(0.0, 0.0)).init(params))
+
+        found: TrainState = jax.eval_shape(draw)
+        return found
+
     def train_epoch(
         self, state: TrainState, hyper: Hyperparameters, images: Array, labels: Array, order: Array
     ) -> tuple[TrainState, Array]:
@@ -87,9 +97,7 @@ class Program:
 
         def step(state: TrainState, index: Array) -> tuple[TrainState, Array]:
             x, y = scale(images[index]), labels[index]
-            loss, gradient = jax.value_and_grad(lambda p: batch_mean(cross_entropy(self.model.apply(p, x), y)))(
-                state.params
-            )
+            loss, gradient = jax.value_and_grad(lambda p: cross_entropy(self.model.apply(p, x), y).mean())(state.params)
             updates, optimizer = self.optimizer(hyper).update(gradient, state.optimizer)
             return TrainState(optax.apply_updates(state.params, updates), optimizer), loss
 
@@ -123,7 +131,7 @@ class Program:
             logits = self.model.apply(params, scale(x))
             right = inside & (jnp.argmax(logits, axis=1).astype(y.dtype) == y)
             loss = jnp.where(inside, cross_entropy(logits, y), 0)
-            return sums[0] + batch_sum(loss), sums[1] + right.sum(dtype=jnp.int32)
+            return sums[0] + loss.sum(), sums[1] + right.sum(dtype=jnp.int32)
 
         blocks = (count + size - 1) // size
         sums: tuple[Array, Array] = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), jnp.int32(0)))

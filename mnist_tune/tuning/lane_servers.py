@@ -19,8 +19,8 @@ NODE_CHECK_S = 5.0
 class LaneServers(Callback):  # type: ignore[misc]
     """Keeps a lane server on every device of every node: one a GPU, or one a CPU core."""
 
-    def __init__(self, settings: WorkerSettings, capacity: int, device: str) -> None:
-        self._settings, self._capacity, self._device = settings, capacity, device
+    def __init__(self, settings: WorkerSettings, prefix: str, capacity: int, device: str) -> None:
+        self._settings, self._prefix, self._capacity, self._device = settings, prefix, capacity, device
         self._actors: list[Any] = []
         self._served: set[str] = set()
         self._checked = 0.0
@@ -37,7 +37,7 @@ class LaneServers(Callback):  # type: ignore[misc]
 
     def _create(self, node_id: str, index: int) -> Any:
         options = {
-            "name": f"{self._settings.lanes}-{node_id[:12]}-{index}",
+            "name": f"{self._prefix}-{node_id[:12]}-{index}",
             "num_cpus": 0,
             "num_gpus": 1 if self._device == "GPU" else 0,
             "max_restarts": -1,

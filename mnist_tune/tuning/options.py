@@ -10,8 +10,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.tuning.stopping import GRACE_PERIOD
 
 LANES = {"CPU": 4, "GPU": 64}
-"""Lanes a device. On a CPU core 8 run 784-16-10 at 1.18 times the rate of 4, but their clients take 5 seconds longer
-to start on two cores: the same whole time at 800 trial-epochs (16 rates, 5 seeds, 10 epochs), more below."""
+"""Lanes a device. On a CPU, where processes are as fast, they are for trying."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +31,15 @@ class SweepOptions:
     """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
     execution: Literal["auto", "lanes", "process"] = "auto"
     """process trains a trial in a process of its own; lanes trains trials of one architecture together on their
-    device; auto takes lanes on GPUs, and on CPUs where a measurement says that they are faster."""
+    device; auto takes lanes on GPUs and processes on CPUs."""
     lanes: int | None = None
     """Most lanes a device; by default 4 a CPU core, 64 a GPU."""
+    cpus_per_trial: int | None = None
+    """CPU cores of a trial's process; by default all cores divided by the trials, at least 1. A trial's last bits
+    depend on it, so a resumed sweep keeps it."""
+    train_evaluation: int | None = None
+    """Training images that are evaluated after each epoch, the first of them (those with label noise first); by
+    default all, as in the notebook, which takes a third of an epoch."""
     trials_per_gpu: int = 1
     """With --execution process: trials that share a GPU, each with that part of its memory."""
     address: str | None = None
@@ -49,7 +54,8 @@ class SweepOptions:
     """Print results only, no progress."""
 
     def __post_init__(self) -> None:
-        for name in ("grace_period", "max_concurrent", "lanes", "trials_per_gpu", "time_budget"):
+        counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
+        for name in (*counts, "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")

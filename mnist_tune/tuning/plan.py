@@ -33,8 +33,3 @@ class Plan:
         if self.trials:
             return max(trial.epochs for trial in self.trials.values())
         return int(self.space.get("epochs", TrialConfig.epochs))
-
-    def by_batch_order(self) -> Plan:
-        """The same trials, those of one batch order started together: as lanes of a CPU they share their batches."""
-        in_order = dict(sorted(self.trials.items(), key=lambda item: item[1].data_seed))
-        return Plan.grid(in_order) if self.trials else self

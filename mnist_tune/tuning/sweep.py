@@ -21,11 +21,12 @@ from mnist_tune.results.journal import read_journal, trial_configs
 from mnist_tune.results.provenance import describe_environment
 from mnist_tune.results.tables import FINAL_REASONS, Sweep
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials, prepare_environment, start_ray
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials, start_ray
 from mnist_tune.tuning.stopping import asha
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ def run_search(
 def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
     """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
     taken out of it once Ray has it: the driver needs no copy."""
-    from mnist_tune.training.architectures import architecture
-
     for trial in trials.values():
         architecture(trial.architecture)
     path = (options.output or Path("results") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
@@ -104,9 +103,9 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
     if options.address or options.lanes:  # what may be refused, before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
     if options.lanes:
-        from mnist_tune.tuning.placement import lanes_that_fit
+        from mnist_tune.tuning.placement import find_device, lanes_that_fit
 
-        lanes_that_fit(list(trials.values()), options.lanes)
+        lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
     return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
 
 
@@ -125,7 +124,8 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     if not {"dataset", "options", "trials"} <= set(meta):
         raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
     before, asked = meta["dataset"], meta["options"]
-    options = replace(options, scheduler=asked["scheduler"], grace_period=asked["grace_period"])
+    kept = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
+    options = replace(options, **{name: asked[name] for name in kept})
     dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
@@ -150,12 +150,9 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
-        calibration = _begin_calibration(plan, options)
         start_ray(options.address, options.max_concurrent, options.dashboard)
         from mnist_tune.tuning.recorder import Recorder
 
-        if calibration is not None and options.execution == "auto":
-            calibration.wait()  # lane servers wait for it themselves
         recorder = Recorder(writer, view, trials, rows)
         try:
             _fit(writer, plan, data, options, rows, recorder)
@@ -167,17 +164,6 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
 
 
 CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
-
-
-def _begin_calibration(plan: Plan, options: SweepOptions) -> Any:
-    """A process that measures, while Ray starts, how much lanes gain on this machine's CPU, where `place` or the lane
-    servers will ask."""
-    if options.execution == "process" or Path("/dev/nvidia0").exists():
-        return None
-    prepare_environment()
-    from mnist_tune.tuning.placement import begin_calibration
-
-    return begin_calibration(list(plan.trials.values()), options.lanes, CACHE_DIR)
 
 
 def _fit(
@@ -192,14 +178,15 @@ def _fit(
     from ray import tune
 
     from mnist_tune.lanes.worker import WorkerSettings
-    from mnist_tune.tuning.placement import place
+    from mnist_tune.tuning.placement import find_device, place
     from mnist_tune.tuning.trainable import TrialTrainable
 
-    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR)
+    device = find_device(options.quiet)
+    options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
+    writer.update_options(cpus_per_trial=options.cpus_per_trial)
+    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    placement = place(list(plan.trials.values()), settings, options)
-    if placement.shares_batches:
-        plan = plan.by_batch_order()
+    placement = place(list(plan.trials.values()), settings, options, device)
     scheduler = plan.scheduler
     if scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
@@ -233,6 +220,16 @@ def _fit(
     finally:
         if placement.servers:
             placement.servers.stop()
+
+
+def default_cpus(plan: Plan, device: str) -> int:
+    """CPU cores a trial, where nobody said how many: all of them shared out, but no more than one node has."""
+    import ray
+
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    if device == "GPU" or not nodes:
+        return 1
+    return max(1, int(min(sum(nodes) // (len(plan.trials) or plan.samples), max(nodes))))
 
 
 def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.pool import LanePool
-from mnist_tune.training.architectures import architecture, dense
+from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.networks import dense
 from mnist_tune.training.program import EVALUATION_BLOCK, Hyperparameters, Program, cross_entropy
 from mnist_tune.trial import TrialConfig
 

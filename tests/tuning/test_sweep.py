@@ -117,9 +117,13 @@ def test_asha_and_divergence_stop_what_is_hopeless(tmp_path):
     assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
 
 
+BUDGET_S = 30.0
+"""Enough for a slow machine to start Ray and finish an epoch."""
+
+
 def test_time_budget_ends_the_sweep_with_its_reason(tmp_path):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", time_budget=8, quiet=True)
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", time_budget=BUDGET_S, quiet=True)
     sweep = run_sweep("budget", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["time_budget"]
     assert 0 < sweep.trials["epochs_run"][0] < 100_000

@@ -1,0 +1,100 @@
+"""The networks' numbers: initial parameters as the notebook draws them, and the forward passes in JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mnist_tune.training.architectures import CLASSES
+from mnist_tune.training.convolution import convnet_logits
+
+__all__ = ["apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "normal_mlp", "on_host"]
+
+Params = tuple[tuple[Array, Array], ...]
+"""`(weight, bias)` of each layer with parameters, first to last."""
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+
+
+def on_host(draw: Callable[[int], Any], seed: int) -> Any:
+    """What `draw(seed)` gives, as NumPy arrays."""
+    # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
+    with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return jax.tree.map(np.asarray, draw(seed))
+
+
+def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
+    """The notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias, layer by layer."""
+    rng = np.random.RandomState(seed)
+    return tuple(
+        tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,))) for m, n in pairwise(sizes)
+    )
+
+
+def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
+    """Weights and biases of an MLP of these layer sizes as `stax.Dense` draws them."""
+    # Positions among stax's layers: Flatten is 0, each Dense is followed by a Relu.
+    shapes = [((m, n), (n,)) for m, n in pairwise(sizes)]
+    return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
+
+
+Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
+"""Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
+
+
+def glorot_convnet(seed: int) -> Any:
+    """Parameters of the notebook's convnet as stax draws them."""
+    dense: Shapes = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
+    conv: Shapes = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
+    return _stax_params(conv | dense, seed)
+
+
+def _stax_params(shapes: Shapes, seed: int) -> Any:
+    """Parameters as `stax.serial(...)` draws them from `PRNGKey(seed)`: Glorot-normal weights, biases of
+    standard deviation 0.01."""
+
+    def draw(key: Array) -> Any:
+        params = []
+        for position in range(max(shapes) + 1):
+            key, layer_key = jax.random.split(key)
+            if position in shapes:
+                weight_key, bias_key = jax.random.split(layer_key)
+                weight_shape, bias_shape = shapes[position]
+                weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
+                params.append((weight, jax.nn.initializers.normal(1e-2)(bias_key, bias_shape, jnp.float32)))
+        return tuple(params)
+
+    return jax.jit(draw)(jax.random.key(seed))
+
+
+def apply_mlp(activation: str, params: Params, x: Array) -> Array:
+    """Logits [n, 10] of x [n, 784]: dense layers with the activation between them."""
+    for w, b in params[:-1]:
+        x = ACTIVATIONS[activation](dense(x, w, b))
+    return dense(x, *params[-1])
+
+
+@jax.custom_vjp
+def dense(x: Array, w: Array, b: Array) -> Array:
+    """`x @ w + b` for x [n, m], w [m, k], b [k]."""
+    return jnp.dot(x, w) + b[None, :]
+
+
+def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
+    return dense(x, w, b), (x, w)
+
+
+def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
+    x, w = kept
+    # XLA's CPU product runs at half speed with a transposed left side; the barrier makes it copy x.T first.
+    weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
+    return jnp.dot(g, w.T), weight, g.sum(0)
+
+
+dense.defvjp(_dense_forward, _dense_backward)
