@@ -123,14 +123,15 @@ def measured_values(measured: Measured, side: str, figure: str) -> list[float]:
 
 
 def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float]:
-    """side / other of each round; empty if one of them did not run."""
-    ours, theirs = (measured_values(measured, name, figure) for name in (side, other))
-    return [a / b for a, b in zip(ours, theirs, strict=True)] if ours and theirs else []
+    """side / other of each round in which both have the figure; empty if one of them did not run."""
+    rounds = zip(measured.get(side, []), measured.get(other, []), strict=False)
+    pairs = ((ours[figure], theirs[figure]) for ours, theirs in rounds)
+    return [a / b for a, b in pairs if a is not None and b is not None]
 
 
 def report(comparison: Comparison, measured: Measured) -> list[str]:
     """The lines that are printed: medians, ratios with their smallest and largest, targets."""
-    sides = len(max(measured, key=len))
+    sides = max(map(len, measured))
     lines = [comparison.title, " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats)]
     for side in measured:
         cells = (cell(measured_values(measured, side, figure), form) for figure, form in comparison.formats.items())

@@ -76,6 +76,8 @@ class ThroughputBenchmark(Benchmark):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.compare:
+            raise UserError(f"--compare needs at least one side; there are {', '.join(COMMANDS)}")
         for side in self.compare:
             if side not in COMMANDS:
                 raise UserError(f"--compare: there is no side {side!r}{closest(side, COMMANDS)}")

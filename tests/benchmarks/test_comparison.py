@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from comparison import Benchmark, Comparison, Target, checked, report, run, take_turns
+from comparison import Benchmark, Comparison, Target, checked, ratios, report, run, take_turns
 from mnist_tune import UserError
 from mnist_tune.machine import processor_model
 
@@ -38,6 +38,11 @@ def test_a_ratio_is_taken_within_a_round():
     comparison, _ = comparison_of({"ours": [2, 9, 4], "other": [1, 3, 8]})
     lines = report(comparison, take_turns(comparison, 3))
     assert lines[-1] == "ours/other: wall_s 2.00 (0.50..3.00)"  # the ratio of the medians is 4 / 3
+
+
+def test_a_round_without_the_figure_has_no_ratio():
+    measured = {"ours": [{"steady": None}, {"steady": 3.0}], "other": [{"steady": 2.0}, {"steady": 2.0}]}
+    assert ratios(measured, "ours", "other", "steady") == [1.5]
 
 
 def test_the_table_has_medians_and_a_dash_for_what_a_side_does_not_have():
