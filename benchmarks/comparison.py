@@ -1,0 +1,160 @@
+"""Sides that take turns at the same work, and what came out: medians, ratios within a round, targets, JSON.
+
+Each benchmark describes its sides and figures as `Comparison`s; `run` does the rest. A machine that others use too
+is slow for minutes at a time, so a ratio is taken between figures of the same round, which stand side by side in time.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from mnist_tune import UserError
+from mnist_tune.results.provenance import describe_environment
+
+Figures = Mapping[str, float | None]
+"""What one turn of a side measured, by name; None is a figure that this side does not have."""
+
+Measured = dict[str, list[Figures]]
+"""The figures of all rounds, by side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """The flags that every benchmark has."""
+
+    rounds: int = 3
+    """Turns of each side."""
+    output: Path | None = None
+    """JSON file that receives the figures."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on the median of a side's figure, or of its ratio to that of another side in the same round."""
+
+    side: str
+    figure: str
+    sense: Literal["at least", "at most"]
+    bound: float
+    other: str | None = None
+
+    def __str__(self) -> str:
+        of = self.side if self.other is None else f"{self.side}/{self.other}"
+        return f"{of} {self.figure} {self.sense} {self.bound:g}"
+
+    def values(self, measured: Measured) -> list[float]:
+        """By round; empty if a side did not run."""
+        if self.other is None:
+            return measured_values(measured, self.side, self.figure)
+        return ratios(measured, self.side, self.other, self.figure)
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.sense == "at least" else value <= self.bound
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Sides that do the same work, and what is shown of their figures."""
+
+    title: str
+    sides: Mapping[str, Callable[[], Figures]]
+    """A call is one turn."""
+    formats: Mapping[str, str]
+    """The figures of the table, in its order, and how each is written."""
+    pairs: Sequence[tuple[str, str]]
+    """Sides (ours, other) whose ratios are shown."""
+    ratio_figures: Sequence[str]
+    """Figures that a ratio says something about."""
+    targets: Sequence[Target] = ()
+
+
+def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
+    """Prints the machine, then runs and prints one comparison after the other; writes `--output`."""
+    machine, results = describe_machine(), {}
+    versions = [f"{name} {machine['versions'][name]}" for name in ("jax", "ray", "torch") if machine["versions"][name]]
+    print(f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}", flush=True)
+    for comparison in comparisons:
+        measured = take_turns(comparison, benchmark.rounds)
+        print("\n".join(["", *report(comparison, measured)]), flush=True)
+        results[comparison.title] = {"rounds": measured, "targets": checked(comparison.targets, measured)}
+    if benchmark.output is not None:
+        content = {"environment": machine, "asked": asdict(benchmark), "results": results}
+        benchmark.output.write_text(json.dumps(content, indent=1, default=str))
+
+
+def describe_machine() -> dict[str, Any]:
+    """`describe_environment` with the version of PyTorch, which only benchmarks use."""
+    environment = describe_environment()
+    found = importlib.util.find_spec("torch") is not None
+    environment["versions"]["torch"] = importlib.metadata.version("torch") if found else None
+    return environment
+
+
+def take_turns(comparison: Comparison, rounds: int) -> Measured:
+    """The sides in order, then backwards, and so on: what drifts within a round then favours none."""
+    measured: Measured = {side: [] for side in comparison.sides}
+    for turn in range(rounds):
+        for side in list(measured)[:: -1 if turn % 2 else 1]:
+            start = time.perf_counter()
+            measured[side].append(comparison.sides[side]())
+            spent = time.perf_counter() - start
+            print(f"round {turn + 1} of {rounds}, {side}: {spent:.1f} s", file=sys.stderr, flush=True)
+    return measured
+
+
+def measured_values(measured: Measured, side: str, figure: str) -> list[float]:
+    """A figure of all rounds; empty if the side did not run or does not have it."""
+    values = (figures[figure] for figures in measured.get(side, []))
+    return [value for value in values if value is not None]
+
+
+def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float]:
+    """side / other of each round in which both have the figure; empty if one of them did not run."""
+    rounds = zip(measured.get(side, []), measured.get(other, []), strict=False)
+    pairs = ((ours[figure], theirs[figure]) for ours, theirs in rounds)
+    return [a / b for a, b in pairs if a is not None and b is not None]
+
+
+def report(comparison: Comparison, measured: Measured) -> list[str]:
+    """The lines that are printed: medians, ratios with their smallest and largest, targets."""
+    sides = max(map(len, measured))
+    lines = [comparison.title, " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats)]
+    for side in measured:
+        cells = (cell(measured_values(measured, side, figure), form) for figure, form in comparison.formats.items())
+        padded = (f"  {text:>{max(8, len(figure))}}" for figure, text in zip(comparison.formats, cells, strict=True))
+        lines.append(f"{side:{sides}}" + "".join(padded))
+    for side, other in comparison.pairs:
+        found = {figure: ratios(measured, side, other, figure) for figure in comparison.ratio_figures}
+        shown = [f"{figure} {spread(values)}" for figure, values in found.items() if values]
+        lines += [f"{side}/{other}: {', '.join(shown)}"] if shown else []
+    for target in checked(comparison.targets, measured):
+        lines.append(f"target {target['target']}: {target['median']:.3f}, {'met' if target['met'] else 'missed'}")
+    return lines
+
+
+def cell(values: Sequence[float], form: str) -> str:
+    return form.format(median(values)) if values else "-"
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
+
+
+def checked(targets: Sequence[Target], measured: Measured) -> list[dict[str, Any]]:
+    """What became of the targets whose sides ran."""
+    medians = {target: median(values) for target in targets if (values := target.values(measured))}
+    return [{"target": str(target), "median": value, "met": target.met(value)} for target, value in medians.items()]

@@ -1,0 +1,1 @@
+"""What the benchmarks compare, a side a module."""

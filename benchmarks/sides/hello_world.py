@@ -1,0 +1,56 @@
+"""Ray Tune's least program: four trials that import JAX and report once, in actors that are reused.
+
+    python -m sides.hello_world FILE
+
+Run in an empty folder; FILE receives the Unix time of the first result.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Ray reads these when it is imported.
+os.environ.update(RAY_AIR_NEW_OUTPUT="0", TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", RAY_USAGE_STATS_ENABLED="0")
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+
+class Hello(tune.Trainable):  # type: ignore[misc]
+    def setup(self, config: dict[str, Any]) -> None:
+        import jax  # noqa: F401
+
+    def step(self) -> dict[str, Any]:
+        return {"done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        return True
+
+
+class Clock(tune.Callback):  # type: ignore[misc]
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        if not self.file.exists():
+            self.file.write_text(str(time.time()))
+
+
+def main() -> None:
+    ray.init(address="local", include_dashboard=False, logging_level="error", log_to_driver=False)
+    tuner = tune.Tuner(
+        tune.with_resources(Hello, {"cpu": 1}),
+        param_space={"trial": tune.grid_search([0, 1, 2, 3])},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=str(Path.cwd()), verbose=0, callbacks=[Clock(Path(sys.argv[1]))]),
+    )
+    tuner.fit()
+
+
+if __name__ == "__main__":
+    main()

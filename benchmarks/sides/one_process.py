@@ -1,0 +1,59 @@
+"""The trials one after another in this process, without Ray: the floor (our epoch) and the notebook's loop.
+
+The floor is what a core does that nobody has to tell what to do next.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from mnist_tune import TrialConfig
+from mnist_tune.data.dataset import Dataset, load_dataset
+from sides.notebook import Notebook
+from sides.ours import Ours
+from sides.setting import Setting, Side
+from sides.sweep_work import Epoch, Outcome, SweepWork, run_side
+
+
+def train_trial(side: Side, config: TrialConfig) -> Iterator[Epoch]:
+    """Trains a trial on a side that has its learning rate, an item an epoch."""
+    for epoch in range(config.epochs):
+        start = time.perf_counter()
+        side.train(epoch)
+        _, test_accuracy = side.evaluate()
+        yield Epoch(time.perf_counter() - start, time.time(), test_accuracy, str(config.learning_rate))
+
+
+def setting_of(config: TrialConfig, data: Dataset) -> Setting:
+    return Setting(config.architecture, config.learning_rate, config.batch_size, data)
+
+
+def floor_trials(configs: list[TrialConfig], data: Dataset) -> Iterator[tuple[Side, TrialConfig]]:
+    """Compiles once for all trials."""
+    ours = Ours(setting_of(configs[0], data))
+    ours.compile()
+    for config in configs:
+        ours.restart(config.learning_rate)
+        yield ours, config
+
+
+def notebook_trials(configs: list[TrialConfig], data: Dataset) -> Iterator[tuple[Side, TrialConfig]]:
+    """The learning rate is a constant of the notebook's step, which compiles again for each."""
+    for config in configs:
+        yield Notebook(setting_of(config, data)), config
+
+
+Trials = Callable[[list[TrialConfig], Dataset], Iterator[tuple[Side, TrialConfig]]]
+TRIALS: dict[str, Trials] = {"floor": floor_trials, "notebook": notebook_trials}
+
+
+def run(work: SweepWork, trials: Trials) -> Outcome:
+    started = trials(work.configs(), load_dataset(work.dataset))
+    return Outcome([epoch for side, config in started for epoch in train_trial(side, config)])
+
+
+if __name__ == "__main__":
+    run_side(partial(run, trials=TRIALS[sys.argv[2]]))

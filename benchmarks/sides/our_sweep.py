@@ -1,0 +1,25 @@
+"""`run_sweep` with the execution named on the command line; it also saves every trial's state every epoch."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mnist_tune import SweepOptions, run_sweep
+from sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
+
+
+def run(work: SweepWork, execution: Any) -> Outcome:
+    options: dict[str, Any] = {"dataset": work.dataset, "output": Path("sweep"), "execution": execution}
+    sweep = run_sweep("benchmark", work.configs(), SweepOptions(scheduler="fifo", quiet=True, **options))
+    epochs = [
+        Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"], row["trial_id"], row["fill"])
+        for row in sweep.epochs.to_dict("records")
+    ]
+    return Outcome(epochs, Driver(**sweep.meta["driver"]))
+
+
+if __name__ == "__main__":
+    run_side(partial(run, execution=sys.argv[2]))

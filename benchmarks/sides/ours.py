@@ -1,0 +1,49 @@
+"""Ours: the jitted scan over an epoch and the jitted evaluation of `mnist_tune.training.program`."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jax import Array
+
+from mnist_tune.lanes.device_data import DeviceData
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import Hyperparameters, Program
+from sides.setting import Setting
+
+
+class Ours:
+    """One trial in this process, without lanes and without Ray."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
+        self._program = Program(setting.architecture, momentum=False, nesterov=False, batch_size=setting.batch_size)
+        self.restart(setting.learning_rate)
+
+    def restart(self, learning_rate: float) -> None:
+        """The initial parameters again, and another learning rate; nothing is compiled anew."""
+        self._state = jax.device_put(self._program.init(0))
+        self._hyper = jax.device_put(Hyperparameters(np.float32(learning_rate), np.float32(0)))
+
+    def compile(self) -> None:
+        data = self._data.arrays
+        train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
+        self._train_epoch = train.lower(self._state, self._hyper, *data, self._order(0)).compile()
+        evaluate = jax.jit(self._program.evaluate)
+        self._evaluate = evaluate.lower(self._state.params, *data, np.int32(0), np.int32(1)).compile()
+
+    def train(self, epoch: int) -> None:
+        arguments = self._state, self._hyper, *self._data.arrays, self._order(epoch)
+        self._state, _ = jax.block_until_ready(self._train_epoch(*arguments))
+
+    def evaluate(self) -> tuple[float, float]:
+        return self._accuracy("train"), self._accuracy("test")
+
+    def _accuracy(self, split: str) -> float:
+        first, count = self._data.splits[split]
+        _, right = self._evaluate(self._state.params, *self._data.arrays, np.int32(first), np.int32(count))
+        return int(right) / count
+
+    def _order(self, epoch: int) -> Array:
+        order: Array = jax.device_put(batch_order(0, epoch, self._data.train_count))
+        return order

@@ -1,0 +1,78 @@
+"""How long until a sweep starts, and how long is a tiny one: Ray Tune's hello world, and ours?
+
+    python benchmarks/startup.py
+
+Hello world is about the least that Ray Tune does: four trials that import JAX and report once, in actors that are
+reused. Ours is `python sweeps/lr_regimes.py --smoke --quiet`: four trials that train 3 epochs. Each runs in a process
+of its own; they take turns, after a first run of each that warms the caches and does not count. Printed are the
+machine, medians over the rounds, ratios within a round with their smallest and largest, and whether the targets are
+met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from comparison import Benchmark, Comparison, Figures, Target, run
+from mnist_tune import cli, load_sweep
+from processes import REPOSITORY, run_python
+
+TARGETS = (
+    Target("ours", "first_result_s", "at most", 1.2, "hello"),
+    Target("ours", "command_s", "at most", 1.0, "hello"),
+)
+FORMATS = {
+    "first_result_s": "{:.2f}",  # from the start of the process until the driver has the first result
+    "command_s": "{:.2f}",  # the whole process
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartupBenchmark(Benchmark):
+    """Times the start and the whole of the smallest sweep, beside Ray Tune's hello world."""
+
+    rounds: int = 5
+    """Turns of each side."""
+
+
+def comparisons() -> Iterator[Comparison]:
+    sides: Mapping[str, Callable[[], Figures]] = {"hello": hello_world, "ours": smoke}
+    for warm_up in sides.values():
+        warm_up()
+    yield Comparison(
+        title="start-up: Ray Tune's hello world, and lr_regimes.py --smoke",
+        sides=sides,
+        formats=FORMATS,
+        pairs=[("ours", "hello")],
+        ratio_figures=tuple(FORMATS),
+        targets=TARGETS,
+    )
+
+
+def hello_world() -> Figures:
+    command = ["-m", "sides.hello_world", "first_result"]
+    return timed(command, lambda folder: float((folder / "first_result").read_text()))
+
+
+def smoke() -> Figures:
+    command = [str(REPOSITORY / "sweeps" / "lr_regimes.py"), "--smoke", "--quiet", "--output", "sweep"]
+    return timed(command, lambda folder: float(load_sweep(folder / "sweep").epochs["ended_at"].min()))
+
+
+def timed(command: list[str], first_result_at: Callable[[Path], float]) -> Figures:
+    """Runs a command in an empty folder, from which the Unix time of the first result is read."""
+    with TemporaryDirectory(prefix="startup-") as name:
+        folder = Path(name)
+        finished = run_python(command, folder)
+        return {"first_result_s": first_result_at(folder) - finished.started_at, "command_s": finished.wall_s}
+
+
+def main() -> None:
+    run(cli.parse(StartupBenchmark), comparisons())
+
+
+if __name__ == "__main__":
+    cli.run(main)
