@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+
 from mnist_tune.machine import processor_model
+from mnist_tune.trial import TrialConfig
 
 CACHE_BYTES = 2**30
 """Of compiled programs on disk, of which JAX drops the oldest beyond that; with a limit it also locks the files, so
@@ -32,6 +36,24 @@ class WorkerSettings:
     """The most training images that an evaluation looks at; None is all."""
 
 
+_ready: dict[WorkerSettings, Any] = {}
+
+
+def ready_pool(settings: WorkerSettings, dataset: Sequence[Any], first: TrialConfig | None = None) -> Any:
+    """This process's `LanePool`, made when it is first asked for.
+
+    Args:
+        settings: of the sweep.
+        dataset: a Ray reference to a `Dataset`, in a list.
+        first: a trial whose program is compiled, or read from the cache, there and then.
+    """
+    if settings not in _ready:
+        _ready[settings] = make_pool(ray.get(dataset[0]), settings)
+    if first is not None:
+        _ready[settings].prepare(first)
+    return _ready[settings]
+
+
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     """A `LanePool` of a `Dataset` in this process."""
     configure_jax(settings)
@@ -40,8 +62,18 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     return LanePool(dataset, capacity, settings.train_evaluation)
 
 
+_threads: list[int | None] = []
+
+
 def configure_jax(settings: WorkerSettings) -> None:
-    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache."""
+    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache.
+
+    Raises:
+        RuntimeError: this process was set up for another number of threads, which a trial's last bits depend on.
+    """
+    if _threads and settings.threads not in _threads:
+        raise RuntimeError(f"this process runs JAX on {_threads[0]} threads, and the trial asks for {settings.threads}")
+    _threads[:] = [settings.threads]
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if settings.threads is not None:
         os.environ["PJRT_NPROC"] = str(settings.threads)

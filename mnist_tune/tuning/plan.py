@@ -23,10 +23,8 @@ class Plan:
     @classmethod
     def grid(cls, trials: Mapping[str, TrialConfig]) -> Plan:
         """These trials, by their ids, started in this order."""
-        from ray import tune  # reads its environment when it is imported
-
-        space = tune.grid_search([{"trial_id": i, **config.to_dict()} for i, config in trials.items()])
-        return cls(space, dict(trials))
+        # What `tune.grid_search` returns; Ray, which would be imported for it, has not been started yet.
+        return cls({"grid_search": [{"trial_id": i, **config.to_dict()} for i, config in trials.items()]}, dict(trials))
 
     @property
     def epochs(self) -> int:

@@ -7,13 +7,12 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import platformdirs
+from typing import Any
 
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
@@ -26,11 +25,7 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials, start_ray
-from mnist_tune.tuning.stopping import asha
-
-if TYPE_CHECKING:
-    from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.ray_session import prepare_environment, start_ray
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
@@ -150,86 +145,23 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
-        start_ray(options.address, options.max_concurrent, options.dashboard)
+        # Beside Ray's start, which waits for its processes. Not the other way round: those die with their thread.
+        with ThreadPoolExecutor(1) as thread:
+            prepare_environment()
+            imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
+            start_ray(options.address, options.max_concurrent, options.dashboard)
+            imported.result()
         from mnist_tune.tuning.recorder import Recorder
+        from mnist_tune.tuning.tuner import fit
 
         recorder = Recorder(writer, view, trials, rows)
         try:
-            _fit(writer, plan, data, options, rows, recorder)
+            fit(writer, plan, data, options, rows, recorder)
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
-
-
-CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
-
-
-def _fit(
-    writer: SweepWriter,
-    plan: Plan,
-    data: list[Dataset],
-    options: SweepOptions,
-    rows: list[dict[str, Any]],
-    recorder: Recorder,
-) -> None:
-    import ray
-    from ray import tune
-
-    from mnist_tune.lanes.worker import WorkerSettings
-    from mnist_tune.tuning.placement import find_device, place
-    from mnist_tune.tuning.trainable import TrialTrainable
-
-    device = find_device(options.quiet)
-    options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
-    writer.update_options(cpus_per_trial=options.cpus_per_trial)
-    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
-    slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    placement = place(list(plan.trials.values()), settings, options, device)
-    scheduler = plan.scheduler
-    if scheduler is None and options.scheduler == "asha":
-        scheduler = asha(plan.epochs, options.grace_period, rows)
-    reference = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
-    trainable = tune.with_parameters(TrialTrainable, dataset=reference, settings=placement.settings)
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
-        param_space={"trial": plan.space},
-        tune_config=tune.TuneConfig(
-            scheduler=scheduler,
-            search_alg=plan.search_alg,
-            num_samples=plan.samples,
-            reuse_actors=True,
-            time_budget_s=options.time_budget,
-            max_concurrent_trials=None if slots else options.max_concurrent,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(writer.path / ".ray"),
-            verbose=0,
-            callbacks=[recorder, *filter(None, [placement.servers])],
-            failure_config=tune.FailureConfig(max_failures=3),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
-    )
-    try:
-        # A searcher is asked for trials one at a time: it learns from those before.
-        with nullcontext() if plan.search_alg else few_pending_trials():
-            tuner.fit()
-    finally:
-        if placement.servers:
-            placement.servers.stop()
-
-
-def default_cpus(plan: Plan, device: str) -> int:
-    """CPU cores a trial, where nobody said how many: all of them shared out, but no more than one node has."""
-    import ray
-
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    if device == "GPU" or not nodes:
-        return 1
-    return max(1, int(min(sum(nodes) // (len(plan.trials) or plan.samples), max(nodes))))
 
 
 def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:

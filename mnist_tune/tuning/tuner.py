@@ -1,0 +1,124 @@
+"""A sweep as Ray Tune runs it: what is decided once Ray's machines are known, and the Tuner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import platformdirs
+import ray
+from ray import tune
+
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.lanes.worker import WorkerSettings, ready_pool
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.placement import Placement, find_device, place
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials
+from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.stopping import asha
+from mnist_tune.tuning.trainable import TrialTrainable
+
+
+def fit(
+    writer: SweepWriter,
+    plan: Plan,
+    data: list[Dataset],
+    options: SweepOptions,
+    rows: Sequence[Mapping[str, Any]],
+    recorder: Recorder,
+) -> None:
+    """Runs a plan to its end. Ray runs.
+
+    Args:
+        writer: of the sweep's folder.
+        plan: what Tune is asked to run.
+        data: the data set, which is taken out of the list once Ray has it: the driver needs no copy.
+        options: how to run it.
+        rows: epochs that a sweep that goes on has recorded.
+        recorder: receives every epoch and every end.
+    """
+    dataset = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
+    trials = list(plan.trials.values())
+    device = find_device(options.quiet)
+    options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
+    writer.update_options(cpus_per_trial=options.cpus_per_trial)
+    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
+    placement = place(trials, settings, options, device)
+    waiting = get_ready(placement, dataset, trials)
+    tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
+    ray.wait(waiting, num_returns=len(waiting)) if waiting else None
+    try:
+        # A searcher is asked for trials one at a time: it learns from those before.
+        with nullcontext() if plan.search_alg else few_pending_trials():
+            tuner.fit()
+    finally:
+        if placement.servers:
+            placement.servers.stop()
+
+
+CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
+
+
+def default_cpus(plan: Plan, device: str) -> int:
+    """CPU cores a trial, where nobody said how many: all of them shared out, but no more than one node has."""
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    if device == "GPU" or not nodes:
+        return 1
+    return max(1, int(min(sum(nodes) // (len(plan.trials) or plan.samples), max(nodes))))
+
+
+def get_ready(placement: Placement, dataset: Sequence[Any], trials: Sequence[TrialConfig]) -> list[Any]:
+    """Has the processes that Ray started on this machine import JAX and load a program, while Tune starts: idle
+    processes are what it then takes for trials."""
+    if placement.servers or "GPU" in placement.resources or not trials or len(ray.nodes()) > 1:
+        return []
+    processes = min(int(ray.cluster_resources()["CPU"] // placement.resources["CPU"]), len(trials))
+    task = ray.remote(num_cpus=0)(_get_ready)
+    return [task.remote(placement.settings, dataset, trial) for trial in trials[:processes]]
+
+
+def _get_ready(settings: WorkerSettings, dataset: Sequence[Any], trial: TrialConfig) -> None:
+    ready_pool(settings, dataset, trial)
+
+
+def make_tuner(
+    writer: SweepWriter,
+    plan: Plan,
+    options: SweepOptions,
+    placement: Placement,
+    dataset: Sequence[Any],
+    rows: Sequence[Mapping[str, Any]],
+    recorder: Recorder,
+) -> tune.Tuner:
+    """The Tuner of a plan."""
+    slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
+    scheduler = plan.scheduler
+    if scheduler is None and options.scheduler == "asha":
+        scheduler = asha(plan.epochs, options.grace_period, rows)
+    trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
+    return tune.Tuner(
+        tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
+        param_space={"trial": plan.space},
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            search_alg=plan.search_alg,
+            num_samples=plan.samples,
+            reuse_actors=True,
+            time_budget_s=options.time_budget,
+            max_concurrent_trials=None if slots else options.max_concurrent,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(writer.path / ".ray"),
+            verbose=0,
+            callbacks=[recorder, *filter(None, [placement.servers])],
+            failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
