@@ -26,13 +26,15 @@ class Summarize:
     """Folder of a sweep, or one above it: then its newest."""
     figure: Path | None = None
     """Where the picture goes; by default regimes.png in the sweep's folder."""
+    all: bool = False
+    """A line a trial, also of a large sweep, which is otherwise told in ranges of learning rates."""
 
 
 def main() -> None:
     config = cli.parse(Summarize)
     sweep = load_sweep(config.results)
-    print_report(sweep)
-    print_replicates(sweep.trials)
+    print_report(sweep, config.all)
+    print_replicates(sweep.trials, config.all)
     path = config.figure or sweep.path / "regimes.png"
     plot_regimes(sweep, path)
     print(f"Picture: {path}")

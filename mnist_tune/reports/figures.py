@@ -1,4 +1,4 @@
-"""The picture of a sweep: learning rate against where it ended, coloured by regime, and the curves."""
+"""The pictures: learning rate against where it ended, by regime, with the curves; our curves on the notebook's."""
 
 from __future__ import annotations
 
@@ -6,78 +6,107 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure  # not pyplot: that takes longer to import, and keeps figures
 from matplotlib.lines import Line2D
 
+from mnist_tune.reports.curves import MARKERS, draw_curves, log_axis
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.regimes import COLOURS, REGIMES
 from mnist_tune.results.tables import Sweep
 
 
 def plot_regimes(sweep: Sweep, path: Path) -> None:
-    """Writes the figure: final accuracies (left, above) and losses (left, below) over the learning rate, and the
-    test accuracy and training loss of every epoch (right)."""
-    figure, axes = plt.subplots(2, 2, figsize=(13, 8.5), layout="constrained", width_ratios=[1.25, 1])
+    """Writes the picture of a sweep, readable for one trial as for thousands."""
+    regimes_figure(sweep).savefig(path)
+
+
+def regimes_figure(sweep: Sweep) -> Figure:
+    """Final accuracies (left, above) and losses (left, below) over the learning rate, and the test accuracy and
+    training loss of every epoch (right)."""
+    figure = Figure(figsize=(13, 8.5), dpi=120)
+    figure.suptitle(
+        f"{_names(sweep.trials['architecture'])} on {sweep.meta['dataset']['name']}: regimes by learning rate"
+    )
     trials = sweep.trials[sweep.trials["epochs_run"] > 0]
+    if trials.empty:
+        figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center", color="0.4")
+        return figure
+    # Not a layout that matplotlib finds while drawing: labels are placed by pixels, which must not move then.
+    places = {"left": 0.06, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
+    axes = figure.subplots(2, 2, width_ratios=[1.25, 1], gridspec_kw=places)
     _scatter_final(axes[0, 0], trials, "accuracy")
     _scatter_final(axes[1, 0], trials, "loss")
-    _curves(axes[0, 1], sweep, "test_accuracy", "test accuracy")
-    _curves(axes[1, 1], sweep, "train_loss", "training loss (nats)")
-    for axis, losses in ((axes[1, 0], trials[["train_loss", "test_loss"]]), (axes[1, 1], sweep.epochs["train_loss"])):
-        values = losses.to_numpy(dtype=float)
-        if (np.isfinite(values) & (values > 0)).any():
-            axis.set_yscale("log")
-    shown = [name for name in REGIMES if (trials["regime"] == name).any()]
-    handles = [Line2D([], [], color=COLOURS[name], marker="o", ls="", label=name) for name in shown]
-    handles += [Line2D([], [], color="0.3", marker=m, ls="", mfc=f, label=n) for n, m, f in _SPLITS]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    names = ", ".join(sorted(trials["architecture"].unique()))
-    figure.suptitle(f"{names} on {sweep.meta['dataset']['name']}: regimes by learning rate")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    draw_curves(axes[0, 1], trials, sweep.epochs, "test_accuracy")
+    axes[0, 1].set_ylabel("test accuracy")
+    draw_curves(axes[1, 1], trials, sweep.epochs, "train_loss", log=True)
+    axes[1, 1].set_ylabel("training loss (nats)")
+    handles = _legend(trials["regime"].value_counts())
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
+    return figure
 
 
-_SPLITS = (("test", "o", None), ("train", "o", "none"))
+_SPLITS = (("test", True), ("train", False))
+"""With whether their markers are filled."""
 
 
-def _scatter_final(axis: Any, trials: Any, what: str) -> None:
-    for row in trials.itertuples():
-        colour = COLOURS[row.regime]
-        axis.plot(row.learning_rate, getattr(row, f"test_{what}"), "o", color=colour, ms=7, alpha=0.85)
-        axis.plot(row.learning_rate, getattr(row, f"train_{what}"), "o", color=colour, ms=7, mfc="none")
-    axis.set_xscale("log")
+def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
+    """Both splits of every trial, smaller and paler the more there are."""
+    root = np.sqrt(len(trials))
+    style = {"s": np.clip(450 / root, 5, 46), "alpha": np.clip(11 / root, 0.15, 0.85), "linewidths": 0.9}
+    log_axis(axis, "x")
+    for regime, part in trials.groupby("regime"):
+        colour = COLOURS[regime]
+        for split, filled in _SPLITS:
+            values = part[f"{split}_{what}"].astype(float)
+            values, fill = values.where(np.isfinite(values)), colour if filled else "none"
+            axis.scatter(part["learning_rate"], values, ec=colour, fc=fill, marker=MARKERS[regime], **style)
+    if what == "loss":
+        _log_losses(axis, trials, style)
     axis.set_xlabel("learning rate")
     axis.set_ylabel(f"final {what}" + (" (nats)" if what == "loss" else ""))
-    axis.grid(alpha=0.25, which="both")
-
-
-def _curves(axis: Any, sweep: Sweep, column: str, label: str) -> None:
-    regimes = sweep.trials.set_index("trial_id")
-    for trial_id, curve in sweep.epochs.groupby("trial_id"):
-        row = regimes.loc[trial_id]
-        values = curve[column].where(np.isfinite(curve[column]))
-        axis.plot(curve["epoch"], values, "-o", ms=3, lw=1.3, color=COLOURS[row["regime"]], alpha=0.8)
-        axis.annotate(
-            f"{row['learning_rate']:.3g}", (curve["epoch"].iloc[-1], values.iloc[-1]), (4, 0),
-            textcoords="offset points", va="center", fontsize=7, color=COLOURS[row["regime"]], annotation_clip=True,
-        )  # fmt: skip
-    axis.set_xlabel("epoch")
-    axis.set_ylabel(label)
-    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.25)
+
+
+def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
+    """A logarithmic axis; trials that have no finite training loss are marked above all others."""
+    losses = trials[["train_loss", "test_loss"]].to_numpy(dtype=float)
+    if (np.isfinite(losses) & (losses > 0)).any():
+        log_axis(axis, "y")
+    lost = trials[~np.isfinite(trials["train_loss"].astype(float))]
+    if lost.empty:
+        return
+    axis.margins(y=0.14)
+    above = axis.get_xaxis_transform()
+    for regime, part in lost.groupby("regime"):
+        height = np.full(len(part), 0.95)
+        axis.scatter(part["learning_rate"], height, c=COLOURS[regime], marker=MARKERS[regime], transform=above, **style)
+    axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
+
+
+def _legend(counts: pd.Series) -> list[Line2D]:
+    """Regimes by colour and shape, with their numbers of trials, and splits by filling."""
+    handles = [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({counts[name]})")
+        for name in REGIMES
+        if name in counts
+    ]
+    splits = ((split, None if filled else "none") for split, filled in _SPLITS)
+    return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
+
+
+def _names(architectures: pd.Series) -> str:
+    names = sorted(architectures.unique())
+    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     """Writes the notebook's curves (crosses, dashed) under ours (dots), an experiment a panel."""
     columns = min(4, len(comparisons))
     lines = -(-len(comparisons) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(3.6 * columns, 3.2 * lines), layout="constrained", squeeze=False
-    )
+    figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
+    axes = figure.subplots(lines, columns, squeeze=False)
     for axis, comparison in zip(axes.flat, comparisons, strict=False):
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
             rows = comparison.rows
@@ -92,5 +121,4 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
         axis.set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    figure.savefig(path)

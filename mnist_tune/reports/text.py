@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_tune.reports.condensed import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.regimes import COLOURS, edge, regime_counts
-from mnist_tune.results.replicates import summarise_replicates
+from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
 
 INTERRUPTED = 130
@@ -22,9 +23,16 @@ INTERRUPTED = 130
 PLAIN_WIDTH = 160
 """Columns of the table where standard output is no terminal."""
 
+FAILURES = 10
+"""Errors told one by one: where more trials failed they mostly failed alike."""
 
-def print_report(sweep: Sweep) -> int:
+
+def print_report(sweep: Sweep, every_line: bool = False) -> int:
     """Prints the table of a sweep, its best and largest converged learning rate, where the results are and what next.
+
+    Args:
+        sweep: to be told.
+        every_line: a line a trial, however many there are; else more than `MANY` are condensed.
 
     Returns:
         The command's exit code: 1 where a trial ended in an error, 130 after Ctrl-C, else 0.
@@ -33,25 +41,46 @@ def print_report(sweep: Sweep) -> int:
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     trials = sweep.trials.sort_values(["architecture", "learning_rate", "seed"])
-    console.print(_table(trials), soft_wrap=False)
-    for line in conclusions(trials):
+    condensed = len(trials) > MANY and not every_line
+    console.print(condensed_table(trials) if condensed else _table(trials), soft_wrap=False)
+    lines = conclusions(trials)
+    for line in lines if every_line else cut(lines, 1 + MANY, "architectures"):
         console.print(line, soft_wrap=True, highlight=False)
     if sweep.meta["dataset"]["note"]:
         console.print(f"Note: {sweep.meta['dataset']['note']}", style="bold yellow", soft_wrap=True)
-    console.print(f"Results: {_short(sweep.path)}", soft_wrap=True, highlight=False)
-    left = trials["stop_reason"].isin(["interrupted", "time_budget"]).sum()
-    if left:
-        command = f"python sweeps/{sweep.meta['name']}.py --resume {_short(sweep.path)}"
-        console.print(f"{left} trials had not ended; go on with: {command}", soft_wrap=True, highlight=False)
-    else:
-        command = f"python analysis/summarize.py {_short(sweep.path)}"
-        console.print(f"Next: {command}", soft_wrap=True, highlight=False)
-    errors = trials[trials["stop_reason"] == "error"]
-    for row in errors.itertuples():
-        console.print(f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}", markup=False)
-    if len(errors):
+    for line in _where(sweep, condensed):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    failures = _failures(trials)
+    for line in failures if every_line else cut(failures, FAILURES, "failed; the column error of trials says why"):
+        console.print(line, markup=False)
+    if failures:
         return 1
     return INTERRUPTED if (trials["stop_reason"] == "interrupted").any() else 0
+
+
+def _where(sweep: Sweep, condensed: bool) -> list[str]:
+    """Where the results are, and the command that comes next."""
+    path = _short(sweep.path)
+    again = f"python analysis/summarize.py {path}"
+    lines = [f"Results: {path}"]
+    if condensed:
+        written = "trials.parquet there, or " * (sweep.path / "trials.parquet").exists()
+        lines.append(
+            f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
+        )
+    left = sweep.trials["stop_reason"].isin(["interrupted", "time_budget"]).sum()
+    if left:
+        command = f"python sweeps/{sweep.meta['name']}.py --resume {path}"
+        return [*lines, f"{left} trials had not ended; go on with: {command}"]
+    return [*lines, f"Next: {again}"]
+
+
+def _failures(trials: pd.DataFrame) -> list[str]:
+    failed = trials[trials["stop_reason"] == "error"]
+    return [
+        f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}"
+        for row in failed.itertuples()
+    ]
 
 
 def _table(trials: pd.DataFrame) -> Table:
@@ -86,16 +115,22 @@ def conclusions(trials: pd.DataFrame) -> list[str]:
     return lines
 
 
-def print_replicates(trials: pd.DataFrame) -> None:
-    """Mean, standard deviation and 95% interval over the seeds of each configuration that has several."""
-    summary = summarise_replicates(trials)
-    summary = summary[summary["replicates"] > 1]
-    if summary.empty:
+def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
+    """Mean, standard deviation and 95% interval over the seeds of each configuration that has several.
+
+    More than `MANY` configurations are condensed unless `every_line` is asked for.
+    """
+    several = trials[trials.duplicated(CONFIGURATION, keep=False)]
+    if several.empty:
         return
+    summary = summarise_replicates(several)
     parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
     shown = summary[["label", "architecture", "learning_rate", "replicates", "regimes", *parts]]
+    heading = "Replicates: accuracy over seeds, mean, standard deviation and half-width of the 95% interval"
+    if len(summary) > MANY and not every_line:
+        shown, heading = condensed_replicates(shown), f"{heading}; medians over configurations"
     shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))
-    print("\nReplicates: accuracy over seeds, mean, standard deviation and half-width of the 95% interval")
+    print(f"\n{heading}")
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", line_width=PLAIN_WIDTH))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,13 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 def trial_configs(path: Path, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
     """Every trial of a sweep, planned or proposed while it ran, by its id."""
+    return known_trials(meta, read_journal(path))
+
+
+def known_trials(meta: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> dict[str, TrialConfig]:
+    """As `trial_configs`, where the journal has been read."""
     configs = dict(meta["trials"])
-    configs |= {event["trial_id"]: event["config"] for event in read_journal(path) if event["kind"] == "trial"}
+    configs |= {event["trial_id"]: event["config"] for event in events if event["kind"] == "trial"}
     return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
 
 

@@ -7,7 +7,8 @@ with the numbers that decided it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,23 +77,28 @@ class Curve:
     @classmethod
     def of(cls, epochs: pd.DataFrame, epochs_asked: int) -> Curve:
         """From a trial's rows of the epochs table, in order."""
+        return cls.cut(_columns(epochs), slice(None), epochs_asked)
 
-        def column(name: str) -> np.ndarray | None:
-            found = epochs[name].to_numpy(dtype=float) if name in epochs else np.array([np.nan])
-            return None if np.isnan(found).all() and not name.endswith("loss") else found
+    @classmethod
+    def cut(cls, columns: Mapping[str, np.ndarray], rows: slice | np.ndarray, epochs_asked: int) -> Curve:
+        """From some rows of the `_columns` of many trials: pandas would take a millisecond a trial."""
 
-        validation, test = column("validation_accuracy"), column("test_accuracy")
+        def measured(name: str) -> np.ndarray | None:
+            found = columns[name][rows]
+            return None if np.isnan(found).all() else found
+
+        validation, test = measured("validation_accuracy"), measured("test_accuracy")
         held_out = validation if validation is not None else test
-        since = epochs["above_since"].iloc[-1] if len(epochs) else None
+        untrained, since = columns["untrained_loss"][rows], columns["above_since"][rows]
         return cls(
             held_out=np.array([]) if held_out is None else held_out,
             epochs_asked=epochs_asked,
-            train_accuracy=column("train_accuracy"),
-            train_loss=column("train_loss"),
-            step_loss_max=column("step_loss_max"),
-            diverged=epochs["diverged"].to_numpy(dtype=bool),
-            untrained_loss=float(epochs["untrained_loss"].iloc[-1]) if len(epochs) else None,
-            above_since=None if since is None or pd.isna(since) else int(since),
+            train_accuracy=measured("train_accuracy"),
+            train_loss=columns["train_loss"][rows],
+            step_loss_max=measured("step_loss_max"),
+            diverged=columns["diverged"][rows].astype(bool),
+            untrained_loss=float(untrained[-1]) if len(untrained) else None,
+            above_since=int(since[-1]) if len(since) and np.isfinite(since[-1]) else None,
         )
 
     @property
@@ -194,11 +200,18 @@ def _slow_or_underfit(curve: Curve, target: float) -> tuple[str, str]:
     return "slow", now
 
 
+def _columns(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What curves are made of, as floats; a column that is not there was not measured."""
+    names = ("validation_accuracy", "test_accuracy", "train_accuracy", "train_loss", "step_loss_max")
+    table = epochs.reindex(columns=[*names, "diverged", "untrained_loss", "above_since"])
+    return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
+
+
 def label_curves(trials: pd.DataFrame, epochs: pd.DataFrame, target: float = TARGET_ACCURACY) -> pd.DataFrame:
     """`trials` with `curve_regime` and `regime_evidence` by each trial's own curve."""
-    curves = dict(list(epochs.groupby("trial_id")))
+    columns, rows = _columns(epochs), epochs.groupby("trial_id").indices
     labels = [
-        curve_regime(Curve.of(curves.get(trial_id, epochs.iloc[:0]), asked), target)
+        curve_regime(Curve.cut(columns, rows.get(trial_id, slice(0)), asked), target)
         for trial_id, asked in zip(trials["trial_id"], trials["epochs_asked"], strict=True)
     ]
     return trials.assign(curve_regime=[label for label, _ in labels], regime_evidence=[why for _, why in labels])
@@ -216,22 +229,23 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, target: float = T
     learning rate and the curve fell now and then, too large (oscillating).
     """
     regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
-    curves = {trial_id: curve["train_accuracy"] for trial_id, curve in epochs.groupby("trial_id")}
-    for _, family in trials.groupby(SIBLINGS, sort=False):
-        reached = family[family["train_accuracy"].astype(float) >= target]
-        if reached.empty:
+    ids, rates = trials["trial_id"].to_numpy(), trials["learning_rate"].to_numpy(dtype=float)
+    final, curves = trials["train_accuracy"].to_numpy(dtype=float), epochs["train_accuracy"].to_numpy(dtype=float)
+    rows = epochs.groupby("trial_id").indices
+    for family in trials.groupby(SIBLINGS, sort=False).indices.values():
+        reached = family[final[family] >= target]
+        if not len(reached):
             continue
-        best = reached.sort_values("train_accuracy").iloc[-1]
-        for i in np.flatnonzero(trials.index.isin(family.index)):
+        best = reached[final[reached].argsort()[-1]]
+        for i in family:
             if regimes[i] != "underfit":
                 continue
-            row = trials.iloc[i]
-            falls = int((curves[row["trial_id"]].diff() < 0).sum())
-            too_large = falls >= OSCILLATIONS and bool(row["learning_rate"] > reached["learning_rate"].max())
+            falls = int((np.diff(curves[rows[ids[i]]]) < 0).sum())
+            too_large = falls >= OSCILLATIONS and bool(rates[i] > rates[reached].max())
             regimes[i] = "oscillating" if too_large else "slow"
             evidence[i] += (
-                f"; the architecture is not too small: {best['train_accuracy']:.4f} at learning rate "
-                f"{best['learning_rate']:.4g}" + f"; accuracy fell {falls} times" * too_large
+                f"; the architecture is not too small: {final[best]:.4f} at learning rate "
+                f"{rates[best]:.4g}" + f"; accuracy fell {falls} times" * too_large
             )
     return trials.assign(regime=regimes, regime_evidence=evidence)
 
@@ -240,7 +254,7 @@ def edge(trials: pd.DataFrame) -> dict[str, Any]:
     """The best learning rate by training loss, and the largest at which every replicate converged; None where
     there is none."""
     converged = trials[trials["regime"] == "converged"]
-    always = trials.groupby("learning_rate")["regime"].agg(lambda labels: bool((labels == "converged").all()))
+    always = (trials["regime"] == "converged").groupby(trials["learning_rate"]).all()
     finished = trials[trials["train_loss"].astype(float).notna() & (trials["regime"] != "diverged")]
     best = finished.groupby("learning_rate")["train_loss"].mean().idxmin() if len(finished) else None
     largest = max(always[always].index, default=None)
@@ -249,5 +263,5 @@ def edge(trials: pd.DataFrame) -> dict[str, Any]:
 
 def regime_counts(labels: Sequence[str]) -> str:
     """`3 converged, 2 diverged`, in the order of `REGIMES`."""
-    counts = pd.Series(list(labels)).value_counts()
+    counts = Counter(labels)
     return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)

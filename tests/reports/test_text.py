@@ -1,37 +1,11 @@
-"""What a sweep prints, and its picture."""
+"""What a sweep prints."""
 
-import math
+import re
 
-import matplotlib.image
-import numpy as np
 import pytest
-from matplotlib import pyplot
-from matplotlib.colors import to_rgb
 
-from mnist_tune.reports.figures import plot_regimes
-from mnist_tune.reports.text import INTERRUPTED, conclusions, print_report
-from mnist_tune.results.regimes import COLOURS, REGIMES
-
-EXACT = 1e-12
-VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
-
-
-@pytest.fixture
-def sweep(new_writer, epoch_row, tmp_path):
-    """A finished sweep of four trials: converged, diverged to inf and NaN, without any epoch."""
-
-    def finish(*ends):
-        writer = new_writer(tmp_path / "sweep", count=4)
-        for epoch in (1, 2, 3, 4):
-            writer.epoch("00000", epoch_row(epoch, 0.1 / epoch, 0.97), False)
-        for trial_id, loss in (("00001", math.inf), ("00002", math.nan)):
-            writer.epoch(trial_id, epoch_row(1, loss, 0.1, finite=False, diverged=True, above_since=2), False)
-        for trial_id, end in zip(("00000", "00001", "00002", "00003"), ends, strict=True):
-            writer.end(trial_id, *end)
-        return writer.finish(ended="now")
-
-    return finish
-
+from mnist_tune.reports.condensed import LINES, MANY
+from mnist_tune.reports.text import FAILURES, INTERRUPTED, conclusions, print_replicates, print_report
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -65,31 +39,73 @@ def test_conclusions_where_nothing_finished(new_writer, tmp_path):
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
 
 
-def check_picture(path, *regimes):
-    """It shows the colours of these regimes and of no others; grey is in any text."""
-    picture = matplotlib.image.imread(path)
-    assert min(picture.shape[:2]) > 500
-    for name in set(REGIMES) - {"undecided"}:
-        shown = np.isclose(picture[..., :3], to_rgb(COLOURS[name]), atol=1e-3).all(axis=-1).any()
-        assert shown == (name in regimes), name
+# --- large sweeps
 
 
-def test_picture_of_losses_that_are_not_finite(sweep, tmp_path):
-    before = pyplot.get_fignums()
-    plot_regimes(sweep(DONE, DIVERGED, DIVERGED, CUT), tmp_path / "regimes.png")
-    check_picture(tmp_path / "regimes.png", "converged", "diverged")
-    assert pyplot.get_fignums() == before
+def told(capsys, sweep, **options):
+    """The lines that are printed of a sweep."""
+    print_report(sweep, **options)
+    print_replicates(sweep.trials, **options)
+    return capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_picture_where_no_loss_is_finite(new_writer, epoch_row, tmp_path, loss):
-    writer = new_writer(tmp_path / "sweep")
-    row = epoch_row(1, loss, 0.1, finite=False, diverged=True) | {"test_loss": loss}
-    writer.epoch("00000", row, False)
-    plot_regimes(writer.finish(ended="now"), tmp_path / "regimes.png")
-    check_picture(tmp_path / "regimes.png", "diverged")
+def test_many_trials_are_told_in_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(300), epochs=1)
+    lines = told(capsys, found)
+    assert len(lines) < LINES + 8
+    table = [line for line in lines if " – " in line]
+    assert len(table) == LINES
+    assert table[0].lstrip().startswith("0.001 – ")
+    assert sum(int(line.split()[3]) for line in table) == 300
+    for regime, count in found.trials["regime"].value_counts().items():
+        cells = [re.split(r"\s{2,}", line.strip())[-1] for line in table]
+        assert sum(int(n) for cell in cells for n in re.findall(rf"(\d+) {regime}", cell)) == count
+    (whole,) = [line for line in lines if "--all" in line]
+    assert whole.endswith(f"every trial: trials.parquet there, or python analysis/summarize.py {found.path} --all")
 
 
-def test_picture_of_a_sweep_without_any_epoch(new_writer, tmp_path):
-    plot_regimes(new_writer(tmp_path / "sweep").finish(ended="now"), tmp_path / "regimes.png")
-    check_picture(tmp_path / "regimes.png")
+def test_every_line_may_be_asked_for(made_up_sweep, rates, capsys):
+    lines = told(capsys, made_up_sweep(rates(MANY + 1), epochs=1), every_line=True)
+    assert sum("completed" in line or "diverged " in line for line in lines[1:-4]) == MANY + 1
+    assert not any("--all" in line for line in lines)
+
+
+def test_as_many_trials_as_fit_are_told_one_by_one(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY), epochs=1)
+    assert told(capsys, found) == told(capsys, found, every_line=True)
+
+
+def test_many_architectures_are_told_in_few_lines(made_up_sweep, capsys):
+    names = [f"mlp-{width}-tanh" for width in range(1, 201)]
+    lines = told(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
+    assert len(lines) < 2 * MANY + 8
+    assert f"... and {200 - MANY} more architectures" in lines
+
+
+def test_many_replicates_are_told_in_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY + 1), seeds=2, epochs=1)
+    lines = told(capsys, found)
+    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
+    assert len(lines) - start == 2 + LINES
+    assert len(told(capsys, found, every_line=True)) > 3 * MANY
+
+
+def test_replicates_are_told_one_by_one_where_few_have_any(made_up_sweep, capsys):
+    lines = told(capsys, made_up_sweep([0.01, 0.1], seeds=3))
+    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
+    assert [line.split()[1:3] for line in lines[start + 2 :]] == [["0.01", "3"], ["0.1", "3"]]
+
+
+def test_no_replicates_say_nothing(made_up_sweep, capsys):
+    print_replicates(made_up_sweep([0.01, 0.1]).trials)
+    assert capsys.readouterr().out == ""
+
+
+def test_many_errors_are_not_all_told(new_writer, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=FAILURES + 5)
+    for i in range(FAILURES + 5):
+        writer.end(f"{i:05d}", "error", "no memory")
+    assert print_report(writer.finish(ended="now")) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("failed: no memory") for line in lines) == FAILURES
+    assert lines[-1] == "... and 5 more failed; the column error of trials says why"

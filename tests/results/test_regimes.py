@@ -140,6 +140,18 @@ def test_a_sibling_on_clean_labels_says_nothing_of_noisy_ones(measured):
     assert labels(*trials, label_noise=[100, 0])["regime"].tolist() == ["underfit", "converged"]
 
 
+def test_labels_do_not_depend_on_the_order_of_rows(measured):
+    rates = (0.001, 0.1, 1.0, 1.3, 1.6)
+    ids = {rate: f"{i:05d}" for i, rate in enumerate(rates)}
+    epochs = pd.concat([trial(measured, rate).assign(trial_id=ids[rate]) for rate in rates])
+    trials = pd.DataFrame({"trial_id": [*ids.values(), "none"], "epochs_asked": 10})
+    expected = [curve_regime(Curve.of(trial(measured, rate), 10)) for rate in rates]
+    for rows in (epochs, epochs.sort_values("epoch", kind="stable"), epochs.iloc[::-1].sort_values("epoch")):
+        found = label_curves(trials, rows)
+        assert list(zip(found["curve_regime"], found["regime_evidence"], strict=True))[:-1] == expected
+        assert found.iloc[-1][["curve_regime", "regime_evidence"]].tolist() == ["undecided", "no epoch finished"]
+
+
 # --- curves that were cut, and odd ones
 
 

@@ -1,0 +1,112 @@
+"""The picture of a sweep: whatever its losses, however many its trials."""
+
+import math
+from itertools import combinations
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from mnist_tune.reports.curves import FEW, MARKERS
+from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure
+from mnist_tune.reports.notebook import Comparison, experiments, section
+from mnist_tune.results.regimes import COLOURS, REGIMES
+
+DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
+
+
+def check_picture(path, *regimes):
+    """It shows the colours of these regimes and of no others; grey is in any text."""
+    picture = matplotlib.image.imread(path)
+    assert min(picture.shape[:2]) > 500
+    for name in set(REGIMES) - {"undecided"}:
+        shown = np.isclose(picture[..., :3], to_rgb(COLOURS[name]), atol=1e-3).all(axis=-1).any()
+        assert shown == (name in regimes), name
+
+
+def test_picture_of_losses_that_are_not_finite(sweep, tmp_path):
+    plot_regimes(sweep(DONE, DIVERGED, DIVERGED, CUT), tmp_path / "regimes.png")
+    check_picture(tmp_path / "regimes.png", "converged", "diverged")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_picture_where_no_loss_is_finite(new_writer, epoch_row, tmp_path, loss):
+    writer = new_writer(tmp_path / "sweep")
+    row = epoch_row(1, loss, 0.1, finite=False, diverged=True) | {"test_loss": loss}
+    writer.epoch("00000", row, False)
+    plot_regimes(writer.finish(ended="now"), tmp_path / "regimes.png")
+    check_picture(tmp_path / "regimes.png", "diverged")
+
+
+def test_picture_of_a_sweep_without_any_epoch(new_writer, tmp_path):
+    plot_regimes(new_writer(tmp_path / "sweep").finish(ended="now"), tmp_path / "regimes.png")
+    check_picture(tmp_path / "regimes.png")
+
+
+def artists(figure):
+    """What was drawn into the panels: lines, points, bands and texts."""
+    return [a for axis in figure.axes for a in (*axis.lines, *axis.collections, *axis.texts)]
+
+
+@pytest.mark.parametrize("count", [1, 5, FEW, FEW + 1, 200])
+def test_picture_of_any_number_of_trials(made_up_sweep, rates, tmp_path, count):
+    sweep = made_up_sweep(rates(count))
+    plot_regimes(sweep, tmp_path / "regimes.png")
+    check_picture(tmp_path / "regimes.png", *sweep.trials["regime"].unique())
+
+
+def test_many_trials_are_drawn_in_as_few_artists_as_hundreds(made_up_sweep, rates, tmp_path):
+    few = artists(regimes_figure(made_up_sweep(rates(FEW + 1))))
+    (tmp_path / "sweep").rename(tmp_path / "few")
+    many = artists(regimes_figure(made_up_sweep(rates(600), epochs=2)))
+    assert len(many) <= len(few) + 10
+    assert len(many) < 60
+
+
+def test_regimes_differ_in_shape(sweep):
+    assert len(set(MARKERS.values())) == len(REGIMES)
+    figure = regimes_figure(sweep(DONE, DIVERGED, DIVERGED, CUT))
+    (legend,) = figure.legends
+    shown = {text.get_text(): line.get_marker() for text, line in zip(legend.texts, legend.legend_handles, strict=True)}
+    assert shown["converged (1)"] == MARKERS["converged"]
+    assert shown["diverged (2)"] == MARKERS["diverged"]
+    assert {"test", "train"} < set(shown)
+
+
+@pytest.mark.parametrize("count", [2, 16, FEW])
+@pytest.mark.parametrize("label", ["", "a name of some length"])
+def test_labels_are_not_on_top_of_each_other(made_up_sweep, rates, count, label):
+    figure = regimes_figure(made_up_sweep(rates(count), label=label))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    for axis in figure.axes:
+        boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in axis.texts]  # without its leader
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        assert all(box.y0 >= axis.bbox.y0 and box.y1 <= axis.bbox.y1 for box in boxes)
+        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_every_curve_has_its_learning_rate_beside_it(made_up_sweep):
+    figure = regimes_figure(made_up_sweep([0.01, 0.1, 1], seeds=3))
+    assert sorted(text.get_text() for text in figure.axes[1].texts) == ["0.01 ×3", "0.1 ×3", "1 ×3"]
+
+
+def test_a_band_ends_where_most_of_its_trials_did(made_up_sweep):
+    sweep = made_up_sweep(np.geomspace(2.1, 4, 30))
+    longer = sweep.epochs.iloc[[0]].assign(epoch=2)
+    figure = regimes_figure(type(sweep)(sweep.path, sweep.trials, pd.concat([sweep.epochs, longer]), sweep.meta))
+    (median,) = figure.axes[1].lines
+    assert median.get_xdata().tolist() == [1]
+
+
+def test_picture_of_the_notebook_against_itself(tmp_path):
+    found = []
+    for name in ("slow", "converges"):
+        rows = section(name).add_suffix("_notebook").join(section(name).add_suffix("_ours"))
+        found.append(Comparison(experiments()[name], rows, "exact", ""))
+    plot_notebook(found, tmp_path / "notebook.png")
+    assert min(matplotlib.image.imread(tmp_path / "notebook.png").shape[:2]) > 300
