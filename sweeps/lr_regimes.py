@@ -13,8 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from mnist_tune import UserError, cli
-from mnist_tune.reports.text import print_report
+from mnist_tune import UserError, cli, reports
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import TrialOptions
 from mnist_tune.tuning.sweep import run_or_resume
@@ -58,7 +57,7 @@ def main() -> int:
     if config.smoke:
         config = replace(config, architecture="mlp-16-tanh", epochs=3, learning_rates=(0.01, 0.1, 1.0, 100.0))
     sweep = run_or_resume("lr_regimes", config.trials, config)
-    return print_report(sweep)
+    return reports.print_report(sweep)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mnist_tune import UserError, cli
-from mnist_tune.reports.text import print_replicates, print_report
+from mnist_tune import UserError, cli, reports
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import TrialOptions
 from mnist_tune.tuning.sweep import run_or_resume
@@ -48,8 +47,8 @@ class Seeds(TrialOptions):
 def main() -> int:
     config = cli.parse(Seeds)
     sweep = run_or_resume("seeds", config.trials, config)
-    code = print_report(sweep)
-    print_replicates(sweep.trials)
+    code = reports.print_report(sweep)
+    reports.print_replicates(sweep.trials)
     return code
 
 

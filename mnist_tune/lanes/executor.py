@@ -35,6 +35,10 @@ def fitting_lanes(program: Program, memory: float) -> int:
     return int(memory // (COPIES * state))
 
 
+_compiled: dict[Hashable, dict[Hashable, Any]] = {}
+"""The programs of this process, whoever loaded them: by program, capacity and kind of call, then by shapes."""
+
+
 class Executor:
     """The stacked state of the lanes of one program, and its compiled calls.
 
@@ -48,7 +52,6 @@ class Executor:
         self._shapes = program.shapes()
         self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
         self._state: TrainState | None = None
-        self._compiled: dict[Hashable, Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
 
     @property
@@ -131,8 +134,8 @@ class Executor:
         pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(rights), strict=False)
         return [(float(loss) / count, int(right) / count) for loss, right in pairs]
 
-    def prepare(self, size: int, train_count: int, data: Data) -> None:
-        """Compiles what a batch of `size` lanes needs, before it is asked for."""
+    def prepare(self, size: int, train_count: int, data: Any) -> None:
+        """Compiles what a batch of `size` lanes needs, before it is asked for; of `data`, shapes and types count."""
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = Hyperparameters(*[jax.ShapeDtypeStruct((size,), jnp.float32)] * 2)
         order = jax.ShapeDtypeStruct((size, train_count), jnp.int32)
@@ -180,12 +183,14 @@ class Executor:
 
         return evaluate
 
-    def _executable(self, key: Hashable, function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
+    def _executable(self, key: tuple[Hashable, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
         """Compiled ahead of time, so that compiling is never timed as training."""
-        if key not in self._compiled:
+        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(call))
+        known = _compiled.setdefault((self.program, self.capacity, *key), {})
+        if shapes not in known:
             with self._timed("compile_s"):
-                self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
-        return self._compiled[key]
+                known[shapes] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
+        return known[shapes]
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

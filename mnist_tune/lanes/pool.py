@@ -92,11 +92,6 @@ class LanePool:
         if checkpoint is None:
             lane.progress = Progress(0, self._untrained_loss(group, lane_id), None, None)
 
-    def prepare(self, config: TrialConfig) -> None:
-        """Compiles, or reads from the cache, what a trial of this kind needs, before it is there."""
-        group = self._group(config)
-        group.executor.prepare(1, group.data.train_count, group.data.arrays)
-
     def detach(self, lane_id: str) -> None:
         """Frees a trial's lane; nothing happens where it has none. A shared device gets back the memory of a program
         that has no lane left."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ray
-
 from mnist_tune.machine import processor_model
-from mnist_tune.trial import TrialConfig
 
 CACHE_BYTES = 2**30
 """Of compiled programs on disk, of which JAX drops the oldest beyond that; with a limit it also locks the files, so
@@ -34,24 +30,6 @@ class WorkerSettings:
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
     train_evaluation: int | None = None
     """The most training images that an evaluation looks at; None is all."""
-
-
-_ready: dict[WorkerSettings, Any] = {}
-
-
-def ready_pool(settings: WorkerSettings, dataset: Sequence[Any], first: TrialConfig | None = None) -> Any:
-    """This process's `LanePool`, made when it is first asked for.
-
-    Args:
-        settings: of the sweep.
-        dataset: a Ray reference to a `Dataset`, in a list.
-        first: a trial whose program is compiled, or read from the cache, there and then.
-    """
-    if settings not in _ready:
-        _ready[settings] = make_pool(ray.get(dataset[0]), settings)
-    if first is not None:
-        _ready[settings].prepare(first)
-    return _ready[settings]
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:

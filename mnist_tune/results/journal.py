@@ -9,6 +9,9 @@ from typing import Any
 
 from mnist_tune.trial import TrialConfig
 
+FINAL_REASONS = ("completed", "diverged", "asha")
+"""Reasons for which a trial does not go on when its sweep is resumed."""
+
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The events of a sweep in order; a last line torn by a kill is left out."""

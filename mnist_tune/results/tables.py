@@ -37,9 +37,6 @@ TRIAL_COLUMNS = """
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Summed over a trial's epochs."""
 
-FINAL_REASONS = ("completed", "diverged", "asha")
-"""Reasons for which a trial does not go on when its sweep is resumed."""
-
 
 @dataclass(frozen=True)
 class Sweep:

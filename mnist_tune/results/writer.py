@@ -12,14 +12,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import mend_last_line, read_journal
-from mnist_tune.results.tables import FINAL_REASONS, Sweep, tables
+from mnist_tune.results.journal import FINAL_REASONS, mend_last_line, read_journal
 from mnist_tune.trial import TrialConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mnist_tune.results.tables import Sweep
 
 
 class SweepWriter:
@@ -71,6 +73,8 @@ class SweepWriter:
         os.fsync(self._journal.fileno())
         self._journal.close()
         self.meta |= meta
+        from mnist_tune.results.tables import tables  # here: a sweep starts sooner without pandas
+
         sweep = tables(self.path, self.meta)
         write_atomically(self.path / "trials.parquet", sweep.trials.to_parquet(index=False))
         write_atomically(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False))

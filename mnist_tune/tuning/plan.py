@@ -31,3 +31,7 @@ class Plan:
         if self.trials:
             return max(trial.epochs for trial in self.trials.values())
         return int(self.space.get("epochs", TrialConfig.epochs))
+
+    def share_of(self, cores: float) -> int:
+        """CPU cores for each trial, where all start together; at least 1."""
+        return max(1, int(cores // (len(self.trials) or self.samples)))

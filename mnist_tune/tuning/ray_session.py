@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Workers that Ray starts beforehand fit no trial of Tune's, whose actors have a runtime environment.
+    "RAY_prestart_worker_first_driver": "0",
 }
 """Ray's own variables; what the user has set stands."""
 
@@ -82,6 +85,13 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             include_dashboard=dashboard,
             **quiet,
         )
+
+
+def stop_ray() -> None:
+    """Begins to shut Ray down, which takes over a second; the end of the process waits for it."""
+    import ray
+
+    threading.Thread(target=ray.shutdown).start()
 
 
 def prepare_environment() -> None:

@@ -12,29 +12,32 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import read_journal, trial_configs
+from mnist_tune.results.journal import FINAL_REASONS, read_journal, trial_configs
 from mnist_tune.results.provenance import describe_environment
-from mnist_tune.results.tables import FINAL_REASONS, Sweep
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import prepare_environment, start_ray
+from mnist_tune.tuning.ray_session import prepare_environment, start_ray, stop_ray
+
+if TYPE_CHECKING:
+    from mnist_tune.results.tables import Sweep
 
 
-def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -> Sweep:
+def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, keep_ray: bool = True) -> Sweep:
     """Trains these trials under Ray Tune and returns their tables.
 
     Args:
         name: of the sweep; its results go to results/<name>/<time> unless `options.output` says otherwise.
         trials: in the order in which they are started.
         options: how to run them.
+        keep_ray: leave Ray running, for the next sweep of this process.
 
     Returns:
         The sweep. After Ctrl-C or a spent time budget it holds what was reached, with the reason in `stop_reason`.
@@ -47,7 +50,7 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions) -
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = _open(name, named, options)
-    return _run(writer, Plan.grid(named), data, options)
+    return _run(writer, Plan.grid(named), data, options, keep_ray)
 
 
 def run_search(
@@ -104,10 +107,11 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
     return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
 
 
-def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
+def resume_sweep(path: Path, options: SweepOptions, keep_ray: bool = True) -> Sweep:
     """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
 
-    What was asked for is read from the sweep's folder; of `options`, only where and how it runs counts.
+    What was asked for is read from the sweep's folder; of `options`, only where and how it runs counts;
+    `keep_ray` as in `run_sweep`.
 
     Raises:
         UserError: there is no sweep, or the data is not what it was.
@@ -128,17 +132,19 @@ def resume_sweep(path: Path, options: SweepOptions) -> Sweep:
     ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
-    return _run(writer, Plan.grid(left), [dataset], options) if left else writer.finish(ended=meta["ended"] or _now())
+    if not left:
+        return writer.finish(ended=meta["ended"] or _now())
+    return _run(writer, Plan.grid(left), [dataset], options, keep_ray)
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
     """What a script does: `resume_sweep` where `options.resume` names a folder, else `run_sweep` of its trials."""
     if options.resume is not None:
-        return resume_sweep(options.resume, options)
-    return run_sweep(name, trials(), options)
+        return resume_sweep(options.resume, options, keep_ray=False)
+    return run_sweep(name, trials(), options, keep_ray=False)
 
 
-def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
+def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, keep_ray: bool = True) -> Sweep:
     trials = plan.trials
     rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
     total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
@@ -160,6 +166,8 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
+            if not keep_ray:
+                stop_ray()  # beside the tables
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 from mnist_tune.lanes.client import LaneClient, LaneLostError
 from mnist_tune.lanes.state_file import Checkpoint
-from mnist_tune.lanes.worker import WorkerSettings, ready_pool
+from mnist_tune.lanes.worker import WorkerSettings, make_pool
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
@@ -31,7 +32,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
-        self._pool: Any = LaneClient(settings.lanes, dataset) if settings.lanes else ready_pool(settings, dataset)
+        self._pool: Any = (
+            LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
+        )
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

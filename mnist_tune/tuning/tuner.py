@@ -12,9 +12,8 @@ import ray
 from ray import tune
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.lanes.worker import WorkerSettings, ready_pool
+from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
@@ -43,15 +42,12 @@ def fit(
         recorder: receives every epoch and every end.
     """
     dataset = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
-    trials = list(plan.trials.values())
     device = find_device(options.quiet)
     options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
     writer.update_options(cpus_per_trial=options.cpus_per_trial)
     settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
-    placement = place(trials, settings, options, device)
-    waiting = get_ready(placement, dataset, trials)
+    placement = place(list(plan.trials.values()), settings, options, device)
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
-    ray.wait(waiting, num_returns=len(waiting)) if waiting else None
     try:
         # A searcher is asked for trials one at a time: it learns from those before.
         with nullcontext() if plan.search_alg else few_pending_trials():
@@ -69,21 +65,7 @@ def default_cpus(plan: Plan, device: str) -> int:
     nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     if device == "GPU" or not nodes:
         return 1
-    return max(1, int(min(sum(nodes) // (len(plan.trials) or plan.samples), max(nodes))))
-
-
-def get_ready(placement: Placement, dataset: Sequence[Any], trials: Sequence[TrialConfig]) -> list[Any]:
-    """Has the processes that Ray started on this machine import JAX and load a program, while Tune starts: idle
-    processes are what it then takes for trials."""
-    if placement.servers or "GPU" in placement.resources or not trials or len(ray.nodes()) > 1:
-        return []
-    processes = min(int(ray.cluster_resources()["CPU"] // placement.resources["CPU"]), len(trials))
-    task = ray.remote(num_cpus=0)(_get_ready)
-    return [task.remote(placement.settings, dataset, trial) for trial in trials[:processes]]
-
-
-def _get_ready(settings: WorkerSettings, dataset: Sequence[Any], trial: TrialConfig) -> None:
-    ready_pool(settings, dataset, trial)
+    return min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
 
 
 def make_tuner(
