@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
+from contextlib import suppress
 from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: those it sees, at most its container's quota, rounded up."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(seen, _cpu_quota())))
+
+
+def _cpu_quota() -> float:
+    """Cores by the smallest `cpu.max` of this process's control group (version 2) and those above it."""
+    try:
+        own = re.search(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+    except OSError:
+        return math.inf
+    folder, quotas = CGROUPS / (own[1] if own else ""), [math.inf]
+    for group in (folder, *folder.parents):
+        if group != CGROUPS and CGROUPS not in group.parents:
+            break
+        with suppress(OSError, ValueError):
+            quota, period = (group / "cpu.max").read_text().split()
+            quotas += [int(quota) / int(period)] if quota != "max" else []
+    return min(quotas)
 
 
 def processor_model() -> str:

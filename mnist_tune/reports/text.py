@@ -23,6 +23,9 @@ INTERRUPTED = 130
 PLAIN_WIDTH = 160
 """Columns of the table where standard output is no terminal."""
 
+SCRIPTS = ("lr_regimes", "notebook", "seeds")
+"""In `sweeps/`. The first goes on with any sweep, also one that was started from Python."""
+
 FAILURES = 10
 """Errors told one by one: where more trials failed they mostly failed alike."""
 
@@ -70,7 +73,8 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
         )
     left = sweep.trials["stop_reason"].isin(["interrupted", "time_budget"]).sum()
     if left:
-        command = f"python sweeps/{sweep.meta['name']}.py --resume {path}"
+        script = sweep.meta["name"] if sweep.meta["name"] in SCRIPTS else SCRIPTS[0]
+        command = f"python sweeps/{script}.py --resume {path}"
         return [*lines, f"{left} trials had not ended; go on with: {command}"]
     return [*lines, f"Next: {again}"]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from mnist_tune.trial import TrialConfig
 
-FINAL_REASONS = ("completed", "diverged", "asha")
-"""Reasons for which a trial does not go on when its sweep is resumed."""
+OPEN_REASONS = ("interrupted", "time_budget", "error")
+"""Reasons for which a trial goes on when its sweep is resumed; any other ended it: `completed`, `diverged`, or the
+scheduler that stopped it."""
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def describe_environment() -> dict[str, Any]:
         "processor": processor_model(),
         "cpus": usable_cpus(),
     }
+
+
+def changed_versions(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What differs now from the versions and the processor that a sweep's `sweep.json` names: `now, it was then`."""
+    before, now = meta.get("environment", {}), describe_environment()
+    pairs = {name: (now["versions"].get(name), was) for name, was in before.get("versions", {}).items()}
+    pairs["processor"] = now["processor"], before.get("processor", now["processor"])
+    return {name: f"{now_} now, it was {was}" for name, (now_, was) in pairs.items() if now_ != was}
 
 
 def _version(name: str) -> str | None:

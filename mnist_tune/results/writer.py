@@ -7,6 +7,7 @@ line per event, the truth at any moment), `states/` (the trials' saved states) a
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import FINAL_REASONS, mend_last_line, read_journal
+from mnist_tune.results.journal import OPEN_REASONS, mend_last_line, read_journal
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -25,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class SweepWriter:
-    """Writes a sweep's folder while it runs.
+    """Writes a sweep's folder while it runs: its only writer, by a lock that ends with this process.
 
     Raises:
-        UserError: the folder can't be written, or (without `resume`) holds a sweep already.
+        UserError: the folder can't be written, another process writes it, or (without `resume`) it holds a sweep.
     """
 
     def __init__(self, path: Path, meta: dict[str, Any], resume: bool = False) -> None:
@@ -37,9 +40,13 @@ class SweepWriter:
             raise UserError(f"{path} holds a sweep already; name another --output or go on with --resume {path}")
         try:
             (path / "states").mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / ".lock", timeout=0)
+            self._lock.acquire()
             mend_last_line(path / "journal.jsonl")
             self._journal = (path / "journal.jsonl").open("a", encoding="utf-8")
             write_atomically(path / "sweep.json", json.dumps(meta, indent=1).encode())
+        except Timeout:
+            raise UserError(f"{path} is being written by a sweep that runs; wait for it, or end it first") from None
         except OSError as error:
             raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
         self._rows = {(event["trial_id"], event["epoch"]) for event in read_journal(path) if event["kind"] == "epoch"}
@@ -80,11 +87,12 @@ class SweepWriter:
         write_atomically(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False))
         write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
         self._tidy(sweep.trials)
+        self._lock.release()
         return sweep
 
     def _tidy(self, trials: pd.DataFrame) -> None:
         """Removes what only a resumed sweep needs: states of trials that ended, Tune's own files."""
-        for trial_id in trials["trial_id"][trials["stop_reason"].isin(FINAL_REASONS)]:
+        for trial_id in trials["trial_id"][~trials["stop_reason"].isin(OPEN_REASONS)]:
             (self.states / f"{trial_id}.npz").unlink(missing_ok=True)
         shutil.rmtree(self.path / ".ray", ignore_errors=True)
 
@@ -96,6 +104,24 @@ class SweepWriter:
             raise UserError(
                 f"can't write to {self._journal.name}: {error.strerror}; then --resume {self.path}"
             ) from None
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """A folder that nobody else has: `name` there, or `name-2` and so on where another process came first.
+
+    Raises:
+        UserError: `parent` can't be written.
+    """
+    for count in itertools.count(1):
+        path = parent / (name if count == 1 else f"{name}-{count}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
+    raise AssertionError("unreachable")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

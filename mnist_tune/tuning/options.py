@@ -43,9 +43,9 @@ class SweepOptions:
     trials_per_gpu: int = 1
     """With --execution process: trials that share a GPU, each with that part of its memory."""
     address: str | None = None
-    """Ray cluster to run on, such as auto or ray://head:10001; by default Ray is started on this machine."""
+    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default Ray is started on this machine."""
     dashboard: bool = False
-    """Start Ray's dashboard."""
+    """Start Ray's dashboard; needs ray[default]."""
     time_budget: float | None = None
     """Seconds after which the trials still running are stopped."""
     resume: Path | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,49 +24,53 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Workers that Ray starts beforehand fit no trial of Tune's, whose actors have a runtime environment.
     "RAY_prestart_worker_first_driver": "0",
+    # Ray warns, on standard output, once 4 times so many processes have started; lanes have several clients a core.
+    "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus()),
 }
-"""Ray's own variables; what the user has set stands."""
-
+"""Ray's own variables, for as long as a sweep runs; what the user has set stands."""
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that Tune keeps ready to start. A freed worker gets any of them, so that of Tune's 200 none would start in
 the order asked for."""
 
+TRIAL_SLOT = "trial_slot"
+"""Resource that limits the trials at a time; Tune's own limit would start an actor anew for each trial."""
+
 
 @contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Sets an environment variable for a while."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def variables(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
+    """Sets environment variables for a while: a user's own Tuner in the same process must not meet ours.
+
+    Args:
+        values: by name.
+        override: also those that are set already.
+    """
+    changed = {name: os.environ.get(name) for name in values if override or name not in os.environ}
+    os.environ.update({name: values[name] for name in changed})
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, before in changed.items():
+            if before is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = before
 
 
 def few_pending_trials() -> AbstractContextManager[None]:
-    """Keeps as few trials ready as start at a time, one a core; what the user has set stands."""
+    """Keeps as few trials ready as start at a time, one a core."""
     import ray
 
-    few = str(max(4, int(ray.cluster_resources().get("CPU", 1))))
-    return _variable(PENDING, os.environ.get(PENDING, few))
-
-
-TRIAL_SLOT = "trial_slot"
-"""Resource that limits the trials at a time; Tune's own limit would start an actor anew for each trial."""
+    return variables({PENDING: str(max(4, int(ray.cluster_resources().get("CPU", 1))))})
 
 
 def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
     """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
 
     Raises:
-        UserError: no cluster answers at `address`.
+        UserError: no cluster answers at `address`, it is one of Ray Client's, or the dashboard is not installed.
     """
-    cpus = cpus or usable_cpus()
-    prepare_environment()
+    check_session(address, dashboard)
     import ray
 
     if ray.is_initialized():
@@ -73,18 +78,34 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if address is not None:
         try:
-            ray.init(address=address, **quiet)
+            with variables(QUIET):
+                ray.init(address=address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"no Ray cluster at {address} ({error}); start one with: ray start --head") from None
         return
-    with _package_on_python_path():
+    with variables(QUIET), _package_on_python_path():
         ray.init(
             address="local",
-            num_cpus=cpus,
+            num_cpus=cpus or usable_cpus(),
             resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
             include_dashboard=dashboard,
             **quiet,
         )
+
+
+def check_session(address: str | None, dashboard: bool) -> None:
+    """Refuses what can't work, before anything is started.
+
+    Raises:
+        UserError: `address` is one of Ray Client's, or the dashboard is not installed.
+    """
+    if address is not None and address.startswith("ray://"):
+        raise UserError(
+            f"--address {address} is one of Ray Client's, under which a sweep's results would not reach this machine; "
+            "run the sweep on the cluster: ray job submit --working-dir . -- python sweeps/... --address auto"
+        )
+    if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
+        raise UserError("Ray's dashboard is not installed; for it: python -m pip install 'ray[default]'")
 
 
 def stop_ray() -> None:
@@ -94,15 +115,9 @@ def stop_ray() -> None:
     threading.Thread(target=ray.shutdown).start()
 
 
-def prepare_environment() -> None:
-    """Sets what Ray reads when it is imported and started."""
-    # Ray warns, on standard output, once 4 times so many processes have started; lanes have 8 clients a core.
-    for name, value in {**QUIET, "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus())}.items():
-        os.environ.setdefault(name, value)
-
-
 def _package_on_python_path() -> AbstractContextManager[None]:
     """Workers, which inherit the environment of the Ray that is started meanwhile, find this package also in a
     checkout that was not installed. (A runtime environment would do so too, at 0.3 CPU seconds a worker.)"""
     root = str(Path(__file__).resolve().parents[2])
-    return _variable("PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return variables({"PYTHONPATH": path}, override=True)

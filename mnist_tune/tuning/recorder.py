@@ -25,7 +25,16 @@ class Recorder(Callback):  # type: ignore[misc]
         view: ProgressView,
         trials: Mapping[str, TrialConfig],
         rows: Iterable[Mapping[str, Any]],
+        scheduler: str = "scheduler",
     ) -> None:
+        """Args:
+        writer: of the sweep's folder.
+        view: shown on the terminal.
+        trials: known beforehand.
+        rows: recorded before, of a sweep that goes on.
+        scheduler: its name, the reason of the stops that are its own.
+        """
+        self._scheduler = scheduler
         self._writer, self._view = writer, view
         self._configs = dict(trials)
         self._epochs = {row["trial_id"]: row["epoch"] for row in rows}
@@ -37,6 +46,9 @@ class Recorder(Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         trial_id = self._identify(trial)
+        if result["stop_reason"] == "error":
+            self._end(trial_id, "error", result["error"])
+            return
         row = {name: result[name] for name in EPOCH_COLUMNS if name in result and name != "trial_id"}
         row["ended_at"] = time.time()
         self._writer.epoch(trial_id, row, result["repeated"])
@@ -44,7 +56,7 @@ class Recorder(Callback):  # type: ignore[misc]
         name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
         self._view.epoch(trial_id, name, row)
         if result["done"]:
-            self._end(trial_id, result["stop_reason"] or "asha")
+            self._end(trial_id, result["stop_reason"] or self._scheduler)
         self._results += 1
         self._cpu_end = time.process_time()
         self._cpu_start = self._cpu_start or self._cpu_end

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, Literal
 
-StopReason = Literal["completed", "diverged", "asha", "time_budget", "interrupted", "error"]
+StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
+"""Or the name of the scheduler that stopped a trial (`scheduler_name`)."""
 
 LOSS_CEILING = 1e9
 """Reported to schedulers in place of a loss that is NaN, infinite or larger: Tune's ASHA never stops a NaN."""
@@ -70,6 +71,21 @@ def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] 
         grace_period=min(grace_period, epochs),
         reduction_factor=REDUCTION_FACTOR,
     )
+
+
+def scheduler_name(scheduler: Any, otherwise: str) -> str:
+    """What a scheduler's stops are called: `asha`, `hyperband`, `medianstopping`, ...
+
+    Args:
+        scheduler: of Tune's; None where `SweepOptions.scheduler` chooses.
+        otherwise: that choice.
+    """
+    if scheduler is None:
+        return otherwise
+    for kind in type(scheduler).__mro__:
+        if kind.__name__ == "AsyncHyperBandScheduler":
+            return "asha"
+    return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
 
 
 def own_id(trial: Any) -> str:

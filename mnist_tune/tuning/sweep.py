@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import FINAL_REASONS, read_journal, trial_configs
-from mnist_tune.results.provenance import describe_environment
-from mnist_tune.results.writer import SweepWriter
+from mnist_tune.results.journal import OPEN_REASONS, read_journal, trial_configs
+from mnist_tune.results.provenance import changed_versions, describe_environment
+from mnist_tune.results.writer import SweepWriter, new_folder
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import prepare_environment, start_ray, stop_ray
+from mnist_tune.tuning.ray_session import QUIET, check_session, start_ray, stop_ray, variables
+from mnist_tune.tuning.stopping import scheduler_name
 
 if TYPE_CHECKING:
     from mnist_tune.results.tables import Sweep
@@ -84,9 +85,9 @@ def run_search(
 def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
     """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
     taken out of it once Ray has it: the driver needs no copy."""
+    check_session(options.address, options.dashboard)
     for trial in trials.values():
         architecture(trial.architecture)
-    path = (options.output or Path("results") / name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}").absolute()
     meta = {
         "name": name,
         "command": shlex.join(sys.argv),
@@ -104,37 +105,56 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
         from mnist_tune.tuning.placement import find_device, lanes_that_fit
 
         lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
-    return SweepWriter(path, meta | {"environment": describe_environment()}), [dataset]
+    path = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    return SweepWriter(path.absolute(), meta | {"environment": describe_environment()}), [dataset]
 
 
-def resume_sweep(path: Path, options: SweepOptions, keep_ray: bool = True) -> Sweep:
+def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
     """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
 
-    What was asked for is read from the sweep's folder; of `options`, only where and how it runs counts;
-    `keep_ray` as in `run_sweep`.
+    Args:
+        path: its folder, from which what was asked for is read.
+        options: of these only where and how it runs counts (`TAKEN_UP`); by default as before.
+        keep_ray: as in `run_sweep`.
 
     Raises:
         UserError: there is no sweep, or the data is not what it was.
     """
-    path = path.absolute()
+    path, options = Path(path).absolute(), options or SweepOptions()
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
     meta = json.loads((path / "sweep.json").read_text())
     if not {"dataset", "options", "trials"} <= set(meta):
         raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
     before, asked = meta["dataset"], meta["options"]
-    kept = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
-    options = replace(options, **{name: asked[name] for name in kept})
+    options = as_before(options, asked)
+    check_session(options.address, options.dashboard)
     dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
+    for name, version in changed_versions(meta).items():
+        announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
     writer = SweepWriter(path, meta | {"ended": None}, resume=True)
-    ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] in FINAL_REASONS}
+    ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] not in OPEN_REASONS}
     left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     if not left:
         return writer.finish(ended=meta["ended"] or _now())
     return _run(writer, Plan.grid(left), [dataset], options, keep_ray)
+
+
+KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
+"""Options on which a sweep's numbers and stops depend."""
+
+TAKEN_UP = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
+"""Options of how a sweep runs, which may be given anew."""
+
+
+def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
+    """The options that a resumed sweep runs with: as it ran, but for what is given anew."""
+    default = SweepOptions()
+    unsaid = [name for name in TAKEN_UP if getattr(options, name) == getattr(default, name)]
+    return replace(options, **{name: asked[name] for name in (*KEPT, *unsaid) if name in asked})
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
@@ -150,17 +170,16 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
-    with ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
+    with variables(QUIET), ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
         # Beside Ray's start, which waits for its processes. Not the other way round: those die with their thread.
         with ThreadPoolExecutor(1) as thread:
-            prepare_environment()
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.address, options.max_concurrent, options.dashboard)
             imported.result()
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 
-        recorder = Recorder(writer, view, trials, rows)
+        recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:
             fit(writer, plan, data, options, rows, recorder)
         finally:

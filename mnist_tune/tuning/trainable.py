@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from mnist_tune.errors import UserError
 from mnist_tune.lanes.client import LaneClient, LaneLostError
 from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
@@ -57,6 +59,13 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         return Path(self._settings.state_dir) / f"{self._lane_id}.npz"
 
     def step(self) -> dict[str, Any]:
+        try:
+            return self._epoch()
+        except UserError as error:  # trying again would not help; Tune would
+            failed = {"done": True, "stop_reason": "error", "error": str(error)}
+            return failed | {"scheduler_loss": finite_loss(math.inf)}
+
+    def _epoch(self) -> dict[str, Any]:
         deadline = time.monotonic() + LANE_TIMEOUT_S
         while True:
             try:

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
-from mnist_tune.results.journal import read_journal
-from mnist_tune.results.tables import EPOCH_COLUMNS, FINAL_REASONS, TRIAL_COLUMNS, tables
+from mnist_tune.results.journal import OPEN_REASONS, read_journal
+from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, tables
+from mnist_tune.results.writer import new_folder
 
 DESIGN_TRIALS = """
     trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
@@ -91,6 +94,7 @@ def test_repeated_rows_are_kept_only_when_lost(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
     record(writer, epoch_row, "00000", (2,), repeated=True, train_loss=0.2)
     writer._journal.close()
+    writer._lock.release()  # as the end of its process does
     resumed = new_writer(writer.path, resume=True)
     record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
     record(resumed, epoch_row, "00000", (3,), repeated=True, train_loss=0.1)
@@ -203,7 +207,7 @@ def test_parquet_equals_the_journal(writer, epoch_row):
 
 
 def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
-    for i, reason in enumerate((*FINAL_REASONS, "interrupted", "time_budget", "error")):
+    for i, reason in enumerate(("completed", "diverged", "asha", *OPEN_REASONS)):
         trial_id = f"trial{i}"
         writer.meta["trials"][trial_id] = writer.meta["trials"]["00000"]
         (writer.states / f"{trial_id}.npz").write_bytes(b"state")
@@ -232,6 +236,34 @@ def test_a_folder_that_holds_a_sweep_is_left_alone(writer, epoch_row, new_writer
     with pytest.raises(UserError, match=f"{writer.path} holds a sweep already; .* --resume {writer.path}"):
         new_writer(writer.path)
     assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
+
+
+def test_a_folder_has_one_writer(writer, new_writer):
+    with pytest.raises(UserError, match=r"is being written by a sweep that runs"):
+        new_writer(writer.path, resume=True)
+    writer.finish()
+    new_writer(writer.path, resume=True).finish()
+
+
+_SWEEP_THAT_IS_KILLED = """
+import os, sys
+from pathlib import Path
+from mnist_tune.results.writer import SweepWriter
+SweepWriter(Path(sys.argv[1]), {"trials": {}, "dataset": {"name": "none"}, "ended": None})
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_lock_of_a_killed_writer_ends_with_it(tmp_path, new_writer):
+    killed = subprocess.run([sys.executable, "-c", _SWEEP_THAT_IS_KILLED, str(tmp_path / "sweep")])
+    assert killed.returncode == -9
+    new_writer(tmp_path / "sweep", resume=True).finish()
+
+
+def test_two_sweeps_of_the_same_second_get_two_folders(tmp_path):
+    first, second = (new_folder(tmp_path / "lr_regimes", "2026-11-25_12-00-00") for _ in range(2))
+    assert first.name == "2026-11-25_12-00-00"
+    assert second.name == "2026-11-25_12-00-00-2"
 
 
 def test_a_folder_that_cannot_be_written(new_writer, tmp_path):

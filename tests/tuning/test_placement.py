@@ -10,7 +10,7 @@ from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.tuning import placement, sweep
 from mnist_tune.tuning.placement import Device, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.ray_session import prepare_environment
+from mnist_tune.tuning.ray_session import QUIET, variables
 
 SETTINGS = WorkerSettings("states")
 CPU, GPU = Device("CPU", 1e9), Device("GPU", 1e9)
@@ -107,8 +107,8 @@ def test_a_resumed_sweep_keeps_what_its_numbers_depend_on(new_writer, tmp_path, 
 def ray_with_a_gpu():
     """Ray believes in a GPU; JAX, which is installed for CPUs, does not."""
     ray.shutdown()
-    prepare_environment()
-    ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    with variables(QUIET):
+        ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
