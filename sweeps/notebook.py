@@ -11,18 +11,16 @@ overfit are exact, the others statistical. The convnet's ten runs of 20 epochs t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from mnist_tune import Sweep, TrialConfig, UserError, cli
+from mnist_tune import TrialConfig, UserError, cli
 from mnist_tune.reports.figures import plot_notebook
-from mnist_tune.reports.notebook import Comparison, Experiment, compare, experiments
+from mnist_tune.reports.notebook import compare_all, experiments
 from mnist_tune.reports.text import print_comparisons, print_replicates, print_report
 from mnist_tune.trial import closest
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.sweep import run_or_resume
-
-TRUE_SEEDS = (0, 1, 2, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +32,15 @@ class Notebook(SweepOptions):
     only: tuple[str, ...] = ()
     """Experiments to run: converges, slow, oscillates, diverges, underfit, overfit, stax_mlp, convnet."""
     epochs: int | None = None
-    """Cut every experiment short at this many epochs."""
-    same_seed: bool = False
-    """Of the convnet run only the notebook's own five runs, which share key and batch order."""
+    """Cut every experiment short at this many epochs; oscillates shows its outcome after 5, diverges after 3."""
+    seeds: int | None = None
+    """Other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0 they are run as in the
+    notebook only, whose five convnet runs share one seed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds is not None and self.seeds < 0:
+            raise UserError(f"--seeds must be at least 0, got {self.seeds}")
 
     def trials(self) -> list[TrialConfig]:
         """The longest first, so that no worker waits for one at the end."""
@@ -45,29 +49,8 @@ class Notebook(SweepOptions):
             if name not in known:
                 raise UserError(f"--only: no experiment {name!r}{closest(name, known)}")
         chosen = [known[name] for name in dict.fromkeys(self.only or known)]
-        trials = [trial for experiment in chosen for trial in self._runs(experiment)]
+        trials = [trial for experiment in chosen for trial in experiment.trials(self.epochs, self.seeds)]
         return sorted(trials, key=lambda trial: trial.label not in ("convnet", "convnet seeds", "overfit"))
-
-    def _runs(self, experiment: Experiment) -> list[TrialConfig]:
-        epochs = experiment.trial.epochs if self.epochs is None else min(self.epochs, experiment.trial.epochs)
-        trial = replace(experiment.trial, epochs=epochs, label=experiment.name)
-        runs = [trial] * experiment.runs
-        if experiment.runs > 1 and not self.same_seed:
-            label = f"{experiment.name} seeds"
-            runs += [replace(trial, seed=seed, data_seed=seed, label=label) for seed in TRUE_SEEDS]
-        return runs
-
-
-def compare_all(sweep: Sweep) -> list[Comparison]:
-    """A comparison for each of the notebook's experiments that the sweep holds, by its first run."""
-    found = []
-    for experiment in experiments().values():
-        runs = sweep.trials[sweep.trials["label"] == experiment.name]
-        if len(runs) and runs.iloc[0]["epochs_run"]:
-            first = runs.iloc[0]
-            curve = sweep.epochs[sweep.epochs["trial_id"] == first["trial_id"]]
-            found.append(compare(experiment, curve, first["regime"]))
-    return found
 
 
 SEEDS_NOTE = (

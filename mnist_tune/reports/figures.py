@@ -102,7 +102,8 @@ def _names(architectures: pd.Series) -> str:
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Writes the notebook's curves (crosses, dashed) under ours (dots), an experiment a panel."""
+    """Writes the notebook's curves (crosses, dashed) under ours (dots), an experiment a panel; thin lines are the
+    other seeds of the chaotic ones."""
     columns = min(4, len(comparisons))
     lines = -(-len(comparisons) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
@@ -112,6 +113,8 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
             rows = comparison.rows
             axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
             axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
+        for _, curve in comparison.others.items():
+            axis.plot(curve, ".-", color="#8fb58f", ms=2, lw=0.5, label="test, other seeds")
         axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
         axis.set_xlabel("epoch")
         axis.set_ylabel("accuracy")
@@ -119,6 +122,7 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(comparisons) :]:
         axis.set_visible(False)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
+    named = {label: handle for panel in entries for handle, label in panel}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path)

@@ -1,0 +1,258 @@
+"""How the notebook's experiments are judged, on made-up sweeps: one by its figures, a chaotic one by its outcomes."""
+
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from mnist_tune.reports.figures import plot_notebook
+from mnist_tune.reports.notebook import EXACT, compare_all, experiments, outcome, section
+from mnist_tune.reports.text import print_comparisons
+from mnist_tune.results.writer import SweepWriter
+
+SCRIPT = Path(__file__).parents[2] / "sweeps" / "notebook.py"
+RUNS = {
+    "converges": (1, 0),
+    "slow": (1, 0),
+    "oscillates": (1, 20),
+    "diverges": (1, 5),
+    "underfit": (1, 0),
+    "overfit": (1, 0),
+    "stax_mlp": (1, 0),
+    "convnet": (5, 5),
+}
+"""Of each experiment, the notebook's own runs and those of other seeds."""
+
+CHAOTIC = ("oscillates", "diverges")
+OSCILLATING = [0.8, 0.85, 0.8, 0.9, 0.88, 0.84, 0.93, 0.93, 0.93, 0.95]
+CALM = [0.9 + 0.009 * epoch for epoch in range(10)]
+LOST = [0.1]
+OUTCOMES = {"oscillating": OSCILLATING, "converged": CALM, "diverged": LOST}
+
+
+# --- what is run
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_count_of_runs(name):
+    own, others = RUNS[name]
+    experiment = experiments()[name]
+    trials = experiment.trials()
+    assert [trial.label for trial in trials] == [name] * own + [f"{name} seeds"] * others
+    assert {replace(trial, label="") for trial in trials[:own]} == {experiment.trial}
+    seeds = [trial.seed for trial in trials[own:]]
+    assert len(set(seeds)) == others
+    assert experiment.trial.seed not in seeds
+    assert [trial.data_seed for trial in trials[own:]] == seeds
+    assert all(trial.stop_when_diverged for trial in trials[own:])
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_other_counts_of_seeds_and_epochs(name):
+    own, others = RUNS[name]
+    experiment = experiments()[name]
+    assert len(experiment.trials(seeds=0)) == own
+    assert len(experiment.trials(seeds=3)) == own + 3 * (others > 0)
+    assert {trial.epochs for trial in experiment.trials(epochs=11)} == {min(11, experiment.trial.epochs)}
+
+
+@pytest.mark.parametrize("name", CHAOTIC)
+def test_chaotic_experiments_are_judged_over_at_least_six_seeds(name):
+    assert experiments()[name].chaotic
+    assert experiments()[name].seeds >= 5
+    assert not any(experiments()[other].chaotic for other in set(RUNS) - set(CHAOTIC))
+
+
+def test_the_command_runs_all_of_them():
+    command = runpy.run_path(str(SCRIPT))["Notebook"]
+    assert len(command().trials()) == sum(map(sum, RUNS.values()))
+    assert len(command(only=("diverges", "slow"), seeds=2).trials()) == 1 + 2 + 1
+
+
+def test_the_command_refuses_a_negative_count_of_seeds(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--seeds", "-1"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: --seeds must be at least 0, got -1\n"
+
+
+# --- how it is judged
+
+
+@pytest.fixture
+def new_sweep(tmp_path, epoch_row):
+    """A function that makes a sweep of trials: of each its config, its epochs and why it stopped.
+
+    Its epochs are training accuracies, or pairs of training and test accuracy; one of chance is that of a diverged run.
+    """
+
+    def make(*runs):
+        meta = {"trials": {f"{i:05d}": config.to_dict() for i, (config, *_) in enumerate(runs)}}
+        meta |= {"name": "notebook", "dataset": {"name": "mnist", "note": "", "checksums": {}}, "ended": None}
+        writer = SweepWriter(tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta)
+        for i, (_, epochs, reason) in enumerate(runs):
+            for epoch, accuracy in enumerate(epochs, 1):
+                train, test = accuracy if isinstance(accuracy, tuple) else (accuracy, accuracy - 0.01)
+                lost = {"train_loss": 60.0, "diverged": True, "above_since": 2} if train <= 0.15 else {}
+                writer.epoch(f"{i:05d}", epoch_row(epoch, train_accuracy=train) | {"test_accuracy": test} | lost, False)
+            writer.end(f"{i:05d}", reason, "out of memory" if reason == "error" else "")
+        return writer.finish(ended="now")
+
+    return make
+
+
+def runs_of(name, *outcomes, epochs=None):
+    """As many runs of an experiment as outcomes, each `<regime>` or `<regime> <stop reason>`."""
+    configs = experiments()[name].trials(epochs=epochs, seeds=len(outcomes) - 1)
+    found = []
+    for config, told in zip(configs, outcomes, strict=True):
+        regime, _, reason = told.partition(" ")
+        curve = OUTCOMES[regime][: config.epochs] if regime else []
+        found.append((config, curve, reason or ("diverged" if regime == "diverged" else "completed")))
+    return found
+
+
+def verdict(sweep):
+    (found,) = compare_all(sweep)
+    return found.verdict, found.reason
+
+
+def padded(name, *outcomes):
+    """These outcomes, and the last of them for all other runs that the experiment asks for."""
+    return [*outcomes, *[outcomes[-1]] * (1 + RUNS[name][1] - len(outcomes))]
+
+
+def test_outcomes_of_the_notebook():
+    assert outcome("oscillates") == ("oscillating", 5)
+    assert outcome("diverges") == ("diverged", 3)
+
+
+def test_outcome_that_another_seed_shows(new_sweep, capsys):
+    sweep = new_sweep(*runs_of("oscillates", *["diverged"] * 2, *["oscillating"] * 3, "converged"))
+    expected = "3 of 6 oscillating, 1 converged, 2 diverged; the notebook's outcome: oscillating"
+    assert verdict(sweep) == ("statistical", expected)
+    print_comparisons(compare_all(sweep))
+    assert f"oscillates: statistical; {expected}\n" in capsys.readouterr().out
+
+
+def test_outcome_of_the_notebooks_own_seed_alone(new_sweep):
+    sweep = new_sweep(*runs_of("diverges", "diverged"))
+    assert verdict(sweep) == ("statistical", "1 of 1 diverged; the notebook's outcome: diverged")
+
+
+@pytest.mark.parametrize("name", CHAOTIC)
+def test_outcome_that_no_seed_shows(new_sweep, name):
+    count, expected = 1 + RUNS[name][1], outcome(name)[0]
+    why = f"0 of {count} {expected}, {count} converged; the notebook's outcome: {expected}"
+    assert verdict(new_sweep(*runs_of(name, *padded(name, "converged")))) == ("differs", why)
+
+
+def test_too_few_seeds_without_the_outcome_tell_nothing(new_sweep):
+    found, why = verdict(new_sweep(*runs_of("oscillates", *["diverged"] * 20)))
+    assert found == "undecided"
+    assert why.endswith("; that none has it tells something once 21 have ended")
+
+
+@pytest.mark.parametrize("reason", ["interrupted", "time_budget", "error"])
+@pytest.mark.parametrize("regime", ["", "diverged", "oscillating"])
+def test_a_run_that_did_not_end_counts_for_nothing(new_sweep, reason, regime):
+    """Also where its curve so far has the outcome."""
+    cut = f"{regime} {reason}"
+    found, why = verdict(new_sweep(*runs_of("oscillates", "diverged", cut, *["diverged"] * 19)))
+    assert found == "undecided"
+    assert "0 of 20 oscillating, 20 diverged; the notebook's outcome: oscillating; 1 not ended" in why
+    found, why = verdict(new_sweep(*runs_of("oscillates", cut, "oscillating", "diverged")))
+    assert found == "statistical"
+    assert why == "1 of 2 oscillating, 1 diverged; the notebook's outcome: oscillating; 1 not ended"
+
+
+def test_an_experiment_without_any_epoch_is_left_out(new_sweep):
+    assert compare_all(new_sweep(*runs_of("oscillates", " error", " interrupted"))) == []
+
+
+@pytest.mark.parametrize(("name", "needed"), [("oscillates", 5), ("diverges", 3)])
+def test_too_few_epochs_tell_nothing(new_sweep, name, needed):
+    outcomes = padded(name, outcome(name)[0])
+    found, why = verdict(new_sweep(*runs_of(name, *outcomes, epochs=needed - 1)))
+    assert found == "undecided"
+    assert why.endswith(f"which its table shows after {needed} epochs, not after {needed - 1}")
+    assert verdict(new_sweep(*runs_of(name, *outcomes, epochs=needed)))[0] == "statistical"
+
+
+def test_other_experiments_of_the_sweep_do_not_matter(new_sweep):
+    """Beside a sibling that reached the target, a levelled-off curve is oscillating in the sweep's table."""
+    levelled = [0.85, 0.90, 0.899, 0.901, 0.900, 0.9015, 0.9012, 0.9017, 0.9018, 0.9018]
+    runs = [(config, levelled, "completed") for config in experiments()["oscillates"].trials()]
+    sibling = (experiments()["converges"].trials()[0], CALM, "completed")
+    alone, beside = new_sweep(*runs), new_sweep(sibling, *runs)
+    assert (beside.trials["regime"][1:] == "oscillating").all()
+    differs = ("differs", "0 of 21 oscillating, 21 underfit; the notebook's outcome: oscillating")
+    assert verdict(alone) == differs
+    assert (compare_all(beside)[1].verdict, compare_all(beside)[1].reason) == differs
+
+
+def printed(name, shift=0.0):
+    """The notebook's figures of an experiment, all shifted, as epochs of a run."""
+    table = section(name)[["train_accuracy", "test_accuracy"]] + shift
+    table["train_accuracy"] = table["train_accuracy"].fillna(table["test_accuracy"])  # not printed for all
+    return list(table.itertuples(index=False, name=None))
+
+
+def printed_run(name, shift=0.0):
+    return experiments()[name].trials()[0], printed(name, shift), "completed"
+
+
+@pytest.mark.parametrize("name", ["converges", "slow", "underfit", "overfit"])
+def test_deterministic_experiments_are_exact_or_differ(new_sweep, name):
+    assert verdict(new_sweep(printed_run(name)))[0] == "exact"
+    assert verdict(new_sweep(printed_run(name, -0.9 * EXACT)))[0] == "exact"
+    assert verdict(new_sweep(printed_run(name, -1.1 * EXACT)))[0] == "differs"
+
+
+@pytest.mark.parametrize("name", ["stax_mlp", "convnet"])
+def test_experiments_that_depend_on_the_device_have_a_band(new_sweep, name):
+    band = experiments()[name].band
+    assert verdict(new_sweep(printed_run(name, -0.9 * band)))[0] == "statistical"
+    assert verdict(new_sweep(printed_run(name, -1.1 * band)))[0] == "differs"
+
+
+def test_other_seeds_of_the_convnet_are_not_judged(new_sweep):
+    own, *_, other = experiments()["convnet"].trials()
+    figures = (own, printed("convnet", -0.001), "completed")
+    assert verdict(new_sweep(figures, (other, LOST, "diverged")))[0] == "statistical"
+    assert compare_all(new_sweep((own, [], "error"), (other, CALM, "completed"))) == []
+
+
+def test_a_chaotic_run_is_never_exact(new_sweep):
+    (found,) = compare_all(new_sweep(printed_run("oscillates")))
+    assert found.verdict == "statistical"
+    assert np.nanmax(found.rows["train_accuracy_difference"].abs()) == 0
+
+
+def test_rows_show_the_notebooks_own_seed(new_sweep):
+    (found,) = compare_all(new_sweep(*runs_of("oscillates", "converged", "oscillating", "diverged")))
+    np.testing.assert_array_equal(found.rows["train_accuracy_ours"], CALM)
+    assert list(found.others) == ["00001", "00002"]
+    np.testing.assert_allclose(found.others["00001"], np.array(OSCILLATING) - 0.01, atol=1e-12)
+    assert found.others["00002"].count() == 1
+
+
+# --- the picture
+
+
+def test_picture_has_the_other_seeds_of_chaotic_experiments(new_sweep, tmp_path):
+    def thin_lines(*runs):
+        plot_notebook(compare_all(new_sweep(*runs)), tmp_path / "notebook.png")
+        picture = matplotlib.image.imread(tmp_path / "notebook.png")[..., :3]
+        return int(np.isclose(picture, to_rgb("#8fb58f"), atol=1e-2).all(axis=-1).sum())
+
+    own, others = runs_of("oscillates", "converged")[0], runs_of("oscillates", *["oscillating"] * 4)[1:]
+    assert thin_lines(printed_run("slow"), own) == 0
+    assert thin_lines(printed_run("slow"), own, *others) > 20
+    assert thin_lines((own[0], [], "error"), *others) > 20
