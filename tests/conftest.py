@@ -1,6 +1,7 @@
 """Strict numerics for every test, the data sets, and made-up sweeps."""
 
 import os
+import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -12,6 +13,7 @@ import pytest
 
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.machine import processor_model
 from mnist_tune.results.writer import SweepWriter
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -25,6 +27,34 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 # Examples are timed by the whole suite, not one by one: the machine is shared.
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")
+
+
+STARTS_A_PROCESS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+_running: list[pytest.Item] = []
+
+
+def pytest_report_header():
+    return f"processor: {processor_model()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.remove(item)
+
+
+def pytest_collection_finish(session):
+    if any(item.get_closest_marker("portable") for item in session.items):
+        sys.addaudithook(stay_emulated)
+
+
+def stay_emulated(event, arguments):
+    """What a portable test starts as a process of its own would run on the true processor, unnoticed."""
+    if event in STARTS_A_PROCESS and any(item.get_closest_marker("portable") for item in _running):
+        raise RuntimeError(f"a portable test must not start a process: {event} {arguments}")
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,15 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from mnist_tune import machine
-from mnist_tune.machine import processor_model, usable_cpus
+from mnist_tune.machine import Cpuid, cpuid, processor_model, usable_cpus
 
 
 @pytest.fixture
@@ -41,12 +44,38 @@ def test_the_smallest_quota_of_those_above_counts(container):
     assert usable_cpus() == 3
 
 
-def test_the_processor_names_its_vectors(monkeypatch, tmp_path):
-    told = "processor\t: 0\nmodel name\t: Some CPU @ 2.60GHz\nflags\t\t: fpu avx avx2 avx512f\n"
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path: told)
-    assert processor_model() == "Some CPU @ 2.60GHz (AVX-512)"
-    monkeypatch.setattr("pathlib.Path.read_text", lambda path: told.replace(" avx512f", ""))
-    assert processor_model() == "Some CPU @ 2.60GHz (AVX2)"
+TOLD = """\
+processor\t: 0
+cpu family\t: 25
+model\t\t: 1
+model name\t: Some CPU @ 2.60GHz
+flags\t\t: fpu avx avx2 avx512f
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (None, "Some CPU @ 2.60GHz (AVX-512)"),
+        (Cpuid(25, 1, ["avx512f", "avx2", "avx"]), "Some CPU @ 2.60GHz (AVX-512)"),
+        (Cpuid(25, 1, ["avx2", "avx"]), "Some CPU @ 2.60GHz (AVX2)"),
+        (Cpuid(6, 42, ["avx"]), "emulated x86-64, family 6, model 42 (AVX)"),
+        (Cpuid(6, 26, []), "emulated x86-64, family 6, model 26"),
+    ],
+)
+def test_the_processor_is_believed_before_the_system(monkeypatch, asked, expected):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: TOLD)
+    monkeypatch.setattr("mnist_tune.machine.cpuid", lambda: asked)
+    assert processor_model() == expected
+
+
+@pytest.mark.portable
+@pytest.mark.skipif(cpuid() is None, reason="only glibc on x86-64 tells what the processor says")
+def test_xla_compiles_for_the_processor_that_is_named():
+    compiled = jax.jit(lambda x: 2 * x).lower(np.float32(1)).compile()
+    listed = re.search(rb"[+-]avx[\w.,+-]*", compiled.runtime_executable().serialize())
+    compiled_for = listed[0].decode().split(",")
+    assert [flag for flag in ("avx512f", "avx2", "avx") if f"+{flag}" in compiled_for] == cpuid().flags
 
 
 def test_a_system_that_does_not_tell_its_processor(monkeypatch):
@@ -55,3 +84,10 @@ def test_a_system_that_does_not_tell_its_processor(monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.read_text", missing)
     assert processor_model()
+
+
+@pytest.mark.portable
+@pytest.mark.parametrize("start", [os.fork, lambda: os.system("true"), lambda: subprocess.run(["true"])])
+def test_no_portable_test_starts_a_process(start):
+    with pytest.raises(RuntimeError, match="must not start a process"):
+        start()

@@ -20,7 +20,7 @@ SHAPES = [
     (28, 28, 1, 5, 12, 20),
     (23, 23, 12, 5, 16, 9),
     (7, 9, 3, 3, 4, 1),
-    (6, 5, 2, 4, 3, 7),
+    pytest.param((6, 5, 2, 4, 3, 7), marks=pytest.mark.portable),
     (3, 2, 1, 1, 1, 2),
 ]
 
@@ -60,7 +60,7 @@ def assert_close(got: Any, wanted: Any, tolerance: float = RELATIVE_TOLERANCE) -
     for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         assert g.shape == w.shape
         assert g.dtype == w.dtype
-        np.testing.assert_allclose(g, w, rtol=0, atol=tolerance * float(jnp.abs(w).max()))
+        np.testing.assert_allclose(g, w, rtol=0, atol=tolerance * np.abs(w).max())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,0 +1,91 @@
+"""Do trials train the same on another processor?
+
+    python benchmarks/other_processor.py --cpu Haswell
+    python benchmarks/other_processor.py --cpu SandyBridge
+
+Runs the tests that are marked `portable` on a processor that qemu emulates, in one process of one thread. They compare
+with numbers computed in float64, so that two processors are compared through these. Printed is what pytest prints, its
+third line the processor that the tests saw; the exit code is pytest's. AVX-512 is not emulated; jaxlib needs AVX,
+which SandyBridge is the first to have. 4 to 6 minutes on a core of an AMD EPYC, 15 s without emulation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from mnist_tune import UserError, cli
+from mnist_tune.trial import closest
+from processes import REPOSITORY
+
+QEMU = "qemu-x86_64"
+TEST_TIMEOUT_S = 600
+"""Seconds a test may take, in place of the 240 of pyproject.toml."""
+ONE_THREAD = {"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherProcessor:
+    """Runs the portable tests on an emulated x86-64 processor."""
+
+    cpu: str = "Haswell"
+    """Processor to emulate, as `qemu-x86_64 -cpu help` lists them; Haswell has AVX2, SandyBridge AVX alone."""
+    timeout_s: float = 1800
+    """Seconds after which the tests are ended."""
+
+
+def run_tests(config: OtherProcessor) -> int:
+    """pytest's exit code."""
+    qemu = shutil.which(QEMU)
+    if qemu is None:
+        raise UserError(f"there is no {QEMU} to emulate a processor with; apt-get install qemu-user")
+    known = processors(qemu)
+    if config.cpu not in known:
+        raise UserError(f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}")
+    files = [str(path) for path in sorted((REPOSITORY / "tests").rglob("test_*.py")) if has_portable_tests(path)]
+    pytest = ["-m", "pytest", "-v", "-m", "portable", "-p", "no:cacheprovider", "-o", f"timeout={TEST_TIMEOUT_S}"]
+    command = [qemu, "-cpu", config.cpu, sys.executable, *pytest, *files]
+    with TemporaryFile("w+") as said:
+        try:
+            ended = subprocess.run(
+                command, cwd=REPOSITORY, env=os.environ | ONE_THREAD, stderr=said, timeout=config.timeout_s
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(f"the tests took more than {config.timeout_s:g} s; give more with --timeout-s") from None
+        finally:
+            said.seek(0)
+            sys.stderr.writelines(line for line in said if "warning: TCG doesn't support" not in line)
+    if ended.returncode < 0:
+        raise UserError(f"{QEMU} was ended by signal {-ended.returncode}")
+    return ended.returncode
+
+
+def processors(qemu: str) -> list[str]:
+    """The names that `-cpu` takes."""
+    told = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True).stdout  # exits with 1
+    listed, _, _ = told.partition("\n\n")  # the flags follow
+    return re.findall(r"^(?:x86)?\s+(\S+)", listed, re.MULTILINE)  # older versions begin each line with x86
+
+
+def has_portable_tests(path: Path) -> bool:
+    """Other files are not even imported: Ray and pandas take half a minute under emulation."""
+    return "mark.portable" in path.read_text()
+
+
+def main() -> int:
+    config = cli.parse(OtherProcessor)
+    start = time.perf_counter()
+    exit_code = run_tests(config)
+    print(f"{config.cpu}, emulated: exit code {exit_code} after {time.perf_counter() - start:.0f} s")
+    return exit_code
+
+
+if __name__ == "__main__":
+    cli.run(main)
