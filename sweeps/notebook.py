@@ -2,7 +2,6 @@
 
     python sweeps/notebook.py
     python sweeps/notebook.py --only converges slow underfit overfit --epochs 10
-
     python sweeps/notebook.py --only oscillates diverges
 
 Ends with a table, a verdict for each experiment (exact, statistical, differs or undecided) and notebook.png. What a
