@@ -114,7 +114,7 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
             axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
             axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
         for _, curve in comparison.others.items():
-            axis.plot(curve, ".-", color="#8fb58f", ms=2, lw=0.5, label="test, other seeds")
+            axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
         axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
         axis.set_xlabel("epoch")
         axis.set_ylabel("accuracy")
@@ -124,5 +124,5 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
         axis.set_visible(False)
     entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
     named = {label: handle for panel in entries for handle, label in panel}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
     figure.savefig(path)

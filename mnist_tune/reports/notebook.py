@@ -57,9 +57,9 @@ def experiments() -> dict[str, Experiment]:
     found = [
         Experiment("converges", mlp),
         Experiment("slow", replace(mlp, learning_rate=0.001)),
-        # One run in five recovers from its first steps, and those then oscillate: of 16 seeds on an AMD EPYC (AVX2),
-        # each with the images of a batch in five orders (which changes nothing but rounding), 16 of 80 runs. That
-        # none of 21 runs does has a probability of 0.8**21 = 0.01.
+        # One run in five has not diverged after two epochs: of 16 seeds on an AMD EPYC (AVX2), each with the images of
+        # a batch in five orders (which changes nothing but rounding), 16 of 80. Those that went on all oscillated.
+        # That none of 21 runs does has a probability of 0.8**21 = 0.01, were they independent.
         Experiment("oscillates", replace(mlp, learning_rate=1.6), seeds=20, chaotic=True),
         # There 10 of 12 seeds diverged, the notebook's in each of 9 orders; all of 6 recover: (2 / 12)**6 = 2e-5.
         Experiment("diverges", replace(mlp, learning_rate=2.0), seeds=5, chaotic=True),
