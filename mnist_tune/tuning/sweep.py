@@ -51,7 +51,7 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, k
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = _open(name, named, options)
-    return _run(writer, Plan.grid(named), data, options, keep_ray)
+    return _run(writer, Plan.of(named), data, options, keep_ray)
 
 
 def run_search(
@@ -140,7 +140,7 @@ def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool
     announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     if not left:
         return writer.finish(ended=meta["ended"] or _now())
-    return _run(writer, Plan.grid(left), [dataset], options, keep_ray)
+    return _run(writer, Plan.of(left), [dataset], options, keep_ray)
 
 
 KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
@@ -170,7 +170,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
-    with variables(QUIET), ProgressView(len(trials) or plan.samples, total, done, options.quiet) as view:
+    with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view:
         # Beside Ray's start, which waits for its processes. Not the other way round: those die with their thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")

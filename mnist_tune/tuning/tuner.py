@@ -14,6 +14,7 @@ from ray import tune
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.tuning.known_trials import KnownTrials
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
@@ -88,7 +89,7 @@ def make_tuner(
         param_space={"trial": plan.space},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
-            search_alg=plan.search_alg,
+            search_alg=KnownTrials(plan.trials) if plan.trials else plan.search_alg,
             num_samples=plan.samples,
             reuse_actors=True,
             time_budget_s=options.time_budget,

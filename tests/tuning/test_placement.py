@@ -76,7 +76,7 @@ def test_more_lanes_than_fit_are_refused(servers):
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
 def test_cores_are_shared_among_the_trials(trials, cores, each):
-    assert Plan.grid({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
+    assert Plan.of({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
 
 
 def test_a_trials_process_gets_its_cores(servers):
