@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,8 @@ def _asked(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, A
         end = ends.get(trial_id, {})
         row = config.to_dict() | {"trial_id": trial_id, "epochs_asked": config.epochs}
         rows.append(row | {"stop_reason": end.get("stop_reason", "interrupted"), "error": end.get("error", "")})
-    return pd.DataFrame(rows)
+    known = [field.name for field in fields(TrialConfig)]
+    return pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "stop_reason", "error"])
 
 
 def _reached(epochs: pd.DataFrame) -> pd.DataFrame:

@@ -61,7 +61,8 @@ class SweepWriter:
         write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
-        """Records a trial that the plan in `sweep.json` does not hold, such as one that a searcher proposed."""
+        """Records what the plan in `sweep.json` does not hold: a trial that a searcher proposed, values that population
+        based training changed."""
         self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> None:

@@ -21,6 +21,10 @@ class Plan:
     """Trials in all."""
     scheduler: Any = None
     search_alg: Any = None
+    in_a_grid: bool = False
+    """Whether known trials reach Tune as a grid: population based training allows no searcher."""
+    finished: tuple[tuple[TrialConfig, float], ...] = ()
+    """Of a search that goes on: the trials that ended, each with its last loss."""
 
     @classmethod
     def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:
@@ -29,9 +33,12 @@ class Plan:
 
     @property
     def epochs(self) -> int:
+        """The most that a trial runs."""
         if self.trials:
             return max(trial.epochs for trial in self.trials.values())
-        return int(self.space.get("epochs", TrialConfig.epochs))
+        asked = self.space.get("epochs", TrialConfig.epochs)
+        most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
+        return int(most)
 
     def share_of(self, cores: float) -> int:
         """CPU cores for each trial, where all start together; at least 1."""

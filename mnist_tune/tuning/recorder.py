@@ -78,11 +78,12 @@ class Recorder(Callback):  # type: ignore[misc]
         return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
     def _identify(self, trial: Any) -> str:
+        """Our id of a Tune trial; what a searcher proposed, or a scheduler changed, is recorded."""
         trial_id = own_id(trial)
-        if trial_id not in self._configs:
-            values = {key: value for key, value in trial.config["trial"].items() if key != "trial_id"}
-            self._configs[trial_id] = TrialConfig.from_dict(values)
-            self._writer.trial(trial_id, self._configs[trial_id])
+        config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
+        if config != self._configs.get(trial_id):
+            self._configs[trial_id] = config
+            self._writer.trial(trial_id, config)
         return trial_id
 
     def _end(self, trial_id: str, reason: str, error: str = "") -> None:

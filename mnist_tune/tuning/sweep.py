@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import OPEN_REASONS, read_journal, trial_configs
+from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
 from mnist_tune.results.provenance import changed_versions, describe_environment
 from mnist_tune.results.writer import SweepWriter, new_folder
 from mnist_tune.training.architectures import architecture
@@ -25,7 +26,7 @@ from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
 from mnist_tune.tuning.ray_session import QUIET, check_session, start_ray, stop_ray, variables
-from mnist_tune.tuning.stopping import scheduler_name
+from mnist_tune.tuning.stopping import finite_loss, scheduler_name
 
 if TYPE_CHECKING:
     from mnist_tune.results.tables import Sweep
@@ -77,12 +78,35 @@ def run_search(
 
     Returns:
         The sweep. In `epochs`, `learning_rate` is the one that was used, also where a scheduler changed it.
+
+    A search that was interrupted goes on when it is called again with `options.resume` naming its folder: trials that
+    had not ended continue with the values that they had then, the searcher is told of those that had, and proposes
+    what is missing.
     """
-    writer, data = _open(name, {}, options)
-    return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
+    if options.resume is None:
+        writer, data = _open(name, {}, options, search=True)
+        return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
+    writer, data, options = _open_again(options.resume, options, search=True)
+    left, ended = _left_and_ended(writer)
+    missing = max(samples - len(ended) - len(left), 0)
+    if search_alg is None and missing:
+        from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
+
+        new = drawn(space, missing)
+        for trial_id, trial in new.items():
+            writer.trial(trial_id, trial)
+        left |= new
+    plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
+    if search_alg is None:
+        plan = replace(Plan.of(left), scheduler=scheduler, in_a_grid=True)
+    if not plan.samples:
+        return writer.finish(ended=writer.meta["ended"] or _now())
+    return _run(writer, plan, data, options)
 
 
-def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> tuple[SweepWriter, list[Dataset]]:
+def _open(
+    name: str, trials: dict[str, TrialConfig], options: SweepOptions, search: bool = False
+) -> tuple[SweepWriter, list[Dataset]]:
     """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
     taken out of it once Ray has it: the driver needs no copy."""
     check_session(options.address, options.dashboard)
@@ -93,6 +117,7 @@ def _open(name: str, trials: dict[str, TrialConfig], options: SweepOptions) -> t
         "command": shlex.join(sys.argv),
         "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
+        "search": search,
         "started": datetime.now(UTC).isoformat(),
         "ended": None,
     }
@@ -120,12 +145,25 @@ def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool
     Raises:
         UserError: there is no sweep, or the data is not what it was.
     """
-    path, options = Path(path).absolute(), options or SweepOptions()
+    writer, data, options = _open_again(path, options or SweepOptions(), search=False)
+    left, ended = _left_and_ended(writer)
+    announce(f"resuming {writer.path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
+    if not left:
+        return writer.finish(ended=writer.meta["ended"] or _now())
+    return _run(writer, Plan.of(left), data, options, keep_ray)
+
+
+def _open_again(path: Path, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
+    """The folder of a sweep that goes on, its data, and the options that it goes on with."""
+    path = Path(path).absolute()
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
     meta = json.loads((path / "sweep.json").read_text())
     if not {"dataset", "options", "trials"} <= set(meta):
         raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
+    if meta.get("search", False) != search:
+        how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
+        raise UserError(f"{path} is {'no search' if search else f'a search; go on with {how}'}")
     before, asked = meta["dataset"], meta["options"]
     options = as_before(options, asked)
     check_session(options.address, options.dashboard)
@@ -134,13 +172,18 @@ def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
     for name, version in changed_versions(meta).items():
         announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
-    writer = SweepWriter(path, meta | {"ended": None}, resume=True)
-    ended = {e["trial_id"] for e in read_journal(path) if e["kind"] == "end" and e["stop_reason"] not in OPEN_REASONS}
-    left = {i: config for i, config in trial_configs(path, meta).items() if i not in ended}
-    announce(f"resuming {path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
-    if not left:
-        return writer.finish(ended=meta["ended"] or _now())
-    return _run(writer, Plan.of(left), [dataset], options, keep_ray)
+    return SweepWriter(path, meta | {"ended": None}, resume=True), [dataset], options
+
+
+def _left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]]]:
+    """The trials that go on, and those that had ended with their last loss."""
+    events = read_journal(writer.path)
+    trials = known_trials(writer.meta, events)
+    losses = {event["trial_id"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
+    ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
+    over = {i for i, reason in ends.items() if reason not in OPEN_REASONS}
+    left = {i: trial for i, trial in trials.items() if i not in over}
+    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}
 
 
 KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
@@ -167,7 +210,7 @@ def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], option
 def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, keep_ray: bool = True) -> Sweep:
     trials = plan.trials
     rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
-    total = sum(trial.epochs for trial in trials.values()) or plan.samples * plan.epochs
+    total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view:

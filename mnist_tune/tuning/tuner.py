@@ -14,7 +14,7 @@ from ray import tune
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.tuning.known_trials import KnownTrials
+from mnist_tune.tuning.known_trials import KnownTrials, with_id
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
@@ -69,6 +69,16 @@ def default_cpus(plan: Plan, device: str) -> int:
     return min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
 
 
+def asked(plan: Plan) -> dict[str, Any]:
+    """The search space, searcher and number of samples that bring Tune to the trials of a plan."""
+    if plan.in_a_grid:
+        return {"space": tune.grid_search([with_id(*item) for item in plan.trials.items()]), "samples": 1}
+    if plan.trials or plan.finished:
+        search = KnownTrials(plan.trials, plan.search_alg, plan.finished)
+        return {"space": plan.space, "samples": plan.samples, "search_alg": search}
+    return {"space": plan.space, "samples": plan.samples, "search_alg": plan.search_alg}
+
+
 def make_tuner(
     writer: SweepWriter,
     plan: Plan,
@@ -80,17 +90,17 @@ def make_tuner(
 ) -> tune.Tuner:
     """The Tuner of a plan."""
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    scheduler = plan.scheduler
+    ask, scheduler = asked(plan), plan.scheduler
     if scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
-        param_space={"trial": plan.space},
+        param_space={"trial": ask["space"]},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
-            search_alg=KnownTrials(plan.trials) if plan.trials else plan.search_alg,
-            num_samples=plan.samples,
+            search_alg=ask.get("search_alg"),
+            num_samples=ask["samples"],
             reuse_actors=True,
             time_budget_s=options.time_budget,
             max_concurrent_trials=None if slots else options.max_concurrent,

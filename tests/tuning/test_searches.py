@@ -1,0 +1,138 @@
+"""Searches under Ray Tune: in processes without being told, killed, and gone on with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.plan import Plan
+
+SEARCH = """
+import sys
+from pathlib import Path
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+from mnist_tune import SweepOptions, run_search
+
+class Told(OptunaSearch):
+    def add_evaluated_point(self, parameters, value, **fields):
+        print("told", parameters, value, flush=True)
+        super().add_evaluated_point(parameters, value, **fields)
+
+folder = Path(sys.argv[1])
+where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
+options = SweepOptions(dataset="mnist-5k", quiet=True, scheduler="fifo", **where)
+space = {"architecture": "mlp-16-tanh", "epochs": int(sys.argv[2]), "learning_rate": tune.loguniform(0.01, 1)}
+run_search("search", space, 12, options, search_alg=Told(metric="scheduler_loss", mode="min"))
+"""
+
+PBT = """
+import sys
+from pathlib import Path
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+from mnist_tune import SweepOptions, run_search
+
+folder = Path(sys.argv[1])
+where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
+scheduler = PopulationBasedTraining(
+    time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=int(sys.argv[3]),
+    quantile_fraction=0.5, hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
+    require_attrs=False,
+)
+space = {"architecture": "mlp-8-tanh", "epochs": int(sys.argv[2]), "learning_rate": tune.loguniform(1e-5, 1e-3)}
+run_search("pbt", space, 4, SweepOptions(dataset="mnist-5k", quiet=True, **where), scheduler)
+"""
+
+
+def script(code, *arguments):
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def kill_once(command, journal, ready):
+    """Starts a command and kills it with its group once its journal's text is as wanted."""
+    with subprocess.Popen(command, start_new_session=True) as process:
+        deadline = time.monotonic() + 90
+        try:
+            while not (journal.exists() and ready(journal.read_text())):
+                assert time.monotonic() < deadline, "the journal never came so far"
+                assert process.poll() is None, "it ended before it was killed"
+                time.sleep(0.2)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_a_killed_search_goes_on_and_its_searcher_knows_what_ended(tmp_path):
+    kill_once(script(SEARCH, tmp_path, 3), tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
+    before = load_sweep(tmp_path)
+    ended = before.trials[before.trials["stop_reason"] == "completed"]
+    assert 3 <= len(ended) < 12
+    done = run(script(SEARCH, tmp_path, 3))
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("told")]
+    assert len(told) == len(ended)
+    for rate in ended["learning_rate"]:
+        assert any(str(rate) in line for line in told)
+    after = load_sweep(tmp_path)
+    assert len(after.trials) == 12
+    assert set(after.trials["stop_reason"]) == {"completed"}
+    assert set(after.epochs["lanes"]) == {1}  # in processes, without being told
+    assert not after.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert set(before.trials["trial_id"]) <= set(after.trials["trial_id"])
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_population_based_training_goes_on_at_the_rates_that_it_had(tmp_path):
+    def all_changed(text):
+        rates = load_sweep(tmp_path).epochs.groupby("trial_id")["learning_rate"]
+        return text.count('"epoch"') > 30 and (rates.nunique() > 1).sum() >= 2
+
+    kill_once(script(PBT, tmp_path, 100_000, 2), tmp_path / "journal.jsonl", all_changed)
+    last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
+
+    def one_went_on(text):
+        now = load_sweep(tmp_path).epochs.groupby("trial_id")["epoch"].max()
+        return (now[last.index] > last["epoch"]).any()
+
+    kill_once(script(PBT, tmp_path, 100_000, 10**6), tmp_path / "journal.jsonl", one_went_on)  # no more changes
+    later = load_sweep(tmp_path).epochs
+    for trial_id, row in last.iterrows():
+        rates = later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"]
+        assert set(rates) <= {row["learning_rate"]}
+
+
+def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
+    writer = new_writer(tmp_path, count=0)
+    writer.meta |= {"search": True, "options": {}}
+    writer.finish()
+    with pytest.raises(UserError, match=r"is a search; go on with run_search with SweepOptions\(resume=...\)"):
+        resume_sweep(tmp_path, SweepOptions())
+
+
+def test_a_search_that_proposed_nothing_yet_is_readable(new_writer, tmp_path):
+    writer = new_writer(tmp_path, count=0)
+    found = load_sweep(tmp_path)
+    assert len(found.trials) == len(found.epochs) == 0
+    writer.finish(ended="now")
+    assert "regime" in load_sweep(tmp_path).trials
+
+
+def test_the_most_epochs_of_a_space():
+    from ray import tune
+
+    assert Plan({}).epochs == TrialConfig.epochs
+    assert Plan({"epochs": 3}).epochs == 3
+    assert Plan({"epochs": tune.randint(2, 9)}).epochs == 9
+    assert Plan({"epochs": tune.choice([2, 7])}).epochs == 7
