@@ -6,7 +6,7 @@
 Runs the tests that are marked `portable` on a processor that qemu emulates, in one process of one thread. They compare
 with numbers computed in float64, so that two processors are compared through these. Printed is what pytest prints, its
 third line the processor that the tests saw; the exit code is pytest's. AVX-512 is not emulated; jaxlib needs AVX,
-which SandyBridge is the first to have. 4 to 6 minutes on a core of an AMD EPYC, 15 s without emulation.
+which SandyBridge is the first to have. 4 to 6 minutes on a core of an AMD EPYC, 18 s without emulation.
 """
 
 from __future__ import annotations
