@@ -35,10 +35,6 @@ def fitting_lanes(program: Program, memory: float) -> int:
     return int(memory // (COPIES * state))
 
 
-_compiled: dict[Hashable, dict[Hashable, Any]] = {}
-"""The programs of this process, whoever loaded them: by program, capacity and kind of call, then by shapes."""
-
-
 class Executor:
     """The stacked state of the lanes of one program, and its compiled calls.
 
@@ -52,6 +48,7 @@ class Executor:
         self._shapes = program.shapes()
         self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
         self._state: TrainState | None = None
+        self._compiled: dict[Hashable, Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
 
     @property
@@ -183,14 +180,12 @@ class Executor:
 
         return evaluate
 
-    def _executable(self, key: tuple[Hashable, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
+    def _executable(self, key: Hashable, function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
         """Compiled ahead of time, so that compiling is never timed as training."""
-        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(call))
-        known = _compiled.setdefault((self.program, self.capacity, *key), {})
-        if shapes not in known:
+        if key not in self._compiled:
             with self._timed("compile_s"):
-                known[shapes] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
-        return known[shapes]
+                self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
+        return self._compiled[key]
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

@@ -12,6 +12,8 @@ from mnist_tune.lanes.executor import Executor, fitting_lanes
 from mnist_tune.lanes.pool import LanePool
 from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.lanes.turns import WAIT_SHARE, Turn
+from mnist_tune.training import architectures
+from mnist_tune.training.architectures import CLASSES, PIXELS, Architecture
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -170,13 +172,12 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
-def counting_architecture():
-    """An architecture whose parameters have every rank: a scalar (PReLU's slope), vectors, a matrix."""
-    from mnist_tune.training.architectures import CLASSES, PIXELS, Architecture, register
+@pytest.fixture
+def prelu(monkeypatch):
+    """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
 
-    @register("prelu")
-    def prelu(name, *parts):
-        def init(seed):
+    def build(name):
+        def draw(seed):
             w = 0.1 * np.random.RandomState(seed).randn(PIXELS, CLASSES).astype(np.float32)
             return ((w, np.zeros(CLASSES, np.float32)), np.float32(0.25))
 
@@ -185,11 +186,14 @@ def counting_architecture():
             z = x @ w + b[None, :]
             return jax.numpy.where(z > 0, z, slope * z)
 
-        return Architecture(name, init, apply)
+        return Architecture(name, draw, apply)
+
+    monkeypatch.setitem(architectures._KINDS, "prelu", build)
+    yield
+    architectures.architecture.cache_clear()
 
 
-def test_leaves_of_any_rank_stack(mnist_5k, tmp_path):
-    counting_architecture()
+def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
     configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
     together, single = LanePool(mnist_5k, 4), LanePool(mnist_5k)
     for i, config in enumerate(configs):
