@@ -50,7 +50,19 @@ def run_tests(config: OtherProcessor) -> int:
     if config.cpu not in known:
         raise UserError(f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}")
     files = [str(path) for path in sorted((REPOSITORY / "tests").rglob("test_*.py")) if has_portable_tests(path)]
-    pytest = ["-m", "pytest", "-v", "-m", "portable", "-p", "no:cacheprovider", "-o", f"timeout={TEST_TIMEOUT_S}"]
+    pytest = [
+        "-m",
+        "pytest",
+        "-v",
+        "-n",
+        "0",
+        "-m",
+        "portable",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        f"timeout={TEST_TIMEOUT_S}",
+    ]
     command = [qemu, "-cpu", config.cpu, sys.executable, *pytest, *files]
     with TemporaryFile("w+") as said:
         try:

@@ -99,3 +99,10 @@ def new_writer():
         return SweepWriter(path, meta, resume)
 
     return start
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that start Ray share a process: two Rays at a time would take each other's time."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))

@@ -117,7 +117,7 @@ def test_asha_and_divergence_stop_what_is_hopeless(tmp_path):
     assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
 
 
-BUDGET_S = 30.0
+BUDGET_S = 20.0
 """Enough for a slow machine to start Ray and finish an epoch."""
 
 
