@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class Curve:
             **counts,
         )
 
-    @property
+    @cached_property
     def accuracy(self) -> np.ndarray:
         """On the training set where it is known of every epoch, else held out; a gap repeats the epoch before."""
         train = self.train_accuracy
@@ -93,7 +94,7 @@ class Curve:
         found = self.held_out
         return found if train is None or not np.isnan(found).any() else _filled(np.where(np.isnan(train), found, train))
 
-    @property
+    @cached_property
     def images(self) -> int:
         """Of which `accuracy` is the share."""
         train = self.train_accuracy
@@ -111,12 +112,12 @@ class Curve:
     def complete(self) -> bool:
         return self.epochs >= self.epochs_asked
 
-    @property
+    @cached_property
     def untrained(self) -> float:
         """The untrained network's loss; where it is not known, that of a constant guess, which is close."""
         return self.data.label_entropy if self.untrained_loss is None else self.untrained_loss
 
-    @property
+    @cached_property
     def ceiling(self) -> float:
         """The accuracy up to which a network guesses."""
         return chance_ceiling(self.data.chance)
@@ -125,12 +126,12 @@ class Curve:
         """The share of what there is above a constant answer, `(a - chance) / (1 - chance)`."""
         return (accuracy - self.data.chance) / (1 - self.data.chance)
 
-    @property
+    @cached_property
     def falls(self) -> np.ndarray:
         """By how much the accuracy fell from each epoch to the next; negative where it rose."""
         return -np.diff(self.accuracy)
 
-    @property
+    @cached_property
     def falls_noise(self) -> np.ndarray:
         """Standard error of each of `falls`."""
         return np.asarray(difference_noise(self.accuracy[1:], self.accuracy[:-1], self.images))

@@ -42,12 +42,14 @@ def _left(curve: Curve) -> str:
 
 
 def _collapsed(curve: Curve) -> str:
-    """It had learned, fell to chance (or lost four fifths of what it had learned, for two epochs), and stayed."""
+    """It had learned, fell to chance (or lost four fifths of what it had learned, for two epochs), and stayed. A single
+    epoch at chance tells only where it was the last that was asked for."""
     accuracy = curve.accuracy
     best = int(accuracy.argmax())
     at_chance = accuracy <= curve.ceiling
     lost = curve.learned(accuracy) < LEARNED * curve.learned(accuracy[best])
-    if curve.learned(accuracy[best]) < LEARNED or not (at_chance[-1] or lost[-2:].all()):
+    stays = at_chance[-1] and (curve.complete or at_chance[-2:].all())
+    if curve.learned(accuracy[best]) < LEARNED or not (stays or lost[-2:].all()):
         return ""
     fell = curve.epochs - int(np.argmin(np.append(lost | at_chance, False)[::-1][1:])) + 1
     since = f", loss that of a guess since step {curve.guessing_since}" if curve.guessing_since else ""
@@ -70,7 +72,8 @@ def stuck(curve: Curve) -> bool:
     if loss is None:
         return True
     worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(data.label_entropy, data.train_images)).all())
-    return worse and not loss[-STUCK_EPOCHS] > calm_limit(loss[-1], data.train_images)
+    recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
+    return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], data.train_images))
 
 
 def _dead(curve: Curve) -> str:

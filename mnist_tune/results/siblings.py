@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,35 @@ class Trial:
         return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
 
 
+class Standings:
+    """Who of some trials is best, of all and of those with a larger learning rate than a given one; ties go to the
+    smaller rate, then to the earlier row, so that the order of trials changes nothing but that."""
+
+    def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float]) -> None:
+        ordered = sorted(trials, key=lambda trial: (-trial.rate, -trial.row))
+        scores = [score(trial.curve) for trial in ordered]
+        self._rates = [-trial.rate for trial in ordered]
+        self._best: list[Trial] = []
+        top = -np.inf
+        for trial, value in zip(ordered, scores, strict=True):
+            better = value >= top
+            top = max(top, value)
+            self._best.append(trial if better else self._best[-1])
+
+    @property
+    def best(self) -> Trial | None:
+        return self._best[-1] if self._best else None
+
+    @property
+    def smallest_rate(self) -> float:
+        return -self._rates[-1] if self._rates else np.inf
+
+    def above(self, rate: float) -> Trial | None:
+        """The best of those with a larger learning rate."""
+        count = bisect_left(self._rates, -rate)
+        return self._best[count - 1] if count else None
+
+
 def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
     """`trials` with `regime`, the sweep's label.
 
@@ -84,46 +114,67 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     targets = family_targets(trials, curves, data.target)
     rates = trials["learning_rate"].to_numpy(dtype=float)
     made = [Trial(i, rates[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
-    peers = {i: tuple(group) for group in _families(trials, SIBLINGS + PEERS) for i in group}
+    groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
-        siblings = [made[i] for i in family]
-        if len({sibling.rate for sibling in siblings}) < 2:
-            continue
-        for trial in siblings:
-            if trial.label in ("slow", "underfit", "undecided") and trial.curve.epochs:
-                beside = [made[i] for i in peers[trial.row]]
-                label, why = _judge(trial, siblings, beside)
-                regimes[trial.row], evidence[trial.row] = label, evidence[trial.row] + why
+        members, siblings = set(family), [made[i] for i in family]
+        learned = Standings((one for one in siblings if one.learned), settled)
+        reached = Standings((one for one in siblings if one.reached), settled)
+        for peers in ([made[i] for i in group] for group in groups if group[0] in members):
+            judge = _Judge(learned, reached, peers)
+            for trial in peers:
+                if trial.label in ("slow", "underfit", "undecided") and trial.curve.epochs:
+                    regimes[trial.row], why = judge.label(trial)
+                    evidence[trial.row] += why
     return trials.assign(regime=regimes, regime_evidence=evidence)
 
 
-def _judge(trial: Trial, siblings: Sequence[Trial], peers: Sequence[Trial]) -> tuple[str, str]:
-    """The label of a calm trial below the target among its siblings, and what to add to its evidence."""
-    learned = [other for other in siblings if other.learned]
-    if learned and stuck(trial.curve):
-        return _at_chance(trial, learned)
-    reached = [other for other in siblings if other.reached]
-    ahead = [other for other in peers if _far_ahead(other.curve, trial.curve)]
-    better = ahead if trial.label == "undecided" else ahead + reached
-    if better:
-        return _behind(trial, better)
-    best = max(peers, key=lambda other: (settled(other.curve), -other.row))
-    if trial.label == "slow" and trial.rate == best.rate and len({other.rate for other in peers}) > 1:
-        return "undecided", "; the best learning rate of its siblings is never slow: it may need more epochs"
-    return trial.label, ""
+class _Judge:
+    """Labels calm trials below the target by their siblings: those that learned, those that reached the target, and
+    their peers."""
+
+    def __init__(self, learned: Standings, reached: Standings, peers: Sequence[Trial]) -> None:
+        self._learned, self._reached, self._peers = learned, reached, peers
+        self._after: dict[int, Standings] = {}
+        self._best = Standings((peer for peer in peers if peer.curve.epochs), settled).best
+        self._several = len({peer.rate for peer in peers}) > 1
+
+    def label(self, trial: Trial) -> tuple[str, str]:
+        """The label, and what to add to the evidence."""
+        if self._learned.best and stuck(trial.curve):
+            return self._at_chance(trial, self._learned.best)
+        faster, any_rate = self._better(trial)
+        if faster or any_rate:
+            return _behind(trial, faster, any_rate)
+        best = self._best
+        if trial.label == "slow" and self._several and best and trial.rate == best.rate:
+            return "undecided", "; the best learning rate of its siblings is never slow: it may need more epochs"
+        return trial.label, ""
+
+    def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
+        said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
+        if trial.rate < self._learned.smallest_rate:
+            return "slow", f"; {said}, and its own is smaller than any that learned"
+        return "diverged", f"; dead{since(trial.curve)}: {said}"
+
+    def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
+        """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target: the best
+        with a larger learning rate, and the best."""
+        epochs = trial.curve.epochs
+        if epochs not in self._after:
+            there = (peer for peer in self._peers if peer.curve.epochs >= epochs)
+            self._after[epochs] = Standings(there, lambda curve: float(curve.accuracy[epochs - 1]))
+        after = self._after[epochs]
+        faster, best = (
+            one if one and _far_ahead(one.curve, trial.curve) else None for one in (after.above(trial.rate), after.best)
+        )
+        if trial.label == "undecided":
+            return faster, best
+        return faster or self._reached.above(trial.rate), best or self._reached.best
 
 
-def _at_chance(trial: Trial, learned: Sequence[Trial]) -> tuple[str, str]:
-    best = max(learned, key=lambda other: (settled(other.curve), -other.row))
-    said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
-    if trial.rate < min(other.rate for other in learned):
-        return "slow", f"; {said}, and its own is smaller than any that learned"
-    return "diverged", f"; dead{since(trial.curve)}: {said}"
-
-
-def _behind(trial: Trial, better: Sequence[Trial]) -> tuple[str, str]:
-    faster = [other for other in better if other.rate > trial.rate]
-    best = max(faster or better, key=lambda other: (settled(other.curve), -other.row))
+def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:
+    best = faster or any_rate
+    assert best
     epochs = min(trial.curve.epochs, best.curve.epochs)
     said = (
         f"; the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
@@ -139,17 +190,11 @@ def _behind(trial: Trial, better: Sequence[Trial]) -> tuple[str, str]:
 
 
 def _far_ahead(other: Curve, curve: Curve) -> bool:
-    """Whether another curve made half the errors or fewer after as many epochs, by more than noise."""
-    if other.epochs < curve.epochs:
-        return False
-    theirs, ours = other.accuracy[curve.epochs - 1], settled_now(curve)
+    """Whether another curve made half the errors or fewer after as many epochs, by more than noise. Where a curve
+    slipped in its last epoch the one before counts: a slip is not being behind."""
+    theirs, ours = other.accuracy[curve.epochs - 1], float(curve.accuracy[-2:].max())
     noise = SIGMAS * difference_noise(theirs, ours, curve.images)
     return bool(FAR_BEHIND * (1 - theirs) <= 1 - ours and theirs - ours > noise)
-
-
-def settled_now(curve: Curve) -> float:
-    """The last accuracy, or the one before where that is higher: a slip is not being behind."""
-    return float(curve.accuracy[-2:].max())
 
 
 def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:
