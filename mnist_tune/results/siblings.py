@@ -124,7 +124,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
             for trial in peers:
                 if trial.label in ("slow", "underfit", "undecided") and trial.curve.epochs:
                     regimes[trial.row], why = judge.label(trial)
-                    evidence[trial.row] += why
+                    evidence[trial.row] = "; ".join(filter(None, (why, evidence[trial.row])))
     return trials.assign(regime=regimes, regime_evidence=evidence)
 
 
@@ -139,7 +139,7 @@ class _Judge:
         self._several = len({peer.rate for peer in peers}) > 1
 
     def label(self, trial: Trial) -> tuple[str, str]:
-        """The label, and what to add to the evidence."""
+        """The label, and what to put before the evidence."""
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
         faster, any_rate = self._better(trial)
@@ -147,14 +147,14 @@ class _Judge:
             return _behind(trial, faster, any_rate)
         best = self._best
         if trial.label == "slow" and self._several and best and trial.rate == best.rate:
-            return "undecided", "; the best learning rate of its siblings is never slow: it may need more epochs"
+            return "undecided", "the best learning rate of its siblings is never slow: it may need more epochs"
         return trial.label, ""
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
         said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
         if trial.rate < self._learned.smallest_rate:
-            return "slow", f"; {said}, and its own is smaller than any that learned"
-        return "diverged", f"; dead{since(trial.curve)}: {said}"
+            return "slow", f"{said}, and its own is smaller than any that learned"
+        return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
         """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target: the best
@@ -177,7 +177,7 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
     assert best
     epochs = min(trial.curve.epochs, best.curve.epochs)
     said = (
-        f"; the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
+        f"the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
         f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
     )
     falls = int((trial.curve.falls > SIGMAS * trial.curve.falls_noise).sum())

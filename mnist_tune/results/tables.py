@@ -96,6 +96,7 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     trials = trials.fillna(none).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
     trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
+    trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Sweep(path, trials[TRIAL_COLUMNS], _without_unmeasured(epochs), meta)
 
 
@@ -124,11 +125,10 @@ def _reached(epochs: pd.DataFrame) -> pd.DataFrame:
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    since = last["above_since"].fillna(last["step"].astype("Int64"))
     return last[[*scores, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
         best_epoch=best.set_index("trial_id")["epoch"],
-        diverged_at_step=since.where(last["diverged"].astype(bool)),
+        diverged_at_step=last["above_since"].fillna(last["guessing_since"]).fillna(last["step"].astype("Int64")),
     )
