@@ -45,5 +45,5 @@ def epoch_row(
     }
     for split, (loss, accuracy) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
-    images = data.splits["train"][1]
-    return row | {"diverged": has_diverged(row, len(losses), data.chance, images, PATIENCE)}
+    patience = PATIENCE * -(-WINDOW_IMAGES // batch_size)
+    return row | {"diverged": has_diverged(row, len(losses), data.chance, data.splits["train"][1], patience)}

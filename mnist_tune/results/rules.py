@@ -61,8 +61,8 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
     goal = math.inf if target is None else target
     for name, evidence in (
         ("diverged", diverged(curve)),
-        ("oscillating", _oscillating(curve, goal)),
         ("overfit", _overfit(curve)),
+        ("oscillating", _oscillating(curve, goal)),
         ("converged", _converged(curve, goal)),
     ):
         if evidence:
@@ -193,9 +193,10 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     if flat and _loss_still_falls(curve):
         return "slow", f"{now}; its loss fell in every epoch and is nearer to the untrained than to a guess's"
     exponent = _exponent(error)
-    law = f"as epochs**-{exponent:.2f} (levelled off below {LEVEL_EXPONENT})"
     late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
-    if flat or (exponent < LEVEL_EXPONENT and late < min(LEVEL_SHARE * gain, LEVEL_GAIN)):
+    level = min(LEVEL_SHARE * gain, LEVEL_GAIN)
+    law = f"as epochs**-{exponent:.2f}, by {late:.4f} in its last third (level below {LEVEL_EXPONENT} and {level:.2g})"
+    if flat or (exponent < LEVEL_EXPONENT and late < level):
         return "underfit", f"levelled off: {now}, {law}"
     if _shaken(curve):
         return "undecided", f"neither calm nor to and fro: {now}, {law}"

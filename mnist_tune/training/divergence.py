@@ -13,8 +13,9 @@ MNIST_CHANCE = 0.1124
 """Share of the ones, MNIST's most frequent training label: what a constant answer reaches at most."""
 
 PATIENCE = 100
-"""Steps before a finite loss counts as lost. A catapult (Lewkowycz et al. 2020) rises for about log(width) steps, some
-ten, and takes as long again to fall; an epoch of large batches may be shorter than that."""
+"""Steps, or windows of 128 images where a step has fewer, before a finite loss counts as lost. A catapult (Lewkowycz
+et al. 2020) rises for about log(width) steps, some ten, and takes as long again to fall; an epoch of large batches, or
+of 4,000 images, may be shorter than that."""
 
 HOPELESS = 100
 """Times the untrained loss from which nobody waits: runs that recovered peaked at 51 times (137 nats, rate 1.6)."""

@@ -115,7 +115,7 @@ def test_a_network_too_small_underfits(measured):
     curve = Curve.of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
     regime, evidence = curve_regime(curve)
     assert regime == "underfit"
-    assert evidence.startswith("levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch, as epochs**-0.19 (")
+    assert evidence.startswith("levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch, as epochs**-0.19, by ")
 
 
 def labels(*trials, label_noise=0):
