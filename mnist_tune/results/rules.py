@@ -141,6 +141,8 @@ def _overfit(curve: Curve) -> str:
     train, held_out = curve.train_accuracy, curve.held_out
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND_EPOCHS:
         return ""
+    if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= 0.5:
+        return f"training accuracy {train[-1]:.4f} while held-out accuracy is at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
     now = max(float(np.median(held_out[-TREND_EPOCHS:])), held_out[-1])
     noise = SIGMAS * difference_noise(held_out[best], now, curve.held_out_count)
@@ -176,6 +178,9 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy[-TREND_EPOCHS:].max() >= target:
         return "undecided", f"accuracy {final:.4f}, about the target {target:g} in its last {TREND_EPOCHS} epochs"
+    if accuracy.max() >= target:
+        best = int(accuracy.argmax())
+        return "undecided", f"accuracy {accuracy[best]:.4f} >= {target:g} in epoch {best + 1}, crept to {final:.4f}"
     error = np.maximum(1 - accuracy, 1e-9)
     span = min(TREND_EPOCHS, curve.epochs - 1)
     below = f" < {target:g}" if target < math.inf else ", no target known"
@@ -223,7 +228,10 @@ def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[st
     if curve.complete:
         short = f"{curve.epochs} epochs are too few to tell: {now}"
     pace = error[-1] / error[-2]
-    if pace >= 1 or _shaken(curve) or math.isinf(target):
+    waits = (
+        curve.epochs < ENOUGH_EPOCHS and curve.accuracy.max() <= curve.ceiling
+    )  # deep networks may, before they learn
+    if pace >= 1 or waits or _shaken(curve) or math.isinf(target):
         return "undecided", short
     needed = math.log((1 - target) / error[-1]) / math.log(pace) if target < 1 else math.inf
     asked = curve.epochs_asked

@@ -60,6 +60,9 @@ class Trial:
 
     row: int
     rate: float
+    speed: float
+    """Learning rate an image, `rate / batch_size / (1 - momentum)`: trials of equal speed go equally far in an epoch
+    while steps are small (the linear scaling of Goyal et al. 2017). Among peers it orders as learning rates do."""
     curve: Curve
     label: str
     target: float | None
@@ -74,13 +77,14 @@ class Trial:
 
 
 class Standings:
-    """Who of some trials is best, of all and of those with a larger learning rate than a given one; ties go to the
-    smaller rate, then to the earlier row, so that the order of trials changes nothing but that."""
+    """Who of some trials is best, of all and of those that are faster than a given one. Ties go to the slower, then to
+    the earlier row."""
 
     def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float]) -> None:
-        ordered = sorted(trials, key=lambda trial: (-trial.rate, -trial.row))
+        ordered = sorted(trials, key=lambda trial: (-trial.speed, -trial.row))
         scores = [score(trial.curve) for trial in ordered]
-        self._rates = [-trial.rate for trial in ordered]
+        self._speeds = [-trial.speed for trial in ordered]
+        self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
         self._best: list[Trial] = []
         top = -np.inf
         for trial, value in zip(ordered, scores, strict=True):
@@ -93,12 +97,12 @@ class Standings:
         return self._best[-1] if self._best else None
 
     @property
-    def smallest_rate(self) -> float:
-        return -self._rates[-1] if self._rates else np.inf
+    def least_speed(self) -> float:
+        return -self._speeds[-1] if self._speeds else np.inf
 
-    def above(self, rate: float) -> Trial | None:
-        """The best of those with a larger learning rate."""
-        count = bisect_left(self._rates, -rate)
+    def above(self, speed: float) -> Trial | None:
+        """The best of those that are faster."""
+        count = bisect_left(self._speeds, -speed)
         return self._best[count - 1] if count else None
 
 
@@ -113,14 +117,16 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     curves = list(curves_of(trials, epochs, data))
     targets = family_targets(trials, curves, data.target)
     rates = trials["learning_rate"].to_numpy(dtype=float)
-    made = [Trial(i, rates[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
+    momentum = trials["momentum"].to_numpy(dtype=float) if "momentum" in trials else np.zeros(len(trials))
+    speeds = rates / [curve.batch_size for curve in curves] / (1 - momentum) if len(curves) else rates
+    made = [Trial(i, rates[i], speeds[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
         members, siblings = set(family), [made[i] for i in family]
         learned = Standings((one for one in siblings if one.learned), settled)
         reached = Standings((one for one in siblings if one.reached), settled)
         for peers in ([made[i] for i in group] for group in groups if group[0] in members):
-            judge = _Judge(learned, reached, peers)
+            judge = _Judge(learned, reached, peers, siblings)
             for trial in peers:
                 if trial.label in ("slow", "underfit", "undecided") and trial.curve.epochs:
                     regimes[trial.row], why = judge.label(trial)
@@ -132,11 +138,13 @@ class _Judge:
     """Labels calm trials below the target by their siblings: those that learned, those that reached the target, and
     their peers."""
 
-    def __init__(self, learned: Standings, reached: Standings, peers: Sequence[Trial]) -> None:
+    def __init__(
+        self, learned: Standings, reached: Standings, peers: Sequence[Trial], siblings: Sequence[Trial]
+    ) -> None:
         self._learned, self._reached, self._peers = learned, reached, peers
         self._after: dict[int, Standings] = {}
-        self._best = Standings((peer for peer in peers if peer.curve.epochs), settled).best
-        self._several = len({peer.rate for peer in peers}) > 1
+        self._bests = [Standings((one for one in some if one.curve.epochs), settled).best for some in (peers, siblings)]
+        self._several = [len({one.speed for one in some}) > 1 for some in (peers, siblings)]
 
     def label(self, trial: Trial) -> tuple[str, str]:
         """The label, and what to put before the evidence."""
@@ -145,31 +153,32 @@ class _Judge:
         faster, any_rate = self._better(trial)
         if faster or any_rate:
             return _behind(trial, faster, any_rate)
-        best = self._best
-        if trial.label == "slow" and self._several and best and trial.rate == best.rate:
+        bests = [best.speed for best, several in zip(self._bests, self._several, strict=True) if best and several]
+        if trial.label == "slow" and trial.speed in bests:
             return "undecided", "the best learning rate of its siblings is never slow: it may need more epochs"
         return trial.label, ""
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
         said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
-        if trial.rate < self._learned.smallest_rate:
+        if trial.speed < self._learned.least_speed and trial.rate <= self._learned.largest_rate:
             return "slow", f"{said}, and its own is smaller than any that learned"
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
         """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target: the best
-        with a larger learning rate, and the best."""
+        of the faster ones, and the best."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
             there = (peer for peer in self._peers if peer.curve.epochs >= epochs)
             self._after[epochs] = Standings(there, lambda curve: float(curve.accuracy[epochs - 1]))
         after = self._after[epochs]
         faster, best = (
-            one if one and _far_ahead(one.curve, trial.curve) else None for one in (after.above(trial.rate), after.best)
+            one if one and _far_ahead(one.curve, trial.curve) else None
+            for one in (after.above(trial.speed), after.best)
         )
         if trial.label == "undecided":
             return faster, best
-        return faster or self._reached.above(trial.rate), best or self._reached.best
+        return faster or self._reached.above(trial.speed), best or self._reached.best
 
 
 def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:

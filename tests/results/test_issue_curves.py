@@ -143,10 +143,13 @@ def test_a_target_belongs_to_the_data_set():
 def sweep(*trials, data=MNIST, asked=None, **columns):
     """Labels of a sweep of (learning rate, accuracies, further columns of its epochs)."""
     rows, epochs = [], []
-    for i, (rate, accuracy, *values) in enumerate(trials):
+    for i, (rate, accuracy, *measured) in enumerate(trials):
         row = {"trial_id": f"{i:05d}", "architecture": "mlp-16-tanh", "label_noise": 0, "learning_rate": rate}
-        rows.append(row | {"epochs_asked": asked or len(accuracy), "batch_size": 128} | columns)
-        table = pd.DataFrame({"train_accuracy": accuracy, "test_accuracy": accuracy, **(values[0] if values else {})})
+        row |= {"epochs_asked": asked or len(accuracy), "batch_size": 128}
+        rows.append(row | {name: values[i] for name, values in columns.items()})
+        table = pd.DataFrame(
+            {"train_accuracy": accuracy, "test_accuracy": accuracy, **(measured[0] if measured else {})}
+        )
         epochs.append(table.assign(trial_id=f"{i:05d}", epoch=range(1, len(table) + 1)))
     table, epochs = pd.DataFrame(rows), pd.concat(epochs, ignore_index=True)
     table["train_accuracy"] = [accuracy[-1] for _, accuracy, *_ in trials]
@@ -179,6 +182,26 @@ def test_the_best_of_a_sweep_is_never_slow():
     found = sweep(*zip((1e-4, 1e-3, 1e-2), slow, strict=True))
     assert found["curve_regime"].tolist() == ["slow"] * 3
     assert found["regime"].tolist() == ["slow", "slow", "undecided"]
+
+
+def test_batch_sizes_are_told_apart():
+    good, slow = list(rise(0.94, 0.988, 10)), list(rise(0.3, 0.7, 10))
+    found = sweep((0.1, good), (0.1, slow), (0.01, DEAD[0]), batch_size=[8, 2048, 2048])
+    assert found["regime"].tolist() == ["converged", "slow", "slow"]
+    found = sweep((0.1, good), (3.0, *DEAD), batch_size=[8, 2048])
+    assert found["regime"].tolist() == ["converged", "diverged"]
+
+
+def test_memorised_labels_are_overfit():
+    assert curve_regime(curve(rise(0.3, 0.99, 10), held_out=[0.1] * 10))[0] == "overfit"
+
+
+def test_what_crept_away_from_the_target_is_neither_slow_nor_underfit():
+    assert curve_regime(curve([0.9, 0.95, 0.96, *np.linspace(0.958, 0.94, 7)]))[0] == "undecided"
+
+
+def test_a_plateau_at_chance_may_end():
+    assert curve_regime(curve([0.11, 0.11, 0.12], asked=10, train_loss=[2.302, 2.30, 2.299]))[0] == "undecided"
 
 
 def test_the_best_sibling_is_the_measure_where_there_is_no_target():
