@@ -71,6 +71,8 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
 
 
 def _oscillating(curve: Curve, target: float) -> str:
+    if curve.accuracy.max() <= curve.ceiling:  # the loss of a network that guesses goes to and fro with its steps
+        return ""
     falls, noise = curve.falls, SIGMAS * curve.falls_noise
     drops, spikes = falls > np.maximum(DROP, noise), curve.spikes()[1:]
     return (

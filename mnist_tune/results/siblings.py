@@ -68,6 +68,12 @@ class Trial:
     target: float | None
 
     @property
+    def open(self) -> bool:
+        """Whether siblings may know better: of a curve at chance without losses, too, which may be very slow."""
+        guesses = self.label == "diverged" and self.curve.train_loss is None
+        return bool(self.curve.epochs) and (guesses or self.label in ("slow", "underfit", "undecided"))
+
+    @property
     def reached(self) -> bool:
         return self.target is not None and settled(self.curve) >= self.target and self.label != "diverged"
 
@@ -128,7 +134,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
         for peers in ([made[i] for i in group] for group in groups if group[0] in members):
             judge = _Judge(learned, reached, peers, siblings)
             for trial in peers:
-                if trial.label in ("slow", "underfit", "undecided") and trial.curve.epochs:
+                if trial.open:
                     regimes[trial.row], why = judge.label(trial)
                     evidence[trial.row] = "; ".join(filter(None, (why, evidence[trial.row])))
     return trials.assign(regime=regimes, regime_evidence=evidence)
@@ -150,6 +156,8 @@ class _Judge:
         """The label, and what to put before the evidence."""
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
+        if trial.label == "diverged":
+            return trial.label, ""
         faster, any_rate = self._better(trial)
         if faster or any_rate:
             return _behind(trial, faster, any_rate)
