@@ -33,8 +33,8 @@ DATA = {
     "fashion-mnist": DataFacts(chance=0.1, label_entropy=math.log(10), target=0.88),
     "mnist-5k": DataFacts(4_000, 1_000, chance=0.104, label_entropy=2.302, target=0.92),
 }
-"""Where `sweep.json` does not say more. Fashion-MNIST: dense networks of this size end between 0.88 and 0.905 on its
-test images (Xiao et al. 2017, table 3: multilayer perceptrons at 0.87 to 0.88). mnist-5k: see `docs/regimes.md`."""
+"""Where `sweep.json` does not say more; `docs/regimes.md` says what each target rests on (Fashion-MNIST is not measured
+here)."""
 
 
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
