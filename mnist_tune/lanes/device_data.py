@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data.dataset import Dataset, hold_out, permute_images
+from mnist_tune.training.divergence import guessing
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class DeviceData:
     """Training images; they are the first."""
     splits: dict[str, tuple[int, int]]
     """First image and number of the images that are evaluated, by name."""
+    chance: float
+    """Share of the most frequent training label: what a constant answer reaches."""
+    label_entropy: float
+    """Of the training labels' frequencies, nats: the loss of the best constant guess."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
@@ -42,7 +47,8 @@ class DeviceData:
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
         train_count = len(dataset.train_labels)
         splits["train"] = 0, min(train_count, train_evaluation or train_count)
-        return cls(jax.device_put(images), jax.device_put(labels), train_count, splits)
+        chance, entropy = guessing(np.bincount(dataset.train_labels))
+        return cls(jax.device_put(images), jax.device_put(labels), train_count, splits, chance, entropy)
 
     @property
     def arrays(self) -> tuple[Array, Array]:

@@ -23,13 +23,11 @@ from mnist_tune.errors import UserError
 from mnist_tune.lanes.batches import Batch, StateLostError, cut_batches
 from mnist_tune.lanes.device_data import DeviceData
 from mnist_tune.lanes.executor import Executor
+from mnist_tune.lanes.rows import Row, epoch_row
 from mnist_tune.lanes.state_file import Checkpoint, Progress
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.divergence import has_diverged, left_for_good
 from mnist_tune.training.program import Hyperparameters, Program
 from mnist_tune.trial import TrialConfig
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -205,7 +203,8 @@ class LanePool:
 
     def _finish_epoch(self, lane: Lane, trained: tuple[np.ndarray, int], scores: dict[str, tuple[float, float]]) -> Row:
         losses, lanes = trained
-        row = epoch_row(lane.progress, losses, scores) | dict(lane.spent)
+        data = self._group(lane.config).data
+        row = epoch_row(lane.progress, losses, scores, lane.config.batch_size, data) | dict(lane.spent)
         row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes}
         row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
         lane.spent.clear()
@@ -235,21 +234,3 @@ class LanePool:
 
 def _group_key(config: TrialConfig) -> tuple[Program, int, int]:
     return Program.of(config), config.label_noise, config.holdout
-
-
-def epoch_row(progress: Progress, losses: np.ndarray, scores: dict[str, tuple[float, float]]) -> Row:
-    """A row of the epochs table from an epoch's step losses [steps] and its (loss, accuracy) by split."""
-    done = progress.epoch * len(losses)
-    row: Row = {
-        "epoch": progress.epoch + 1,
-        "step": done + len(losses),
-        "step_loss_first": float(losses[0]),
-        "step_loss_max": float(losses.max()),
-        "step_loss_last": float(losses[-1]),
-        "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
-        "above_since": left_for_good(losses, progress.untrained_loss, done + 1, progress.above_since),
-        "untrained_loss": progress.untrained_loss,
-    }
-    for split, (loss, accuracy) in scores.items():
-        row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
-    return row | {"diverged": has_diverged(row, len(losses))}

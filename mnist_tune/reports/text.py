@@ -16,6 +16,7 @@ from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
+from mnist_tune.trial import TrialConfig
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -109,14 +110,42 @@ def conclusions(trials: pd.DataFrame) -> list[str]:
     """The counts of the regimes and, for each architecture, the best and the largest converged learning rate."""
     lines = [f"Regimes: {regime_counts(trials['regime'])}"]
     for architecture, family in trials.groupby("architecture"):
-        found = edge(family)
-        if found["best"] is None:
+        found, rates = edge(family), family["learning_rate"]
+        if not family["epochs_run"].any():
             lines.append(f"{architecture}: no learning rate finished an epoch")
-            continue
-        largest = found["largest_converged"]
-        said = "none converged" if largest is None else f"largest that converged {largest:.4g}"
-        lines.append(f"{architecture}: best learning rate {found['best']:.4g} (lowest training loss), {said}")
+        elif (family["regime"] == "diverged").all():
+            said = f"every learning rate diverged, the smallest is {rates.min():.4g}"
+            lines.append(f"{architecture}: {said}; try smaller ones: {wider(family, rates.min(), 0.1)}")
+        elif found["best"] is not None:
+            largest = found["largest_converged"]
+            said = "none converged" if largest is None else f"largest that converged {largest:.4g}"
+            said += _beyond(family, found["best"])
+            lines.append(f"{architecture}: best learning rate {found['best']:.4g} (lowest training loss), {said}")
+        else:
+            lines.append(f"{architecture}: no trial that did not diverge has a training loss")
     return lines
+
+
+def _beyond(family: pd.DataFrame, best: float) -> str:
+    """What to try where the best learning rate is at an end of the range, empty where it is inside."""
+    rates = family["learning_rate"]
+    if rates.nunique() < 2 or rates.min() < best < rates.max():
+        return ""
+    end, factor = ("smallest", 0.1) if best == rates.min() else ("largest", 10)
+    return f"; it is the {end} tried, widen the range: {wider(family, best, factor)}"
+
+
+def wider(family: pd.DataFrame, rate: float, factor: float) -> str:
+    """The command that tries four learning rates from `rate` to `factor` times it, all else as in these trials."""
+    row, default = family.iloc[0], TrialConfig()
+    rates = " ".join(f"{rate * factor ** (i / 3):.2g}" for i in range(4))
+    said = f"python sweeps/lr_regimes.py --architecture {row['architecture']} --learning-rates {rates}"
+    for column in ("batch_size", "momentum", "label_noise", "holdout"):
+        if row[column] != getattr(default, column):
+            said += f" --{column.replace('_', '-')} {row[column]:g}"
+    if row["epochs_asked"] != default.epochs:
+        said += f" --epochs {row['epochs_asked']}"
+    return said + (f" --dataset {row['dataset']}" if row["dataset"] != "mnist" else "")
 
 
 def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
@@ -130,7 +159,13 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
     summary = summarise_replicates(several)
     parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
     shown = summary[["label", "architecture", "learning_rate", "replicates", "regimes", *parts]]
-    heading = "Replicates: accuracy over seeds, mean, standard deviation and half-width of the 95% interval"
+    low, high = summary["converged_low"], summary["converged_high"]
+    spans = [f"{k} ({a:.0%} to {b:.0%})" for k, a, b in zip(summary["converged"], low, high, strict=True)]
+    shown.insert(5, "converged", spans)
+    heading = (
+        "Replicates over seeds: how many converged, with the 95% interval of that share; accuracies' mean, standard "
+        "deviation and half-width of the 95% interval"
+    )
     if len(summary) > MANY and not every_line:
         shown, heading = condensed_replicates(shown), f"{heading}; medians over configurations"
     shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))

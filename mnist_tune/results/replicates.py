@@ -28,6 +28,17 @@ def _half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:
     return stdtrit(count - 1, (1 + confidence) / 2) * spread / np.sqrt(count)
 
 
+def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tuple[Any, Any]:
+    """The exact interval of a share of which k in n were seen (Clopper and Pearson 1934): from the share at which k or
+    more have the probability (1 - confidence) / 2 to that at which k or fewer have. Never too narrow."""
+    from scipy.special import betaincinv
+
+    k, n, tail = np.asarray(successes, float), np.asarray(count, float), (1 - confidence) / 2
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
+    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
+    return low, high
+
+
 def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a configuration.
 
@@ -36,13 +47,17 @@ def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
             `regimes` counts every replicate.
 
     Returns:
-        The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged") and for each
+        The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged"), `converged` ("3 of 5")
+        with `converged_low` and `converged_high`, the 95% interval of that share (`clopper_pearson`), and for each
         of accuracy and loss `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width
         of Student's 95% interval.
     """
     groups = trials.groupby(CONFIGURATION, sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
     keys = [trials[name] for name in CONFIGURATION]
+    converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
+    summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
+    summary["converged_low"], summary["converged_high"] = clopper_pearson(converged, summary["replicates"])
     for name in SUMMARISED:
         values = trials[name].astype(float)
         found = values.where(np.isfinite(values)).groupby(keys, sort=True)

@@ -14,17 +14,20 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.errors import UserError
+from mnist_tune.results.data_facts import data_facts
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.regimes import label_curves, label_siblings
 from mnist_tune.trial import TrialConfig
 
 EPOCH_COLUMNS = """
     trial_id epoch step learning_rate train_loss train_accuracy test_loss test_accuracy validation_loss
-    validation_accuracy step_loss_first step_loss_max step_loss_last finite diverged above_since untrained_loss
+    validation_accuracy step_loss_first step_loss_max step_loss_last window_loss_max finite diverged above_since
+    guessing_since untrained_loss
     compile_s train_s eval_s wait_s lanes fill node device ended_at
 """.split()
 """Of `epochs`: losses are mean cross-entropy in nats, accuracies fractions, times seconds, counts 1-based.
-`above_since` is the step at which the loss rose above `untrained_loss` and stayed there."""
+`above_since` is the step at which the loss rose above `untrained_loss` and stayed there; `guessing_since` that since
+which it was no better than a constant guess's; both, and `window_loss_max`, of means over 128 images or more."""
 
 TRIAL_COLUMNS = """
     trial_id label architecture learning_rate momentum nesterov batch_size label_noise holdout seed data_seed
@@ -86,12 +89,14 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     rows = {(event["trial_id"], event["epoch"]): event for event in events if event["kind"] == "epoch"}
     epochs = pd.DataFrame(list(rows.values()), columns=EPOCH_COLUMNS)
     epochs = epochs.sort_values(["trial_id", "epoch"], ignore_index=True)
-    epochs["above_since"] = epochs["above_since"].astype("Int64")
+    epochs = epochs.astype({"above_since": "Int64", "guessing_since": "Int64"})
     ends = {event["trial_id"]: event for event in events if event["kind"] == "end"}
     trials = _asked(known_trials(meta, events), ends).join(_reached(epochs), on="trial_id")
     none = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(none).astype({"epochs_run": int, "best_epoch": int})
-    trials = label_siblings(label_curves(trials, epochs), epochs).assign(dataset=meta["dataset"]["name"])
+    data = data_facts(meta)
+    trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
+    trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Sweep(path, trials[TRIAL_COLUMNS], _without_unmeasured(epochs), meta)
 
 
@@ -121,11 +126,10 @@ def _reached(epochs: pd.DataFrame) -> pd.DataFrame:
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    since = last["above_since"].fillna(last["step"].astype("Int64"))
     return last[[*scores, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
         best_epoch=best.set_index("trial_id")["epoch"],
-        diverged_at_step=since.where(last["diverged"].astype(bool)),
+        diverged_at_step=last["above_since"].fillna(last["guessing_since"]).fillna(last["step"].astype("Int64")),
     )

@@ -48,6 +48,9 @@ class SweepOptions:
     """Start Ray's dashboard; needs ray[default]."""
     time_budget: float | None = None
     """Seconds after which the trials still running are stopped."""
+    target: float | None = None
+    """Accuracy of a network that learned the data set, in (0, 1): below it no curve is converged. By default 0.95 for
+    mnist, 0.92 for mnist-5k, 0.88 for fashion-mnist."""
     resume: Path | None = None
     """Go on with the interrupted sweep in this folder; what is trained is read from there."""
     quiet: bool = False
@@ -59,6 +62,8 @@ class SweepOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        if self.target is not None and not 0 < self.target < 1:
+            raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ PLAIN_INTERVAL_S = 15.0
 
 
 class ProgressView:
-    """Trials done, running and waiting, how they ended, the best so far and the time left.
+    """Trials done, running and waiting, how they ended, what their curves show, the best so far and the time left.
 
     On a terminal a live bar; elsewhere a line now and then.
     """
@@ -25,6 +25,7 @@ class ProgressView:
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
         self._trials, self._epochs_start = trials, epochs_done
         self._ends: Counter[str] = Counter()
+        self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._best: tuple[float, str] = (0.0, "")
@@ -50,13 +51,14 @@ class ProgressView:
         self._bar.advance(self._task)
         self._show()
 
-    def end(self, trial_id: str, reason: str, epochs_not_run: int) -> None:
+    def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
         """A trial ended; the epochs that it will not run no longer count."""
         if trial_id in self._ended:
             return
         self._ended.add(trial_id)
         self._running.discard(trial_id)
         self._ends[reason] += 1
+        self._regimes[regime] += 1
         task = self._bar.tasks[0]
         self._bar.update(self._task, total=(task.total or 0) - epochs_not_run)
         self._show()
@@ -64,9 +66,11 @@ class ProgressView:
     def _show(self) -> None:
         done, running = sum(self._ends.values()), len(self._running)
         ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
+        regimes = ", ".join(f"{count} {name}" for name, count in sorted(self._regimes.items()))
         self._text.plain = (
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
             f"{max(self._trials - done - running, 0)} waiting; "
+            f"{f'curves: {regimes}; ' if regimes else ''}"
             f"best test accuracy {self._best[0]:.4f} ({self._best[1]})"
         )
         self._bar.update(self._task, left=self._left())

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ray.tune import Callback
 
+from mnist_tune.results.data_facts import data_facts
+from mnist_tune.results.regimes import Curve, curve_regime
 from mnist_tune.results.tables import EPOCH_COLUMNS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
@@ -37,7 +41,10 @@ class Recorder(Callback):  # type: ignore[misc]
         self._scheduler = scheduler
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._epochs = {row["trial_id"]: row["epoch"] for row in rows}
+        self._rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            self._rows[row["trial_id"]].append(row)
+        self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start = 0, 0.0
         self._cpu_end = 0.0
@@ -52,7 +59,7 @@ class Recorder(Callback):  # type: ignore[misc]
         row = {name: result[name] for name in EPOCH_COLUMNS if name in result and name != "trial_id"}
         row["ended_at"] = time.time()
         self._writer.epoch(trial_id, row, result["repeated"])
-        self._epochs[trial_id] = row["epoch"]
+        self._rows[trial_id] = [past for past in self._rows[trial_id] if past["epoch"] < row["epoch"]] + [row]
         name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
         self._view.epoch(trial_id, name, row)
         if result["done"]:
@@ -89,8 +96,10 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end(self, trial_id: str, reason: str, error: str = "") -> None:
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error)
-        left = self._configs[trial_id].epochs - self._epochs.get(trial_id, 0)
-        self._view.end(trial_id, reason, left)
+        config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
+        curve = Curve.of(pd.DataFrame(rows), config.epochs, batch_size=config.batch_size, data=self._data)
+        left = config.epochs - (rows[-1]["epoch"] if rows else 0)
+        self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
 
 
 def _last_line(file: str | None) -> str:

@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
@@ -122,7 +124,7 @@ def _open(
         "ended": None,
     }
     dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
-    meta["dataset"] = {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums}
+    meta["dataset"] = _describe(dataset)
     _check_counts(list(trials.values()), dataset)
     if options.address or options.lanes:  # what may be refused, before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
@@ -186,8 +188,8 @@ def _left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[s
     return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}
 
 
-KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation")
-"""Options on which a sweep's numbers and stops depend."""
+KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
+"""Options on which a sweep's numbers, stops and labels depend."""
 
 TAKEN_UP = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
 """Options of how a sweep runs, which may be given anew."""
@@ -232,6 +234,12 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
                 stop_ray()  # beside the tables
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    """What `sweep.json` says of a data set; labels follow from its counts (`mnist_tune.results.data_facts`)."""
+    counts = {"label_counts": np.bincount(dataset.train_labels).tolist(), "test_images": len(dataset.test_labels)}
+    return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
 
 
 def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:

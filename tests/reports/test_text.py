@@ -39,6 +39,28 @@ def test_conclusions_where_nothing_finished(new_writer, tmp_path):
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
 
 
+def test_conclusions_where_every_rate_diverged(made_up_sweep):
+    line = conclusions(made_up_sweep([3.0, 4.0]).trials)[1]
+    assert line.startswith("mlp-4-tanh: every learning rate diverged, the smallest is 3; try smaller ones: ")
+    command = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates 3 1.4 0.65 0.3"
+    assert line.endswith(f"{command} --epochs 4 --dataset mnist-5k")
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ([0.01, 0.1, 1.0], "it is the largest tried, widen the range: python sweeps/lr_regimes.py --architecture"),
+        ([1.9, 3.0, 4.0], "it is the smallest tried, widen the range: python sweeps/lr_regimes.py --architecture"),
+        ([0.1, 1.0, 3.0], "largest that converged 1"),
+        ([1.0], "largest that converged 1"),
+    ],
+)
+def test_a_best_rate_at_an_end_asks_for_a_wider_range(made_up_sweep, rates, said):
+    line = conclusions(made_up_sweep(rates).trials)[1]
+    assert said in line
+    assert ("widen" in line) == ("widen" in said)
+
+
 # --- large sweeps
 
 
@@ -94,6 +116,7 @@ def test_replicates_are_told_one_by_one_where_few_have_any(made_up_sweep, capsys
     lines = told(capsys, made_up_sweep([0.01, 0.1], seeds=3))
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
     assert [line.split()[1:3] for line in lines[start + 2 :]] == [["0.01", "3"], ["0.1", "3"]]
+    assert "3 of 3 (29% to 100%)" in lines[-1]
 
 
 def test_no_replicates_say_nothing(made_up_sweep, capsys):

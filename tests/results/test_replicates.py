@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from mnist_tune import TrialConfig
-from mnist_tune.results.replicates import SUMMARISED, interval, summarise_replicates
+from mnist_tune.results.replicates import SUMMARISED, clopper_pearson, interval, summarise_replicates
 
 EXACT = 1e-12
 VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
@@ -85,3 +85,19 @@ def test_a_row_a_configuration_in_order():
     summary = summarise_replicates(pd.concat(trials))
     found = summary[["momentum", "learning_rate", "replicates"]].to_numpy().tolist()
     assert found == [[0.0, 0.1, 2], [0.0, 1.0, 2], [0.9, 0.1, 2], [0.9, 1.0, 2]]
+
+
+# --- how many converged
+
+
+@pytest.mark.parametrize(("successes", "count"), [(0, 5), (1, 5), (4, 5), (5, 5), (17, 40)])
+def test_clopper_pearson_is_the_exact_interval(successes, count):
+    expected = stats.binomtest(successes, count).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(successes, count) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_how_many_converged():
+    trials = replicates([0.96, 0.97, 0.98, 0.96, 0.1], regimes=["converged"] * 4 + ["diverged"])
+    (row,) = summarise_replicates(trials).to_dict("records")
+    assert row["converged"] == "4 of 5"
+    assert (row["converged_low"], row["converged_high"]) == pytest.approx((0.2836, 0.9949), abs=1e-4)

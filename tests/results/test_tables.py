@@ -156,6 +156,22 @@ def test_a_column_that_is_nowhere_finite_stays(writer, epoch_row):
         assert sweep.curves("test_loss").isna().all(axis=None)
 
 
+@pytest.mark.parametrize(("target", "regime"), [(None, "converged"), (0.99, "underfit")])
+def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(writer, epoch_row, target, regime):
+    writer.meta["options"] = {"target": target}
+    record(writer, epoch_row, "00000", (1, 2, 3, 4, 5), train_accuracy=0.93)
+    assert tables(writer.path, writer.meta).trials["regime"][0] == regime
+
+
+def test_a_dead_network_names_the_step_since_which_it_guesses(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.11, train_loss=2.302, guessing_since=3)
+    record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
+    writer.meta["trials"]["00000"]["learning_rate"] = 10.0
+    trials = tables(writer.path, writer.meta).trials
+    assert trials["regime"].tolist() == ["diverged", "converged"]
+    assert trials["diverged_at_step"].tolist() == [3, pd.NA]
+
+
 # --- the data contract
 
 

@@ -1,0 +1,233 @@
+"""The sweep's label: what siblings, trials of the same architecture on the same labels, tell of each other."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.results.curve import Curve, curves_of
+from mnist_tune.results.data_facts import MNIST, DataFacts
+from mnist_tune.results.lost import since, stuck
+from mnist_tune.training.noise import SIGMAS, difference_noise
+
+SIBLINGS = ["architecture", "label_noise"]
+"""Trials equal in these judge each other."""
+
+PEERS = ["batch_size", "momentum", "nesterov", "holdout"]
+"""Siblings equal in these too learn from as many images an epoch in as many steps: they may be held against each
+other epoch by epoch."""
+
+FAR_BEHIND = 2.0
+"""Times a sibling's errors after as many epochs."""
+
+NEAR_BEST = 1 / 30
+"""Where a data set has no target, a network that is this share of what can be learned below the best sibling learned
+it too: MNIST's 0.95 is as far below the 0.98 that its best dense networks reach on test images."""
+
+LEARNED = 0.5
+"""Of what there is above a constant answer: a sibling that learned so much shows that there is something to learn."""
+
+
+def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float | None) -> list[float | None]:
+    """Of each trial: the data set's, or where it has none, near what its best sibling reached, if that learned."""
+    if target is not None:
+        return [target] * len(curves)
+    targets: list[float | None] = [None] * len(curves)
+    for family in _families(trials, SIBLINGS):
+        reached = [settled(curves[i]) for i in family if curves[i].epochs]
+        best = max(reached, default=0.0)
+        data = curves[family[0]].data
+        if curves[family[0]].learned(best) < LEARNED:
+            continue
+        for i in family:
+            targets[i] = best - NEAR_BEST * (1 - data.chance)
+    return targets
+
+
+def settled(curve: Curve) -> float:
+    """Where a curve is, not by the luck of its last epoch."""
+    return float(np.median(curve.accuracy[-3:])) if curve.epochs else 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial among its siblings."""
+
+    row: int
+    rate: float
+    speed: float
+    """Learning rate an image, `rate / batch_size / (1 - momentum)`: trials of equal speed go equally far in an epoch
+    while steps are small (the linear scaling of Goyal et al. 2017). Among peers it orders as learning rates do."""
+    curve: Curve
+    label: str
+    target: float | None
+
+    @property
+    def open(self) -> bool:
+        """Whether siblings may know better: of a curve at chance without losses, too, which may be very slow."""
+        guesses = self.label == "diverged" and self.curve.train_loss is None
+        return bool(self.curve.epochs) and (guesses or self.label in ("slow", "underfit", "undecided"))
+
+    @property
+    def reached(self) -> bool:
+        return self.target is not None and settled(self.curve) >= self.target and self.label != "diverged"
+
+    @property
+    def learned(self) -> bool:
+        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
+
+
+class Standings:
+    """Who of some trials is best, of all and of those that are faster than a given one. Ties go to the slower, then to
+    the earlier row."""
+
+    def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float]) -> None:
+        ordered = sorted(trials, key=lambda trial: (-trial.speed, -trial.row))
+        scores = [score(trial.curve) for trial in ordered]
+        self._speeds = [-trial.speed for trial in ordered]
+        self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
+        self._best: list[Trial] = []
+        top = -np.inf
+        for trial, value in zip(ordered, scores, strict=True):
+            better = value >= top
+            top = max(top, value)
+            self._best.append(trial if better else self._best[-1])
+
+    @property
+    def best(self) -> Trial | None:
+        return self._best[-1] if self._best else None
+
+    @property
+    def least_speed(self) -> float:
+        return -self._speeds[-1] if self._speeds else np.inf
+
+    def above(self, speed: float) -> Trial | None:
+        """The best of those that are faster."""
+        count = bisect_left(self._speeds, -speed)
+        return self._best[count - 1] if count else None
+
+
+def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
+    """`trials` with `regime`, the sweep's label.
+
+    What its own curve left open is judged by siblings: at chance where they learned is diverged (dead), or slow at a
+    smaller learning rate than theirs; far behind a larger learning rate, or levelled off where a larger one reached the
+    target, is slow; to and fro above the learning rates that did is oscillating; the best of a sweep is never slow.
+    """
+    regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
+    curves = list(curves_of(trials, epochs, data))
+    targets = family_targets(trials, curves, data.target)
+    rates = trials["learning_rate"].to_numpy(dtype=float)
+    momentum = trials["momentum"].to_numpy(dtype=float) if "momentum" in trials else np.zeros(len(trials))
+    speeds = rates / [curve.batch_size for curve in curves] / (1 - momentum) if len(curves) else rates
+    made = [Trial(i, rates[i], speeds[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
+    groups = list(_families(trials, SIBLINGS + PEERS))
+    for family in _families(trials, SIBLINGS):
+        members, siblings = set(family), [made[i] for i in family]
+        learned = Standings((one for one in siblings if one.learned), settled)
+        reached = Standings((one for one in siblings if one.reached), settled)
+        for peers in ([made[i] for i in group] for group in groups if group[0] in members):
+            judge = _Judge(learned, reached, peers, siblings)
+            for trial in peers:
+                if trial.open:
+                    regimes[trial.row], why = judge.label(trial)
+                    evidence[trial.row] = "; ".join(filter(None, (why, evidence[trial.row])))
+    return trials.assign(regime=regimes, regime_evidence=evidence)
+
+
+class _Judge:
+    """Labels calm trials below the target by their siblings: those that learned, those that reached the target, and
+    their peers."""
+
+    def __init__(
+        self, learned: Standings, reached: Standings, peers: Sequence[Trial], siblings: Sequence[Trial]
+    ) -> None:
+        self._learned, self._reached, self._peers = learned, reached, peers
+        self._after: dict[int, Standings] = {}
+        self._bests = [Standings((one for one in some if one.curve.epochs), settled).best for some in (peers, siblings)]
+        self._several = [len({one.speed for one in some}) > 1 for some in (peers, siblings)]
+
+    def label(self, trial: Trial) -> tuple[str, str]:
+        """The label, and what to put before the evidence."""
+        if self._learned.best and stuck(trial.curve):
+            return self._at_chance(trial, self._learned.best)
+        if trial.label == "diverged":
+            return trial.label, ""
+        faster, any_rate = self._better(trial)
+        if faster or any_rate:
+            return _behind(trial, faster, any_rate)
+        bests = [best.speed for best, several in zip(self._bests, self._several, strict=True) if best and several]
+        if trial.label == "slow" and trial.speed in bests:
+            return "undecided", "the best learning rate of its siblings is never slow: it may need more epochs"
+        return trial.label, ""
+
+    def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
+        said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
+        if trial.speed < self._learned.least_speed and trial.rate <= self._learned.largest_rate:
+            return "slow", f"{said}, and its own is smaller than any that learned"
+        return "diverged", f"dead{since(trial.curve)}: {said}"
+
+    def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
+        """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target: the best
+        of the faster ones, and the best."""
+        epochs = trial.curve.epochs
+        if epochs not in self._after:
+            there = (peer for peer in self._peers if peer.curve.epochs >= epochs)
+            self._after[epochs] = Standings(there, lambda curve: float(curve.accuracy[epochs - 1]))
+        after = self._after[epochs]
+        faster, best = (
+            one if one and _far_ahead(one.curve, trial.curve) else None
+            for one in (after.above(trial.speed), after.best)
+        )
+        if trial.label == "undecided":
+            return faster, best
+        return faster or self._reached.above(trial.speed), best or self._reached.best
+
+
+def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:
+    best = faster or any_rate
+    assert best
+    epochs = min(trial.curve.epochs, best.curve.epochs)
+    said = (
+        f"the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
+        f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
+    )
+    falls = int((trial.curve.falls > SIGMAS * trial.curve.falls_noise).sum())
+    shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any())
+    if faster:
+        return ("undecided" if trial.label == "undecided" and shaken else "slow"), said
+    if falls >= 2:
+        return "oscillating", f"{said}; accuracy fell {falls} times at a larger learning rate"
+    return "undecided", f"{said}, smaller than its own"
+
+
+def _far_ahead(other: Curve, curve: Curve) -> bool:
+    """Whether another curve made half the errors or fewer after as many epochs, by more than noise. Where a curve
+    slipped in its last epoch the one before counts: a slip is not being behind."""
+    theirs, ours = other.accuracy[curve.epochs - 1], float(curve.accuracy[-2:].max())
+    noise = SIGMAS * difference_noise(theirs, ours, curve.images)
+    return bool(FAR_BEHIND * (1 - theirs) <= 1 - ours and theirs - ours > noise)
+
+
+def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:
+    there = [name for name in names if name in trials]
+    if len(trials) and there:
+        yield from trials.groupby(there, sort=False).indices.values()
+    elif len(trials):
+        yield np.arange(len(trials))
+
+
+def edge(trials: pd.DataFrame) -> dict[str, Any]:
+    """The best learning rate by training loss, and the largest at which every replicate converged; None where
+    there is none."""
+    converged = trials[trials["regime"] == "converged"]
+    always = (trials["regime"] == "converged").groupby(trials["learning_rate"]).all()
+    finished = trials[trials["train_loss"].astype(float).notna() & (trials["regime"] != "diverged")]
+    best = finished.groupby("learning_rate")["train_loss"].mean().idxmin() if len(finished) else None
+    largest = max(always[always].index, default=None)
+    return {"best": best, "largest_converged": largest, "converged": len(converged)}

@@ -1,0 +1,13 @@
+"""What the progress view says while a sweep runs."""
+
+from mnist_tune.tuning.progress import ProgressView
+
+
+def test_regimes_are_counted_beside_the_reasons():
+    view = ProgressView(4, 40, 0, quiet=True)
+    for trial_id, reason, regime in (("a", "completed", "slow"), ("b", "diverged", "diverged"), ("c", "asha", "slow")):
+        view.end(trial_id, reason, 0, regime)
+    view.end("c", "asha", 0, "slow")
+    said = view._text.plain
+    assert "3 done (1 asha, 1 completed, 1 diverged)" in said
+    assert "curves: 1 diverged, 2 slow" in said
