@@ -48,7 +48,7 @@ def test_this_interpreter_runs_the_portable_tests_on_one_thread(qemu, capfd):
     qemu('echo "$PJRT_NPROC $@"')
     assert run_tests(OtherProcessor()) == 0
     told = capfd.readouterr().out
-    assert told.startswith(f"1 -cpu Haswell {sys.executable} -m pytest -v -m portable ")
+    assert told.startswith(f"1 -cpu Haswell {sys.executable} -m pytest -v -n 0 -m portable ")
     assert "tests/test_portable.py" in told
     assert "test_sweep.py" not in told
 
