@@ -52,7 +52,7 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        trial_id = self._identify(trial)
+        trial_id = self._identify(trial, result.get("trial_config"))
         if result["stop_reason"] == "error":
             self._end(trial_id, "error", result["error"])
             return
@@ -84,10 +84,16 @@ class Recorder(Callback):  # type: ignore[misc]
         """CPU seconds of this process between the first and the last result, and how many results that was."""
         return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
-    def _identify(self, trial: Any) -> str:
-        """Our id of a Tune trial; what a searcher proposed, or a scheduler changed, is recorded."""
+    def _identify(self, trial: Any, config: TrialConfig | None = None) -> str:
+        """Our id of a Tune trial; what a searcher proposed, or a scheduler changed, is recorded.
+
+        Args:
+            trial: of Tune's, which may have the values already that a scheduler wants next.
+            config: with which it trained the epoch that it reports.
+        """
         trial_id = own_id(trial)
-        config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
+        if config is None:
+            config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
         if config != self._configs.get(trial_id):
             self._configs[trial_id] = config
             self._writer.trial(trial_id, config)

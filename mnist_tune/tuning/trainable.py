@@ -97,7 +97,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         now = time.perf_counter()
         extra = {"wait_s": max(now - self._mark - row["batch_s"], 0.0), "repeated": repeated}
         self._mark = now
-        extra |= {"stop_reason": reason, "done": bool(reason), "scheduler_loss": finite_loss(row["train_loss"])}
+        extra |= {
+            "trial_config": self._config,
+            "stop_reason": reason,
+            "done": bool(reason),
+            "scheduler_loss": finite_loss(row["train_loss"]),
+        }
         if reason:  # the process may be kept for another trial; the lane is free at once
             self._pool.detach(self._lane_id)
         return row | extra

@@ -147,8 +147,9 @@ def kill_when_running(journal, *names):
         while not (journal.exists() and journal.read_text().count('"epoch"') > 12):
             time.sleep(0.05)
         for name in names:
-            [victim, *_] = processes(name)
-            os.kill(victim.pid, signal.SIGKILL)
+            while not (found := processes(name)):
+                time.sleep(0.05)
+            os.kill(found[0].pid, signal.SIGKILL)
             killed.append(name)
 
     thread = threading.Thread(target=wait_and_kill, daemon=True)
