@@ -196,17 +196,25 @@ def test_chance_follows_from_the_label_counts(epoch_row):
 # --- time
 
 
-def test_ten_thousand_trials_of_ten_epochs_take_ten_seconds(epoch_row, tmp_path):
-    rates = np.geomspace(1e-4, 10, 10_000)
-    configs = {f"{i:05d}": TrialConfig(learning_rate=float(rate)).to_dict() for i, rate in enumerate(rates)}
-    accuracies = np.random.default_rng(0).random(10_000)
-    lines = [
-        json.dumps({"kind": "epoch", "trial_id": trial_id, **epoch_row(epoch, train_accuracy=accuracy + epoch / 1e3)})
-        for trial_id, accuracy in zip(configs, accuracies, strict=True)
-        for epoch in range(1, 11)
-    ]
-    (tmp_path / "journal.jsonl").write_text("\n".join(lines))
-    start = time.process_time()
-    found = tables(tmp_path, {"trials": configs, "dataset": {"name": "mnist"}})
-    assert time.process_time() - start < 10
-    assert len(found.trials) == 10_000
+def test_eight_times_the_trials_take_about_eight_times_as_long(epoch_row, tmp_path):
+    """10,000 trials of 10 epochs take some 4 s; what was quadratic in the trials took minutes."""
+
+    def seconds(count):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        rates = np.geomspace(1e-4, 10, count)
+        configs = {f"{i:05d}": TrialConfig(learning_rate=float(rate)).to_dict() for i, rate in enumerate(rates)}
+        accuracies = np.random.default_rng(0).random(count)
+        lines = [
+            json.dumps({"kind": "epoch", "trial_id": i, **epoch_row(epoch, train_accuracy=accuracy + epoch / 1e3)})
+            for i, accuracy in zip(configs, accuracies, strict=True)
+            for epoch in range(1, 11)
+        ]
+        (folder / "journal.jsonl").write_text("\n".join(lines))
+        start = time.process_time()
+        found = tables(folder, {"trials": configs, "dataset": {"name": "mnist"}})
+        assert len(found.trials) == count
+        return time.process_time() - start
+
+    seconds(100)  # what is imported and compiled once
+    assert seconds(4_000) < 3 * 8 * seconds(500)
