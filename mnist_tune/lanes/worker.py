@@ -40,18 +40,8 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     return LanePool(dataset, capacity, settings.train_evaluation)
 
 
-_threads: list[int | None] = []
-
-
 def configure_jax(settings: WorkerSettings) -> None:
-    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache.
-
-    Raises:
-        RuntimeError: this process was set up for another number of threads, which a trial's last bits depend on.
-    """
-    if _threads and settings.threads not in _threads:
-        raise RuntimeError(f"this process runs JAX on {_threads[0]} threads, and the trial asks for {settings.threads}")
-    _threads[:] = [settings.threads]
+    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if settings.threads is not None:
         os.environ["PJRT_NPROC"] = str(settings.threads)

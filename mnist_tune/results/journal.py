@@ -25,13 +25,8 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def trial_configs(path: Path, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
-    """Every trial of a sweep, planned or proposed while it ran, by its id."""
-    return known_trials(meta, read_journal(path))
-
-
 def known_trials(meta: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> dict[str, TrialConfig]:
-    """As `trial_configs`, where the journal has been read."""
+    """Every trial of a sweep, planned or proposed while it ran, by its id; as a scheduler changed it last."""
     configs = dict(meta["trials"])
     configs |= {event["trial_id"]: event["config"] for event in events if event["kind"] == "trial"}
     return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}

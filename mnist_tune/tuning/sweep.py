@@ -98,9 +98,10 @@ def run_search(
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
         left |= new
-    plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
     if search_alg is None:
         plan = replace(Plan.of(left), scheduler=scheduler, in_a_grid=True)
+    else:
+        plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
     if not plan.samples:
         return writer.finish(ended=writer.meta["ended"] or _now())
     return _run(writer, plan, data, options)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mnist_tune import TrialConfig, load_sweep
-from mnist_tune.results.journal import trial_configs
+from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.tuning.sweep import SweepOptions, run_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -88,7 +88,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
         TrialConfig(architecture="mlp-8-tanh", learning_rate=0.0123456789, holdout=100, epochs=3),
     ]
     sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
-    assert list(trial_configs(sweep.path, sweep.meta).values()) == trials
+    assert list(known_trials(sweep.meta, read_journal(sweep.path)).values()) == trials
     from mnist_tune.data.dataset import load_dataset
     from mnist_tune.lanes.pool import LanePool
 
