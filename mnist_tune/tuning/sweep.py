@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
-from mnist_tune.results.provenance import changed_versions, describe_environment
-from mnist_tune.results.writer import SweepWriter, new_folder
-from mnist_tune.training.architectures import architecture
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.opening import left_and_ended, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import QUIET, check_session, start_ray, stop_ray, variables
-from mnist_tune.tuning.stopping import finite_loss, scheduler_name
+from mnist_tune.tuning.ray_session import QUIET, start_ray, stop_ray, variables
+from mnist_tune.tuning.stopping import scheduler_name
 
 if TYPE_CHECKING:
     from mnist_tune.results.tables import Sweep
@@ -53,7 +46,7 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, k
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
-    writer, data = _open(name, named, options)
+    writer, data = open_new(name, named, options)
     return _run(writer, Plan.of(named), data, options, keep_ray)
 
 
@@ -86,10 +79,10 @@ def run_search(
     what is missing.
     """
     if options.resume is None:
-        writer, data = _open(name, {}, options, search=True)
+        writer, data = open_new(name, {}, options, search=True)
         return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
-    writer, data, options = _open_again(options.resume, options, search=True)
-    left, ended = _left_and_ended(writer)
+    writer, data, options = open_again(options.resume, options, search=True)
+    left, ended = left_and_ended(writer)
     missing = max(samples - len(ended) - len(left), 0)
     if search_alg is None and missing:
         from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
@@ -107,36 +100,6 @@ def run_search(
     return _run(writer, plan, data, options)
 
 
-def _open(
-    name: str, trials: dict[str, TrialConfig], options: SweepOptions, search: bool = False
-) -> tuple[SweepWriter, list[Dataset]]:
-    """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
-    taken out of it once Ray has it: the driver needs no copy."""
-    check_session(options.address, options.dashboard)
-    for trial in trials.values():
-        architecture(trial.architecture)
-    meta = {
-        "name": name,
-        "command": shlex.join(sys.argv),
-        "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
-        "trials": {i: trial.to_dict() for i, trial in trials.items()},
-        "search": search,
-        "started": datetime.now(UTC).isoformat(),
-        "ended": None,
-    }
-    dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
-    meta["dataset"] = _describe(dataset)
-    _check_counts(list(trials.values()), dataset)
-    if options.address or options.lanes:  # what may be refused, before anything is written
-        start_ray(options.address, options.max_concurrent, options.dashboard)
-    if options.lanes:
-        from mnist_tune.tuning.placement import find_device, lanes_that_fit
-
-        lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
-    path = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    return SweepWriter(path.absolute(), meta | {"environment": describe_environment()}), [dataset]
-
-
 def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
     """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
 
@@ -148,59 +111,12 @@ def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool
     Raises:
         UserError: there is no sweep, or the data is not what it was.
     """
-    writer, data, options = _open_again(path, options or SweepOptions(), search=False)
-    left, ended = _left_and_ended(writer)
+    writer, data, options = open_again(path, options or SweepOptions(), search=False)
+    left, ended = left_and_ended(writer)
     announce(f"resuming {writer.path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     if not left:
         return writer.finish(ended=writer.meta["ended"] or _now())
     return _run(writer, Plan.of(left), data, options, keep_ray)
-
-
-def _open_again(path: Path, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
-    """The folder of a sweep that goes on, its data, and the options that it goes on with."""
-    path = Path(path).absolute()
-    if not (path / "sweep.json").exists():
-        raise UserError(f"nothing to resume: {path} holds no sweep.json")
-    meta = json.loads((path / "sweep.json").read_text())
-    if not {"dataset", "options", "trials"} <= set(meta):
-        raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
-    if meta.get("search", False) != search:
-        how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
-        raise UserError(f"{path} is {'no search' if search else f'a search; go on with {how}'}")
-    before, asked = meta["dataset"], meta["options"]
-    options = as_before(options, asked)
-    check_session(options.address, options.dashboard)
-    dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
-    if dataset.checksums != before["checksums"]:
-        raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
-    for name, version in changed_versions(meta).items():
-        announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
-    return SweepWriter(path, meta | {"ended": None}, resume=True), [dataset], options
-
-
-def _left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]]]:
-    """The trials that go on, and those that had ended with their last loss."""
-    events = read_journal(writer.path)
-    trials = known_trials(writer.meta, events)
-    losses = {event["trial_id"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
-    ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
-    over = {i for i, reason in ends.items() if reason not in OPEN_REASONS}
-    left = {i: trial for i, trial in trials.items() if i not in over}
-    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}
-
-
-KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
-"""Options on which a sweep's numbers, stops and labels depend."""
-
-TAKEN_UP = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
-"""Options of how a sweep runs, which may be given anew."""
-
-
-def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
-    """The options that a resumed sweep runs with: as it ran, but for what is given anew."""
-    default = SweepOptions()
-    unsaid = [name for name in TAKEN_UP if getattr(options, name) == getattr(default, name)]
-    return replace(options, **{name: asked[name] for name in (*KEPT, *unsaid) if name in asked})
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
@@ -237,29 +153,5 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     return sweep
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
-    """What `sweep.json` says of a data set; labels follow from its counts (`mnist_tune.results.data_facts`)."""
-    counts = {"label_counts": np.bincount(dataset.train_labels).tolist(), "test_images": len(dataset.test_labels)}
-    return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
-
-
-def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
-    count = len(dataset.train_images)
-    for trial in trials:
-        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
-            raise UserError(
-                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
-                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-            )
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(value)

@@ -1,0 +1,127 @@
+"""A sweep's folder, opened for a new sweep or for one that goes on: what can be refused is refused here."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.errors import UserError
+from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
+from mnist_tune.results.provenance import changed_versions, describe_environment
+from mnist_tune.results.writer import SweepWriter, new_folder
+from mnist_tune.training.architectures import architecture
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.progress import announce
+from mnist_tune.tuning.ray_session import check_session, start_ray
+from mnist_tune.tuning.stopping import finite_loss
+
+KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
+"""Options on which a sweep's numbers, stops and labels depend."""
+
+TAKEN_UP = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
+"""Options of how a sweep runs, which may be given anew."""
+
+
+def open_new(
+    name: str, trials: dict[str, TrialConfig], options: SweepOptions, search: bool = False
+) -> tuple[SweepWriter, list[Dataset]]:
+    """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
+    taken out of it once Ray has it: the driver needs no copy."""
+    check_session(options.address, options.dashboard)
+    for trial in trials.values():
+        architecture(trial.architecture)
+    meta = {
+        "name": name,
+        "command": shlex.join(sys.argv),
+        "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
+        "trials": {i: trial.to_dict() for i, trial in trials.items()},
+        "search": search,
+        "started": datetime.now(UTC).isoformat(),
+        "ended": None,
+    }
+    dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
+    meta["dataset"] = _describe(dataset)
+    _check_counts(list(trials.values()), dataset)
+    if options.address or options.lanes:  # what may be refused, before anything is written
+        start_ray(options.address, options.max_concurrent, options.dashboard)
+    if options.lanes:
+        from mnist_tune.tuning.placement import find_device, lanes_that_fit
+
+        lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
+    path = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    return SweepWriter(path.absolute(), meta | {"environment": describe_environment()}), [dataset]
+
+
+def open_again(path: Path, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
+    """The folder of a sweep that goes on, its data, and the options that it goes on with."""
+    path = Path(path).absolute()
+    if not (path / "sweep.json").exists():
+        raise UserError(f"nothing to resume: {path} holds no sweep.json")
+    meta = json.loads((path / "sweep.json").read_text())
+    if not {"dataset", "options", "trials"} <= set(meta):
+        raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
+    if meta.get("search", False) != search:
+        how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
+        raise UserError(f"{path} is {'no search' if search else f'a search; go on with {how}'}")
+    before, asked = meta["dataset"], meta["options"]
+    options = as_before(options, asked)
+    check_session(options.address, options.dashboard)
+    dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
+    if dataset.checksums != before["checksums"]:
+        raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
+    for name, version in changed_versions(meta).items():
+        announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
+    return SweepWriter(path, meta | {"ended": None}, resume=True), [dataset], options
+
+
+def left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]]]:
+    """The trials that go on, and those that had ended with their last loss."""
+    events = read_journal(writer.path)
+    trials = known_trials(writer.meta, events)
+    losses = {event["trial_id"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
+    ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
+    over = {i for i, reason in ends.items() if reason not in OPEN_REASONS}
+    left = {i: trial for i, trial in trials.items() if i not in over}
+    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}
+
+
+def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
+    """The options that a resumed sweep runs with: as it ran, but for what is given anew."""
+    default = SweepOptions()
+    unsaid = [name for name in TAKEN_UP if getattr(options, name) == getattr(default, name)]
+    return replace(options, **{name: asked[name] for name in (*KEPT, *unsaid) if name in asked})
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    """What `sweep.json` says of a data set; labels follow from its counts (`mnist_tune.results.data_facts`)."""
+    counts = {"label_counts": np.bincount(dataset.train_labels).tolist(), "test_images": len(dataset.test_labels)}
+    return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
+
+
+def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+    count = len(dataset.train_images)
+    for trial in trials:
+        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
+            raise UserError(
+                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
+                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
