@@ -1,8 +1,10 @@
-"""Ray Tune's least program: four trials that import JAX and report once, in actors that are reused.
+"""Ray Tune's least program: four trials of a class that imports JAX and reports once, with `reuse_actors`.
 
-    python -m sides.hello_world FILE
+    python -m sides.hello_world Hello|SavingHello FILE
 
-Run in an empty folder; FILE receives the Unix time of the first result.
+Run in an empty folder; FILE receives the Unix time of the first result. Tune asks for a checkpoint at a trial's end:
+`Hello`, which has none, ends each trial in an error and gets a new actor for the next; `SavingHello` answers with an
+empty one, and its actors are reused.
 """
 
 from __future__ import annotations
@@ -28,11 +30,13 @@ class Hello(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         return {"done": True}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Tune asks for one at a trial's end; a trial without it ends in an error, and its actor is not reused."""
-
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         return True
+
+
+class SavingHello(Hello):
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        pass
 
 
 class Clock(tune.Callback):  # type: ignore[misc]
@@ -47,10 +51,10 @@ class Clock(tune.Callback):  # type: ignore[misc]
 def main() -> None:
     ray.init(address="local", include_dashboard=False, logging_level="error", log_to_driver=False)
     tuner = tune.Tuner(
-        tune.with_resources(Hello, {"cpu": 1}),
+        tune.with_resources({"Hello": Hello, "SavingHello": SavingHello}[sys.argv[1]], {"cpu": 1}),
         param_space={"trial": tune.grid_search([0, 1, 2, 3])},
         tune_config=tune.TuneConfig(reuse_actors=True),
-        run_config=tune.RunConfig(storage_path=str(Path.cwd()), verbose=0, callbacks=[Clock(Path(sys.argv[1]))]),
+        run_config=tune.RunConfig(storage_path=str(Path.cwd()), verbose=0, callbacks=[Clock(Path(sys.argv[2]))]),
     )
     tuner.fit()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from mnist_tune.data.download import SourceError, sources
 from mnist_tune.data.idx import DataError, read_raw
 
 # SHA-256 of the unzipped files.
@@ -123,6 +122,7 @@ def _read_cache(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
 def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, str], progress: bool) -> None:
     """Fill up `files` and the folder from the sources; the caller holds the lock of the folder."""
+    from mnist_tune.data.download import SourceError, sources  # here: a sweep starts sooner without HTTP
 
     def accept(name: str, raw: bytes) -> None:
         if (found := checksum(raw)) != CHECKSUMS[name]:
