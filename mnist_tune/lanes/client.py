@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,6 +11,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 
@@ -51,10 +51,10 @@ class LaneClient:
             return
         raise LaneLostError("no lane server has room or answers")
 
-    def epoch(self, lane_id: str, state_path: Path) -> dict[str, Any]:
+    def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
         """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
         try:
-            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self._token, state_path))
+            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self._token, state))
         except RayActorError as error:
             raise LaneLostError(str(error)) from error
         return row

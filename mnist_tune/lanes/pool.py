@@ -12,7 +12,6 @@ import platform
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from mnist_tune.lanes.device_data import DeviceData
 from mnist_tune.lanes.executor import Executor
 from mnist_tune.lanes.rows import Row, epoch_row
 from mnist_tune.lanes.state_file import Checkpoint, Progress
+from mnist_tune.storage import Place
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Hyperparameters, Program
 from mnist_tune.trial import TrialConfig
@@ -101,10 +101,10 @@ class LanePool:
         if 1 < self._capacity == len(group.free):
             group.executor.release()
 
-    def epoch(self, lane_id: str, state_path: Path) -> Row:
+    def epoch(self, lane_id: str, state: Place) -> Row:
         """`run` for one lane, its state saved."""
         row = self.run([lane_id])[lane_id]
-        self.checkpoint(lane_id).save(state_path)
+        self.checkpoint(lane_id).save(state)
         return row
 
     @property

@@ -13,7 +13,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,6 +24,7 @@ from mnist_tune.lanes.client import LaneLostError, LanesFullError
 from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.lanes.turns import Turn
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
@@ -70,14 +70,14 @@ class LaneServer:
         if client is not None:
             self._watches[token] = asyncio.create_task(self._watch(lane_id, token, client))
 
-    async def epoch(self, lane_id: str, token: str, state_path: Path) -> dict[str, Any]:
+    async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
         """Trains the lane for an epoch with whoever asks too, saves its state there, and returns its row.
 
         Raises:
             LaneLostError: the lane is not this client's.
         """
         row: Future[dict[str, Any]] = Future()
-        await self._in_compute_thread(lambda: self._ask(lane_id, token, state_path, row))
+        await self._in_compute_thread(lambda: self._ask(lane_id, token, state, row))
         return await asyncio.wrap_future(row)
 
     async def checkpoint(self, lane_id: str, token: str) -> Checkpoint:
@@ -181,7 +181,7 @@ class LaneServer:
         turn.attached.add(lane_id)
         self._lane_turns[lane_id] = turn
 
-    def _ask(self, lane_id: str, token: str, path: Path, row: Future[dict[str, Any]]) -> None:
+    def _ask(self, lane_id: str, token: str, path: Place, row: Future[dict[str, Any]]) -> None:
         self._check(lane_id, token)
         turn = self._lane_turns[lane_id]
         if not turn.asking:

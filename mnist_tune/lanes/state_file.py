@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.storage import Place
 
 SCHEMA = 1
 
@@ -39,7 +41,7 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
     progress: Progress
 
-    def save(self, path: Path) -> None:
+    def save(self, where: Place) -> None:
         """Writes atomically: after a kill or on a full disk the file is the former one or this one, whole.
 
         Raises:
@@ -48,31 +50,58 @@ class Checkpoint:
         meta = {"schema": SCHEMA, "names": list(self.arrays), **asdict(self.progress)}
         members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **members)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                np.savez(file, allow_pickle=False, **members)
-            os.replace(part, path)
+            storage.write(where, file.getvalue(), storage.PATIENCE_S)
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise UserError(f"can't save the state of a trial to {path}: {error.strerror}; free space there") from None
+            raise UserError(
+                f"can't save the state of a trial to {where}: {storage.reason(error)}; free space there"
+            ) from None
 
     @classmethod
-    def load(cls, path: Path) -> Checkpoint:
-        """Reads what `save` wrote.
+    def load(cls, where: Place) -> Checkpoint | None:
+        """Reads what `save` wrote; None where there is no such file.
 
         Raises:
             UserError: the file is damaged or of another schema.
         """
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # numpy leaves a damaged one open
-                meta = json.loads(file["meta"].tobytes())
-                arrays = [file[f"array_{i:03d}"] for i in range(len(meta["names"]))]
-            if meta.pop("schema") != SCHEMA:
-                raise ValueError("another schema")
-            names = meta.pop("names")
-            return cls(dict(zip(names, arrays, strict=True)), Progress(**meta))
-        except (LookupError, TypeError, ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is not a trial's state ({error}); remove it to train that trial anew") from None
+        with _damage_told(where):
+            content = storage.read(where, storage.PATIENCE_S)
+            if content is None:
+                return None
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                names, progress = _meta(file)
+                arrays = [file[f"array_{i:03d}"] for i in range(len(names))]
+            return cls(dict(zip(names, arrays, strict=True)), progress)
+
+
+def saved_epochs(where: Place) -> int:
+    """Epochs that the trial whose state this is had finished, read without its arrays; 0 where there is no such file.
+
+    Raises:
+        UserError: as `Checkpoint.load`.
+    """
+    try:
+        with _damage_told(where), storage.open_file(where) as raw, np.load(raw, allow_pickle=False) as file:
+            return _meta(file)[1].epoch
+    except FileNotFoundError:
+        return 0
+
+
+def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
+    """Names of the arrays, and the progress."""
+    meta = json.loads(file["meta"].tobytes())
+    if meta.pop("schema") != SCHEMA:
+        raise ValueError("another schema")
+    return meta.pop("names"), Progress(**meta)
+
+
+@contextmanager
+def _damage_told(where: Place) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (LookupError, TypeError, ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{where} is not a trial's state ({error}); remove it to train that trial anew") from None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from mnist_tune.storage import Place
 
 WAIT_SHARE = 0.5
 """How long a batch waits for lanes that have not asked, as a share of the last one's seconds. Shorter and the lanes
@@ -16,7 +17,7 @@ fall apart into small batches; longer and one slow client holds up all others.""
 class Turn:
     """The lanes of one group that wait for their next epoch."""
 
-    asking: dict[str, tuple[Path, Future[dict[str, Any]]]] = field(default_factory=dict)
+    asking: dict[str, tuple[Place, Future[dict[str, Any]]]] = field(default_factory=dict)
     attached: set[str] = field(default_factory=set)
     since: float = 0.0
     """When the first of them asked."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnist_tune.machine import processor_model
+from mnist_tune.storage import Place
 
 CACHE_BYTES = 2**30
 """Of compiled programs on disk, of which JAX drops the oldest beyond that; with a limit it also locks the files, so
@@ -18,7 +19,7 @@ that processes that start together never read one another's half-written ones.""
 class WorkerSettings:
     """How the processes of a sweep run; the same for all."""
 
-    state_dir: str
+    states: Place
     """Folder of the trials' states, reachable from every node."""
     threads: int | None = 1
     """Threads of XLA's CPU backend; None leaves it to XLA."""

@@ -11,10 +11,12 @@ from typing import Any
 import ray
 from ray import tune
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.client import LaneClient, LaneLostError
 from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
@@ -55,8 +57,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._attached, self._reported, self._mark = False, 0, time.perf_counter()
 
     @property
-    def _state_path(self) -> Path:
-        return Path(self._settings.state_dir) / f"{self._lane_id}.npz"
+    def _state(self) -> Place:
+        return storage.join(self._settings.states, f"{self._lane_id}.npz")
 
     def step(self) -> dict[str, Any]:
         try:
@@ -73,7 +75,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                     row = self._attach()
                     if row is not None:
                         return self._report(row, repeated=True)
-                row = self._pool.epoch(self._lane_id, self._state_path)
+                row = self._pool.epoch(self._lane_id, self._state)
                 self._loaded = None
                 return self._report(row)
             except LaneLostError:
@@ -85,7 +87,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def _attach(self) -> dict[str, Any] | None:
         """Attaches the trial's lane. Where it continues from its own state, and this process has not reported that
         state's epoch, the row to report: it may have been lost with a killed process."""
-        own = Checkpoint.load(self._state_path) if self._loaded is None and self._state_path.exists() else None
+        own = Checkpoint.load(self._state) if self._loaded is None else None
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.progress.row if own and own.progress.epoch > self._reported else None
@@ -108,14 +110,15 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         return row | extra
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        if self._state_path.exists() and self._loaded is None:
-            Checkpoint.load(self._state_path).save(Path(checkpoint_dir) / STATE_FILE)
-            return
-        if not self._attached:
-            self._attach()
-        self._pool.checkpoint(self._lane_id).save(Path(checkpoint_dir) / STATE_FILE)
+        state = Checkpoint.load(self._state) if self._loaded is None else None
+        if state is None:
+            if not self._attached:
+                self._attach()
+            state = self._pool.checkpoint(self._lane_id)
+        state.save(Path(checkpoint_dir) / STATE_FILE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Continues from a checkpoint of Tune's (a paused trial, or PBT's donor), not from the trial's own state."""
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
+        assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"

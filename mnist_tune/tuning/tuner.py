@@ -46,7 +46,7 @@ def fit(
     device = find_device(options.quiet)
     options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
     writer.update_options(cpus_per_trial=options.cpus_per_trial)
-    settings = WorkerSettings(str(writer.states), cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
+    settings = WorkerSettings(writer.states, cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
     placement = place(list(plan.trials.values()), settings, options, device)
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:

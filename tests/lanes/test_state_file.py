@@ -1,6 +1,7 @@
 """A trial's state on disk: exact, whole after any failure, and never executed."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mnist_tune import UserError
-from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, Progress
+from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, Progress, saved_epochs
 
 ROW = {"epoch": 3, "train_loss": 0.1 + 0.2, "step_loss_max": math.inf, "finite": False, "above_since": None}
 
@@ -43,9 +44,22 @@ def files(folder):
 @pytest.mark.parametrize("progress", [Progress(0, 2.3, None, None), Progress(3, 2.302585092994046, 17, ROW)])
 def test_round_trip_is_exact(tmp_path, progress):
     saved = Checkpoint(state().arrays, progress)
-    saved.save(tmp_path / "deep" / "er" / "00000.npz")
-    check_equal(Checkpoint.load(tmp_path / "deep" / "er" / "00000.npz"), saved)
-    assert files(tmp_path / "deep" / "er") == ["00000.npz"]
+    saved.save(tmp_path / "00000.npz")
+    check_equal(Checkpoint.load(tmp_path / "00000.npz"), saved)
+    assert saved_epochs(tmp_path / "00000.npz") == progress.epoch
+    assert files(tmp_path) == ["00000.npz"]
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    """It would be one that the other nodes of a cluster don't see."""
+    with pytest.raises(UserError, match=r"can't save the state of a trial to .*No such file or directory"):
+        state().save(tmp_path / "other" / "00000.npz")
+    assert files(tmp_path) == []
+
+
+def test_where_there_is_no_state_none_is_read(tmp_path):
+    assert Checkpoint.load(tmp_path / "00000.npz") is None
+    assert saved_epochs(tmp_path / "00000.npz") == 0
 
 
 @given(
@@ -70,18 +84,26 @@ def full(*arguments, **options):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def half(file, *arguments, **options):
-    file.write(b"PK\3\4half")
-    full()
+class HalfFull(io.FileIO):
+    """A file on a disk that has room for half of what is written."""
+
+    def write(self, content):
+        super().write(content[: len(content) // 2])
+        full()
 
 
-@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (np, "savez", half)])
+def half_full(path, mode):
+    return HalfFull(path, mode)
+
+
+@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (Path, "open", half_full)])
 def test_a_failed_save_leaves_the_former_file(tmp_path, monkeypatch, module, name, fails):
     path = tmp_path / "00000.npz"
     state(1.0).save(path)
-    monkeypatch.setattr(module, name, fails)
-    with pytest.raises(UserError, match=f"can't save the state of a trial to {path}: No space left on device"):
-        state(2.0).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fails)
+        with pytest.raises(UserError, match=f"can't save the state of a trial to {path}: No space left on device"):
+            state(2.0).save(path)
     check_equal(Checkpoint.load(path), state(1.0))
     assert files(tmp_path) == ["00000.npz"]
 
