@@ -2,7 +2,7 @@
 
     python analysis/summarize.py RESULTS
 
-Writes regimes.png into the sweep's folder.
+Writes regimes.png into the sweep's folder, or here where it is in object storage.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from mnist_tune.reports.text import print_replicates, print_report
 class Summarize:
     """Prints a sweep's table and its replicates' mean, standard deviation and 95% interval, and draws regimes.png."""
 
-    results: Annotated[Path, tyro.conf.Positional]
-    """Folder of a sweep, or one above it: then its newest."""
+    results: Annotated[str, tyro.conf.Positional]
+    """Folder of a sweep, or one above it: then its newest; or a URI such as s3://bucket/sweep."""
     figure: Path | None = None
-    """Where the picture goes; by default regimes.png in the sweep's folder."""
+    """Where the picture goes; by default regimes.png in the sweep's folder, or here where that is a URI."""
     all: bool = False
     """A line a trial, also of a large sweep, which is otherwise told in ranges of learning rates."""
 
@@ -35,7 +35,7 @@ def main() -> None:
     sweep = load_sweep(config.results)
     print_report(sweep, config.all)
     print_replicates(sweep.trials, config.all)
-    path = config.figure or sweep.path / "regimes.png"
+    path = config.figure or sweep.picture("regimes.png")
     plot_regimes(sweep, path)
     print(f"Picture: {path}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -152,6 +153,15 @@ def remove(where: Place) -> None:
         filesystem.delete_file(path)
     except FileNotFoundError:
         return
+
+
+def remove_folder(where: Place) -> None:
+    """Deletes a folder and all in it; nothing happens where there is none. Raises OSError."""
+    if isinstance(where, Path):
+        shutil.rmtree(where, ignore_errors=True)
+        return
+    filesystem, path = _resolve(where)
+    filesystem.delete_dir_contents(path, missing_dir_ok=True)
 
 
 def names(where: Place) -> Sequence[str]:

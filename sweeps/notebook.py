@@ -75,8 +75,8 @@ def main() -> int:
         print_replicates(sweep.trials[sweep.trials["label"].str.startswith("convnet")])
         print(SEEDS_NOTE)
     if comparisons:
-        plot_notebook(comparisons, sweep.path / "notebook.png")
-        print(f"Picture: {sweep.path / 'notebook.png'}")
+        plot_notebook(comparisons, sweep.picture("notebook.png"))
+        print(f"Picture: {sweep.picture('notebook.png')}")
     return code
 
 

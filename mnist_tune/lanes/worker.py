@@ -21,6 +21,8 @@ class WorkerSettings:
 
     states: Place
     """Folder of the trials' states, reachable from every node."""
+    token: str = ""
+    """In a file of that folder; without it there, this node sees another one."""
     threads: int | None = 1
     """Threads of XLA's CPU backend; None leaves it to XLA."""
     memory_fraction: float | None = None

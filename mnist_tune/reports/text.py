@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -16,6 +16,7 @@ from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 INTERRUPTED = 130
@@ -68,7 +69,7 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
     again = f"python analysis/summarize.py {path}"
     lines = [f"Results: {path}"]
     if condensed:
-        written = "trials.parquet there, or " * (sweep.path / "trials.parquet").exists()
+        written = "trials.parquet there, or " * (sweep.meta["ended"] is not None)
         lines.append(
             f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
         )
@@ -205,7 +206,9 @@ def _accuracy(value: object) -> str:
     return "-" if value is None or pd.isna(value) else f"{value:.4f}"
 
 
-def _short(path: Path) -> str:
-    """Relative where that is shorter to read."""
+def _short(path: Place) -> str:
+    """Relative where that is shorter to read; as a shell needs it."""
+    if isinstance(path, str):
+        return shlex.quote(path)
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

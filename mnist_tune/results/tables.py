@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.results.data_facts import data_facts
+from mnist_tune.results.folder import fetch
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.regimes import label_curves, label_siblings
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 EPOCH_COLUMNS = """
@@ -45,10 +49,14 @@ TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 class Sweep:
     """The tables of a sweep: a row a trial, a row an epoch of a trial, and what `sweep.json` says."""
 
-    path: Path
+    path: Place
     trials: pd.DataFrame
     epochs: pd.DataFrame
     meta: dict[str, Any]
+
+    def picture(self, name: str) -> Path:
+        """Where a picture of this sweep goes: into its folder; of one in object storage, into the current folder."""
+        return self.path / name if isinstance(self.path, Path) else Path(name)
 
     def curves(self, column: str) -> pd.DataFrame:
         """A column of `epochs` as a table of epoch × trial.
@@ -62,20 +70,29 @@ class Sweep:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """Reads a sweep's folder, finished or not.
+    """Reads a sweep, finished or not.
 
     Args:
-        path: the folder, or one above it that holds a single kind of sweep, of which the newest is taken.
+        path: its folder, or one above it that holds a single kind of sweep, of which the newest is taken; or the URI
+            of its folder in object storage, such as `s3://bucket/sweep`.
 
     Raises:
-        UserError: there is no sweep at or below `path`.
+        UserError: there is no sweep at (or, of a local folder, below) `path`, or it can't be read.
     """
-    folder = Path(path)
-    if not (folder / "sweep.json").exists():
-        inside = sorted(folder.glob("**/sweep.json"), key=lambda file: file.stat().st_mtime)
+    where = storage.place(path)
+    if isinstance(where, str):
+        with TemporaryDirectory() as folder:
+            fetch(where, Path(folder))
+            return replace(_read(Path(folder)), path=where)
+    if not (where / "sweep.json").exists():
+        inside = sorted(where.glob("**/sweep.json"), key=lambda file: file.stat().st_mtime)
         if not inside:
-            raise UserError(f"no sweep in {folder} (no sweep.json there or below); name the folder of a sweep")
-        folder = inside[-1].parent
+            raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
+        where = inside[-1].parent
+    return _read(where)
+
+
+def _read(folder: Path) -> Sweep:
     meta = json.loads((folder / "sweep.json").read_text())
     if meta.get("ended") is None:
         return tables(folder, meta)

@@ -7,18 +7,24 @@ line per event, the truth at any moment), `states/` (the trials' saved states) a
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.results.folder import JOURNAL, exists, locked, working_folder
 from mnist_tune.results.journal import OPEN_REASONS, mend_last_line, read_journal
+from mnist_tune.results.upload import Upload
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -26,39 +32,59 @@ if TYPE_CHECKING:
 
     from mnist_tune.results.tables import Sweep
 
+TOKEN = "token"
+
 
 class SweepWriter:
     """Writes a sweep's folder while it runs: its only writer, by a lock that ends with this process.
+
+    A sweep in object storage is written in a local folder, `path`, and uploaded from there; only the trials' states go
+    there directly, from wherever they train.
 
     Raises:
         UserError: the folder can't be written, another process writes it, or (without `resume`) it holds a sweep.
     """
 
-    def __init__(self, path: Path, meta: dict[str, Any], resume: bool = False) -> None:
-        self.path, self.meta = path, meta
-        if not resume and (path / "sweep.json").exists():
-            raise UserError(f"{path} holds a sweep already; name another --output or go on with --resume {path}")
+    def __init__(
+        self, where: Place, meta: dict[str, Any], resume: bool = False, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.where, self.meta, self._upload = where, meta, None
+        self.path = working_folder(where)
+        if not resume and exists(where):
+            raise UserError(f"{where} holds a sweep already; name another --output or go on with --resume {where}")
         try:
-            (path / "states").mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / ".lock", timeout=0)
-            self._lock.acquire()
-            mend_last_line(path / "journal.jsonl")
-            self._journal = (path / "journal.jsonl").open("a", encoding="utf-8")
-            write_atomically(path / "sweep.json", json.dumps(meta, indent=1).encode())
-        except Timeout:
-            raise UserError(f"{path} is being written by a sweep that runs; wait for it, or end it first") from None
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(self.path, where)
+            if isinstance(where, Path):
+                (self.path / "states").mkdir(exist_ok=True)
+            elif not resume:
+                (self.path / JOURNAL).unlink(missing_ok=True)  # of a sweep that was there once
+            mend_last_line(self.path / JOURNAL)
+            self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
+            storage.write(storage.join(self.states, TOKEN), self.token.encode())
+            self._write_meta()
+            if isinstance(where, str):
+                self._upload = Upload(self.path, where, say)
         except OSError as error:
-            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
-        self._rows = {(event["trial_id"], event["epoch"]) for event in read_journal(path) if event["kind"] == "epoch"}
+            raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
+        self._rows = {
+            (event["trial_id"], event["epoch"]) for event in read_journal(self.path) if event["kind"] == "epoch"
+        }
 
     @property
-    def states(self) -> Path:
-        return self.path / "states"
+    def states(self) -> Place:
+        """Where the trials' states are."""
+        return storage.join(self.where, "states")
+
+    @cached_property
+    def token(self) -> str:
+        """In a file of `states`: a node that does not find it there sees another folder."""
+        return uuid.uuid4().hex
 
     def update_options(self, **options: Any) -> None:
         """Records what was decided of `options` once the machine was known."""
         self.meta["options"] = self.meta.get("options", {}) | options
-        write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
+        self._write_meta()
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Records what the plan in `sweep.json` does not hold: a trial that a searcher proposed, values that population
@@ -76,7 +102,11 @@ class SweepWriter:
         self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": error})
 
     def finish(self, **meta: Any) -> Sweep:
-        """Writes the tables and returns them."""
+        """Writes the tables and returns them.
+
+        Raises:
+            UserError: object storage does not take what is left.
+        """
         self._journal.flush()
         os.fsync(self._journal.fileno())
         self._journal.close()
@@ -84,18 +114,28 @@ class SweepWriter:
         from mnist_tune.results.tables import tables  # here: a sweep starts sooner without pandas
 
         sweep = tables(self.path, self.meta)
-        write_atomically(self.path / "trials.parquet", sweep.trials.to_parquet(index=False))
-        write_atomically(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False))
-        write_atomically(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode())
-        self._tidy(sweep.trials)
-        self._lock.release()
-        return sweep
+        storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
+        storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
+        self._write_meta()
+        try:
+            if self._upload:
+                self._upload.close()
+                shutil.rmtree(self.path, ignore_errors=True)
+            self._tidy(sweep.trials)
+        finally:
+            self._lock.release()
+        return replace(sweep, path=self.where)
 
     def _tidy(self, trials: pd.DataFrame) -> None:
         """Removes what only a resumed sweep needs: states of trials that ended, Tune's own files."""
-        for trial_id in trials["trial_id"][~trials["stop_reason"].isin(OPEN_REASONS)]:
-            (self.states / f"{trial_id}.npz").unlink(missing_ok=True)
-        shutil.rmtree(self.path / ".ray", ignore_errors=True)
+        ended = trials["trial_id"][~trials["stop_reason"].isin(OPEN_REASONS)]
+        unneeded = [storage.join(self.states, f"{trial_id}.npz") for trial_id in ended]
+        with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
+            list(threads.map(storage.remove, unneeded))
+            storage.remove_folder(storage.join(self.where, ".ray"))
+
+    def _write_meta(self) -> None:
+        storage.write(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode(), sync=True)
 
     def _append(self, event: dict[str, Any]) -> None:
         try:
@@ -103,33 +143,5 @@ class SweepWriter:
             self._journal.flush()
         except OSError as error:
             raise UserError(
-                f"can't write to {self._journal.name}: {error.strerror}; then --resume {self.path}"
+                f"can't write to {self._journal.name}: {error.strerror}; then --resume {self.where}"
             ) from None
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """A folder that nobody else has: `name` there, or `name-2` and so on where another process came first.
-
-    Raises:
-        UserError: `parent` can't be written.
-    """
-    for count in itertools.count(1):
-        path = parent / (name if count == 1 else f"{name}-{count}")
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(f"can't write results to {path}: {error.strerror}; name another --output") from None
-    raise AssertionError("unreachable")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file so that a kill leaves the former one or the new one, whole."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)

@@ -6,7 +6,9 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError
+from mnist_tune.lanes.state_file import saved_epochs
+from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
 from mnist_tune.results.provenance import changed_versions, describe_environment
-from mnist_tune.results.writer import SweepWriter, new_folder
+from mnist_tune.results.upload import await_silence
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.storage import Place
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
@@ -59,13 +66,16 @@ def open_new(
         from mnist_tune.tuning.placement import find_device, lanes_that_fit
 
         lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
-    path = options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
-    return SweepWriter(path.absolute(), meta | {"environment": describe_environment()}), [dataset]
+    where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    return SweepWriter(_absolute(where), meta | {"environment": describe_environment()}, say=_say(options)), [dataset]
 
 
-def open_again(path: Path, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
+def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
     """The folder of a sweep that goes on, its data, and the options that it goes on with."""
-    path = Path(path).absolute()
+    where = _absolute(where)
+    if isinstance(where, str):
+        await_silence(where, _say(options))
+    path = fetched(where)
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
     meta = json.loads((path / "sweep.json").read_text())
@@ -82,7 +92,26 @@ def open_again(path: Path, options: SweepOptions, search: bool) -> tuple[SweepWr
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
     for name, version in changed_versions(meta).items():
         announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
-    return SweepWriter(path, meta | {"ended": None}, resume=True), [dataset], options
+    writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=_say(options))
+    _forget_lost_epochs(writer)
+    return writer, [dataset], options
+
+
+def _forget_lost_epochs(writer: SweepWriter) -> None:
+    """Removes the states of trials that are further than the journal, whose last rows were lost with their driver's
+    machine: such a trial trains anew, so that no epoch lacks its row. One epoch further is no loss: it is reported
+    again."""
+    events = read_journal(writer.path)
+    recorded = {event["trial_id"]: event["epoch"] for event in events if event["kind"] == "epoch"}
+
+    def check(trial_id: str) -> None:
+        state = storage.join(writer.states, f"{trial_id}.npz")
+        with suppress(UserError):  # a damaged state is its trial's to tell
+            if saved_epochs(state) > recorded.get(trial_id, 0) + 1:
+                storage.remove(state)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(check, left_and_ended(writer)[0]))
 
 
 def left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]]]:
@@ -117,6 +146,14 @@ def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
                 f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
                 f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
             )
+
+
+def _say(options: SweepOptions) -> Callable[[str], None]:
+    return lambda line: announce(line, options.quiet)
+
+
+def _absolute(where: Place) -> Place:
+    return where.absolute() if isinstance(where, Path) else where
 
 
 def _plain(value: Any) -> Any:

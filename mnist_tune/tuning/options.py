@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.results.folder import exists
+from mnist_tune.storage import Place
 from mnist_tune.tuning.stopping import GRACE_PERIOD
 
 LANES = {"CPU": 4, "GPU": 64}
 """Lanes a device. On a CPU, where processes are as fast, they are for trying."""
+
+AUTO = "auto"
+"""Of `resume`: the sweep in `output`, if there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +31,9 @@ class SweepOptions:
     """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
     data_dir: Path | None = None
     """Folder with the four IDX files, raw or gzipped."""
-    output: Path | None = None
-    """The folder that receives the results; by default results/<sweep>/<time>."""
+    output: str | Path | None = None
+    """The folder that receives the results; by default results/<sweep>/<time>. Or a URI, with keys in the environment:
+    s3://BUCKET/FOLDER (?endpoint_override=HOST:PORT for servers other than AWS's), gs://BUCKET/FOLDER."""
     max_concurrent: int | None = None
     """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
     execution: Literal["auto", "lanes", "process"] = "auto"
@@ -51,10 +58,20 @@ class SweepOptions:
     target: float | None = None
     """Accuracy of a network that learned the data set, in (0, 1): below it no curve is converged. By default 0.95 for
     mnist, 0.92 for mnist-5k, 0.88 for fashion-mnist."""
-    resume: Path | None = None
-    """Go on with the interrupted sweep in this folder; what is trained is read from there."""
+    resume: str | Path | None = None
+    """Go on with the interrupted sweep in this folder or URI; what is trained is read from there. auto: with the one
+    in --output if there is one, else start it; so the same command starts a sweep and goes on with it."""
     quiet: bool = False
     """Print results only, no progress."""
+
+    def goes_on(self) -> Place | None:
+        """Where the sweep is that this one goes on with; None for a new one."""
+        if self.resume is None:
+            return None
+        if self.resume != AUTO:
+            return storage.place(self.resume)
+        where = storage.place(self.output or "")
+        return where if exists(where) else None
 
     def __post_init__(self) -> None:
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
@@ -62,6 +79,11 @@ class SweepOptions:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        for name in ("output", "resume"):
+            if getattr(self, name) is not None:
+                storage.place(getattr(self, name))
+        if self.resume == AUTO and self.output is None:
+            raise UserError("--resume auto goes on with the sweep in --output; name that, too")
         if self.target is not None and not 0 < self.target < 1:
             raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 

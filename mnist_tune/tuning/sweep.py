@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import read_journal
@@ -78,10 +79,11 @@ def run_search(
     had not ended continue with the values that they had then, the searcher is told of those that had, and proposes
     what is missing.
     """
-    if options.resume is None:
+    where = options.goes_on()
+    if where is None:
         writer, data = open_new(name, {}, options, search=True)
         return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
-    writer, data, options = open_again(options.resume, options, search=True)
+    writer, data, options = open_again(where, options, search=True)
     left, ended = left_and_ended(writer)
     missing = max(samples - len(ended) - len(left), 0)
     if search_alg is None and missing:
@@ -100,29 +102,30 @@ def run_search(
     return _run(writer, plan, data, options)
 
 
-def resume_sweep(path: Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
+def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
     """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
 
     Args:
-        path: its folder, from which what was asked for is read.
+        path: its folder or URI, from which what was asked for is read.
         options: of these only where and how it runs counts (`TAKEN_UP`); by default as before.
         keep_ray: as in `run_sweep`.
 
     Raises:
         UserError: there is no sweep, or the data is not what it was.
     """
-    writer, data, options = open_again(path, options or SweepOptions(), search=False)
+    writer, data, options = open_again(storage.place(path), options or SweepOptions(), search=False)
     left, ended = left_and_ended(writer)
-    announce(f"resuming {writer.path}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
+    announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     if not left:
         return writer.finish(ended=writer.meta["ended"] or _now())
     return _run(writer, Plan.of(left), data, options, keep_ray)
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
-    """What a script does: `resume_sweep` where `options.resume` names a folder, else `run_sweep` of its trials."""
-    if options.resume is not None:
-        return resume_sweep(options.resume, options, keep_ray=False)
+    """What a script does: `resume_sweep` where `options.resume` says so, else `run_sweep` of its trials."""
+    where = options.goes_on()
+    if where is not None:
+        return resume_sweep(where, options, keep_ray=False)
     return run_sweep(name, trials(), options, keep_ray=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.reach import unreachable, why_blind
 from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
 STATE_FILE = "state.npz"
@@ -36,6 +38,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
+        self._blind = why_blind(settings.states, settings.token)
         self._pool: Any = (
             LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
         )
@@ -62,6 +65,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         try:
+            if self._blind:
+                raise UserError(unreachable(self._settings.states, f"{platform.node()}: {self._blind}"))
             return self._epoch()
         except UserError as error:  # trying again would not help; Tune would
             failed = {"done": True, "stop_reason": "error", "error": str(error)}

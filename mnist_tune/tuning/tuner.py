@@ -11,6 +11,7 @@ import platformdirs
 import ray
 from ray import tune
 
+from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
@@ -19,6 +20,7 @@ from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials
+from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.stopping import asha
 from mnist_tune.tuning.trainable import TrialTrainable
@@ -46,7 +48,10 @@ def fit(
     device = find_device(options.quiet)
     options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
     writer.update_options(cpus_per_trial=options.cpus_per_trial)
-    settings = WorkerSettings(writer.states, cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation)
+    settings = WorkerSettings(
+        writer.states, writer.token, cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation
+    )
+    check_nodes(writer.states, writer.token)
     placement = place(list(plan.trials.values()), settings, options, device)
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:
@@ -89,6 +94,8 @@ def make_tuner(
     recorder: Recorder,
 ) -> tune.Tuner:
     """The Tuner of a plan."""
+    tunes = storage.join(writer.where, ".ray")
+    filesystem, tunes = storage.filesystem_of(tunes) if isinstance(tunes, str) else (None, str(tunes))
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     ask, scheduler = asked(plan), plan.scheduler
     if scheduler is None and options.scheduler == "asha":
@@ -108,7 +115,8 @@ def make_tuner(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(writer.path / ".ray"),
+            storage_path=tunes,
+            storage_filesystem=filesystem,
             verbose=0,
             callbacks=[recorder, *filter(None, [placement.servers])],
             failure_config=tune.FailureConfig(max_failures=3),

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import OPEN_REASONS, read_journal
 from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, tables
-from mnist_tune.results.writer import new_folder
 
 DESIGN_TRIALS = """
     trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
@@ -229,7 +229,7 @@ def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
         (writer.states / f"{trial_id}.npz").write_bytes(b"state")
         writer.end(trial_id, reason)
     writer.finish(ended="now")
-    assert sorted(path.name for path in writer.states.iterdir()) == ["trial3.npz", "trial4.npz", "trial5.npz"]
+    assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial3.npz", "trial4.npz", "trial5.npz"]
 
 
 def test_the_newest_sweep_below_a_folder(new_writer, tmp_path):

@@ -1,0 +1,140 @@
+"""A sweep in object storage: the files that its driver writes are copied there while it runs, and brought back."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mnist_tune import storage
+from mnist_tune.errors import UserError
+from mnist_tune.results.folder import FILES, JOURNAL
+
+INTERVAL_S = 2.0
+"""Between two looks for what is new: so late are rows at most while the storage answers."""
+
+SIGN_S = 20.0
+"""Between two signs of life of a sweep's writer."""
+
+SILENCE_S = 60.0
+"""Without a sign for so long, a writer on another machine is taken for dead."""
+
+PATIENCE_S = 60.0
+"""How long the end of a sweep waits for storage that does not answer."""
+
+SEGMENT_BYTES = 2**18
+"""Of the journal: it only grows, so that all its segments but the last are uploaded once."""
+
+SIGN = "writer.json"
+
+
+class Upload:
+    """Copies a folder's files to `to` whenever they change; the journal in segments, of which only the last changes."""
+
+    def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
+        """Args:
+        folder: local, in which the sweep is written.
+        to: a URI.
+        say: receives a line when uploads begin to fail, and when they work again.
+        """
+        self._folder, self._to, self._say = folder, to, say
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._journal_bytes, self._signed, self._failing = 0, 0.0, False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Uploads what is left.
+
+        Raises:
+            UserError: the storage does not take it; the files stay in the local folder.
+        """
+        self._ended.set()
+        self._thread.join()
+        deadline = time.monotonic() + PATIENCE_S
+        while (error := self._once()) is not None:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); all of it "
+                    f"is in {self._folder}: python analysis/summarize.py {self._folder}; "
+                    f"once the storage answers, --resume '{self._to}' on this machine uploads it"
+                )
+            time.sleep(INTERVAL_S)
+        storage.remove(storage.join(self._to, SIGN))
+
+    def _run(self) -> None:
+        while not self._ended.wait(INTERVAL_S):
+            self._once()
+
+    def _once(self) -> OSError | None:
+        """Uploads what is new; the error, said once, where that fails."""
+        try:
+            self._upload_new()
+        except OSError as error:
+            if not self._failing:
+                why = storage.reason(error)
+                self._say(f"can't upload to {self._to} ({why}); rows are kept in {self._folder}, and it is tried again")
+            self._failing = True
+            return error
+        if self._failing:
+            self._say(f"uploads to {self._to} work again")
+        self._failing = False
+        return None
+
+    def _upload_new(self) -> None:
+        if time.monotonic() - self._signed > SIGN_S:
+            sign = {"host": platform.node(), "process": os.getpid(), "time": time.time()}
+            storage.write(storage.join(self._to, SIGN), json.dumps(sign).encode())
+            self._signed = time.monotonic()
+        self._upload_journal()
+        for name in FILES:
+            path = self._folder / name
+            if path.exists() and self._seen.get(name) != (stamp := (path.stat().st_mtime_ns, path.stat().st_ino)):
+                storage.write(storage.join(self._to, name), path.read_bytes())
+                self._seen[name] = stamp
+
+    def _upload_journal(self) -> None:
+        journal = self._folder / JOURNAL
+        while journal.stat().st_size > self._journal_bytes:
+            number = self._journal_bytes // SEGMENT_BYTES
+            with journal.open("rb") as file:
+                file.seek(number * SEGMENT_BYTES)
+                content = file.read(SEGMENT_BYTES)
+            storage.write(storage.join(self._to, "journal", f"{number:06d}"), content)
+            self._journal_bytes = number * SEGMENT_BYTES + len(content)
+
+
+def await_silence(to: str, say: Callable[[str], None]) -> None:
+    """Returns once no other machine writes the sweep at `to`: at once, unless one gave a sign of life just now.
+
+    Raises:
+        UserError: it goes on giving signs.
+        OSError: the storage can't be read.
+    """
+    first = _sign(to)
+    if first is None or first["host"] == platform.node():  # on this machine, the lock of the local folder tells
+        return
+    age = time.time() - first["time"]
+    if age > SILENCE_S:
+        return
+    left = SILENCE_S - max(age, 0)
+    say(f"{first['host']} wrote to {to} {max(age, 0):.0f} s ago; waiting {left:.0f} s to see that it no longer does")
+    time.sleep(left)
+    if _sign(to) != first:
+        raise UserError(f"{to} is being written by a sweep on {first['host']}; wait for it, or end it first")
+
+
+def _sign(to: str) -> dict[str, Any] | None:
+    content = storage.read(storage.join(to, SIGN))
+    try:
+        found = json.loads(content) if content else None
+    except ValueError:
+        return None
+    well = isinstance(found, dict) and isinstance(found.get("host"), str) and isinstance(found.get("time"), float)
+    return found if well else None
