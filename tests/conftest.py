@@ -1,6 +1,7 @@
 """Strict numerics for every test, the data sets, and made-up sweeps."""
 
 import os
+import socket
 import sys
 import tempfile
 
@@ -10,6 +11,8 @@ os.environ["PJRT_NPROC"] = "1"  # as the trials of a sweep run: several threads 
 import hypothesis
 import jax
 import pytest
+from moto.server import ThreadedMotoServer
+from pyarrow.fs import FileSystem
 
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
@@ -99,6 +102,44 @@ def new_writer():
         return SweepWriter(path, meta, resume)
 
     return start
+
+
+class MotoS3:
+    """An S3 in this process's memory, at a port where it does not answer before it is started."""
+
+    def __init__(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._port = listener.getsockname()[1]
+        self._server = ThreadedMotoServer(port=self._port, verbose=False)
+        self.start = self._server.start
+
+    def uri(self, bucket, path):
+        query = f"endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
+        return f"s3://{bucket}/{path}?{query}"
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """It is not stopped: that would wait for connections that pyarrow keeps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        server = MotoS3()
+        server.start()
+        FileSystem.from_uri(server.uri("mnist-tune", "") + "&allow_bucket_creation=true")[0].create_dir("mnist-tune")
+        yield server
+
+
+@pytest.fixture
+def silent_s3(s3):
+    """Another way to the same buckets, on which nobody answers until it is started."""
+    return MotoS3()
+
+
+@pytest.fixture
+def bucket(s3, tmp_path):
+    """The URI of a folder that is this test's own."""
+    return s3.uri("mnist-tune", tmp_path.name)
 
 
 def pytest_collection_modifyitems(items):

@@ -60,9 +60,9 @@ class SweepWriter:
             elif not resume:
                 (self.path / JOURNAL).unlink(missing_ok=True)  # of a sweep that was there once
             mend_last_line(self.path / JOURNAL)
-            self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
             storage.write(storage.join(self.states, TOKEN), self.token.encode())
             self._write_meta()
+            self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
             if isinstance(where, str):
                 self._upload = Upload(self.path, where, say)
         except OSError as error:

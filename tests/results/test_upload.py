@@ -1,0 +1,187 @@
+"""A sweep in object storage: what its writer uploads, and what comes back."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from mnist_tune import UserError, load_sweep, storage
+from mnist_tune.results import upload
+from mnist_tune.results.folder import exists, fetched, working_folder
+from mnist_tune.results.journal import read_journal
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    """Rows go up at once, and the cache folder is the test's own."""
+    monkeypatch.setattr(upload, "INTERVAL_S", 0.05)
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
+
+
+def epochs(place):
+    return load_sweep(place).epochs[["trial_id", "epoch"]].apply(tuple, axis=1).tolist()
+
+
+def test_rows_are_there_while_the_sweep_runs(new_writer, epoch_row, bucket):
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
+    assert load_sweep(bucket).path == bucket
+    assert load_sweep(bucket).meta["ended"] is None
+    writer.finish(ended="now")
+
+
+def test_a_finished_sweep_reads_as_a_local_one(new_writer, epoch_row, bucket, tmp_path):
+    sweeps = []
+    for place in (bucket, tmp_path / "local"):
+        writer = new_writer(place)
+        for epoch in (1, 2):
+            writer.epoch("00000", epoch_row(epoch), False)
+        writer.end("00000", "completed")
+        sweeps += [writer.finish(ended="now"), load_sweep(place)]
+    for sweep in sweeps[:3]:
+        assert sweep.trials.equals(sweeps[3].trials)
+        assert sweep.epochs.equals(sweeps[3].epochs)
+    assert [sweep.path for sweep in sweeps] == [bucket, bucket, tmp_path / "local", tmp_path / "local"]
+    assert not working_folder(bucket).exists(), "nothing stays behind on the driver's machine"
+    assert list(storage.names(storage.join(bucket, "states"))) == ["token"]
+    assert "writer.json" not in storage.names(bucket)
+
+
+def test_states_of_trials_that_ended_go(new_writer, bucket):
+    writer = new_writer(bucket)
+    for trial_id in ("00000", "00001"):
+        storage.write(storage.join(writer.states, f"{trial_id}.npz"), b"state")
+    writer.end("00000", "completed")
+    writer.end("00001", "interrupted")
+    writer.finish(ended="now")
+    assert list(storage.names(storage.join(bucket, "states"))) == ["00001.npz", "token"]
+
+
+def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypatch):
+    monkeypatch.setattr(upload, "SEGMENT_BYTES", 1000)
+    writer = new_writer(bucket)
+    rows = [epoch_row(epoch, note="x" * 40) for epoch in range(1, 30)]
+    for row in rows:
+        writer.epoch("00000", row, False)
+        time.sleep(0.01)
+    writer.finish(ended=None)
+    assert len(storage.names(storage.join(bucket, "journal"))) > 10
+    assert [event["epoch"] for event in read_journal(fetched(bucket))] == list(range(1, 30))
+
+
+def test_a_sweep_that_is_there_is_not_written_over(new_writer, bucket):
+    new_writer(bucket).finish(ended="now")
+    with pytest.raises(UserError, match="holds a sweep already; name another --output or go on with --resume"):
+        new_writer(bucket)
+
+
+def test_where_there_is_no_sweep_the_uri_is_named(bucket):
+    with pytest.raises(UserError, match="no sweep in s3://mnist-tune/"):
+        load_sweep(bucket)
+
+
+def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(new_writer, s3):
+    with pytest.raises(UserError, match=r"s3://nobody-has-it/x.*NO_SUCH_BUCKET"):
+        new_writer(s3.uri("nobody-has-it", "x"))
+
+
+def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
+    writer = new_writer(bucket)
+    wait_until(lambda: exists(bucket))
+    with pytest.raises(UserError, match="is being written by a sweep that runs"):
+        fetched(bucket)
+    writer.finish(ended="now")
+
+
+def test_uploads_that_fail_are_said_once_and_made_up_for(new_writer, epoch_row, silent_s3):
+    place, said = silent_s3.uri("mnist-tune", "mended"), []
+    writer = new_writer(working_folder(place))
+    up = upload.Upload(writer.path, place, said.append)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: said)
+    writer.epoch("00000", epoch_row(2), False)
+    silent_s3.start()
+    writer.update_options(epochs=4)
+    wait_until(lambda: len(said) == 2)
+    up.close()
+    writer.finish(ended="now")
+    assert "NETWORK_CONNECTION" in said[0]
+    assert "rows are kept in" in said[0]
+    assert said[1].endswith("work again")
+    assert epochs(place) == [("00000", 1), ("00000", 2)]
+
+
+def test_an_end_that_is_not_uploaded_is_an_error_and_stays_here(new_writer, epoch_row, bucket, monkeypatch):
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket))
+    monkeypatch.setattr(upload, "PATIENCE_S", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_upload", refuse)
+        writer.epoch("00000", epoch_row(2), False)
+        with pytest.raises(UserError, match=r"could not be uploaded to .*/summarize.py .*--resume"):
+            writer.finish(ended="now")
+    assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
+    assert epochs(bucket) == [("00000", 1)]
+    fetched(bucket)
+    new_writer(bucket, resume=True).finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+
+
+def refuse(*arguments):
+    raise OSError("AWS Error SLOW_DOWN during PutObject operation: later")
+
+
+def test_another_machine_goes_on_with_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket))
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+    fetched(bucket)
+    second = new_writer(bucket, resume=True)
+    second.epoch("00000", epoch_row(1), True)
+    second.epoch("00000", epoch_row(2), False)
+    second.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+    first._upload._ended.set()
+    first._journal.close()
+
+
+def sign(place, host, age):
+    content = {"host": host, "process": 1, "time": time.time() - age}
+    storage.write(storage.join(place, upload.SIGN), json.dumps(content).encode())
+
+
+def test_a_writer_elsewhere_that_fell_silent_is_waited_for_once(bucket, monkeypatch):
+    monkeypatch.setattr(upload, "SILENCE_S", 0.5)
+    said = []
+    upload.await_silence(bucket, said.append)
+    sign(bucket, "elsewhere", age=1.0)
+    upload.await_silence(bucket, said.append)
+    assert said == []
+    sign(bucket, "elsewhere", age=0.1)
+    upload.await_silence(bucket, said.append)
+    assert "elsewhere wrote to" in said[0]
+
+
+def test_a_writer_elsewhere_that_goes_on_is_left_alone(bucket, monkeypatch):
+    monkeypatch.setattr(upload, "SILENCE_S", 0.5)
+    sign(bucket, "elsewhere", age=0.0)
+    threading.Timer(0.1, sign, (bucket, "elsewhere", -1.0)).start()
+    with pytest.raises(UserError, match="is being written by a sweep on elsewhere"):
+        upload.await_silence(bucket, lambda line: None)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"host": 1, "time": "now"}'])
+def test_a_sign_that_says_nothing_holds_nobody_up(bucket, content):
+    storage.write(storage.join(bucket, upload.SIGN), content)
+    upload.await_silence(bucket, pytest.fail)

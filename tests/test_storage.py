@@ -1,0 +1,114 @@
+"""Files in folders and in object storage: moto's S3, in memory."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from pyarrow.fs import FileSystem
+
+from mnist_tune import UserError, storage
+
+SCHEMES = ["local", "s3", "renaming"]
+
+
+@pytest.fixture(params=SCHEMES)
+def folder(request, tmp_path, bucket, monkeypatch):
+    """A folder of each kind: on disk, in S3, and in a filesystem in which files are renamed once they are whole."""
+    if request.param == "local":
+        return tmp_path
+    if request.param == "renaming":
+        filesystem = FileSystem.from_uri("mock://")[0]
+        monkeypatch.setattr(storage, "_filesystem", lambda uri: (filesystem, "root"))
+        return "hdfs://host/folder"
+    return bucket
+
+
+def test_files_come_back(folder):
+    place = storage.join(folder, "a.txt")
+    assert storage.read(place) is None
+    storage.write(place, b"one")
+    storage.write(place, b"two")
+    assert storage.read(place) == b"two"
+    storage.write(storage.join(folder, "b"), b"")
+    assert list(storage.names(folder)) == ["a.txt", "b"]
+    storage.remove(place)
+    storage.remove(place)
+    assert list(storage.names(folder)) == ["b"]
+
+
+def test_a_folder_goes_with_all_that_is_in_it(folder):
+    below = storage.join(folder, "below")
+    storage.remove_folder(below)
+    if isinstance(below, Path):
+        below.mkdir()
+    storage.write(storage.join(below, "a"), b"1")
+    storage.write(storage.join(folder, "b"), b"1")
+    storage.remove_folder(below)
+    assert list(storage.names(below)) == []
+    assert list(storage.names(folder)) == ["b"]
+
+
+def test_a_folder_that_is_not_there_has_no_files(folder):
+    assert list(storage.names(storage.join(folder, "nothing"))) == []
+
+
+def test_the_query_of_a_uri_stays_behind_the_path():
+    place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
+    assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
+
+
+@pytest.mark.parametrize("where", ["results/x", "/results/x", "file:///results/x"])
+def test_a_folder_is_a_path(where):
+    assert storage.place(where) == Path(where.removeprefix("file://"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("nfs://host/x", "nfs://host/x: results go to a folder or to one of s3://, gs://"),
+        ("s3://", "names no bucket"),
+        ("s3:///folder", "names no bucket"),
+        ("s3://key:hidden@bucket/x", "s3://bucket/x: there are keys in this URI"),
+        ("s3://bucket/x?secret_key=hidden", "AWS_SECRET_ACCESS_KEY"),
+        ("gs://bucket/x?access_token=hidden", "there are keys"),
+    ],
+)
+def test_what_is_no_place_is_refused_without_its_secrets(uri, said):
+    with pytest.raises(UserError) as error:
+        storage.place(uri)
+    assert said in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
+def test_an_option_that_pyarrow_does_not_know_is_named():
+    with pytest.raises(UserError, match="Unexpected query parameter in S3 URI: 'colour'"):
+        storage.read("s3://bucket/x?region=us-east-1&colour=red")
+
+
+def test_a_bucket_that_is_not_there_is_told_in_a_few_words(s3):
+    with pytest.raises(OSError, match="bucket") as error:
+        storage.write(s3.uri("no-such-bucket", "x"), b"1")
+    assert storage.reason(error.value).startswith("NO_SUCH_BUCKET")
+    assert "\n" not in storage.reason(error.value)
+
+
+def test_storage_that_answers_again_is_waited_for(silent_s3):
+    place = silent_s3.uri("mnist-tune", "late")
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        storage.write(place, b"1")
+    threading.Timer(1.0, silent_s3.start).start()
+    storage.write(place, b"1", patience_s=60)
+    assert storage.read(place) == b"1"
+
+
+def test_what_waiting_does_not_mend_is_not_waited_for(s3, monkeypatch):
+    tries = []
+
+    def refuse(*arguments):
+        tries.append(arguments)
+        raise OSError("AWS Error ACCESS_DENIED during PutObject operation: no")
+
+    monkeypatch.setattr(storage, "_upload", refuse)
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        storage.write("s3://bucket/x", b"1", patience_s=60)
+    assert len(tries) == 1
