@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,9 @@ from mnist_tune.errors import UserError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
+
+MOST_BYTES = 2**28
+"""Of a file, and of what it unzips to; the training images of MNIST are 47 MB. A small gzip file may hold terabytes."""
 
 
 class DataError(UserError):
@@ -48,21 +53,24 @@ def read_idx(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.ui
     if len(raw) < header:
         raise _malformed(name, f"a header of {header} bytes", f"{len(raw)} bytes")
     shape = struct.unpack(f">{rank}I", raw[4:header])
-    expected = header + math.prod(shape)
+    expected, dimensions = header + math.prod(shape), " x ".join(map(str, shape))
     if len(raw) != expected:
-        dimensions = " x ".join(map(str, shape))
         raise _malformed(name, f"{expected} bytes, as its header promises {dimensions}", f"{len(raw)}")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    try:
+        return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    except ValueError:  # 0 x 4294967295 x 4294967295
+        raise _malformed(name, "dimensions of an array", dimensions) from None
 
 
 def read_raw(path: Path) -> bytes:
     """The content of a file, unzipped where it is gzipped.
 
     Raises:
-        DataError: the file cannot be read, or its gzip stream is damaged.
+        DataError: the file cannot be read, is too large, or its gzip stream is damaged.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = _read(file, str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     return gunzip(content, str(path))
@@ -72,14 +80,22 @@ def gunzip(content: bytes, name: str) -> bytes:
     """`content`, unzipped where it starts as a gzip stream does; `name` is for the error.
 
     Raises:
-        DataError: the gzip stream is truncated or damaged.
+        DataError: the gzip stream is truncated or damaged, or unzips to more than `MOST_BYTES`.
     """
     if not content.startswith(_GZIP_MAGIC):
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return _read(file, name)
     except (OSError, EOFError, zlib.error) as error:
         raise _malformed(name, "a whole gzip stream", f"a truncated or damaged one ({error})") from error
+
+
+def _read(file: BinaryIO | gzip.GzipFile, name: str) -> bytes:
+    content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise _malformed(name, f"at most {MOST_BYTES} bytes", "more")
+    return content
 
 
 def _malformed(name: str, expected: str, found: str) -> DataError:

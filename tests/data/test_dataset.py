@@ -17,7 +17,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from idx_files import Files, idx, small_mnist, write
+from memory import peak_mb
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
@@ -170,6 +171,37 @@ def test_damaged_gzip_is_refused() -> None:
 def test_idx_magic_number(magic: str) -> None:
     with pytest.raises(DataError, match=f"expected magic number .* found {magic}"):
         read_idx(bytes.fromhex(magic) + bytes(40))
+
+
+@given(st.one_of(st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)), st.data())
+def test_any_idx_is_read_or_refused(content: bytes, data: st.DataObject) -> None:
+    places = data.draw(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 255)), max_size=3))
+    damaged = bytearray(content)
+    for place, value in places:
+        damaged[place : place + 1] = bytes([value])
+    for raw in (bytes(damaged), gzip.compress(damaged), gzip.compress(damaged)[: len(damaged)], b"\x1f\x8b" + damaged):
+        with suppress(DataError):
+            assert read_idx(raw).size <= len(damaged)
+
+
+@pytest.mark.parametrize("shape", [(2**31, 28, 28), (2**32 - 1,) * 3, (0, 2**32 - 1, 2**32 - 1)])
+def test_idx_that_promises_too_much(shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="the given bytes: expected"):
+        read_idx(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes())
+
+
+def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mnist_tune.data.idx.MOST_BYTES", 10**6)
+    content = gzip.compress(bytes(10**8), 1)
+    (tmp_path / "large").write_bytes(bytes(10**6 + 1))
+
+    def read() -> None:
+        with pytest.raises(DataError, match="FILE: expected at most 1000000 bytes, found more"):
+            read_idx(content, "FILE")
+        with pytest.raises(DataError, match="large: expected at most 1000000 bytes"):
+            read_idx(tmp_path / "large")
+
+    assert peak_mb(read) < 10
 
 
 def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
