@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import tyro
 
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, redacted
 
 Config = TypeVar("Config")
 
@@ -44,7 +44,7 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {redacted(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -1,6 +1,8 @@
-"""Errors that are the user's to mend."""
+"""Errors that are the user's to mend, and what no error or record may show."""
 
 from __future__ import annotations
+
+import re
 
 
 class UserError(Exception):
@@ -8,3 +10,16 @@ class UserError(Exception):
 
     The message names what was wrong, where, and what to do; a command prints it and exits with 2.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
+
+
+_USER = re.compile(r"(?<=://)[^\s'\"]+(?=@)")
+_SECRET = re.compile(r"([\w-]*(?:secret|token|password|key|signature|credential)[\w-]*=)[^\s&'\"]+", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Without the user and password, and without the keys and tokens, that an address in it holds:
+    `s3://***@bucket/sweep?token=***`."""
+    return _SECRET.sub(r"\1***", _USER.sub("***", text))

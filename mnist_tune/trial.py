@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import Any
 from mnist_tune.errors import UserError
 
 MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
+LARGEST = 2**53
+"""Of whole numbers: up to here they are the same as floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +108,12 @@ class _Checker:
         value = getattr(self._config, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._refuse(name, wanted)
-        if not abs(value) <= sys.float_info.max or not holds(value):  # an int may be larger
+        if not abs(value) <= (LARGEST if isinstance(value, int) else sys.float_info.max) or not holds(value):
             self._refuse(name, wanted)
 
-    def integer(self, name: str, low: int, high: float = math.inf) -> None:
+    def integer(self, name: str, low: int, high: int = LARGEST) -> None:
         value = getattr(self._config, name)
-        top = "" if high == math.inf else f" and at most {high}"
+        top = "" if high == LARGEST else f" and at most {high}"
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             self._refuse(name, f"a whole number of at least {low}{top}")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from rich.markup import escape
 from rich.table import Table
 
 from mnist_tune.results.regimes import COLOURS, REGIMES
@@ -42,12 +43,12 @@ def condensed_table(trials: pd.DataFrame) -> Table:
     for name in ("stopped", "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"))
     for architecture, part in bins(trials):
-        cells = [architecture] * several + [_rates(part), str(len(part)), _span(part["epochs_run"])]
+        cells = [escape(architecture)] * several + [_rates(part), str(len(part)), _span(part["epochs_run"])]
         for name in ("train_accuracy", "test_accuracy"):
             middle = part[name].astype(float).median()
             cells.append("-" if np.isnan(middle) else f"{middle:.4f}")
         stopped, regimes = part["stop_reason"].value_counts(), part["regime"].value_counts()
-        cells.append(", ".join(f"{count} {reason}" for reason, count in stopped.items()))
+        cells.append(", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items()))
         cells.append(", ".join(f"[{COLOURS[name]}]{regimes[name]} {name}[/]" for name in REGIMES if name in regimes))
         table.add_row(*cells)
     return table

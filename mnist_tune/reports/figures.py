@@ -27,7 +27,8 @@ def regimes_figure(sweep: Sweep) -> Figure:
     training loss of every epoch (right)."""
     figure = Figure(figsize=(13, 8.5), dpi=120)
     figure.suptitle(
-        f"{_names(sweep.trials['architecture'])} on {sweep.meta['dataset']['name']}: regimes by learning rate"
+        f"{_names(sweep.trials['architecture'])} on {sweep.meta['dataset']['name']}: regimes by learning rate",
+        parse_math=False,
     )
     trials = sweep.trials[sweep.trials["epochs_run"] > 0]
     if trials.empty:

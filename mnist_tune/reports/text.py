@@ -50,14 +50,14 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
     console.print(condensed_table(trials) if condensed else _table(trials), soft_wrap=False)
     lines = conclusions(trials)
     for line in lines if every_line else cut(lines, 1 + MANY, "architectures"):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if sweep.meta["dataset"]["note"]:
-        console.print(f"Note: {sweep.meta['dataset']['note']}", style="bold yellow", soft_wrap=True)
+        console.print(escape(f"Note: {sweep.meta['dataset']['note']}"), style="bold yellow", soft_wrap=True)
     for line in _where(sweep, condensed):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     failures = _failures(trials)
     for line in failures if every_line else cut(failures, FAILURES, "failed; the column error of trials says why"):
-        console.print(line, markup=False)
+        console.print(line, soft_wrap=True, markup=False)
     if failures:
         return 1
     return INTERRUPTED if (trials["stop_reason"] == "interrupted").any() else 0
@@ -100,10 +100,10 @@ def _table(trials: pd.DataFrame) -> Table:
     table.add_column("stopped", no_wrap=True)
     table.add_column("evidence", overflow="ellipsis", no_wrap=True, ratio=1)
     for row in trials.itertuples():
-        cells = [str(getattr(row, name)) for name in many] + [f"{row.learning_rate:.4g}"]
+        cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
         cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy)]
-        table.add_row(*cells, row.stop_reason, escape(row.error or row.regime_evidence))
+        table.add_row(*cells, escape(row.stop_reason), escape(row.error or row.regime_evidence))
     return table
 
 

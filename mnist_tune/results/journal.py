@@ -1,27 +1,53 @@
-"""The append-only journal of a sweep, a line per event: the truth at any moment."""
+"""The append-only journal of a sweep, a line per event: the truth at any moment.
+
+A line that is no event of ours, whoever wrote it, is left out when the journal is read.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from mnist_tune.errors import UserError
+from mnist_tune.results.checks import Checks, is_count, is_flag, is_id, is_number, is_text, printable, wrong
 from mnist_tune.trial import TrialConfig
 
 OPEN_REASONS = ("interrupted", "time_budget", "error")
 """Reasons for which a trial goes on when its sweep is resumed; any other ended it: `completed`, `diverged`, or the
 scheduler that stopped it."""
 
+MOST_BYTES = 2**20
+"""Of a line; an epoch's row takes one thousandth of it."""
+
+TORN = b" (torn by a kill)\n"
+"""Ends a line that has no other end."""
+
+_log = logging.getLogger(__name__)
+
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The events of a sweep in order; a last line torn by a kill is left out."""
-    events, file = [], path / "journal.jsonl"
-    for line in file.read_text().splitlines() if file.exists() else ():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    """The events of a sweep in order.
+
+    A last line torn by a kill is left out, and so is every line that is damaged: one warning says how many, and where.
+    """
+    journal, events, damaged = path / "journal.jsonl", [], []
+    if not journal.exists():
+        return []
+    with journal.open("rb") as file:
+        for number, line in enumerate(_lines(file), start=1):
+            event = parse_event(line)
+            if event is not None:
+                events.append(event)
+            elif line.endswith(b"\n") and not line.endswith(TORN):
+                damaged.append(number)
+    if damaged:
+        where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
+        _warn(f"{journal}: {len(damaged)} damaged lines were left out (line {where}); all others were read")
     return events
 
 
@@ -34,6 +60,66 @@ def known_trials(meta: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -
 
 def mend_last_line(journal: Path) -> None:
     """Ends a line torn by a kill, so that the next event starts a line of its own."""
-    if journal.exists() and not journal.read_bytes().endswith(b"\n"):
-        with journal.open("ab") as file:
-            file.write(b"\n")
+    if not journal.exists():
+        return
+    with journal.open("r+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_BYTES))
+        tail = file.read().rpartition(b"\n")[2]
+        if tail:
+            file.write(TORN if parse_event(tail) is None else b"\n")
+
+
+def parse_event(line: bytes) -> dict[str, Any] | None:
+    """The event in a line; None where the line is none."""
+    try:
+        event = json.loads(line)
+        kind = event["kind"]
+        if wrong(event, *_EVENTS[kind]) is None:
+            return {name: printable(value) for name, value in event.items()}
+    except (ValueError, RecursionError, TypeError, LookupError):
+        pass
+    return None
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Those of a file; of one that is too long its last byte, which makes no event."""
+    while line := file.readline(MOST_BYTES):
+        long = len(line) == MOST_BYTES
+        while long and line and not line.endswith(b"\n"):
+            line = file.readline(MOST_BYTES)
+        yield line[-1:] if long else line
+
+
+def _is_config(value: Any) -> bool:
+    try:
+        return isinstance(value, dict) and bool(TrialConfig.from_dict(value))
+    except UserError:
+        return False
+
+
+_SCORES = [f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")]
+_FIGURES = """
+    learning_rate validation_loss validation_accuracy step_loss_first step_loss_max step_loss_last window_loss_max
+    untrained_loss compile_s train_s eval_s wait_s lanes fill ended_at
+""".split()
+
+_EVENTS: dict[str, tuple[Checks, Checks]] = {
+    "trial": ({"trial_id": is_id, "config": _is_config}, {}),
+    "epoch": (
+        {"trial_id": is_id, "epoch": is_count, "step": is_count, **dict.fromkeys(_SCORES, is_number)},
+        {
+            **dict.fromkeys(_FIGURES, is_number),
+            **dict.fromkeys(("above_since", "guessing_since"), is_count),
+            **dict.fromkeys(("finite", "diverged"), is_flag),
+            **dict.fromkeys(("node", "device"), is_text),
+        },
+    ),
+    "end": ({"trial_id": is_id, "stop_reason": is_id}, {"error": is_text}),
+}
+"""What each kind of event must say, and what else it may say."""
+
+
+@cache
+def _warn(line: str) -> None:
+    """Once, though a resumed sweep reads its journal several times."""
+    _log.warning("%s", line)

@@ -5,7 +5,7 @@ A sweep that is running, or was killed at any moment, is readable all the same.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,7 +19,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.results.data_facts import data_facts
 from mnist_tune.results.folder import fetch
 from mnist_tune.results.journal import known_trials, read_journal
-from mnist_tune.results.regimes import label_curves, label_siblings
+from mnist_tune.results.meta import read_meta
+from mnist_tune.results.parquet import read_table
+from mnist_tune.results.regimes import REGIMES, label_curves, label_siblings
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -43,6 +45,9 @@ TRIAL_COLUMNS = """
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Summed over a trial's epochs."""
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,10 +98,22 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def _read(folder: Path) -> Sweep:
-    meta = json.loads((folder / "sweep.json").read_text())
-    if meta.get("ended") is None:
+    meta = read_meta(folder)
+    return tables(folder, meta) if meta.get("ended") is None else _stored(folder, meta)
+
+
+def _stored(folder: Path, meta: dict[str, Any]) -> Sweep:
+    """The tables of an ended sweep; from its journal, where their files are damaged."""
+    try:
+        trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIAL_COLUMNS)
+        epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCH_COLUMNS)
+        if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
+            raise UserError(f"the tables in {folder} are not what a sweep stores")
+    except UserError as error:
+        if not (folder / "journal.jsonl").exists():
+            raise
+        _log.warning("%s; its tables are made from its journal", error)
         return tables(folder, meta)
-    trials, epochs = (pd.read_parquet(folder / f"{name}.parquet") for name in ("trials", "epochs"))
     return Sweep(folder, trials, epochs, meta)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, redacted
 from mnist_tune.results.folder import JOURNAL, exists, locked, working_folder
 from mnist_tune.results.journal import OPEN_REASONS, mend_last_line, read_journal
 from mnist_tune.results.upload import Upload
@@ -52,9 +52,13 @@ class SweepWriter:
         self.path = working_folder(where)
         if not resume and exists(where):
             raise UserError(f"{where} holds a sweep already; name another --output or go on with --resume {where}")
+        self.failure: UserError | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self.path, where)
+            if resume:
+                _refuse_links(self.path)
+            self._remove_tunes_files()
             if isinstance(where, Path):
                 (self.path / "states").mkdir(exist_ok=True)
             elif not resume:
@@ -99,29 +103,31 @@ class SweepWriter:
         self._append({"kind": "epoch", "trial_id": trial_id, **row})
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
-        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": error})
+        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Sweep:
         """Writes the tables and returns them.
 
         Raises:
-            UserError: object storage does not take what is left.
+            UserError: the folder, or object storage, does not take what is left; what is in the journal stays.
         """
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
-        self._journal.close()
-        self.meta |= meta
         from mnist_tune.results.tables import tables  # here: a sweep starts sooner without pandas
 
-        sweep = tables(self.path, self.meta)
-        storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
-        storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
-        self._write_meta()
         try:
+            with self._journal:
+                self._journal.flush()
+                os.fsync(self._journal.fileno())
+            self.meta |= meta
+            sweep = tables(self.path, self.meta)
+            storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
+            storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
+            self._write_meta()
             if self._upload:
                 self._upload.close()
                 shutil.rmtree(self.path, ignore_errors=True)
             self._tidy(sweep.trials)
+        except OSError as error:
+            raise self._cannot_write(error) from None
         finally:
             self._lock.release()
         return replace(sweep, path=self.where)
@@ -132,7 +138,11 @@ class SweepWriter:
         unneeded = [storage.join(self.states, f"{trial_id}.npz") for trial_id in ended]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))
-            storage.remove_folder(storage.join(self.where, ".ray"))
+            self._remove_tunes_files()
+
+    def _remove_tunes_files(self) -> None:
+        """They are pickles: Tune must not find those of a former run, whoever wrote them."""
+        storage.remove_folder(storage.join(self.where, ".ray"))
 
     def _write_meta(self) -> None:
         storage.write(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode(), sync=True)
@@ -142,6 +152,15 @@ class SweepWriter:
             self._journal.write(json.dumps(event) + "\n")
             self._journal.flush()
         except OSError as error:
-            raise UserError(
-                f"can't write to {self._journal.name}: {error.strerror}; then --resume {self.where}"
-            ) from None
+            self.failure = self._cannot_write(error)
+            raise self.failure from None
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(f"can't write to {self.path}: {storage.reason(error)}; mend that, then --resume {self.where}")
+
+
+def _refuse_links(path: Path) -> None:
+    """Through a link in a folder that came from elsewhere a sweep would write anywhere."""
+    found = [file for file in path.iterdir() if file.is_symlink()]
+    if found:
+        raise UserError(f"{found[0]} is a link, through which a sweep would write elsewhere; remove it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import sys
@@ -18,10 +17,11 @@ import numpy as np
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, redacted
 from mnist_tune.lanes.state_file import saved_epochs
 from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
+from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions, describe_environment
 from mnist_tune.results.upload import await_silence
 from mnist_tune.results.writer import SweepWriter
@@ -50,7 +50,7 @@ def open_new(
         architecture(trial.architecture)
     meta = {
         "name": name,
-        "command": shlex.join(sys.argv),
+        "command": redacted(shlex.join(sys.argv)),
         "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
@@ -78,16 +78,14 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     path = fetched(where)
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
-    meta = json.loads((path / "sweep.json").read_text())
-    if not {"dataset", "options", "trials"} <= set(meta):
-        raise UserError(f"nothing to resume: {path / 'sweep.json'} is not a sweep's; start the sweep anew")
+    meta = read_meta(path)
     if meta.get("search", False) != search:
         how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
         raise UserError(f"{path} is {'no search' if search else f'a search; go on with {how}'}")
-    before, asked = meta["dataset"], meta["options"]
+    before, asked = meta["dataset"], meta.get("options", {})
     options = as_before(options, asked)
     check_session(options.address, options.dashboard)
-    dataset = load_dataset(before["name"], options.data_dir or _path(asked["data_dir"]))
+    dataset = load_dataset(before["name"], options.data_dir or _path(asked.get("data_dir")))
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
     for name, version in changed_versions(meta).items():
@@ -157,7 +155,7 @@ def _absolute(where: Place) -> Place:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return redacted(str(value)) if isinstance(value, (str, Path)) else value
 
 
 def _path(value: str | None) -> Path | None:

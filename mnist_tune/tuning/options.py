@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -74,6 +74,9 @@ class SweepOptions:
         return where if exists(where) else None
 
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(SweepOptions).items():
+            if not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
+                raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
         for name in (*counts, "time_budget"):
             value = getattr(self, name)
@@ -86,6 +89,19 @@ class SweepOptions:
             raise UserError("--resume auto goes on with the sweep in --output; name that, too")
         if self.target is not None and not 0 < self.target < 1:
             raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The types and literals that a type hint allows."""
+    return [kind for part in get_args(hint) for kind in _kinds(part)] or [hint]
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if not isinstance(kind, type):
+        return bool(value == kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 @dataclass(frozen=True, kw_only=True)

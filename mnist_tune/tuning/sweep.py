@@ -147,6 +147,8 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:
             fit(writer, plan, data, options, rows, recorder)
+        except Exception as error:  # Tune tells of what its callbacks raise by a traceback
+            raise writer.failure or error from None
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")

@@ -294,7 +294,7 @@ def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
 
     with writer._journal:
         monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
-        with pytest.raises(UserError, match=f"No space left on device; then --resume {writer.path}"):
+        with pytest.raises(UserError, match=f"No space left on device; mend that, then --resume {writer.path}"):
             record(writer, epoch_row, "00000", (1,))
         monkeypatch.undo()
 

@@ -1,0 +1,408 @@
+"""Folders that came from elsewhere: damaged, made up, or made to do harm."""
+
+import io
+import json
+import logging
+import math
+import pickle
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from memory import peak_mb
+
+from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
+from mnist_tune.reports import plot_regimes, print_report
+from mnist_tune.results import journal, meta
+from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
+from mnist_tune.results.parquet import read_table
+from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS
+from mnist_tune.results.writer import SweepWriter
+
+HOSTILE_NAMES = [
+    "../../x",
+    "/tmp/x",
+    "a/b",
+    "a\\b",
+    "..",
+    "",
+    "a\x1b[2J",
+    "a\nb",
+    "<script>",
+    "a" * 10_000,
+    "\u202ex",
+    "é",
+]
+
+values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.sampled_from(HOSTILE_NAMES),
+        st.integers(), st.sampled_from([0, -1, 2**31, 2**63, 10**400, "1", "nan", "\ud800", "[/red]", "$\\frac"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+"""What JSON may hold."""
+
+
+@pytest.fixture(scope="module")
+def ended(new_writer, epoch_row, tmp_path_factory):
+    """A finished sweep of two trials, and a function that gives a fresh copy of it."""
+    writer = new_writer(tmp_path_factory.mktemp("ended") / "sweep")
+    writer.meta |= {"environment": {"versions": {"jax": "0.10"}, "processor": "one"}, "options": {"target": None}}
+    for epoch in (1, 2, 3):
+        writer.epoch("00000", epoch_row(epoch), False)
+        writer.epoch("00001", epoch_row(epoch, math.nan, 0.1, diverged=True, finite=False, above_since=2), False)
+    writer.trial("00001", TrialConfig(epochs=4, learning_rate=0.3))
+    writer.end("00000", "completed")
+    writer.end("00001", "error", "its worker died")
+    writer.finish(ended="now")
+    return {path.name: path.read_bytes() for path in writer.path.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(ended, tmp_path_factory):
+    """A function that makes that sweep's folder, with other content in some files."""
+    path = tmp_path_factory.mktemp("hostile") / "sweep"
+    path.mkdir()
+
+    def make(**changed):
+        for name, content in (ended | {name.replace("_", "."): data for name, data in changed.items()}).items():
+            (path / name).write_bytes(content)
+        return path
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def warn_again():
+    journal._warn.cache_clear()
+
+
+def damaged(content):
+    """Bytes of its length or less, some of them others."""
+    flips = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(1, 255)), max_size=4)
+
+    def apply(changes):
+        data = bytearray(content)
+        for place, bits in changes:
+            data[place] ^= bits
+        return bytes(data)
+
+    cut = st.integers(0, len(content)).map(lambda length: content[:length])
+    return st.one_of(st.binary(max_size=200), cut, flips.map(apply))
+
+
+def said(sweep, capsys):
+    """What is printed of a sweep."""
+    print_report(sweep)
+    return capsys.readouterr().out
+
+
+def all_printable(text):
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+# --- the journal
+
+ROW = {
+    "kind": "epoch", "trial_id": "00000", "epoch": 4, "step": 40, "learning_rate": 0.1, "train_loss": 0.5,
+    "train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": 0.9, "diverged": False, "above_since": 3, "node": "here",
+}  # fmt: skip
+EVENTS = [
+    ROW,
+    {"kind": "end", "trial_id": "00000", "stop_reason": "completed", "error": ""},
+    {"kind": "trial", "trial_id": "00002", "config": {"learning_rate": 0.2}},
+]
+
+
+@st.composite
+def changed_events(draw):
+    """An event of ours with a key less, or with any value for one of its keys."""
+    event = dict(draw(st.sampled_from(EVENTS)))
+    name = draw(st.sampled_from(sorted(event)))
+    del event[name]
+    if draw(st.booleans()):
+        event[name] = draw(values)
+    return json.dumps(event).encode()
+
+
+def test_the_events_that_are_changed_are_events():
+    assert all(parse_event(json.dumps(event).encode()) == event for event in EVENTS)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(line=st.one_of(st.binary(max_size=100), changed_events(), values.map(lambda value: json.dumps(value).encode())))
+def test_any_line_leaves_the_others_as_they_are(folder, ended, epoch_row, capsys, line):
+    path = folder(sweep_json=ended["sweep.json"].replace(b'"ended": "now"', b'"ended": null'))
+    before = load_sweep(path).epochs
+    (path / "journal.jsonl").write_bytes(line.replace(b"\n", b"") + b"\n" + ended["journal.jsonl"])
+    sweep = load_sweep(path)
+    kept = sweep.epochs.merge(before[["trial_id", "epoch"]])
+    pd.testing.assert_frame_equal(kept, before, check_dtype=False)
+    assert all_printable(said(sweep, capsys))
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_journal_is_read(folder, ended, data):
+    content = data.draw(damaged(ended["journal.jsonl"]))
+    sweep = load_sweep(folder(journal_jsonl=content, sweep_json=ended["sweep.json"].replace(b'"now"', b"null")))
+    assert len(sweep.trials) >= 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"kind": "epoch", "epoch": ' + b"9" * 5_000 + b"}",
+        json.dumps(ROW | {"kind": "epochs"}).encode(),
+        json.dumps(ROW | {"epoch": "4"}).encode(),
+        json.dumps(ROW | {"epoch": True}).encode(),
+        json.dumps(ROW | {"kind": ["epoch"]}).encode(),
+        *[json.dumps(ROW | {"trial_id": name}).encode() for name in HOSTILE_NAMES],
+    ],
+)
+def test_what_is_no_event(line):
+    assert parse_event(line) is None
+
+
+def test_damaged_lines_are_told_of_once(folder, ended, caplog):
+    lines = ended["journal.jsonl"].splitlines(keepends=True)
+    lines[1:1] = [b"\xff\xfe\n", b'{"kind": "else", "trial_id": "00000"}\n']
+    path = folder(journal_jsonl=b"".join(lines) + b'{"kind": "ep')
+    with caplog.at_level(logging.WARNING):
+        assert len(read_journal(path)) == len(read_journal(path)) == len(lines) - 2
+    assert caplog.messages == [
+        f"{path / 'journal.jsonl'}: 2 damaged lines were left out (line 2, 3); all others were read"
+    ]
+
+
+def test_a_line_torn_by_a_kill_is_not_told_of(folder, ended, caplog):
+    path = folder(journal_jsonl=ended["journal.jsonl"] + b'{"kind": "ep')
+    whole = read_journal(path)
+    mend_last_line(path / "journal.jsonl")
+    with (path / "journal.jsonl").open("ab") as file:
+        file.write(json.dumps(ROW).encode() + b"\n")
+    assert read_journal(path) == [*whole, ROW]
+    assert not caplog.messages
+
+
+def test_a_line_of_100_mb_takes_no_memory(folder, ended):
+    path = folder()
+    with (path / "journal.jsonl").open("ab") as file:
+        for _ in range(100):
+            file.write(bytes(1_000_000))
+        file.write(b"\n" + ended["journal.jsonl"] + bytes(3_000_000))
+    assert peak_mb(lambda: read_journal(path)) < 10
+    assert len(read_journal(path)) == 2 * ended["journal.jsonl"].count(b"\n")
+    mend_last_line(path / "journal.jsonl")
+    assert (path / "journal.jsonl").read_bytes().endswith(b"\0" + journal.TORN)
+
+
+# --- sweep.json
+
+
+def places(value, path=()):
+    """The path to every value in some JSON."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        yield from places(item, (*path, name))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    changed = list(value) if isinstance(value, list) else dict(value)
+    changed[path[0]] = replaced(value[path[0]], path[1:], new)
+    return changed
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
+    whole = json.loads(ended["sweep.json"]) | {"ended": None}
+    path = data.draw(st.sampled_from(list(places(whole))))
+    changed = json.dumps(replaced(whole, path, data.draw(values))).encode()
+    content = data.draw(st.sampled_from([changed, data.draw(damaged(ended["sweep.json"]))]))
+    try:
+        told = said(load_sweep(folder(sweep_json=content)), capsys)
+    except UserError as error:
+        told = str(error)
+    assert all_printable(told)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_trial_id_that_leads_elsewhere_is_refused(folder, ended, name):
+    said = json.loads(ended["sweep.json"])
+    said["trials"][name] = said["trials"]["00000"]
+    with pytest.raises(UserError, match=r"is not what a sweep writes: trial '.*': an id of letters") as caught:
+        load_sweep(folder(sweep_json=json.dumps(said).encode()))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_large_sweep_json_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(meta, "MOST_BYTES", 100)
+    with pytest.raises(UserError, match="it has more than 100 bytes"):
+        load_sweep(folder())
+
+
+# --- stored tables
+
+
+@settings(max_examples=100)
+@given(data=st.data())
+def test_any_table_is_read_or_refused(ended, data):
+    content = data.draw(damaged(ended["epochs.parquet"]))
+    try:
+        found = read_table(io.BytesIO(content), "it", EPOCH_COLUMNS)
+    except UserError:
+        return
+    assert set(found) <= set(EPOCH_COLUMNS)
+
+
+def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
+    before = load_sweep(folder())
+    found = load_sweep(folder(trials_parquet=ended["trials.parquet"][:-100]))
+    pd.testing.assert_frame_equal(found.trials, before.trials)
+    pd.testing.assert_frame_equal(found.epochs, before.epochs)
+    assert "trials.parquet is not a table of a sweep" in caplog.messages[0]
+    assert caplog.messages[0].endswith("; its tables are made from its journal")
+
+
+def stored(ended, **columns):
+    """The stored trials, with other columns."""
+    table = pq.read_table(io.BytesIO(ended["trials.parquet"]))
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), column[0], column[1])
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"0", b"1"]),
+        pa.array([["a"], ["b"]]),
+        pa.array([{"a": 1}, None]),
+        pa.array([1, 2]),
+        pa.array(["a", None]),
+        pa.array([1, 2], pa.timestamp("s")),
+        pa.array(["a", "b"]).dictionary_encode(),
+        pa.nulls(2),
+    ],
+)
+def test_a_column_of_another_type_is_refused(ended, column):
+    content = stored(ended, regime=("regime", column))
+    with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
+        read_table(io.BytesIO(content), "it", TRIAL_COLUMNS)
+
+
+def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch):
+    monkeypatch.setattr("mnist_tune.results.parquet.MOST_ROWS", 1)
+    with pytest.raises(UserError, match="it claims to hold 2 rows"):
+        read_table(io.BytesIO(ended["trials.parquet"]), "it", TRIAL_COLUMNS)
+
+
+# --- what is shown
+
+
+HOSTILE_TEXT = "\x1b[2J\x07<script>alert(1)</script>[/red][link=x]\u202e$\\frac{$" + "long" * 2500
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_text_from_a_folder_does_nothing(folder, ended, finished, capsys, tmp_path):
+    said_ = json.loads(ended["sweep.json"])
+    said_["ended"] = "now" if finished else None
+    said_["name"] = said_["dataset"]["note"] = HOSTILE_TEXT
+    for config in said_["trials"].values():
+        config["label"] = config["architecture"] = HOSTILE_TEXT
+    end = {"kind": "end", "trial_id": "00000", "stop_reason": "error", "error": HOSTILE_TEXT}
+    lines = [*ended["journal.jsonl"].splitlines(), json.dumps(end).encode(), b""]
+    text = pa.array([HOSTILE_TEXT] * 2)
+    tables = {name: (name, text) for name in ("label", "architecture", "regime_evidence", "error", "stop_reason")}
+    sweep = load_sweep(
+        folder(
+            sweep_json=json.dumps(said_).encode(),
+            journal_jsonl=b"\n".join(lines),
+            trials_parquet=stored(ended, **tables),
+        )
+    )
+    shown = said(sweep, capsys)
+    assert all_printable(shown)
+    assert "<script>" in shown
+    plot_regimes(sweep, tmp_path / "picture.svg")
+    assert "<script>" not in (tmp_path / "picture.svg").read_text()
+
+
+# --- pickles, links
+
+
+class Trap:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def trap(tmp_path):
+    bomb = pickle.dumps(Trap(tmp_path / "sprung"))
+    yield bomb
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(bomb)
+    assert (tmp_path / "sprung").exists(), "the trap does not work"
+
+
+def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
+    for name in ("journal_jsonl", "sweep_json", "trials_parquet", "epochs_parquet"):
+        try:
+            assert isinstance(load_sweep(folder(**{name: trap})), Sweep)
+        except UserError:
+            assert name == "sweep_json"
+
+
+def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
+    """Arrow once unpickled the metadata of such a column (CVE-2023-47248)."""
+    extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": trap}
+    field = pa.field("label", pa.binary(), metadata=extension)
+    content = stored(ended, label=(field, pa.array([trap, trap])))
+    with pytest.raises(UserError, match="label is of type"):
+        read_table(io.BytesIO(content), "it", TRIAL_COLUMNS)
+    whole = pq.read_table(io.BytesIO(ended["trials.parquet"]))
+    content = io.BytesIO()
+    pq.write_table(whole.replace_schema_metadata({"pandas": trap}), content)
+    assert len(read_table(content, "it", TRIAL_COLUMNS)) == 2
+
+
+def test_what_tune_left_is_removed_before_a_sweep_goes_on(folder, ended):
+    path = folder()
+    (path / ".ray" / "tune").mkdir(parents=True)
+    (path / ".ray" / "tune" / "tuner.pkl").write_bytes(b"")
+    writer = SweepWriter(path, json.loads(ended["sweep.json"]), resume=True)
+    assert not (path / ".ray").exists()
+    writer.finish()
+
+
+@pytest.mark.parametrize("name", ["states", ".ray", "journal.jsonl", ".sweep.json.part"])
+def test_a_link_out_of_the_folder_is_refused(new_writer, tmp_path, name):
+    new_writer(tmp_path / "sweep").finish()
+    (tmp_path / "elsewhere").mkdir()
+    if name == "states":
+        shutil.rmtree(tmp_path / "sweep" / "states")
+    (tmp_path / "sweep" / name).unlink(missing_ok=True)
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{tmp_path / 'sweep' / name} is a link"):
+        new_writer(tmp_path / "sweep", resume=True)
+    assert not list((tmp_path / "elsewhere").iterdir())
