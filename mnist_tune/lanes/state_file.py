@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +17,13 @@ from mnist_tune.errors import UserError
 from mnist_tune.storage import Place
 
 SCHEMA = 1
+
+REPORTED = "learning_rate train_loss train_accuracy test_loss test_accuracy diverged batch_s".split()
+"""Of a row, what a trial that continues, and its sweep, can't do without."""
+
+
+class DamagedStateError(UserError):
+    """A file is not the state of a trial; the trial can only begin anew."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,18 @@ class Checkpoint:
         """Reads what `save` wrote; None where there is no such file.
 
         Raises:
-            UserError: the file is damaged or of another schema.
+            DamagedStateError: the file is damaged, of another schema, or was never a state.
+            UserError: it can't be read.
         """
-        with _damage_told(where):
+        with _reading(where):
             content = storage.read(where, storage.PATIENCE_S)
-            if content is None:
-                return None
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                names, progress = _meta(file)
-                arrays = [file[f"array_{i:03d}"] for i in range(len(names))]
+        if content is None:
+            return None
+        with _parsing(where, io.BytesIO(content)) as file:
+            names, progress = _meta(file)
+            arrays = [file[f"array_{i:03d}"] for i in range(len(names))]
+            if not all(isinstance(array, np.ndarray) for array in arrays):
+                raise ValueError("it holds what is no array")
             return cls(dict(zip(names, arrays, strict=True)), progress)
 
 
@@ -83,10 +93,42 @@ def saved_epochs(where: Place) -> int:
         UserError: as `Checkpoint.load`.
     """
     try:
-        with _damage_told(where), storage.open_file(where) as raw, np.load(raw, allow_pickle=False) as file:
+        with _reading(where), storage.open_file(where) as raw, _parsing(where, raw) as file:
             return _meta(file)[1].epoch
     except FileNotFoundError:
         return 0
+
+
+@contextmanager
+def _reading(where: Place) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"can't read the state of a trial from {where}: {storage.reason(error)}") from None
+
+
+@contextmanager
+def _parsing(where: Place, raw: IO[bytes]) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of a file, each read when it is asked for."""
+    try:
+        _check_size(raw)
+        with np.load(raw, allow_pickle=False) as file:
+            yield file
+    except OSError:
+        raise
+    except Exception as error:  # of whatever kind zip, numpy and JSON have for what they can't read
+        raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
+
+
+def _check_size(raw: IO[bytes]) -> None:
+    """Arrays are stored as they are: what claims to unpack to more than the file holds would fill the memory."""
+    with zipfile.ZipFile(raw) as members:
+        claimed = sum(member.file_size for member in members.infolist())
+    if claimed > raw.seek(0, io.SEEK_END):
+        raise ValueError(f"it claims to hold {claimed} bytes")
+    raw.seek(0)
 
 
 def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
@@ -94,14 +136,15 @@ def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
     meta = json.loads(file["meta"].tobytes())
     if meta.pop("schema") != SCHEMA:
         raise ValueError("another schema")
-    return meta.pop("names"), Progress(**meta)
+    return meta.pop("names"), _progress(**meta)
 
 
-@contextmanager
-def _damage_told(where: Place) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (LookupError, TypeError, ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{where} is not a trial's state ({error}); remove it to train that trial anew") from None
+def _progress(epoch: int, untrained_loss: float, above_since: int | None, row: dict[str, Any] | None) -> Progress:
+    since = 1 if above_since is None else above_since
+    if type(epoch) is not int or type(since) is not int or not isinstance(untrained_loss, float) or epoch < 0:
+        raise ValueError("its progress is not numbers")
+    if epoch and (not isinstance(row, dict) or row.get("epoch") != epoch):
+        raise ValueError("its row is not that of its epoch")
+    if row and not all(isinstance(row.get(name), (int, float)) for name in REPORTED):
+        raise ValueError("its row is not whole")
+    return Progress(epoch, untrained_loss, above_since, row)

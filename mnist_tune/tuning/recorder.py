@@ -16,7 +16,7 @@ from mnist_tune.results.regimes import Curve, curve_regime
 from mnist_tune.results.tables import EPOCH_COLUMNS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.progress import ProgressView, announce
 from mnist_tune.tuning.stopping import own_id
 
 
@@ -56,6 +56,8 @@ class Recorder(Callback):  # type: ignore[misc]
         if result["stop_reason"] == "error":
             self._end(trial_id, "error", result["error"])
             return
+        if result["warning"]:
+            announce(f"warning: {result['warning']}")
         row = {name: result[name] for name in EPOCH_COLUMNS if name in result and name != "trial_id"}
         row["ended_at"] = time.time()
         self._writer.epoch(trial_id, row, result["repeated"])
@@ -67,6 +69,14 @@ class Recorder(Callback):  # type: ignore[misc]
         self._results += 1
         self._cpu_end = time.process_time()
         self._cpu_start = self._cpu_start or self._cpu_end
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Lets Tune forget a trial that has ended: it would keep a tenth of a megabyte of statistics of each, and look
+        through all of them at every event."""
+        metadata = trial.run_metadata
+        metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
+        if len(trials) > 1:  # of none, Tune would read what it saved
+            trials.remove(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(self._identify(trial), "error", _last_line(trial.error_file))

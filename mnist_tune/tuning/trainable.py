@@ -15,7 +15,7 @@ from ray import tune
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.client import LaneClient, LaneLostError
-from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.lanes.state_file import Checkpoint, DamagedStateError
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -57,6 +57,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._lane_id = str(values.pop("trial_id", self.trial_id))
         self._config = TrialConfig.from_dict(values)
         self._loaded: Checkpoint | None = None
+        self._warning = ""
         self._attached, self._reported, self._mark = False, 0, time.perf_counter()
 
     @property
@@ -92,10 +93,18 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def _attach(self) -> dict[str, Any] | None:
         """Attaches the trial's lane. Where it continues from its own state, and this process has not reported that
         state's epoch, the row to report: it may have been lost with a killed process."""
-        own = Checkpoint.load(self._state) if self._loaded is None else None
+        own = self._own_state() if self._loaded is None else None
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.progress.row if own and own.progress.epoch > self._reported else None
+
+    def _own_state(self) -> Checkpoint | None:
+        """What this trial saved; None where that is nothing, or damaged: it begins anew then, with the same numbers."""
+        try:
+            return Checkpoint.load(self._state)
+        except DamagedStateError as error:
+            self._warning = f"{error}; trial {self._lane_id} begins anew"
+            return None
 
     def _report(self, row: dict[str, Any], repeated: bool = False) -> dict[str, Any]:
         self._reported = row["epoch"]
@@ -106,10 +115,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._mark = now
         extra |= {
             "trial_config": self._config,
+            "warning": self._warning,  # said once
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row["train_loss"]),
         }
+        self._warning = ""
         if reason:  # the process may be kept for another trial; the lane is free at once
             self._pool.detach(self._lane_id)
         return row | extra

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from memory import peak_mb
 
 from mnist_tune import UserError
-from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, Progress, saved_epochs
+from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
 
-ROW = {"epoch": 3, "train_loss": 0.1 + 0.2, "step_loss_max": math.inf, "finite": False, "above_since": None}
+ROW = {
+    "epoch": 3, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
+    "test_accuracy": 0.9, "step_loss_max": math.inf, "finite": False, "diverged": True, "above_since": None,
+    "batch_s": 1.0,
+}  # fmt: skip
 
 
 def state(value=1.0):
@@ -68,7 +74,7 @@ def test_where_there_is_no_state_none_is_read(tmp_path):
 )
 def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, Progress(1, loss, None, {"x": loss}))
+    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, Progress(3, loss, None, ROW))
     saved.save(path)
     check_equal(Checkpoint.load(path), saved)
 
@@ -149,7 +155,7 @@ def test_a_pickle_is_never_executed(tmp_path, place):
         path.write_bytes(pickle.dumps(trap))
     else:
         np.savez(path, **(members | {place: np.array([trap, None], object)}))
-    with pytest.raises(UserError, match=f"^{path} is not a trial's state .*; remove it to train that trial anew"):
+    with pytest.raises(UserError, match=f"^{path} is not a trial's state"):
         Checkpoint.load(path)
     assert not trap.path.exists()
     if place == "whole file":
@@ -173,7 +179,8 @@ def with_meta(path, **changes):
     "changes",
     [
         *[{"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": ["a", "b", "c", "d"]}, {"names": "gone"}],
-        *[{"epoch": "gone"}, {"unknown": 1}],
+        *[{"epoch": "gone"}, {"unknown": 1}, {"epoch": 4}, {"epoch": "3"}, {"epoch": -1}, {"untrained_loss": None}],
+        *[{"above_since": "17"}, {"row": None}, {"row": [1]}, {"row": {"epoch": 3}}],
     ],
 )
 def test_another_schema_is_refused(tmp_path, changes):
@@ -206,3 +213,58 @@ def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
         except UserError:
             continue
         check_equal(found, state())
+
+
+@given(data=st.data())
+def test_any_bytes_are_refused_or_harmless(tmp_path_factory, whole, data):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    places = st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=6)
+    content = bytearray(whole)
+    for place, value in data.draw(places):
+        content[place] = value
+    path.write_bytes(data.draw(st.sampled_from([bytes(content), data.draw(st.binary(max_size=300))])))
+    try:
+        found = Checkpoint.load(path)
+    except UserError:
+        return
+    check_equal(found, state())
+
+
+def member(shape, descr="<f4", nested=0):
+    """The header of an .npy file that promises so much, and nothing of it."""
+    shape = "(" * nested + str(shape) + ")" * nested
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *[member((2**power,)) for power in (31, 40, 61, 62, 70)],
+        *[member((2**31, 2**31, 0)), member((-1,)), member("x"), member((1,), nested=4000), member((1,), nested=60)],
+        *[member((3,), "|O"), member((3,), "<U999999999"), member((3,), [("a", "|O")])],
+        *[b"\x93NUMPY\x09\x00", b"", b"\x93NUMPY\x01\x00\xff\xff{"],
+    ],
+)
+def test_an_array_that_promises_too_much_is_refused(tmp_path, content):
+    path = tmp_path / "00000.npz"
+    state().save(path)
+    with zipfile.ZipFile(path) as former:
+        members = {name: former.read(name) for name in former.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | {"array_000.npy": content}).items():
+            archive.writestr(name, data)
+    with pytest.raises(DamagedStateError, match=f"^{path} is not a trial's state"):
+        Checkpoint.load(path)
+
+
+def test_a_zip_bomb_takes_no_memory(tmp_path):
+    path = tmp_path / "00000.npz"
+    with path.open("wb") as file:
+        np.savez_compressed(file, array_000=np.zeros(2**24, np.float32), meta=np.zeros(1, np.uint8))
+
+    def load():
+        with pytest.raises(DamagedStateError, match="it claims to hold 67109121 bytes"):
+            Checkpoint.load(path)
+
+    assert peak_mb(load) < 4
