@@ -12,6 +12,7 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
+from mnist_tune.tuning.joining import join
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,6 +29,8 @@ QUIET = {
     "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus()),
 }
 """Ray's own variables, for as long as a sweep runs; what the user has set stands."""
+
+SILENT: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that Tune keeps ready to start. A freed worker gets any of them, so that of Tune's 200 none would start in
@@ -68,20 +71,17 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
 
     Raises:
-        UserError: no cluster answers at `address`, it is one of Ray Client's, or the dashboard is not installed.
+        UserError: no cluster answers at `address`, it wants its token or other versions, it is one of Ray Client's, or
+            the dashboard is not installed.
     """
     check_session(address, dashboard)
     import ray
 
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if address is not None:
-        try:
-            with variables(QUIET):
-                ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"no Ray cluster at {address} ({error}); start one with: ray start --head") from None
+        with variables(QUIET):
+            join(address, **SILENT)
         return
     with variables(QUIET), _package_on_python_path():
         ray.init(
@@ -89,7 +89,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             num_cpus=cpus or usable_cpus(),
             resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
             include_dashboard=dashboard,
-            **quiet,
+            **SILENT,
         )
 
 

@@ -1,0 +1,51 @@
+"""A cluster that can't be joined: one line that says what to do, at once."""
+
+import socket
+
+import pytest
+import ray
+from ray.exceptions import AuthenticationError, RpcError
+
+from mnist_tune import UserError
+from mnist_tune.tuning import joining
+from mnist_tune.tuning.ray_session import start_ray
+
+MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis process ..."
+
+SAID = {
+    AuthenticationError(
+        "Invalid"
+    ): "the Ray cluster at head:6379 asks for its token: set RAY_AUTH_MODE=token and RAY_AU",
+    ConnectionError("Failed\nto connect"): "no Ray cluster at head:6379 (Failed to connect); start one with: ray start",
+    RpcError("Timed out"): "no Ray cluster at head:6379 (Timed out); start one with: ray start --head",
+    RuntimeError(
+        MISMATCH
+    ): "can't join the Ray cluster at head:6379: Version mismatch: The cluster was started with: R",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
+def test_what_ray_raises_becomes_one_line(raised, monkeypatch):
+    def init(**_):
+        raise raised
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(joining, "_reach", lambda address: None)
+    with pytest.raises(UserError) as error:
+        start_ray("head:6379", None, False)
+    assert str(error.value).startswith(SAID[raised])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour
+def test_where_nobody_listens_nobody_is_waited_for():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*refused"):
+            start_ray(address, None, False)
