@@ -22,6 +22,9 @@ MEMORY_SHARE = 0.8
 PROBE_TIMEOUT_S = 60.0
 """How long a free GPU is waited for, to ask for its memory; starting JAX on one takes some 10 seconds."""
 
+NODE_TIMEOUT_S = 1800.0
+"""How long the first node of a cluster that grows when asked is waited for: a machine's start and installation."""
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -46,8 +49,9 @@ def find_device(quiet: bool) -> Device:
     """The device of this Ray cluster; one warning line where Ray has GPUs that JAX can't use.
 
     Raises:
-        UserError: all GPUs are busy.
+        UserError: all GPUs are busy, or no node came to a cluster that has none to train on.
     """
+    _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
     if cluster.get("GPU"):
         memory = _gpu_memory()
@@ -59,6 +63,21 @@ def find_device(quiet: bool) -> Device:
             quiet,
         )
     return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1)))
+
+
+def _wait_for_a_node(quiet: bool) -> None:
+    """Where only a head without CPUs is up, asks the autoscaler for a node by a task that needs one."""
+    if ray.cluster_resources().get("CPU"):
+        return
+    announce("no node to train on is up; waiting for the cluster to start one, which takes minutes", quiet)
+    task = ray.remote(num_cpus=1, max_calls=1)(lambda: None).remote()
+    try:
+        ray.get(task, timeout=NODE_TIMEOUT_S)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(task, force=True)
+        raise UserError(
+            f"no node came to the cluster within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
+        ) from None
 
 
 def _gpu_memory() -> float | None:

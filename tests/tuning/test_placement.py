@@ -125,14 +125,22 @@ def test_a_gpu_that_jax_cannot_use_is_one_warning(ray_with_a_gpu, tmp_path, caps
 
 
 @pytest.mark.ray
-def test_a_busy_gpu_is_waited_for_a_while(ray_with_a_gpu, monkeypatch):
-    @ray.remote(num_gpus=1)
+def test_what_is_not_free_is_waited_for_a_while(ray_with_a_gpu, monkeypatch, capsys):
+    @ray.remote(num_cpus=1, num_gpus=1)
     class Holder:
         def hold(self):
             pass
 
+    found, known = ray.cluster_resources(), [{}]  # as on a head without CPUs, until a node has come
+    monkeypatch.setattr(placement.ray, "cluster_resources", lambda: known.pop() if known else found)
+    assert placement.find_device(quiet=False).kind == "CPU"
+    assert "no node to train on is up; waiting for the cluster to start one" in capsys.readouterr().err
     holder = Holder.remote()
     ray.get(holder.hold.remote())
     monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
+        placement.find_device(quiet=True)
+    monkeypatch.setattr(placement, "NODE_TIMEOUT_S", 1.0)
+    known.append({})
+    with pytest.raises(UserError, match="no node came to the cluster within 1 s"):
         placement.find_device(quiet=True)
