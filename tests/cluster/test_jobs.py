@@ -1,0 +1,137 @@
+"""`ray job submit` on a head with a dashboard and a token: what was stopped goes on by the same command."""
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from mnist_tune import load_sweep
+
+pytest.importorskip("aiohttp_cors", reason="job submission needs ray[default]")
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+EPOCHS = 80
+
+
+class Head(NamedTuple):
+    """A Ray of its own, on ports of its own."""
+
+    gcs: str
+    dashboard: str
+    environment: dict[str, str]
+    folder: Path
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture(scope="module")
+def head():
+    gcs, dashboard, client, agent = free_ports(4)
+    environment = os.environ | {
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path may have 107 bytes
+        command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=true"]
+        ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
+        ports += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder}"]
+        with open(f"{folder}/log", "w") as log:
+            process = subprocess.Popen([*command, *ports], env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_for_port(dashboard, process)
+            yield Head(f"127.0.0.1:{gcs}", f"http://127.0.0.1:{dashboard}", environment, Path(folder))
+        finally:
+            end(process)
+
+
+def wait_for_port(port, process):
+    deadline = time.monotonic() + 120
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert process.poll() is None, "the head ended"
+        assert time.monotonic() < deadline, "the dashboard does not listen"
+        time.sleep(0.1)
+
+
+def end(process):
+    """The head and what it started, and no other Ray."""
+    family = [process, *psutil.Process(process.pid).children(recursive=True)]
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
+    for each in family:
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            each.kill()
+    process.wait(timeout=20)
+
+
+def ray(head, *arguments):
+    command = [BIN / "ray", *arguments]
+    return subprocess.Popen(command, env=head.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def submit(head, name, output):
+    sweep = ["--dataset", "mnist-5k", "--architecture", "mlp-8-tanh", "--learning-rates", "0.05", "0.1", "0.2"]
+    sweep += ["--epochs", str(EPOCHS), "--scheduler", "fifo", "--output", str(output), "--resume", "auto"]
+    job = ["job", "submit", "--address", head.dashboard, "--submission-id", name, "--working-dir", str(ROOT), "--"]
+    return ray(head, *job, "python", "sweeps/lr_regimes.py", "--address", "auto", *sweep)
+
+
+def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
+    output = tmp_path / "sweep"
+    first = submit(head, "first", output)
+    journal = output / "journal.jsonl"
+    while not (journal.exists() and journal.read_text().count('"epoch"') > 25):
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    stopped, _ = ray(head, "job", "stop", "--address", head.dashboard, "first").communicate(timeout=60)
+    assert "was stopped" in stopped
+    first.communicate(timeout=60)
+    before = load_sweep(output)
+    assert 0 < len(before.epochs) < 3 * EPOCHS
+    second = submit(head, "second", output)
+    told, _ = second.communicate(timeout=180)
+    assert second.returncode == 0, told
+    after = load_sweep(output)
+    assert set(after.trials["stop_reason"]) == {"completed"}
+    assert not after.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert len(after.epochs) == 3 * EPOCHS
+
+
+def test_without_its_token_a_cluster_is_refused_in_one_line(head, tmp_path):
+    for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
+        flags = ["--smoke", "--dataset", "mnist-5k", "--address", head.gcs]
+        done = subprocess.run(
+            [sys.executable, ROOT / "sweeps" / "lr_regimes.py", *flags],
+            cwd=tmp_path, env=head.environment | wrong, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_dashboard_listens_on_loopback_only(head):
+    port = int(head.dashboard.rsplit(":", 1)[1])
+    listening = {each.laddr for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    assert {address.ip for address in listening if address.port == port} == {"127.0.0.1"}
