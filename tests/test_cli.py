@@ -96,6 +96,7 @@ BAD = {
     "--output file/below": "can't write results to {here}/file/below: Not a directory; name another --output",
     "--output file": "can't write results to {here}/file: ",
     "--output sweep": "{here}/sweep holds a sweep already; name another --output or go on with --resume {here}/sweep",
+    "--retry-errored": "--retry-errored goes on with a sweep; name its folder: --resume DIR --retry-errored",
     "--resume data": "nothing to resume: {here}/data holds no sweep.json",
     "--resume nowhere": "nothing to resume: {here}/nowhere holds no sweep.json",
     "--data-dir nowhere": "there is no folder nowhere; name one that holds train-images-idx3-ubyte",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import OPEN_REASONS
+from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.regimes import Curve, curve_regime, regime_counts
 from mnist_tune.results.tables import Sweep
 from mnist_tune.trial import TrialConfig
@@ -181,7 +181,7 @@ def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> t
 def _judge_outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
     """By the curves' own regimes, as the notebook's table: what else the sweep holds is of no account."""
     expected, needed = outcome(experiment.name)
-    ended = trials[~trials["stop_reason"].isin(OPEN_REASONS)]
+    ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
     same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
     counts = [f"{same.sum()} of {len(ended)} {expected}", regime_counts(ended["curve_regime"][~same])]
     said = (

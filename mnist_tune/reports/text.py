@@ -13,6 +13,7 @@ from rich.table import Table
 
 from mnist_tune.reports.condensed import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
@@ -73,12 +74,14 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
         lines.append(
             f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
         )
-    left = sweep.trials["stop_reason"].isin(["interrupted", "time_budget"]).sum()
+    script = sweep.meta["name"] if sweep.meta["name"] in SCRIPTS else SCRIPTS[0]
+    command = f"python sweeps/{script}.py --resume {path}"
+    left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
     if left:
-        script = sweep.meta["name"] if sweep.meta["name"] in SCRIPTS else SCRIPTS[0]
-        command = f"python sweeps/{script}.py --resume {path}"
-        return [*lines, f"{left} trials had not ended; go on with: {command}"]
-    return [*lines, f"Next: {again}"]
+        lines.append(f"{left} trials had not ended; go on with: {command}")
+    if failed:
+        lines.append(f"{failed} trials failed; train them again with: {command} --retry-errored")
+    return lines if left or failed else [*lines, f"Next: {again}"]
 
 
 def _failures(trials: pd.DataFrame) -> list[str]:

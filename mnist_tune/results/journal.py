@@ -17,9 +17,12 @@ from mnist_tune.errors import UserError
 from mnist_tune.results.checks import Checks, is_count, is_flag, is_id, is_number, is_text, printable, wrong
 from mnist_tune.trial import TrialConfig
 
-OPEN_REASONS = ("interrupted", "time_budget", "error")
-"""Reasons for which a trial goes on when its sweep is resumed; any other ended it: `completed`, `diverged`, or the
-scheduler that stopped it."""
+OPEN_REASONS = ("interrupted", "time_budget")
+"""Reasons for which a trial goes on when its sweep is resumed."""
+
+UNFINISHED_REASONS = (*OPEN_REASONS, "error")
+"""Reasons for which a trial's state is kept; an error goes on only where that is asked for. Any other reason ended the
+trial for good: `completed`, `diverged`, or the scheduler that stopped it."""
 
 MOST_BYTES = 2**20
 """Of a line; an epoch's row takes one thousandth of it."""

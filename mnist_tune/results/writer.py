@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_tune import storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.results.folder import JOURNAL, exists, locked, working_folder
-from mnist_tune.results.journal import OPEN_REASONS, mend_last_line, read_journal
+from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line, read_journal
 from mnist_tune.results.upload import Upload
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -134,7 +134,7 @@ class SweepWriter:
 
     def _tidy(self, trials: pd.DataFrame) -> None:
         """Removes what only a resumed sweep needs: states of trials that ended, Tune's own files."""
-        ended = trials["trial_id"][~trials["stop_reason"].isin(OPEN_REASONS)]
+        ended = trials["trial_id"][~trials["stop_reason"].isin(UNFINISHED_REASONS)]
         unneeded = [storage.join(self.states, f"{trial_id}.npz") for trial_id in ended]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))

@@ -91,6 +91,12 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     for name, version in changed_versions(meta).items():
         announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=_say(options))
+    failed = left_and_over(writer)[2]
+    if options.retry_errored:
+        for trial_id in sorted(failed):
+            writer.end(trial_id, "interrupted")  # so that it goes on after another kill, too
+    elif failed:
+        announce(f"{len(failed)} trials ended in an error; --retry-errored trains them again", options.quiet)
     _forget_lost_epochs(writer)
     return writer, [dataset], options
 
@@ -109,18 +115,21 @@ def _forget_lost_epochs(writer: SweepWriter) -> None:
                 storage.remove(state)
 
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(check, left_and_ended(writer)[0]))
+        list(threads.map(check, left_and_over(writer)[0]))
 
 
-def left_and_ended(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]]]:
-    """The trials that go on, and those that had ended with their last loss."""
+def left_and_over(
+    writer: SweepWriter,
+) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]], set[str]]:
+    """The trials that go on; those that had ended, with their last loss; those that ended in an error."""
     events = read_journal(writer.path)
     trials = known_trials(writer.meta, events)
     losses = {event["trial_id"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
     ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
-    over = {i for i, reason in ends.items() if reason not in OPEN_REASONS}
-    left = {i: trial for i, trial in trials.items() if i not in over}
-    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}
+    failed = {i for i, reason in ends.items() if reason == "error"}
+    left = {i: trial for i, trial in trials.items() if ends.get(i, "interrupted") in OPEN_REASONS}
+    over = trials.keys() - left.keys() - failed
+    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}, failed
 
 
 def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:

@@ -61,6 +61,8 @@ class SweepOptions:
     resume: str | Path | None = None
     """Go on with the interrupted sweep in this folder or URI; what is trained is read from there. auto: with the one
     in --output if there is one, else start it; so the same command starts a sweep and goes on with it."""
+    retry_errored: bool = False
+    """With --resume: go on with the trials that ended in an error, too, each from its last epoch."""
     quiet: bool = False
     """Print results only, no progress."""
 

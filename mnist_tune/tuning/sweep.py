@@ -17,7 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import left_and_ended, open_again, open_new
+from mnist_tune.tuning.opening import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
@@ -84,8 +84,8 @@ def run_search(
         writer, data = open_new(name, {}, options, search=True)
         return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
     writer, data, options = open_again(where, options, search=True)
-    left, ended = left_and_ended(writer)
-    missing = max(samples - len(ended) - len(left), 0)
+    left, ended, failed = left_and_over(writer)
+    missing = max(samples - len(left) - len(ended) - len(failed), 0)
     if search_alg is None and missing:
         from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
 
@@ -114,7 +114,7 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
         UserError: there is no sweep, or the data is not what it was.
     """
     writer, data, options = open_again(storage.place(path), options or SweepOptions(), search=False)
-    left, ended = left_and_ended(writer)
+    left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
     if not left:
         return writer.finish(ended=writer.meta["ended"] or _now())
@@ -126,6 +126,8 @@ def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], option
     where = options.goes_on()
     if where is not None:
         return resume_sweep(where, options, keep_ray=False)
+    if options.retry_errored and options.resume is None:
+        raise UserError("--retry-errored goes on with a sweep; name its folder: --resume DIR --retry-errored")
     return run_sweep(name, trials(), options, keep_ray=False)
 
 

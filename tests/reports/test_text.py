@@ -21,10 +21,13 @@ def test_a_sweep_without_errors_returns_0(sweep, capsys):
 
 @pytest.mark.parametrize("error", ["no space left", "[/tmp/x] is full", "expected shape [n, 28, 28]"])
 def test_a_sweep_with_errors_returns_1_and_tells_them(sweep, capsys, error):
-    assert print_report(sweep(DONE, DIVERGED, DIVERGED, ("error", error))) == 1
+    found = sweep(DONE, DIVERGED, DIVERGED, ("error", error))
+    assert print_report(found) == 1
     said = capsys.readouterr().out
     assert f"trial 00003 (learning rate 0.4) failed: {error}" in said
     assert said.count(error) == 2
+    command = "python sweeps/lr_regimes.py --resume"
+    assert f"1 trials failed; train them again with: {command} {found.path} --retry-errored" in said
 
 
 def test_an_interrupted_sweep_returns_130_and_tells_how_to_go_on(sweep, capsys):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.results.folder import new_folder
-from mnist_tune.results.journal import OPEN_REASONS, read_journal
+from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
 from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, tables
 
 DESIGN_TRIALS = """
@@ -223,7 +223,7 @@ def test_parquet_equals_the_journal(writer, epoch_row):
 
 
 def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
-    for i, reason in enumerate(("completed", "diverged", "asha", *OPEN_REASONS)):
+    for i, reason in enumerate(("completed", "diverged", "asha", *UNFINISHED_REASONS)):
         trial_id = f"trial{i}"
         writer.meta["trials"][trial_id] = writer.meta["trials"]["00000"]
         (writer.states / f"{trial_id}.npz").write_bytes(b"state")

@@ -6,6 +6,7 @@ import pytest
 import ray
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
+from mnist_tune.data.dataset import load_dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.tuning import placement, sweep
 from mnist_tune.tuning.placement import Device, place
@@ -90,7 +91,7 @@ def test_a_resumed_sweep_keeps_what_its_numbers_depend_on(new_writer, tmp_path, 
     file = tmp_path / "sweep" / "sweep.json"
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
     meta = json.loads(file.read_text()) | {"options": kept | {"data_dir": None}}
-    meta["dataset"]["checksums"] = sweep.load_dataset("mnist-5k").checksums
+    meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
     file.write_text(json.dumps(meta))
     used = []
 

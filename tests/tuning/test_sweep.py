@@ -12,7 +12,7 @@ import pytest
 
 from mnist_tune import TrialConfig, load_sweep
 from mnist_tune.results.journal import known_trials, read_journal
-from mnist_tune.tuning.sweep import SweepOptions, run_sweep
+from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -150,3 +150,9 @@ def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
     sweep = run_sweep("failing", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
     assert "00001.npz is not a trial's state" in sweep.trials["error"][1]
+    (tmp_path / "states" / "00001.npz").unlink()
+    again = resume_sweep(tmp_path, SweepOptions(quiet=True))
+    assert list(again.trials["stop_reason"]) == ["completed", "error"]
+    again = resume_sweep(tmp_path, SweepOptions(quiet=True, retry_errored=True))
+    assert list(again.trials["stop_reason"]) == ["completed", "completed"]
+    assert list(again.trials["error"]) == ["", ""]
