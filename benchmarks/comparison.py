@@ -85,8 +85,7 @@ class Comparison:
 def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
     """Prints the machine, then runs and prints one comparison after the other; writes `--output`."""
     machine, results = describe_machine(), {}
-    versions = [f"{name} {machine['versions'][name]}" for name in ("jax", "ray", "torch") if machine["versions"][name]]
-    print(f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}", flush=True)
+    print(machine_line(machine), flush=True)
     for comparison in comparisons:
         measured = take_turns(comparison, benchmark.rounds)
         print("\n".join(["", *report(comparison, measured)]), flush=True)
@@ -102,6 +101,12 @@ def describe_machine() -> dict[str, Any]:
     found = importlib.util.find_spec("torch") is not None
     environment["versions"]["torch"] = importlib.metadata.version("torch") if found else None
     return environment
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Processor, cores and versions of what `describe_machine` found."""
+    versions = [f"{name} {machine['versions'][name]}" for name in ("jax", "ray", "torch") if machine["versions"][name]]
+    return f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}"
 
 
 def take_turns(comparison: Comparison, rounds: int) -> Measured:

@@ -46,19 +46,27 @@ def run_python(
     Raises:
         UserError: it failed; the message ends with what it said last.
     """
-    path = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(variables or {})}
-    with (folder / "said").open("wb") as said:
-        started_at, start = time.time(), time.perf_counter()
-        child = psutil.Popen(
-            [sys.executable, *arguments], env=environment, cwd=folder, stdout=said, stderr=subprocess.STDOUT
-        )
-        wait(child)
-        wall_s = time.perf_counter() - start
+    started_at, start = time.time(), time.perf_counter()
+    child = start_python(arguments, folder, variables)
+    wait(child)
+    wall_s = time.perf_counter() - start
     if child.returncode:
         said_last = (folder / "said").read_text(errors="replace")[-3000:]
         raise UserError(f"python {' '.join(arguments)} failed:\n{said_last}")
     return Finished(started_at, wall_s)
+
+
+def start_python(
+    arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None, own_group: bool = False
+) -> psutil.Popen:
+    """Starts what `run_python` runs; with `own_group` in a session of its own, to be killed as a whole."""
+    path = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(variables or {})}
+    command = [sys.executable, *arguments]
+    with (folder / "said").open("wb") as said:
+        return psutil.Popen(
+            command, env=environment, cwd=folder, stdout=said, stderr=subprocess.STDOUT, start_new_session=own_group
+        )
 
 
 class PeakMemory:

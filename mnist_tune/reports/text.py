@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mnist_tune.reports.condensed import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
-from mnist_tune.results.journal import OPEN_REASONS
+from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.regimes import COLOURS, edge, regime_counts
 from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
@@ -25,9 +25,6 @@ INTERRUPTED = 130
 
 PLAIN_WIDTH = 160
 """Columns of the table where standard output is no terminal."""
-
-SCRIPTS = ("lr_regimes", "notebook", "seeds")
-"""In `sweeps/`. The first goes on with any sweep, also one that was started from Python."""
 
 FAILURES = 10
 """Errors told one by one: where more trials failed they mostly failed alike."""
@@ -74,8 +71,7 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
         lines.append(
             f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
         )
-    script = sweep.meta["name"] if sweep.meta["name"] in SCRIPTS else SCRIPTS[0]
-    command = f"python sweeps/{script}.py --resume {path}"
+    command = resume_command(sweep.meta, path)
     left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
     if left:
         lines.append(f"{left} trials had not ended; go on with: {command}")

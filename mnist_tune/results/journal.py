@@ -32,6 +32,15 @@ TORN = b" (torn by a kill)\n"
 
 _log = logging.getLogger(__name__)
 
+SCRIPTS = ("lr_regimes", "notebook", "seeds")
+"""In `sweeps/`. The first goes on with any sweep, also one that was started from Python."""
+
+
+def resume_command(meta: Mapping[str, Any], where: Path | str) -> str:
+    """What goes on with the sweep in this folder or URI."""
+    script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
+    return f"python sweeps/{script}.py --resume {where}"
+
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """The events of a sweep in order.

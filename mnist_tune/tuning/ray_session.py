@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -58,6 +60,23 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = before
+
+
+@contextmanager
+def deaths_told_by_us() -> Iterator[None]:
+    """Keeps off the terminal what Ray and Tune print of processes and nodes that died (dumps of a raylet's state, lists
+    of Tune's ids) for as long as `NodeWatch` and the tables tell of them. Ray's variable for it is read on import."""
+    from ray._private.ray_logging import stdout_deduplicator as printed
+
+    logger = logging.getLogger("ray.tune.tune")
+    before, level = printed.skip_re, logger.level
+    printed.skip_re = re.compile("^A worker died or was killed|marked dead|^Raylet is terminated")
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        printed.skip_re = before
+        logger.setLevel(level)
 
 
 def few_pending_trials() -> AbstractContextManager[None]:

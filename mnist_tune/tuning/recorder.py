@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,6 +15,7 @@ from mnist_tune.results.regimes import Curve, curve_regime
 from mnist_tune.results.tables import EPOCH_COLUMNS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.nodes import Death
 from mnist_tune.tuning.progress import ProgressView, announce
 from mnist_tune.tuning.stopping import own_id
 
@@ -79,7 +79,8 @@ class Recorder(Callback):  # type: ignore[misc]
             trials.remove(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(self._identify(trial), "error", _last_line(trial.error_file))
+        seen = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
+        self._end(self._identify(trial), "error", seen)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore of its own; sweeps resume through `resume_sweep`
@@ -116,9 +117,3 @@ class Recorder(Callback):  # type: ignore[misc]
         curve = Curve.of(pd.DataFrame(rows), config.epochs, batch_size=config.batch_size, data=self._data)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
-
-
-def _last_line(file: str | None) -> str:
-    """Of the traceback that Tune keeps of a trial; that line names the error."""
-    text = Path(file).read_text(errors="replace").strip() if file and Path(file).exists() else ""
-    return text.splitlines()[-1].strip() if text else "the trial's process died"

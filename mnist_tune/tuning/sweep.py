@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import read_journal
+from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import left_and_over, open_again, open_new
@@ -143,12 +143,17 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.address, options.max_concurrent, options.dashboard)
             imported.result()
+        from mnist_tune.tuning.nodes import RayletDied
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 
         recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:
             fit(writer, plan, data, options, rows, recorder)
+        except RayletDied:
+            keep_ray = False
+            again = resume_command(writer.meta, writer.where)
+            raise UserError(f"Ray's raylet on this machine died; no epoch is lost, go on with: {again}") from None
         except Exception as error:  # Tune tells of what its callbacks raise by a traceback
             raise writer.failure or error from None
         finally:

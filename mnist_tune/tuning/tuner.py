@@ -16,10 +16,11 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.known_trials import KnownTrials, with_id
+from mnist_tune.tuning.nodes import NodeWatch
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, few_pending_trials
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, deaths_told_by_us, few_pending_trials
 from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.stopping import asha
@@ -56,12 +57,15 @@ def fit(
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:
         # A searcher is asked for trials one at a time: it learns from those before.
-        with nullcontext() if plan.search_alg else few_pending_trials():
+        with deaths_told_by_us(), nullcontext() if plan.search_alg else few_pending_trials():
             tuner.fit()
     finally:
         if placement.servers:
             placement.servers.stop()
 
+
+MOST_DEATHS = 3
+"""A trial whose processes died so many times ends in an error; Tune counts its retries."""
 
 CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
 
@@ -118,8 +122,8 @@ def make_tuner(
             storage_path=tunes,
             storage_filesystem=filesystem,
             verbose=0,
-            callbacks=[recorder, *filter(None, [placement.servers])],
-            failure_config=tune.FailureConfig(max_failures=3),
+            callbacks=[recorder, NodeWatch(options.quiet), *filter(None, [placement.servers])],
+            failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mnist_tune import TrialConfig, load_sweep
@@ -29,17 +30,34 @@ def finish(*flags):
     return subprocess.run(command(*flags), capture_output=True, text=True, timeout=150)
 
 
-def start_and_signal(output, signal_number, *flags):
-    """Starts a sweep, sends it a signal once some epochs are recorded, and returns its result."""
+def interrupt(process):
+    os.kill(process.pid, signal.SIGINT)
+
+
+def kill(process):
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_raylet(process):
+    (raylet,) = (child for child in psutil.Process(process.pid).children() if child.name() == "raylet")
+    raylet.kill()
+
+
+def start_and_strike(output, strike, *flags):
+    """Starts a sweep in a group of its own, strikes it once some epochs are recorded, and returns its result."""
     with subprocess.Popen(
-        command("--output", output, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command("--output", output, *flags),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as process:
         journal, deadline = Path(output) / "journal.jsonl", time.monotonic() + 90
         while not (journal.exists() and journal.read_text().count('"epoch"') > 25):
             assert time.monotonic() < deadline, "no epoch was recorded"
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
-        os.kill(process.pid, signal_number)
+        strike(process)
         stdout, stderr = process.communicate(timeout=60)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
@@ -61,22 +79,68 @@ def uninterrupted(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_sweep_is_readable_and_resumes(signal_number, tmp_path, uninterrupted):
+@pytest.mark.parametrize("strike", [interrupt, kill, kill_raylet])
+def test_an_interrupted_sweep_is_readable_and_resumes(strike, tmp_path, uninterrupted):
     path = tmp_path / "sweep"
-    stopped = start_and_signal(path, signal_number, *FLAGS)
+    stopped = start_and_strike(path, strike, *FLAGS)
     partial = load_sweep(path)
     assert 0 < len(partial.epochs) < 180
     assert "interrupted" in set(partial.trials["stop_reason"])
-    if signal_number == signal.SIGINT:
+    if strike == interrupt:
         assert stopped.returncode == 130
         assert f"--resume {path}" in stopped.stdout
+    if strike == kill_raylet:
+        assert stopped.returncode not in (0, -signal.SIGKILL)
+        assert "raylet" not in stopped.stdout
+        last = f"error: Ray's raylet on this machine died; no epoch is lost, go on with: {SWEEPS} --resume {path}"
+        assert [line for line in stopped.stderr.splitlines() if not line.startswith("trials: ")] == [last]
+    assert_resumes(path, uninterrupted)
+
+
+def assert_resumes(path, uninterrupted):
     done = finish("--resume", path)
     assert done.returncode == 0, done.stderr
     assert set(load_sweep(path).trials["stop_reason"]) == {"completed"}
     expected = rows(uninterrupted)
     assert len(expected) == 180
     assert rows(path).equals(expected)
+
+
+SWEEPS = "python sweeps/lr_regimes.py"
+
+DIES = """
+import os, runpy, signal, sys
+import pandas as pd
+from mnist_tune.results.writer import SweepWriter
+
+def die(*arguments, **fields):
+    os.killpg(0, signal.SIGKILL)
+
+def write_one(table, *arguments, **fields):
+    pd.DataFrame.to_parquet = die
+    return to_parquet(table, *arguments, **fields)
+
+moment, *sys.argv[:] = sys.argv[1:]
+to_parquet = pd.DataFrame.to_parquet
+if moment == "first row":
+    SweepWriter.epoch = die
+else:
+    pd.DataFrame.to_parquet = write_one
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("moment", "recorded"), [("first row", 0), ("second table", 180)])
+def test_a_sweep_that_is_killed_early_or_late_resumes(moment, recorded, tmp_path, uninterrupted):
+    """Before its first row is recorded, or while its tables are written."""
+    path = tmp_path / "sweep"
+    python, *arguments = command("--output", path, *FLAGS)
+    died = subprocess.run(
+        [python, "-c", DIES, moment, *arguments], capture_output=True, start_new_session=True, timeout=150
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert len(load_sweep(path).epochs) == recorded
+    assert_resumes(path, uninterrupted)
 
 
 def test_every_value_asked_for_is_the_value_used(tmp_path):
