@@ -11,9 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure  # not pyplot: that takes longer to import, and keeps figures
 from matplotlib.lines import Line2D
 
-from mnist_tune.reports.curves import MARKERS, draw_curves, log_axis
+from mnist_tune.reports.curves import FEW, MARKERS, draw_curves, log_axis
+from mnist_tune.reports.labels import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.regimes import COLOURS, REGIMES
+from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
 
 
@@ -24,7 +26,7 @@ def plot_regimes(sweep: Sweep, path: Path) -> None:
 
 def regimes_figure(sweep: Sweep) -> Figure:
     """Final accuracies (left, above) and losses (left, below) over the learning rate, and the test accuracy and
-    training loss of every epoch (right)."""
+    training loss of every epoch (right). Where there are replicates, the share that converged is between the left."""
     figure = Figure(figsize=(13, 8.5), dpi=120)
     figure.suptitle(
         f"{_names(sweep.trials['architecture'])} on {sweep.meta['dataset']['name']}: regimes by learning rate",
@@ -43,6 +45,9 @@ def regimes_figure(sweep: Sweep) -> Figure:
     axes[0, 1].set_ylabel("test accuracy")
     draw_curves(axes[1, 1], trials, sweep.epochs, "train_loss", log=True)
     axes[1, 1].set_ylabel("training loss (nats)")
+    several = trials[trials.duplicated(CONFIGURATION, keep=False)]
+    if len(several):
+        _share_converged(_between(axes[0, 0], axes[1, 0]), summarise_replicates(several))
     handles = _legend(trials["regime"].value_counts())
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
@@ -84,6 +89,37 @@ def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
         height = np.full(len(part), 0.95)
         axis.scatter(part["learning_rate"], height, c=COLOURS[regime], marker=MARKERS[regime], transform=above, **style)
     axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
+
+
+def _between(above: Any, below: Any) -> Any:
+    """A panel between two that stand one above the other, for which both get lower; with their x axis."""
+    top, bottom = above.get_position(), below.get_position()
+    height = 0.68 * top.height
+    above.set_position([top.x0, top.y1 - height, top.width, height])
+    below.set_position([bottom.x0, bottom.y0, bottom.width, height])
+    gap = 0.5 * (top.y0 - bottom.y1)
+    low = bottom.y0 + height + gap
+    axis = above.figure.add_axes((top.x0, low, top.width, top.y1 - height - 1.35 * gap - low), sharex=above)
+    axis.tick_params(labelbottom=False)
+    above.set_xlabel("")
+    return axis
+
+
+def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
+    """The share of the replicates that converged, with its 95% interval; configurations of one rate side by side."""
+    rates, share = summary["learning_rate"], summary["converged_share"]
+    places = rates.groupby(rates)
+    beside = rates * 1.05 ** (places.cumcount() - (places.transform("size") - 1) / 2)
+    bars = [share - summary["converged_low"], summary["converged_high"] - share]
+    axis.errorbar(beside, share, bars, fmt=".", color=COLOURS["converged"], capsize=3, lw=1)
+    axis.set_ylim(-0.08, 1.08)
+    axis.set_yticks([0, 0.5, 1])
+    axis.set_ylabel("share converged")
+    axis.set_title("seeds that converged, with the 95% interval of their share", fontsize=9)
+    axis.grid(alpha=0.25)
+    if len(summary) <= FEW:
+        spots = zip(beside, share, summary["converged"], strict=True)
+        place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 
 
 def _legend(counts: pd.Series) -> list[Line2D]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.training.divergence import chance_ceiling
-from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit, difference_noise
+from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit, difference_noise, sigmas
 
 COLUMNS = """
     validation_accuracy test_accuracy train_accuracy train_loss step_loss_max window_loss_max diverged untrained_loss
@@ -112,6 +112,11 @@ class Curve:
     def complete(self) -> bool:
         return self.epochs >= self.epochs_asked
 
+    @property
+    def windows(self) -> float:
+        """Steps so far, those of less than `WINDOW_IMAGES` images counted by so many images."""
+        return self.epochs * self.data.train_images / max(self.batch_size, WINDOW_IMAGES)
+
     @cached_property
     def untrained(self) -> float:
         """The untrained network's loss; where it is not known, that of a constant guess, which is close."""
@@ -133,8 +138,9 @@ class Curve:
 
     @cached_property
     def falls_noise(self) -> np.ndarray:
-        """Standard error of each of `falls`."""
-        return np.asarray(difference_noise(self.accuracy[1:], self.accuracy[:-1], self.images))
+        """What each of `falls` must exceed to be more than noise."""
+        noise = difference_noise(self.accuracy[1:], self.accuracy[:-1], self.images)
+        return np.asarray(sigmas(self.epochs - 1) * noise)
 
     def spikes(self, factor: float = 1) -> np.ndarray:
         """Epochs in which the loss, averaged over some 128 images or a larger batch, went above `factor` times that of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnist_tune.results.curve import Curve
+from mnist_tune.training.divergence import PATIENCE
 from mnist_tune.training.noise import SIGMAS, calm_floor, calm_limit, difference_noise
 
 LEARNED = 0.2
@@ -34,6 +35,7 @@ def _left(curve: Curve) -> str:
         return said
     limit = calm_limit(curve.untrained, curve.data.train_images)
     guesses = (curve.accuracy[-2:] <= curve.ceiling).all() and curve.epochs > 1 and (loss[-2:] > limit).all()
+    guesses = guesses and curve.windows >= PATIENCE  # a catapult may take some epochs of large batches
     flagged = guesses or (curve.diverged is not None and curve.diverged[-1])
     ended = curve.complete and curve.learned(curve.accuracy[-1]) < 0.5
     if loss[-1] <= limit or not (flagged or ended):

@@ -47,8 +47,8 @@ def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
             `regimes` counts every replicate.
 
     Returns:
-        The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged"), `converged` ("3 of 5")
-        with `converged_low` and `converged_high`, the 95% interval of that share (`clopper_pearson`), and for each
+        The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged"), `converged` ("3 of
+        5"), `converged_share` with `converged_low` and `converged_high`, its 95% interval (`clopper_pearson`), and for each
         of accuracy and loss `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width
         of Student's 95% interval.
     """
@@ -57,6 +57,7 @@ def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
     keys = [trials[name] for name in CONFIGURATION]
     converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
+    summary["converged_share"] = converged / summary["replicates"]
     summary["converged_low"], summary["converged_high"] = clopper_pearson(converged, summary["replicates"])
     for name in SUMMARISED:
         values = trials[name].astype(float)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_tune.results.curve import Curve
 from mnist_tune.results.lost import diverged
-from mnist_tune.training.noise import SIGMAS, difference_noise
+from mnist_tune.training.noise import SIGMAS, difference_noise, sigmas
 
 TREND_EPOCHS = 3
 """Fewer epochs show neither a trend nor a repeated spike."""
@@ -46,7 +46,7 @@ LEVEL_GAIN = 0.02
 """And less than this: whatever it gained before, two points in the last third are not level."""
 
 HOPELESS = 3
-"""Times the epochs asked that a short curve must need at its pace before it is called slow."""
+"""Times its epochs, those asked, that a short curve must need at its pace before it is called slow."""
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
@@ -73,19 +73,25 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
 def _oscillating(curve: Curve, target: float) -> str:
     if curve.accuracy.max() <= curve.ceiling:  # the loss of a network that guesses goes to and fro with its steps
         return ""
-    falls, noise = curve.falls, SIGMAS * curve.falls_noise
-    drops, spikes = falls > np.maximum(DROP, noise), curve.spikes()[1:]
+    drops, slips = _falls(curve, DROP), _falls(curve, SLIP)
     return (
-        _often(curve, drops, spikes)
-        or _to_and_fro(curve, falls > np.maximum(SLIP, noise))
+        _often(curve, drops, curve.spikes()[1:])
+        or _to_and_fro(curve, slips, target)
         or _not_recovered(curve, drops, target)
     )
 
 
+def _falls(curve: Curve, limit: float) -> np.ndarray:
+    """After which epochs the accuracy fell by more than a limit and noise."""
+    return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
+
+
 def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
-    """Spikes or drops in more than a sixth of the epochs; or drops alone, in the last third of them."""
-    events, late = int((drops | spikes).sum()), drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
-    often = events >= OSCILLATIONS and events > OFTEN * len(drops)
+    """Spikes or drops in more than a sixth of the epochs, the last in the second half; or drops alone, in the last
+    third."""
+    shaken, late = drops | spikes, drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
+    events = int(shaken.sum())
+    often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
     if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
         return ""
     said = []
@@ -96,14 +102,16 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
         )
     if drops.any():
         said.append(
-            f"accuracy fell {drops.sum()} times by more than {np.maximum(DROP, SIGMAS * curve.falls_noise).min():.3g} "
+            f"accuracy fell {drops.sum()} times by more than {np.maximum(DROP, curve.falls_noise).min():.3g} "
             f"(up to {curve.falls.max():.3f})"
         )
     return "; ".join(said) + f"; in {events} of {len(drops)} epochs, more than {OFTEN:.0%}" * often
 
 
-def _to_and_fro(curve: Curve, slips: np.ndarray) -> str:
-    """Slips in a third of the epochs, of all or of the last half."""
+def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
+    """Slips in a third of the epochs, of all or of the last half; not those of a curve that stays at the target."""
+    if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
+        return ""
     needed = OSCILLATIONS if curve.complete else OSCILLATIONS + 1
     half = slips[len(slips) // 2 :]
     for part, least in ((slips, needed), (half, needed + 1)):
@@ -147,7 +155,7 @@ def _overfit(curve: Curve) -> str:
         return f"training accuracy {train[-1]:.4f} while held-out accuracy is at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
     now = max(float(np.median(held_out[-TREND_EPOCHS:])), held_out[-1])
-    noise = SIGMAS * difference_noise(held_out[best], now, curve.held_out_count)
+    noise = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
     train_noise = SIGMAS * difference_noise(train[best], train[-1], curve.data.train_images)
     rise = train[-1] - train[best]
     if held_out[best] - now <= noise or rise < -train_noise:
@@ -170,6 +178,9 @@ def _converged(curve: Curve, target: float) -> str:
     later = (
         f", step loss above the untrained {curve.untrained:.3g} in {spikes} of {curve.epochs} epochs" if spikes else ""
     )
+    drops = int(_falls(curve, DROP).sum())
+    if drops:
+        later += f", accuracy fell by more than {DROP} in {drops} of {curve.epochs} epochs"
     return f"accuracy {last[-1]:.4f} >= {target:g}{early_spike(curve)}{later}"
 
 
@@ -220,27 +231,31 @@ def _exponent(error: np.ndarray) -> float:
 
 def _shaken(curve: Curve) -> bool:
     """Whether anything shook a curve: small learning rates are calm."""
-    slips = curve.falls > np.maximum(SLIP, SIGMAS * curve.falls_noise)
-    return bool(curve.spikes()[1:].any() or early_spike(curve) or slips.any())
+    return bool(curve.spikes()[1:].any() or early_spike(curve) or _falls(curve, SLIP).any())
 
 
 def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[str, str]:
-    """A curve that was cut, or of few epochs: slow only where its pace is hopeless and nothing shook it."""
+    """A curve that was cut, or of few epochs: slow only where its pace is hopeless, and neither dies out nor was
+    shaken."""
     short = f"stopped at epoch {curve.epochs} of {curve.epochs_asked}: {now}"
     if curve.complete:
         short = f"{curve.epochs} epochs are too few to tell: {now}"
-    pace = error[-1] / error[-2]
-    waits = (
-        curve.epochs < ENOUGH_EPOCHS and curve.accuracy.max() <= curve.ceiling
-    )  # deep networks may, before they learn
-    if pace >= 1 or waits or _shaken(curve) or math.isinf(target):
+    waits = curve.epochs < ENOUGH_EPOCHS and curve.accuracy.max() <= curve.ceiling  # as deep networks do
+    if waits or math.isinf(target) or _shaken(curve) or _may_level(curve, error):
         return "undecided", short
+    pace, limit = error[-1] / error[-2], HOPELESS * max(curve.epochs_asked, curve.epochs)
     needed = math.log((1 - target) / error[-1]) / math.log(pace) if target < 1 else math.inf
-    asked = curve.epochs_asked
-    left = asked - curve.epochs if curve.epochs >= ENOUGH_EPOCHS else HOPELESS * max(asked, curve.epochs)
-    if needed <= left:
+    if needed <= limit:
         return "undecided", short
-    return "slow", f"{now}; at its last epoch's pace it would take {needed:.0f} epochs more (limit {left})"
+    return "slow", f"{now}; at its last epoch's pace it would take {needed:.0f} epochs more (limit {limit})"
+
+
+def _may_level(curve: Curve, error: np.ndarray) -> bool:
+    """Whether what a short curve still gains dies out: where gains halve, all to come are no more than the last."""
+    gains = -np.diff(error)
+    late = error[-1 - TREND_EPOCHS] - error[-1] if curve.epochs >= ENOUGH_EPOCHS else math.inf
+    dies_out = gains[-1] <= 0 or gains[-1] < gains[-2] / 2
+    return bool(dies_out or (late < LEVEL_GAIN and _exponent(error) < LEVEL_EXPONENT))
 
 
 def _loss_still_falls(curve: Curve) -> bool:

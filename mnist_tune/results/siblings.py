@@ -197,7 +197,7 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
         f"the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
         f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
     )
-    falls = int((trial.curve.falls > SIGMAS * trial.curve.falls_noise).sum())
+    falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
     shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any())
     if faster:
         return ("undecided" if trial.label == "undecided" and shaken else "slow"), said

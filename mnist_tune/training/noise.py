@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 SIGMAS = 3.0
-"""Standard errors that a difference must exceed: by chance 1 in 740 does so, and a curve has tens of differences."""
+"""Standard errors that a difference must exceed: by chance 1 in 740 does so."""
+
+CURVE_RISK = 0.01
+"""Chance that any of the differences of a curve exceeds its limit."""
 
 RISK = 1e-3
 """Chance that a calm network crosses a limit on its loss."""
@@ -43,6 +48,12 @@ def accuracy_noise(accuracy: Any, images: float) -> Any:
 def difference_noise(first: Any, second: Any, images: float) -> Any:
     """Standard error of the difference of two accuracies, as if over different images: a bound for the same ones."""
     return np.hypot(accuracy_noise(first, images), accuracy_noise(second, images))
+
+
+@cache
+def sigmas(differences: int) -> float:
+    """Standard errors that one of so many differences exceeds by chance in a hundredth of the curves; 3 at least."""
+    return max(SIGMAS, NormalDist().inv_cdf(1 - CURVE_RISK / max(differences, 1)))
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:

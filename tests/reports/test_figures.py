@@ -15,6 +15,7 @@ from mnist_tune.reports.curves import FEW, MARKERS
 from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure
 from mnist_tune.reports.notebook import Comparison, experiments, section
 from mnist_tune.results.regimes import COLOURS, REGIMES
+from mnist_tune.results.replicates import clopper_pearson
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -93,6 +94,20 @@ def test_labels_are_not_on_top_of_each_other(made_up_sweep, rates, count, label)
 def test_every_curve_has_its_learning_rate_beside_it(made_up_sweep):
     figure = regimes_figure(made_up_sweep([0.01, 0.1, 1], seeds=3))
     assert sorted(text.get_text() for text in figure.axes[1].texts) == ["0.01 ×3", "0.1 ×3", "1 ×3"]
+
+
+def test_replicates_show_the_share_that_converged_with_its_interval(made_up_sweep):
+    share = regimes_figure(made_up_sweep([0.01, 0.1, 3], seeds=5)).axes[4]
+    assert [text.get_text() for text in share.texts] == ["0 of 5", "5 of 5", "0 of 5"]
+    (bars,) = share.containers
+    low, high = clopper_pearson([0, 5, 0], 5)
+    ends = [[point[1] for point in segment] for segment in bars.lines[2][0].get_segments()]
+    np.testing.assert_allclose(ends, np.transpose([low, high]), atol=1e-9)
+    np.testing.assert_allclose(bars.lines[0].get_xdata(orig=False), [0.01, 0.1, 3])
+
+
+def test_without_replicates_there_is_no_share(made_up_sweep):
+    assert len(regimes_figure(made_up_sweep([0.01, 0.1, 3])).axes) == 4
 
 
 def test_a_band_ends_where_most_of_its_trials_did(made_up_sweep):
