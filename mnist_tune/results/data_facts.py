@@ -23,6 +23,12 @@ class DataFacts:
     """Loss of the best constant guess, nats."""
     target: float | None = 0.95
     """Accuracy of a network that learned it; None where the best sibling is the measure."""
+    classes: int = 10
+
+    @property
+    def uniform_loss(self) -> float:
+        """Loss of a network that finds all classes equally likely, about that of an untrained one, nats."""
+        return max(self.label_entropy, math.log(self.classes))
 
 
 MNIST = DataFacts()
@@ -43,7 +49,8 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     facts = DATA.get(said.get("name", ""), replace(MNIST, target=None))
     if said.get("label_counts"):
         chance, entropy = guessing(said["label_counts"])
-        facts = replace(facts, chance=chance, label_entropy=entropy, train_images=sum(said["label_counts"]))
+        counts = {"train_images": sum(said["label_counts"]), "classes": len(said["label_counts"])}
+        facts = replace(facts, chance=chance, label_entropy=entropy, **counts)
     if said.get("test_images"):
         facts = replace(facts, test_images=said["test_images"])
     if options.get("train_evaluation"):

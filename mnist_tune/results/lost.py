@@ -15,8 +15,8 @@ STUCK_EPOCHS = 3
 """At chance in so many epochs: fewer may be the start of a slow run."""
 
 FAR_ABOVE = 1.5
-"""Times the loss of a constant guess. From so far above, a network that ends at that loss and at chance has lost its
-outputs; from nearer it may as well meet labels that nobody can learn."""
+"""Times the loss of a network that finds all classes equally likely. From so far above, one that ends at a constant
+guess's loss and at chance has lost its outputs; from nearer it may as well meet labels that nobody can learn."""
 
 
 def diverged(curve: Curve) -> str:
@@ -89,7 +89,7 @@ def _dead(curve: Curve) -> str:
     guess = curve.data.label_entropy
     exploded = bool(curve.spikes(2).any())
     near = loss[-1] < 1.25 * guess
-    if not (exploded or curve.untrained > FAR_ABOVE * guess) or not near:
+    if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss) or not near:
         return ""
     peak = f", after a peak of {np.nanmax(curve.peak()):.3g}" if exploded else ""
     level = f"loss {loss[-1]:.4g} is a constant guess's {guess:.4g}, {curve.untrained:.3g} untrained{peak}"

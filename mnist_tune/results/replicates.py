@@ -48,9 +48,9 @@ def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged"), `converged` ("3 of
-        5"), `converged_share` with `converged_low` and `converged_high`, its 95% interval (`clopper_pearson`), and for each
-        of accuracy and loss `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width
-        of Student's 95% interval.
+        5"), `converged_share` with `converged_low` and `converged_high`, its 95% interval (`clopper_pearson`), and for
+        each of accuracy and loss `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the
+        half-width of Student's 95% interval.
     """
     groups = trials.groupby(CONFIGURATION, sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})

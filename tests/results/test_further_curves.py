@@ -43,12 +43,15 @@ SMALL_RATE = 1 - 0.88 * np.arange(1, 201) ** -0.4
 CURVES = {
     # other batch sizes
     "batches of 4,096, 15 steps an epoch": (
-        curve(LARGE_BATCH, batch_size=4096, **losses(3 * (1 - LARGE_BATCH), [2.37, *3.1 * (1 - LARGE_BATCH[:-1])])), {"slow"},
+        curve(LARGE_BATCH, batch_size=4096, **losses(3 * (1 - LARGE_BATCH), [2.37, *3.1 * (1 - LARGE_BATCH[:-1])])),
+        {"slow"},
     ),
     "batches of 4,096, a catapult of three epochs, then calm": (
         curve(
             [0.10, 0.12, 0.15, 0.45, 0.71, 0.80, 0.84, 0.86, 0.875, 0.885], batch_size=4096, diverged=[0] * 10,
-            **losses([6.0, 3.1, 2.34, 1.6, 1.0, 0.7, 0.55, 0.48, 0.43, 0.4], [9, 7, 3.2, 2.3, 1.7, 1.1, 0.8, 0.6, 0.5, 0.45]),
+            **losses(
+                [6.0, 3.1, 2.34, 1.6, 1.0, 0.7, 0.55, 0.48, 0.43, 0.4], [9, 7, 3.2, 2.3, 1.7, 1.1, 0.8, 0.6, 0.5, 0.45],
+            ),
         ),
         {"undecided", "slow"},
     ),
@@ -128,7 +131,8 @@ CURVES = {
     "constant at a half": (curve([0.5] * 10, **losses([1.4] * 10)), {"underfit"}),
     "constant and perfect": (curve([1.0] * 10, **losses([0.0] * 10)), {"converged"}),
     "dead ReLU from the start, exploded": (
-        curve([0.0987] * 8, **losses([2.3026] * 8, [3000.0] + [2.4] * 7, untrained=2.9, guessing_since=3)), {"diverged"},
+        curve([0.0987] * 8, **losses([2.3026] * 8, [3000.0] + [2.4] * 7, untrained=2.9, guessing_since=3)),
+        {"diverged"},
     ),
     "dead ReLU from the start, cut": (
         curve([0.1124] * 4, asked=10, **losses([2.3015] * 4, [40.0, 2.4, 2.4, 2.4], guessing_since=9)), {"diverged"},
@@ -186,14 +190,18 @@ CURVES = {
         curve(measured(0.6 - 0.5 * 0.5 ** np.arange(15)), data=HUNDRED_CLASSES), {"underfit"},
     ),
     "nine in ten of one class, only those": (
-        curve([0.9] * 10, data=MOSTLY_ONE_CLASS, **losses([0.325] * 10, untrained=0.7)), {"underfit", "undecided", "diverged"},
+        curve([0.9] * 10, data=MOSTLY_ONE_CLASS, **losses([0.325] * 10, untrained=0.7)),
+        {"underfit", "undecided"},
     ),
     "nine in ten of one class, learned": (curve(rise(0.91, 0.98, 10), data=MOSTLY_ONE_CLASS), {"converged"}),
     "nine in ten of one class, fallen back": (
         curve([0.92, 0.95, 0.97, 0.975, 0.9, 0.9, 0.9], data=MOSTLY_ONE_CLASS), {"diverged"},
     ),
     "a hundred training images": (
-        curve([0.88, 0.95, 0.94, 0.97, 0.96, 0.99, 1.0, 1.0], held_out=[0.7, 0.8, 0.7, 0.75, 0.65, 0.7, 0.7, 0.65], data=TINY),
+        curve(
+            [0.88, 0.95, 0.94, 0.97, 0.96, 0.99, 1.0, 1.0], held_out=[0.7, 0.8, 0.7, 0.75, 0.65, 0.7, 0.7, 0.65],
+            data=TINY,
+        ),
         {"converged"},
     ),
     "mnist-5k, level within its noise": (
