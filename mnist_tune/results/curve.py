@@ -127,6 +127,11 @@ class Curve:
         """The accuracy up to which a network guesses."""
         return chance_ceiling(self.data.chance)
 
+    @cached_property
+    def settled(self) -> float:
+        """Where the accuracy is, not by the luck of its last epoch."""
+        return float(np.median(self.accuracy[-3:])) if self.epochs else 0.0
+
     def learned(self, accuracy: Any) -> Any:
         """The share of what there is above a constant answer, `(a - chance) / (1 - chance)`."""
         return (accuracy - self.data.chance) / (1 - self.data.chance)

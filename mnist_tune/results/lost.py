@@ -62,11 +62,17 @@ def _collapsed(curve: Curve) -> str:
     )
 
 
+def _at_chance(curve: Curve) -> np.ndarray:
+    """The accuracies of the last epochs that are all at chance; none where the last epoch is not."""
+    above = np.flatnonzero(curve.accuracy > curve.ceiling)
+    return curve.accuracy[above[-1] + 1 :] if len(above) else curve.accuracy
+
+
 def stuck(curve: Curve) -> bool:
-    """Whether a curve never left chance and shows no progress: its accuracy does not rise, its loss is no better than a
-    constant guess and does not fall."""
-    accuracy, loss, data = curve.accuracy, curve.train_loss, curve.data
-    if curve.epochs < STUCK_EPOCHS or accuracy.max() > curve.ceiling:
+    """Whether a curve is at chance for some epochs and shows no progress: its accuracy does not rise, its loss is no
+    better than a constant guess and does not fall."""
+    accuracy, loss, data = _at_chance(curve), curve.train_loss, curve.data
+    if len(accuracy) < STUCK_EPOCHS:
         return False
     rise = accuracy[-1] - accuracy[0]
     if rise > SIGMAS * difference_noise(accuracy[0], accuracy[-1], curve.images) and (np.diff(accuracy) >= 0).all():
@@ -79,11 +85,14 @@ def stuck(curve: Curve) -> bool:
 
 
 def _dead(curve: Curve) -> str:
-    """A network that never left chance, though its loss shows that its outputs were far from a constant guess."""
+    """A network that never left chance, or was soon back, though its loss shows that its outputs were far from a
+    constant guess."""
     if not stuck(curve):
         return ""
-    top, loss = curve.accuracy.max(), curve.train_loss
-    said = f"accuracy never above {top:.4f}, chance is up to {curve.ceiling:.3g}"
+    accuracy, loss = _at_chance(curve), curve.train_loss
+    said = f"accuracy never above {accuracy.max():.4f}, chance is up to {curve.ceiling:.3g}"
+    if len(accuracy) < curve.epochs:
+        said += f", after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
     if loss is None:
         return said
     guess = curve.data.label_entropy
@@ -97,5 +106,7 @@ def _dead(curve: Curve) -> str:
 
 
 def since(curve: Curve) -> str:
-    """Since when a curve that never learned guesses."""
-    return f" since step {curve.guessing_since}" if curve.guessing_since else " since epoch 1"
+    """Since when a curve that is at chance guesses."""
+    if curve.guessing_since:
+        return f" since step {curve.guessing_since}"
+    return f" since epoch {curve.epochs - len(_at_chance(curve)) + 1}"

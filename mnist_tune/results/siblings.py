@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 from mnist_tune.results.curve import Curve, curves_of
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.results.lost import since, stuck
+from mnist_tune.results.rules import LEVEL_GAIN
 from mnist_tune.training.noise import SIGMAS, difference_noise
 
 SIBLINGS = ["architecture", "label_noise"]
@@ -39,7 +41,7 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
         return [target] * len(curves)
     targets: list[float | None] = [None] * len(curves)
     for family in _families(trials, SIBLINGS):
-        reached = [settled(curves[i]) for i in family if curves[i].epochs]
+        reached = [curves[i].settled for i in family if curves[i].epochs]
         best = max(reached, default=0.0)
         data = curves[family[0]].data
         if curves[family[0]].learned(best) < LEARNED:
@@ -47,11 +49,6 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
         for i in family:
             targets[i] = best - NEAR_BEST * (1 - data.chance)
     return targets
-
-
-def settled(curve: Curve) -> float:
-    """Where a curve is, not by the luck of its last epoch."""
-    return float(np.median(curve.accuracy[-3:])) if curve.epochs else 0.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Trial:
 
     @property
     def reached(self) -> bool:
-        return self.target is not None and settled(self.curve) >= self.target and self.label != "diverged"
+        return self.target is not None and self.curve.settled >= self.target and self.label != "diverged"
 
     @property
     def learned(self) -> bool:
@@ -129,8 +126,8 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
         members, siblings = set(family), [made[i] for i in family]
-        learned = Standings((one for one in siblings if one.learned), settled)
-        reached = Standings((one for one in siblings if one.reached), settled)
+        learned = Standings((one for one in siblings if one.learned), attrgetter("settled"))
+        reached = Standings((one for one in siblings if one.reached), attrgetter("settled"))
         for peers in ([made[i] for i in group] for group in groups if group[0] in members):
             judge = _Judge(learned, reached, peers, siblings)
             for trial in peers:
@@ -149,7 +146,10 @@ class _Judge:
     ) -> None:
         self._learned, self._reached, self._peers = learned, reached, peers
         self._after: dict[int, Standings] = {}
-        self._bests = [Standings((one for one in some if one.curve.epochs), settled).best for some in (peers, siblings)]
+        self._bests = [
+            Standings((one for one in some if one.curve.epochs), attrgetter("settled")).best
+            for some in (peers, siblings)
+        ]
         self._several = [len({one.speed for one in some}) > 1 for some in (peers, siblings)]
 
     def label(self, trial: Trial) -> tuple[str, str]:
@@ -167,14 +167,14 @@ class _Judge:
         return trial.label, ""
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
-        said = f"at chance where learning rate {best.rate:.4g} reached {settled(best.curve):.4f}"
+        said = f"at chance where learning rate {best.rate:.4g} reached {best.curve.settled:.4f}"
         if trial.speed < self._learned.least_speed and trial.rate <= self._learned.largest_rate:
             return "slow", f"{said}, and its own is smaller than any that learned"
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
-        """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target: the best
-        of the faster ones, and the best."""
+        """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target or a
+        higher level: the best of the faster ones, and the best."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
             there = (peer for peer in self._peers if peer.curve.epochs >= epochs)
@@ -186,7 +186,11 @@ class _Judge:
         )
         if trial.label == "undecided":
             return faster, best
-        return faster or self._reached.above(trial.speed), best or self._reached.best
+        faster, best = faster or self._reached.above(trial.speed), best or self._reached.best
+        if best or trial.label == "slow" or not _higher(self._learned.best, trial):
+            return faster, best
+        best = self._learned.best
+        return best if best and best.speed > trial.speed else None, best
 
 
 def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:
@@ -194,7 +198,7 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
     assert best
     epochs = min(trial.curve.epochs, best.curve.epochs)
     said = (
-        f"the architecture is not too small: {settled(best.curve):.4f} at learning rate {best.rate:.4g}"
+        f"the architecture is not too small: {best.curve.settled:.4f} at learning rate {best.rate:.4g}"
         f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
     )
     falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
@@ -204,6 +208,12 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
     if falls >= 2:
         return "oscillating", f"{said}; accuracy fell {falls} times at a larger learning rate"
     return "undecided", f"{said}, smaller than its own"
+
+
+def _higher(other: Trial | None, trial: Trial) -> bool:
+    """Whether another trial ended above the level of one that levelled off, by more than would have been level."""
+    theirs, ours = other.curve.settled if other else 0.0, trial.curve.settled
+    return theirs - ours > max(LEVEL_GAIN, SIGMAS * float(difference_noise(theirs, ours, trial.curve.images)))
 
 
 def _far_ahead(other: Curve, curve: Curve) -> bool:
