@@ -32,12 +32,13 @@ class DataFacts:
 
 
 MNIST = DataFacts()
-"""Its networks that learned are above 0.95; of the notebook's curves, those that failed ended below 0.87."""
+"""Its best dense networks reach 0.98 of the test images; of the notebook's curves, those that failed ended below
+0.87."""
 
 DATA = {
     "mnist": MNIST,
-    "fashion-mnist": DataFacts(chance=0.1, label_entropy=math.log(10), target=0.88),
-    "mnist-5k": DataFacts(4_000, 1_000, chance=0.104, label_entropy=2.302, target=0.92),
+    "fashion-mnist": DataFacts(chance=0.1, label_entropy=math.log(10), target=0.87),
+    "mnist-5k": DataFacts(4_000, 1_000, chance=0.104, label_entropy=2.302, target=0.91),
 }
 """Where `sweep.json` does not say more; `docs/regimes.md` says what each target rests on (Fashion-MNIST is not measured
 here)."""

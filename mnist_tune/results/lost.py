@@ -37,7 +37,8 @@ def _left(curve: Curve) -> str:
     guesses = (curve.accuracy[-2:] <= curve.ceiling).all() and curve.epochs > 1 and (loss[-2:] > limit).all()
     guesses = guesses and curve.windows >= PATIENCE  # a catapult may take some epochs of large batches
     flagged = guesses or (curve.diverged is not None and curve.diverged[-1])
-    ended = curve.complete and curve.learned(curve.accuracy[-1]) < 0.5
+    for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
+    ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < 0.5
     if loss[-1] <= limit or not (flagged or ended):
         return ""
     return f"{said}; noise allows {limit:.3g}"

@@ -187,10 +187,10 @@ class _Judge:
         if trial.label == "undecided":
             return faster, best
         faster, best = faster or self._reached.above(trial.speed), best or self._reached.best
-        if best or trial.label == "slow" or not _higher(self._learned.best, trial):
+        level = self._bests[1]
+        if best or trial.label == "slow" or not _higher(level, trial):
             return faster, best
-        best = self._learned.best
-        return best if best and best.speed > trial.speed else None, best
+        return level if level and level.speed > trial.speed else None, level
 
 
 def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:
