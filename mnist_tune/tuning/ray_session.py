@@ -108,6 +108,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             num_cpus=cpus or usable_cpus(),
             resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
             include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
             **SILENT,
         )
 

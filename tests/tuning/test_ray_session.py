@@ -1,4 +1,4 @@
-"""A cluster that can't be joined: one line that says what to do, at once."""
+"""Ray, started or joined: who reaches it; and what can't be joined is one line that says what to do, at once."""
 
 import socket
 
@@ -40,6 +40,14 @@ def test_what_ray_raises_becomes_one_line(raised, monkeypatch):
         start_ray("head:6379", None, False)
     assert str(error.value).startswith(SAID[raised])
     assert "\n" not in str(error.value)
+
+
+def test_a_dashboard_is_for_this_machine(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(ray, "init", asked.update)
+    start_ray(None, None, True)
+    assert asked["include_dashboard"]
+    assert asked["dashboard_host"] == "127.0.0.1"
 
 
 @pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour
