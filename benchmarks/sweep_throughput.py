@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from comparison import Benchmark, Comparison, Figures, Target, run
 from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.data.files import cache_folder
+from mnist_tune.data.files import data_folder
 from mnist_tune.machine import usable_cpus
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import closest
@@ -110,8 +110,8 @@ def variables(folder: Path) -> dict[str, str]:
     """The same threads and data for all, no cache of compiled programs, no cluster but one's own."""
     return {
         "PJRT_NPROC": "1",
-        "MNIST_TUNE_DATA": str(cache_folder().absolute()),
-        "XDG_CACHE_HOME": str(folder / "cache"),
+        "MNIST_TUNE_DATA": str(data_folder().absolute()),
+        "MNIST_TUNE_CACHE": str(folder / "cache"),
         "RAY_ADDRESS": "local",
         "RAY_USAGE_STATS_ENABLED": "0",
     }

@@ -1,5 +1,6 @@
 """Bad input to a sweep's command: one line that says what and where, exit code 2, nothing started, nothing lost."""
 
+import importlib.util
 import os
 import runpy
 import subprocess
@@ -124,6 +125,24 @@ def test_good_input_starts(flags, here, command):
     with pytest.raises(Started):
         command(*flags.split())
     assert (here / "new" / "sweep.json").exists()
+
+
+def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(here, command, monkeypatch):
+    before = contents(here)
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(here / "file" / "below"))
+    code, stdout, stderr = command()
+    assert (code, stdout, contents(here)) == (2, "", before)
+    assert stderr.startswith(f"error: can't write to $MNIST_TUNE_CACHE, {here}/file/below: Not a directory; set it to ")
+    assert stderr.count("\n") == 1
+
+
+def test_a_dashboard_that_is_not_installed_is_one_line_and_starts_nothing(here, command, monkeypatch):
+    before = contents(here)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aiohttp_cors" else find(name))
+    code, stdout, stderr = command("--dashboard")
+    assert (code, stdout, contents(here)) == (2, "", before)
+    assert stderr == "error: Ray's dashboard is not installed; for it: python -m pip install 'ray[default]'\n"
 
 
 def test_a_narrow_terminal_gets_the_line_too(command, monkeypatch):

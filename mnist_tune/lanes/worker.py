@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mnist_tune.cache import writable_or_temporary
 from mnist_tune.machine import processor_model
 from mnist_tune.storage import Place
 
@@ -28,7 +30,7 @@ class WorkerSettings:
     memory_fraction: float | None = None
     """Share of a GPU's memory that this process may take; None leaves it to XLA."""
     cache_dir: str | None = None
-    """Folder of JAX's persistent compilation cache."""
+    """Folder that keeps compiled programs between runs; nodes on which it can't be written use a temporary one."""
     lanes: str | None = None
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
     train_evaluation: int | None = None
@@ -54,8 +56,9 @@ def configure_jax(settings: WorkerSettings) -> None:
 
     if settings.cache_dir is not None:
         # Code compiled for one processor may not run on another that shares the folder.
-        folder = os.path.join(settings.cache_dir, "xla", re.sub(r"\W+", "-", processor_model()).strip("-"))
-        os.makedirs(folder, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", folder)
+        processor = re.sub(r"\W+", "-", processor_model()).strip("-")
+        folder = writable_or_temporary(Path(settings.cache_dir)) / "xla" / processor
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

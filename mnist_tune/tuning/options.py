@@ -30,7 +30,8 @@ class SweepOptions:
     dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
     """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
     data_dir: Path | None = None
-    """Folder with the four IDX files, raw or gzipped."""
+    """Folder with the four IDX files, raw or gzipped. MNIST alone needs none: it is fetched into $MNIST_TUNE_DATA, by
+    default $MNIST_TUNE_CACHE, which also keeps compiled programs and is by default the user's cache folder."""
     output: str | Path | None = None
     """The folder that receives the results; by default results/<sweep>/<time>. Or a URI, with keys in the environment:
     s3://BUCKET/FOLDER (?endpoint_override=HOST:PORT for servers other than AWS's), gs://BUCKET/FOLDER."""

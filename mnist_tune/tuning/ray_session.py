@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
 from mnist_tune.tuning.joining import join
@@ -23,7 +24,6 @@ QUIET = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Workers that Ray starts beforehand fit no trial of Tune's, whose actors have a runtime environment.
     "RAY_prestart_worker_first_driver": "0",
@@ -33,6 +33,10 @@ QUIET = {
 """Ray's own variables, for as long as a sweep runs; what the user has set stands."""
 
 SILENT: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
+
+TRIALS = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
+"""Variables that Tune hands on to its trials. Ray is not started with them: they would reach the trials of a user's own
+Tuner on the same Ray, too."""
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that Tune keeps ready to start. A freed worker gets any of them, so that of Tune's 200 none would start in
@@ -117,8 +121,10 @@ def check_session(address: str | None, dashboard: bool) -> None:
     """Refuses what can't work, before anything is started.
 
     Raises:
-        UserError: `address` is one of Ray Client's, or the dashboard is not installed.
+        UserError: `address` is one of Ray Client's, the dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be
+            written.
     """
+    writable_cache_folder()
     if address is not None and address.startswith("ray://"):
         raise UserError(
             f"--address {address} is one of Ray Client's, under which a sweep's results would not reach this machine; "

@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-import platformdirs
 import ray
 from ray import tune
 
 from mnist_tune import storage
+from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
@@ -20,7 +20,7 @@ from mnist_tune.tuning.nodes import NodeWatch
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, deaths_told_by_us, few_pending_trials
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, deaths_told_by_us, few_pending_trials, variables
 from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.stopping import asha
@@ -50,14 +50,15 @@ def fit(
     options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
     writer.update_options(cpus_per_trial=options.cpus_per_trial)
     settings = WorkerSettings(
-        writer.states, writer.token, cache_dir=CACHE_DIR, train_evaluation=options.train_evaluation
+        writer.states, writer.token, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation
     )
     check_nodes(writer.states, writer.token)
     placement = place(list(plan.trials.values()), settings, options, device)
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:
         # A searcher is asked for trials one at a time: it learns from those before.
-        with deaths_told_by_us(), nullcontext() if plan.search_alg else few_pending_trials():
+        pending = nullcontext() if plan.search_alg else few_pending_trials()
+        with variables(TRIALS), deaths_told_by_us(), pending:
             tuner.fit()
     finally:
         if placement.servers:
@@ -66,8 +67,6 @@ def fit(
 
 MOST_DEATHS = 3
 """A trial whose processes died so many times ends in an error; Tune counts its retries."""
-
-CACHE_DIR = platformdirs.user_cache_dir("mnist_tune")
 
 
 def default_cpus(plan: Plan, device: str) -> int:

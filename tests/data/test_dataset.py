@@ -501,11 +501,33 @@ def test_a_lock_that_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         thread.join()
 
 
-def test_cache_folder_is_looked_up_at_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_looked_up_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
-    assert cache.cache_folder() == Path.home() / "there"
+    assert cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
     monkeypatch.setenv("MNIST_TUNE_DATA", "")
-    assert cache.cache_folder().name == "mnist_tune"
+    assert cache.data_folder() == cache.data_folder(to_write=True) == tmp_path / "cache"
+
+
+def test_a_read_only_cache_folder_is_read_and_not_written(
+    tmp_path: Path, folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that came with a container's image; what is missing goes into the folder that stands in for it."""
+    read_only, stands_in = tmp_path / "read-only", tmp_path / "stands-in"
+    monkeypatch.delenv("MNIST_TUNE_DATA")
+    monkeypatch.setattr(cache, "cache_folder", lambda: read_only)
+    monkeypatch.setattr(cache, "writable_cache_folder", lambda: stands_in)
+    write(read_only, files)
+    check_is(load_dataset(), files)
+    assert not stands_in.exists()
+    (read_only / "train-labels-idx1-ubyte").unlink()
+    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
+    mirror.serve(files)
+    for _ in range(2):
+        check_is(load_dataset(), files)
+    assert visible(stands_in) == set(files)
+    assert visible(read_only) == set(files) - {"train-labels-idx1-ubyte"}
+    assert len(mirror.asked) == 4
 
 
 # --- mnist-5k
@@ -610,7 +632,7 @@ def test_counts_are_checked(count: int) -> None:
 
 
 def test_true_mnist_where_it_is_cached() -> None:
-    if not all(cache.find_file(cache.cache_folder(), name) for name in TRUE_CHECKSUMS):
+    if not all(cache.find_file(cache.data_folder(), name) for name in TRUE_CHECKSUMS):
         pytest.skip("MNIST is not in the cache folder")
     dataset = load_dataset("mnist")
     assert dataset.train_images.shape == (60_000, 784)

@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
-from mnist_tune.tuning import joining
+from mnist_tune.tuning import joining, ray_session
 from mnist_tune.tuning.ray_session import start_ray
 
 MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis process ..."
@@ -48,6 +48,15 @@ def test_a_dashboard_is_for_this_machine(monkeypatch):
     start_ray(None, None, True)
     assert asked["include_dashboard"]
     assert asked["dashboard_host"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
+    started = []
+    monkeypatch.setattr(ray_session, "usable_cpus", lambda: cores)
+    monkeypatch.setattr(ray, "init", lambda **options: started.append(options["num_cpus"]))
+    start_ray(None, None, False)
+    assert started == [cores]
 
 
 @pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour

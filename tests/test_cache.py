@@ -1,0 +1,100 @@
+"""The cache folder: which one it is, and what stands in for one that can't be written."""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import platformdirs
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.cache import cache_folder, writable_cache_folder, writable_or_temporary
+from mnist_tune.lanes.worker import WorkerSettings, configure_jax
+from mnist_tune.machine import processor_model
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """The folder that stands in."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp" / f"mnist_tune-{os.getuid()}"
+
+
+@pytest.fixture
+def unwritable(tmp_path):
+    """Below a regular file, where nobody can make a folder."""
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "cache"
+
+
+@pytest.fixture
+def default(monkeypatch):
+    """A function that says which folder is the user's own; `$MNIST_TUNE_CACHE` is not set."""
+    monkeypatch.delenv("MNIST_TUNE_CACHE", raising=False)
+    return lambda path: monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: path)
+
+
+def test_the_variable_names_the_folder(tmp_path, default, monkeypatch):
+    default(tmp_path / "own")
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.setenv("MNIST_TUNE_CACHE", "")
+    assert cache_folder() == tmp_path / "own"
+    monkeypatch.setenv("MNIST_TUNE_CACHE", "~/there")
+    assert cache_folder() == Path.home() / "there"
+    monkeypatch.setenv("MNIST_TUNE_CACHE", "here")
+    assert cache_folder() == Path.cwd() / "here"
+
+
+def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path, default, monkeypatch, caplog):
+    default(tmp_path / "own" / "cache")
+    assert writable_cache_folder() == tmp_path / "own" / "cache"
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "chosen" / "cache"))
+    assert writable_cache_folder() == tmp_path / "chosen" / "cache"
+    assert [*(tmp_path / "own" / "cache").iterdir(), *(tmp_path / "chosen" / "cache").iterdir()] == []
+    assert caplog.text == ""
+
+
+def test_a_temporary_folder_stands_in_for_a_default_that_cannot_be_written(unwritable, default, temporary, caplog):
+    default(unwritable)
+    with caplog.at_level(logging.WARNING):
+        assert writable_cache_folder() == writable_cache_folder() == temporary
+    [warning] = caplog.messages
+    assert f"can't write to the cache folder {unwritable} (Not a directory), {temporary} stands in for it" in warning
+    assert "$MNIST_TUNE_CACHE" in warning
+    assert temporary.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_was_asked_for_and_cannot_be_written_is_refused(unwritable, monkeypatch):
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(unwritable))
+    with pytest.raises(UserError, match=rf"can't write to \$MNIST_TUNE_CACHE, {unwritable}: Not a directory; set it"):
+        writable_cache_folder()
+
+
+def test_compiled_programs_of_somebody_else_are_not_run(unwritable, temporary, monkeypatch):
+    temporary.mkdir()
+    own = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    temporary.with_name(f"mnist_tune-{own + 1}").mkdir()
+    found = writable_or_temporary(unwritable)
+    assert found.parent == temporary.parent
+    assert found.name not in {f"mnist_tune-{own}", f"mnist_tune-{own + 1}"}
+
+
+@pytest.mark.parametrize("place", ["the folder that the driver named", "a temporary one"])
+def test_a_worker_keeps_compiled_programs_by_processor(place, tmp_path, unwritable, temporary, monkeypatch):
+    """Also a worker on a node where the driver's folder can't be made."""
+    set_, named = {}, unwritable if place == "a temporary one" else tmp_path / "named"
+    monkeypatch.setattr(jax.config, "update", set_.__setitem__)
+    folders = []
+    for processor in (processor_model(), "Another CPU (AVX2)"):
+        monkeypatch.setattr("mnist_tune.lanes.worker.processor_model", lambda: processor)  # noqa: B023
+        configure_jax(WorkerSettings("states", threads=None, cache_dir=str(named)))
+        folders.append(Path(set_["jax_compilation_cache_dir"]))
+    assert folders[0] != folders[1]
+    assert folders[1].name == "Another-CPU-AVX2"
+    for folder in folders:
+        assert folder.is_dir()
+        assert folder.is_relative_to(temporary if place == "a temporary one" else named)
