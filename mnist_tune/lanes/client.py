@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.state_file import Checkpoint
@@ -28,8 +28,9 @@ class LaneClient:
 
     def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
         self._prefix, self._dataset = prefix, dataset
-        self._token = uuid.uuid4().hex
         self._server: Any = None
+        self.token = ""
+        """Of the lane that this client holds; empty where it holds none."""
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
         """Attaches to the server with the fewest lanes taken.
@@ -37,14 +38,12 @@ class LaneClient:
         Raises:
             LaneLostError: no server answered, or all are full.
         """
-        self._token = uuid.uuid4().hex
         client = ray.get_runtime_context().current_actor
         for server in self._servers(lane_id):
+            # Anew for each: one that could not be reached may have heard it all the same, and frees that lane then.
+            self.token = uuid.uuid4().hex
             try:
-                ray.get(server.attach.remote(lane_id, self._token, config, checkpoint, self._dataset, client))
-            except ActorUnavailableError:
-                server.detach.remote(lane_id, self._token)  # it may have been heard all the same
-                continue
+                ray.get(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
             except (RayActorError, LanesFullError):
                 continue
             self._server = server
@@ -54,7 +53,7 @@ class LaneClient:
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
         """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
         try:
-            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self._token, state))
+            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self.token, state))
         except RayActorError as error:
             raise LaneLostError(str(error)) from error
         return row
@@ -62,7 +61,7 @@ class LaneClient:
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """The lane's state. Raises `LaneLostError` where the lane is gone."""
         try:
-            found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self._token))
+            found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self.token))
         except RayActorError as error:
             raise LaneLostError(str(error)) from error
         return found
@@ -71,7 +70,8 @@ class LaneClient:
         """Frees the lane, where this client holds one; a dead server holds none."""
         server, self._server = self._server, None
         if server is not None:
-            server.detach.remote(lane_id, self._token)
+            server.detach.remote(lane_id, self.token)
+            self.token = ""
 
     def _servers(self, lane_id: str) -> list[Any]:
         """Those that answer, the least loaded first; equal ones in an order that differs between trials."""

@@ -28,7 +28,7 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
-"""Seconds between two looks at whether a client still lives."""
+"""Seconds between two looks at whether a client still lives and holds its lane."""
 
 
 class LaneServer:
@@ -60,7 +60,8 @@ class LaneServer:
         """Gives a client a lane; if the trial has one already, it is taken from its former client.
 
         The data set comes with its clients, as a reference in a list: as an argument of the constructor it would
-        have to be alive whenever Ray restarts the server.
+        have to be alive whenever Ray restarts the server. `client` is the actor that asks; its `lane_token` tells which
+        lane it holds.
 
         Raises:
             LanesFullError: no lane is free.
@@ -108,14 +109,15 @@ class LaneServer:
         return await asyncio.wrap_future(future)
 
     async def _watch(self, lane_id: str, token: str, client: Any) -> None:
-        """Frees the lane of a client that died."""
-        while True:
-            try:
-                await client.__ray_ready__.remote()
-            except RayActorError:
-                await self._in_compute_thread(lambda: self._detach(lane_id, token))
-                return
+        """Frees the lane of a client that died, or that could not reach this server and moved on to another one."""
+        held: str | None = token
+        while held == token:
             await asyncio.sleep(CLIENT_CHECK_S)
+            try:
+                held = await client.lane_token.remote()
+            except RayActorError:
+                held = None
+        await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
     # What follows runs in the compute thread.
 

@@ -52,6 +52,11 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def cleanup(self) -> None:
         self._pool.detach(self._lane_id)
 
+    def lane_token(self) -> str:
+        """Which lane this trial holds, asked by lane servers."""
+        token: str = self._pool.token
+        return token
+
     def _begin(self, config: dict[str, Any]) -> None:
         values = dict(config["trial"])
         self._lane_id = str(values.pop("trial_id", self.trial_id))

@@ -15,7 +15,9 @@ from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
 
 from mnist_tune import TrialConfig
+from mnist_tune.lanes.server import LaneServer
 from mnist_tune.machine import usable_cpus
+from mnist_tune.tuning import lane_servers
 from mnist_tune.tuning.ray_session import start_ray
 from mnist_tune.tuning.sweep import SweepOptions, run_search, run_sweep
 
@@ -158,6 +160,24 @@ def kill_when_running(journal, *names):
 
 
 CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
+
+
+def test_a_server_that_meets_the_unexpected_is_started_anew(tmp_path, monkeypatch):
+    failed = tmp_path / "failed"
+
+    class Faulty(LaneServer):
+        """Its compute thread fails once, after the first epoch."""
+
+        def _answer_calls(self):
+            if not failed.exists() and any(turn.last_s for turn in self._turns.values()):
+                failed.touch()
+                raise KeyError("unexpected")
+            super()._answer_calls()
+
+    monkeypatch.setattr(lane_servers, "LaneServer", Faulty)
+    sweep = run_sweep("faulty", trials([0.01, 0.1]), options(tmp_path / "sweep"))
+    assert failed.exists()
+    assert_complete(sweep, 3)
 
 
 KILLED_EPOCHS = 250
