@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import ray
 
@@ -54,7 +55,7 @@ def find_device(quiet: bool) -> Device:
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
     if cluster.get("GPU"):
-        memory = _gpu_memory()
+        memory = _gpu_memory(ray.get_runtime_context().get_node_id())
         if memory is not None:
             return Device("GPU", MEMORY_SHARE * memory)
         announce(
@@ -80,8 +81,13 @@ def _wait_for_a_node(quiet: bool) -> None:
         ) from None
 
 
-def _gpu_memory() -> float | None:
-    """Bytes of a GPU, asked of JAX in a process that has one; None where JAX finds no GPU there."""
+@cache
+def _gpu_memory(node: str) -> float | None:
+    """Bytes of a GPU, asked of JAX in a process that has one; None where JAX finds no GPU there.
+
+    Args:
+        node: by which this process is connected to Ray: it asks once a cluster.
+    """
     probe = ray.remote(num_gpus=1, num_cpus=0, max_calls=1)(_memory_by_jax).remote()
     try:
         found: float | None = ray.get(probe, timeout=PROBE_TIMEOUT_S)

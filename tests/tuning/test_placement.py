@@ -1,14 +1,20 @@
 """Where trials run: on what there is, and with how much of it."""
 
 import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
 
 import pytest
 import ray
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
 from mnist_tune.lanes.worker import WorkerSettings
-from mnist_tune.tuning import placement, sweep
+from mnist_tune.machine import processor_model
+from mnist_tune.tuning import opening, placement, sweep, tuner
+from mnist_tune.tuning.lane_servers import LaneServers
 from mnist_tune.tuning.placement import Device, place
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.ray_session import QUIET, variables
@@ -86,12 +92,15 @@ def test_a_trials_process_gets_its_cores(servers):
     assert found.settings.threads == 3
 
 
-def test_a_resumed_sweep_keeps_what_its_numbers_depend_on(new_writer, tmp_path, monkeypatch):
+def test_a_resumed_sweep_goes_on_as_it_ran(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
+    """What its numbers depend on stays; the rest may be given anew."""
     new_writer(tmp_path / "sweep").finish()
     file = tmp_path / "sweep" / "sweep.json"
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
-    meta = json.loads(file.read_text()) | {"options": kept | {"data_dir": None}}
-    meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
+    ran = {"address": "auto", "execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4}
+    meta = json.loads(file.read_text()) | {"options": kept | ran | {"time_budget": 60.0, "data_dir": None}}
+    meta["environment"] = {"versions": {"jax": "0.0.1"}, "processor": "a relay"}
+    meta["dataset"]["checksums"] = mnist_5k.checksums
     file.write_text(json.dumps(meta))
     used = []
 
@@ -99,45 +108,99 @@ def test_a_resumed_sweep_keeps_what_its_numbers_depend_on(new_writer, tmp_path, 
         writer.finish()
         used.append(options)
 
+    monkeypatch.setattr(opening, "load_dataset", lambda name, folder: mnist_5k)
     monkeypatch.setattr(sweep, "_run", run)
-    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7))
-    assert {name: getattr(used[0], name) for name in kept} == kept
+    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7, execution="lanes"))
+    expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
+    assert {name: getattr(used[0], name) for name in expected} == expected
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert f"jax is {version('jax')} now, it was 0.0.1; trials that go on may differ" in notes[0]
+    assert f"processor is {processor_model()} now, it was a relay" in notes[1]
 
 
-@pytest.fixture
-def ray_with_a_gpu():
-    """Ray believes in a GPU; JAX, which is installed for CPUs, does not."""
+NO_DEVICE = """
+from mnist_tune import TrialConfig
+from mnist_tune.training.architectures import architecture
+from mnist_tune.tuning.placement import Device, lanes_that_fit
+for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
+    architecture(name)
+    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], None, Device("GPU", 1e9)))
+"""
+
+
+def test_lanes_are_counted_without_a_device():
+    """On a GPU, JAX takes most of the memory when it starts: the driver must leave it to those that train."""
+    command = [sys.executable, "-c", NO_DEVICE]
+    environment = os.environ | {"JAX_PLATFORMS": "none_that_exists"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "33\n33\n48\n", done.stderr
+
+
+@pytest.fixture(scope="module")
+def started_with_two_gpus():
     ray.shutdown()
     with variables(QUIET):
-        ray.init(address="local", num_cpus=1, num_gpus=1, include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
 
+@pytest.fixture
+def two_gpus(started_with_two_gpus):
+    """Ray believes in two GPUs, of which nobody was asked anything; JAX, which is installed for CPUs, does not."""
+    placement._gpu_memory.cache_clear()
+
+
+@pytest.fixture
+def taken(started_with_two_gpus):
+    """A function that takes resources away until the test ends."""
+    holders = []
+
+    @ray.remote
+    class Holder:
+        def hold(self):
+            pass
+
+    def take(**resources):
+        holders.append(Holder.options(**resources).remote())
+        ray.get(holders[-1].hold.remote())
+
+    yield take
+    for holder in holders:
+        ray.kill(holder)
+
+
+@pytest.fixture
+def gpus_that_train(two_gpus, monkeypatch):
+    """The GPUs are taken for such as JAX can use; what is placed on them trains on CPUs all the same."""
+    for module in (placement, tuner):
+        monkeypatch.setattr(module, "find_device", lambda quiet: GPU)
+
+
+def small(*rates, **fields):
+    return [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields) for rate in rates]
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["auto", "process"])
-def test_a_gpu_that_jax_cannot_use_is_one_warning(ray_with_a_gpu, tmp_path, capsys, execution):
+def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, execution):
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, execution=execution)
-    done = run_sweep("gpu", [TrialConfig(architecture="mlp-8-tanh", epochs=1)], options)
+    done = run_sweep("gpu", small(0.1, epochs=1), options)
     assert list(done.trials["stop_reason"]) == ["completed"]
-    assert done.meta["options"]["cpus_per_trial"] == 1
+    assert done.meta["options"]["cpus_per_trial"] == 3
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
     assert "'mnist_tune[cuda]'" in warning
 
 
 @pytest.mark.ray
-def test_what_is_not_free_is_waited_for_a_while(ray_with_a_gpu, monkeypatch, capsys):
-    @ray.remote(num_cpus=1, num_gpus=1)
-    class Holder:
-        def hold(self):
-            pass
-
+def test_what_is_not_free_is_waited_for_a_while(two_gpus, taken, monkeypatch, capsys):
     found, known = ray.cluster_resources(), [{}]  # as on a head without CPUs, until a node has come
     monkeypatch.setattr(placement.ray, "cluster_resources", lambda: known.pop() if known else found)
     assert placement.find_device(quiet=False).kind == "CPU"
     assert "no node to train on is up; waiting for the cluster to start one" in capsys.readouterr().err
-    holder = Holder.remote()
-    ray.get(holder.hold.remote())
+    placement._gpu_memory.cache_clear()
+    taken(num_cpus=3, num_gpus=2)
     monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
         placement.find_device(quiet=True)
@@ -145,3 +208,53 @@ def test_what_is_not_free_is_waited_for_a_while(ray_with_a_gpu, monkeypatch, cap
     known.append({})
     with pytest.raises(UserError, match="no node came to the cluster within 1 s"):
         placement.find_device(quiet=True)
+
+
+@pytest.mark.ray
+def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
+    def tell():
+        with (tmp_path / "asked").open("a") as file:
+            file.write("once")
+        return 5e9
+
+    monkeypatch.setattr(placement, "_memory_by_jax", tell)
+    assert placement.find_device(quiet=True) == placement.find_device(quiet=True) == Device("GPU", 4e9)
+    assert (tmp_path / "asked").read_text() == "once"
+
+
+@pytest.mark.ray
+def test_every_gpu_has_a_lane_server(gpus_that_train, tmp_path, monkeypatch):
+    left, stop = [], LaneServers.stop
+
+    def look_and_stop(servers):
+        left.append(ray.available_resources().get("GPU", 0))
+        stop(servers)
+
+    monkeypatch.setattr(LaneServers, "stop", look_and_stop)
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", lanes=2, quiet=True)
+    done = run_sweep("lanes", small(0.01, 0.02, 0.05, 0.1, epochs=2), options)
+    assert list(done.trials["stop_reason"]) == ["completed"] * 4
+    assert list(done.trials["epochs_run"]) == [2] * 4
+    assert left == [0]
+
+
+class Together(FIFOScheduler):
+    """Ends every trial once so many run at a time that have all reported."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.reported = count, set()
+
+    def on_trial_result(self, tune_controller, trial, result):
+        self.reported.add(trial.trial_id)
+        return TrialScheduler.STOP if len(self.reported) == self.count else TrialScheduler.CONTINUE
+
+
+@pytest.mark.ray
+def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
+    taken(num_cpus=0, num_gpus=1)
+    space = {"architecture": "mlp-8-tanh", "epochs": 1_000_000}
+    sharing = {"execution": "process", "trials_per_gpu": 3, "time_budget": 90.0}
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True, **sharing)
+    done = run_search("shared", space, 3, options, Together(3))
+    assert list(done.trials["stop_reason"]) == ["together"] * 3
