@@ -71,12 +71,11 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
         lines.append(
             f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
         )
-    command = resume_command(sweep.meta, path)
     left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
     if left:
-        lines.append(f"{left} trials had not ended; go on with: {command}")
+        lines.append(f"{left} trials had not ended; go on with: {resume_command(sweep.meta, path)}")
     if failed:
-        lines.append(f"{failed} trials failed; train them again with: {command} --retry-errored")
+        lines.append(f"{failed} trials failed; train them again with: {resume_command(sweep.meta, path, True)}")
     return lines if left or failed else [*lines, f"Next: {again}"]
 
 

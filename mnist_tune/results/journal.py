@@ -36,10 +36,12 @@ SCRIPTS = ("lr_regimes", "notebook", "seeds")
 """In `sweeps/`. The first goes on with any sweep, also one that was started from Python."""
 
 
-def resume_command(meta: Mapping[str, Any], where: Path | str) -> str:
-    """What goes on with the sweep in this folder or URI."""
+def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False) -> str:
+    """What goes on with the sweep in this folder or URI: a command, or for a search a call from Python."""
+    if meta.get("search"):
+        return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
     script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
-    return f"python sweeps/{script}.py --resume {where}"
+    return f"python sweeps/{script}.py --resume {where}{' --retry-errored' * retry_errored}"
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

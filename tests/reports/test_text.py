@@ -37,6 +37,24 @@ def test_an_interrupted_sweep_returns_130_and_tells_how_to_go_on(sweep, capsys):
     assert expected in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({"name": "mine"}, "python sweeps/lr_regimes.py --resume {}"),
+        ({"name": "seeds"}, "python sweeps/seeds.py --resume {}"),
+        ({"name": "mine", "search": True}, "the same run_search, with SweepOptions(resume='{}')"),
+    ],
+)
+def test_what_was_started_from_python_goes_on_as_it_says(sweep, capsys, meta, said):
+    found = sweep(DONE, DIVERGED, CUT, ("error", "full"))
+    found.meta.update(meta)
+    print_report(found)
+    out, said = capsys.readouterr().out, said.format(found.path)
+    assert f"1 trials had not ended; go on with: {said}\n" in out
+    retry = f"{said[:-1]}, retry_errored=True)" if said.endswith(")") else f"{said} --retry-errored"
+    assert f"1 trials failed; train them again with: {retry}\n" in out
+
+
 def test_conclusions_where_nothing_finished(new_writer, tmp_path):
     trials = new_writer(tmp_path / "sweep").finish(ended="now").trials
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"

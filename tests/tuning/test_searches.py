@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep
+from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import opening, sweep
 from mnist_tune.tuning.plan import Plan
 
 SEARCH = """
@@ -119,6 +120,39 @@ def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
     writer.finish()
     with pytest.raises(UserError, match=r"is a search; go on with run_search with SweepOptions\(resume=...\)"):
         resume_sweep(tmp_path, SweepOptions())
+
+
+def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):
+    writer = new_writer(tmp_path)
+    writer.meta |= {"options": {}}
+    writer.finish()
+    with pytest.raises(UserError, match="is no search"):
+        run_search("search", {}, 3, SweepOptions(resume=tmp_path))
+
+
+def test_a_search_goes_on_with_its_own_scheduler_and_the_values_that_it_changed(
+    new_writer, mnist_5k, tmp_path, monkeypatch
+):
+    writer = new_writer(tmp_path, count=0)
+    writer.meta |= {"search": True, "options": {"data_dir": None}}
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    for rate in (0.1, 0.3):
+        writer.trial("changed", TrialConfig(learning_rate=rate))
+    writer.finish()
+    plans = []
+
+    def run(writer, plan, *arguments):
+        writer.finish()
+        plans.append(plan)
+
+    monkeypatch.setattr(opening, "load_dataset", lambda name, folder: mnist_5k)
+    monkeypatch.setattr(sweep, "_run", run)
+    run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path), scheduler="its own")
+    [plan] = plans
+    assert plan.scheduler == "its own"
+    assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]
+    assert next(iter(plan.trials)) == "changed"
+    assert plan.in_a_grid  # which population based training needs
 
 
 def test_a_search_that_proposed_nothing_yet_is_readable(new_writer, tmp_path):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
-from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, stop_reason
+from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, scheduler_name, stop_reason
 
 
 @given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))
@@ -25,6 +26,20 @@ def test_schedulers_see_finite_losses(loss):
 )
 def test_stop_reason(epoch, diverged, reason):
     assert stop_reason(epoch, 3, diverged) == reason
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "name"),
+    [
+        (None, "fifo"),
+        (asha(8, 2), "asha"),
+        (AsyncHyperBandScheduler(), "asha"),
+        (HyperBandScheduler(), "hyperband"),
+        (MedianStoppingRule(), "medianstopping"),
+    ],
+)
+def test_the_name_of_a_scheduler(scheduler, name):
+    assert scheduler_name(scheduler, "fifo") == name
 
 
 class Scheduled:

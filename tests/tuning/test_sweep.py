@@ -213,7 +213,7 @@ def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
     (tmp_path / "states" / "00001.npz").write_bytes(b"not a state")
     sweep = run_sweep("failing", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
-    assert "00001.npz is not a trial's state" in sweep.trials["error"][1]
+    assert sweep.trials["error"][1].startswith(f"{tmp_path}/states/00001.npz is not a trial's state")
     (tmp_path / "states" / "00001.npz").unlink()
     again = resume_sweep(tmp_path, SweepOptions(quiet=True))
     assert list(again.trials["stop_reason"]) == ["completed", "error"]
