@@ -44,6 +44,8 @@ class Curve:
     batch_size: int = 128
     held_out_images: int | None = None
     """Of which `held_out` is the share; by default the data set's test images."""
+    wrong_labels: float = 0.0
+    """Share of the training labels that are wrong: so often errs a network that learned, and did not memorise."""
     data: DataFacts = MNIST
 
     @classmethod
@@ -93,6 +95,14 @@ class Curve:
             return train
         found = self.held_out
         return found if train is None or not np.isnan(found).any() else _filled(np.where(np.isnan(train), found, train))
+
+    @cached_property
+    def avoidable_error(self) -> np.ndarray:
+        """The error less that of wrong labels, while none is memorised; never 0."""
+        error = 1 - self.accuracy
+        kept = self.accuracy is self.train_accuracy and error.min() > self.wrong_labels
+        floor = self.wrong_labels if kept else 0.0
+        return np.maximum(error - floor, 1e-9)
 
     @cached_property
     def images(self) -> int:
@@ -193,7 +203,9 @@ def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIS
     count = len(trials)
     sizes = trials["batch_size"] if "batch_size" in trials else [128] * count
     holdouts = trials["holdout"] if "holdout" in trials else [0] * count
-    keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, strict=True)
-    for trial_id, asked, size, holdout in keys:
+    noises = trials["label_noise"] if "label_noise" in trials else [0] * count
+    keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, noises, strict=True)
+    for trial_id, asked, size, holdout, noise in keys:
         counts = {"batch_size": int(size), "held_out_images": int(holdout) or None, "data": data}
+        counts["wrong_labels"] = min(noise / data.train_images, 1) * (1 - 1 / data.classes)
         yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts)

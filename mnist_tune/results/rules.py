@@ -210,7 +210,7 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     flat = gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images)
     if flat and _loss_still_falls(curve):
         return "slow", f"{now}; its loss fell in every epoch and is nearer to the untrained than to a guess's"
-    exponent = _exponent(error)
+    exponent = _exponent(curve)
     late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
     level = min(LEVEL_SHARE * gain, LEVEL_GAIN)
     law = f"as epochs**-{exponent:.2f}, by {late:.4f} in its last third (level below {LEVEL_EXPONENT} and {level:.2g})"
@@ -221,8 +221,9 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     return "slow", f"{now}, {law}"
 
 
-def _exponent(error: np.ndarray) -> float:
+def _exponent(curve: Curve) -> float:
     """a of the power law `error ~ epoch**-a` that fits the last half of a curve best (least squares of logarithms)."""
+    error = curve.avoidable_error
     count = max(len(error) // 2 + 1, min(len(error), TREND_EPOCHS + 1))
     x = np.log(np.arange(len(error) - count + 1, len(error) + 1))
     x = x - x.mean()
@@ -255,7 +256,7 @@ def _may_level(curve: Curve, error: np.ndarray) -> bool:
     gains = -np.diff(error)
     late = error[-1 - TREND_EPOCHS] - error[-1] if curve.epochs >= ENOUGH_EPOCHS else math.inf
     dies_out = gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    return bool(dies_out or (late < LEVEL_GAIN and _exponent(error) < LEVEL_EXPONENT))
+    return bool(dies_out or (late < LEVEL_GAIN and _exponent(curve) < LEVEL_EXPONENT))
 
 
 def _loss_still_falls(curve: Curve) -> bool:

@@ -162,8 +162,8 @@ class _Judge:
         if faster or any_rate:
             return _behind(trial, faster, any_rate)
         bests = [best.speed for best, several in zip(self._bests, self._several, strict=True) if best and several]
-        if trial.label == "slow" and trial.speed in bests:
-            return "undecided", "the best learning rate of its siblings is never slow: it may need more epochs"
+        if trial.label == "slow" and any(trial.speed >= best for best in bests):
+            return "undecided", "the best learning rate of its siblings, and a larger one, is never slow"
         return trial.label, ""
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
