@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from mnist_tune import TrialConfig, load_sweep
+from mnist_tune.lanes.state_file import Checkpoint, Progress
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
 
@@ -210,10 +211,10 @@ def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
     (tmp_path / "states").mkdir()
-    (tmp_path / "states" / "00001.npz").write_bytes(b"not a state")
+    Checkpoint({}, Progress(0, 2.3, None, None)).save(tmp_path / "states" / "00001.npz")
     sweep = run_sweep("failing", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
-    assert sweep.trials["error"][1].startswith(f"{tmp_path}/states/00001.npz is not a trial's state")
+    assert sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"  # in our words: not retried
     (tmp_path / "states" / "00001.npz").unlink()
     again = resume_sweep(tmp_path, SweepOptions(quiet=True))
     assert list(again.trials["stop_reason"]) == ["completed", "error"]
