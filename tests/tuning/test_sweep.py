@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from seaweed import KEYS, seaweed
 
-from mnist_tune import TrialConfig, load_sweep
+from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.lanes.state_file import Checkpoint, Progress
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
@@ -27,8 +29,10 @@ def command(*flags):
     return [sys.executable, str(SCRIPT), "--dataset", "mnist-5k", "--architecture", "mlp-8-tanh", *map(str, flags)]
 
 
-def finish(*flags):
-    return subprocess.run(command(*flags), capture_output=True, text=True, timeout=150)
+def finish(*flags, **variables):
+    return subprocess.run(
+        command(*flags), capture_output=True, text=True, timeout=150, env=os.environ | variables, start_new_session=True
+    )
 
 
 def interrupt(process):
@@ -105,6 +109,43 @@ def assert_resumes(path, uninterrupted):
     expected = rows(uninterrupted)
     assert len(expected) == 180
     assert rows(path).equals(expected)
+
+
+@pytest.mark.timeout(400)  # two sweeps and two starts of a server
+def test_neither_the_driver_nor_the_object_storage_may_stay_up(tmp_path, uninterrupted, monkeypatch):
+    """The server of the storage is killed and started again, then the driver is killed; the same command goes on."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with seaweed(tmp_path / "storage") as server:
+        place = server.uri("sweep")
+        again = ("--output", place, "--resume", "auto", *FLAGS)
+        cache = {"MNIST_TUNE_CACHE": str(tmp_path / "machine")}
+        driver = subprocess.Popen(
+            command(*again), env=os.environ | cache, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        before = wait_for_rows(place, 10, driver)
+        server.kill()
+        time.sleep(3)
+        server.start()
+        after = wait_for_rows(place, before + 1, driver)
+        kill(driver)
+        driver.communicate(timeout=60)
+        assert before < after <= len(rows(place)) < 180
+        done = finish(*again, MNIST_TUNE_CACHE=str(tmp_path / "another machine"))  # nothing local is left of the first
+        assert done.returncode == 0, done.stderr
+        assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
+        assert rows(place).equals(rows(uninterrupted))
+
+
+def wait_for_rows(place, count, driver):
+    deadline = time.monotonic() + 100
+    while True:
+        assert time.monotonic() < deadline, "no rows are uploaded"
+        assert driver.poll() is None, driver.stderr.read()
+        with suppress(UserError):
+            if (found := len(load_sweep(place).epochs)) >= count:
+                return found
+        time.sleep(0.2)
 
 
 SWEEPS = "python sweeps/lr_regimes.py"

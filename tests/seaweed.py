@@ -1,0 +1,77 @@
+"""SeaweedFS, a true S3 server on this machine: it can be killed and started again, and keeps what it holds on disk."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+KEYS = {"AWS_ACCESS_KEY_ID": "seaweed", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
+WEED = Path(sys.executable).with_name("weed")
+PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
+START_S = 90
+
+
+class Seaweed:
+    """A server of one folder; `uri` names a folder in it."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+
+    def uri(self, folder):
+        query = f"endpoint_override=127.0.0.1:{self._ports['s3.port']}&scheme=http&region=us-east-1"
+        return f"s3://sweeps/{folder}?{query}"
+
+    def start(self):
+        flags = [f"-{name}={port}" for name, port in self._ports.items()]
+        flags += [
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-bucket=sweeps",
+            "-webdav=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [WEED, "mini", f"-dir={self._folder}", *flags], env=os.environ | KEYS, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_S
+        while not answers(self._ports["s3.port"]):
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()[-2000:]
+            assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
+            time.sleep(0.2)
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def seaweed(folder):
+    folder.mkdir()
+    server = Seaweed(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def answers(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(count):
+    """Below 50,000: SeaweedFS takes the port 10,000 above each one, too."""
+    found = []
+    for port in range(20_000 + os.getpid() % 20_000, 50_000):
+        if len(found) == count:
+            return found
+        if not answers(port) and not answers(port + 10_000):
+            found.append(port)
+    raise RuntimeError("no free ports")
