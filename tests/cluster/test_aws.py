@@ -1,0 +1,48 @@
+"""Ray's own launcher, given `cluster/aws.yaml` and an imitation of AWS: what it starts, and what that may do."""
+
+from pathlib import Path
+
+import boto3
+import moto
+import pytest
+import ray.autoscaler._private.aws.config as ray_on_aws
+import yaml
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+LAUNCHER = Path(__file__).parents[2] / "cluster" / "aws.yaml"
+
+
+@pytest.fixture
+def aws(monkeypatch, tmp_path):
+    """AWS as it is after what `cluster/README.md` does before `ray up`."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray writes the key that it makes
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "imitation")
+    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    monkeypatch.setattr(ray_on_aws.time, "sleep", lambda seconds: None)
+    with moto.mock_aws():
+        iam = boto3.client("iam")
+        iam.create_role(RoleName="mnist-tune-worker", AssumeRolePolicyDocument="{}")
+        iam.create_instance_profile(InstanceProfileName="mnist-tune-worker")
+        iam.add_role_to_instance_profile(InstanceProfileName="mnist-tune-worker", RoleName="mnist-tune-worker")
+        yield boto3.resource("ec2", "us-west-2")
+
+
+def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
+    image = aws.register_image(Name="ubuntu").id
+    config = prepare_config(yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image)))
+    validate_config(config)
+    config = ray_on_aws.bootstrap_aws(config)
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    nodes = {name: node["node_config"] for name, node in config["available_node_types"].items()}
+    provider.create_node(nodes["head"] | config["head_node"], {}, 1)
+    provider.create_node(nodes["gpu"], {}, 1)
+    started = [
+        (node.instance_type, node.instance_lifecycle, node.iam_instance_profile["Arn"].rsplit("/")[-1])
+        for node in aws.instances.all()
+    ]
+    assert started == [("m6i.large", None, "ray-autoscaler-v1"), ("g6.xlarge", "spot", "mnist-tune-worker")]
+    (group,) = aws.security_groups.filter(GroupNames=["ray-autoscaler-mnist-tune"])
+    from_outside = [rule["FromPort"] for rule in group.ip_permissions if rule["IpRanges"]]
+    assert from_outside == [22]
