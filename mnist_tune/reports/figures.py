@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure  # not pyplot: that takes longer to import, and keeps figures
 from matplotlib.lines import Line2D
 
+from mnist_tune.errors import UserError
 from mnist_tune.reports.curves import FEW, MARKERS, draw_curves, log_axis
 from mnist_tune.reports.labels import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
@@ -20,8 +21,19 @@ from mnist_tune.results.tables import Sweep
 
 
 def plot_regimes(sweep: Sweep, path: Path) -> None:
-    """Writes the picture of a sweep, readable for one trial as for thousands."""
-    regimes_figure(sweep).savefig(path)
+    """Writes the picture of a sweep, readable for one trial as for thousands.
+
+    Raises:
+        UserError: it can't be written there, or not in the format that the file's name asks for.
+    """
+    _save(regimes_figure(sweep), path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't write the picture {path}: {error}; name another file") from None
 
 
 def regimes_figure(sweep: Sweep) -> Figure:
@@ -162,4 +174,4 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
     named = {label: handle for panel in entries for handle, label in panel}
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
-    figure.savefig(path)
+    _save(figure, path)

@@ -48,17 +48,23 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     """The events of a sweep in order.
 
     A last line torn by a kill is left out, and so is every line that is damaged: one warning says how many, and where.
+
+    Raises:
+        UserError: it can't be read.
     """
     journal, events, damaged = path / "journal.jsonl", [], []
-    if not journal.exists():
+    try:
+        with journal.open("rb") as file:
+            for number, line in enumerate(_lines(file), start=1):
+                event = parse_event(line)
+                if event is not None:
+                    events.append(event)
+                elif line.endswith(b"\n") and not line.endswith(TORN):
+                    damaged.append(number)
+    except FileNotFoundError:
         return []
-    with journal.open("rb") as file:
-        for number, line in enumerate(_lines(file), start=1):
-            event = parse_event(line)
-            if event is not None:
-                events.append(event)
-            elif line.endswith(b"\n") and not line.endswith(TORN):
-                damaged.append(number)
+    except OSError as error:
+        raise UserError(f"can't read {journal}: {error.strerror}") from None
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
         _warn(f"{journal}: {len(damaged)} damaged lines were left out (line {where}); all others were read")

@@ -38,12 +38,12 @@ def parse_meta(content: bytes, name: str) -> dict[str, Any]:
         meta = printable(json.loads(content))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{refused}: it is no JSON ({error}); name the folder of a sweep") from None
-    bad = wrong(meta, {"trials": _is_mapping, "dataset": _is_dataset}, _TOLD)
+    bad = wrong(meta, _NEEDED, _TOLD)
     if bad:
         raise UserError(f"{refused}: {bad} is missing or of another kind; name the folder of a sweep")
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
-    return dict(meta)
+    return {name: value for name, value in meta.items() if value is not None or name not in ("options", "environment")}
 
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:
@@ -69,7 +69,7 @@ def _are_label_counts(value: Any) -> bool:
 
 
 def _are_options(value: Any) -> bool:
-    return wrong(value, {}, {"target": _is_share, "train_evaluation": is_count}) is None
+    return wrong(value, {}, {"target": _is_share, "train_evaluation": is_count, "data_dir": is_text}) is None
 
 
 def _is_share(value: Any) -> bool:
@@ -80,9 +80,10 @@ def _is_environment(value: Any) -> bool:
     return wrong(value, {}, {"versions": _is_mapping}) is None
 
 
+_NEEDED = {"name": is_text, "trials": _is_mapping, "dataset": _is_dataset}
 _TOLD = {
     "options": _are_options,
     "environment": _is_environment,
     "search": is_flag,
-    **dict.fromkeys(("name", "command", "started", "ended"), is_text),
+    **dict.fromkeys(("command", "started", "ended"), is_text),
 }

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from mnist_tune import UserError
 from mnist_tune.reports.curves import FEW, MARKERS
 from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure
 from mnist_tune.reports.notebook import Comparison, experiments, section
@@ -116,6 +117,12 @@ def test_a_band_ends_where_most_of_its_trials_did(made_up_sweep):
     figure = regimes_figure(type(sweep)(sweep.path, sweep.trials, pd.concat([sweep.epochs, longer]), sweep.meta))
     (median,) = figure.axes[1].lines
     assert median.get_xdata().tolist() == [1]
+
+
+@pytest.mark.parametrize(("name", "said"), [("nowhere/x.png", "No such file"), ("x.nonsense", "not supported")])
+def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
+    with pytest.raises(UserError, match=rf"can't write the picture {tmp_path / name}: .*{said}.*; name another file"):
+        plot_regimes(sweep(CUT, CUT, CUT, CUT), tmp_path / name)
 
 
 def test_picture_of_the_notebook_against_itself(tmp_path):

@@ -217,9 +217,15 @@ def places(value, path=()):
         yield from places(item, (*path, name))
 
 
+GONE = object()
+
+
 def replaced(value, path, new):
+    """The JSON with another value at a place, or none."""
+    if len(path) == 1 and new is GONE:
+        return {name: item for name, item in value.items() if name != path[0]} if isinstance(value, dict) else []
     if not path:
-        return new
+        return None if new is GONE else new
     changed = list(value) if isinstance(value, list) else dict(value)
     changed[path[0]] = replaced(value[path[0]], path[1:], new)
     return changed
@@ -230,7 +236,7 @@ def replaced(value, path, new):
 def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
     whole = json.loads(ended["sweep.json"]) | {"ended": None}
     path = data.draw(st.sampled_from(list(places(whole))))
-    changed = json.dumps(replaced(whole, path, data.draw(values))).encode()
+    changed = json.dumps(replaced(whole, path, data.draw(st.just(GONE) | values))).encode()
     content = data.draw(st.sampled_from([changed, data.draw(damaged(ended["sweep.json"]))]))
     try:
         told = said(load_sweep(folder(sweep_json=content)), capsys)

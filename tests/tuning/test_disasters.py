@@ -11,7 +11,7 @@ import pytest
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
 from mnist_tune.lanes.pool import LanePool
-from mnist_tune.tuning.opening import open_new
+from mnist_tune.tuning.opening import as_before, open_new
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -140,6 +140,15 @@ def test_no_secret_of_the_command_is_recorded(tmp_path, monkeypatch):
     assert b"s3cr3t" not in recorded
     assert b"s3://***@bucket/x" in recorded
     assert b"region=r" in recorded
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("grace_period", "3"), ("scheduler", "hyperband"), ("address", ["x"]), ("target", True), ("lanes", 2.5)],
+)
+def test_options_of_another_kind_are_refused(name, value):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
+        as_before(SweepOptions(), {name: value})
 
 
 def test_no_secret_is_in_an_error():
