@@ -15,8 +15,9 @@ class UserError(Exception):
         super().__init__(redacted(message))
 
 
-_USER = re.compile(r"(?<=://)[^\s'\"]+(?=@)")
-_SECRET = re.compile(r"([\w-]*(?:secret|token|password|key|signature|credential)[\w-]*=)[^\s&'\"]+", re.IGNORECASE)
+# Bounded: a text may be long, and made to take for ever.
+_USER = re.compile(r"(?<=://)[^\s'\"]{1,500}(?=@)")
+_SECRET = re.compile(r"((?:secret|token|password|key|signature|credential)[\w-]{0,50}=)[^\s&'\"]+", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:

@@ -52,7 +52,7 @@ def _check_trial(trial_id: str, config: Any, refused: str) -> None:
             raise UserError("an id of letters, digits, - and _, and its configuration")
         TrialConfig.from_dict(config)
     except UserError as error:
-        raise UserError(f"{refused}: trial {trial_id[:64]!r}: {error}") from None
+        raise UserError(f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}") from None
 
 
 def _is_mapping(value: Any) -> bool:

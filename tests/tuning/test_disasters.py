@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,13 @@ def test_no_secret_of_the_command_is_recorded(tmp_path, monkeypatch):
 def test_options_of_another_kind_are_refused(name, value):
     with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
         as_before(SweepOptions(), {name: value})
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "key" * 10**5, "://" * 10**5, "key=" * 10**5, "://a@" * 10**5])
+def test_a_long_text_is_soon_redacted(text):
+    start = time.process_time()
+    UserError(text)
+    assert time.process_time() - start < 5
 
 
 def test_no_secret_is_in_an_error():
