@@ -3,11 +3,11 @@
     python benchmarks/chaos.py
     python benchmarks/chaos.py --kill worker
 
-Runs a sweep undisturbed, then again and again with a kill -9 at a random moment: of the driver's process group, of a
-trial's process, of a lane server or of Ray's raylet. A command that a kill ends is run again with --resume. In the end
-every trial must be complete, each epoch's row in the journal once, and the tables, but for times, those of the
-undisturbed sweep bit for bit (lanes, which are the same to rounding, are not compared). Printed is the wall time
-against the undisturbed sweep's.
+Runs a sweep undisturbed, then again with a kill -9 at a random moment of it: of the driver's process group, of a
+trial's process, of a lane server or of Ray's raylet; and both anew for each moment, since a shared machine is slow for
+minutes at a time. A command that a kill ends is run again with --resume. In the end every trial must be complete, each
+epoch's row in the journal once, and the tables, but for times, those of the undisturbed sweep bit for bit (lanes, which
+are the same to rounding, are not compared). Printed is the wall time against the undisturbed sweep's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ TARGET = 1.5
 
 TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "raylet": "raylet/raylet"}
 """What the command lines of the processes to kill hold."""
+
+ENDING = ("driver", "raylet")
+"""Whose death ends the command; after that of others the sweep goes on by itself."""
 
 TIMEOUT_S = 300.0
 """Seconds that a command may take."""
@@ -68,7 +71,8 @@ class Victim:
     """A sweep's command in a folder of its own, in which something may be killed."""
 
     def __init__(self, config: Chaos, folder: Path) -> None:
-        self.config, self.folder, self.sweep = config, folder, folder / "sweep"
+        self.config, self.folder, self.sweep, self.killed = config, folder, folder / "sweep", False
+        folder.mkdir()
 
     def run(self, kill_after_s: float | None = None, random_: random.Random | None = None) -> float:
         """Wall seconds of the command, and of the one that goes on with it where a kill ended it.
@@ -82,7 +86,7 @@ class Victim:
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(kill_after_s)
             self._kill(child, random_ or random.Random())
-        if self._ended(child) and kill_after_s is not None:
+        if self._ended(child) and self.killed and self.config.kill in ENDING:
             child = self._start()
             self._ended(child)
         wall_s = time.perf_counter() - start
@@ -98,15 +102,15 @@ class Victim:
 
     def _kill(self, child: psutil.Popen, random_: random.Random) -> None:
         """Kills what there is to kill, or waits for it; nothing where the command has ended before."""
-        while child.poll() is None:
+        while child.poll() is None and not self.killed:
             if self.config.kill == "driver":
                 os.killpg(child.pid, signal.SIGKILL)
-                return
-            found = processes(child, TITLES[self.config.kill])
-            if found:
+                self.killed = True
+            elif found := processes(child, TITLES[self.config.kill]):
                 random_.choice(found).kill()
-                return
-            time.sleep(0.01)
+                self.killed = True
+            else:
+                time.sleep(0.01)
 
     def _ended(self, child: psutil.Popen) -> int:
         """The exit code of the command."""
@@ -154,20 +158,16 @@ def main() -> int:
     print(machine_line(describe_machine()), flush=True)
     random_, ratios, bad = random.Random(config.seed), [], 0
     with TemporaryDirectory() as scratch:
-        folders = [Path(scratch) / str(i) for i in range(config.moments + 1)]
-        for folder in folders:
-            folder.mkdir()
-        calm = Victim(config, folders[0])
-        calm_s = calm.run()
-        undisturbed = load_sweep(calm.sweep)
-        print(f"undisturbed: {calm_s:.1f} s, {len(undisturbed.epochs)} epochs", flush=True)
-        for folder in folders[1:]:
-            moment, victim = random_.uniform(0, calm_s), Victim(config, folder)
+        for i in range(config.moments):
+            calm, victim = (Victim(config, Path(scratch) / f"{name}{i}") for name in ("calm", "killed"))
+            calm_s = calm.run()
+            moment = random_.uniform(0, calm_s)
             wall_s = victim.run(moment, random_)
-            said = faults(victim.sweep, undisturbed, exact=config.kill != "server")
+            said = faults(victim.sweep, load_sweep(calm.sweep), exact=config.kill != "server")
             bad += bool(said)
             ratios.append(wall_s / calm_s)
-            print(f"{config.kill} killed after {moment:.2f} s: {wall_s:.1f} s; {'; '.join(said) or 'well'}", flush=True)
+            killed = f"{config.kill} killed after {moment:.2f} s" if victim.killed else "ended before the kill"
+            print(f"undisturbed {calm_s:.1f} s; {killed}: {wall_s:.1f} s; {'; '.join(said) or 'well'}", flush=True)
     print(
         f"{config.moments - bad} of {config.moments} well; wall time against the undisturbed sweep: "
         f"median {median(ratios):.2f}, most {max(ratios):.2f} (target {TARGET})"

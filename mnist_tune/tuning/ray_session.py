@@ -134,11 +134,14 @@ def check_session(address: str | None, dashboard: bool) -> None:
         raise UserError("Ray's dashboard is not installed; for it: python -m pip install 'ray[default]'")
 
 
-def stop_ray() -> None:
-    """Begins to shut Ray down, which takes over a second; the end of the process waits for it."""
+def stop_ray(wait: bool = False) -> None:
+    """Begins to shut Ray down, which takes over a second; the end of the process waits for it, if not this call."""
     import ray
 
-    threading.Thread(target=ray.shutdown).start()
+    if wait:
+        ray.shutdown()
+    else:
+        threading.Thread(target=ray.shutdown).start()
 
 
 def _package_on_python_path() -> AbstractContextManager[None]:

@@ -151,7 +151,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         try:
             fit(writer, plan, data, options, rows, recorder)
         except RayletDied:
-            keep_ray = False
+            stop_ray(wait=True)  # before it ends this process
             again = resume_command(writer.meta, writer.where)
             raise UserError(f"Ray's raylet on this machine died; no epoch is lost, go on with: {again}") from None
         except Exception as error:  # Tune tells of what its callbacks raise by a traceback
