@@ -2,15 +2,13 @@
 
 import json
 import time
-from dataclasses import fields, replace
-from importlib import resources
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_issue_curves import CURVES, rise, sweep
+from test_issue_curves import rise, sweep
 
 from mnist_tune import TrialConfig
 from mnist_tune.results.curve import Curve
@@ -18,8 +16,6 @@ from mnist_tune.results.regimes import curve_regime
 from mnist_tune.results.tables import tables
 from mnist_tune.training.divergence import has_diverged, left_for_good
 from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit, window_means
-
-OPPOSITES = {"converged": "diverged", "diverged": "converged", "slow": "oscillating", "oscillating": "slow"}
 
 CALM = {
     "converged": rise(0.94, 0.99, 10),
@@ -104,30 +100,6 @@ def test_the_order_of_siblings_changes_nothing(order):
     expected = sweep(*trials)["regime"].tolist()
     assert expected == ["slow", "converged", "undecided", "oscillating", "diverged"]
     assert sweep(*(trials[i] for i in order))["regime"].tolist() == [expected[i] for i in order]
-
-
-def notebook_curves():
-    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
-        for name, table in pd.read_csv(file).groupby("section"):
-            train = table["train_accuracy"].to_numpy()
-            yield name, Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)
-
-
-COLLAPSING = ("late collapse", "late collapse of ten", "collapse in the last epoch")
-"""Nothing in their first epochs tells."""
-
-
-@pytest.mark.parametrize("name", [*(name for name in CURVES if name not in COLLAPSING), *dict(notebook_curves())])
-def test_a_cut_curve_never_has_the_opposite_label(name):
-    found = CURVES[name][0] if name in CURVES else dict(notebook_curves())[name]
-    whole = curve_regime(found, found.data.target)[0]
-    for epochs in range(1, found.epochs):
-        arrays = {
-            field.name: getattr(found, field.name)[:epochs]
-            for field in fields(found)
-            if isinstance(getattr(found, field.name), np.ndarray)
-        }
-        assert curve_regime(replace(found, **arrays), found.data.target)[0] != OPPOSITES.get(whole), epochs
 
 
 # --- spikes
