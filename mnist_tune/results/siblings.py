@@ -75,6 +75,11 @@ class Trial:
         return self.target is not None and self.curve.settled >= self.target and self.label != "diverged"
 
     @property
+    def there(self) -> bool:
+        """Whether it is at the target, be it not for long: it is not slow."""
+        return self.target is not None and self.curve.accuracy[-1] >= self.target
+
+    @property
     def learned(self) -> bool:
         return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
 
@@ -156,7 +161,7 @@ class _Judge:
         """The label, and what to put before the evidence."""
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
-        if trial.label == "diverged":
+        if trial.label == "diverged" or trial.there:
             return trial.label, ""
         faster, any_rate = self._better(trial)
         if faster or any_rate:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_further_curves import CURVES as FURTHER_CURVES
 from test_issue_curves import CURVES as ISSUE_CURVES
-from test_real_curves import SWEEPS, data_of
+from test_real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.results.curve import Curve, curves_of
 from mnist_tune.results.regimes import curve_regime
@@ -60,3 +60,17 @@ def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
         label, evidence = curve_regime(cut(curve, epochs), curve.data.target)
         if "undecided" not in (label, whole) and label != whole:
             assert came_later(curve, epochs, label, whole), (epochs, label, evidence)
+
+
+SO_FAR = {("slow", "converged"), ("oscillating", "converged")}
+"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all."""
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_cut_sweep_has_the_labels_of_the_whole_one_or_none(name):
+    trials, epochs = SWEEPS[name]
+    whole = labelled(trials, epochs)["regime"]
+    for last in range(1, epochs["epoch"].max()):
+        found = labelled(trials, epochs[epochs["epoch"] <= last])["regime"]
+        changed = set(zip(found, whole, strict=True)) - set(zip(whole, whole, strict=True))
+        assert {pair for pair in changed if "undecided" not in pair} <= SO_FAR, last
