@@ -6,34 +6,10 @@ import math
 
 import numpy as np
 
-from mnist_tune.results.curve import Curve
+from mnist_tune.results.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
 from mnist_tune.results.lost import diverged
+from mnist_tune.results.oscillation import DROP, SLIP, early_spike, falls_beyond, oscillating
 from mnist_tune.training.noise import SIGMAS, difference_noise, sigmas
-
-TREND_EPOCHS = 3
-"""Fewer epochs show neither a trend nor a repeated spike."""
-
-ENOUGH_EPOCHS = 5
-"""Of which a trend may be called a plateau or a crawl: MNIST's networks reach the target within five at a third of
-their best learning rate. With fewer, only a pace that is hopeless tells."""
-
-DROP = 0.015
-"""A fall of the accuracy from an epoch to the next that calm training does not show: at rate 1.6 the notebook fell by
-0.016, 0.019 and 0.054, in its calm runs by less than 0.004."""
-
-SLIP = 0.005
-"""A fall that counts where accuracies go to and fro: calm runs show less from one epoch to the next."""
-
-OSCILLATIONS = 2
-"""Spikes or drops, from the second epoch on, that make a curve oscillating. One is an accident: at rate 1.0
-all seeds spike in the first epoch and some once more, then stay calm."""
-
-OFTEN = 1 / 6
-"""Share of the epochs after the first with a spike or a drop above which a curve oscillates: measured at rate 1.0, a
-ninth (converged); at 1.3 and 1.6, a third and more."""
-
-TO_AND_FRO = 1 / 3
-"""The same of slips: measured at rate 1.0, two ninths at most."""
 
 BOTH_FALL = 0.1
 """Of the fall of the held-out accuracy: where training accuracy fell by more, both fell, and nothing was overfitted."""
@@ -65,90 +41,12 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
     for name, evidence in (
         ("diverged", diverged(curve)),
         ("overfit", _overfit(curve)),
-        ("oscillating", _oscillating(curve, goal)),
+        ("oscillating", oscillating(curve, goal)),
         ("converged", _converged(curve, goal)),
     ):
         if evidence:
             return name, evidence
     return _below(curve, goal)
-
-
-def _oscillating(curve: Curve, target: float) -> str:
-    if curve.accuracy.max() <= curve.ceiling:  # the loss of a network that guesses goes to and fro with its steps
-        return ""
-    if curve.train_loss is not None and (curve.train_loss > curve.untrained).all():  # it may yet land
-        return ""
-    drops, slips = _falls(curve, DROP), _falls(curve, SLIP)
-    return (
-        _often(curve, drops, curve.spikes()[1:])
-        or _to_and_fro(curve, slips, target)
-        or _not_recovered(curve, drops, target)
-    )
-
-
-def _falls(curve: Curve, limit: float) -> np.ndarray:
-    """After which epochs the accuracy fell by more than a limit and noise."""
-    return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
-
-
-def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
-    """Spikes or drops in more than a sixth of the epochs, the last in the second half; or drops alone, in the last
-    third."""
-    shaken, late = drops | spikes, drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
-    events = int(shaken.sum())
-    often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
-    if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
-        return ""
-    said = []
-    if spikes.any():
-        said.append(
-            f"step loss above the untrained {curve.untrained:.3g} in {spikes.sum()} epochs after the first "
-            f"(up to {np.nanmax(curve.peak()[1:]):.3g}){early_spike(curve)}"
-        )
-    if drops.any():
-        said.append(
-            f"accuracy fell {drops.sum()} times by more than {np.maximum(DROP, curve.falls_noise).min():.3g} "
-            f"(up to {curve.falls.max():.3f})"
-        )
-    return "; ".join(said) + f"; in {events} of {len(drops)} epochs, more than {OFTEN:.0%}" * often
-
-
-def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
-    """Slips in a third of the epochs, of all or of the last half; not those of a curve that stays at the target."""
-    if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
-        return ""
-    needed = OSCILLATIONS if curve.complete else OSCILLATIONS + 1
-    half = slips[len(slips) // 2 :]
-    for part, least in ((slips, needed), (half, needed + 1)):
-        if part.sum() >= least and part.sum() >= TO_AND_FRO * len(part) and len(part) >= TREND_EPOCHS:
-            top = curve.accuracy[-len(part) - 1 :]
-            return (
-                f"accuracy to and fro between {top.min():.4f} and {top.max():.4f}: it fell by more than {SLIP} in "
-                f"{part.sum()} of {len(part)} epochs, a third or more"
-            )
-    return ""
-
-
-def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
-    """A drop below the target from which the curve did not come back, though it had learned much before."""
-    best, last = int(curve.accuracy.argmax()), curve.accuracy[-1]
-    noise = SIGMAS * difference_noise(curve.accuracy[best], last, curve.images)
-    lost = curve.accuracy[best] - last > max(DROP, noise)
-    if not curve.complete:  # the next epoch may make up for the last
-        drops = drops[:-1]
-    if curve.epochs < ENOUGH_EPOCHS or not lost or not drops[best:].any() or last >= target:
-        return ""
-    return (
-        f"accuracy fell from {curve.accuracy[best]:.4f} in epoch {best + 1} to {last:.4f} in the last, by more than "
-        f"{max(DROP, noise):.3g}"
-    )
-
-
-def early_spike(curve: Curve) -> str:
-    """What to say of a peak in the first epoch, empty where there is none."""
-    if not curve.spikes(2)[0]:
-        return ""
-    return f", step loss peaked at {curve.peak()[0]:.3g} in epoch 1"
 
 
 def _overfit(curve: Curve) -> str:
@@ -182,7 +80,7 @@ def _converged(curve: Curve, target: float) -> str:
     later = (
         f", step loss above the untrained {curve.untrained:.3g} in {spikes} of {curve.epochs} epochs" if spikes else ""
     )
-    drops = int(_falls(curve, DROP).sum())
+    drops = int(falls_beyond(curve, DROP).sum())
     if drops:
         later += f", accuracy fell by more than {DROP} in {drops} of {curve.epochs} epochs"
     return f"accuracy {last[-1]:.4f} >= {target:g}{early_spike(curve)}{later}"
@@ -212,7 +110,7 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     """A curve that had time: slow where its error or its loss still falls, else underfit."""
     gain = error[0] - error[-1]
     flat = gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images)
-    if flat and _loss_still_falls(curve):
+    if flat and _loss_stillfalls_beyond(curve):
         return "slow", f"{now}; its loss fell in every epoch and is nearer to the untrained than to a guess's"
     exponent = _exponent(curve)
     late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
@@ -236,7 +134,7 @@ def _exponent(curve: Curve) -> float:
 
 def _shaken(curve: Curve) -> bool:
     """Whether anything shook a curve: small learning rates are calm."""
-    return bool(curve.spikes()[1:].any() or early_spike(curve) or _falls(curve, SLIP).any())
+    return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, SLIP).any())
 
 
 def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[str, str]:
@@ -263,7 +161,7 @@ def _may_level(curve: Curve, error: np.ndarray) -> bool:
     return bool(dies_out or (late < LEVEL_GAIN and _exponent(curve) < LEVEL_EXPONENT))
 
 
-def _loss_still_falls(curve: Curve) -> bool:
+def _loss_stillfalls_beyond(curve: Curve) -> bool:
     """Whether the training loss fell in every epoch and has most of its way to a constant guess before it."""
     loss = curve.train_loss
     if loss is None or not (np.diff(loss) < 0).all():

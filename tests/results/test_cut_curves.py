@@ -11,8 +11,8 @@ from test_issue_curves import CURVES as ISSUE_CURVES
 from test_real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.results.curve import Curve, curves_of
+from mnist_tune.results.oscillation import DROP
 from mnist_tune.results.regimes import curve_regime
-from mnist_tune.results.rules import DROP
 
 
 def notebook_curves():
