@@ -58,7 +58,8 @@ def epochs(server, path, *lanes):
     """The next epoch of each of these lanes, by its row."""
 
     async def ask():
-        return await asyncio.gather(*(server.epoch(lane, lane, path / f"{lane}.npz") for lane in lanes))
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*(server.epoch(lane, lane, path / f"{lane}.npz") for lane in lanes))
 
     return [row["epoch"] for row in asyncio.run(ask())]
 
