@@ -55,6 +55,9 @@ CURVES = {
         ),
         {"undecided", "slow"},
     ),
+    "batches of 4,096, a catapult, cut": (
+        curve([0.10, 0.12], asked=10, batch_size=4096, diverged=[0, 0], **losses([6.0, 3.1], [9, 7])), {"undecided"},
+    ),
     "single images at a large rate": (
         curve([0.90, 0.91, 0.875, 0.92, 0.88, 0.915, 0.89, 0.925, 0.895, 0.91], batch_size=1), {"oscillating"},
     ),

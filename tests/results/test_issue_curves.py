@@ -192,6 +192,12 @@ def test_batch_sizes_are_told_apart():
     assert found["regime"].tolist() == ["converged", "diverged"]
 
 
+def test_what_is_at_the_target_is_not_slow_though_a_sibling_is_far_ahead():
+    ahead, behind = [0.97, 0.98, 0.985], [0.90, 0.93, 0.951]
+    assert sweep((0.1, ahead), (0.01, behind), asked=10)["regime"].tolist() == ["converged", "undecided"]
+    assert sweep((0.1, ahead), (0.01, [*behind[:2], 0.949]), asked=10)["regime"][1] == "slow"
+
+
 def test_memorised_labels_are_overfit():
     assert curve_regime(curve(rise(0.3, 0.99, 10), held_out=[0.1] * 10))[0] == "overfit"
 
