@@ -112,7 +112,7 @@ def _between(above: Any, below: Any) -> Any:
     gap = 0.5 * (top.y0 - bottom.y1)
     low = bottom.y0 + height + gap
     axis = above.figure.add_axes((top.x0, low, top.width, top.y1 - height - 1.35 * gap - low), sharex=above)
-    axis.tick_params(labelbottom=False)
+    axis.tick_params(which="both", labelbottom=False)
     above.set_xlabel("")
     return axis
 
