@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.state_file import Checkpoint
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
+
+GONE = (RayActorError, ActorUnschedulableError)
+"""What a call of a server raises that died, alone or with its node."""
 
 
 class LanesFullError(UserError):
@@ -44,7 +47,7 @@ class LaneClient:
             self.token = uuid.uuid4().hex
             try:
                 ray.get(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
-            except (RayActorError, LanesFullError):
+            except (*GONE, LanesFullError):
                 continue
             self._server = server
             return
@@ -54,7 +57,7 @@ class LaneClient:
         """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
         try:
             row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self.token, state))
-        except RayActorError as error:
+        except GONE as error:
             raise LaneLostError(str(error)) from error
         return row
 
@@ -62,7 +65,7 @@ class LaneClient:
         """The lane's state. Raises `LaneLostError` where the lane is gone."""
         try:
             found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self.token))
-        except RayActorError as error:
+        except GONE as error:
             raise LaneLostError(str(error)) from error
         return found
 
@@ -81,6 +84,6 @@ class LaneClient:
             try:
                 server = ray.get_actor(name)
                 loads.append((ray.get(server.load.remote(), timeout=30), hash((name, lane_id)), server))
-            except (RayActorError, ValueError, ray.exceptions.GetTimeoutError):
+            except (*GONE, ValueError, ray.exceptions.GetTimeoutError):
                 continue
         return [server for *_, server in sorted(loads, key=lambda entry: entry[:2])]

@@ -5,11 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
@@ -166,47 +164,32 @@ def cluster(monkeypatch):
     cluster.shutdown()
 
 
-def titles(node):
-    """Of the processes of a node of one's own."""
-    found = set()
-    with suppress(psutil.Error):
-        (raylet,) = node.all_processes["raylet"]
-        for child in psutil.Process(raylet.process.pid).children(recursive=True):
-            with suppress(psutil.Error, IndexError):
-                found.add(child.cmdline()[0])
-    return found
-
-
 @pytest.mark.ray
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("execution", "server"), [("process", set()), ("lanes", {"ray::LaneServer.epoch"})])
-def test_a_node_dies_in_mid_sweep_and_another_joins(cluster, tmp_path, execution, server):
+@pytest.mark.parametrize("execution", ["process", "lanes"])
+def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_path, execution):
     rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
     flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates, "--epochs", "120"]
     flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
     command = [sys.executable, str(ROOT / "sweeps" / "lr_regimes.py"), *flags, "--output", str(tmp_path / "sweep")]
     journal, deadline = tmp_path / "sweep" / "journal.jsonl", time.monotonic() + 120
+    first, second = cluster.worker_nodes
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
-        training = {"ray::ResourceTrainable.train"} | server
-        first = min(cluster.worker_nodes, key=id)
-        while not (journal.exists() and journal.read_text().count("\n") > 30 and training <= titles(first)):
+        while not (journal.exists() and journal.read_text().count("\n") > 30):
             assert time.monotonic() < deadline, "the sweep did not start"
             assert sweep.poll() is None, sweep.stderr.read()
             time.sleep(0.05)
         cluster.remove_node(first, allow_graceful=False)
-        new, seen = cluster.add_node(num_cpus=1), set()
-        while sweep.poll() is None and not training <= seen:
-            seen |= titles(new)
-            time.sleep(0.05)
-        stdout, stderr = sweep.communicate(timeout=120)
+        cluster.add_node(num_cpus=1)
+        cluster.remove_node(second, allow_graceful=False)
+        before = journal.read_text().count("\n")
+        stdout, stderr = sweep.communicate(timeout=180)
     assert sweep.returncode == 0, stderr
-    assert training <= seen
+    assert before < 12 * 120, "the sweep had ended before the one that joined was alone"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
     rows = [(row["trial_id"], row["epoch"]) for row in read_journal(tmp_path / "sweep") if row["kind"] == "epoch"]
     assert len(rows) == len(set(rows)) == 12 * 120
-    said = [line for line in stderr.splitlines() if not line.startswith("trials: ")]
-    assert sorted(line.split(") ")[1] for line in said) == [
-        "died; its trials go on from their last epoch",
-        "joined; trials start there, too",
-    ]
+    said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
+    died = "died; its trials go on from their last epoch"
+    assert said == [died, died, "joined; trials start there, too"]
     assert "raylet" not in stdout
