@@ -14,6 +14,7 @@ import pandas as pd
 from mnist_tune.results.curve import Curve, curves_of
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.results.lost import since, stuck
+from mnist_tune.results.oscillation import early_spike
 from mnist_tune.results.rules import LEVEL_GAIN
 from mnist_tune.training.noise import SIGMAS, difference_noise
 
@@ -207,7 +208,7 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
         f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
     )
     falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
-    shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any())
+    shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any() or early_spike(trial.curve))
     if faster:
         return ("undecided" if trial.label == "undecided" and shaken else "slow"), said
     if falls >= 2:
