@@ -94,8 +94,8 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
 
     Raises:
-        UserError: no cluster answers at `address`, it wants its token or other versions, it is one of Ray Client's, or
-            the dashboard is not installed.
+        UserError: no cluster answers at `address`, it wants its token or other versions, it is one of Ray Client's,
+            the dashboard is not installed, or Ray does not start here.
     """
     check_session(address, dashboard)
     import ray
@@ -106,15 +106,21 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         with variables(QUIET):
             join(address, **SILENT)
         return
-    with variables(QUIET), _package_on_python_path():
-        ray.init(
-            address="local",
-            num_cpus=cpus or usable_cpus(),
-            resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            **SILENT,
-        )
+    try:
+        with variables(QUIET), _package_on_python_path():
+            ray.init(
+                address="local",
+                num_cpus=cpus or usable_cpus(),
+                resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
+                include_dashboard=dashboard,
+                dashboard_host="127.0.0.1",
+                **SILENT,
+            )
+    except Exception as error:  # of no kind of its own where its processes take more than half a minute
+        raise UserError(
+            f"Ray did not start on this machine ({error}); see whether it is very busy, or its disk or memory full, "
+            "then try again, with --resume where the sweep's folder has been made"
+        ) from error
 
 
 def check_session(address: str | None, dashboard: bool) -> None:

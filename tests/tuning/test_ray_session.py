@@ -60,6 +60,16 @@ def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
 
 
 @pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
+    def busy(**settings):
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", busy)
+    with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*see whether it is very busy"):
+        start_ray(None, None, dashboard=False)
+
+
 def test_where_nobody_listens_nobody_is_waited_for():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
