@@ -54,10 +54,10 @@ def read_table(source: Path | BinaryIO, name: str, columns: Collection[str]) -> 
         if gaps:
             raise ValueError(f"{gaps[0]} has gaps")
         found = table.to_pandas().astype({name: "Int64" for name in WHOLE if name in there})
+        for column in TEXT & set(there):
+            found[column] = found[column].map({text: printable(text) for text in found[column].dropna().unique()})
     except Exception as error:  # of whatever kind Arrow has for what it can't read
         raise UserError(f"{name} is not a table of a sweep ({error})") from None
-    for column in TEXT & set(there):
-        found[column] = found[column].map({text: printable(text) for text in found[column].dropna().unique()})
     return found
 
 
