@@ -135,8 +135,9 @@ class LanePool:
             groups[self.group_of(lane_id)].append(lane_id)
         for key, members in groups.items():
             rows |= self._run_group(self._groups[key], members)
-        fill = len(lane_ids) / self._capacity
-        return {lane_id: row | {"fill": fill} for lane_id, row in rows.items()}
+        for row in rows.values():  # which a lane's state holds, too, to be reported again
+            row["fill"] = len(lane_ids) / self._capacity
+        return rows
 
     def _run_group(self, group: LaneGroup, lane_ids: Sequence[str]) -> dict[str, Row]:
         trained = self._in_batches(group, lane_ids, lambda batch: self._train(group, batch))

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
-NUMBERS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_loss_max", "step", "above_since"]
+NUMBERS = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_loss_max", "step", "above_since", "fill"]
 
 
 def command(*flags):
