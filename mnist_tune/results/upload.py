@@ -134,7 +134,7 @@ def _sign(to: str) -> dict[str, Any] | None:
     content = storage.read(storage.join(to, SIGN))
     try:
         found = json.loads(content) if content else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     well = isinstance(found, dict) and isinstance(found.get("host"), str) and isinstance(found.get("time"), float)
     return found if well else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -21,7 +22,7 @@ from mnist_tune.tuning.opening import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import QUIET, start_ray, stop_ray, variables
+from mnist_tune.tuning.ray_session import QUIET, deaths_told_by_us, start_ray, stop_ray, variables
 from mnist_tune.tuning.stopping import scheduler_name
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
-    with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view:
+    with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
         # Beside Ray's start, which waits for its processes. Not the other way round: those die with their thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
@@ -147,6 +148,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 
+        context.enter_context(deaths_told_by_us())
         recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:
             fit(writer, plan, data, options, rows, recorder)

@@ -20,7 +20,7 @@ from mnist_tune.tuning.nodes import NodeWatch
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, find_device, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, deaths_told_by_us, few_pending_trials, variables
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, variables
 from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.stopping import asha
@@ -58,7 +58,7 @@ def fit(
     try:
         # A searcher is asked for trials one at a time: it learns from those before.
         pending = nullcontext() if plan.search_alg else few_pending_trials()
-        with variables(TRIALS), deaths_told_by_us(), pending:
+        with variables(TRIALS), pending:
             tuner.fit()
     finally:
         if placement.servers:

@@ -181,7 +181,7 @@ def test_a_writer_elsewhere_that_goes_on_is_left_alone(bucket, monkeypatch):
         upload.await_silence(bucket, lambda line: None)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"host": 1, "time": "now"}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"host": 1, "time": "now"}'])
 def test_a_sign_that_says_nothing_holds_nobody_up(bucket, content):
     storage.write(storage.join(bucket, upload.SIGN), content)
     upload.await_silence(bucket, pytest.fail)
