@@ -63,7 +63,8 @@ def open_new(
     if options.address or options.lanes:  # what may be refused, before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
     if options.lanes:
-        from mnist_tune.tuning.placement import find_device, lanes_that_fit
+        from mnist_tune.tuning.device import find_device
+        from mnist_tune.tuning.placement import lanes_that_fit
 
         lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))

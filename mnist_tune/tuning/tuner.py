@@ -15,10 +15,11 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.tuning.device import find_device
 from mnist_tune.tuning.known_trials import KnownTrials, with_id
 from mnist_tune.tuning.nodes import NodeWatch
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.placement import Placement, find_device, place
+from mnist_tune.tuning.placement import Placement, place
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, variables
 from mnist_tune.tuning.reach import check_nodes

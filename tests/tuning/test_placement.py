@@ -13,9 +13,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.machine import processor_model
-from mnist_tune.tuning import opening, placement, sweep, tuner
+from mnist_tune.tuning import device, opening, placement, sweep, tuner
+from mnist_tune.tuning.device import Device
 from mnist_tune.tuning.lane_servers import LaneServers
-from mnist_tune.tuning.placement import Device, place
+from mnist_tune.tuning.placement import place
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.ray_session import QUIET, variables
 
@@ -37,7 +38,7 @@ def servers(monkeypatch):
             pass
 
     monkeypatch.setattr(placement, "LaneServers", Servers)
-    monkeypatch.setattr(placement.ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9})
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9})
     return asked
 
 
@@ -122,7 +123,8 @@ def test_a_resumed_sweep_goes_on_as_it_ran(new_writer, mnist_5k, tmp_path, monke
 NO_DEVICE = """
 from mnist_tune import TrialConfig
 from mnist_tune.training.architectures import architecture
-from mnist_tune.tuning.placement import Device, lanes_that_fit
+from mnist_tune.tuning.device import Device
+from mnist_tune.tuning.placement import lanes_that_fit
 for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
     architecture(name)
     print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], None, Device("GPU", 1e9)))
@@ -149,7 +151,7 @@ def started_with_two_gpus():
 @pytest.fixture
 def two_gpus(started_with_two_gpus):
     """Ray believes in two GPUs, of which nobody was asked anything; JAX, which is installed for CPUs, does not."""
-    placement._gpu_memory.cache_clear()
+    device._gpu_memory.cache_clear()
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ def taken(started_with_two_gpus):
 @pytest.fixture
 def gpus_that_train(two_gpus, monkeypatch):
     """The GPUs are taken for such as JAX can use; what is placed on them trains on CPUs all the same."""
-    for module in (placement, tuner):
+    for module in (device, tuner):
         monkeypatch.setattr(module, "find_device", lambda quiet: GPU)
 
 
@@ -196,18 +198,18 @@ def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, ex
 @pytest.mark.ray
 def test_what_is_not_free_is_waited_for_a_while(two_gpus, taken, monkeypatch, capsys):
     found, known = ray.cluster_resources(), [{}]  # as on a head without CPUs, until a node has come
-    monkeypatch.setattr(placement.ray, "cluster_resources", lambda: known.pop() if known else found)
-    assert placement.find_device(quiet=False).kind == "CPU"
+    monkeypatch.setattr(ray, "cluster_resources", lambda: known.pop() if known else found)
+    assert device.find_device(quiet=False).kind == "CPU"
     assert "no node to train on is up; waiting for the cluster to start one" in capsys.readouterr().err
-    placement._gpu_memory.cache_clear()
+    device._gpu_memory.cache_clear()
     taken(num_cpus=3, num_gpus=2)
-    monkeypatch.setattr(placement, "PROBE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(device, "PROBE_TIMEOUT_S", 1.0)
     with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
-        placement.find_device(quiet=True)
-    monkeypatch.setattr(placement, "NODE_TIMEOUT_S", 1.0)
+        device.find_device(quiet=True)
+    monkeypatch.setattr(device, "NODE_TIMEOUT_S", 1.0)
     known.append({})
     with pytest.raises(UserError, match="no node came to the cluster within 1 s"):
-        placement.find_device(quiet=True)
+        device.find_device(quiet=True)
 
 
 @pytest.mark.ray
@@ -217,8 +219,8 @@ def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
             file.write("once")
         return 5e9
 
-    monkeypatch.setattr(placement, "_memory_by_jax", tell)
-    assert placement.find_device(quiet=True) == placement.find_device(quiet=True) == Device("GPU", 4e9)
+    monkeypatch.setattr(device, "_memory_by_jax", tell)
+    assert device.find_device(quiet=True) == device.find_device(quiet=True) == Device("GPU", 4e9)
     assert (tmp_path / "asked").read_text() == "once"
 
 
