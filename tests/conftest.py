@@ -143,9 +143,7 @@ def bucket(s3, tmp_path):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of a module that start Ray share a process: so do its sweeps and its Ray, and at most two run at a time.
-    They come first: the many small tests fill up whichever process has less to do."""
+    """Tests that start Ray share a process: two Rays at a time would take each other's time (measured: no gain)."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group(f"ray in {item.module.__name__}"))
-    items.sort(key=lambda item: not item.get_closest_marker("ray"))
+            item.add_marker(pytest.mark.xdist_group("ray"))
