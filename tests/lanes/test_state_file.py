@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from memory import peak_mb
+from trap import Trap
 
 from mnist_tune import UserError
 from mnist_tune.lanes.state_file import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
@@ -133,16 +134,6 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't save the state of a trial"):
         state().save(tmp_path / "file" / "00000.npz")
-
-
-class Trap:
-    """Whoever unpickles it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])

@@ -6,7 +6,6 @@ import logging
 import math
 import pickle
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import peak_mb
+from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.reports import plot_regimes, print_report
@@ -350,16 +350,6 @@ def test_text_from_a_folder_does_nothing(folder, ended, finished, capsys, tmp_pa
 
 
 # --- pickles, links
-
-
-class Trap:
-    """Whoever unpickles it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from trap import Trap
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
 from mnist_tune.lanes.pool import LanePool
@@ -22,16 +23,6 @@ TRIALS = {
     for i, rate in enumerate((0.1, 0.3))
 }
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-session", "HF_TOKEN": "s3cr3t-hf"}
-
-
-class Trap:
-    """Whoever unpickles it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture
