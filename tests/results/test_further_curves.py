@@ -4,11 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from test_issue_curves import MNIST_5K, alternating, curve, rise
+from test_issue_curves import MNIST_5K, alternating, assert_label, curve, rise
 
 from mnist_tune.results.curve import Curve
 from mnist_tune.results.data_facts import DataFacts
-from mnist_tune.results.regimes import curve_regime
 
 HUNDRED_CLASSES = DataFacts(50_000, 10_000, chance=0.01, label_entropy=math.log(100), target=0.8)
 MOSTLY_ONE_CLASS = DataFacts(60_000, 10_000, chance=0.9, label_entropy=0.325, target=0.95)
@@ -247,6 +246,4 @@ CURVES = {
 
 @pytest.mark.parametrize("name", CURVES)
 def test_further_curves(name):
-    found, labels = CURVES[name]
-    label, evidence = curve_regime(found, found.data.target)
-    assert label in labels, evidence
+    assert_label(*CURVES[name])

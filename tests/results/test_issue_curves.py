@@ -11,6 +11,11 @@ from mnist_tune.results.regimes import curve_regime, label_curves, label_sibling
 MNIST_5K = DATA["mnist-5k"]
 
 
+def assert_label(found, labels):
+    label, evidence = curve_regime(found, found.data.target)
+    assert label in labels, evidence
+
+
 def curve(accuracy, held_out=None, asked=None, **values):
     """A curve of which the training accuracy is known; lists become arrays."""
     arrays = {name: np.array(value, float) if isinstance(value, list) else value for name, value in values.items()}
@@ -107,9 +112,7 @@ CURVES = {
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_curves_of_the_issue(name):
-    found, labels = CURVES[name]
-    label, evidence = curve_regime(found, found.data.target)
-    assert label in labels, evidence
+    assert_label(*CURVES[name])
 
 
 @pytest.mark.parametrize("name", ["late collapse", "late collapse of ten", "collapse in the last epoch"])
