@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -92,20 +92,20 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     for name, version in changed_versions(meta).items():
         announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=_say(options))
-    failed = left_and_over(writer)[2]
+    left, _, failed = left_and_over(writer)
     if options.retry_errored:
         for trial_id in sorted(failed):
             writer.end(trial_id, "interrupted")  # so that it goes on after another kill, too
     elif failed:
         announce(f"{len(failed)} trials ended in an error; --retry-errored trains them again", options.quiet)
-    _forget_lost_epochs(writer)
+    _forget_lost_epochs(writer, left.keys() | (failed if options.retry_errored else set()))
     return writer, [dataset], options
 
 
-def _forget_lost_epochs(writer: SweepWriter) -> None:
-    """Removes the states of trials that are further than the journal, whose last rows were lost with their driver's
-    machine: such a trial trains anew, so that no epoch lacks its row. One epoch further is no loss: it is reported
-    again."""
+def _forget_lost_epochs(writer: SweepWriter, trials: Set[str]) -> None:
+    """Removes the states of those trials that are further than the journal, whose last rows were lost with their
+    driver's machine: such a trial trains anew, so that no epoch lacks its row. One epoch further is no loss: it is
+    reported again."""
     events = read_journal(writer.path)
     recorded = {event["trial_id"]: event["epoch"] for event in events if event["kind"] == "epoch"}
 
@@ -116,7 +116,7 @@ def _forget_lost_epochs(writer: SweepWriter) -> None:
                 storage.remove(state)
 
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(check, left_and_over(writer)[0]))
+        list(threads.map(check, trials))
 
 
 def left_and_over(
