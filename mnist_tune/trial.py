@@ -108,8 +108,9 @@ class _Checker:
         value = getattr(self._config, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._refuse(name, wanted)
-        if not abs(value) <= (LARGEST if isinstance(value, int) else sys.float_info.max) or not holds(value):
+        if not abs(value) <= sys.float_info.max or not holds(value):
             self._refuse(name, wanted)
+        object.__setattr__(self._config, name, float(value))  # as it is trained, and as a journal can hold it
 
     def integer(self, name: str, low: int, high: int = LARGEST) -> None:
         value = getattr(self._config, name)

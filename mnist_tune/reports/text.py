@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.condensed import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
-from mnist_tune.results.regimes import COLOURS, edge, regime_counts
+from mnist_tune.results.regimes import COLOURS
 from mnist_tune.results.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.tables import Sweep
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -46,7 +46,7 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
     trials = sweep.trials.sort_values(["architecture", "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     console.print(condensed_table(trials) if condensed else _table(trials), soft_wrap=False)
-    lines = conclusions(trials)
+    lines = conclusions(trials, sweep.meta.get("options", {}))
     for line in lines if every_line else cut(lines, 1 + MANY, "architectures"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if sweep.meta["dataset"]["note"]:
@@ -64,7 +64,7 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
 def _where(sweep: Sweep, condensed: bool) -> list[str]:
     """Where the results are, and the command that comes next."""
     path = _short(sweep.path)
-    again = f"python analysis/summarize.py {path}"
+    again = f"python analysis/summarize.py {shlex.quote(path)}"
     lines = [f"Results: {path}"]
     if condensed:
         written = "trials.parquet there, or " * (sweep.meta["ended"] is not None)
@@ -103,48 +103,6 @@ def _table(trials: pd.DataFrame) -> Table:
         cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy)]
         table.add_row(*cells, escape(row.stop_reason), escape(row.error or row.regime_evidence))
     return table
-
-
-def conclusions(trials: pd.DataFrame) -> list[str]:
-    """The counts of the regimes and, for each architecture, the best and the largest converged learning rate."""
-    lines = [f"Regimes: {regime_counts(trials['regime'])}"]
-    for architecture, family in trials.groupby("architecture"):
-        found, rates = edge(family), family["learning_rate"]
-        if not family["epochs_run"].any():
-            lines.append(f"{architecture}: no learning rate finished an epoch")
-        elif (family["regime"] == "diverged").all():
-            said = f"every learning rate diverged, the smallest is {rates.min():.4g}"
-            lines.append(f"{architecture}: {said}; try smaller ones: {wider(family, rates.min(), 0.1)}")
-        elif found["best"] is not None:
-            largest = found["largest_converged"]
-            said = "none converged" if largest is None else f"largest that converged {largest:.4g}"
-            said += _beyond(family, found["best"])
-            lines.append(f"{architecture}: best learning rate {found['best']:.4g} (lowest training loss), {said}")
-        else:
-            lines.append(f"{architecture}: no trial that did not diverge has a training loss")
-    return lines
-
-
-def _beyond(family: pd.DataFrame, best: float) -> str:
-    """What to try where the best learning rate is at an end of the range, empty where it is inside."""
-    rates = family["learning_rate"]
-    if rates.nunique() < 2 or rates.min() < best < rates.max():
-        return ""
-    end, factor = ("smallest", 0.1) if best == rates.min() else ("largest", 10)
-    return f"; it is the {end} tried, widen the range: {wider(family, best, factor)}"
-
-
-def wider(family: pd.DataFrame, rate: float, factor: float) -> str:
-    """The command that tries four learning rates from `rate` to `factor` times it, all else as in these trials."""
-    row, default = family.iloc[0], TrialConfig()
-    rates = " ".join(f"{rate * factor ** (i / 3):.2g}" for i in range(4))
-    said = f"python sweeps/lr_regimes.py --architecture {row['architecture']} --learning-rates {rates}"
-    for column in ("batch_size", "momentum", "label_noise", "holdout"):
-        if row[column] != getattr(default, column):
-            said += f" --{column.replace('_', '-')} {row[column]:g}"
-    if row["epochs_asked"] != default.epochs:
-        said += f" --epochs {row['epochs_asked']}"
-    return said + (f" --dataset {row['dataset']}" if row["dataset"] != "mnist" else "")
 
 
 def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
@@ -205,8 +163,6 @@ def _accuracy(value: object) -> str:
 
 
 def _short(path: Place) -> str:
-    """Relative where that is shorter to read; as a shell needs it."""
-    if isinstance(path, str):
-        return shlex.quote(path)
-    relative = os.path.relpath(path)
+    """A folder's path, relative where that is shorter to read."""
+    relative = path if isinstance(path, str) else os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

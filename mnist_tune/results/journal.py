@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,7 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
     if meta.get("search"):
         return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
     script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
-    return f"python sweeps/{script}.py --resume {where}{' --retry-errored' * retry_errored}"
+    return f"python sweeps/{script}.py --resume {shlex.quote(str(where))}{' --retry-errored' * retry_errored}"
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -15,14 +15,13 @@ import pandas as pd
 from mnist_tune.results.curve import Curve, curves_of
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.results.rules import curve_regime
-from mnist_tune.results.siblings import edge, family_targets, label_siblings
+from mnist_tune.results.siblings import family_targets, label_siblings
 
 __all__ = [
     "COLOURS",
     "REGIMES",
     "Curve",
     "curve_regime",
-    "edge",
     "label_curves",
     "label_siblings",
     "regime_counts",

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -236,14 +235,3 @@ def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray
         yield from trials.groupby(there, sort=False).indices.values()
     elif len(trials):
         yield np.arange(len(trials))
-
-
-def edge(trials: pd.DataFrame) -> dict[str, Any]:
-    """The best learning rate by training loss, and the largest at which every replicate converged; None where
-    there is none."""
-    converged = trials[trials["regime"] == "converged"]
-    always = (trials["regime"] == "converged").groupby(trials["learning_rate"]).all()
-    finished = trials[trials["train_loss"].astype(float).notna() & (trials["regime"] != "diverged")]
-    best = finished.groupby("learning_rate")["train_loss"].mean().idxmin() if len(finished) else None
-    largest = max(always[always].index, default=None)
-    return {"best": best, "largest_converged": largest, "converged": len(converged)}

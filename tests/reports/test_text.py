@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.condensed import LINES, MANY
-from mnist_tune.reports.text import FAILURES, INTERRUPTED, conclusions, print_replicates, print_report
+from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_replicates, print_report
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -55,6 +56,14 @@ def test_what_was_started_from_python_goes_on_as_it_says(sweep, capsys, meta, sa
     assert f"1 trials failed; train them again with: {retry}\n" in out
 
 
+def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
+    found = new_writer(tmp_path / "my sweep").finish()
+    print_report(found)
+    out = capsys.readouterr().out
+    assert f"--resume '{found.path}'\n" in out
+    assert f"Results: {found.path}\n" in out
+
+
 def test_conclusions_where_nothing_finished(new_writer, tmp_path):
     trials = new_writer(tmp_path / "sweep").finish(ended="now").trials
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
@@ -80,6 +89,28 @@ def test_a_best_rate_at_an_end_asks_for_a_wider_range(made_up_sweep, rates, said
     line = conclusions(made_up_sweep(rates).trials)[1]
     assert said in line
     assert ("widen" in line) == ("widen" in said)
+
+
+@pytest.mark.parametrize(
+    ("regimes", "said"),
+    [
+        (("converged", "converged", "slow", "diverged"), "largest that converged 0.1"),
+        (("converged", "converged", "converged", "slow"), "largest that converged in every trial 0.1, 1 in 1 of 2"),
+        (("slow", "converged", "converged", "slow"), "no learning rate converged in every trial, 1 in 1 of 2"),
+        (("slow", "slow", "slow", "slow"), "none converged"),
+    ],
+)
+def test_the_largest_rate_that_converged_may_do_so_only_for_some_seeds(made_up_sweep, regimes, said):
+    trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values(["learning_rate", "seed"])
+    assert conclusions(trials.assign(regime=regimes))[1].split("training loss), ")[1].split("; it")[0] == said
+
+
+def test_a_wider_range_is_tried_with_all_else_as_before(made_up_sweep):
+    found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
+    ran = {"data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
+    line = conclusions(found.trials, ran)[1]
+    assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
+    assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
 
 
 # --- large sweeps

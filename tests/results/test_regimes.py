@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.results.regimes import REGIMES, Curve, curve_regime, edge, label_curves, label_siblings, regime_counts
+from mnist_tune.results.edge import Edge, edge
+from mnist_tune.results.regimes import REGIMES, Curve, curve_regime, label_curves, label_siblings, regime_counts
 from mnist_tune.training.divergence import has_diverged
 
 STEPS = 469
@@ -261,8 +262,8 @@ def test_edge_is_where_every_replicate_converged():
     losses = {0.1: (0.03, 0.05), 1.0: (0.06, 0.04), 1.3: (0.02, math.nan)}
     rows = [(rate, *pair) for rate in regimes for pair in zip(regimes[rate], losses[rate], strict=True)]
     trials = pd.DataFrame(rows, columns=["learning_rate", "regime", "train_loss"])
-    assert edge(trials) == {"best": 1.3, "largest_converged": 1.0, "converged": 5}
-    assert edge(trials[trials["regime"] == "diverged"]) == {"best": None, "largest_converged": None, "converged": 0}
+    assert edge(trials) == Edge(best=1.3, always=1.0, sometimes=1.3, share=(1, 2))
+    assert edge(trials[trials["regime"] == "diverged"]) == Edge(None, None, None, (0, 0))
 
 
 def test_counts_are_in_the_order_of_the_regimes():

@@ -141,18 +141,23 @@ def processes(title):
     return found
 
 
-def kill_when_running(journal, *names):
-    """In the background: waits for some epochs, then kills a process of each of these titles with SIGKILL."""
+def kill_when_running(journal, *rounds):
+    """In the background: again and again waits for some epochs, then kills a process of each of a round's titles."""
     killed = []
 
+    def epochs():
+        return journal.read_text().count('"epoch"') if journal.exists() else 0
+
     def wait_and_kill():
-        while not (journal.exists() and journal.read_text().count('"epoch"') > 12):
-            time.sleep(0.05)
-        for name in names:
-            while not (found := processes(name)):
+        for names in rounds:
+            before = epochs()
+            while epochs() < before + 12:
                 time.sleep(0.05)
-            os.kill(found[0].pid, signal.SIGKILL)
-            killed.append(name)
+            for name in names:
+                while not (found := processes(name)):
+                    time.sleep(0.05)
+                os.kill(found[0].pid, signal.SIGKILL)
+            killed.append(names)
 
     thread = threading.Thread(target=wait_and_kill, daemon=True)
     thread.start()
@@ -191,12 +196,12 @@ def undisturbed(tmp_path_factory):
     return run_sweep("calm", trials([0.01], epochs=KILLED_EPOCHS), options(path, execution="process")).epochs
 
 
-@pytest.mark.parametrize("victims", [(CLIENT,), (SERVER,), (CLIENT, SERVER)])
-def test_a_kill_in_mid_sweep_loses_and_doubles_no_epoch(tmp_path, undisturbed, victims):
-    thread, killed = kill_when_running(tmp_path / "journal.jsonl", *victims)
+def test_kills_in_mid_sweep_lose_and_double_no_epoch(tmp_path, undisturbed):
+    rounds = [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
+    thread, killed = kill_when_running(tmp_path / "journal.jsonl", *rounds)
     sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(tmp_path))
     thread.join(timeout=1)
-    assert killed == list(victims)
+    assert killed == rounds
     assert_complete(sweep, KILLED_EPOCHS)
     first = sweep.epochs[sweep.epochs["trial_id"] == "00000"].sort_values("epoch")
     for name in ("train_loss", "test_loss"):  # alone or in company, a lane's numbers are the same to rounding
