@@ -9,7 +9,7 @@ import numpy as np
 
 from mnist_tune.lanes.device_data import DeviceData
 from mnist_tune.lanes.state_file import Progress
-from mnist_tune.training.divergence import PATIENCE, has_diverged, left_for_good
+from mnist_tune.training.divergence import has_diverged, left_for_good
 from mnist_tune.training.noise import WINDOW_IMAGES, calm_floor, window_means
 
 Row = dict[str, Any]
@@ -45,5 +45,4 @@ def epoch_row(
     }
     for split, (loss, accuracy) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
-    patience = PATIENCE * -(-WINDOW_IMAGES // batch_size)
-    return row | {"diverged": has_diverged(row, len(losses), data.chance, data.splits["train"][1], patience)}
+    return row | {"diverged": has_diverged(row, batch_size, data.chance, data.splits["train"][1])}

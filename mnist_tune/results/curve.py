@@ -131,8 +131,8 @@ class Curve:
 
     @property
     def windows(self) -> float:
-        """Steps so far, those of less than `WINDOW_IMAGES` images counted by so many images."""
-        return self.epochs * self.data.train_images / max(self.batch_size, WINDOW_IMAGES)
+        """Steps an epoch, those of less than `WINDOW_IMAGES` images counted by so many images."""
+        return self.data.train_images / max(self.batch_size, WINDOW_IMAGES)
 
     @cached_property
     def untrained(self) -> float:

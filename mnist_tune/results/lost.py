@@ -34,9 +34,8 @@ def _left(curve: Curve) -> str:
     if not np.isfinite(loss[-1]):
         return said
     limit = calm_limit(curve.untrained, curve.data.train_images)
-    guesses = (curve.accuracy[-2:] <= curve.ceiling).all() and curve.epochs > 1 and (loss[-2:] > limit).all()
-    guesses = guesses and curve.windows >= PATIENCE  # a catapult may take some epochs of large batches
-    flagged = guesses or (curve.diverged is not None and curve.diverged[-1])
+    lost = (curve.accuracy <= curve.ceiling) & (loss > limit)
+    flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
     ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < 0.5
     if loss[-1] <= limit or not (flagged or ended):
@@ -54,7 +53,7 @@ def _collapsed(curve: Curve) -> str:
     stays = at_chance[-1] and (curve.complete or at_chance[-2:].all())
     if curve.learned(accuracy[best]) < LEARNED or not (stays or lost[-2:].all()):
         return ""
-    fell = curve.epochs - int(np.argmin(np.append(lost | at_chance, False)[::-1][1:])) + 1
+    fell = curve.epochs - _last(lost | at_chance) + 1
     since = f", loss that of a guess since step {curve.guessing_since}" if curve.guessing_since else ""
     return (
         f"late: accuracy {accuracy[fell - 2]:.4f} after epoch {fell - 1} (best {accuracy[best]:.4f}) fell to "
@@ -63,10 +62,15 @@ def _collapsed(curve: Curve) -> str:
     )
 
 
+def _last(holds: np.ndarray) -> int:
+    """For how many of the last epochs this holds."""
+    others = np.flatnonzero(~holds)
+    return len(holds) - (int(others[-1]) + 1 if len(others) else 0)
+
+
 def _at_chance(curve: Curve) -> np.ndarray:
     """The accuracies of the last epochs that are all at chance; none where the last epoch is not."""
-    above = np.flatnonzero(curve.accuracy > curve.ceiling)
-    return curve.accuracy[above[-1] + 1 :] if len(above) else curve.accuracy
+    return curve.accuracy[curve.epochs - _last(curve.accuracy <= curve.ceiling) :]
 
 
 def stuck(curve: Curve) -> bool:
@@ -80,6 +84,9 @@ def stuck(curve: Curve) -> bool:
         return False
     if loss is None:
         return True
+    above = loss[-1] > calm_limit(curve.untrained, data.train_images)
+    if above and not curve.complete and len(accuracy) * curve.windows < PATIENCE:  # it may come back
+        return False
     worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(data.label_entropy, data.train_images)).all())
     recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
     return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], data.train_images))

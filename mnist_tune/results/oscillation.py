@@ -27,11 +27,16 @@ TO_AND_FRO = 1 / 3
 """The same of slips: measured at rate 1.0, two ninths at most."""
 
 
+def landed(curve: Curve) -> bool:
+    """Whether a network learned something that may go to and fro: one that guesses goes so with its steps, and one
+    whose loss was never below the untrained may yet land."""
+    below = curve.train_loss is None or (curve.train_loss <= curve.untrained).any()
+    return bool(below and curve.accuracy.max() > curve.ceiling)
+
+
 def oscillating(curve: Curve, target: float) -> str:
     """What shows that a curve oscillates; empty where nothing does."""
-    if curve.accuracy.max() <= curve.ceiling:  # the loss of a network that guesses goes to and fro with its steps
-        return ""
-    if curve.train_loss is not None and (curve.train_loss > curve.untrained).all():  # it may yet land
+    if not landed(curve):
         return ""
     drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
     return (

@@ -13,7 +13,7 @@ import pandas as pd
 from mnist_tune.results.curve import Curve, curves_of
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.results.lost import since, stuck
-from mnist_tune.results.oscillation import early_spike
+from mnist_tune.results.oscillation import early_spike, landed
 from mnist_tune.results.rules import LEVEL_GAIN
 from mnist_tune.training.noise import SIGMAS, difference_noise
 
@@ -210,7 +210,7 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
     shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any() or early_spike(trial.curve))
     if faster:
         return ("undecided" if trial.label == "undecided" and shaken else "slow"), said
-    if falls >= 2:
+    if falls >= 2 and landed(trial.curve):
         return "oscillating", f"{said}; accuracy fell {falls} times at a larger learning rate"
     return "undecided", f"{said}, smaller than its own"
 

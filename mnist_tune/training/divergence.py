@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.training.noise import calm_limit
+from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit
 
 MNIST_CHANCE = 0.1124
 """Share of the ones, MNIST's most frequent training label: what a constant answer reaches at most."""
 
-PATIENCE = 100
-"""Steps, or windows of 128 images where a step has fewer, before a finite loss counts as lost. A catapult (Lewkowycz
-et al. 2020) rises for about log(width) steps, some ten, and takes as long again to fall; an epoch of large batches, or
-of 4,000 images, may be shorter than that."""
+PATIENCE = 1000
+"""Steps, or windows of 128 images where a step has fewer, for which a network guesses above its untrained loss before
+it counts as lost. Of 784-1024-128-10 at learning rates from 1 to 2 the runs that came back did so after 20 to 1,300
+steps (docs/regimes.md): it is steps that count, not epochs, of which one may have 30 or 500."""
 
 HOPELESS = 100
-"""Times the untrained loss from which nobody waits: runs that recovered peaked at 51 times (137 nats, rate 1.6)."""
+"""Times the untrained loss from which nobody waits: runs that recovered peaked at 65 times (177 nats, rate 2)."""
 
 
 def guessing(label_counts: np.ndarray | Sequence[int]) -> tuple[float, float]:
@@ -36,29 +36,27 @@ def chance_ceiling(chance: float = MNIST_CHANCE) -> float:
 
 
 def has_diverged(
-    row: Mapping[str, Any], steps: int, chance: float = MNIST_CHANCE, images: int = 60_000, patience: int = 0
+    row: Mapping[str, Any], batch_size: int = 128, chance: float = MNIST_CHANCE, images: int = 60_000
 ) -> bool:
     """Whether a trial is lost after an epoch.
 
-    Its loss is not finite; or its training loss is above that of the untrained network by more than noise, and either
-    the network guesses or every step of the epoch was above too. (At learning rates near the edge some runs end the
-    first epoch above, far from chance, and recover. On random labels a network stays at its untrained loss, give or
+    Its loss is not finite, or more than `HOPELESS` times that of the untrained network; or it is above that by more
+    than noise, the network guesses, and for `PATIENCE` steps its loss has not been below. (At learning rates near the
+    edge a run may guess for some epochs and recover. On random labels a network stays at its untrained loss, give or
     take the noise of its steps, without being lost.)
 
     Args:
         row: of the epochs table.
-        steps: in this epoch.
+        batch_size: images a step.
         chance: share of the most frequent label.
         images: over which the training loss is a mean.
-        patience: steps of the trial before a finite loss may count as lost.
     """
-    if not row["finite"]:
+    if not row["finite"] or row["train_loss"] >= HOPELESS * row["untrained_loss"]:
         return True
-    if row["step"] < patience and row["train_loss"] < HOPELESS * row["untrained_loss"]:
+    if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
         return False
-    above = row["train_loss"] > calm_limit(row["untrained_loss"], images)
-    whole_epoch = row["above_since"] is not None and row["above_since"] <= row["step"] - steps + 1
-    return bool(above and (row["train_accuracy"] <= chance_ceiling(chance) or whole_epoch))
+    windows = (row["step"] - row["above_since"] + 1) / -(-WINDOW_IMAGES // batch_size)
+    return bool(windows >= PATIENCE and row["train_accuracy"] <= chance_ceiling(chance))
 
 
 def left_for_good(

@@ -125,8 +125,11 @@ class TrialOptions(SweepOptions):
     """First so many training images permuted against their labels."""
     holdout: int = 0
     """Training images held out for validation."""
+    stop_when_diverged: bool = True
+    """End a trial once it has diverged: its loss is not finite, or it has guessed for 1,000 steps at a loss above the
+    untrained network's."""
 
     def common(self) -> dict[str, Any]:
         """The fields of `TrialConfig` that all trials share."""
         names = ("architecture", "epochs", "batch_size", "momentum", "nesterov", "label_noise", "holdout")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "stop_when_diverged")}

@@ -140,29 +140,22 @@ def test_a_true_spike_is_seen_at_any_batch_size(batch_size):
 @pytest.mark.parametrize("batch_size", [1, 8, 128])
 def test_a_lost_network_is_lost_at_any_batch_size(epoch_row, batch_size):
     """It answers one class: an image of that class costs nothing, the others 60 nats."""
-    steps = np.where(np.random.default_rng(0).random(20_000) < 0.1, 0.0, 60.0)
-    steps = np.add.reduceat(steps, range(0, 20_000, batch_size)) / batch_size
-    means, starts = window_means(steps, batch_size, 20_000)
+    steps = np.where(np.random.default_rng(0).random(150_000) < 0.1, 0.0, 60.0)
+    steps = np.add.reduceat(steps, range(0, 150_000, batch_size)) / batch_size
+    means, starts = window_means(steps, batch_size, 150_000)
     assert left_for_good(means, 2.4, 1, None, starts) == 1
     row = epoch_row(1, 54.0, 0.1, above_since=1, step=len(steps))
-    assert has_diverged(row, len(steps), patience=100)
+    assert has_diverged(row, batch_size)
 
 
 def test_random_labels_are_not_lost(epoch_row):
-    assert not has_diverged(epoch_row(1, 2.309, 0.11, untrained_loss=2.305), 10)
-
-
-def test_a_catapult_has_time_to_land(epoch_row):
-    early, late = (epoch_row(epoch, 9.0, 0.1, above_since=1) for epoch in (1, 10))
-    assert not has_diverged(early, 10, patience=100)
-    assert has_diverged(late, 10, patience=100)
-    assert has_diverged(early | {"train_loss": 1e4}, 10, patience=100)
+    assert not has_diverged(epoch_row(1, 2.309, 0.11, untrained_loss=2.305, above_since=1, step=5000))
 
 
 def test_chance_follows_from_the_label_counts(epoch_row):
-    row = epoch_row(1, 2.6, 0.5)
-    assert not has_diverged(row, 10)
-    assert has_diverged(row, 10, chance=0.5)
+    row = epoch_row(1, 2.6, 0.5, above_since=1, step=5000)
+    assert not has_diverged(row)
+    assert has_diverged(row, chance=0.5)
 
 
 # --- time

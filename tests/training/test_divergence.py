@@ -38,19 +38,29 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     assert since == left_for_good(losses, 2.0, 1, None)
 
 
+LOST = {"step": 1500, "train_loss": 2.5, "train_accuracy": 0.15, "above_since": 501}
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({}, False),
         ({"finite": False}, True),
-        ({"train_loss": 2.5, "train_accuracy": 0.15}, True),
-        ({"train_loss": 2.5, "train_accuracy": 0.16}, False),
-        ({"train_loss": 2.4, "train_accuracy": 0.1}, False),
-        ({"train_loss": 2.5, "train_accuracy": 0.6, "above_since": 12}, False),
-        ({"train_loss": 2.5, "train_accuracy": 0.6, "above_since": 11}, True),
-        ({"train_loss": 2.5, "train_accuracy": 0.6, "above_since": 3}, True),
-        ({"train_loss": 2.3, "train_accuracy": 0.6, "above_since": 3}, False),
+        ({"train_loss": 240.0}, True),
+        ({"train_loss": 239.0}, False),
+        (LOST, True),
+        (LOST | {"above_since": 502}, False),
+        (LOST | {"above_since": None}, False),
+        (LOST | {"train_accuracy": 0.16}, False),
+        (LOST | {"train_loss": 2.4}, False),
     ],
 )
 def test_has_diverged(epoch_row, values, expected):
-    assert has_diverged(epoch_row(2, **values), 10) is expected
+    assert has_diverged(epoch_row(2, **values)) is expected
+
+
+def test_steps_of_few_images_count_by_their_images(epoch_row):
+    row = epoch_row(2, **LOST)
+    assert has_diverged(row, batch_size=64) is False
+    assert has_diverged(row | {"step": 2500}, batch_size=64) is True
+    assert has_diverged(row, batch_size=2048) is True
