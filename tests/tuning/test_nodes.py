@@ -157,11 +157,16 @@ def cluster(monkeypatch):
 
     ray.shutdown()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}  # by default a death is seen after 15 s
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
         cluster.add_node(num_cpus=1)
     yield cluster
     cluster.shutdown()
+
+
+EPOCHS = 100
 
 
 @pytest.mark.ray
@@ -169,7 +174,16 @@ def cluster(monkeypatch):
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_path, execution):
     rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
-    flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates, "--epochs", "120"]
+    flags = [
+        "--dataset",
+        "mnist-5k",
+        "--architecture",
+        "mlp-4-tanh",
+        "--learning-rates",
+        *rates,
+        "--epochs",
+        str(EPOCHS),
+    ]
     flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
     command = [sys.executable, str(ROOT / "sweeps" / "lr_regimes.py"), *flags, "--output", str(tmp_path / "sweep")]
     journal, deadline = tmp_path / "sweep" / "journal.jsonl", time.monotonic() + 120
@@ -185,10 +199,10 @@ def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_pa
         before = journal.read_text().count("\n")
         stdout, stderr = sweep.communicate(timeout=180)
     assert sweep.returncode == 0, stderr
-    assert before < 12 * 120, "the sweep had ended before the one that joined was alone"
+    assert before < 12 * EPOCHS, "the sweep had ended before the one that joined was alone"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
     rows = [(row["trial_id"], row["epoch"]) for row in read_journal(tmp_path / "sweep") if row["kind"] == "epoch"]
-    assert len(rows) == len(set(rows)) == 12 * 120
+    assert len(rows) == len(set(rows)) == 12 * EPOCHS
     said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
     died = "died; its trials go on from their last epoch"
     assert said == [died, died, "joined; trials start there, too"]
