@@ -5,8 +5,10 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pyarrow.fs import FileType, S3FileSystem
 
 KEYS = {"AWS_ACCESS_KEY_ID": "seaweed", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 WEED = Path(sys.executable).with_name("weed")
@@ -40,10 +42,19 @@ class Seaweed:
                 [WEED, "mini", f"-dir={self._folder}", *flags], env=os.environ | KEYS, stdout=log, stderr=log
             )
         deadline = time.monotonic() + START_S
-        while not answers(self._ports["s3.port"]):
+        while not self._has_its_bucket():
             assert time.monotonic() < deadline, (self._folder / "log").read_text()[-2000:]
             assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
             time.sleep(0.2)
+
+    def _has_its_bucket(self):
+        if not answers(self._ports["s3.port"]):
+            return False
+        keys = {"access_key": KEYS["AWS_ACCESS_KEY_ID"], "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
+        with suppress(OSError):  # it starts yet
+            s3 = S3FileSystem(**keys, endpoint_override=f"127.0.0.1:{self._ports['s3.port']}", scheme="http")
+            return s3.get_file_info("sweeps").type == FileType.Directory
+        return False
 
     def kill(self):
         self._process.kill()

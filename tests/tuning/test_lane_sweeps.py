@@ -185,7 +185,7 @@ def test_a_server_that_meets_the_unexpected_is_started_anew(tmp_path, monkeypatc
     assert_complete(sweep, 3)
 
 
-KILLED_EPOCHS = 250
+KILLED_EPOCHS = 200
 
 
 @pytest.fixture(scope="module")

@@ -166,7 +166,7 @@ def cluster(monkeypatch):
     cluster.shutdown()
 
 
-EPOCHS = 100
+EPOCHS = 60
 
 
 @pytest.mark.ray
