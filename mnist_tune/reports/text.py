@@ -163,6 +163,8 @@ def _accuracy(value: object) -> str:
 
 
 def _short(path: Place) -> str:
-    """A folder's path, relative where that is shorter to read."""
-    relative = path if isinstance(path, str) else os.path.relpath(path)
+    """A URI as it is, a folder's path relative where that is shorter to read."""
+    if isinstance(path, str):
+        return path
+    relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

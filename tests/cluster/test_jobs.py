@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+from journals import recorded
 
 from mnist_tune import load_sweep
 
@@ -100,8 +101,7 @@ def submit(head, name, output):
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
     output = tmp_path / "sweep"
     first = submit(head, "first", output)
-    journal = output / "journal.jsonl"
-    while not (journal.exists() and journal.read_text().count('"epoch"') > 25):
+    while recorded(output) <= 25:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.1)
     stopped, _ = ray(head, "job", "stop", "--address", head.dashboard, "first").communicate(timeout=60)

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from journals import recorded
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
 
@@ -141,17 +142,14 @@ def processes(title):
     return found
 
 
-def kill_when_running(journal, *rounds):
+def kill_when_running(folder, *rounds):
     """In the background: again and again waits for some epochs, then kills a process of each of a round's titles."""
     killed = []
 
-    def epochs():
-        return journal.read_text().count('"epoch"') if journal.exists() else 0
-
     def wait_and_kill():
         for names in rounds:
-            before = epochs()
-            while epochs() < before + 12:
+            before = recorded(folder)
+            while recorded(folder) < before + 12:
                 time.sleep(0.05)
             for name in names:
                 while not (found := processes(name)):
@@ -198,7 +196,7 @@ def undisturbed(tmp_path_factory):
 
 def test_kills_in_mid_sweep_lose_and_double_no_epoch(tmp_path, undisturbed):
     rounds = [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
-    thread, killed = kill_when_running(tmp_path / "journal.jsonl", *rounds)
+    thread, killed = kill_when_running(tmp_path, *rounds)
     sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(tmp_path))
     thread.join(timeout=1)
     assert killed == rounds

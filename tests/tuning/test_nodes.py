@@ -174,16 +174,8 @@ EPOCHS = 60
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_path, execution):
     rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
-    flags = [
-        "--dataset",
-        "mnist-5k",
-        "--architecture",
-        "mlp-4-tanh",
-        "--learning-rates",
-        *rates,
-        "--epochs",
-        str(EPOCHS),
-    ]
+    flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates]
+    flags += ["--epochs", str(EPOCHS)]
     flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
     command = [sys.executable, str(ROOT / "sweeps" / "lr_regimes.py"), *flags, "--output", str(tmp_path / "sweep")]
     journal, deadline = tmp_path / "sweep" / "journal.jsonl", time.monotonic() + 120

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from journals import recorded
 from seaweed import KEYS, seaweed
 
 from mnist_tune import TrialConfig, UserError, load_sweep
@@ -63,12 +64,6 @@ def start_and_strike(strike, path, *flags):
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
-def recorded(path):
-    """Epochs in a sweep's journal."""
-    journal = path / "journal.jsonl"
-    return journal.read_text().count('"epoch"') if journal.exists() else 0
-
-
 def rows(path):
     epochs = load_sweep(path).epochs
     assert not epochs.duplicated(["trial_id", "epoch"]).any()
@@ -103,7 +98,9 @@ def test_a_sweep_struck_again_and_again_loses_nothing(tmp_path, uninterrupted):
     assert without.returncode == 2
     assert "raylet" not in without.stdout
     last = f"error: Ray's raylet on this machine died; no epoch is lost, go on with: {SWEEPS} --resume {path}"
-    assert [line for line in without.stderr.splitlines() if not line.startswith(("trials: ", "resuming "))] == [last]
+    first, *said = [line for line in without.stderr.splitlines() if not line.startswith("trials: ")]
+    assert first.startswith(f"resuming {path}: ")
+    assert said == [last]
     assert_partial(path)
     die("second table", "--resume", path)
     assert len(load_sweep(path).epochs) == 3 * EPOCHS
