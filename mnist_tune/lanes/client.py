@@ -61,14 +61,6 @@ class LaneClient:
             raise LaneLostError(str(error)) from error
         return row
 
-    def checkpoint(self, lane_id: str) -> Checkpoint:
-        """The lane's state. Raises `LaneLostError` where the lane is gone."""
-        try:
-            found: Checkpoint = ray.get(self._server.checkpoint.remote(lane_id, self.token))
-        except GONE as error:
-            raise LaneLostError(str(error)) from error
-        return found
-
     def detach(self, lane_id: str) -> None:
         """Frees the lane, where this client holds one; a dead server holds none."""
         server, self._server = self._server, None

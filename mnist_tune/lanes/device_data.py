@@ -16,10 +16,8 @@ from mnist_tune.training.divergence import guessing
 class DeviceData:
     """A data set on the device: the splits one after another, the training set first."""
 
-    images: Array
-    """uint8 [n, 784]."""
-    labels: Array
-    """uint8 [n]."""
+    arrays: tuple[Array, Array]
+    """Images uint8 [n, 784] and labels uint8 [n]."""
     train_count: int
     """Training images; they are the first."""
     splits: dict[str, tuple[int, int]]
@@ -44,12 +42,8 @@ class DeviceData:
             if len(labels):
                 splits[name] = first, len(labels)
             first += len(labels)
-        images, labels = (np.concatenate(arrays) for arrays in zip(*parts.values(), strict=True))
+        arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
         train_count = len(dataset.train_labels)
         splits["train"] = 0, min(train_count, train_evaluation or train_count)
         chance, entropy = guessing(np.bincount(dataset.train_labels))
-        return cls(jax.device_put(images), jax.device_put(labels), train_count, splits, chance, entropy)
-
-    @property
-    def arrays(self) -> tuple[Array, Array]:
-        return self.images, self.labels
+        return cls(arrays, train_count, splits, chance, entropy)

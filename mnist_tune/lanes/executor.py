@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.errors import UserError
-from mnist_tune.lanes.batches import Batch, StateLostError
+from mnist_tune.lanes.state_file import StateLostError
 from mnist_tune.training.program import Hyperparameters, Program, TrainState
 
 Data = tuple[Array, Array]
@@ -47,6 +47,9 @@ class Executor:
         self.program, self.capacity = program, capacity
         self._shapes = program.shapes()
         self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
+        self._stacked: TrainState = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype), self._shapes
+        )
         self._state: TrainState | None = None
         self._compiled: dict[Hashable, Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
@@ -55,7 +58,7 @@ class Executor:
     def state(self) -> TrainState:
         """The stacked lanes, made when they are first asked for."""
         if self._state is None:
-            self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked())
+            self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
         return self._state
 
     def release(self) -> None:
@@ -88,12 +91,12 @@ class Executor:
         self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
 
     def train(
-        self, batch: Batch, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], data: Data
+        self, size: int, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], data: Data
     ) -> np.ndarray:
         """One epoch of a batch of lanes.
 
         Args:
-            batch: its size.
+            size: of the batch; what the lanes leave of it is padding.
             slots: of the lanes.
             hyper: arrays [lanes].
             orders: for each lane the training images' indices, int32 [training images].
@@ -105,15 +108,16 @@ class Executor:
         Raises:
             StateLostError: the device ran out of memory, and the state went with the failed call.
         """
-        padded = Hyperparameters(*(_pad(values, batch.size) for values in hyper))
-        arguments = jax.device_put((self._slots(slots, batch.size), padded, _pad(np.stack(orders), batch.size)))
+        padded = Hyperparameters(*(_pad(values, size) for values in hyper))
+        arguments = jax.device_put((self._slots(slots, size), padded, _pad(np.stack(orders), size)))
         call = (self.state, *arguments, *data)
-        run = self._executable(("train", batch.size), self._train(batch.size), call, donate=(0,))
+        run = self._executable(("train", size), self._train(size), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 self._state, losses = jax.block_until_ready(run(*call))
         except jax.errors.JaxRuntimeError as error:
             if any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state)):
+                self.release()
                 raise StateLostError(str(error)) from error
             raise
         return np.asarray(losses)[: len(slots)]
@@ -136,21 +140,14 @@ class Executor:
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = Hyperparameters(*[jax.ShapeDtypeStruct((size,), jnp.float32)] * 2)
         order = jax.ShapeDtypeStruct((size, train_count), jnp.int32)
-        stacked = self._stacked()
-        self._executable(("train", size), self._train(size), (stacked, slots, hyper, order, *data), donate=(0,))
-        self._executable(("evaluate", size), self._evaluate(size), (stacked.params, slots, scalar, scalar, *data))
+        evaluated = (self._stacked.params, slots, scalar, scalar, *data)
+        self._executable(("train", size), self._train(size), (self._stacked, slots, hyper, order, *data), donate=(0,))
+        self._executable(("evaluate", size), self._evaluate(size), evaluated)
 
     def take_seconds(self) -> dict[str, float]:
         """Seconds spent compiling, training and evaluating since the last call."""
         taken, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
         return taken
-
-    def _stacked(self) -> TrainState:
-        """Shapes and types of the stacked lanes."""
-        stacked: TrainState = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((self.capacity, *x.shape), x.dtype), self._shapes
-        )
-        return stacked
 
     def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
         """Padded with a slot that does not exist: reads of it are clipped, writes dropped."""

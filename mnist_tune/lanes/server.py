@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -19,9 +20,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from mnist_tune.lanes.batches import StateLostError
 from mnist_tune.lanes.client import LaneLostError, LanesFullError
-from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.lanes.state_file import Checkpoint, StateLostError
 from mnist_tune.lanes.turns import Turn
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
 from mnist_tune.storage import Place
@@ -42,8 +42,7 @@ class LaneServer:
         self._settings, self._capacity = settings, capacity
         self._pool: Any = None
         self._tokens: dict[str, str] = {}
-        self._turns: dict[Any, Turn] = {}
-        self._lane_turns: dict[str, Turn] = {}
+        self._turns: defaultdict[Any, Turn] = defaultdict(Turn)  # by the pool's groups
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: dict[str, asyncio.Task[None]] = {}
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
@@ -80,17 +79,6 @@ class LaneServer:
         row: Future[dict[str, Any]] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, state, row))
         return await asyncio.wrap_future(row)
-
-    async def checkpoint(self, lane_id: str, token: str) -> Checkpoint:
-        """The lane's state. Raises `LaneLostError` if the lane is not this client's."""
-
-        def read() -> Checkpoint:
-            self._check(lane_id, token)
-            state: Checkpoint = self._pool.checkpoint(lane_id)
-            return state
-
-        found: Checkpoint = await self._in_compute_thread(read)
-        return found
 
     async def detach(self, lane_id: str, token: str) -> None:
         """Frees the lane, if it is this client's."""
@@ -179,13 +167,12 @@ class LaneServer:
             raise LanesFullError(f"all {self._capacity} lanes of this device are taken")
         self._pool.attach(lane_id, config, checkpoint)
         self._tokens[lane_id] = token
-        turn = self._turns.setdefault(self._pool.group_of(lane_id), Turn())
-        turn.attached.add(lane_id)
-        self._lane_turns[lane_id] = turn
+        self._turn_of(lane_id).attached.add(lane_id)
 
     def _ask(self, lane_id: str, token: str, path: Place, row: Future[dict[str, Any]]) -> None:
-        self._check(lane_id, token)
-        turn = self._lane_turns[lane_id]
+        if self._tokens.get(lane_id) != token:
+            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
+        turn = self._turn_of(lane_id)
         if not turn.asking:
             turn.since = time.monotonic()
         turn.asking[lane_id] = path, row
@@ -194,16 +181,15 @@ class LaneServer:
         if self._tokens.get(lane_id) != token:
             return
         del self._tokens[lane_id]
-        turn = self._lane_turns.pop(lane_id)
+        turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
         if lane_id in turn.asking:
             lost = LaneLostError(f"the lane of {lane_id} was taken over, or its state lost")
             answer(turn.asking.pop(lane_id)[1], lambda: _raise(lost))
         self._pool.detach(lane_id)
 
-    def _check(self, lane_id: str, token: str) -> None:
-        if self._tokens.get(lane_id) != token:
-            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
+    def _turn_of(self, lane_id: str) -> Turn:
+        return self._turns[self._pool.group_of(lane_id)]
 
 
 def answer(future: Future[Any], function: Callable[[], Any]) -> None:

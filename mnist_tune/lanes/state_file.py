@@ -26,6 +26,10 @@ class DamagedStateError(UserError):
     """A file is not the state of a trial; the trial can only begin anew."""
 
 
+class StateLostError(Exception):
+    """The device ran out of memory in a call that had been given the stacked state: its lanes are gone."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a trial carries besides its arrays."""

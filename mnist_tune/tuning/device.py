@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import ray
 
@@ -55,14 +57,8 @@ def _wait_for_a_node(quiet: bool) -> None:
     if ray.cluster_resources().get("CPU"):
         return
     announce("no node to train on is up; waiting for the cluster to start one, which takes minutes", quiet)
-    task = ray.remote(num_cpus=1, max_calls=1)(lambda: None).remote()
-    try:
-        ray.get(task, timeout=NODE_TIMEOUT_S)
-    except ray.exceptions.GetTimeoutError:
-        ray.cancel(task, force=True)
-        raise UserError(
-            f"no node came to the cluster within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
-        ) from None
+    late = f"no node came to the cluster within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
+    _on_a_node(lambda: None, {"num_cpus": 1}, NODE_TIMEOUT_S, late)
 
 
 @cache
@@ -72,16 +68,22 @@ def _gpu_memory(node: str) -> float | None:
     Args:
         node: by which this process is connected to Ray: it asks once a cluster.
     """
-    probe = ray.remote(num_gpus=1, num_cpus=0, max_calls=1)(_memory_by_jax).remote()
-    try:
-        found: float | None = ray.get(probe, timeout=PROBE_TIMEOUT_S)
-    except ray.exceptions.GetTimeoutError:
-        ray.cancel(probe, force=True)
-        raise UserError(
-            f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that hold them "
-            "(ray status), or start a Ray of its own without --address"
-        ) from None
+    late = (
+        f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that hold them "
+        "(ray status), or start a Ray of its own without --address"
+    )
+    found: float | None = _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
     return found
+
+
+def _on_a_node(function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str) -> Any:
+    """What a function returns in a process that has these resources; `late` is the error where none is free in time."""
+    task = ray.remote(max_calls=1, **resources)(function).remote()
+    try:
+        return ray.get(task, timeout=timeout)
+    except ray.exceptions.GetTimeoutError:
+        ray.cancel(task, force=True)
+        raise UserError(late) from None
 
 
 def _memory_by_jax() -> float | None:

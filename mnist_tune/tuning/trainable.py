@@ -131,11 +131,9 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         return row | extra
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        state = Checkpoint.load(self._state) if self._loaded is None else None
-        if state is None:
-            if not self._attached:
-                self._attach()
-            state = self._pool.checkpoint(self._lane_id)
+        """Of the last epoch; Tune asks for none before the first."""
+        state = self._loaded or Checkpoint.load(self._state)
+        assert state is not None, f"{self._state} is gone"
         state.save(Path(checkpoint_dir) / STATE_FILE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:

@@ -1,5 +1,8 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
+from collections import Counter
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.errors import UserError
-from mnist_tune.lanes.batches import StateLostError, cut_batches
 from mnist_tune.lanes.executor import Executor, fitting_lanes
-from mnist_tune.lanes.pool import LanePool
-from mnist_tune.lanes.state_file import Checkpoint
+from mnist_tune.lanes.pool import LanePool, _in_batches
+from mnist_tune.lanes.state_file import Checkpoint, StateLostError
 from mnist_tune.lanes.turns import WAIT_SHARE, Turn
 from mnist_tune.training import architectures
 from mnist_tune.training.architectures import CLASSES, PIXELS, Architecture
@@ -232,11 +234,19 @@ def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilation
 
 @given(st.integers(1, 40), st.integers(1, 16))
 def test_every_lane_that_asks_runs_once(count, largest):
-    batches = cut_batches([str(i) for i in range(count)], largest)
-    assert [lane for batch in batches for lane in batch.members] == [str(i) for i in range(count)]
-    for batch in batches:
-        assert len(batch.members) <= batch.size
-        assert batch.size in (1, largest)
+    group = SimpleNamespace(largest_batch=largest, executor=SimpleNamespace(take_seconds=dict))
+    lanes = {str(i): SimpleNamespace(id=str(i), spent=Counter()) for i in range(count)}
+    batches = []
+
+    def call(size, batch):
+        batches.append((size, batch))
+        return [lane.id for lane in batch]
+
+    assert _in_batches(group, lanes, call) == {lane: lane for lane in lanes}
+    assert [lane.id for _, batch in batches for lane in batch] == list(lanes)
+    for size, batch in batches:
+        assert len(batch) <= size
+        assert size in (1, largest)
 
 
 def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
@@ -259,11 +269,11 @@ def test_no_lane_leaks_over_many_trials(mnist_5k):
         pool.attach(str(i), SMALL)
         if i >= 3:
             pool.detach(str(i - 3))
-    assert pool.attached == 3
-    for i in range(197, 200):
-        pool.detach(str(i))
-    for i in range(4):
-        pool.attach(f"last {i}", SMALL)
+    pool.attach("last", SMALL)
+    with pytest.raises(UserError, match="lanes"):
+        pool.attach("one too many", SMALL)
+    for lane in ("197", "198", "199", "last"):
+        assert pool.checkpoint(lane).progress.epoch == 0
 
 
 def out_of_memory():
@@ -273,11 +283,11 @@ def out_of_memory():
 def test_a_device_out_of_memory_goes_on_with_smaller_batches(mnist_5k, monkeypatch):
     sizes, train = [], Executor.train
 
-    def scarce(self, batch, *arguments):
-        sizes.append(batch.size)
-        if batch.size > 2:
+    def scarce(self, size, *arguments):
+        sizes.append(size)
+        if size > 2:
             raise out_of_memory()
-        return train(self, batch, *arguments)
+        return train(self, size, *arguments)
 
     monkeypatch.setattr(Executor, "train", scarce)
     pool = attached(mnist_5k, 8, RATES)
@@ -297,20 +307,20 @@ def test_out_of_memory_in_an_evaluation_trains_no_epoch_twice(mnist_5k, monkeypa
             raise out_of_memory()
         return evaluate(self, size, *arguments)
 
-    def counted(self, batch, *arguments):
-        trained.extend(batch.members)
-        return train(self, batch, *arguments)
+    def counted(self, size, slots, *arguments):
+        trained.extend(slots)
+        return train(self, size, slots, *arguments)
 
     expected = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
     monkeypatch.setattr(Executor, "evaluate", scarce)
     monkeypatch.setattr(Executor, "train", counted)
     rows = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
-    assert sorted(trained) == [str(i) for i in range(7)]
+    assert sorted(trained) == list(range(7))
     for lane, row in rows.items():
         assert_close(row, expected[lane])
 
 
-def test_a_state_lost_to_a_lack_of_memory_detaches_its_lanes(mnist_5k, monkeypatch):
+def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(mnist_5k, monkeypatch):
     pool = attached(mnist_5k, 8, RATES)
     pool.attach("other", TrialConfig(architecture="mlp-9-tanh"))
     [group] = [group for key, group in pool._groups.items() if key[0].architecture == "mlp-8-tanh"]
@@ -324,9 +334,9 @@ def test_a_state_lost_to_a_lack_of_memory_detaches_its_lanes(mnist_5k, monkeypat
         patch.setitem(group.executor._compiled, ("train", 8), lose)
         with pytest.raises(StateLostError):
             pool.run(["0", "1"])
-    assert pool.attached == 1
-    pool.attach("0", TrialConfig(architecture="mlp-8-tanh"))
-    assert pool.run(["0", "other"])["0"]["epoch"] == 1
+    assert pool.run(["other"])["other"]["epoch"] == 1
+    pool.attach("0", SMALL)
+    assert pool.run(["0"])["0"]["epoch"] == 1
 
 
 def test_a_program_without_lanes_gives_its_memory_back(mnist_5k):

@@ -9,10 +9,10 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from mnist_tune.lanes import server as module
-from mnist_tune.lanes.batches import StateLostError
 from mnist_tune.lanes.client import LaneLostError
 from mnist_tune.lanes.pool import LanePool
 from mnist_tune.lanes.server import LaneServer
+from mnist_tune.lanes.state_file import StateLostError
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.trial import TrialConfig
 
