@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cpus() -> int:
@@ -21,18 +22,25 @@ def usable_cpus() -> int:
 
 
 def _cpu_quota() -> float:
-    """Cores by the smallest `cpu.max` of this process's control group (version 2) and those above it."""
+    """Cores by the smallest quota of this process's control group and those above it, of version 2 or 1.
+
+    A container may see the folders of its group as if they were the root's, and the group's own path lead nowhere.
+    """
     try:
-        own = re.search(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)
+        told = OWN_CGROUPS.read_text()
     except OSError:
         return math.inf
-    folder, quotas = CGROUPS / (own[1] if own else ""), [math.inf]
-    for group in (folder, *folder.parents):
-        if group != CGROUPS and CGROUPS not in group.parents:
-            break
-        with suppress(OSError, ValueError):
-            quota, period = (group / "cpu.max").read_text().split()
-            quotas += [int(quota) / int(period)] if quota != "max" else []
+    quotas = [math.inf]
+    for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", told, re.MULTILINE):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = CGROUPS / "cpu" if controllers else CGROUPS
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+        below = [root / path, *(root / path).parents]
+        for group in below[: below.index(root) + 1]:
+            with suppress(OSError, ValueError):
+                quota, period = " ".join((group / name).read_text() for name in files).split()
+                quotas += [int(quota) / int(period)] if quota not in ("max", "-1") else []
     return min(quotas)
 
 

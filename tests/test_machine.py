@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,36 +11,60 @@ import pytest
 from mnist_tune import machine
 from mnist_tune.machine import Cpuid, cpuid, processor_model, usable_cpus
 
+LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0::/\n"}
 
-@pytest.fixture
-def container(tmp_path, monkeypatch):
-    """64 visible cores, and control groups below a folder of the test."""
+
+@pytest.fixture(params=LINES)
+def limit(request, tmp_path, monkeypatch):
+    """64 visible cores, and control groups of either version; called with a group and its quota, it sets that."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
-    own = re.search(r"^0::/(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE)[1]
-    (tmp_path / own).mkdir(parents=True, exist_ok=True)
-    return tmp_path, tmp_path / own
+    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text(LINES[request.param])
+
+    def limit(group, quota):
+        folder = tmp_path / ("" if request.param == 2 else "cpu") / group
+        folder.mkdir(parents=True, exist_ok=True)
+        if request.param == 2:
+            return (folder / "cpu.max").write_text(quota)
+        quota, *period = quota.replace("max", "-1").split()
+        for name, value in {"quota": quota, "period": "".join(period)}.items():
+            (folder / f"cpu.cfs_{name}_us").write_text(value + "\n")
+
+    return limit
 
 
-def test_usable_cpus_follow_the_affinity(container):
+def test_usable_cpus_follow_the_affinity(limit):
     assert usable_cpus() == 64
 
 
+@pytest.mark.parametrize("group", ["pod/job", "pod", ""])
 @pytest.mark.parametrize(
     ("quota", "cores"),
     [("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("torn", 64)],
 )
-def test_a_containers_quota_counts(container, quota, cores):
-    for folder in container:
-        (folder / "cpu.max").write_text(quota)
+def test_a_containers_quota_counts(limit, group, quota, cores):
+    limit(group, quota)
     assert usable_cpus() == cores
 
 
-def test_the_smallest_quota_of_those_above_counts(container):
-    top, own = container
-    (own / "cpu.max").write_text("max 100000")
-    (top / "cpu.max").write_text("300000 100000")
+def test_the_smallest_quota_of_those_above_counts(limit):
+    limit("pod/job", "max 100000")
+    limit("pod", "300000 100000")
+    limit("", "400000 100000")
     assert usable_cpus() == 3
+
+
+def test_another_groups_quota_does_not_count(limit):
+    limit("pod/other", "100000 100000")
+    limit("elsewhere", "100000 100000")
+    assert usable_cpus() == 64
+
+
+@pytest.mark.parametrize("told", [None, "", "nonsense", "0::/../..\n"])
+def test_a_system_without_control_groups(limit, told):
+    machine.OWN_CGROUPS.unlink() if told is None else machine.OWN_CGROUPS.write_text(told)
+    assert usable_cpus() == 64
 
 
 TOLD = """\
