@@ -17,7 +17,6 @@ from ray.tune.schedulers import PopulationBasedTraining
 
 from mnist_tune import TrialConfig
 from mnist_tune.lanes.server import LaneServer
-from mnist_tune.machine import usable_cpus
 from mnist_tune.tuning import lane_servers
 from mnist_tune.tuning.ray_session import start_ray
 from mnist_tune.tuning.sweep import SweepOptions, run_search, run_sweep
@@ -67,7 +66,7 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(*(rows[name].to_numpy() for rows in calm), rtol=1e-4)
     started = process.epochs[process.epochs["epoch"] == 1].sort_values("ended_at")["trial_id"].astype(int).to_numpy()
-    reused = started[started >= usable_cpus()]  # the others waited for their processes to start
+    reused = started[started > 0]  # the first waited for the one core's process to start
     assert max(abs(reused - np.sort(reused))) <= 4  # in the order asked for, but for those kept ready
 
 
