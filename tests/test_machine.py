@@ -61,10 +61,17 @@ def test_another_groups_quota_does_not_count(limit):
     assert usable_cpus() == 64
 
 
-@pytest.mark.parametrize("told", [None, "", "nonsense", "0::/../..\n"])
-def test_a_system_without_control_groups(limit, told):
+@pytest.mark.parametrize("told", [None, "", "nonsense"])
+def test_a_system_that_tells_no_control_group(limit, told):
+    limit("", "100000 100000")
     machine.OWN_CGROUPS.unlink() if told is None else machine.OWN_CGROUPS.write_text(told)
     assert usable_cpus() == 64
+
+
+def test_a_group_outside_what_the_container_sees(limit):
+    limit("", "200000 100000")
+    machine.OWN_CGROUPS.write_text(machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job"))
+    assert usable_cpus() == 2
 
 
 TOLD = """\

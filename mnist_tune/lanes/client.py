@@ -27,7 +27,7 @@ class LaneLostError(Exception):
 
 
 class LaneClient:
-    """The lanes of a trial's process on whichever server has room: the same calls as a `LanePool`'s."""
+    """The lanes of a trial's process on whichever server has room: what a trial calls of a `LanePool`."""
 
     def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
         self._prefix, self._dataset = prefix, dataset
@@ -46,8 +46,8 @@ class LaneClient:
             # Anew for each: one that could not be reached may have heard it all the same, and frees that lane then.
             self.token = uuid.uuid4().hex
             try:
-                ray.get(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
-            except (*GONE, LanesFullError):
+                _answer(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
+            except (LaneLostError, LanesFullError):
                 continue
             self._server = server
             return
@@ -55,10 +55,7 @@ class LaneClient:
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
         """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
-        try:
-            row: dict[str, Any] = ray.get(self._server.epoch.remote(lane_id, self.token, state))
-        except GONE as error:
-            raise LaneLostError(str(error)) from error
+        row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
         return row
 
     def detach(self, lane_id: str) -> None:
@@ -79,3 +76,13 @@ class LaneClient:
             except (*GONE, ValueError, ray.exceptions.GetTimeoutError):
                 continue
         return [server for *_, server in sorted(loads, key=lambda entry: entry[:2])]
+
+
+def _answer(call: Any) -> Any:
+    """What a server answers, or raises: Ray puts a traceback in place of what a `UserError` says."""
+    try:
+        return ray.get(call)
+    except GONE as error:
+        raise LaneLostError(str(error)) from error
+    except UserError as error:
+        raise getattr(error, "cause", error) from None

@@ -56,9 +56,8 @@ class Executor:
 
     @property
     def state(self) -> TrainState:
-        """The stacked lanes, made when they are first asked for."""
-        if self._state is None:
-            self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
+        """The stacked lanes, of which one at least was written."""
+        assert self._state is not None, "no lane was written"
         return self._state
 
     def release(self) -> None:
@@ -67,6 +66,8 @@ class Executor:
 
     def write(self, slot: int, state: TrainState) -> None:
         """Puts a lane's state, numpy or device arrays, into its slot."""
+        if self._state is None:
+            self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
         call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
         run = self._executable(("write",), partial(_put, size=1), call, donate=(0,))
         self._state = run(*call)

@@ -11,7 +11,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -27,6 +27,8 @@ from mnist_tune.storage import Place
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Hyperparameters, Program
 from mnist_tune.trial import TrialConfig
+
+UNTRAINED = Progress(0, math.nan, None, None)
 
 
 @dataclass(eq=False)
@@ -79,16 +81,14 @@ class LanePool:
         group = self._group(config)
         if not group.free:
             raise UserError(f"all {self._capacity} lanes of {config.architecture} are taken; ask for more lanes")
-        slot = group.free[-1]
+        lane = Lane(config, group, group.free[-1], checkpoint.progress if checkpoint else UNTRAINED)
         if checkpoint is None:
-            group.executor.write(slot, group.executor.program.init(config.seed))
+            group.executor.write(lane.slot, group.executor.program.init(config.seed))
+            lane.progress = replace(UNTRAINED, untrained_loss=_untrained_loss(lane))
         else:
-            group.executor.restore(slot, checkpoint.arrays)
+            group.executor.restore(lane.slot, checkpoint.arrays)
+        self._lanes[lane_id] = lane
         group.free.pop()
-        progress = checkpoint.progress if checkpoint else Progress(0, math.nan, None, None)
-        self._lanes[lane_id] = lane = Lane(config, group, slot, progress)
-        if checkpoint is None:
-            lane.progress = Progress(0, self._untrained_loss(lane), None, None)
 
     def detach(self, lane_id: str) -> None:
         """Frees a trial's lane; nothing happens where it has none. A shared device gets back the memory of a program
@@ -136,24 +136,32 @@ class LanePool:
             for lane_id, lane in lanes.items()
         }
 
-    def _untrained_loss(self, lane: Lane) -> float:
-        losses, seed = lane.group.untrained_losses, lane.config.seed
-        if seed not in losses:
-            [(losses[seed], _)] = _evaluate(lane.group, 1, [lane], "train")
-            _share_seconds(lane.group, [lane])
-        return losses[seed]
-
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config), config.label_noise, config.holdout
         if key not in self._groups:
             version = key[1:]
             if version not in self._data:
+                self._forget_what_is_idle()
                 self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
             data, executor = self._data[version], Executor(key[0], self._capacity)
             if self._capacity > 1:  # while the clients of its lanes are still starting
                 executor.prepare(self._capacity, data.train_count, data.arrays)
             self._groups[key] = LaneGroup(executor, data, list(range(self._capacity))[::-1], self._capacity)
         return self._groups[key]
+
+    def _forget_what_is_idle(self) -> None:
+        """Before another version of the data: a search over label noise would fill the memory with them."""
+        self._groups = {key: group for key, group in self._groups.items() if len(group.free) < self._capacity}
+        used = {key[1:] for key in self._groups}
+        self._data = {version: data for version, data in self._data.items() if version in used}
+
+
+def _untrained_loss(lane: Lane) -> float:
+    losses, seed = lane.group.untrained_losses, lane.config.seed
+    if seed not in losses:
+        [(losses[seed], _)] = _evaluate(lane.group, 1, [lane], "train")
+        _share_seconds(lane.group, [lane])
+    return losses[seed]
 
 
 def _in_batches(
@@ -171,7 +179,7 @@ def _in_batches(
         try:
             done |= zip(members, call(size, batch), strict=True)
         except StateLostError:
-            group.largest_batch = max(size // 2, 1)
+            group.largest_batch = max(group.largest_batch // 2, 1)
             raise
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error) or size == 1:

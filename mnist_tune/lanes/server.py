@@ -20,6 +20,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
+from mnist_tune.errors import UserError
 from mnist_tune.lanes.client import LaneLostError, LanesFullError
 from mnist_tune.lanes.state_file import Checkpoint, StateLostError
 from mnist_tune.lanes.turns import Turn
@@ -44,7 +45,7 @@ class LaneServer:
         self._tokens: dict[str, str] = {}
         self._turns: defaultdict[Any, Turn] = defaultdict(Turn)  # by the pool's groups
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
-        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._watches: set[asyncio.Task[None]] = set()
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
 
     async def attach(
@@ -68,7 +69,9 @@ class LaneServer:
         """
         await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
         if client is not None:
-            self._watches[token] = asyncio.create_task(self._watch(lane_id, token, client))
+            watch = asyncio.create_task(self._watch(lane_id, token, client))
+            self._watches.add(watch)  # asyncio keeps no task alive by itself
+            watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
         """Trains the lane for an epoch with whoever asks too, saves its state there, and returns its row.
@@ -82,9 +85,6 @@ class LaneServer:
 
     async def detach(self, lane_id: str, token: str) -> None:
         """Frees the lane, if it is this client's."""
-        watch = self._watches.pop(token, None)
-        if watch is not None:
-            watch.cancel()
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
     async def load(self) -> int:
@@ -148,7 +148,7 @@ class LaneServer:
                 self._detach(lane_id, self._tokens[lane_id])
             return
         except Exception as error:
-            failure = RuntimeError(f"{error}\n{traceback.format_exc()}")
+            failure = error if isinstance(error, UserError) else RuntimeError(f"{error}\n{traceback.format_exc()}")
             for _, future in asking.values():
                 answer(future, lambda: _raise(failure))
             return
@@ -183,6 +183,8 @@ class LaneServer:
         del self._tokens[lane_id]
         turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
+        if not turn.attached:
+            del self._turns[self._pool.group_of(lane_id)]
         if lane_id in turn.asking:
             lost = LaneLostError(f"the lane of {lane_id} was taken over, or its state lost")
             answer(turn.asking.pop(lane_id)[1], lambda: _raise(lost))

@@ -88,6 +88,21 @@ def scheduler_name(scheduler: Any, otherwise: str) -> str:
     return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
 
 
+def keeping_ids(scheduler: Any) -> Any:
+    """The scheduler, under which a trial that takes over another's config (population based training) keeps its own id:
+    the config of a trial that was resumed holds one."""
+    take_over = getattr(scheduler, "_get_new_config", None)
+    if take_over is None:
+        return scheduler
+
+    def keep(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = take_over(trial, donor)
+        return config | {"trial": config["trial"] | {"trial_id": own_id(trial)}}, operations
+
+    scheduler._get_new_config = keep
+    return scheduler
+
+
 def own_id(trial: Any) -> str:
     """The id that a Tune trial has in our tables: that of its config, else Tune's."""
     return str(trial.config["trial"].get("trial_id", trial.trial_id))

@@ -79,7 +79,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             return failed | {"scheduler_loss": finite_loss(math.inf)}
 
     def _epoch(self) -> dict[str, Any]:
-        deadline = time.monotonic() + LANE_TIMEOUT_S
+        deadline = math.inf
         while True:
             try:
                 if not self._attached:
@@ -91,6 +91,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 return self._report(row)
             except LaneLostError:
                 self._attached = False
+                deadline = min(deadline, time.monotonic() + LANE_TIMEOUT_S)
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)

@@ -24,7 +24,7 @@ from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, variables
 from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.stopping import asha
+from mnist_tune.tuning.stopping import asha, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 
 
@@ -101,7 +101,7 @@ def make_tuner(
     tunes = storage.join(writer.where, ".ray")
     filesystem, tunes = storage.filesystem_of(tunes) if isinstance(tunes, str) else (None, str(tunes))
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
-    ask, scheduler = asked(plan), plan.scheduler
+    ask, scheduler = asked(plan), keeping_ids(plan.scheduler)
     if scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)

@@ -3,11 +3,23 @@
 from unittest.mock import MagicMock
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayTaskError
 
+from mnist_tune.errors import UserError
 from mnist_tune.lanes import client
 from mnist_tune.lanes.client import LaneClient, LaneLostError
 from mnist_tune.trial import TrialConfig
+
+
+def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
+    def refuse(*arguments):
+        raise RayTaskError("epoch", "Traceback: ...", UserError("the disk is full")).as_instanceof_cause()
+
+    lanes = LaneClient("prefix", [])
+    lanes._server = MagicMock()
+    monkeypatch.setattr(client.ray, "get", refuse)
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        lanes.epoch("a", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -334,9 +335,38 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(mnist_5k, monkey
         patch.setitem(group.executor._compiled, ("train", 8), lose)
         with pytest.raises(StateLostError):
             pool.run(["0", "1"])
+    assert group.largest_batch == 4
+    with pytest.raises(AssertionError, match="no lane was written"):
+        pool.run(["1"])
     assert pool.run(["other"])["other"]["epoch"] == 1
     pool.attach("0", SMALL)
     assert pool.run(["0"])["0"]["epoch"] == 1
+
+
+def test_a_lane_that_could_not_be_evaluated_is_free_again(mnist_5k, monkeypatch):
+    pool = LanePool(mnist_5k, 2)
+
+    def scarce(*arguments):
+        raise out_of_memory()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Executor, "evaluate", scarce)
+        for _ in range(3):
+            with pytest.raises(jax.errors.JaxRuntimeError):
+                pool.attach("a", SMALL)
+    for lane in "bc":
+        pool.attach(lane, SMALL)
+    assert pool.run(["b", "c"])["c"]["epoch"] == 1
+
+
+def test_versions_of_the_data_that_no_lane_uses_are_dropped(mnist_5k):
+    pool = LanePool(mnist_5k, 2)
+    pool.attach("stays", SMALL)
+    for noise in range(100, 600, 100):
+        pool.attach("moves", replace(SMALL, label_noise=noise))
+        assert pool._data.keys() == {(0, 0), (noise, 0)}
+    assert len(pool._groups) == 2
+    assert pool.run(["moves"])["moves"]["epoch"] == pool.run(["stays"])["stays"]["epoch"] == 1
 
 
 def test_a_program_without_lanes_gives_its_memory_back(mnist_5k):

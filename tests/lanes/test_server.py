@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import ActorDiedError
 
+from mnist_tune.errors import UserError
 from mnist_tune.lanes import server as module
 from mnist_tune.lanes.client import LaneLostError
 from mnist_tune.lanes.pool import LanePool
 from mnist_tune.lanes.server import LaneServer
-from mnist_tune.lanes.state_file import StateLostError
+from mnist_tune.lanes.state_file import Checkpoint, StateLostError
 from mnist_tune.lanes.worker import WorkerSettings
 from mnist_tune.trial import TrialConfig
 
@@ -124,11 +125,23 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatc
         while len(asked) < 2:
             assert await server.load() == 2
             await asyncio.sleep(0.001)
-        await asyncio.wait_for(server._watches["new"], 60)
+        [watch] = server._watches
+        await asyncio.wait_for(watch, 60)
         assert await server.load() == 1
 
     asyncio.run(attach())
     assert len(asked) == 3
+
+
+def test_what_the_user_must_do_reaches_every_lane(server, exits, monkeypatch, tmp_path):
+    def full(*arguments):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(Checkpoint, "save", full)
+    for lane in "ab":
+        with pytest.raises(UserError, match=r"^the disk is full$"):
+            epochs(server, tmp_path, lane)
+    assert exits == []
 
 
 def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):
@@ -142,6 +155,7 @@ def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exit
     with pytest.raises(LaneLostError):  # not asking, but of the same group
         epochs(server, tmp_path, "b")
     assert asyncio.run(server.load()) == 0
+    assert not server._turns
     asyncio.run(server.attach("b", "b", SMALL, None, []))
     assert epochs(server, tmp_path, "b") == [1]
     assert exits == []

@@ -7,6 +7,8 @@ import sys
 import time
 
 import pytest
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
 
 from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
 from mnist_tune.trial import TrialConfig
@@ -112,6 +114,28 @@ def test_population_based_training_goes_on_at_the_rates_that_it_had(tmp_path):
     for trial_id, row in last.iterrows():
         rates = later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"]
         assert set(rates) <= {row["learning_rate"]}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_a_population_that_was_resumed_keeps_its_trials_apart(tmp_path):
+    """Also where one takes over the config of another: with its id, the rows and states of both would be mixed up."""
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
+    writer, _ = opening.open_new("pbt", {}, options, search=True)
+    rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
+    for trial_id, rate in rates.items():
+        writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=8))
+    writer.finish()
+    scheduler = PopulationBasedTraining(
+        time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=2, quantile_fraction=0.5,
+        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.05, 0.5)}}, require_attrs=False,
+    )  # fmt: skip
+    found = run_search("pbt", {}, len(rates), SweepOptions(quiet=True, resume=writer.path), scheduler)
+    assert list(found.trials["trial_id"]) == list(rates)
+    assert set(found.trials["stop_reason"]) == {"completed"}
+    last = found.epochs.groupby("trial_id").last()
+    assert (last["epoch"] == 8).all()
+    assert (last["learning_rate"] > 0.01).all()  # those that crawled took over
 
 
 def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
