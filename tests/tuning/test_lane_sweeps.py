@@ -94,7 +94,8 @@ def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
     )
     space = {"architecture": "mlp-8-tanh", "epochs": 8, "learning_rate": tune.loguniform(1e-5, 0.5)}
     sweep = run_search("pbt", space, 6, options(tmp_path), scheduler)
-    assert_complete(sweep, 8)
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert (sweep.epochs.groupby("trial_id")["epoch"].max() == 8).all()  # who takes over a trial ahead skips epochs
     changed = sweep.epochs.groupby("trial_id")["learning_rate"].nunique()
     assert changed.max() > 1
     losses = sweep.epochs.groupby("epoch")["train_loss"]
