@@ -13,6 +13,9 @@ from mnist_tune.results.edge import Edge, edge
 from mnist_tune.results.regimes import regime_counts
 from mnist_tune.trial import TrialConfig
 
+TAKEN_UP = {"scheduler": "asha", "grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}
+"""Options that a proposed command takes up where they are not what they are by default."""
+
 
 def conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """The counts of the regimes and, for each architecture, the best and the largest converged learning rate.
@@ -59,12 +62,12 @@ def _beyond(family: pd.DataFrame, options: Mapping[str, Any], best: float) -> st
 
 def wider(family: pd.DataFrame, options: Mapping[str, Any], rate: float, factor: float) -> str:
     """The command that tries four learning rates from `rate` to `factor` times it, all else as in these trials."""
-    row, default = family.iloc[0], TrialConfig()
+    row, default = family.loc[(family["learning_rate"] - rate).abs().idxmin()], TrialConfig()
     rates = " ".join(f"{rate * factor ** (i / 3):.2g}" for i in range(4))
     said = f"python sweeps/lr_regimes.py --architecture {row['architecture']} --learning-rates {rates}"
     for column in ("batch_size", "momentum", "label_noise", "holdout"):
         if row[column] != getattr(default, column):
-            said += f" --{column.replace('_', '-')} {row[column]:g}"
+            said += f" --{column.replace('_', '-')} {row[column]}"
     said += " --nesterov" * bool(row["nesterov"])
     seeds = sorted(family["seed"].unique())
     if seeds != [default.seed]:
@@ -73,7 +76,7 @@ def wider(family: pd.DataFrame, options: Mapping[str, Any], rate: float, factor:
         said += f" --epochs {row['epochs_asked']}"
     if row["dataset"] != "mnist":
         said += f" --dataset {row['dataset']}"
-    for name, usual in (("scheduler", "asha"), ("target", None), ("data_dir", None)):
+    for name, usual in TAKEN_UP.items():
         if options.get(name, usual) != usual:
             said += f" --{name.replace('_', '-')} {shlex.quote(str(options[name]))}"
     return said

@@ -60,6 +60,7 @@ def condensed_replicates(summary: pd.DataFrame) -> pd.DataFrame:
     for architecture, part in bins(summary):
         row = {"architecture": architecture, "learning rates": _rates(part), "configurations": len(part)}
         row["replicates"] = _span(part["replicates"])
+        row["converged"] = f"{part['converged_share'].median():.0%}"
         rows.append(row | part.filter(like="_accuracy_").median().to_dict())
     return pd.DataFrame(rows)
 
@@ -75,5 +76,5 @@ def _rates(part: pd.DataFrame) -> str:
 
 
 def _span(values: pd.Series, to: str = "–") -> str:
-    low, high = (f"{value:.3g}" for value in (values.min(), values.max()))
+    low, high = (f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low}{to}{high}"

@@ -116,15 +116,14 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
     summary = summarise_replicates(several)
     parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
     shown = summary[["label", "architecture", "learning_rate", "replicates", "regimes", *parts]]
+    accuracies = "accuracies' mean, standard deviation and half-width of the 95% interval"
     low, high = summary["converged_low"], summary["converged_high"]
     spans = [f"{k} ({a:.0%} to {b:.0%})" for k, a, b in zip(summary["converged"], low, high, strict=True)]
     shown.insert(5, "converged", spans)
-    heading = (
-        "Replicates over seeds: how many converged, with the 95% interval of that share; accuracies' mean, standard "
-        "deviation and half-width of the 95% interval"
-    )
+    heading = f"Replicates over seeds: how many converged, with the 95% interval of that share; {accuracies}"
     if len(summary) > MANY and not every_line:
-        shown, heading = condensed_replicates(shown), f"{heading}; medians over configurations"
+        heading = f"Replicates over seeds: the share that converged; {accuracies}; medians over configurations"
+        shown = condensed_replicates(summary)
     shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))
     print(f"\n{heading}")
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", line_width=PLAIN_WIDTH))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.results.data_facts import MNIST, DataFacts
 from mnist_tune.training.divergence import chance_ceiling
-from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit, difference_noise, sigmas
+from mnist_tune.training.noise import calm_limit, difference_noise, sigmas, window_images
 
 COLUMNS = """
     validation_accuracy test_accuracy train_accuracy train_loss step_loss_max window_loss_max diverged untrained_loss
@@ -45,12 +45,14 @@ class Curve:
     untrained_loss: float | None = None
     above_since: int | None = None
     window_loss_max: np.ndarray | None = None
-    """Largest mean of the step losses over `WINDOW_IMAGES` images or more."""
+    """Largest mean of the step losses over a window (`window_images`)."""
     guessing_since: int | None = None
     """Step since which the loss stayed at or above that of a constant guess."""
     batch_size: int = 128
     held_out_images: int | None = None
     """Of which `held_out` is the share; by default the data set's test images."""
+    trained_images: int | None = None
+    """Of an epoch; by default the data set's training images."""
     wrong_labels: float = 0.0
     """Share of the training labels that are wrong: so often errs a network that learned, and did not memorise."""
     data: DataFacts = MNIST
@@ -115,11 +117,21 @@ class Curve:
     def images(self) -> int:
         """Of which `accuracy` is the share."""
         train = self.train_accuracy
-        return self.held_out_count if train is None or np.isnan(train).any() else self.data.train_images
+        return self.held_out_count if train is None or np.isnan(train).any() else self.evaluated
 
     @property
     def held_out_count(self) -> int:
         return self.held_out_images or self.data.test_images
+
+    @property
+    def trained(self) -> int:
+        """Images of an epoch."""
+        return self.trained_images or self.data.train_images
+
+    @property
+    def evaluated(self) -> int:
+        """Training images of which `train_loss` is the mean: the first."""
+        return min(self.trained, self.data.evaluated or self.trained)
 
     @property
     def epochs(self) -> int:
@@ -131,8 +143,8 @@ class Curve:
 
     @property
     def windows(self) -> float:
-        """Steps an epoch, those of less than `WINDOW_IMAGES` images counted by so many images."""
-        return self.data.train_images / max(self.batch_size, WINDOW_IMAGES)
+        """An epoch: steps, or windows of them where a step has few images."""
+        return self.trained / window_images(self.batch_size)
 
     @cached_property
     def untrained(self) -> float:
@@ -167,12 +179,12 @@ class Curve:
     def spikes(self, factor: float = 1) -> np.ndarray:
         """Epochs in which the loss, averaged over some 128 images or a larger batch, went above `factor` times that of
         the untrained network and above what a calm network of that epoch's loss reaches by chance."""
-        peaks, images = self.window_loss_max, max(self.batch_size, WINDOW_IMAGES)
+        peaks, images = self.window_loss_max, window_images(self.batch_size)
         if peaks is None:
             peaks, images = self.step_loss_max, self.batch_size
         if peaks is None:
             return np.zeros(self.epochs, bool)
-        draws = max(self.data.train_images / images, 1)
+        draws = max(self.trained / images, 1)
         with np.errstate(invalid="ignore"):
             limit = calm_limit(np.minimum(self._expected_loss(), 1e9), images, draws)
             return np.asarray(peaks > np.maximum(limit, factor * self.untrained))
@@ -213,6 +225,18 @@ def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIS
     noises = trials["label_noise"] if "label_noise" in trials else [0] * count
     keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, noises, strict=True)
     for trial_id, asked, size, holdout, noise in keys:
-        counts = {"batch_size": int(size), "held_out_images": int(holdout) or None, "data": data}
-        counts["wrong_labels"] = min(noise / data.train_images, 1) * (1 - 1 / data.classes)
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts)
+        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(int(size), int(holdout), noise, data))
+
+
+def counts(batch_size: int, holdout: int, label_noise: float, data: DataFacts) -> dict[str, Any]:
+    """What `Curve` needs to know of a trial beside its epochs. Labels are wrong among the first images, of which those
+    that are evaluated are the first, too; held out are the last."""
+    trained = max(data.train_images - holdout, 1)
+    noisy = min(label_noise / min(trained, data.evaluated or trained), 1)
+    return {
+        "batch_size": batch_size,
+        "held_out_images": holdout or None,
+        "trained_images": trained,
+        "wrong_labels": noisy * (1 - 1 / data.classes),
+        "data": data,
+    }

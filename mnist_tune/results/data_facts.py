@@ -15,7 +15,7 @@ class DataFacts:
     """Of a data set. The defaults are MNIST's."""
 
     train_images: int = 60_000
-    """That are evaluated after an epoch."""
+    """Of the training set, held-out ones among them."""
     test_images: int = 10_000
     chance: float = MNIST_CHANCE
     """Share of the most frequent label."""
@@ -24,6 +24,8 @@ class DataFacts:
     target: float | None = 0.95
     """Accuracy of a network that learned it; None where the best sibling is the measure."""
     classes: int = 10
+    evaluated: int | None = None
+    """Training images that are evaluated after an epoch, at most; None is all."""
 
     @property
     def uniform_loss(self) -> float:
@@ -55,5 +57,5 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     if said.get("test_images"):
         facts = replace(facts, test_images=said["test_images"])
     if options.get("train_evaluation"):
-        facts = replace(facts, train_images=min(facts.train_images, options["train_evaluation"]))
+        facts = replace(facts, evaluated=options["train_evaluation"])
     return replace(facts, target=options["target"]) if options.get("target") else facts

@@ -33,7 +33,7 @@ def _left(curve: Curve) -> str:
     said += f", above since step {curve.above_since}" if curve.above_since else ""
     if not np.isfinite(loss[-1]):
         return said
-    limit = calm_limit(curve.untrained, curve.data.train_images)
+    limit = calm_limit(curve.untrained, curve.evaluated)
     lost = (curve.accuracy <= curve.ceiling) & (loss > limit)
     flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
@@ -76,7 +76,7 @@ def _at_chance(curve: Curve) -> np.ndarray:
 def stuck(curve: Curve) -> bool:
     """Whether a curve is at chance for some epochs and shows no progress: its accuracy does not rise, its loss is no
     better than a constant guess and does not fall."""
-    accuracy, loss, data = _at_chance(curve), curve.train_loss, curve.data
+    accuracy, loss = _at_chance(curve), curve.train_loss
     if len(accuracy) < STUCK_EPOCHS:
         return False
     rise = accuracy[-1] - accuracy[0]
@@ -84,12 +84,12 @@ def stuck(curve: Curve) -> bool:
         return False
     if loss is None:
         return True
-    above = loss[-1] > calm_limit(curve.untrained, data.train_images)
+    above = loss[-1] > calm_limit(curve.untrained, curve.evaluated)
     if above and not curve.complete and len(accuracy) * curve.windows < PATIENCE:  # it may come back
         return False
-    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(data.label_entropy, data.train_images)).all())
+    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(curve.data.label_entropy, curve.evaluated)).all())
     recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
-    return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], data.train_images))
+    return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
 
 
 def _dead(curve: Curve) -> str:

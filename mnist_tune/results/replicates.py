@@ -9,7 +9,9 @@ import pandas as pd
 
 from mnist_tune.results.regimes import regime_counts
 
-CONFIGURATION = ["label", "architecture", "momentum", "nesterov", "batch_size", "label_noise", "learning_rate"]
+CONFIGURATION = """
+    label architecture momentum nesterov batch_size label_noise holdout epochs_asked learning_rate
+""".split()
 """Trials equal in these are replicates of each other: they differ by their seeds."""
 
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")

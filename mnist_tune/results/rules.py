@@ -62,9 +62,10 @@ def _overfit(curve: Curve) -> str:
     rise, fall = train[-1] - train[best], held_out[best] - now
     if fall <= noise or rise < -BOTH_FALL * fall:
         return ""
+    went = "rose" if rise >= 0 else "fell"
     return (
         f"held-out accuracy fell from {held_out[best]:.4f} in epoch {best + 1} to {held_out[-1]:.4f} "
-        f"while training accuracy rose by {rise:.4f}; noise of {curve.held_out_count} images is {noise:.2g}"
+        f"while training accuracy {went} by {abs(rise):.4f}; noise of {curve.held_out_count} images is {noise:.2g}"
     )
 
 
@@ -115,7 +116,7 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     exponent = _exponent(curve)
     late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
     level = min(LEVEL_SHARE * gain, LEVEL_GAIN)
-    law = f"as epochs**-{exponent:.2f}, by {late:.4f} in its last third (level below {LEVEL_EXPONENT} and {level:.2g})"
+    law = f"as epochs**{-exponent:.2f}, by {late:.4f} in its last third (level below {LEVEL_EXPONENT} and {level:.2g})"
     if flat or (exponent < LEVEL_EXPONENT and late < level):
         return "underfit", f"levelled off: {now}, {law}"
     if _shaken(curve):

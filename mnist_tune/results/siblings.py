@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from operator import attrgetter
 
 import numpy as np
@@ -85,24 +86,20 @@ class Trial:
 
 
 class Standings:
-    """Who of some trials is best, of all and of those that are faster than a given one. Ties go to the slower, then to
-    the earlier row."""
+    """Who of some trials is best: of all, of those that are faster than a given one, and of those that are slower. Ties
+    go to the slower, then to the earlier row."""
 
     def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float]) -> None:
         ordered = sorted(trials, key=lambda trial: (-trial.speed, -trial.row))
-        scores = [score(trial.curve) for trial in ordered]
+        scored = [(score(trial.curve), trial) for trial in ordered]
         self._speeds = [-trial.speed for trial in ordered]
         self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
-        self._best: list[Trial] = []
-        top = -np.inf
-        for trial, value in zip(ordered, scores, strict=True):
-            better = value >= top
-            top = max(top, value)
-            self._best.append(trial if better else self._best[-1])
+        self._best = list(accumulate(scored, _better_or_later))
+        self._best_slower = list(accumulate(reversed(scored), _better))[::-1]
 
     @property
     def best(self) -> Trial | None:
-        return self._best[-1] if self._best else None
+        return self._best[-1][1] if self._best else None
 
     @property
     def least_speed(self) -> float:
@@ -111,7 +108,12 @@ class Standings:
     def above(self, speed: float) -> Trial | None:
         """The best of those that are faster."""
         count = bisect_left(self._speeds, -speed)
-        return self._best[count - 1] if count else None
+        return self._best[count - 1][1] if count else None
+
+    def below(self, speed: float) -> Trial | None:
+        """The best of those that are slower."""
+        first = bisect_right(self._speeds, -speed)
+        return self._best_slower[first][1] if first < len(self._best_slower) else None
 
 
 def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
@@ -127,6 +129,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     rates = trials["learning_rate"].to_numpy(dtype=float)
     momentum = trials["momentum"].to_numpy(dtype=float) if "momentum" in trials else np.zeros(len(trials))
     speeds = rates / [curve.batch_size for curve in curves] / (1 - momentum) if len(curves) else rates
+    speeds = [float(f"{speed:.12g}") for speed in speeds]  # equal but for rounding is equal
     made = [Trial(i, rates[i], speeds[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
@@ -163,9 +166,9 @@ class _Judge:
             return self._at_chance(trial, self._learned.best)
         if trial.label == "diverged" or trial.there:
             return trial.label, ""
-        faster, any_rate = self._better(trial)
-        if faster or any_rate:
-            return _behind(trial, faster, any_rate)
+        faster, slower = self._better(trial)
+        if faster or slower:
+            return _behind(trial, faster, slower)
         bests = [best.speed for best, several in zip(self._bests, self._several, strict=True) if best and several]
         if trial.label == "slow" and any(trial.speed >= best for best in bests):
             return "undecided", "the best learning rate of its siblings, and a larger one, is never slow"
@@ -174,32 +177,32 @@ class _Judge:
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
         said = f"at chance where learning rate {best.rate:.4g} reached {best.curve.settled:.4f}"
         if trial.speed < self._learned.least_speed and trial.rate <= self._learned.largest_rate:
-            return "slow", f"{said}, and its own is smaller than any that learned"
+            return "slow", f"{said}, and its own is smaller{_by_image(trial, best)} than any that learned"
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
         """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target or a
-        higher level: the best of the faster ones, and the best."""
+        higher level: the best of the faster ones, and of the slower ones. Other seeds at its own rate tell nothing."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
-            there = (peer for peer in self._peers if peer.curve.epochs >= epochs)
+            there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label != "diverged")
             self._after[epochs] = Standings(there, lambda curve: float(curve.accuracy[epochs - 1]))
         after = self._after[epochs]
-        faster, best = (
+        faster, slower = (
             one if one and _far_ahead(one.curve, trial.curve) else None
-            for one in (after.above(trial.speed), after.best)
+            for one in (after.above(trial.speed), after.below(trial.speed))
         )
         if trial.label == "undecided":
-            return faster, best
-        faster, best = faster or self._reached.above(trial.speed), best or self._reached.best
+            return faster, slower
+        faster, slower = faster or self._reached.above(trial.speed), slower or self._reached.below(trial.speed)
         level = self._bests[1]
-        if best or trial.label == "slow" or not _higher(level, trial):
-            return faster, best
-        return level if level and level.speed > trial.speed else None, level
+        if faster or slower or trial.label == "slow" or level is None or not _higher(level, trial):
+            return faster, slower
+        return level if level.speed > trial.speed else None, level if level.speed < trial.speed else None
 
 
-def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple[str, str]:
-    best = faster or any_rate
+def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[str, str]:
+    best = faster or slower
     assert best
     epochs = min(trial.curve.epochs, best.curve.epochs)
     said = (
@@ -207,17 +210,22 @@ def _behind(trial: Trial, faster: Trial | None, any_rate: Trial | None) -> tuple
         f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
     )
     falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
-    shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any() or early_spike(trial.curve))
+    shaken = trial.label == "undecided" and (falls >= 2 or bool(trial.curve.spikes()[1:].any()))
     if faster:
-        return ("undecided" if trial.label == "undecided" and shaken else "slow"), said
+        return ("undecided" if shaken or early_spike(trial.curve) else "slow"), said
     if falls >= 2 and landed(trial.curve):
         return "oscillating", f"{said}; accuracy fell {falls} times at a larger learning rate"
-    return "undecided", f"{said}, smaller than its own"
+    return "undecided", f"{said}, smaller{_by_image(best, trial)} than its own"
 
 
-def _higher(other: Trial | None, trial: Trial) -> bool:
+def _by_image(smaller: Trial, larger: Trial) -> str:
+    """Where learning rates compare only as what they are for an image, that they do."""
+    return "" if smaller.rate < larger.rate else " for an image"
+
+
+def _higher(other: Trial, trial: Trial) -> bool:
     """Whether another trial ended above the level of one that levelled off, by more than would have been level."""
-    theirs, ours = other.curve.settled if other else 0.0, trial.curve.settled
+    theirs, ours = other.curve.settled, trial.curve.settled
     return theirs - ours > max(LEVEL_GAIN, SIGMAS * float(difference_noise(theirs, ours, trial.curve.images)))
 
 
@@ -235,3 +243,14 @@ def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray
         yield from trials.groupby(there, sort=False).indices.values()
     elif len(trials):
         yield np.arange(len(trials))
+
+
+Scored = tuple[float, Trial]
+
+
+def _better_or_later(best: Scored, one: Scored) -> Scored:
+    return one if one[0] >= best[0] else best
+
+
+def _better(best: Scored, one: Scored) -> Scored:
+    return one if one[0] > best[0] else best

@@ -159,11 +159,13 @@ def _reached(epochs: pd.DataFrame) -> pd.DataFrame:
     epochs = epochs.astype(dict.fromkeys((*scores, *TIMES), float))  # without any row they are of no kind
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    lost = ~(last["train_loss"] <= last["untrained_loss"])  # NaN, too; else the network is dead, and guesses
+    above, guesses = last["above_since"], last["guessing_since"]
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
     return last[[*scores, "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
         best_epoch=best.set_index("trial_id")["epoch"],
-        diverged_at_step=last["above_since"].fillna(last["guessing_since"]).fillna(last["step"].astype("Int64")),
+        diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
     )

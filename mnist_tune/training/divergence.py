@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit
+from mnist_tune.training.noise import calm_limit, window_images
 
 MNIST_CHANCE = 0.1124
 """Share of the ones, MNIST's most frequent training label: what a constant answer reaches at most."""
@@ -55,7 +55,7 @@ def has_diverged(
         return True
     if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
         return False
-    windows = (row["step"] - row["above_since"] + 1) / -(-WINDOW_IMAGES // batch_size)
+    windows = (row["step"] - row["above_since"] + 1) * batch_size / window_images(batch_size)
     return bool(windows >= PATIENCE and row["train_accuracy"] <= chance_ceiling(chance))
 
 

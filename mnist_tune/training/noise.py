@@ -56,6 +56,11 @@ def sigmas(differences: int) -> float:
     return max(SIGMAS, NormalDist().inv_cdf(1 - CURVE_RISK / max(differences, 1)))
 
 
+def window_images(batch_size: int) -> int:
+    """Images a window: whole batches, of at least `WINDOW_IMAGES` images."""
+    return batch_size * -(-WINDOW_IMAGES // batch_size)
+
+
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:
     """Step losses averaged over windows of `WINDOW_IMAGES` images or more.
 
@@ -69,7 +74,7 @@ def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.n
     """
     sizes = np.full(len(losses), float(batch_size))
     sizes[-1] = images - batch_size * (len(losses) - 1)
-    span = -(-WINDOW_IMAGES // batch_size)
+    span = window_images(batch_size) // batch_size
     starts = np.arange(0, max(len(losses) - span * (images % (span * batch_size) > 0), 1), span)
     with np.errstate(invalid="ignore", over="ignore"):
         sums = np.add.reduceat(losses.astype(np.float64) * sizes, starts)

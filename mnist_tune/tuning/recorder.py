@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ray.tune import Callback
 
-from mnist_tune.results.curve import COLUMNS
+from mnist_tune.results.curve import COLUMNS, counts
 from mnist_tune.results.data_facts import data_facts
 from mnist_tune.results.regimes import Curve, curve_regime
 from mnist_tune.results.tables import EPOCH_COLUMNS
@@ -116,7 +116,8 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error)
         config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
-        curve = Curve.cut(_columns(rows), slice(None), config.epochs, batch_size=config.batch_size, data=self._data)
+        known = counts(config.batch_size, config.holdout, config.label_noise, self._data)
+        curve = Curve.cut(_columns(rows), slice(None), config.epochs, **known)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
 

@@ -262,7 +262,8 @@ def test_edge_is_where_every_replicate_converged():
     losses = {0.1: (0.03, 0.05), 1.0: (0.06, 0.04), 1.3: (0.02, math.nan)}
     rows = [(rate, *pair) for rate in regimes for pair in zip(regimes[rate], losses[rate], strict=True)]
     trials = pd.DataFrame(rows, columns=["learning_rate", "regime", "train_loss"])
-    assert edge(trials) == Edge(best=1.3, always=1.0, sometimes=1.3, share=(1, 2))
+    assert edge(trials) == Edge(best=0.1, always=1.0, sometimes=1.3, share=(1, 2))  # at 1.3 one diverged
+    assert edge(trials[trials["learning_rate"] == 1.3]).best == 1.3
     assert edge(trials[trials["regime"] == "diverged"]) == Edge(None, None, None, (0, 0))
 
 

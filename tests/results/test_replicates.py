@@ -21,6 +21,7 @@ def replicates(accuracies, losses=None, regimes=None, **config):
     losses = losses or [1 - value for value in accuracies]
     scores = dict.fromkeys(("train_accuracy", "test_accuracy"), accuracies)
     scores |= dict.fromkeys(("train_loss", "test_loss"), losses)
+    table = table.rename(columns={"epochs": "epochs_asked"})
     return table.assign(regime=regimes or ["converged"] * len(accuracies), **scores)
 
 

@@ -164,7 +164,9 @@ def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(writer, epoch_r
 
 
 def test_a_dead_network_names_the_step_since_which_it_guesses(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.11, train_loss=2.302, guessing_since=3)
+    record(
+        writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.11, train_loss=2.302, guessing_since=3, above_since=5
+    )
     record(writer, epoch_row, "00001", (1, 2, 3, 4), train_accuracy=0.97)
     writer.meta["trials"]["00000"]["learning_rate"] = 10.0
     trials = tables(writer.path, writer.meta).trials
