@@ -36,11 +36,18 @@ def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Runs a command's main function; a `UserError` becomes one line and exit code 2."""
+    """Runs a command's main function; a `UserError` becomes one line and exit code 2, Ctrl-C before training begins one
+    line and 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a result is not lost to a terminal that has no "…"
     try:
         sys.exit(main() or 0)
     except UserError as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was lost: --resume goes on where a sweep's folder was made", file=sys.stderr)
+        sys.exit(130)
 
 
 def fail(message: str) -> None:

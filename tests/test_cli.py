@@ -11,6 +11,7 @@ import pytest
 from idx_files import small_mnist, write
 
 import mnist_tune.tuning.sweep
+from mnist_tune import cli
 
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
 IMAGES = "train-images-idx3-ubyte"
@@ -183,3 +184,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_bad_input_does_not_wait_for_ray(here):
     done = run_python(here, "-c", _SCRIPT_THAT_TELLS, SCRIPT, "--learning-rates", "-1")
     assert (done.returncode, done.stdout) == (2, "False\n")
+
+
+def test_an_early_interrupt_is_one_line(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        cli.run(interrupted)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_terminal_without_the_signs_of_a_table_loses_no_result(here):
+    code = "from mnist_tune import cli; cli.run(lambda: print('0.9… – ok'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert (done.returncode, done.stdout) == (0, b"0.9? ? ok\n"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from ray.tune.search.variant_generator import generate_variants
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.progress import announce
 
-Finished = tuple[TrialConfig, float]
-"""A trial that ended, and the loss that schedulers and searchers saw of it last."""
+Finished = tuple[TrialConfig, Mapping[str, Any]]
+"""A trial that ended, and what schedulers and searchers saw of it last."""
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -43,10 +44,14 @@ class KnownTrials(Searcher):  # type: ignore[misc]
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
         searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
+        metric = self._then.metric
         try:
-            for trial, loss in self._finished:
+            for trial, row in self._finished:
+                if not isinstance(metric, str):
+                    raise NotImplementedError
                 values = trial.to_dict()
-                self._then.add_evaluated_point({f"trial/{name}": values[name] for name in searched}, loss)
+                if isinstance(row.get(metric), (int, float)) and math.isfinite(row[metric]):
+                    self._then.add_evaluated_point({f"trial/{name}": values[name] for name in searched}, row[metric])
         except NotImplementedError:
             announce("note: this searcher can't be told of the trials that ended before; it begins anew")
         return accepted

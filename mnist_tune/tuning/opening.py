@@ -75,7 +75,10 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     """The folder of a sweep that goes on, its data, and the options that it goes on with."""
     where = _absolute(where)
     if isinstance(where, str):
-        await_silence(where, _say(options))
+        try:
+            await_silence(where, _say(options))
+        except OSError as error:
+            raise UserError(f"can't read {where}: {storage.reason(error)}") from None
     path = fetched(where)
     if not (path / "sweep.json").exists():
         raise UserError(f"nothing to resume: {path} holds no sweep.json")
@@ -121,16 +124,19 @@ def _forget_lost_epochs(writer: SweepWriter, trials: Set[str]) -> None:
 
 def left_and_over(
     writer: SweepWriter,
-) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, float]], set[str]]:
-    """The trials that go on; those that had ended, with their last loss; those that ended in an error."""
+) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, Mapping[str, Any]]], set[str]]:
+    """The trials that go on; those that had ended, with their last row, as searchers see it; those that ended in an
+    error."""
     events = read_journal(writer.path)
     trials = known_trials(writer.meta, events)
-    losses = {event["trial_id"]: event["train_loss"] for event in events if event["kind"] == "epoch"}
+    rows = {event["trial_id"]: event for event in events if event["kind"] == "epoch"}
     ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
     failed = {i for i, reason in ends.items() if reason == "error"}
     left = {i: trial for i, trial in trials.items() if ends.get(i, "interrupted") in OPEN_REASONS}
     over = trials.keys() - left.keys() - failed
-    return left, {i: (trials[i], finite_loss(losses.get(i, math.inf))) for i in trials if i in over}, failed
+    ended = {i: rows.get(i, {}) for i in trials if i in over}
+    seen = {i: row | {"scheduler_loss": finite_loss(row.get("train_loss", math.inf))} for i, row in ended.items()}
+    return left, {i: (trials[i], row) for i, row in seen.items()}, failed
 
 
 def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:

@@ -23,8 +23,8 @@ class Plan:
     search_alg: Any = None
     in_a_grid: bool = False
     """Whether known trials reach Tune as a grid: population based training allows no searcher."""
-    finished: tuple[tuple[TrialConfig, float], ...] = ()
-    """Of a search that goes on: the trials that ended, each with its last loss."""
+    finished: tuple[tuple[TrialConfig, Mapping[str, Any]], ...] = ()
+    """Of a search that goes on: the trials that ended, each with its last row."""
 
     @classmethod
     def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:
@@ -34,11 +34,12 @@ class Plan:
     @property
     def epochs(self) -> int:
         """The most that a trial runs."""
-        if self.trials:
-            return max(trial.epochs for trial in self.trials.values())
+        known = [trial.epochs for trial in self.trials.values()]
+        if known and not self.search_alg:
+            return max(known)
         asked = self.space.get("epochs", TrialConfig.epochs)
         most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
-        return int(most)
+        return max([int(most), *known])
 
     def share_of(self, cores: float) -> int:
         """CPU cores for each trial, where all start together; at least 1."""

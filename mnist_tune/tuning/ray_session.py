@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import re
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -81,6 +82,17 @@ def deaths_told_by_us() -> Iterator[None]:
     finally:
         printed.skip_re = before
         logger.setLevel(level)
+
+
+@contextmanager
+def interrupts_as_before() -> Iterator[None]:
+    """Gives Ctrl-C back to whom it belonged: Tune leaves its handler, which would swallow the next one."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def few_pending_trials() -> AbstractContextManager[None]:

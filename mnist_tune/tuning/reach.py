@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import ray
@@ -39,10 +40,17 @@ def unreachable(states: Place, why: str) -> str:
     )
 
 
-def why_blind(states: Place, token: str) -> str | None:
-    """Why this process does not see the folder with this token; None where it does."""
+def blindness(states: Place, token: str) -> str:
+    """What to say where this process does not see the folder, object storage waited for; empty where it does."""
+    why = why_blind(states, token, storage.PATIENCE_S)
+    return unreachable(states, f"{platform.node()}: {why}") if why else ""
+
+
+def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
+    """Why this process does not see the folder with this token, after so many seconds' patience with object storage
+    that does not answer; None where it does."""
     try:
-        found = storage.read(storage.join(states, TOKEN))
+        found = storage.read(storage.join(states, TOKEN), patience)
     except OSError as error:
         return storage.reason(error)
     return None if found == token.encode() else "there is no such folder" if found is None else "another folder"

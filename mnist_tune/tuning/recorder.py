@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ray.tune import Callback
 
+from mnist_tune.errors import UserError
 from mnist_tune.results.curve import COLUMNS, counts
 from mnist_tune.results.data_facts import data_facts
 from mnist_tune.results.regimes import Curve, curve_regime
@@ -55,7 +56,7 @@ class Recorder(Callback):  # type: ignore[misc]
     ) -> None:
         trial_id = self._identify(trial, result.get("trial_config"))
         if result["stop_reason"] == "error":
-            self._end(trial_id, "error", result["error"])
+            self._fail(trial_id, result["error"])
             return
         if result["warning"]:
             announce(f"warning: {result['warning']}")
@@ -72,8 +73,12 @@ class Recorder(Callback):  # type: ignore[misc]
         self._cpu_start = self._cpu_start or self._cpu_end
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Lets Tune forget a trial that has ended: it would keep a tenth of a megabyte of statistics of each, look
-        through all of them at every event, and save all of them at the end."""
+        """Ends a trial that a scheduler stopped while it waited, as HyperBand does: no result tells. Lets Tune forget
+        it: it would keep a tenth of a megabyte of statistics of each, look through all of them at every event, and save
+        all of them at the end."""
+        trial_id = own_id(trial)
+        if trial_id in self._configs and trial_id not in self._ended:
+            self._end(trial_id, self._scheduler)
         metadata = trial.run_metadata
         metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
         trial.get_json_state = _saved_nowhere
@@ -82,7 +87,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         seen = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
-        self._end(self._identify(trial), "error", seen)
+        self._fail(self._identify(trial), seen)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks for a restore of its own; sweeps resume through `resume_sweep`
@@ -106,11 +111,21 @@ class Recorder(Callback):  # type: ignore[misc]
         """
         trial_id = own_id(trial)
         if config is None:
-            config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
+            try:
+                config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
+            except UserError:  # what the trial itself says
+                return trial_id
         if config != self._configs.get(trial_id):
             self._configs[trial_id] = config
             self._writer.trial(trial_id, config)
         return trial_id
+
+    def _fail(self, trial_id: str, error: str) -> None:
+        """Ends a trial in an error, which is said at once where its values are none that a table can hold."""
+        if trial_id in self._configs:
+            self._end(trial_id, "error", error)
+        else:
+            announce(f"error: a trial that was proposed was not started: {error}")
 
     def _end(self, trial_id: str, reason: str, error: str = "") -> None:
         self._ended.add(trial_id)

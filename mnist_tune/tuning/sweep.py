@@ -80,6 +80,11 @@ def run_search(
     had not ended continue with the values that they had then, the searcher is told of those that had, and proposes
     what is missing.
     """
+    from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
+
+    if samples < 1:
+        raise UserError(f"a search needs at least one sample, got samples={samples}")
+    drawn(space, 1)  # a mistyped field is refused before anything starts
     where = options.goes_on()
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
@@ -88,8 +93,6 @@ def run_search(
     left, ended, failed = left_and_over(writer)
     missing = max(samples - len(left) - len(ended) - len(failed), 0)
     if search_alg is None and missing:
-        from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
-
         new = drawn(space, missing)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)

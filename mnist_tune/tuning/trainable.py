@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +14,13 @@ from ray import tune
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.lanes.client import LaneClient, LaneLostError
-from mnist_tune.lanes.state_file import Checkpoint, DamagedStateError
+from mnist_tune.lanes.state_file import REPORTED, Checkpoint, DamagedStateError
 from mnist_tune.lanes.worker import WorkerSettings, make_pool
-from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.reach import unreachable, why_blind
+from mnist_tune.tuning.reach import blindness
 from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
 STATE_FILE = "state.npz"
-
 
 LANE_TIMEOUT_S = 120.0
 """How long a trial tries to get a lane back after its server died; a server restarts within some 10 seconds."""
@@ -38,7 +35,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
-        self._blind = why_blind(settings.states, settings.token)
+        self._blind = blindness(settings.states, settings.token)
         self._pool: Any = (
             LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
         )
@@ -54,29 +51,29 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def lane_token(self) -> str:
         """Which lane this trial holds, asked by lane servers."""
-        token: str = self._pool.token
-        return token
+        return str(self._pool.token)
 
     def _begin(self, config: dict[str, Any]) -> None:
         values = dict(config["trial"])
         self._lane_id = str(values.pop("trial_id", self.trial_id))
-        self._config = TrialConfig.from_dict(values)
+        self._state = storage.join(self._settings.states, f"{self._lane_id}.npz")
+        self._refused = ""
+        try:
+            self._config = TrialConfig.from_dict(values)
+        except UserError as error:  # a scheduler or a searcher may have left what is possible
+            self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._warning = ""
         self._attached, self._reported, self._mark = False, 0, time.perf_counter()
 
-    @property
-    def _state(self) -> Place:
-        return storage.join(self._settings.states, f"{self._lane_id}.npz")
-
     def step(self) -> dict[str, Any]:
         try:
-            if self._blind:
-                raise UserError(unreachable(self._settings.states, f"{platform.node()}: {self._blind}"))
+            if self._blind or self._refused:
+                raise UserError(self._blind or self._refused)
             return self._epoch()
         except UserError as error:  # trying again would not help; Tune would
-            failed = {"done": True, "stop_reason": "error", "error": str(error)}
-            return failed | {"scheduler_loss": finite_loss(math.inf)}
+            failed = dict.fromkeys(REPORTED, math.nan) | {"done": True, "stop_reason": "error", "error": str(error)}
+            return failed | {"scheduler_loss": finite_loss(math.inf)}  # whatever metric Tune asks for
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf
@@ -117,9 +114,10 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         diverged = self._config.stop_when_diverged and row["diverged"]
         reason = stop_reason(row["epoch"], self._config.epochs, diverged)
         now = time.perf_counter()
-        extra = {"wait_s": max(now - self._mark - row["batch_s"], 0.0), "repeated": repeated}
-        self._mark = now
-        extra |= {
+        waited, self._mark = max(now - self._mark - row["batch_s"], 0.0), now
+        extra = {
+            "wait_s": waited,
+            "repeated": repeated,
             "trial_config": self._config,
             "warning": self._warning,  # said once
             "stop_reason": reason,

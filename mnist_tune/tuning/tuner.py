@@ -21,7 +21,8 @@ from mnist_tune.tuning.nodes import NodeWatch
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.placement import Placement, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, variables
+from mnist_tune.tuning.progress import announce
+from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, interrupts_as_before, variables
 from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.stopping import asha, keeping_ids
@@ -48,7 +49,7 @@ def fit(
     """
     dataset = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
     device = find_device(options.quiet)
-    options = replace(options, cpus_per_trial=options.cpus_per_trial or default_cpus(plan, device.kind))
+    options = replace(options, cpus_per_trial=cpus_of(plan, device.kind, options))
     writer.update_options(cpus_per_trial=options.cpus_per_trial)
     settings = WorkerSettings(
         writer.states, writer.token, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation
@@ -59,7 +60,7 @@ def fit(
     try:
         # A searcher is asked for trials one at a time: it learns from those before.
         pending = nullcontext() if plan.search_alg else few_pending_trials()
-        with variables(TRIALS), pending:
+        with variables(TRIALS), pending, interrupts_as_before():
             tuner.fit()
     finally:
         if placement.servers:
@@ -68,6 +69,19 @@ def fit(
 
 MOST_DEATHS = 3
 """A trial whose processes died so many times ends in an error; Tune counts its retries."""
+
+
+def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
+    """CPU cores a trial: those asked for, but on a Ray of our own no more than there are, of which a trial would wait
+    for ever (a sweep may go on on a smaller machine); by default `default_cpus`."""
+    if not options.cpus_per_trial:
+        return default_cpus(plan, device)
+    most = int(ray.cluster_resources().get("CPU", 1))
+    if options.address is not None or options.cpus_per_trial <= most:
+        return options.cpus_per_trial
+    said = f"note: there are {most} cores, so a trial gets {most}, not {options.cpus_per_trial}"
+    announce(f"{said}; last bits may differ", options.quiet)
+    return most
 
 
 def default_cpus(plan: Plan, device: str) -> int:

@@ -87,6 +87,18 @@ def test_cores_are_shared_among_the_trials(trials, cores, each):
     assert Plan.of({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
 
 
+@pytest.mark.parametrize(
+    ("asked", "address", "cores"), [(None, None, 1), (2, None, 2), (4, None, 2), (4, "10.0.0.1:6379", 4)]
+)
+def test_no_trial_waits_for_cores_that_its_own_ray_will_never_have(monkeypatch, capsys, asked, address, cores):
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    plan = Plan.of({str(i): TrialConfig() for i in range(2)})
+    assert tuner.cpus_of(plan, "CPU", SweepOptions(cpus_per_trial=asked, address=address)) == cores
+    told = "".join(capsys.readouterr())
+    assert ("a trial gets 2, not 4" in told) == (asked == 4 and address is None)
+
+
 def test_a_trials_process_gets_its_cores(servers):
     found = place(TRIALS, SETTINGS, SweepOptions(cpus_per_trial=3), CPU)
     assert found.resources == {"CPU": 3}

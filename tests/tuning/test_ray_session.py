@@ -1,5 +1,6 @@
 """Ray, started or joined: who reaches it; and what can't be joined is one line that says what to do, at once."""
 
+import signal
 import socket
 
 import pytest
@@ -76,3 +77,10 @@ def test_where_nobody_listens_nobody_is_waited_for():
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*refused"):
             start_ray(address, None, False)
+
+
+def test_the_next_interrupt_is_its_owners(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    with ray_session.interrupts_as_before():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,15 +1,23 @@
-"""What the driver keeps of trials that have ended."""
+"""What the driver records of trials, and keeps of those that have ended."""
 
 from ray.tune.experiment import Trial
 
+from mnist_tune.results.tables import tables
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
+
+REFUSED = {"stop_reason": "error", "error": "momentum must be in [0, 1), got 1.08", "done": True}
+
+
+def made_up(**values):
+    return Trial("made up", stub=True, config={"trial": values})
 
 
 def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep")
     recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, ())
-    first, second = trials = [Trial("made up", stub=True) for _ in range(2)]
+    first, second = trials = [made_up() for _ in range(2)]
     for trial in (first, second):
         trial.update_last_result({"train_loss": 0.5, "node": "here"})
         assert trial.metric_analysis
@@ -18,4 +26,27 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
         assert not trial.metric_n_steps
         assert len(str(trial.get_json_state())) < 100
     assert trials == [second]  # of none, Tune would read, and unpickle, what it saved
+    writer.finish()
+
+
+def test_a_trial_that_was_stopped_while_it_waited_has_its_schedulers_reason(new_writer, tmp_path):
+    writer = new_writer(tmp_path / "sweep", count=2)
+    known = {f"{i:05d}": TrialConfig() for i in range(2)}
+    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), known, (), "hyperband")
+    recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
+    recorder.close("interrupted")
+    assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == ["hyperband", "interrupted"]
+    writer.finish()
+
+
+def test_values_that_no_trial_can_have_end_that_trial_alone(new_writer, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    recorder = Recorder(writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, ())
+    for trial_id in ("00000", "proposed"):
+        recorder.on_trial_result(0, [], made_up(trial_id=trial_id, momentum=1.08), REFUSED)
+    recorder.on_trial_complete(0, [], made_up(trial_id="proposed", momentum=1.08))
+    trials = tables(writer.path, writer.meta).trials
+    assert list(trials["stop_reason"]) == ["error"]
+    assert list(trials["error"]) == [REFUSED["error"]]
+    assert "a trial that was proposed was not started: momentum must be" in "".join(capsys.readouterr())
     writer.finish()

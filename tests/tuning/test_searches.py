@@ -9,10 +9,12 @@ import time
 import pytest
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening, sweep
+from mnist_tune.tuning.known_trials import KnownTrials
 from mnist_tune.tuning.plan import Plan
 
 SEARCH = """
@@ -39,6 +41,7 @@ import sys
 from pathlib import Path
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, run_search
 
 folder = Path(sys.argv[1])
@@ -194,3 +197,75 @@ def test_the_most_epochs_of_a_space():
     assert Plan({"epochs": 3}).epochs == 3
     assert Plan({"epochs": tune.randint(2, 9)}).epochs == 9
     assert Plan({"epochs": tune.choice([2, 7])}).epochs == 7
+
+
+def test_a_search_without_samples_or_with_a_mistyped_field_is_refused(tmp_path):
+    options = SweepOptions(output=tmp_path / "none")
+    with pytest.raises(UserError, match="at least one sample, got samples=0"):
+        run_search("search", {}, 0, options)
+    with pytest.raises(UserError, match="no field 'learning_rat'; did you mean 'learning_rate'"):
+        run_search("search", {"learning_rat": 0.1}, 1, options)
+    assert not (tmp_path / "none").exists()
+
+
+class Told(Searcher):
+    def __init__(self, metric):
+        super().__init__(metric, "max" if isinstance(metric, str) else ["max"])
+        self.told = []
+
+    def suggest(self, trial_id):
+        return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        pass
+
+    def add_evaluated_point(self, parameters, value, error=False, pruned=False, intermediate_values=None):
+        self.told.append((parameters, value))
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [("scheduler_loss", [0.5, 1e9]), ("test_accuracy", [0.9]), ("of my own", []), (["test_accuracy"], [])],
+)
+def test_a_searcher_that_goes_on_is_told_its_own_metric(metric, told, capsys):
+    finished = [
+        (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
+        (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
+    ]
+    search = Told(metric)
+    KnownTrials({}, search, finished).set_search_properties(
+        None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}}
+    )
+    assert [value for _, value in search.told] == told
+    assert [parameters["trial/learning_rate"] for parameters, _ in search.told] == [0.1, 0.2][: len(told)]
+    assert ("begins anew" in "".join(capsys.readouterr())) == isinstance(metric, list)
+
+
+def test_a_search_that_goes_on_trains_as_long_as_its_space_says():
+    space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
+    assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
+    assert Plan(space, known, 1).epochs == 5
+
+
+class Wild(Told):
+    """Proposes what is no momentum, then what is one."""
+
+    def __init__(self):
+        super().__init__("test_accuracy")
+        self._left = [1.5, 0.5]
+
+    def suggest(self, trial_id):
+        return {"trial": {"momentum": self._left.pop(0)}} if self._left else Searcher.FINISHED
+
+    def save(self, checkpoint_path):
+        pass
+
+
+@pytest.mark.ray
+def test_one_impossible_proposal_spares_the_search(tmp_path, capsys):
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
+    space = {"architecture": "mlp-8-tanh", "epochs": 2}
+    found = run_search("search", space, 2, options, search_alg=Wild())
+    assert found.trials["momentum"].tolist() == [0.5]
+    assert found.trials["stop_reason"].tolist() == ["completed"]
+    assert "momentum must be in [0, 1), got 1.5" in "".join(capsys.readouterr())
