@@ -8,10 +8,10 @@ Ends with a table, a verdict for each experiment (exact, statistical, differs or
 run of oscillates (learning rate 1.6) or diverges (2.0) does hangs on rounding, so it differs between processors:
 these two are judged by the outcomes of many seeds.
 
-Measured on one core of an AMD EPYC (AVX2) that others used too: oscillates and diverges, 10 min 50 s; at 1.6 6 of 21
-seeds oscillate and 15 diverge, at 2.0 6 of 6 diverge, both statistical. On 2 cores of a 2.6 GHz Xeon: all but
-the convnet, 12 epochs, with one run of either, 4 min 34 s; converges, slow, underfit and overfit are exact, stax_mlp
-is statistical. The convnet's ten runs of 20 epochs take half an hour.
+Measured on 2 cores of an Intel Xeon (AVX-512) that others used too: 49 min, of which the convnet's ten runs took 30.
+converges, slow, underfit and overfit are exact, the others statistical: at 1.6 7 of 21 seeds oscillate and 14 diverge,
+at 2.0 5 of 6 diverge and one oscillates. All but the convnet, 12 epochs, with one run of either of the two, took
+4 min 34 s on a 2.6 GHz Xeon.
 """
 
 from __future__ import annotations
