@@ -131,7 +131,7 @@ class Curve:
     @property
     def evaluated(self) -> int:
         """Training images of which `train_loss` is the mean: the first."""
-        return min(self.trained, self.data.evaluated or self.trained)
+        return self.data.evaluated_of(self.trained)
 
     @property
     def epochs(self) -> int:
@@ -232,7 +232,7 @@ def counts(batch_size: int, holdout: int, label_noise: float, data: DataFacts) -
     """What `Curve` needs to know of a trial beside its epochs. Labels are wrong among the first images, of which those
     that are evaluated are the first, too; held out are the last."""
     trained = max(data.train_images - holdout, 1)
-    noisy = min(label_noise / min(trained, data.evaluated or trained), 1)
+    noisy = min(label_noise / data.evaluated_of(trained), 1)
     return {
         "batch_size": batch_size,
         "held_out_images": holdout or None,

@@ -27,6 +27,10 @@ class DataFacts:
     evaluated: int | None = None
     """Training images that are evaluated after an epoch, at most; None is all."""
 
+    def evaluated_of(self, trained: int) -> int:
+        """How many of the images that a trial trains on are evaluated: the first."""
+        return min(trained, self.evaluated or trained)
+
     @property
     def uniform_loss(self) -> float:
         """Loss of a network that finds all classes equally likely, about that of an untrained one, nats."""

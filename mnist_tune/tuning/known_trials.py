@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
@@ -78,7 +79,9 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         raise NotImplementedError("sweeps resume from their own journal")
 
 
-def drawn(space: Mapping[str, Any], count: int) -> dict[str, TrialConfig]:
-    """So many trials drawn from a search space, independently, by new ids."""
-    draws = (next(iter(generate_variants({"trial": dict(space)})))[1]["trial"] for _ in range(count))
+def drawn(space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None) -> dict[str, TrialConfig]:
+    """So many trials drawn from a search space, independently, by new ids; without `rng` from NumPy's global one, as
+    Tune draws."""
+    spec = {"trial": dict(space)}
+    draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
     return {uuid.uuid4().hex[:8]: TrialConfig.from_dict(values) for values in draws}

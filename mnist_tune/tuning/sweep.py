@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
@@ -84,7 +86,8 @@ def run_search(
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
-    drawn(space, 1)  # a mistyped field is refused before anything starts
+    # A mistyped field is refused before anything starts; drawn apart, so that what the user seeded stays as it was.
+    drawn(space, 1, np.random.default_rng(0))
     where = options.goes_on()
     if where is None:
         writer, data = open_new(name, {}, options, search=True)

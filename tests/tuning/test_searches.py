@@ -41,7 +41,6 @@ import sys
 from pathlib import Path
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, run_search
 
 folder = Path(sys.argv[1])
