@@ -22,9 +22,9 @@ from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.data.files import data_folder
 from mnist_tune.machine import usable_cpus
+from mnist_tune.runtime.placement import LANES
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import closest
-from mnist_tune.tuning.options import LANES
 from processes import PeakMemory, run_python
 from sides.sweep_work import Epoch, Outcome, SweepWork
 

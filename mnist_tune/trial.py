@@ -48,7 +48,7 @@ class TrialConfig:
     data_seed: int = 0
     """Seed of the batch order; learning rates that are compared share it."""
     stop_when_diverged: bool = True
-    """End the trial once it has diverged (`mnist_tune.training.divergence.has_diverged`)."""
+    """End the trial once it has diverged (`mnist_tune.regimes.divergence.has_diverged`)."""
     label: str = ""
     """What the trial is called in tables; without effect on its training."""
 
@@ -85,6 +85,11 @@ class TrialConfig:
             if key not in known:
                 raise UserError(f"a trial has no field {key!r}{closest(key, known)}")
         return cls(**values)
+
+
+def own_id(trial: Any) -> str:
+    """The id that a Tune trial has in our tables: that of its config, else Tune's."""
+    return str(trial.config["trial"].get("trial_id", trial.trial_id))
 
 
 class _Checker:

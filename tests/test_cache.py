@@ -11,7 +11,7 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.cache import cache_folder, writable_cache_folder, writable_or_temporary
-from mnist_tune.lanes.worker import WorkerSettings, configure_jax
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.machine import processor_model
 
 
@@ -90,7 +90,7 @@ def test_a_worker_keeps_compiled_programs_by_processor(place, tmp_path, unwritab
     monkeypatch.setattr(jax.config, "update", set_.__setitem__)
     folders = []
     for processor in (processor_model(), "Another CPU (AVX2)"):
-        monkeypatch.setattr("mnist_tune.lanes.worker.processor_model", lambda: processor)  # noqa: B023
+        monkeypatch.setattr("mnist_tune.execution.process_setup.processor_model", lambda: processor)  # noqa: B023
         configure_jax(WorkerSettings("states", threads=None, cache_dir=str(named)))
         folders.append(Path(set_["jax_compilation_cache_dir"]))
     assert folders[0] != folders[1]

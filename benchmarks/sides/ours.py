@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from mnist_tune.lanes.device_data import DeviceData
+from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Hyperparameters, Program
 from sides.setting import Setting

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_tune.results.edge import Edge, edge
-from mnist_tune.results.regimes import regime_counts
+from mnist_tune.regimes.conclusions import Edge, edge
+from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.trial import TrialConfig
 
 TAKEN_UP = {"scheduler": "asha", "grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}

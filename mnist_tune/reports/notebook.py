@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.labels import Curve, curve_regime, regime_counts
 from mnist_tune.results.journal import UNFINISHED_REASONS
-from mnist_tune.results.regimes import Curve, curve_regime, regime_counts
 from mnist_tune.results.tables import Sweep
 from mnist_tune.trial import TrialConfig
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.checks import Checks, is_count, is_flag, is_id, is_number, is_text, printable, wrong
+from mnist_tune.results.validation import Checks, is_count, is_flag, is_id, is_number, is_text, printable, wrong
 from mnist_tune.trial import TrialConfig
 
 OPEN_REASONS = ("interrupted", "time_budget")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.checks import is_count, is_flag, is_id, is_number, is_text, printable, wrong
+from mnist_tune.results.validation import is_count, is_flag, is_id, is_number, is_text, printable, wrong
 from mnist_tune.trial import TrialConfig
 
 MOST_BYTES = 2**26

@@ -11,7 +11,7 @@ from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.checks import printable
+from mnist_tune.results.validation import printable
 
 MOST_ROWS = 10**7
 MOST_BYTES = 2**30

@@ -16,12 +16,12 @@ import pandas as pd
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.results.data_facts import data_facts
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.labels import REGIMES, label_curves, label_siblings
 from mnist_tune.results.folder import fetch
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.parquet import read_table
-from mnist_tune.results.regimes import REGIMES, label_curves, label_siblings
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 

@@ -12,9 +12,6 @@ from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.tuning.stopping import GRACE_PERIOD
 
-LANES = {"CPU": 4, "GPU": 64}
-"""Lanes a device. On a CPU, where processes are as fast, they are for trying."""
-
 AUTO = "auto"
 """Of `resume`: the sweep in `output`, if there is one."""
 

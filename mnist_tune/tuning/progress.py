@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from typing import Any
@@ -86,9 +85,3 @@ class ProgressView:
             return ""
         seconds = (time.monotonic() - self._start) / fresh * (task.total - task.completed)
         return f"{task.completed:.0f}/{task.total:.0f} epochs, at most {seconds:.0f} s left"
-
-
-def announce(line: str, quiet: bool = False) -> None:
-    """A line about what goes on, on standard error so that tables stay clean on standard output."""
-    if not quiet:
-        print(line, file=sys.stderr, flush=True)

@@ -11,15 +11,15 @@ import numpy as np
 from ray.tune import Callback
 
 from mnist_tune.errors import UserError
-from mnist_tune.results.curve import COLUMNS, counts
-from mnist_tune.results.data_facts import data_facts
-from mnist_tune.results.regimes import Curve, curve_regime
+from mnist_tune.regimes.curve import COLUMNS, counts
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.labels import Curve, curve_regime
 from mnist_tune.results.tables import EPOCH_COLUMNS
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.nodes import Death
-from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.stopping import own_id
+from mnist_tune.runtime.nodes import Death
+from mnist_tune.terminal import announce
+from mnist_tune.trial import TrialConfig, own_id
+from mnist_tune.tuning.progress import ProgressView
 
 
 class Recorder(Callback):  # type: ignore[misc]

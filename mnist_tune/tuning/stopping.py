@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, Literal
 
+from mnist_tune.trial import own_id
+
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
 """Or the name of the scheduler that stopped a trial (`scheduler_name`)."""
 
@@ -101,11 +103,6 @@ def keeping_ids(scheduler: Any) -> Any:
 
     scheduler._get_new_config = keep
     return scheduler
-
-
-def own_id(trial: Any) -> str:
-    """The id that a Tune trial has in our tables: that of its config, else Tune's."""
-    return str(trial.config["trial"].get("trial_id", trial.trial_id))
 
 
 def _named(trial: Any) -> SimpleNamespace:

@@ -19,12 +19,13 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, start_ray, stop_ray, variables
+from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import left_and_over, open_again, open_new
+from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.progress import ProgressView, announce
-from mnist_tune.tuning.ray_session import QUIET, deaths_told_by_us, start_ray, stop_ray, variables
+from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.stopping import scheduler_name
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def run_search(
     had not ended continue with the values that they had then, the searcher is told of those that had, and proposes
     what is missing.
     """
-    from mnist_tune.tuning.known_trials import drawn  # here, since it imports Ray
+    from mnist_tune.tuning.searcher import drawn  # here, since it imports Ray
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
@@ -150,7 +151,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.address, options.max_concurrent, options.dashboard)
             imported.result()
-        from mnist_tune.tuning.nodes import RayletDied
+        from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 

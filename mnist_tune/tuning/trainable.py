@@ -13,11 +13,11 @@ from ray import tune
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.lanes.client import LaneClient, LaneLostError
-from mnist_tune.lanes.state_file import REPORTED, Checkpoint, DamagedStateError
-from mnist_tune.lanes.worker import WorkerSettings, make_pool
+from mnist_tune.execution.checkpoint import REPORTED, Checkpoint, DamagedStateError
+from mnist_tune.execution.lane_client import LaneClient, LaneLostError
+from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.reach import blindness
 from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
 STATE_FILE = "state.npz"

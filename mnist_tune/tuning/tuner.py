@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -13,18 +12,18 @@ from ray import tune
 from mnist_tune import storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.lanes.worker import WorkerSettings
+from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.tuning.device import find_device
-from mnist_tune.tuning.known_trials import KnownTrials, with_id
-from mnist_tune.tuning.nodes import NodeWatch
+from mnist_tune.runtime.device import find_device
+from mnist_tune.runtime.nodes import NodeWatch
+from mnist_tune.runtime.placement import Placement, place
+from mnist_tune.runtime.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, interrupts_as_before, variables
+from mnist_tune.runtime.shared_storage_check import check_nodes
+from mnist_tune.terminal import announce
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.placement import Placement, place
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.progress import announce
-from mnist_tune.tuning.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, interrupts_as_before, variables
-from mnist_tune.tuning.reach import check_nodes
 from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.searcher import KnownTrials, with_id
 from mnist_tune.tuning.stopping import asha, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -49,13 +48,21 @@ def fit(
     """
     dataset = [ray.put(data.pop())]  # in a list: Tune and the clients of lanes hand it on unread
     device = find_device(options.quiet)
-    options = replace(options, cpus_per_trial=cpus_of(plan, device.kind, options))
-    writer.update_options(cpus_per_trial=options.cpus_per_trial)
+    cpus = cpus_of(plan, device.kind, options)
+    writer.update_options(cpus_per_trial=cpus)
     settings = WorkerSettings(
         writer.states, writer.token, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation
     )
     check_nodes(writer.states, writer.token)
-    placement = place(list(plan.trials.values()), settings, options, device)
+    placement = place(
+        list(plan.trials.values()),
+        settings,
+        device,
+        options.execution,
+        options.lanes,
+        cpus,
+        options.trials_per_gpu,
+    )
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:
         # A searcher is asked for trials one at a time: it learns from those before.

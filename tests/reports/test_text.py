@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mnist_tune.reports.conclusions import conclusions
-from mnist_tune.reports.condensed import LINES, MANY
+from mnist_tune.reports.large_sweeps import LINES, MANY
 from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_replicates, print_report
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)

@@ -7,7 +7,7 @@ import pytest
 from reference import SGD, leaves
 
 from mnist_tune.errors import UserError
-from mnist_tune.lanes.pool import LanePool
+from mnist_tune.execution.pool import LanePool
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.networks import dense

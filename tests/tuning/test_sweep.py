@@ -15,7 +15,7 @@ from journals import recorded
 from seaweed import KEYS, seaweed
 
 from mnist_tune import TrialConfig, UserError, load_sweep
-from mnist_tune.lanes.state_file import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
 
@@ -197,7 +197,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
     sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
     assert list(known_trials(sweep.meta, read_journal(sweep.path)).values()) == trials
     from mnist_tune.data.dataset import load_dataset
-    from mnist_tune.lanes.pool import LanePool
+    from mnist_tune.execution.pool import LanePool
 
     for trial, (_, row) in zip(trials, sweep.trials.sort_values("trial_id").iterrows(), strict=True):
         for name, value in trial.to_dict().items():

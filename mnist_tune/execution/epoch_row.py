@@ -1,0 +1,48 @@
+"""A trial's row of the epochs table, from an epoch's step losses and evaluations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mnist_tune.execution.checkpoint import Progress
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.divergence import has_diverged, left_for_good
+from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_means
+
+Row = dict[str, Any]
+
+
+def epoch_row(
+    progress: Progress, losses: np.ndarray, scores: dict[str, tuple[float, float]], batch_size: int, data: DeviceData
+) -> Row:
+    """The row.
+
+    Args:
+        progress: of the trial before this epoch.
+        losses: of the epoch's steps, [steps].
+        scores: (loss, accuracy) by split.
+        batch_size: images a step.
+        data: that it trained on.
+    """
+    done = progress.epoch * len(losses)
+    means, starts = window_means(losses, batch_size, data.train_count)
+    guessing = calm_floor(data.label_entropy, max(batch_size, WINDOW_IMAGES), len(means))
+    since = (progress.row or {}).get("guessing_since")
+    row: Row = {
+        "epoch": progress.epoch + 1,
+        "step": done + len(losses),
+        "step_loss_first": float(losses[0]),
+        "step_loss_max": float(losses.max()),
+        "step_loss_last": float(losses[-1]),
+        "window_loss_max": float(means.max()),
+        "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
+        "above_since": left_for_good(means, progress.untrained_loss, done + 1, progress.above_since, starts),
+        "guessing_since": left_for_good(means, guessing, done + 1, since, starts),
+        "untrained_loss": progress.untrained_loss,
+    }
+    for split, (loss, accuracy) in scores.items():
+        row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
+    return row | {"diverged": has_diverged(row, batch_size, data.chance, data.splits["train"][1])}

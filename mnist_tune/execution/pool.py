@@ -1,0 +1,224 @@
+"""Lanes: the trials that train together on a device.
+
+A `LanePool` holds a data set and, for each compiled program, the stacked state of its lanes. With one lane,
+in a trial's own process, it is the ordinary execution of a trial; in an actor (`server`) it is continuous
+batching.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.errors import UserError
+from mnist_tune.execution.checkpoint import Checkpoint, Progress, StateLostError
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.epoch_row import Row, epoch_row
+from mnist_tune.execution.executor import Executor
+from mnist_tune.storage import Place
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import Hyperparameters, Program
+from mnist_tune.trial import TrialConfig
+
+UNTRAINED = Progress(0, math.nan, None, None)
+
+
+@dataclass(eq=False)
+class LaneGroup:
+    """The lanes of one program on one version of the data: they can train in one batch."""
+
+    executor: Executor
+    data: DeviceData
+    free: list[int]
+    largest_batch: int
+    """Shrinks when the device runs out of memory."""
+    untrained_losses: dict[int, float] = field(default_factory=dict)
+    """By seed."""
+
+
+@dataclass
+class Lane:
+    """A trial's place in the stacked state of its group."""
+
+    config: TrialConfig
+    group: LaneGroup
+    slot: int
+    progress: Progress
+    spent: Counter[str] = field(default_factory=Counter)
+    """Its equal shares of its batches' seconds since its last row."""
+
+
+class LanePool:
+    """The lanes of one device.
+
+    Args:
+        dataset: what every lane trains on, before label noise and held-out split.
+        capacity: the most lanes of one program.
+        train_evaluation: the most training images that an evaluation looks at; None is all.
+    """
+
+    def __init__(self, dataset: Dataset, capacity: int = 1, train_evaluation: int | None = None) -> None:
+        self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
+        self._data: dict[tuple[int, int], DeviceData] = {}
+        self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
+        self._lanes: dict[str, Lane] = {}
+
+    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
+        """Gives a trial a lane, in its initial state or as saved; a lane that it has already is given anew.
+
+        Raises:
+            UserError: no lane of its program is free, or the saved state does not fit.
+        """
+        self.detach(lane_id)
+        group = self._group(config)
+        if not group.free:
+            raise UserError(f"all {self._capacity} lanes of {config.architecture} are taken; ask for more lanes")
+        lane = Lane(config, group, group.free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+        if checkpoint is None:
+            group.executor.write(lane.slot, group.executor.program.init(config.seed))
+            lane.progress = replace(UNTRAINED, untrained_loss=_untrained_loss(lane))
+        else:
+            group.executor.restore(lane.slot, checkpoint.arrays)
+        self._lanes[lane_id] = lane
+        group.free.pop()
+
+    def detach(self, lane_id: str) -> None:
+        """Frees a trial's lane; nothing happens where it has none. A shared device gets back the memory of a program
+        that has no lane left."""
+        lane = self._lanes.pop(lane_id, None)
+        if lane is None:
+            return
+        lane.group.free.append(lane.slot)
+        if 1 < self._capacity == len(lane.group.free):
+            lane.group.executor.release()
+
+    def epoch(self, lane_id: str, state: Place) -> Row:
+        """`run` for one lane, its state saved."""
+        row = self.run([lane_id])[lane_id]
+        self.checkpoint(lane_id).save(state)
+        return row
+
+    def group_of(self, lane_id: str) -> LaneGroup:
+        """The lanes that this one can train with."""
+        return self._lanes[lane_id].group
+
+    def checkpoint(self, lane_id: str) -> Checkpoint:
+        """The state of a lane, as host arrays."""
+        lane = self._lanes[lane_id]
+        return Checkpoint(lane.group.executor.read(lane.slot), lane.progress)
+
+    def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
+        """Trains each of these lanes of one group for one epoch, evaluates it, and returns its row of the epochs table.
+
+        A row's seconds are the lane's equal share of its batches'.
+
+        Raises:
+            StateLostError: the device ran out of memory and took the state of all lanes of the group with it.
+        """
+        lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
+        group, fill = lanes[lane_ids[0]].group, len(lanes) / self._capacity
+        trained = _in_batches(group, lanes, lambda size, batch: _train(group, size, batch))
+        # Apart from the training: a device that runs out of memory here must not train an epoch twice.
+        scores = {
+            split: _in_batches(group, lanes, lambda size, batch: _evaluate(group, size, batch, split))  # noqa: B023
+            for split in group.data.splits
+        }
+        return {
+            lane_id: _finish_epoch(lane, {name: of[lane_id] for name, of in scores.items()}, fill, *trained[lane_id])
+            for lane_id, lane in lanes.items()
+        }
+
+    def _group(self, config: TrialConfig) -> LaneGroup:
+        key = Program.of(config), config.label_noise, config.holdout
+        if key not in self._groups:
+            version = key[1:]
+            if version not in self._data:
+                self._forget_what_is_idle()
+                self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
+            data, executor = self._data[version], Executor(key[0], self._capacity)
+            if self._capacity > 1:  # while the clients of its lanes are still starting
+                executor.prepare(self._capacity, data.train_count, data.arrays)
+            self._groups[key] = LaneGroup(executor, data, list(range(self._capacity))[::-1], self._capacity)
+        return self._groups[key]
+
+    def _forget_what_is_idle(self) -> None:
+        """Before another version of the data: a search over label noise would fill the memory with them."""
+        self._groups = {key: group for key, group in self._groups.items() if len(group.free) < self._capacity}
+        used = {key[1:] for key in self._groups}
+        self._data = {version: data for version, data in self._data.items() if version in used}
+
+
+def _untrained_loss(lane: Lane) -> float:
+    losses, seed = lane.group.untrained_losses, lane.config.seed
+    if seed not in losses:
+        [(losses[seed], _)] = _evaluate(lane.group, 1, [lane], "train")
+        _share_seconds(lane.group, [lane])
+    return losses[seed]
+
+
+def _in_batches(
+    group: LaneGroup, lanes: dict[str, Lane], call: Callable[[int, list[Lane]], Iterable[Any]]
+) -> dict[str, Any]:
+    """What `call` returns for each lane, a batch at a time; in smaller ones where memory is short.
+
+    A batch is of one lane or of as many as the group's largest, so that two sizes compile: a GPU hardly pays for
+    padding, but waits for every compilation.
+    """
+    done: dict[str, Any] = {}
+    while left := [lane_id for lane_id in lanes if lane_id not in done]:
+        members = left[: group.largest_batch]
+        size, batch = group.largest_batch if len(members) > 1 else 1, [lanes[lane_id] for lane_id in members]
+        try:
+            done |= zip(members, call(size, batch), strict=True)
+        except StateLostError:
+            group.largest_batch = max(group.largest_batch // 2, 1)
+            raise
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error) or size == 1:
+                raise
+            group.largest_batch = size // 2
+        _share_seconds(group, batch)
+    return done
+
+
+def _share_seconds(group: LaneGroup, batch: Sequence[Lane]) -> None:
+    spent = group.executor.take_seconds()
+    for lane in batch:
+        share = {name: value / len(batch) for name, value in spent.items()}
+        lane.spent.update(share | {"batch_s": sum(spent.values())})
+
+
+def _train(group: LaneGroup, size: int, batch: Sequence[Lane]) -> Iterable[tuple[np.ndarray, int]]:
+    """The step losses of each lane, and how many lanes trained with it."""
+    hyper = Hyperparameters(
+        np.array([lane.config.learning_rate for lane in batch], np.float32),
+        np.array([lane.config.momentum for lane in batch], np.float32),
+    )
+    data = group.data
+    orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
+    losses = group.executor.train(size, [lane.slot for lane in batch], hyper, orders, data.arrays)
+    return [(row, len(batch)) for row in losses]
+
+
+def _evaluate(group: LaneGroup, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
+    slots = [lane.slot for lane in batch]
+    return group.executor.evaluate(size, slots, group.data.arrays, group.data.splits[split])
+
+
+def _finish_epoch(
+    lane: Lane, scores: dict[str, tuple[float, float]], fill: float, losses: np.ndarray, lanes: int
+) -> Row:
+    row = epoch_row(lane.progress, losses, scores, lane.config.batch_size, lane.group.data) | dict(lane.spent)
+    row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes, "fill": fill}
+    row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+    lane.spent.clear()
+    lane.progress = Progress(row["epoch"], lane.progress.untrained_loss, row["above_since"], row)
+    return row

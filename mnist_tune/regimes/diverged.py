@@ -1,0 +1,120 @@
+"""The rules by which a curve has diverged: its loss left, it fell back to chance, or its network is dead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.divergence import PATIENCE
+from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise
+
+LEARNED = 0.2
+"""Of what there is above a constant answer: a network that learned so much and is at chance again has collapsed."""
+
+STUCK_EPOCHS = 3
+"""At chance in so many epochs: fewer may be the start of a slow run."""
+
+FAR_ABOVE = 1.5
+"""Times the loss of a network that finds all classes equally likely. From so far above, one that ends at a constant
+guess's loss and at chance has lost its outputs; from nearer it may as well meet labels that nobody can learn."""
+
+
+def diverged(curve: Curve) -> str:
+    """What shows that a curve diverged; empty where nothing does."""
+    return _left(curve) or _collapsed(curve) or _dead(curve)
+
+
+def _left(curve: Curve) -> str:
+    """The training loss is not finite, or above that of the untrained network by more than noise."""
+    loss = curve.train_loss
+    if loss is None:
+        return ""
+    said = f"training loss {loss[-1]:.3g} against {curve.untrained:.3g} of the untrained network"
+    said += f", above since step {curve.above_since}" if curve.above_since else ""
+    if not np.isfinite(loss[-1]):
+        return said
+    limit = calm_limit(curve.untrained, curve.evaluated)
+    lost = (curve.accuracy <= curve.ceiling) & (loss > limit)
+    flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
+    for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
+    ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < 0.5
+    if loss[-1] <= limit or not (flagged or ended):
+        return ""
+    return f"{said}; noise allows {limit:.3g}"
+
+
+def _collapsed(curve: Curve) -> str:
+    """It had learned, fell to chance (or lost four fifths of what it had learned, for two epochs), and stayed. A single
+    epoch at chance tells only where it was the last that was asked for."""
+    accuracy = curve.accuracy
+    best = int(accuracy.argmax())
+    at_chance = accuracy <= curve.ceiling
+    lost = curve.learned(accuracy) < LEARNED * curve.learned(accuracy[best])
+    stays = at_chance[-1] and (curve.complete or at_chance[-2:].all())
+    if curve.learned(accuracy[best]) < LEARNED or not (stays or lost[-2:].all()):
+        return ""
+    fell = curve.epochs - _last(lost | at_chance) + 1
+    since = f", loss that of a guess since step {curve.guessing_since}" if curve.guessing_since else ""
+    return (
+        f"late: accuracy {accuracy[fell - 2]:.4f} after epoch {fell - 1} (best {accuracy[best]:.4f}) fell to "
+        f"{accuracy[fell - 1]:.4f} in epoch {fell} and was {accuracy[-1]:.4f} at the end; "
+        f"chance is up to {curve.ceiling:.3g}{since}"
+    )
+
+
+def _last(holds: np.ndarray) -> int:
+    """For how many of the last epochs this holds."""
+    others = np.flatnonzero(~holds)
+    return len(holds) - (int(others[-1]) + 1 if len(others) else 0)
+
+
+def _at_chance(curve: Curve) -> np.ndarray:
+    """The accuracies of the last epochs that are all at chance; none where the last epoch is not."""
+    return curve.accuracy[curve.epochs - _last(curve.accuracy <= curve.ceiling) :]
+
+
+def stuck(curve: Curve) -> bool:
+    """Whether a curve is at chance for some epochs and shows no progress: its accuracy does not rise, its loss is no
+    better than a constant guess and does not fall."""
+    accuracy, loss = _at_chance(curve), curve.train_loss
+    if len(accuracy) < STUCK_EPOCHS:
+        return False
+    rise = accuracy[-1] - accuracy[0]
+    if rise > SIGMAS * difference_noise(accuracy[0], accuracy[-1], curve.images) and (np.diff(accuracy) >= 0).all():
+        return False
+    if loss is None:
+        return True
+    above = loss[-1] > calm_limit(curve.untrained, curve.evaluated)
+    if above and not curve.complete and len(accuracy) * curve.windows < PATIENCE:  # it may come back
+        return False
+    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(curve.data.label_entropy, curve.evaluated)).all())
+    recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
+    return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
+
+
+def _dead(curve: Curve) -> str:
+    """A network that never left chance, or was soon back, though its loss shows that its outputs were far from a
+    constant guess."""
+    if not stuck(curve):
+        return ""
+    accuracy, loss = _at_chance(curve), curve.train_loss
+    said = f"accuracy never above {accuracy.max():.4f}, chance is up to {curve.ceiling:.3g}"
+    if len(accuracy) < curve.epochs:
+        said += f", after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
+    if loss is None:
+        return said
+    guess = curve.data.label_entropy
+    exploded = bool(curve.spikes(2).any())
+    near = loss[-1] < 1.25 * guess
+    if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss) or not near:
+        return ""
+    peak = f", after a peak of {np.nanmax(curve.peak()):.3g}" if exploded else ""
+    level = f"loss {loss[-1]:.4g} is a constant guess's {guess:.4g}, {curve.untrained:.3g} untrained{peak}"
+    return f"dead{since(curve)}: {said}; {level}"
+
+
+def since(curve: Curve) -> str:
+    """Since when a curve that is at chance guesses."""
+    if curve.guessing_since:
+        return f" since step {curve.guessing_since}"
+    return f" since epoch {curve.epochs - len(_at_chance(curve)) + 1}"

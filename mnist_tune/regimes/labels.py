@@ -1,0 +1,56 @@
+"""From curves to regimes: converged, slow, oscillating, diverged, underfit, overfit or undecided.
+
+There are two levels. `curve_regime` labels a trial by its own curve (`rules`). `label_siblings` then uses what a curve
+alone cannot tell: what the same architecture reached at other learning rates (`siblings`). Each label comes with the
+numbers that decided it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve_rules import curve_regime
+from mnist_tune.regimes.data_facts import MNIST, DataFacts
+from mnist_tune.regimes.siblings import family_targets, label_siblings
+
+__all__ = [
+    "COLOURS",
+    "REGIMES",
+    "Curve",
+    "curve_regime",
+    "label_curves",
+    "label_siblings",
+    "regime_counts",
+]
+
+COLOURS = {
+    "converged": "#2a9d3a",
+    "slow": "#3a76c4",
+    "oscillating": "#e0a100",
+    "diverged": "#d1342f",
+    "underfit": "#7a5195",
+    "overfit": "#c2548f",
+    "undecided": "#8a8a8a",
+}
+"""A colour for each regime, the same in tables and figures."""
+
+REGIMES = tuple(COLOURS)
+
+
+def label_curves(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
+    """`trials` with `curve_regime` and `regime_evidence` by each trial's own curve; the best sibling is the measure
+    where the data set has no target."""
+    curves = list(curves_of(trials, epochs, data))
+    targets = family_targets(trials, curves, data.target)
+    labels = [curve_regime(curve, target) for curve, target in zip(curves, targets, strict=True)]
+    return trials.assign(curve_regime=[label for label, _ in labels], regime_evidence=[why for _, why in labels])
+
+
+def regime_counts(labels: Sequence[str]) -> str:
+    """`3 converged, 2 diverged`, in the order of `REGIMES`."""
+    counts = Counter(labels)
+    return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)

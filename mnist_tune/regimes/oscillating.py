@@ -1,0 +1,111 @@
+"""The rules by which a curve oscillates: spikes of its loss, drops of its accuracy, going to and fro."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
+from mnist_tune.regimes.noise import SIGMAS, difference_noise
+
+DROP = 0.015
+"""A fall of the accuracy from an epoch to the next that calm training does not show: at rate 1.6 the notebook fell by
+0.016, 0.019 and 0.054, in its calm runs by less than 0.004."""
+
+SLIP = 0.005
+"""A fall that counts where accuracies go to and fro. Measured: rates up to a third of the largest that converges never
+fell by more than 0.001 from one epoch to the next, the largest by 0.003 to 0.02."""
+
+OSCILLATIONS = 2
+"""Spikes or drops, from the second epoch on, that make a curve oscillating. One is an accident: at rate 1.0
+all seeds spike in the first epoch and some once more, then stay calm."""
+
+OFTEN = 1 / 6
+"""Share of the epochs after the first with a spike or a drop above which a curve oscillates: measured at rate 1.0, a
+ninth (converged); at 1.3 and 1.6, a third and more."""
+
+TO_AND_FRO = 1 / 3
+"""The same of slips: measured at rate 1.0, two ninths at most."""
+
+
+def landed(curve: Curve) -> bool:
+    """Whether a network learned something that may go to and fro: one that guesses goes so with its steps, and one
+    whose loss was never below the untrained may yet land."""
+    below = curve.train_loss is None or (curve.train_loss <= curve.untrained).any()
+    return bool(below and curve.accuracy.max() > curve.ceiling)
+
+
+def oscillating(curve: Curve, target: float) -> str:
+    """What shows that a curve oscillates; empty where nothing does."""
+    if not landed(curve):
+        return ""
+    drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
+    return (
+        _often(curve, drops, curve.spikes()[1:])
+        or _to_and_fro(curve, slips, target)
+        or _not_recovered(curve, drops, target)
+    )
+
+
+def falls_beyond(curve: Curve, limit: float) -> np.ndarray:
+    """After which epochs the accuracy fell by more than a limit and noise."""
+    return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
+
+
+def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
+    """Spikes or drops in more than a sixth of the epochs, the last in the second half; or drops alone, in the last
+    third."""
+    shaken, late = drops | spikes, drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
+    events = int(shaken.sum())
+    often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
+    if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
+        return ""
+    said = []
+    if spikes.any():
+        said.append(
+            f"step loss above the untrained {curve.untrained:.3g} in {spikes.sum()} epochs after the first "
+            f"(up to {np.nanmax(curve.peak()[1:]):.3g}){early_spike(curve)}"
+        )
+    if drops.any():
+        said.append(
+            f"accuracy fell {drops.sum()} times by more than {np.maximum(DROP, curve.falls_noise).min():.3g} "
+            f"(up to {curve.falls.max():.3f})"
+        )
+    return "; ".join(said) + f"; in {events} of {len(drops)} epochs, more than {OFTEN:.0%}" * often
+
+
+def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
+    """Slips in a third of the epochs, of all or of the last half; not those of a curve that stays at the target."""
+    if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
+        return ""
+    needed = OSCILLATIONS if curve.complete else OSCILLATIONS + 1
+    half = slips[len(slips) // 2 :]
+    for part, least in ((slips, needed), (half, needed + 1)):
+        if part.sum() >= least and part.sum() >= TO_AND_FRO * len(part) and len(part) >= TREND_EPOCHS:
+            top = curve.accuracy[-len(part) - 1 :]
+            return (
+                f"accuracy to and fro between {top.min():.4f} and {top.max():.4f}: it fell by more than {SLIP} in "
+                f"{part.sum()} of {len(part)} epochs, a third or more"
+            )
+    return ""
+
+
+def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
+    """A drop below the target from which the curve did not come back, though it had learned much before."""
+    best, last = int(curve.accuracy.argmax()), curve.accuracy[-1]
+    noise = SIGMAS * difference_noise(curve.accuracy[best], last, curve.images)
+    lost = curve.accuracy[best] - last > max(DROP, noise)
+    if not curve.complete:  # the next epoch may make up for the last
+        drops = drops[:-1]
+    if curve.epochs < ENOUGH_EPOCHS or not lost or not drops[best:].any() or last >= target:
+        return ""
+    return (
+        f"accuracy fell from {curve.accuracy[best]:.4f} in epoch {best + 1} to {last:.4f} in the last, by more than "
+        f"{max(DROP, noise):.3g}"
+    )
+
+
+def early_spike(curve: Curve) -> str:
+    """What to say of a peak in the first epoch, empty where there is none."""
+    if not curve.spikes(2)[0]:
+        return ""
+    return f", step loss peaked at {curve.peak()[0]:.3g} in epoch 1"

@@ -1,0 +1,97 @@
+"""Curves over epochs: a line a trial while they can be told apart, else a band a regime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from mnist_tune.regimes.labels import COLOURS, REGIMES
+from mnist_tune.reports.label_placement import Label, place_labels, width
+
+MARKERS = dict(zip(REGIMES, ("o", "^", "D", "X", "s", "P", "v"), strict=True))
+"""A shape for each regime: colours alone are lost on some readers and in print."""
+
+FEW = 24
+"""So many curves are drawn one by one, each with its label."""
+
+BAND = (0.1, 0.5, 0.9)
+"""Quantiles over the trials of a regime: the band's edges about its median."""
+
+
+def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> None:
+    """A column of the epochs table over the epochs, coloured by regime; what is not finite is left out."""
+    known = ["trial_id", "label", "architecture", "learning_rate", "regime"]
+    rows = epochs[["trial_id", "epoch"]].assign(value=epochs[column].astype(float))
+    rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))].merge(trials[known], on="trial_id")
+    few = len(trials) <= FEW
+    labels = _lines(axis, rows) if few else _bands(axis, rows, trials["regime"].value_counts())
+    if few:
+        said = "every trial; labels: learning rate" + ", × replicates" * any("×" in label.text for label in labels)
+    else:
+        said = "median and 10–90% band of each regime's trials" + ", finite values" * log
+    axis.set_title(said, fontsize=9)
+    if log and len(rows):
+        log_axis(axis, "y")
+    _epoch_axis(axis, int(trials["epochs_run"].max()), max((width(label.text) for label in labels), default=0))
+    place_labels(axis, labels)
+
+
+def _lines(axis: Any, rows: pd.DataFrame) -> list[Label]:
+    """Draws the curves; replicates that end in the same epoch and regime share a label."""
+    for regime, part in rows.groupby("regime"):
+        table = part.pivot(index="epoch", columns="trial_id", values="value")
+        style = {"color": COLOURS[regime], "marker": MARKERS[regime]}
+        axis.plot(table.index, table, ms=4.8, lw=1.2, alpha=0.8, mew=0, **style)
+    ends = rows.sort_values("epoch").drop_duplicates("trial_id", keep="last")
+    labels = []
+    for key, part in ends.groupby(["label", "architecture", "learning_rate", "regime", "epoch"]):
+        text = f"{key[0][:16]} {key[2]:.3g}".strip() + f" ×{len(part)}" * (len(part) > 1)
+        labels.append(Label(key[4], part["value"].median(), text, COLOURS[key[3]]))
+    return labels
+
+
+def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
+    """Draws a band a regime, as far as a tenth of its trials went: the last survivors are not the regime's median."""
+    labels = []
+    for regime, part in rows.groupby("regime"):
+        counts = part["epoch"].value_counts()
+        part = part[part["epoch"].isin(counts.index[counts >= 0.1 * trials[regime]])]
+        if part.empty:
+            continue
+        low, middle, high = (part.groupby("epoch")["value"].quantile(share) for share in BAND)
+        colour = COLOURS[regime]
+        axis.fill_between(middle.index, low, high, color=colour, alpha=0.18, lw=0)
+        if len(middle) == 1:  # has no area
+            axis.vlines(middle.index, low, high, color=colour, alpha=0.3, lw=5, zorder=1)
+        axis.plot(middle.index, middle, color=colour, marker=MARKERS[regime], ms=6, lw=1.6)
+        labels.append(Label(middle.index[-1], middle.iloc[-1], f"n = {part['trial_id'].nunique()}", colour))
+    return labels
+
+
+class _Plain(LogFormatter):
+    """0.05 where matplotlib writes 5 × 10^-2: narrow enough for any margin."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def log_axis(axis: Any, which: str) -> None:
+    """Makes the x or the y axis logarithmic, with plain numbers and a faint grid."""
+    axis.set(**{f"{which}scale": "log"})
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_formatter(_Plain())
+    ticks.set_minor_formatter(_Plain())
+    axis.grid(alpha=0.1, which="minor", axis=which)
+
+
+def _epoch_axis(axis: Any, last: int, label: float) -> None:
+    """Room for a label, so many points wide, to the right of the last epoch, but no ticks there."""
+    span, share = max(last - 1, 1), min(label * axis.figure.dpi / 72 / axis.bbox.width, 0.4)
+    axis.set_xlim(1 - 0.05 * span, last + 1.05 * span * share / (1 - share))
+    ticks = MaxNLocator(nbins=10, integer=True, min_n_ticks=1).tick_values(1, last)
+    axis.set_xticks([tick for tick in ticks if 1 <= tick <= last and tick == int(tick)])
+    axis.set_xlabel("epoch")
+    axis.grid(alpha=0.25)

@@ -1,0 +1,261 @@
+"""A trial's state on disk: exact, whole after any failure, and never executed."""
+
+import errno
+import io
+import json
+import math
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from memory import peak_mb
+from trap import Trap
+
+from mnist_tune import UserError
+from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
+
+ROW = {
+    "epoch": 3, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
+    "test_accuracy": 0.9, "step_loss_max": math.inf, "finite": False, "diverged": True, "above_since": None,
+    "batch_s": 1.0,
+}  # fmt: skip
+
+
+def state(value=1.0):
+    weights = np.full((3, 2), value, np.float32)
+    weights[0] = [math.nan, -0.0]
+    empty = np.empty((0, 4), np.float32)
+    arrays = {".params[0][0]": weights, ".params[0][1]": np.float32(value / 3), ".optimizer": empty}
+    return Checkpoint(arrays, Progress(3, 2.302585092994046, 17, ROW))
+
+
+def check_equal(found, expected):
+    assert found.progress == expected.progress
+    assert list(found.arrays) == list(expected.arrays)
+    for name, array in expected.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].shape == array.shape
+        assert found.arrays[name].tobytes() == array.tobytes()
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("progress", [Progress(0, 2.3, None, None), Progress(3, 2.302585092994046, 17, ROW)])
+def test_round_trip_is_exact(tmp_path, progress):
+    saved = Checkpoint(state().arrays, progress)
+    saved.save(tmp_path / "00000.npz")
+    check_equal(Checkpoint.load(tmp_path / "00000.npz"), saved)
+    assert saved_epochs(tmp_path / "00000.npz") == progress.epoch
+    assert files(tmp_path) == ["00000.npz"]
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    """It would be one that the other nodes of a cluster don't see."""
+    with pytest.raises(UserError, match=r"can't save the state of a trial to .*No such file or directory"):
+        state().save(tmp_path / "other" / "00000.npz")
+    assert files(tmp_path) == []
+
+
+def test_where_there_is_no_state_none_is_read(tmp_path):
+    assert Checkpoint.load(tmp_path / "00000.npz") is None
+    assert saved_epochs(tmp_path / "00000.npz") == 0
+
+
+@given(
+    st.lists(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)), max_size=4),
+    st.floats(allow_nan=False),
+)
+def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, Progress(3, loss, None, ROW))
+    saved.save(path)
+    check_equal(Checkpoint.load(path), saved)
+
+
+def test_saving_again_replaces(tmp_path):
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(2.0))
+
+
+def full(*arguments, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class HalfFull(io.FileIO):
+    """A file on a disk that has room for half of what is written."""
+
+    def write(self, content):
+        super().write(content[: len(content) // 2])
+        full()
+
+
+def half_full(path, mode):
+    return HalfFull(path, mode)
+
+
+@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (Path, "open", half_full)])
+def test_a_failed_save_leaves_the_former_file(tmp_path, monkeypatch, module, name, fails):
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fails)
+        with pytest.raises(UserError, match=f"can't save the state of a trial to {path}: No space left on device"):
+            state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(1.0))
+    assert files(tmp_path) == ["00000.npz"]
+
+
+def test_a_kill_before_the_replacement_leaves_the_former_file(tmp_path, monkeypatch):
+    def kill(*arguments):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "00000.npz"
+    state(1.0).save(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            state(2.0).save(path)
+    check_equal(Checkpoint.load(path), state(1.0))
+    state(3.0).save(path)
+    check_equal(Checkpoint.load(path), state(3.0))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't save the state of a trial"):
+        state().save(tmp_path / "file" / "00000.npz")
+
+
+@pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])
+def test_a_pickle_is_never_executed(tmp_path, place):
+    trap, path = Trap(tmp_path / "sprung"), tmp_path / "00000.npz"
+    state().save(path)
+    with np.load(path) as file:
+        members = dict(file)
+    if place == "whole file":
+        path.write_bytes(pickle.dumps(trap))
+    else:
+        np.savez(path, **(members | {place: np.array([trap, None], object)}))
+    with pytest.raises(UserError, match=f"^{path} is not a trial's state"):
+        Checkpoint.load(path)
+    assert not trap.path.exists()
+    if place == "whole file":
+        pickle.loads(path.read_bytes())
+    else:
+        with np.load(path, allow_pickle=True) as file:
+            file[place]
+    assert trap.path.exists(), "the trap does not work"
+
+
+def with_meta(path, **changes):
+    state().save(path)
+    with np.load(path) as file:
+        members = dict(file)
+    meta = json.loads(members["meta"].tobytes()) | changes
+    meta = {name: value for name, value in meta.items() if value != "gone"}
+    np.savez(path, **(members | {"meta": np.frombuffer(json.dumps(meta).encode(), np.uint8)}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *[{"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": ["a", "b", "c", "d"]}, {"names": "gone"}],
+        *[{"epoch": "gone"}, {"unknown": 1}, {"epoch": 4}, {"epoch": "3"}, {"epoch": -1}, {"untrained_loss": None}],
+        *[{"above_since": "17"}, {"row": None}, {"row": [1]}, {"row": {"epoch": 3}}],
+    ],
+)
+def test_another_schema_is_refused(tmp_path, changes):
+    with_meta(tmp_path / "00000.npz", **changes)
+    with pytest.raises(UserError, match="is not a trial's state"):
+        Checkpoint.load(tmp_path / "00000.npz")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "00000.npz"
+    state().save(path)
+    return path.read_bytes()
+
+
+def test_a_truncated_file_is_refused(tmp_path, whole):
+    path = tmp_path / "00000.npz"
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=f"^{path} is not a trial's state"):
+            Checkpoint.load(path)
+
+
+def test_a_damaged_byte_is_refused_or_harmless(tmp_path, whole):
+    path = tmp_path / "00000.npz"
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            found = Checkpoint.load(path)
+        except UserError:
+            continue
+        check_equal(found, state())
+
+
+@given(data=st.data())
+def test_any_bytes_are_refused_or_harmless(tmp_path_factory, whole, data):
+    path = tmp_path_factory.getbasetemp() / "any.npz"
+    places = st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=6)
+    content = bytearray(whole)
+    for place, value in data.draw(places):
+        content[place] = value
+    path.write_bytes(data.draw(st.sampled_from([bytes(content), data.draw(st.binary(max_size=300))])))
+    try:
+        found = Checkpoint.load(path)
+    except UserError:
+        return
+    check_equal(found, state())
+
+
+def member(shape, descr="<f4", nested=0):
+    """The header of an .npy file that promises so much, and nothing of it."""
+    shape = "(" * nested + str(shape) + ")" * nested
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *[member((2**power,)) for power in (31, 40, 61, 62, 70)],
+        *[member((2**31, 2**31, 0)), member((-1,)), member("x"), member((1,), nested=4000), member((1,), nested=60)],
+        *[member((3,), "|O"), member((3,), "<U999999999"), member((3,), [("a", "|O")])],
+        *[b"\x93NUMPY\x09\x00", b"", b"\x93NUMPY\x01\x00\xff\xff{"],
+    ],
+)
+def test_an_array_that_promises_too_much_is_refused(tmp_path, content):
+    path = tmp_path / "00000.npz"
+    state().save(path)
+    with zipfile.ZipFile(path) as former:
+        members = {name: former.read(name) for name in former.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | {"array_000.npy": content}).items():
+            archive.writestr(name, data)
+    with pytest.raises(DamagedStateError, match=f"^{path} is not a trial's state"):
+        Checkpoint.load(path)
+
+
+def test_a_zip_bomb_takes_no_memory(tmp_path):
+    path = tmp_path / "00000.npz"
+    with path.open("wb") as file:
+        np.savez_compressed(file, array_000=np.zeros(2**24, np.float32), meta=np.zeros(1, np.uint8))
+
+    def load():
+        with pytest.raises(DamagedStateError, match="it claims to hold 67109121 bytes"):
+            Checkpoint.load(path)
+
+    assert peak_mb(load) < 4

@@ -1,0 +1,161 @@
+"""The lane server in this process: its compute thread, and calls that nobody waits for any more."""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import ActorDiedError
+
+from mnist_tune.errors import UserError
+from mnist_tune.execution import lane_server as module
+from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.lane_client import LaneLostError
+from mnist_tune.execution.lane_server import LaneServer
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.trial import TrialConfig
+
+SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
+
+
+@pytest.fixture
+def exits(monkeypatch):
+    """Exit codes with which the process would have ended."""
+    codes = []
+    monkeypatch.setattr(module.os, "_exit", codes.append)
+    return codes
+
+
+@pytest.fixture
+def server(mnist_5k, exits):
+    """Two lanes of which "a" and "b" are attached, with tokens of the same names."""
+    before = set(threading.enumerate())
+    server = LaneServer(WorkerSettings("states"), 2)
+    [server.thread] = set(threading.enumerate()) - before
+    server._pool = LanePool(mnist_5k, 2)
+
+    async def attach():
+        for lane in "ab":
+            await server.attach(lane, lane, SMALL, None, [])
+
+    asyncio.run(attach())
+    yield server
+    call(server, end)
+    server.thread.join(60)
+    assert not server.thread.is_alive()
+
+
+def end():
+    raise SystemExit
+
+
+def call(server, function):
+    server._calls.put((function, Future()))
+
+
+def epochs(server, path, *lanes):
+    """The next epoch of each of these lanes, by its row."""
+
+    async def ask():
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*(server.epoch(lane, lane, path / f"{lane}.npz") for lane in lanes))
+
+    return [row["epoch"] for row in asyncio.run(ask())]
+
+
+def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
+    with pytest.raises(LaneLostError):
+        epochs(server, tmp_path, "c")
+    assert epochs(server, tmp_path, "a", "b") == [1, 1]
+    assert exits == []
+
+
+def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):
+    server._turns["broken"] = None
+    call(server, lambda: None)
+    server.thread.join(60)
+    assert exits == [1]
+    assert "AttributeError" in capsys.readouterr().err
+
+
+def test_calls_that_were_cancelled_do_no_harm(server, exits, monkeypatch, tmp_path):
+    started, go_on, run = threading.Event(), threading.Event(), server._pool.run
+
+    def held(lanes):
+        started.set()
+        assert go_on.wait(60)
+        return run(lanes)
+
+    async def cancel():
+        monkeypatch.setattr(server._pool, "run", held)
+        trains = asyncio.create_task(server.epoch("a", "a", tmp_path / "a.npz"))
+        await asyncio.to_thread(started.wait, 60)
+        waits = asyncio.create_task(server.epoch("b", "b", tmp_path / "b.npz"))
+        await asyncio.sleep(0)  # until it is queued
+        for task in (trains, waits):
+            task.cancel()
+        go_on.set()
+        await asyncio.wait([trains, waits])
+        assert trains.cancelled()
+        assert waits.cancelled()
+
+    asyncio.run(cancel())
+    assert epochs(server, tmp_path, "a", "b") == [2, 1]
+    assert exits == []
+
+
+@pytest.mark.parametrize("fate", ["moved on", "died"])
+def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatch, fate):
+    monkeypatch.setattr(module, "CLIENT_CHECK_S", 0.01)
+    asked = []
+
+    async def lane_token():
+        asked.append(True)
+        if len(asked) < 3:
+            return "new"
+        if fate == "died":
+            raise ActorDiedError
+        return "newer"
+
+    async def attach():
+        client = SimpleNamespace(lane_token=SimpleNamespace(remote=lane_token))
+        await server.attach("a", "new", SMALL, None, [], client)
+        while len(asked) < 2:
+            assert await server.load() == 2
+            await asyncio.sleep(0.001)
+        [watch] = server._watches
+        await asyncio.wait_for(watch, 60)
+        assert await server.load() == 1
+
+    asyncio.run(attach())
+    assert len(asked) == 3
+
+
+def test_what_the_user_must_do_reaches_every_lane(server, exits, monkeypatch, tmp_path):
+    def full(*arguments):
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr(Checkpoint, "save", full)
+    for lane in "ab":
+        with pytest.raises(UserError, match=r"^the disk is full$"):
+            epochs(server, tmp_path, lane)
+    assert exits == []
+
+
+def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):
+    def lose(lanes):
+        raise StateLostError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server._pool, "run", lose)
+        with pytest.raises(LaneLostError):
+            epochs(server, tmp_path, "a")
+    with pytest.raises(LaneLostError):  # not asking, but of the same group
+        epochs(server, tmp_path, "b")
+    assert asyncio.run(server.load()) == 0
+    assert not server._turns
+    asyncio.run(server.attach("b", "b", SMALL, None, []))
+    assert epochs(server, tmp_path, "b") == [1]
+    assert exits == []

@@ -1,0 +1,415 @@
+"""The pool of lanes in one process: compilations, restore, the values used."""
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_tune.errors import UserError
+from mnist_tune.execution.batching import WAIT_SHARE, Turn
+from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.executor import Executor, fitting_lanes
+from mnist_tune.execution.pool import LanePool, _in_batches
+from mnist_tune.training import architectures
+from mnist_tune.training.architectures import CLASSES, PIXELS, Architecture
+from mnist_tune.training.program import Program
+from mnist_tune.trial import TrialConfig
+
+SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
+OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+
+
+def assert_same(row, other):
+    """Equal bit for bit in all that must not depend on the batch."""
+    row, other = ({k: v for k, v in r.items() if k not in OF_THE_BATCH} for r in (row, other))
+    np.testing.assert_equal(row, other)  # unlike ==, holds for equal NaN
+
+
+@pytest.fixture
+def compilations():
+    counted = []
+
+    def count(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            counted.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    yield counted
+    jax.monitoring.unregister_event_duration_listener(count)
+
+
+def test_sixteen_learning_rates_compile_once(mnist_5k, compilations):
+    pool = LanePool(mnist_5k)
+    for i, rate in enumerate(np.geomspace(0.001, 4, 16)):
+        pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=float(rate)))
+        row = pool.run([str(i)])[str(i)]
+        pool.run([str(i)])
+        pool.detach(str(i))
+        if i == 0:
+            assert row["compile_s"] > 0
+            assert len(compilations) > 0
+            compilations.clear()
+    assert compilations == []
+
+
+def test_a_restored_trial_is_bit_identical(mnist_5k, tmp_path):
+    config = TrialConfig(architecture="mlp-8-tanh", momentum=0.9, learning_rate=0.02)
+    straight = LanePool(mnist_5k)
+    straight.attach("a", config)
+    rows = [straight.run(["a"])["a"] for _ in range(4)]
+    first = LanePool(mnist_5k)
+    first.attach("a", config)
+    first.run(["a"])
+    first.run(["a"])
+    first.checkpoint("a").save(tmp_path / "a.npz")
+    second = LanePool(mnist_5k)
+    second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
+    for epoch in (2, 3):
+        assert_same(second.run(["a"])["a"], rows[epoch])
+
+
+def test_a_reused_lane_starts_anew(mnist_5k):
+    pool = LanePool(mnist_5k)
+    pool.attach("a", SMALL)
+    first = pool.run(["a"])["a"]
+    pool.detach("a")
+    pool.attach("b", SMALL)
+    assert_same(pool.run(["b"])["b"], first)
+
+
+def test_a_full_pool_and_a_foreign_state_are_refused(mnist_5k):
+    pool = LanePool(mnist_5k)
+    pool.attach("a", SMALL)
+    with pytest.raises(UserError, match="lanes"):
+        pool.attach("b", SMALL)
+    other = TrialConfig(architecture="mlp-9-tanh")
+    with pytest.raises(UserError, match="does not fit"):
+        pool.attach("c", other, pool.checkpoint("a"))
+
+
+def test_detaching_twice_frees_one_lane(mnist_5k):
+    pool = LanePool(mnist_5k)
+    pool.attach("a", SMALL)
+    pool.detach("a")
+    pool.detach("a")
+    pool.attach("b", SMALL)
+    with pytest.raises(UserError):
+        pool.attach("c", SMALL)
+
+
+def test_label_noise_and_holdout_reach_the_training(mnist_5k):
+    pool = LanePool(mnist_5k)
+    plain = {}
+    for name, fields in {"plain": {}, "noise": {"label_noise": 3000}, "holdout": {"holdout": 500}}.items():
+        pool.attach(name, TrialConfig(architecture="mlp-8-tanh", **fields))
+        plain[name] = [pool.run([name])[name] for _ in range(3)][-1]
+    assert plain["noise"]["train_accuracy"] < plain["plain"]["train_accuracy"] - 0.2
+    assert "validation_accuracy" not in plain["plain"]
+    assert 0.1 < plain["holdout"]["validation_accuracy"] < 1
+    assert plain["holdout"]["step"] == 3 * -(-3500 // 128)
+
+
+def test_a_rate_that_is_too_large_diverges_at_a_step(mnist_5k):
+    pool = LanePool(mnist_5k)
+    pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=1e6))
+    row = pool.run(["a"])["a"]
+    assert row["diverged"]
+    assert 1 <= row["above_since"] <= row["step"]
+    assert row["step_loss_max"] > row["untrained_loss"]
+
+
+RATES = [0.01, 0.02, 0.04, 0.1, 0.15, 0.2, 0.3]
+CALM = {"train_loss": 1e-5, "test_loss": 1e-5, "train_accuracy": 5e-4, "test_accuracy": 2e-3}
+"""Relative for losses; absolute for accuracies: two of so many images."""
+
+
+def attached(dataset, capacity, rates, **fields):
+    pool = LanePool(dataset, capacity)
+    for i, rate in enumerate(rates):
+        pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields))
+    return pool
+
+
+def assert_close(row, other, tolerances=CALM):
+    """Equal to rounding, as lanes of a batch and the same lanes by themselves are."""
+    for name, tolerance in tolerances.items():
+        kind = "rel" if name.endswith("loss") else "abs"
+        assert row[name] == pytest.approx(other[name], **{kind: tolerance}), name
+    assert row["epoch"] == other["epoch"]
+    assert row["diverged"] == other["diverged"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"momentum": 0.5, "batch_size": 32}, {"label_noise": 500, "batch_size": 100}])
+@pytest.mark.parametrize("architecture", ["mlp-8-tanh", "mlp-40-17-relu"])
+def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k, architecture, fields):
+    configs = [TrialConfig(architecture=architecture, learning_rate=rate, **fields) for rate in RATES]
+    together, single = LanePool(mnist_5k, 8), LanePool(mnist_5k)
+    for i, config in enumerate(configs):
+        together.attach(str(i), config)
+    rows = together.run([str(i) for i in range(len(RATES))])
+    for i, config in enumerate(configs):
+        single.attach("0", config)
+        assert_close(rows[str(i)], single.run(["0"])["0"])
+
+
+def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
+    """Lanes ahead of others, and with other seeds, train in one call of `run` and keep their own numbers."""
+    configs = [
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.02 * (1 + i), seed=i % 3, data_seed=i % 2)
+        for i in range(6)
+    ]
+    pool = LanePool(mnist_5k, 8)
+    for i, config in enumerate(configs):
+        pool.attach(str(i), config)
+    pool.run(["0", "1"])
+    together = pool.run([str(i) for i in range(6)])
+    alone = LanePool(mnist_5k)
+    for i, config in enumerate(configs):
+        alone.attach("a", config)
+        rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
+        assert_close(together[str(i)], rows[-1])
+
+
+@pytest.fixture
+def prelu(monkeypatch):
+    """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
+
+    def build(name):
+        def draw(seed):
+            w = 0.1 * np.random.RandomState(seed).randn(PIXELS, CLASSES).astype(np.float32)
+            return ((w, np.zeros(CLASSES, np.float32)), np.float32(0.25))
+
+        def apply(params, x):
+            (w, b), slope = params
+            z = x @ w + b[None, :]
+            return jax.numpy.where(z > 0, z, slope * z)
+
+        return Architecture(name, draw, apply)
+
+    monkeypatch.setitem(architectures._KINDS, "prelu", build)
+    yield
+    architectures.architecture.cache_clear()
+
+
+def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
+    configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
+    together, single = LanePool(mnist_5k, 4), LanePool(mnist_5k)
+    for i, config in enumerate(configs):
+        together.attach(str(i), config)
+    rows = together.run(["0", "1"])
+    for i, config in enumerate(configs):
+        single.attach("0", config)
+        assert_close(rows[str(i)], single.run(["0"])["0"])
+    together.checkpoint("1").save(tmp_path / "a.npz")
+    state = Checkpoint.load(tmp_path / "a.npz")
+    assert () in {array.shape for array in state.arrays.values()}
+    single.attach("0", configs[1], state)
+    assert single.run(["0"])["0"]["epoch"] == 2
+
+
+def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
+    pool = attached(mnist_5k, 8, RATES)
+    before = pool.checkpoint("6")
+    pool.run([str(i) for i in range(5)])  # padded to 8: the writes of the padding must be dropped
+    after = pool.checkpoint("6")
+    for name, array in before.arrays.items():
+        np.testing.assert_array_equal(after.arrays[name], array)
+
+
+def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilations):
+    pool = attached(mnist_5k, 16, [0.01 * (1 + i) for i in range(16)])
+    for count in (1, 2):
+        pool.run([str(i) for i in range(count)])
+    compilations.clear()
+    for count in (3, 5, 16, 1):
+        pool.run([str(i) for i in range(count)])
+    assert compilations == []
+    [group] = pool._groups.values()
+    assert {key for key in group.executor._compiled if key[0] == "train"} == {("train", 1), ("train", 16)}
+
+
+@given(st.integers(1, 40), st.integers(1, 16))
+def test_every_lane_that_asks_runs_once(count, largest):
+    group = SimpleNamespace(largest_batch=largest, executor=SimpleNamespace(take_seconds=dict))
+    lanes = {str(i): SimpleNamespace(id=str(i), spent=Counter()) for i in range(count)}
+    batches = []
+
+    def call(size, batch):
+        batches.append((size, batch))
+        return [lane.id for lane in batch]
+
+    assert _in_batches(group, lanes, call) == {lane: lane for lane in lanes}
+    assert [lane.id for _, batch in batches for lane in batch] == list(lanes)
+    for size, batch in batches:
+        assert len(batch) <= size
+        assert size in (1, largest)
+
+
+def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
+    turn = Turn(attached={"a", "b"}, last_s=10.0)
+    assert not turn.ready(100.0)
+    turn.asking["a"], turn.since = None, 100.0
+    assert not turn.ready(100.0)
+    assert turn.ready(100.0 + WAIT_SHARE * 10.0)
+    turn.asking["b"] = None
+    assert turn.ready(100.0)
+
+
+def test_the_first_batch_waits_for_nobody():
+    assert Turn(asking={"a": None}, attached={"a", "b"}, since=100.0).ready(100.0)
+
+
+def test_no_lane_leaks_over_many_trials(mnist_5k):
+    pool = LanePool(mnist_5k, 4)
+    for i in range(200):
+        pool.attach(str(i), SMALL)
+        if i >= 3:
+            pool.detach(str(i - 3))
+    pool.attach("last", SMALL)
+    with pytest.raises(UserError, match="lanes"):
+        pool.attach("one too many", SMALL)
+    for lane in ("197", "198", "199", "last"):
+        assert pool.checkpoint(lane).progress.epoch == 0
+
+
+def out_of_memory():
+    return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
+
+
+def test_a_device_out_of_memory_goes_on_with_smaller_batches(mnist_5k, monkeypatch):
+    sizes, train = [], Executor.train
+
+    def scarce(self, size, *arguments):
+        sizes.append(size)
+        if size > 2:
+            raise out_of_memory()
+        return train(self, size, *arguments)
+
+    monkeypatch.setattr(Executor, "train", scarce)
+    pool = attached(mnist_5k, 8, RATES)
+    rows = pool.run([str(i) for i in range(7)])
+    assert sizes == [8, 4, 2, 2, 2, 1]
+    assert [row["epoch"] for row in rows.values()] == [1] * 7
+    sizes.clear()
+    pool.run([str(i) for i in range(7)])
+    assert sizes == [2, 2, 2, 1]
+
+
+def test_out_of_memory_in_an_evaluation_trains_no_epoch_twice(mnist_5k, monkeypatch):
+    trained, evaluate, train = [], Executor.evaluate, Executor.train
+
+    def scarce(self, size, *arguments):
+        if size > 2:
+            raise out_of_memory()
+        return evaluate(self, size, *arguments)
+
+    def counted(self, size, slots, *arguments):
+        trained.extend(slots)
+        return train(self, size, slots, *arguments)
+
+    expected = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
+    monkeypatch.setattr(Executor, "evaluate", scarce)
+    monkeypatch.setattr(Executor, "train", counted)
+    rows = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
+    assert sorted(trained) == list(range(7))
+    for lane, row in rows.items():
+        assert_close(row, expected[lane])
+
+
+def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(mnist_5k, monkeypatch):
+    pool = attached(mnist_5k, 8, RATES)
+    pool.attach("other", TrialConfig(architecture="mlp-9-tanh"))
+    [group] = [group for key, group in pool._groups.items() if key[0].architecture == "mlp-8-tanh"]
+
+    def lose(*call):
+        for leaf in jax.tree.leaves(call[0]):
+            leaf.delete()
+        raise out_of_memory()
+
+    with monkeypatch.context() as patch:
+        patch.setitem(group.executor._compiled, ("train", 8), lose)
+        with pytest.raises(StateLostError):
+            pool.run(["0", "1"])
+    assert group.largest_batch == 4
+    with pytest.raises(AssertionError, match="no lane was written"):
+        pool.run(["1"])
+    assert pool.run(["other"])["other"]["epoch"] == 1
+    pool.attach("0", SMALL)
+    assert pool.run(["0"])["0"]["epoch"] == 1
+
+
+def test_a_lane_that_could_not_be_evaluated_is_free_again(mnist_5k, monkeypatch):
+    pool = LanePool(mnist_5k, 2)
+
+    def scarce(*arguments):
+        raise out_of_memory()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Executor, "evaluate", scarce)
+        for _ in range(3):
+            with pytest.raises(jax.errors.JaxRuntimeError):
+                pool.attach("a", SMALL)
+    for lane in "bc":
+        pool.attach(lane, SMALL)
+    assert pool.run(["b", "c"])["c"]["epoch"] == 1
+
+
+def test_versions_of_the_data_that_no_lane_uses_are_dropped(mnist_5k):
+    pool = LanePool(mnist_5k, 2)
+    pool.attach("stays", SMALL)
+    for noise in range(100, 600, 100):
+        pool.attach("moves", replace(SMALL, label_noise=noise))
+        assert pool._data.keys() == {(0, 0), (noise, 0)}
+    assert len(pool._groups) == 2
+    assert pool.run(["moves"])["moves"]["epoch"] == pool.run(["stays"])["stays"]["epoch"] == 1
+
+
+def test_a_program_without_lanes_gives_its_memory_back(mnist_5k):
+    pool = attached(mnist_5k, 4, RATES[:2])
+    [group] = pool._groups.values()
+    state = group.executor.state
+    pool.detach("0")
+    assert group.executor.state is state
+    pool.detach("1")
+    del state
+    assert group.executor._state is None
+    pool.attach("0", SMALL)
+    assert pool.run(["0"])["0"]["epoch"] == 1
+
+
+def test_the_first_training_images_alone_are_evaluated(mnist_5k):
+    few, all_ = LanePool(mnist_5k, train_evaluation=300), LanePool(mnist_5k, train_evaluation=10**6)
+    for pool in (few, all_):
+        pool.attach("a", SMALL)
+    row, whole = few.run(["a"])["a"], all_.run(["a"])["a"]
+    assert row["train_accuracy"] * 300 == pytest.approx(round(row["train_accuracy"] * 300))
+    assert row["train_accuracy"] != whole["train_accuracy"]
+    assert row["test_accuracy"] == whole["test_accuracy"]
+    assert row["step"] == whole["step"]
+
+
+def test_lanes_that_fit():
+    program = Program.of(TrialConfig(architecture="mlp-8-tanh"))
+    state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
+    assert fitting_lanes(program, 40.5 * state) == 10
+
+
+def test_a_rate_changed_in_mid_flight_is_the_one_used(mnist_5k):
+    """As population based training does it: another rate from a checkpoint on."""
+    pool = LanePool(mnist_5k)
+    pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=0.1))
+    before = pool.run(["a"])["a"]
+    checkpoint = pool.checkpoint("a")
+    after = {}
+    for rate in (1e-12, 0.1, 0.2):
+        pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=rate), checkpoint)
+        after[rate] = pool.run(["a"])["a"]
+        assert after[rate]["learning_rate"] == rate
+        assert after[rate]["epoch"] == 2
+    assert after[1e-12]["train_loss"] == pytest.approx(before["train_loss"], rel=1e-6)
+    assert after[0.2]["train_loss"] < after[0.1]["train_loss"] < before["train_loss"]

@@ -1,0 +1,76 @@
+"""What a curve that is cut may be labelled: what it shows so far, or undecided, never what later epochs will refute."""
+
+from dataclasses import fields, replace
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_further_curves import CURVES as FURTHER_CURVES
+from test_issue_curves import CURVES as ISSUE_CURVES
+from test_real_curves import SWEEPS, data_of, labelled
+
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.oscillating import DROP
+
+
+def notebook_curves():
+    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
+        for name, table in pd.read_csv(file).groupby("section"):
+            train = table["train_accuracy"].to_numpy()
+            yield name, Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)
+
+
+def every_curve():
+    for name, (curve, _) in (ISSUE_CURVES | FURTHER_CURVES).items():
+        yield name, curve
+    yield from notebook_curves()
+    for name, (trials, epochs) in SWEEPS.items():
+        for row, curve in zip(trials.itertuples(), curves_of(trials, epochs, data_of(trials)), strict=True):
+            yield f"{name} {row.learning_rate:g} {row.seed}", curve
+
+
+EVERY_CURVE = dict(every_curve())
+
+
+def cut(curve, epochs):
+    arrays = {
+        field.name: getattr(curve, field.name)[:epochs]
+        for field in fields(curve)
+        if isinstance(getattr(curve, field.name), np.ndarray)
+    }
+    return replace(curve, **arrays)
+
+
+def came_later(curve, epochs, label, whole):
+    """Whether what refutes the label of a cut is in the epochs after it."""
+    if label == "converged" and whole in ("diverged", "oscillating"):
+        return (curve.falls[epochs - 1 :] > DROP).any() or curve.spikes()[epochs:].any()
+    if label in ("converged", "slow") and whole == "overfit":
+        return curve.held_out[epochs:].min() < curve.held_out[:epochs].max()
+    return (label, whole) == ("oscillating", "converged")  # it was calm since
+
+
+@pytest.mark.parametrize("name", EVERY_CURVE)
+def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
+    curve = EVERY_CURVE[name]
+    whole, _ = curve_regime(curve, curve.data.target)
+    for epochs in range(1, curve.epochs):
+        label, evidence = curve_regime(cut(curve, epochs), curve.data.target)
+        if "undecided" not in (label, whole) and label != whole:
+            assert came_later(curve, epochs, label, whole), (epochs, label, evidence)
+
+
+SO_FAR = {("slow", "converged"), ("oscillating", "converged")}
+"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all."""
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_cut_sweep_has_the_labels_of_the_whole_one_or_none(name):
+    trials, epochs = SWEEPS[name]
+    whole = labelled(trials, epochs)["regime"]
+    for last in range(1, epochs["epoch"].max()):
+        found = labelled(trials, epochs[epochs["epoch"] <= last])["regime"]
+        changed = set(zip(found, whole, strict=True)) - set(zip(whole, whole, strict=True))
+        assert {pair for pair in changed if "undecided" not in pair} <= SO_FAR, last

@@ -1,0 +1,66 @@
+"""When a trial has diverged, and at which step."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_tune.regimes.divergence import has_diverged, left_for_good
+
+
+def above_since_by_definition(above, first_step, since):
+    """Of all steps after which no step is below: the first, or that of an earlier epoch."""
+    starts = [i for i in range(len(above)) if all(above[i:])]
+    if not starts:
+        return None
+    return since if starts[0] == 0 and since is not None else first_step + starts[0]
+
+
+@given(
+    st.lists(st.sampled_from([0.5, 2.0, 2.1, 9.0, math.inf, math.nan]), min_size=1, max_size=12),
+    st.integers(1, 5000),
+    st.none() | st.integers(1, 5000),
+)
+def test_left_for_good(losses, first_step, since):
+    above = [not loss <= 2.0 for loss in losses]
+    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since)
+    assert found == above_since_by_definition(above, first_step, since)
+
+
+@given(st.lists(st.sampled_from([0.5, 9.0]), min_size=6, max_size=6))
+def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
+    losses = np.array(losses, np.float32)
+    since = None
+    for start in (0, 2, 4):
+        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since)
+    assert since == left_for_good(losses, 2.0, 1, None)
+
+
+LOST = {"step": 1500, "train_loss": 2.5, "train_accuracy": 0.15, "above_since": 501}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, False),
+        ({"finite": False}, True),
+        ({"train_loss": 240.0}, True),
+        ({"train_loss": 239.0}, False),
+        (LOST, True),
+        (LOST | {"above_since": 502}, False),
+        (LOST | {"above_since": None}, False),
+        (LOST | {"train_accuracy": 0.16}, False),
+        (LOST | {"train_loss": 2.4}, False),
+    ],
+)
+def test_has_diverged(epoch_row, values, expected):
+    assert has_diverged(epoch_row(2, **values)) is expected
+
+
+def test_steps_of_few_images_count_by_their_images(epoch_row):
+    row = epoch_row(2, **LOST)
+    assert has_diverged(row, batch_size=64) is False
+    assert has_diverged(row | {"step": 2500}, batch_size=64) is True
+    assert has_diverged(row, batch_size=2048) is True

@@ -1,0 +1,271 @@
+"""From curves to regimes: the notebook's own tables, measured curves, and what may never happen to any curve."""
+
+import math
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_tune.regimes.conclusions import Edge, edge
+from mnist_tune.regimes.divergence import has_diverged
+from mnist_tune.regimes.labels import REGIMES, Curve, curve_regime, label_curves, label_siblings, regime_counts
+
+STEPS = 469
+"""In an epoch of the measured curves."""
+
+
+# --- the notebook's tables: accuracies alone
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
+        return pd.read_csv(file)
+
+
+@pytest.mark.parametrize(
+    ("section", "regime", "evidence"),
+    [
+        ("converges", "converged", "accuracy 0.9930 >= 0.95"),
+        ("stax_mlp", "converged", "accuracy 0.9793 >= 0.95"),
+        ("convnet", "converged", "accuracy 0.9920 >= 0.95"),
+        ("slow", "slow", "accuracy 0.8604 < 0.95, error falls 4.7% an epoch"),
+        ("oscillates", "oscillating", "accuracy fell 3 times by more than 0.015 (up to 0.054)"),
+        ("diverges", "diverged", "accuracy never above 0.1044, chance is up to 0.157"),
+        ("underfit", "underfit", "levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch"),
+        (
+            "overfit",
+            "overfit",
+            "held-out accuracy fell from 0.8591 in epoch 5 to 0.8294 while training accuracy rose by 0.0732",
+        ),
+    ],
+)
+def test_the_notebooks_tables(notebook, section, regime, evidence):
+    table = notebook[notebook["section"] == section]
+    train = table["train_accuracy"].to_numpy()
+    curve = Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)
+    found, why = curve_regime(curve)
+    assert found == regime
+    assert why.startswith(evidence)
+
+
+def test_every_table_of_the_notebook_is_labelled(notebook):
+    sections = {"converges", "slow", "oscillates", "diverges", "underfit", "overfit", "stax_mlp", "convnet"}
+    assert set(notebook["section"]) == sections
+
+
+# --- measured curves, with step losses
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Rows of the epochs table of ten-epoch trials, some cut after their first epoch."""
+    table = pd.read_csv(Path(__file__).parent / "curves.csv", dtype={"above_since": "Int64"})
+    table["finite"] = np.isfinite(table["train_loss"])
+    since = table["above_since"].astype(object).where(table["above_since"].notna(), None)
+    rows = table.assign(above_since=since).to_dict("records")
+    return table.assign(diverged=[has_diverged(row) for row in rows])
+
+
+def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
+    key = (measured["architecture"] == architecture) & (measured["learning_rate"] == rate) & (measured["seed"] == seed)
+    assert key.any()
+    return measured[key]
+
+
+@pytest.mark.parametrize(
+    ("rate", "seed", "regime", "evidence"),
+    [
+        (0.001, 0, "slow", "accuracy 0.8603 < 0.95, error falls 4.7% an epoch"),
+        (0.003, 0, "slow", "accuracy 0.9074 < 0.95, error falls 4.2% an epoch"),
+        (0.01, 0, "slow", "accuracy 0.9426 < 0.95, error falls 4.9% an epoch"),
+        (0.03, 0, "converged", "accuracy 0.9706 >= 0.95"),
+        (0.1, 0, "converged", "accuracy 0.9930 >= 0.95"),
+        (0.5, 0, "converged", "accuracy 1.0000 >= 0.95"),
+        (0.7, 0, "converged", "accuracy 1.0000 >= 0.95"),
+        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, step loss peaked at 61.3 in epoch 1"),
+        (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, step loss peaked at 62.5 in epoch 1"),
+        (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, step loss peaked at 37.9 in epoch 1"),
+        (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, step loss peaked at 42.2 in epoch 1"),
+        (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, step loss peaked at 45.4 in epoch 1"),
+        (1.3, 0, "oscillating", "step loss above the untrained 2.43 in 2 epochs after the first (up to 4.88)"),
+        (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, step loss peaked at 79 in epoch 1"),
+        (1.6, 0, "oscillating", "step loss above the untrained 2.43 in 5 epochs after the first (up to 3.57)"),
+        (1.6, 5, "oscillating", "step loss above the untrained 2.83 in 8 epochs after the first (up to 12.1)"),
+        (1.3, 1, "diverged", "training loss 66.4 against 2.63 of the untrained network, above since step 1"),
+        (1.6, 1, "diverged", "training loss 104 against 2.63 of the untrained network, above since step 1"),
+    ],
+)
+def test_measured_curves(measured, rate, seed, regime, evidence):
+    found, why = curve_regime(Curve.of(trial(measured, rate, seed), 10))
+    assert found == regime
+    assert why.startswith(evidence)
+
+
+def test_a_first_epoch_above_the_untrained_loss_may_recover(measured):
+    first = trial(measured, 1.6, 3)
+    assert (first["train_loss"] > first["untrained_loss"]).all()
+    assert curve_regime(Curve.of(first, 10))[0] == "undecided"
+
+
+def test_a_network_too_small_underfits(measured):
+    curve = Curve.of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
+    regime, evidence = curve_regime(curve)
+    assert regime == "underfit"
+    assert evidence.startswith("levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch, as epochs**-0.19, by ")
+
+
+def labels(*trials, label_noise=0):
+    """Regimes of a sweep of these trials' rows, in their order, and its table."""
+    ids = [f"{i:05d}" for i in range(len(trials))]
+    epochs = pd.concat([rows.assign(trial_id=trial_id) for trial_id, rows in zip(ids, trials, strict=True)])
+    table = pd.DataFrame([rows.iloc[-1] for rows in trials])
+    table = table.assign(trial_id=ids, epochs_asked=10, label_noise=label_noise).reset_index(drop=True)
+    return label_siblings(label_curves(table, epochs), epochs)
+
+
+def test_a_sibling_that_reached_the_target_makes_underfit_slow(measured):
+    calm = trial(measured, 0.1, architecture="mlp-16-tanh")
+    reached = trial(measured, 1.0, architecture="mlp-16-tanh")
+    other = trial(measured, 0.1, architecture="mlp-4-tanh")
+    assert labels(calm, other)["regime"].tolist() == ["underfit", "underfit"]
+    sweep = labels(calm, reached, other)
+    assert sweep["curve_regime"].tolist() == ["underfit", "converged", "underfit"]
+    assert sweep["regime"].tolist() == ["slow", "converged", "underfit"]
+    assert "not too small: 0.9568 at learning rate 1 (0.9573 after as many" in sweep["regime_evidence"][0]
+    assert "too small" not in sweep["regime_evidence"][2]
+
+
+def test_a_sibling_on_clean_labels_says_nothing_of_noisy_ones(measured):
+    trials = [trial(measured, rate, architecture="mlp-16-tanh") for rate in (0.1, 1.0)]
+    assert labels(*trials, label_noise=[100, 0])["regime"].tolist() == ["underfit", "converged"]
+
+
+def test_labels_do_not_depend_on_the_order_of_rows(measured):
+    rates = (0.001, 0.1, 1.0, 1.3, 1.6)
+    ids = {rate: f"{i:05d}" for i, rate in enumerate(rates)}
+    epochs = pd.concat([trial(measured, rate).assign(trial_id=ids[rate]) for rate in rates])
+    trials = pd.DataFrame({"trial_id": [*ids.values(), "none"], "epochs_asked": 10})
+    expected = [curve_regime(Curve.of(trial(measured, rate), 10)) for rate in rates]
+    for rows in (epochs, epochs.sort_values("epoch", kind="stable"), epochs.iloc[::-1].sort_values("epoch")):
+        found = label_curves(trials, rows)
+        assert list(zip(found["curve_regime"], found["regime_evidence"], strict=True))[:-1] == expected
+        assert found.iloc[-1][["curve_regime", "regime_evidence"]].tolist() == ["undecided", "no epoch finished"]
+
+
+# --- curves that were cut, and odd ones
+
+
+def calm(accuracies, asked=10, **values):
+    accuracies = np.array(accuracies, float)
+    return Curve(held_out=accuracies, epochs_asked=asked, train_accuracy=accuracies, **values)
+
+
+@pytest.mark.parametrize(
+    ("curve", "regime"),
+    [
+        (calm([]), "undecided"),
+        (calm([0.6]), "undecided"),
+        (calm([0.6, 0.7]), "undecided"),
+        (calm([0.6, 0.7], asked=2), "undecided"),
+        (calm([0.8, 0.85, 0.89, 0.92]), "undecided"),
+        (calm([0.8, 0.82, 0.81]), "undecided"),
+        (calm([0.5, 0.55, 0.58, 0.6, 0.61]), "slow"),
+        (calm([0.96]), "converged"),
+        (calm([0.1, 0.1]), "undecided"),
+        (calm([0.1, 0.1, 0.1]), "diverged"),
+    ],
+)
+def test_curves_that_were_cut(curve, regime):
+    assert curve_regime(curve)[0] == regime
+
+
+@pytest.mark.parametrize("accuracies", [[1.0, 0.9, 0.9, 0.9], [0.9, 0.9, 1.0, 0.9]])
+@pytest.mark.parametrize("asked", [4, 6])
+def test_an_accuracy_of_one_is_no_division_by_zero(accuracies, asked):
+    assert curve_regime(calm(accuracies, asked))[0] in ("slow", "underfit", "undecided")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "spikes", "regime"),
+    [
+        ([0.9, 0.93, 0.91, 0.96, 0.97], [], "converged"),
+        ([0.9, 0.93, 0.91, 0.96, 0.94], [], "oscillating"),
+        ([0.9, 0.93, 0.91, 0.96, 0.97], [2], "converged"),
+        ([0.9, 0.93, 0.91, 0.96, 0.97], [3], "oscillating"),
+        ([0.9, 0.93, 0.94, 0.96, 0.97], [0, 4], "converged"),
+        ([0.9, 0.93, 0.94, 0.96, 0.97], [1, 4], "oscillating"),
+    ],
+)
+def test_two_epochs_with_a_drop_or_a_spike_oscillate(accuracies, spikes, regime):
+    losses = np.ones(5)
+    losses[spikes] = 2.5
+    assert curve_regime(calm(accuracies, step_loss_max=losses, untrained_loss=2.4))[0] == regime
+
+
+def test_an_early_spike_leaves_a_cut_curve_undecided():
+    values = {"step_loss_max": np.array([40.0, 1, 1, 1]), "untrained_loss": 2.4, "train_loss": np.full(4, 0.9)}
+    accuracies = [0.5, 0.55, 0.58, 0.6]
+    assert curve_regime(calm(accuracies, diverged=np.zeros(4, bool)))[0] == "slow"
+    assert curve_regime(calm(accuracies, diverged=np.zeros(4, bool), **values))[0] == "undecided"
+
+
+def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
+    rows = pd.DataFrame([epoch_row(epoch, 2.5, 0.3, above_since=5) for epoch in (1, 2, 3)])
+    assert curve_regime(Curve.of(rows, 3))[0] == "diverged"
+    assert curve_regime(Curve.of(rows, 4))[0] != "diverged"
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
+    last = epoch_row(2, loss, 0.098, finite=False, above_since=12, step_loss_max=loss)
+    last["diverged"] = has_diverged(last)
+    rows = pd.DataFrame([epoch_row(1), last])
+    evidence = f"training loss {loss:.3g} against 2.4 of the untrained network, above since step 12"
+    assert curve_regime(Curve.of(rows, 10)) == ("diverged", evidence)
+
+
+def test_validation_is_held_out_before_test(epoch_row):
+    rows = pd.DataFrame([epoch_row(1, validation_accuracy=0.5), epoch_row(2, validation_accuracy=0.6)])
+    assert Curve.of(rows, 2).held_out.tolist() == [0.5, 0.6]
+
+
+ACCURACIES = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 0.96, 1.0])
+LOSSES = st.floats(0, 1e3) | st.sampled_from([math.nan, math.inf])
+ROWS = st.fixed_dictionaries(
+    {"train_loss": LOSSES, "step_loss_max": LOSSES, "train_accuracy": ACCURACIES, "test_accuracy": ACCURACIES}
+    | {"diverged": st.booleans(), "above_since": st.none() | st.integers(1, 100)}
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=12), st.integers(0, 4), st.booleans())
+def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
+    epochs = pd.DataFrame(rows).assign(untrained_loss=2.3)
+    epochs["above_since"] = epochs["above_since"].astype("Int64")
+    regime, evidence = curve_regime(Curve.of(epochs if train_known else epochs.drop(columns="train_accuracy"), 12))
+    assert regime in REGIMES
+    assert evidence.strip()
+    regime, evidence = curve_regime(calm(epochs["test_accuracy"], asked=len(rows) + more))
+    assert regime in REGIMES
+    assert evidence.strip()
+
+
+# --- a sweep's regimes
+
+
+def test_edge_is_where_every_replicate_converged():
+    regimes = {0.1: ("converged", "converged"), 1.0: ("converged", "converged"), 1.3: ("converged", "diverged")}
+    losses = {0.1: (0.03, 0.05), 1.0: (0.06, 0.04), 1.3: (0.02, math.nan)}
+    rows = [(rate, *pair) for rate in regimes for pair in zip(regimes[rate], losses[rate], strict=True)]
+    trials = pd.DataFrame(rows, columns=["learning_rate", "regime", "train_loss"])
+    assert edge(trials) == Edge(best=0.1, always=1.0, sometimes=1.3, share=(1, 2))  # at 1.3 one diverged
+    assert edge(trials[trials["learning_rate"] == 1.3]).best == 1.3
+    assert edge(trials[trials["regime"] == "diverged"]) == Edge(None, None, None, (0, 0))
+
+
+def test_counts_are_in_the_order_of_the_regimes():
+    assert regime_counts(["diverged", "converged", "slow", "converged"]) == "2 converged, 1 slow, 1 diverged"

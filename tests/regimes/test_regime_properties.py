@@ -1,0 +1,185 @@
+"""What may change about a curve without changing its label, with real noise: binomial accuracies, batches of images."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_issue_curves import rise, sweep
+
+from mnist_tune import TrialConfig
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.divergence import has_diverged, left_for_good
+from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_limit, window_means
+from mnist_tune.results.tables import tables
+
+CALM = {
+    "converged": rise(0.94, 0.99, 10),
+    "slow": rise(0.58, 0.86, 10),
+    "slower": 0.12 + 0.03 * np.arange(10),
+    "underfit": 0.84 - 0.16 * 0.45 ** np.arange(10),
+}
+"""What calm runs reach, less noise."""
+
+TRAIN, TEST = 60_000, 10_000
+
+
+def label_of(name):
+    return "slow" if name == "slower" else name
+
+
+def sampled(accuracy, rng, asked=None):
+    """A curve as images would show it: each accuracy a binomial count, the loss four times the error."""
+    train, test = rng.binomial(TRAIN, accuracy) / TRAIN, rng.binomial(TEST, accuracy - 0.01) / TEST
+    return Curve(test, asked or len(accuracy), train_accuracy=train)
+
+
+def batches(loss, batch_size, rng, images=20_000):
+    """Step losses of an epoch of a calm network: an image costs nothing, or Exp(1) with the probability `loss`."""
+    costs = rng.exponential(1.0, images) * (rng.random(images) < loss)
+    return np.add.reduceat(costs, range(0, images, batch_size)) / batch_size
+
+
+def with_steps(curve, batch_size, rng, window=True):
+    losses = np.minimum(4 * (1 - curve.accuracy), 0.9)
+    epochs = [batches(loss, batch_size, rng) for loss in losses]
+    peaks = np.array([steps.max() for steps in epochs])
+    means = np.array([window_means(steps, batch_size, 20_000)[0].max() for steps in epochs]) if window else None
+    values = {"step_loss_max": peaks, "window_loss_max": means, "batch_size": batch_size}
+    return replace(curve, train_loss=losses, untrained_loss=2.4, diverged=np.zeros(len(losses), bool), **values)
+
+
+# --- metamorphic
+
+
+@pytest.mark.parametrize("name", CALM)
+def test_another_seeds_noise_leaves_the_label(name):
+    found = [curve_regime(sampled(CALM[name], np.random.default_rng(seed)))[0] for seed in range(300)]
+    assert found.count(label_of(name)) >= 297
+
+
+@pytest.mark.parametrize("name", CALM)
+@pytest.mark.parametrize("window", [True, False])
+def test_the_batch_size_of_a_calm_run_leaves_the_label(name, window):
+    for seed, batch_size in enumerate((1, 2, 4, 8, 16, 32, 64, 128, 1024)):
+        rng = np.random.default_rng(seed)
+        found = with_steps(sampled(CALM[name], rng), batch_size, rng, window)
+        assert curve_regime(found)[0] == label_of(name), batch_size
+
+
+@given(st.sampled_from(sorted(CALM)), st.floats(0, 0.155), st.integers(1, 4), st.integers(0, 99))
+def test_an_appended_collapse_is_never_slow_or_underfit(name, level, epochs, seed):
+    if name == "slower":
+        return  # it has not learned enough to collapse
+    found = sampled(CALM[name], np.random.default_rng(seed))
+    fallen = np.append(found.train_accuracy, np.full(epochs, level))
+    collapsed = replace(found, train_accuracy=fallen, held_out=fallen, epochs_asked=len(fallen))
+    assert curve_regime(collapsed)[0] == "diverged"
+
+
+@given(st.sampled_from(sorted(CALM)), st.floats(0.16, 0.75), st.integers(1, 4))
+def test_an_appended_drop_is_never_slow_or_underfit(name, level, epochs):
+    fallen = np.append(CALM[name], np.full(epochs, level))
+    if level < CALM[name][-1] - 0.05:
+        assert curve_regime(Curve(fallen, len(fallen), train_accuracy=fallen))[0] in ("oscillating", "diverged")
+
+
+@given(st.permutations(range(5)))
+def test_the_order_of_siblings_changes_nothing(order):
+    trials = [
+        (0.001, list(CALM["slow"])),
+        (0.1, list(CALM["converged"])),
+        (0.3, list(CALM["underfit"])),
+        (1.0, [0.9, 0.8, 0.93, 0.85, 0.95, 0.9, 0.94, 0.91, 0.95, 0.9]),
+        (3.0, [0.1124] * 10),
+    ]
+    expected = sweep(*trials)["regime"].tolist()
+    assert expected == ["slow", "converged", "undecided", "oscillating", "diverged"]
+    assert sweep(*(trials[i] for i in order))["regime"].tolist() == [expected[i] for i in order]
+
+
+# --- spikes
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images"), [(1, 300), (3, 1000), (8, 130), (100, 50), (128, 4000), (2048, 4000)]
+)
+def test_windows_hold_all_images_once(batch_size, images):
+    losses = np.random.default_rng(0).random(-(-images // batch_size))
+    means, starts = window_means(losses, batch_size, images)
+    first = starts * batch_size
+    sizes = np.diff(np.append(first, images))
+    assert sizes.min() >= min(WINDOW_IMAGES, images)
+    each = np.repeat(losses, batch_size)[:images]
+    expected = [each[a : a + n].mean() for a, n in zip(first, sizes, strict=True)]
+    np.testing.assert_allclose(means, expected, rtol=1e-12)
+
+
+@settings(max_examples=30)
+@given(st.sampled_from([1, 4, 32, 128]), st.floats(0.02, 0.9), st.integers(0, 10**6))
+def test_calm_batches_stay_below_the_limit(batch_size, loss, seed):
+    peak = batches(loss, batch_size, np.random.default_rng(seed)).max()
+    assert peak <= calm_limit(loss, batch_size, 20_000 / batch_size, risk=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [8, 128])
+def test_a_true_spike_is_seen_at_any_batch_size(batch_size):
+    rng = np.random.default_rng(0)
+    steps = batches(0.2, batch_size, rng)
+    steps[100 * 128 // batch_size : 101 * 128 // batch_size] = 5.0
+    assert window_means(steps, batch_size, 20_000)[0].max() > 2.4
+
+
+# --- training
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 128])
+def test_a_lost_network_is_lost_at_any_batch_size(epoch_row, batch_size):
+    """It answers one class: an image of that class costs nothing, the others 60 nats."""
+    steps = np.where(np.random.default_rng(0).random(150_000) < 0.1, 0.0, 60.0)
+    steps = np.add.reduceat(steps, range(0, 150_000, batch_size)) / batch_size
+    means, starts = window_means(steps, batch_size, 150_000)
+    assert left_for_good(means, 2.4, 1, None, starts) == 1
+    row = epoch_row(1, 54.0, 0.1, above_since=1, step=len(steps))
+    assert has_diverged(row, batch_size)
+
+
+def test_random_labels_are_not_lost(epoch_row):
+    assert not has_diverged(epoch_row(1, 2.309, 0.11, untrained_loss=2.305, above_since=1, step=5000))
+
+
+def test_chance_follows_from_the_label_counts(epoch_row):
+    row = epoch_row(1, 2.6, 0.5, above_since=1, step=5000)
+    assert not has_diverged(row)
+    assert has_diverged(row, chance=0.5)
+
+
+# --- time
+
+
+def test_eight_times_the_trials_take_about_eight_times_as_long(epoch_row, tmp_path):
+    """10,000 trials of 10 epochs take some 4 s; what was quadratic in the trials took minutes."""
+
+    def seconds(count):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        rates = np.geomspace(1e-4, 10, count)
+        configs = {f"{i:05d}": TrialConfig(learning_rate=float(rate)).to_dict() for i, rate in enumerate(rates)}
+        accuracies = np.random.default_rng(0).random(count)
+        lines = [
+            json.dumps({"kind": "epoch", "trial_id": i, **epoch_row(epoch, train_accuracy=accuracy + epoch / 1e3)})
+            for i, accuracy in zip(configs, accuracies, strict=True)
+            for epoch in range(1, 11)
+        ]
+        (folder / "journal.jsonl").write_text("\n".join(lines))
+        start = time.process_time()
+        found = tables(folder, {"trials": configs, "dataset": {"name": "mnist"}})
+        assert len(found.trials) == count
+        return time.process_time() - start
+
+    seconds(100)  # what is imported and compiled once
+    assert seconds(4_000) < 3 * 8 * seconds(500)

@@ -1,0 +1,112 @@
+"""What siblings may say of each other, and what they may not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_tune.regimes.curve import Curve, counts
+from mnist_tune.regimes.data_facts import MNIST, data_facts
+from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
+from mnist_tune.regimes.noise import window_means
+
+K = np.arange(10)
+
+
+def level(end):
+    """Ten epochs that level off."""
+    return end - 0.3 * 0.4**K
+
+
+def labels(*trials):
+    """Labels and evidence of trials, each its accuracies and what is not usual of it."""
+    usual = {"learning_rate": 0.1, "batch_size": 128, "momentum": 0.0, "epochs_asked": 10, "seed": 0}
+    table = pd.DataFrame([usual | fields | {"trial_id": f"{i}"} for i, (_, fields) in enumerate(trials)])
+    rows = [
+        {"trial_id": f"{i}", "test_accuracy": accuracy, "train_accuracy": accuracy, "window_loss_max": peak}
+        for i, (curve, fields) in enumerate(trials)
+        for accuracy, peak in zip(curve, [fields.get("first_peak", 1.0)] + [1.0] * (len(curve) - 1), strict=True)
+    ]
+    epochs = pd.DataFrame(rows).assign(untrained_loss=2.4)
+    found = label_siblings(label_curves(table, epochs), epochs)
+    return list(zip(found["regime"], found["regime_evidence"], strict=True))
+
+
+def test_another_seed_at_the_same_rate_says_nothing():
+    alone = labels((level(0.80), {}))
+    assert alone[0][0] == "underfit"
+    assert labels((level(0.80), {}), (level(0.83), {"seed": 1}))[0] == alone[0]
+
+
+def test_a_smaller_rate_still_counts_beside_a_better_seed_at_the_same_one():
+    to_and_fro = [0.5, 0.6, 0.65, 0.641, 0.70, 0.74, 0.731, 0.76, 0.78, 0.80]
+    better = (level(0.97), {"seed": 1})
+    assert labels((to_and_fro, {}), better)[0] == labels((to_and_fro, {}))[0]
+    regime, evidence = labels((to_and_fro, {}), better, (level(0.96), {"learning_rate": 0.01}))[0]
+    assert regime == "oscillating"
+    assert "at learning rate 0.01 " in evidence
+
+
+def test_learning_rates_that_are_equal_but_for_rounding_are_equal():
+    with_momentum = {"momentum": 0.9, "learning_rate": 0.1, "nesterov": False}
+    without = {"momentum": 0.0, "learning_rate": 1.0, "nesterov": False}
+    assert 0.1 / 128 / (1 - 0.9) != 1 / 128
+    found = labels((level(0.80), without), (level(0.97), with_momentum))
+    assert found[0][0] == "underfit"
+
+
+def test_what_diverged_later_is_no_measure():
+    collapsed = [0.8, 0.9, 0.93, 0.95, 0.96, 0.1, 0.1, 0.1, 0.1, 0.1]
+    found = labels(([0.5, 0.7, 0.8, 0.84, 0.86], {}), (collapsed, {"learning_rate": 1.0}))
+    assert [regime for regime, _ in found] == ["undecided", "diverged"]
+
+
+def test_what_spiked_in_its_first_epoch_is_not_slow():
+    faster = (level(0.97), {"learning_rate": 1.0})
+    assert labels((level(0.80), {}), faster)[0][0] == "slow"
+    assert labels((level(0.80), {"first_peak": 9.0}), faster)[0][0] == "undecided"
+
+
+def test_rates_of_different_batches_are_compared_by_image():
+    found = labels((level(0.80), {"learning_rate": 0.5, "batch_size": 8}), (level(0.97), {"learning_rate": 1.0}))
+    assert found[0][0] == "undecided"
+    assert found[0][1].startswith("the architecture is not too small: ")
+    assert "smaller for an image than its own" in found[0][1]
+
+
+# --- counts of images, which decide noise and patience
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
+@pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
+def test_windows_are_those_of_training(batch_size, holdout):
+    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, MNIST))
+    images = 60_000 - holdout
+    means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
+    assert abs(curve.windows - len(means)) <= 1
+
+
+def lost(epochs, holdout=0, evaluated=None):
+    data = data_facts({"dataset": {"name": "mnist"}, "options": {"train_evaluation": evaluated}})
+    chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
+    curve = Curve(
+        chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,
+        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, data),
+    )  # fmt: skip
+    return curve_regime(curve)[0]
+
+
+def test_patience_counts_steps_whatever_is_evaluated():
+    assert lost(3) == lost(3, evaluated=6_000) == "diverged"
+    assert lost(2) == lost(2, evaluated=6_000) == "undecided"
+    assert lost(3, holdout=50_000) == "undecided"  # 237 steps
+
+
+def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
+    share = {
+        "all": counts(128, 0, 30_000, MNIST),
+        "held out": counts(128, 20_000, 20_000, MNIST),
+        "few evaluated": counts(128, 0, 30_000, data_facts({"options": {"train_evaluation": 20_000}})),
+    }
+    assert {name: found["wrong_labels"] for name, found in share.items()} == pytest.approx(
+        {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}
+    )

@@ -1,0 +1,202 @@
+"""Trials' processes that die, a cluster's nodes that die, join, or let trial after trial die."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
+from mnist_tune.results.journal import read_journal
+from mnist_tune.runtime import nodes
+from mnist_tune.runtime.nodes import Death, NodeWatch
+from mnist_tune.tuning import tuner
+from mnist_tune.tuning.trainable import TrialTrainable
+
+ROOT = Path(__file__).parents[2]
+
+KILLED = """
+The actor died unexpectedly before finishing this task.
+	class_name: with_resources.<locals>.ResourceTrainable
+	actor_id: 136fb88acdef1f6485bb8a7701000000
+	pid: 11233
+	ip: 10.0.0.7
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker \
+unexpectedly exits with a connection error code 2. End of file. Some common causes include: (1) the process was killed
+"""
+
+RAISED = """
+The actor died because of an error raised in its creation task, ray::ResourceTrainable.__init__() (pid=9, ip=10.0.0.7)
+  File "trainable.py", line 15, in setup
+ray.exceptions.RayTaskError(ValueError): ray::LaneServer.epoch() (pid=11, ip=10.0.0.8, repr=<LaneServer>)
+  File "pool.py", line 15, in run
+    raise ValueError(device)
+ValueError: no such device:
+and more
+"""
+
+NODE_DIED = """
+The actor died unexpectedly before finishing this task.
+	pid: 11233
+	ip: 10.0.0.7
+The actor died because its node has died. Node Id: 2bdd26
+"""
+
+UNAVAILABLE = "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer."
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "said"),
+    [
+        (KILLED, "10.0.0.7", "pid 11233 on 10.0.0.7: SYSTEM_ERROR: Worker unexpectedly exits with a connection error"),
+        (RAISED, "10.0.0.8", "pid 11 on 10.0.0.8: ValueError: no such device:"),
+        (NODE_DIED, None, "pid 11233 on 10.0.0.7: The actor died because its node has died. Node Id: 2bdd26"),
+        (UNAVAILABLE, None, "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer"),
+        ("", None, "Ray does not tell how"),
+    ],
+)
+def test_what_is_seen_of_a_death_is_one_line(text, address, said):
+    death = Death.read(text)
+    assert death.address == address
+    assert death.said.startswith(said)
+    assert "\n" not in death.said
+    assert len(death.said) < 120
+
+
+class Watched:
+    """A watch of made-up nodes and trials."""
+
+    def __init__(self, monkeypatch, tmp_path, quiet=False):
+        self.alive, self.file = {"a": "one (10.0.0.1)"}, tmp_path / "error.txt"
+        monkeypatch.setattr(nodes, "alive_nodes", lambda: dict(self.alive))
+        monkeypatch.setattr(nodes, "raylet_is_dead", lambda: False)
+        monkeypatch.setattr(nodes, "NODE_CHECK_S", 0.0)
+        self.watch = NodeWatch(quiet)
+
+    def look(self, **alive):
+        self.alive = alive
+        self.watch.on_step_end(0, [])
+
+    def die(self, trial_id, text=KILLED):
+        self.file.write_text(f"Failure # 1 (occurred at noon)\n{RAISED}\nFailure # 2 (occurred at one)\n{text}")
+        trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": trial_id}}, error_file=str(self.file))
+        self.watch.on_trial_recover(0, [], trial)
+
+    def epoch(self, address):
+        self.watch.on_trial_result(0, [], None, {"node_ip": address})
+
+
+def test_a_node_that_dies_or_joins_is_one_line(monkeypatch, tmp_path, capsys):
+    watched = Watched(monkeypatch, tmp_path)
+    watched.look(a="one (10.0.0.1)")
+    watched.look(a="one (10.0.0.1)", b="two (10.0.0.2)")
+    watched.look(b="two (10.0.0.2)")
+    assert capsys.readouterr().err.splitlines() == [
+        "node two (10.0.0.2) joined; trials start there, too",
+        "node one (10.0.0.1) died; its trials go on from their last epoch",
+    ]
+
+
+def test_a_node_on_which_several_trials_died_in_a_row_is_named_once(monkeypatch, tmp_path, capsys):
+    watched = Watched(monkeypatch, tmp_path)
+    for trial_id in ("00001", "00001", "00001", "00002"):
+        watched.die(trial_id)
+    watched.epoch("10.0.0.7")  # the node is well
+    watched.die("00003")
+    watched.epoch("10.0.0.8")  # another node
+    watched.die("00004", NODE_DIED)
+    watched.die("00004")
+    said = capsys.readouterr().err
+    assert said.count("died, pid 11233 on 10.0.0.7: SYSTEM_ERROR") == 6
+    assert "node 10.0.0.7" not in said
+    for trial_id in ("00005", "00006", "00007"):
+        watched.die(trial_id)
+    *_, last = said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert last.startswith("node 10.0.0.7: 3 trials died there in a row; take it out or look at its log")
+
+
+def test_a_quiet_sweep_says_nothing_of_deaths(monkeypatch, tmp_path, capsys):
+    watched = Watched(monkeypatch, tmp_path, quiet=True)
+    watched.look(b="two (10.0.0.2)")
+    for trial_id in ("00001", "00002", "00003"):
+        watched.die(trial_id)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(120)
+def test_a_trial_whose_process_died_three_times_ends_and_the_others_go_on(tmp_path, monkeypatch, capfd):
+    class Dying(TrialTrainable):
+        def step(self):
+            if self._lane_id == "00001":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().step()
+
+    monkeypatch.setattr(tuner, "TrialTrainable", Dying)
+    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=0.1 * (i + 1), epochs=3) for i in range(3)]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", cpus_per_trial=1)
+    sweep = run_sweep("dying", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["completed", "error", "completed"]
+    assert sweep.trials["error"][1].startswith("its process died 3 times, the last time pid ")
+    said = capfd.readouterr()
+    assert said.out == ""
+    deaths = [line for line in said.err.splitlines() if not line.startswith("trials: ")]
+    assert len(deaths) == 3
+    assert all(line.startswith("trial 00001 died, pid ") for line in deaths)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head that trains nothing, and two nodes of one core."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+    soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}  # by default a death is seen after 15 s
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+EPOCHS = 60
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("execution", ["process", "lanes"])
+def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_path, execution):
+    rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
+    flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates]
+    flags += ["--epochs", str(EPOCHS)]
+    flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
+    command = [sys.executable, str(ROOT / "sweeps" / "lr_regimes.py"), *flags, "--output", str(tmp_path / "sweep")]
+    journal, deadline = tmp_path / "sweep" / "journal.jsonl", time.monotonic() + 120
+    first, second = cluster.worker_nodes
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sweep:
+        while not (journal.exists() and journal.read_text().count("\n") > 30):
+            assert time.monotonic() < deadline, "the sweep did not start"
+            assert sweep.poll() is None, sweep.stderr.read()
+            time.sleep(0.05)
+        cluster.remove_node(first, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        cluster.remove_node(second, allow_graceful=False)
+        before = journal.read_text().count("\n")
+        stdout, stderr = sweep.communicate(timeout=180)
+    assert sweep.returncode == 0, stderr
+    assert before < 12 * EPOCHS, "the sweep had ended before the one that joined was alone"
+    assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
+    rows = [(row["trial_id"], row["epoch"]) for row in read_journal(tmp_path / "sweep") if row["kind"] == "epoch"]
+    assert len(rows) == len(set(rows)) == 12 * EPOCHS
+    said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
+    died = "died; its trials go on from their last epoch"
+    assert said == [died, died, "joined; trials start there, too"]
+    assert "raylet" not in stdout

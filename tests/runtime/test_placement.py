@@ -1,0 +1,275 @@
+"""Where trials run: on what there is, and with how much of it."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import ray
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.machine import processor_model
+from mnist_tune.runtime import device, placement
+from mnist_tune.runtime.device import Device
+from mnist_tune.runtime.lane_servers import LaneServers
+from mnist_tune.runtime.placement import place
+from mnist_tune.runtime.ray_session import QUIET, variables
+from mnist_tune.tuning import new_or_resumed, sweep, tuner
+from mnist_tune.tuning.plan import Plan
+
+SETTINGS = WorkerSettings("states")
+CPU, GPU = Device("CPU", 1e9), Device("GPU", 1e9)
+TRIALS = [TrialConfig(architecture="mlp-8-tanh")]
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """Lane servers that were asked for, none of which is started, on a cluster of 8 cores and 2 GPUs."""
+    asked = []
+
+    class Servers:
+        def __init__(self, *arguments):
+            asked.append(arguments)
+
+        def start(self):
+            pass
+
+    monkeypatch.setattr(placement, "LaneServers", Servers)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9})
+    return asked
+
+
+def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
+    on_cpu = place(TRIALS, SETTINGS, CPU)
+    assert on_cpu.servers is None
+    assert on_cpu.resources == {"CPU": 1}
+    assert servers == []
+    on_gpu = place(TRIALS, SETTINGS, GPU)
+    assert on_gpu.settings.lanes
+    assert on_gpu.settings.threads is None
+    assert on_gpu.resources == {"CPU": 4 / 64}
+    assert len(servers) == 1
+
+
+def test_auto_takes_processes_where_trials_are_not_known(servers):
+    assert place([], SETTINGS, CPU).servers is None
+    assert servers == []
+
+
+def test_lanes_on_a_cpu_are_for_the_asking(servers):
+    found = place(TRIALS, SETTINGS, CPU, execution="lanes")
+    assert found.resources == {"CPU": 0.25}
+    assert found.settings.threads == 1
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 6, 7])
+def test_shares_of_a_gpu_fit_into_it(servers, trials):
+    found = place(TRIALS, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
+    share = found.resources["GPU"]
+    assert share * trials <= 1
+    assert share == pytest.approx(1 / trials, abs=1e-4)
+    assert share == round(share, 4)
+    assert found.settings.memory_fraction * trials <= 0.9
+
+
+def test_more_lanes_than_fit_are_refused(servers):
+    small = Device("GPU", 40.5 * 4 * (784 * 8 + 8 + 8 * 10 + 10))
+    with pytest.raises(UserError, match="--lanes 11 does not fit into the memory of a GPU; --lanes 10 does"):
+        place(TRIALS, SETTINGS, small, lanes=11)
+    assert place(TRIALS, SETTINGS, small).resources == {"CPU": 4 / 10}
+
+
+@pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
+def test_cores_are_shared_among_the_trials(trials, cores, each):
+    assert Plan.of({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
+
+
+@pytest.mark.parametrize(
+    ("asked", "address", "cores"), [(None, None, 1), (2, None, 2), (4, None, 2), (4, "10.0.0.1:6379", 4)]
+)
+def test_no_trial_waits_for_cores_that_its_own_ray_will_never_have(monkeypatch, capsys, asked, address, cores):
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    plan = Plan.of({str(i): TrialConfig() for i in range(2)})
+    assert tuner.cpus_of(plan, "CPU", SweepOptions(cpus_per_trial=asked, address=address)) == cores
+    told = "".join(capsys.readouterr())
+    assert ("a trial gets 2, not 4" in told) == (asked == 4 and address is None)
+
+
+def test_a_trials_process_gets_its_cores(servers):
+    found = place(TRIALS, SETTINGS, CPU, cpus_per_trial=3)
+    assert found.resources == {"CPU": 3}
+    assert found.settings.threads == 3
+
+
+def test_a_resumed_sweep_goes_on_as_it_ran(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
+    """What its numbers depend on stays; the rest may be given anew."""
+    new_writer(tmp_path / "sweep").finish()
+    file = tmp_path / "sweep" / "sweep.json"
+    kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
+    ran = {"address": "auto", "execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4}
+    meta = json.loads(file.read_text()) | {"options": kept | ran | {"time_budget": 60.0, "data_dir": None}}
+    meta["environment"] = {"versions": {"jax": "0.0.1"}, "processor": "a relay"}
+    meta["dataset"]["checksums"] = mnist_5k.checksums
+    file.write_text(json.dumps(meta))
+    used = []
+
+    def run(writer, plan, data, options, keep_ray):
+        writer.finish()
+        used.append(options)
+
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, folder: mnist_5k)
+    monkeypatch.setattr(sweep, "_run", run)
+    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7, execution="lanes"))
+    expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
+    assert {name: getattr(used[0], name) for name in expected} == expected
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2
+    assert f"jax is {version('jax')} now, it was 0.0.1; trials that go on may differ" in notes[0]
+    assert f"processor is {processor_model()} now, it was a relay" in notes[1]
+
+
+NO_DEVICE = """
+from mnist_tune import TrialConfig
+from mnist_tune.training.architectures import architecture
+from mnist_tune.runtime.device import Device
+from mnist_tune.runtime.placement import lanes_that_fit
+for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
+    architecture(name)
+    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], None, Device("GPU", 1e9)))
+"""
+
+
+def test_lanes_are_counted_without_a_device():
+    """On a GPU, JAX takes most of the memory when it starts: the driver must leave it to those that train."""
+    command = [sys.executable, "-c", NO_DEVICE]
+    environment = os.environ | {"JAX_PLATFORMS": "none_that_exists"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "33\n33\n48\n", done.stderr
+
+
+@pytest.fixture(scope="module")
+def started_with_two_gpus():
+    ray.shutdown()
+    with variables(QUIET):
+        ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def two_gpus(started_with_two_gpus):
+    """Ray believes in two GPUs, of which nobody was asked anything; JAX, which is installed for CPUs, does not."""
+    device._gpu_memory.cache_clear()
+
+
+@pytest.fixture
+def taken(started_with_two_gpus):
+    """A function that takes resources away until the test ends."""
+    holders = []
+
+    @ray.remote
+    class Holder:
+        def hold(self):
+            pass
+
+    def take(**resources):
+        holders.append(Holder.options(**resources).remote())
+        ray.get(holders[-1].hold.remote())
+
+    yield take
+    for holder in holders:
+        ray.kill(holder)
+
+
+@pytest.fixture
+def gpus_that_train(two_gpus, monkeypatch):
+    """The GPUs are taken for such as JAX can use; what is placed on them trains on CPUs all the same."""
+    for module in (device, tuner):
+        monkeypatch.setattr(module, "find_device", lambda quiet: GPU)
+
+
+def small(*rates, **fields):
+    return [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, **fields) for rate in rates]
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("execution", ["auto", "process"])
+def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, execution):
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, execution=execution)
+    done = run_sweep("gpu", small(0.1, epochs=1), options)
+    assert list(done.trials["stop_reason"]) == ["completed"]
+    assert done.meta["options"]["cpus_per_trial"] == 3
+    [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert "'mnist_tune[cuda]'" in warning
+
+
+@pytest.mark.ray
+def test_what_is_not_free_is_waited_for_a_while(two_gpus, taken, monkeypatch, capsys):
+    found, known = ray.cluster_resources(), [{}]  # as on a head without CPUs, until a node has come
+    monkeypatch.setattr(ray, "cluster_resources", lambda: known.pop() if known else found)
+    assert device.find_device(quiet=False).kind == "CPU"
+    assert "no node to train on is up; waiting for the cluster to start one" in capsys.readouterr().err
+    device._gpu_memory.cache_clear()
+    taken(num_cpus=3, num_gpus=2)
+    monkeypatch.setattr(device, "PROBE_TIMEOUT_S", 1.0)
+    with pytest.raises(UserError, match="no GPU of the cluster was free within 1 s"):
+        device.find_device(quiet=True)
+    monkeypatch.setattr(device, "NODE_TIMEOUT_S", 1.0)
+    known.append({})
+    with pytest.raises(UserError, match="no node came to the cluster within 1 s"):
+        device.find_device(quiet=True)
+
+
+@pytest.mark.ray
+def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
+    def tell():
+        with (tmp_path / "asked").open("a") as file:
+            file.write("once")
+        return 5e9
+
+    monkeypatch.setattr(device, "_memory_by_jax", tell)
+    assert device.find_device(quiet=True) == device.find_device(quiet=True) == Device("GPU", 4e9)
+    assert (tmp_path / "asked").read_text() == "once"
+
+
+@pytest.mark.ray
+def test_every_gpu_has_a_lane_server(gpus_that_train, tmp_path, monkeypatch):
+    left, stop = [], LaneServers.stop
+
+    def look_and_stop(servers):
+        left.append(ray.available_resources().get("GPU", 0))
+        stop(servers)
+
+    monkeypatch.setattr(LaneServers, "stop", look_and_stop)
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", lanes=2, quiet=True)
+    done = run_sweep("lanes", small(0.01, 0.02, 0.05, 0.1, epochs=2), options)
+    assert list(done.trials["stop_reason"]) == ["completed"] * 4
+    assert list(done.trials["epochs_run"]) == [2] * 4
+    assert left == [0]
+
+
+class Together(FIFOScheduler):
+    """Ends every trial once so many run at a time that have all reported."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.reported = count, set()
+
+    def on_trial_result(self, tune_controller, trial, result):
+        self.reported.add(trial.trial_id)
+        return TrialScheduler.STOP if len(self.reported) == self.count else TrialScheduler.CONTINUE
+
+
+@pytest.mark.ray
+def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
+    taken(num_cpus=0, num_gpus=1)
+    space = {"architecture": "mlp-8-tanh", "epochs": 1_000_000}
+    sharing = {"execution": "process", "trials_per_gpu": 3, "time_budget": 90.0}
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True, **sharing)
+    done = run_search("shared", space, 3, options, Together(3))
+    assert list(done.trials["stop_reason"]) == ["together"] * 3

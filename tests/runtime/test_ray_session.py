@@ -1,0 +1,86 @@
+"""Ray, started or joined: who reaches it; and what can't be joined is one line that says what to do, at once."""
+
+import signal
+import socket
+
+import pytest
+import ray
+from ray.exceptions import AuthenticationError, RpcError
+
+from mnist_tune import UserError
+from mnist_tune.runtime import ray_connect, ray_session
+from mnist_tune.runtime.ray_session import start_ray
+
+MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis process ..."
+
+SAID = {
+    AuthenticationError(
+        "Invalid"
+    ): "the Ray cluster at head:6379 asks for its token: set RAY_AUTH_MODE=token and RAY_AU",
+    ConnectionError("Failed\nto connect"): "no Ray cluster at head:6379 (Failed to connect); start one with: ray start",
+    RpcError("Timed out"): "no Ray cluster at head:6379 (Timed out); start one with: ray start --head",
+    RuntimeError(
+        MISMATCH
+    ): "can't join the Ray cluster at head:6379: Version mismatch: The cluster was started with: R",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+
+@pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
+def test_what_ray_raises_becomes_one_line(raised, monkeypatch):
+    def init(**_):
+        raise raised
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray_connect, "_reach", lambda address: None)
+    with pytest.raises(UserError) as error:
+        start_ray("head:6379", None, False)
+    assert str(error.value).startswith(SAID[raised])
+    assert "\n" not in str(error.value)
+
+
+def test_a_dashboard_is_for_this_machine(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(ray, "init", asked.update)
+    start_ray(None, None, True)
+    assert asked["include_dashboard"]
+    assert asked["dashboard_host"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
+    started = []
+    monkeypatch.setattr(ray_session, "usable_cpus", lambda: cores)
+    monkeypatch.setattr(ray, "init", lambda **options: started.append(options["num_cpus"]))
+    start_ray(None, None, False)
+    assert started == [cores]
+
+
+@pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
+    def busy(**settings):
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", busy)
+    with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*see whether it is very busy"):
+        start_ray(None, None, dashboard=False)
+
+
+def test_where_nobody_listens_nobody_is_waited_for():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*refused"):
+            start_ray(address, None, False)
+
+
+def test_the_next_interrupt_is_its_owners(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    with ray_session.interrupts_as_before():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,39 @@
+"""Whether a node sees the folder in which states are saved."""
+
+import pytest
+
+from mnist_tune import storage
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.results.writer import TOKEN
+from mnist_tune.runtime.shared_storage_check import unreachable, why_blind
+from mnist_tune.tuning import trainable
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_a_folder_with_another_token_or_none_is_not_the_sweeps(kind, tmp_path, bucket):
+    states = tmp_path if kind == "local" else bucket
+    assert why_blind(states, "mine") == "there is no such folder"
+    storage.write(storage.join(states, TOKEN), b"others")
+    assert why_blind(states, "mine") == "another folder"
+    storage.write(storage.join(states, TOKEN), b"mine")
+    assert why_blind(states, "mine") is None
+
+
+def test_storage_that_does_not_answer_is_told(silent_s3):
+    assert "NETWORK_CONNECTION" in why_blind(silent_s3.uri("mnist-tune", "states"), "mine")
+
+
+def test_a_trial_on_a_node_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
+    """It would start anew there, unnoticed."""
+    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: None)
+    monkeypatch.setattr(trainable.ray, "get", lambda reference: load_dataset("mnist-5k"))
+    settings = WorkerSettings(tmp_path / "elsewhere", "mine")
+    trial = object.__new__(trainable.TrialTrainable)
+    trial._trial_info = None
+    trial.setup({"trial": {"trial_id": "00000"}}, [None], settings)
+    row = trial.step()
+    assert row["done"]
+    assert row["stop_reason"] == "error"
+    assert "--output a folder that all of them share, or object storage" in row["error"]
+    assert unreachable(settings.states, "x").count(str(settings.states)) == 1

@@ -1,0 +1,60 @@
+"""Sweeps that go on: what is known of their trials, and where they are."""
+
+import time
+
+import numpy as np
+import pytest
+
+from mnist_tune import UserError, storage
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
+from mnist_tune.results.folder import exists
+from mnist_tune.results.journal import read_journal
+from mnist_tune.tuning.new_or_resumed import open_again
+from mnist_tune.tuning.options import SweepOptions
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request, tmp_path, bucket, monkeypatch):
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "sweep" if request.param == "local" else bucket
+
+
+@pytest.fixture
+def interrupted(place, new_writer, epoch_row):
+    """A sweep of two trials, of which the first recorded three epochs."""
+    writer = new_writer(place)
+    writer.update_options(data_dir=None)
+    writer.meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
+    for epoch in (1, 2, 3):
+        writer.epoch("00000", epoch_row(epoch), False)
+    return writer
+
+
+@pytest.mark.parametrize(("saved", "kept"), [(3, 3), (4, 4), (5, 0)])
+def test_a_state_beyond_the_lost_rows_is_forgotten(interrupted, place, epoch_row, saved, kept):
+    """Row 4 is reported again by the trial itself; where row 4 is lost and 5 saved, the trial trains anew."""
+    state = storage.join(interrupted.states, "00000.npz")
+    Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
+    interrupted.finish(ended=None)
+    again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+    assert saved_epochs(state) == kept
+    assert [event["epoch"] for event in read_journal(again.path)] == [1, 2, 3]
+    again.finish(ended="now")
+
+
+def test_auto_goes_on_with_what_is_there_and_else_starts(place, new_writer):
+    options = SweepOptions(output=place, resume="auto")
+    assert options.goes_on() is None
+    writer = new_writer(place)
+    deadline = time.monotonic() + 30
+    while not exists(place):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert options.goes_on() == place
+    writer.finish(ended="now")
+
+
+def test_auto_needs_an_output():
+    with pytest.raises(UserError, match="--resume auto goes on with the sweep in --output; name that, too"):
+        SweepOptions(resume="auto")

@@ -1,0 +1,179 @@
+"""Sweeps in folders that came from elsewhere, were damaged, or are on a full disk."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from trap import Trap
+
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.tuning.new_or_resumed import as_before, open_new
+
+pytestmark = pytest.mark.timeout(180)
+
+SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
+TRIALS = {
+    f"{i:05d}": TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=3)
+    for i, rate in enumerate((0.1, 0.3))
+}
+SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-session", "HF_TOKEN": "s3cr3t-hf"}
+
+
+@pytest.fixture
+def half_done(tmp_path, mnist_5k):
+    """A sweep that was killed after an epoch of each trial, and each trial's training losses if it is left alone."""
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
+    writer, _ = open_new("hostile", TRIALS, options)
+    pool, losses = LanePool(mnist_5k), {}
+    for trial_id, config in TRIALS.items():
+        pool.attach(trial_id, config)
+        row = pool.epoch(trial_id, writer.states / f"{trial_id}.npz")
+        writer.epoch(trial_id, row, repeated=False)
+        losses[trial_id] = [row["train_loss"], *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2))]
+        pool.detach(trial_id)
+    writer._journal.close()
+    writer._lock.release()
+    return writer.path, losses
+
+
+def bury_traps(folder, sprung):
+    """Pickles where Tune looks for its own."""
+    bomb = pickle.dumps(Trap(sprung))
+    (folder / "00000").mkdir(parents=True)
+    for name in ("tuner.pkl", "trainable.pkl", "searcher-state-9999.pkl", "00000/.metadata.pkl"):
+        (folder / name).write_bytes(bomb)
+    fallback = {"_type": "CLOUDPICKLE_FALLBACK", "value": bomb.hex()}
+    for name in ("experiment_state-9999-12-31_23-59-59.json", "search_gen_state-9999.json"):
+        (folder / name).write_text(json.dumps(fallback))
+
+
+@pytest.mark.ray
+def test_a_damaged_folder_full_of_traps_goes_on(half_done, tmp_path):
+    path, losses = half_done
+    bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
+    (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    journal = (path / "journal.jsonl").read_bytes()
+    (path / "journal.jsonl").write_bytes(journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep')
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--resume", str(path)],
+        capture_output=True, text=True, timeout=150, env=os.environ | SECRETS,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("1 damaged lines were left out (line 3)") == 1
+    assert done.stderr.count("00001.npz is not a trial's state") == 1
+    assert "trial 00001 begins anew" in done.stderr
+    assert "Traceback" not in done.stderr
+    curves = load_sweep(path).curves("train_loss")
+    assert {trial_id: list(curves[trial_id]) for trial_id in curves} == losses
+    assert not (tmp_path / "sprung").exists()
+    everything = [done.stdout, done.stderr, *(file.read_bytes().decode("latin1") for file in files(path))]
+    assert not any("s3cr3t" in text for text in everything)
+
+
+def files(path):
+    return [file for file in path.rglob("*") if file.is_file()]
+
+
+FULL = """
+import resource, runpy, sys, threading, time
+from pathlib import Path
+
+journal = Path(sys.argv[1]) / "journal.jsonl"
+
+def fill_the_disk():
+    '''No file of this process may grow beyond what the journal has by then.'''
+    while not (journal.exists() and journal.read_text().count('"epoch"') > 5):
+        time.sleep(0.01)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size, hard))
+
+threading.Thread(target=fill_the_disk, daemon=True).start()
+sys.argv = ["lr_regimes.py", *sys.argv[3:], "--output", sys.argv[1]]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.ray
+def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(tmp_path):
+    path = tmp_path / "sweep"
+    flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 40 --scheduler fifo".split()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL.format(script=str(SCRIPT)), str(path), "--", *flags],
+        capture_output=True, text=True, timeout=150,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert f"error: can't write to {path}: File too large; mend that, then --resume {path}" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = load_sweep(path).epochs
+    assert 0 < len(before) < 80
+    done = subprocess.run([sys.executable, str(SCRIPT), "--resume", str(path)], capture_output=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    after = load_sweep(path)
+    assert set(after.trials["stop_reason"]) == {"completed"}
+    assert len(after.epochs) == 80
+    kept = before.merge(after.epochs, on=["trial_id", "epoch", "train_loss", "test_loss", "ended_at"])
+    assert len(kept) == len(before)
+
+
+def test_no_secret_of_the_command_is_recorded(tmp_path, monkeypatch):
+    secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
+    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
+    writer, _ = open_new("secrets", TRIALS, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep"))
+    writer.update_options(cpus_per_trial=1)
+    writer.end("00000", "error", f"no {secrets[0]}")
+    writer.finish()
+    recorded = b"".join(file.read_bytes() for file in files(tmp_path / "sweep"))
+    assert b"s3cr3t" not in recorded
+    assert b"s3://***@bucket/x" in recorded
+    assert b"region=r" in recorded
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("grace_period", "3"), ("scheduler", "hyperband"), ("address", ["x"]), ("target", True), ("lanes", 2.5)],
+)
+def test_options_of_another_kind_are_refused(name, value):
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
+        as_before(SweepOptions(), {name: value})
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "key" * 10**5, "://" * 10**5, "key=" * 10**5, "://a@" * 10**5])
+def test_a_long_text_is_soon_redacted(text):
+    start = time.process_time()
+    UserError(text)
+    assert time.process_time() - start < 5
+
+
+def test_no_secret_is_in_an_error():
+    assert (
+        str(UserError("no cluster at redis://me:s3cr3t@host:1; start one"))
+        == "no cluster at redis://***@host:1; start one"
+    )
+
+
+CACHE = """
+import shutil, sys, warnings
+from pathlib import Path
+from mnist_tune import TrialConfig
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+
+warnings.simplefilter("error")
+folder = Path(sys.argv[1])
+pool = make_pool(load_dataset("mnist-5k"), WorkerSettings(str(folder), cache_dir=str(folder / "cache")))
+pool.attach("a", TrialConfig(architecture="mlp-3-tanh", epochs=2))
+assert list((folder / "cache").rglob("*-cache")), "nothing was kept"
+shutil.rmtree(folder / "cache")
+assert pool.epoch("a", folder / "a.npz")["epoch"] == 1
+"""
+
+
+def test_a_cache_that_vanishes_in_mid_run_does_no_harm(tmp_path):
+    done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

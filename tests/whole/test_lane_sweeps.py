@@ -1,0 +1,207 @@
+"""Sweeps on lanes under Ray Tune: the same numbers, early stopping, population based training, kills."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from journals import recorded
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+
+from mnist_tune import TrialConfig
+from mnist_tune.execution.lane_server import LaneServer
+from mnist_tune.runtime import lane_servers
+from mnist_tune.runtime.ray_session import start_ray
+from mnist_tune.tuning.sweep import SweepOptions, run_search, run_sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_core():
+    """A machine of one core: one lane server."""
+    ray.shutdown()
+    start_ray(None, None, False, cpus=1)
+    yield
+    ray.shutdown()
+
+
+def options(path, **fields):
+    fields = {"execution": "lanes", "scheduler": "fifo"} | fields
+    return SweepOptions(dataset="mnist-5k", output=path, quiet=True, **fields)
+
+
+def trials(rates, **fields):
+    fields = {"architecture": "mlp-8-tanh", "epochs": 3} | fields
+    return [TrialConfig(learning_rate=rate, **fields) for rate in rates]
+
+
+def assert_complete(sweep, epochs):
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert not sweep.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert (sweep.epochs.groupby("trial_id").size() == epochs).all()
+
+
+def test_lanes_and_processes_give_the_same_sweep(tmp_path):
+    """To rounding, at rates from one that crawls to one that is lost at once."""
+    rates = [*np.geomspace(0.001, 0.5, 11).tolist(), 1e6]
+    sweeps = {
+        execution: run_sweep(execution, trials(rates, epochs=6), options(tmp_path / execution, execution=execution))
+        for execution in ("lanes", "process")
+    }
+    lanes, process = sweeps.values()
+    assert lanes.epochs["lanes"].max() > 1
+    assert set(process.epochs["lanes"]) == {1}
+    assert process.trials["regime"].nunique() >= 3
+    for name in ("regime", "stop_reason"):
+        assert list(lanes.trials[name]) == list(process.trials[name])
+    calm = [sweep.epochs[sweep.epochs["learning_rate"] < 1].sort_values(NAMES) for sweep in sweeps.values()]
+    for name in ("train_loss", "test_loss"):
+        np.testing.assert_allclose(*(rows[name].to_numpy() for rows in calm), rtol=1e-4)
+    started = process.epochs[process.epochs["epoch"] == 1].sort_values("ended_at")["trial_id"].astype(int).to_numpy()
+    reused = started[started > 0]  # the first waited for the one core's process to start
+    assert max(abs(reused - np.sort(reused))) <= 4  # in the order asked for, but for those kept ready
+
+
+NAMES = ["learning_rate", "epoch"]
+
+
+def test_asha_stops_single_lanes_and_their_places_are_taken(tmp_path):
+    rates = [0.3 / 1.15**i for i in range(24)]
+    sweep = run_sweep("asha", trials(rates, epochs=12), options(tmp_path, scheduler="asha", grace_period=2))
+    reasons = sweep.trials["stop_reason"].value_counts()
+    assert set(reasons.index) == {"asha", "completed"}
+    assert reasons["asha"] >= 6
+    assert (sweep.trials["epochs_run"] > 0).all()
+
+
+def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
+    scheduler = PopulationBasedTraining(
+        time_attr="epoch",
+        metric="scheduler_loss",
+        mode="min",
+        perturbation_interval=2,
+        quantile_fraction=0.5,
+        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
+        require_attrs=True,
+    )
+    space = {"architecture": "mlp-8-tanh", "epochs": 8, "learning_rate": tune.loguniform(1e-5, 0.5)}
+    sweep = run_search("pbt", space, 6, options(tmp_path), scheduler)
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert (sweep.epochs.groupby("trial_id")["epoch"].max() == 8).all()  # who takes over a trial ahead skips epochs
+    changed = sweep.epochs.groupby("trial_id")["learning_rate"].nunique()
+    assert changed.max() > 1
+    losses = sweep.epochs.groupby("epoch")["train_loss"]
+    assert losses.median().iloc[-1] < losses.median().iloc[0]
+
+
+class SearchFromTheMiddle(tune.search.Searcher):
+    """A searcher: proposes rates around the best so far."""
+
+    def __init__(self):
+        super().__init__(metric="scheduler_loss", mode="min")
+        self.best, self.seen, self.asked = (float("inf"), 0.05), 0, {}
+
+    def suggest(self, trial_id):
+        rate = self.best[1] * (1.5 if len(self.asked) % 2 else 0.7)
+        self.asked[trial_id] = rate
+        return {"trial": {"learning_rate": rate}}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        if result:
+            self.seen += 1
+            self.best = min(self.best, (result["scheduler_loss"], self.asked[trial_id]))
+
+    def save(self, checkpoint_path):
+        Path(checkpoint_path).write_text("")
+
+
+def test_a_searcher_proposes_trials_on_lanes(tmp_path):
+    search = SearchFromTheMiddle()
+    space = {"architecture": "mlp-8-tanh", "epochs": 2}
+    sweep = run_search("search", space, 6, options(tmp_path), search_alg=search)
+    assert_complete(sweep, 2)
+    assert len(sweep.trials) == 6
+    assert sorted(sweep.trials["learning_rate"]) == sorted(search.asked.values())
+
+
+def processes(title):
+    """Ray processes of this test with this title."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if title in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def kill_when_running(folder, *rounds):
+    """In the background: again and again waits for some epochs, then kills a process of each of a round's titles."""
+    killed = []
+
+    def wait_and_kill():
+        for names in rounds:
+            before = recorded(folder)
+            while recorded(folder) < before + 12:
+                time.sleep(0.05)
+            for name in names:
+                while not (found := processes(name)):
+                    time.sleep(0.05)
+                os.kill(found[0].pid, signal.SIGKILL)
+            killed.append(names)
+
+    thread = threading.Thread(target=wait_and_kill, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
+
+
+def test_a_server_that_meets_the_unexpected_is_started_anew(tmp_path, monkeypatch):
+    failed = tmp_path / "failed"
+
+    class Faulty(LaneServer):
+        """Its compute thread fails once, after the first epoch."""
+
+        def _answer_calls(self):
+            if not failed.exists() and any(turn.last_s for turn in self._turns.values()):
+                failed.touch()
+                raise KeyError("unexpected")
+            super()._answer_calls()
+
+    monkeypatch.setattr(lane_servers, "LaneServer", Faulty)
+    sweep = run_sweep("faulty", trials([0.01, 0.1]), options(tmp_path / "sweep"))
+    assert failed.exists()
+    assert_complete(sweep, 3)
+
+
+KILLED_EPOCHS = 200
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the first trial of a sweep comes to if nobody kills anything. It runs before the kills: after one Ray
+    sometimes counts the killed worker's share of the core as taken for good."""
+    path = tmp_path_factory.mktemp("undisturbed") / "sweep"
+    return run_sweep("calm", trials([0.01], epochs=KILLED_EPOCHS), options(path, execution="process")).epochs
+
+
+def test_kills_in_mid_sweep_lose_and_double_no_epoch(tmp_path, undisturbed):
+    rounds = [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
+    thread, killed = kill_when_running(tmp_path, *rounds)
+    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(tmp_path))
+    thread.join(timeout=1)
+    assert killed == rounds
+    assert_complete(sweep, KILLED_EPOCHS)
+    first = sweep.epochs[sweep.epochs["trial_id"] == "00000"].sort_values("epoch")
+    for name in ("train_loss", "test_loss"):  # alone or in company, a lane's numbers are the same to rounding
+        expected = undisturbed.sort_values("epoch")[name].to_numpy()
+        np.testing.assert_allclose(first[name].to_numpy(), expected, rtol=1e-3)

@@ -1,0 +1,270 @@
+"""Searches under Ray Tune: in processes without being told, killed, and gone on with."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+from ray.tune.search import Searcher
+
+from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import new_or_resumed, sweep
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.searcher import KnownTrials
+
+SEARCH = """
+import sys
+from pathlib import Path
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+from mnist_tune import SweepOptions, run_search
+
+class Told(OptunaSearch):
+    def add_evaluated_point(self, parameters, value, **fields):
+        print("told", parameters, value, flush=True)
+        super().add_evaluated_point(parameters, value, **fields)
+
+folder = Path(sys.argv[1])
+where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
+options = SweepOptions(dataset="mnist-5k", quiet=True, scheduler="fifo", **where)
+space = {"architecture": "mlp-16-tanh", "epochs": int(sys.argv[2]), "learning_rate": tune.loguniform(0.01, 1)}
+run_search("search", space, 12, options, search_alg=Told(metric="scheduler_loss", mode="min"))
+"""
+
+PBT = """
+import sys
+from pathlib import Path
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+from mnist_tune import SweepOptions, run_search
+
+folder = Path(sys.argv[1])
+where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
+scheduler = PopulationBasedTraining(
+    time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=int(sys.argv[3]),
+    quantile_fraction=0.5, hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
+    require_attrs=False,
+)
+space = {"architecture": "mlp-8-tanh", "epochs": int(sys.argv[2]), "learning_rate": tune.loguniform(1e-5, 1e-3)}
+run_search("pbt", space, 4, SweepOptions(dataset="mnist-5k", quiet=True, **where), scheduler)
+"""
+
+
+def script(code, *arguments):
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def kill_once(command, journal, ready):
+    """Starts a command and kills it with its group once its journal's text is as wanted."""
+    with subprocess.Popen(command, start_new_session=True) as process:
+        deadline = time.monotonic() + 90
+        try:
+            while not (journal.exists() and ready(journal.read_text())):
+                assert time.monotonic() < deadline, "the journal never came so far"
+                assert process.poll() is None, "it ended before it was killed"
+                time.sleep(0.2)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_a_killed_search_goes_on_and_its_searcher_knows_what_ended(tmp_path):
+    kill_once(script(SEARCH, tmp_path, 3), tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
+    before = load_sweep(tmp_path)
+    ended = before.trials[before.trials["stop_reason"] == "completed"]
+    assert 3 <= len(ended) < 12
+    done = run(script(SEARCH, tmp_path, 3))
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("told")]
+    assert len(told) == len(ended)
+    for rate in ended["learning_rate"]:
+        assert any(str(rate) in line for line in told)
+    after = load_sweep(tmp_path)
+    assert len(after.trials) == 12
+    assert set(after.trials["stop_reason"]) == {"completed"}
+    assert set(after.epochs["lanes"]) == {1}  # in processes, without being told
+    assert not after.epochs.duplicated(["trial_id", "epoch"]).any()
+    assert set(before.trials["trial_id"]) <= set(after.trials["trial_id"])
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_population_based_training_goes_on_at_the_rates_that_it_had(tmp_path):
+    def all_changed(text):
+        rates = load_sweep(tmp_path).epochs.groupby("trial_id")["learning_rate"]
+        return text.count('"epoch"') > 30 and (rates.nunique() > 1).sum() >= 2
+
+    kill_once(script(PBT, tmp_path, 100_000, 2), tmp_path / "journal.jsonl", all_changed)
+    last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
+
+    def one_went_on(text):
+        now = load_sweep(tmp_path).epochs.groupby("trial_id")["epoch"].max()
+        return (now[last.index] > last["epoch"]).any()
+
+    kill_once(script(PBT, tmp_path, 100_000, 10**6), tmp_path / "journal.jsonl", one_went_on)  # no more changes
+    later = load_sweep(tmp_path).epochs
+    for trial_id, row in last.iterrows():
+        rates = later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"]
+        assert set(rates) <= {row["learning_rate"]}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_a_population_that_was_resumed_keeps_its_trials_apart(tmp_path):
+    """Also where one takes over the config of another: with its id, the rows and states of both would be mixed up."""
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
+    writer, _ = new_or_resumed.open_new("pbt", {}, options, search=True)
+    rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
+    for trial_id, rate in rates.items():
+        writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=8))
+    writer.finish()
+    scheduler = PopulationBasedTraining(
+        time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=2, quantile_fraction=0.5,
+        hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.05, 0.5)}}, require_attrs=False,
+    )  # fmt: skip
+    found = run_search("pbt", {}, len(rates), SweepOptions(quiet=True, resume=writer.path), scheduler)
+    assert list(found.trials["trial_id"]) == list(rates)
+    assert set(found.trials["stop_reason"]) == {"completed"}
+    last = found.epochs.groupby("trial_id").last()
+    assert (last["epoch"] == 8).all()
+    assert (last["learning_rate"] > 0.01).sum() > 2  # one that crawled took over another, at least
+
+
+def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
+    writer = new_writer(tmp_path, count=0)
+    writer.meta |= {"search": True, "options": {}}
+    writer.finish()
+    with pytest.raises(UserError, match=r"is a search; go on with run_search with SweepOptions\(resume=...\)"):
+        resume_sweep(tmp_path, SweepOptions())
+
+
+def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):
+    writer = new_writer(tmp_path)
+    writer.meta |= {"options": {}}
+    writer.finish()
+    with pytest.raises(UserError, match="is no search"):
+        run_search("search", {}, 3, SweepOptions(resume=tmp_path))
+
+
+def test_a_search_goes_on_with_its_own_scheduler_and_the_values_that_it_changed(
+    new_writer, mnist_5k, tmp_path, monkeypatch
+):
+    writer = new_writer(tmp_path, count=0)
+    writer.meta |= {"search": True, "options": {"data_dir": None}}
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    for rate in (0.1, 0.3):
+        writer.trial("changed", TrialConfig(learning_rate=rate))
+    writer.finish()
+    plans = []
+
+    def run(writer, plan, *arguments):
+        writer.finish()
+        plans.append(plan)
+
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, folder: mnist_5k)
+    monkeypatch.setattr(sweep, "_run", run)
+    run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path), scheduler="its own")
+    [plan] = plans
+    assert plan.scheduler == "its own"
+    assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]
+    assert next(iter(plan.trials)) == "changed"
+    assert plan.in_a_grid  # which population based training needs
+
+
+def test_a_search_that_proposed_nothing_yet_is_readable(new_writer, tmp_path):
+    writer = new_writer(tmp_path, count=0)
+    found = load_sweep(tmp_path)
+    assert len(found.trials) == len(found.epochs) == 0
+    writer.finish(ended="now")
+    assert "regime" in load_sweep(tmp_path).trials
+
+
+def test_the_most_epochs_of_a_space():
+    from ray import tune
+
+    assert Plan({}).epochs == TrialConfig.epochs
+    assert Plan({"epochs": 3}).epochs == 3
+    assert Plan({"epochs": tune.randint(2, 9)}).epochs == 9
+    assert Plan({"epochs": tune.choice([2, 7])}).epochs == 7
+
+
+def test_a_search_without_samples_or_with_a_mistyped_field_is_refused(tmp_path):
+    options = SweepOptions(output=tmp_path / "none")
+    with pytest.raises(UserError, match="at least one sample, got samples=0"):
+        run_search("search", {}, 0, options)
+    with pytest.raises(UserError, match="no field 'learning_rat'; did you mean 'learning_rate'"):
+        run_search("search", {"learning_rat": 0.1}, 1, options)
+    assert not (tmp_path / "none").exists()
+
+
+class Told(Searcher):
+    def __init__(self, metric):
+        super().__init__(metric, "max" if isinstance(metric, str) else ["max"])
+        self.told = []
+
+    def suggest(self, trial_id):
+        return Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        pass
+
+    def add_evaluated_point(self, parameters, value, error=False, pruned=False, intermediate_values=None):
+        self.told.append((parameters, value))
+
+
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [("scheduler_loss", [0.5, 1e9]), ("test_accuracy", [0.9]), ("of my own", []), (["test_accuracy"], [])],
+)
+def test_a_searcher_that_goes_on_is_told_its_own_metric(metric, told, capsys):
+    finished = [
+        (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
+        (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
+    ]
+    search = Told(metric)
+    KnownTrials({}, search, finished).set_search_properties(
+        None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}}
+    )
+    assert [value for _, value in search.told] == told
+    assert [parameters["trial/learning_rate"] for parameters, _ in search.told] == [0.1, 0.2][: len(told)]
+    assert ("begins anew" in "".join(capsys.readouterr())) == isinstance(metric, list)
+
+
+def test_a_search_that_goes_on_trains_as_long_as_its_space_says():
+    space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
+    assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
+    assert Plan(space, known, 1).epochs == 5
+
+
+class Wild(Told):
+    """Proposes what is no momentum, then what is one."""
+
+    def __init__(self):
+        super().__init__("test_accuracy")
+        self._left = [1.5, 0.5]
+
+    def suggest(self, trial_id):
+        return {"trial": {"momentum": self._left.pop(0)}} if self._left else Searcher.FINISHED
+
+    def save(self, checkpoint_path):
+        pass
+
+
+@pytest.mark.ray
+def test_one_impossible_proposal_spares_the_search(tmp_path, capsys):
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
+    space = {"architecture": "mlp-8-tanh", "epochs": 2}
+    found = run_search("search", space, 2, options, search_alg=Wild())
+    assert found.trials["momentum"].tolist() == [0.5]
+    assert found.trials["stop_reason"].tolist() == ["completed"]
+    assert "momentum must be in [0, 1), got 1.5" in "".join(capsys.readouterr())

@@ -1,0 +1,53 @@
+"""What a sweep leaves behind in the process that called it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import ray
+from ray import tune
+
+from mnist_tune import SweepOptions, TrialConfig, run_sweep
+from mnist_tune.runtime.ray_session import PENDING, QUIET, TRIALS, variables
+
+
+def test_variables_are_set_for_a_while(monkeypatch):
+    monkeypatch.setenv("USERS", "theirs")
+    monkeypatch.delenv("NOBODYS", raising=False)
+    before = dict(os.environ)
+    with suppress(ZeroDivisionError), variables({"USERS": "ours", "NOBODYS": "ours"}):
+        assert (os.environ["USERS"], os.environ["NOBODYS"]) == ("theirs", "ours")
+        with variables({"USERS": "ours"}, override=True):
+            assert os.environ["USERS"] == "ours"
+        raise ZeroDivisionError
+    assert dict(os.environ) == before
+
+
+@pytest.mark.ray
+def test_a_users_own_tuner_runs_afterwards_as_if_no_sweep_had(tmp_path, monkeypatch):
+    """In the same process, on the Ray that the sweep started."""
+    ray.shutdown()
+    ours = {*QUIET, *TRIALS, PENDING}
+    for name in ours:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "7")
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", quiet=True)
+    run_sweep("sweep", [TrialConfig(architecture="mlp-8-tanh", epochs=1)], options)
+    assert ours & os.environ.keys() == {"TUNE_GLOBAL_CHECKPOINT_S"}
+    assert os.environ["TUNE_GLOBAL_CHECKPOINT_S"] == "7"
+
+    class Where(tune.Trainable):
+        """Reports the folder that it runs in."""
+
+        def step(self):
+            return {"done": True, "folder": os.getcwd()}
+
+        def save_checkpoint(self, checkpoint_dir):
+            pass
+
+    run = tune.RunConfig(storage_path=str(tmp_path), name="own", verbose=0)
+    [result] = tune.Tuner(Where, run_config=run).fit()
+    assert Path(result.metrics["folder"]).name == Path(result.path).name
+    assert (Path(result.path) / "result.json").exists()
+    ray.shutdown()
