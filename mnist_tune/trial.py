@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from mnist_tune.columns import FLAG, LARGEST, TEXT, Kind, is_whole
 from mnist_tune.errors import UserError
 
 MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
-LARGEST = 2**53
-"""Of whole numbers: up to here they are the same as floats."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +52,12 @@ class TrialConfig:
     """What the trial is called in tables; without effect on its training."""
 
     def __post_init__(self) -> None:
-        check = _Checker(self)
-        check.text("architecture")
-        check.text("label")
-        check.number("learning_rate", "a finite number above 0", lambda x: x > 0)
-        check.number("momentum", "in [0, 1)", lambda x: 0 <= x < 1)
-        check.flag("nesterov")
-        check.integer("batch_size", 1)
-        check.integer("epochs", 1)
-        check.integer("label_noise", 0)
-        check.integer("holdout", 0)
-        check.integer("seed", 0, MAX_SEED)
-        check.integer("data_seed", 0, MAX_SEED)
-        check.flag("stop_when_diverged")
+        for name, kind in _FIELDS.items():
+            value = getattr(self, name)
+            if not kind.holds(value):
+                raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
+        for name in ("learning_rate", "momentum"):  # as it is trained, and as a journal can hold it
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
 
@@ -92,36 +84,35 @@ def own_id(trial: Any) -> str:
     return str(trial.config["trial"].get("trial_id", trial.trial_id))
 
 
-class _Checker:
-    """Checks a config's fields, turning the first bad one into a `UserError`."""
+def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
+    def is_finite_and_holds(value: Any) -> bool:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and abs(value) <= sys.float_info.max and holds(value)
 
-    def __init__(self, config: TrialConfig) -> None:
-        self._config = config
+    return Kind(wanted, is_finite_and_holds)
 
-    def _refuse(self, name: str, wanted: str) -> None:
-        raise UserError(f"{name} must be {wanted}, got {getattr(self._config, name)!r}")
 
-    def text(self, name: str) -> None:
-        if not isinstance(getattr(self._config, name), str):
-            self._refuse(name, "a name")
+def _whole(low: int, high: int = LARGEST) -> Kind:
+    top = "" if high == LARGEST else f" and at most {high}"
+    return Kind(f"a whole number of at least {low}{top}", lambda value: is_whole(value, low, high))
 
-    def flag(self, name: str) -> None:
-        if not isinstance(getattr(self._config, name), bool):
-            self._refuse(name, "True or False")
 
-    def number(self, name: str, wanted: str, holds: Any) -> None:
-        value = getattr(self._config, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self._refuse(name, wanted)
-        if not abs(value) <= sys.float_info.max or not holds(value):
-            self._refuse(name, wanted)
-        object.__setattr__(self._config, name, float(value))  # as it is trained, and as a journal can hold it
-
-    def integer(self, name: str, low: int, high: int = LARGEST) -> None:
-        value = getattr(self._config, name)
-        top = "" if high == LARGEST else f" and at most {high}"
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self._refuse(name, f"a whole number of at least {low}{top}")
+_NAME = replace(TEXT, wanted="a name")
+_FIELDS = {
+    "architecture": _NAME,
+    "label": _NAME,
+    "learning_rate": _number("a finite number above 0", lambda x: x > 0),
+    "momentum": _number("in [0, 1)", lambda x: 0 <= x < 1),
+    "nesterov": FLAG,
+    "batch_size": _whole(1),
+    "epochs": _whole(1),
+    "label_noise": _whole(0),
+    "holdout": _whole(0),
+    "seed": _whole(0, MAX_SEED),
+    "data_seed": _whole(0, MAX_SEED),
+    "stop_when_diverged": FLAG,
+}
+"""What each field of a trial may be."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -13,13 +13,11 @@ from typing import IO, Any
 import numpy as np
 
 from mnist_tune import storage
+from mnist_tune.columns import EPOCHS, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.storage import Place
 
 SCHEMA = 1
-
-REPORTED = "learning_rate train_loss train_accuracy test_loss test_accuracy diverged batch_s".split()
-"""Of a row, what a trial that continues, and its sweep, can't do without."""
 
 
 class DamagedStateError(UserError):
@@ -149,6 +147,6 @@ def _progress(epoch: int, untrained_loss: float, above_since: int | None, row: d
         raise ValueError("its progress is not numbers")
     if epoch and (not isinstance(row, dict) or row.get("epoch") != epoch):
         raise ValueError("its row is not that of its epoch")
-    if row and not all(isinstance(row.get(name), (int, float)) for name in REPORTED):
-        raise ValueError("its row is not whole")
+    if row and (bad := first_wrong(row, EPOCHS[1:])):  # it names no trial
+        raise ValueError(f"{bad} of its row is missing or of another kind")
     return Progress(epoch, untrained_loss, above_since, row)

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.columns import EPOCHS
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, window_images
 
-COLUMNS = """
-    validation_accuracy test_accuracy train_accuracy train_loss step_loss_max window_loss_max diverged untrained_loss
-    above_since guessing_since
-""".split()
-"""Of the epochs table, what curves are made of."""
+COLUMNS = [column.name for column in EPOCHS if column.curve]
+"""The columns of `epochs` that curves are made of."""
 
 TREND_EPOCHS = 3
 """Fewer epochs show neither a trend nor a repeated spike."""

@@ -111,7 +111,7 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
     """A curve that had time: slow where its error or its loss still falls, else underfit."""
     gain = error[0] - error[-1]
     flat = gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images)
-    if flat and _loss_stillfalls_beyond(curve):
+    if flat and _loss_still_falls(curve):
         return "slow", f"{now}; its loss fell in every epoch and is nearer to the untrained than to a guess's"
     exponent = _exponent(curve)
     late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
@@ -162,7 +162,7 @@ def _may_level(curve: Curve, error: np.ndarray) -> bool:
     return bool(dies_out or (late < LEVEL_GAIN and _exponent(curve) < LEVEL_EXPONENT))
 
 
-def _loss_stillfalls_beyond(curve: Curve) -> bool:
+def _loss_still_falls(curve: Curve) -> bool:
     """Whether the training loss fell in every epoch and has most of its way to a constant guess before it."""
     loss = curve.train_loss
     if loss is None or not (np.diff(loss) < 0).all():

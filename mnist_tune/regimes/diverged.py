@@ -8,7 +8,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise
 
-LEARNED = 0.2
+ONCE_LEARNED = 0.2
 """Of what there is above a constant answer: a network that learned so much and is at chance again has collapsed."""
 
 STUCK_EPOCHS = 3
@@ -49,9 +49,9 @@ def _collapsed(curve: Curve) -> str:
     accuracy = curve.accuracy
     best = int(accuracy.argmax())
     at_chance = accuracy <= curve.ceiling
-    lost = curve.learned(accuracy) < LEARNED * curve.learned(accuracy[best])
+    lost = curve.learned(accuracy) < ONCE_LEARNED * curve.learned(accuracy[best])
     stays = at_chance[-1] and (curve.complete or at_chance[-2:].all())
-    if curve.learned(accuracy[best]) < LEARNED or not (stays or lost[-2:].all()):
+    if curve.learned(accuracy[best]) < ONCE_LEARNED or not (stays or lost[-2:].all()):
         return ""
     fell = curve.epochs - _last(lost | at_chance) + 1
     since = f", loss that of a guess since step {curve.guessing_since}" if curve.guessing_since else ""

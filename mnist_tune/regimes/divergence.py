@@ -17,7 +17,7 @@ PATIENCE = 1000
 it counts as lost. Of 784-1024-128-10 at learning rates from 1 to 2 the runs that came back did so after 20 to 1,300
 steps (docs/regimes.md): it is steps that count, not epochs, of which one may have 30 or 500."""
 
-HOPELESS = 100
+BLOWN_UP = 100
 """Times the untrained loss from which nobody waits: runs that recovered peaked at 65 times (177 nats, rate 2)."""
 
 
@@ -40,7 +40,7 @@ def has_diverged(
 ) -> bool:
     """Whether a trial is lost after an epoch.
 
-    Its loss is not finite, or more than `HOPELESS` times that of the untrained network; or it is above that by more
+    Its loss is not finite, or more than `BLOWN_UP` times that of the untrained network; or it is above that by more
     than noise, the network guesses, and for `PATIENCE` steps its loss has not been below. (At learning rates near the
     edge a run may guess for some epochs and recover. On random labels a network stays at its untrained loss, give or
     take the noise of its steps, without being lost.)
@@ -51,7 +51,7 @@ def has_diverged(
         chance: share of the most frequent label.
         images: over which the training loss is a mean.
     """
-    if not row["finite"] or row["train_loss"] >= HOPELESS * row["untrained_loss"]:
+    if not row["finite"] or row["train_loss"] >= BLOWN_UP * row["untrained_loss"]:
         return True
     if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
         return False

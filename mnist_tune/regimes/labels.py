@@ -18,7 +18,6 @@ from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.siblings import family_targets, label_siblings
 
 __all__ = [
-    "COLOURS",
     "REGIMES",
     "Curve",
     "curve_regime",
@@ -27,18 +26,7 @@ __all__ = [
     "regime_counts",
 ]
 
-COLOURS = {
-    "converged": "#2a9d3a",
-    "slow": "#3a76c4",
-    "oscillating": "#e0a100",
-    "diverged": "#d1342f",
-    "underfit": "#7a5195",
-    "overfit": "#c2548f",
-    "undecided": "#8a8a8a",
-}
-"""A colour for each regime, the same in tables and figures."""
-
-REGIMES = tuple(COLOURS)
+REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
 
 
 def label_curves(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:

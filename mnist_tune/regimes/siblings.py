@@ -32,7 +32,7 @@ NEAR_BEST = 1 / 30
 """Where a data set has no target, a network that is this share of what can be learned below the best sibling learned
 it too: MNIST's 0.95 is as far below the 0.98 that its best dense networks reach on test images."""
 
-LEARNED = 0.5
+HALF_LEARNED = 0.5
 """Of what there is above a constant answer: a sibling that learned so much shows that there is something to learn."""
 
 
@@ -45,7 +45,7 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
         reached = [curves[i].settled for i in family if curves[i].epochs]
         best = max(reached, default=0.0)
         data = curves[family[0]].data
-        if curves[family[0]].learned(best) < LEARNED:
+        if curves[family[0]].learned(best) < HALF_LEARNED:
             continue
         for i in family:
             targets[i] = best - NEAR_BEST * (1 - data.chance)
@@ -82,7 +82,7 @@ class Trial:
 
     @property
     def learned(self) -> bool:
-        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
+        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= HALF_LEARNED)
 
 
 class Standings:

@@ -13,7 +13,7 @@ from mnist_tune.regimes.conclusions import Edge, edge
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.trial import TrialConfig
 
-TAKEN_UP = {"scheduler": "asha", "grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}
+REPEATED_OPTIONS = {"scheduler": "asha", "grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}
 """Options that a proposed command takes up where they are not what they are by default."""
 
 
@@ -76,7 +76,7 @@ def wider(family: pd.DataFrame, options: Mapping[str, Any], rate: float, factor:
         said += f" --epochs {row['epochs_asked']}"
     if row["dataset"] != "mnist":
         said += f" --dataset {row['dataset']}"
-    for name, usual in TAKEN_UP.items():
+    for name, usual in REPEATED_OPTIONS.items():
         if options.get(name, usual) != usual:
             said += f" --{name.replace('_', '-')} {shlex.quote(str(options[name]))}"
     return said

@@ -8,11 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from mnist_tune.regimes.labels import COLOURS, REGIMES
 from mnist_tune.reports.label_placement import Label, place_labels, width
-
-MARKERS = dict(zip(REGIMES, ("o", "^", "D", "X", "s", "P", "v"), strict=True))
-"""A shape for each regime: colours alone are lost on some readers and in print."""
+from mnist_tune.reports.styles import COLOURS, MARKERS
 
 FEW = 24
 """So many curves are drawn one by one, each with its label."""

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure  # not pyplot: that takes longer to import,
 from matplotlib.lines import Line2D
 
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.labels import COLOURS, REGIMES
+from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.reports.curve_plots import FEW, MARKERS, draw_curves, log_axis
+from mnist_tune.reports.curve_plots import FEW, draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Sweep
 
 

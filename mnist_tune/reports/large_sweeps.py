@@ -9,7 +9,8 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_tune.regimes.labels import COLOURS, REGIMES
+from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.reports.styles import COLOURS
 
 MANY = 60
 """A table, or a list, of more lines than this is condensed."""

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_tune.regimes.labels import COLOURS
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.large_sweeps import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
 from mnist_tune.storage import Place

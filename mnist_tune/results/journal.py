@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
-from mnist_tune.results.validation import Checks, is_count, is_flag, is_id, is_number, is_text, printable, wrong
+from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
 OPEN_REASONS = ("interrupted", "time_budget")
@@ -94,8 +95,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     """The event in a line; None where the line is none."""
     try:
         event = json.loads(line)
-        kind = event["kind"]
-        if wrong(event, *_EVENTS[kind]) is None:
+        if first_wrong(event, _EVENTS[event["kind"]]) is None:
             return {name: printable(value) for name, value in event.items()}
     except (ValueError, RecursionError, TypeError, LookupError):
         pass
@@ -118,26 +118,14 @@ def _is_config(value: Any) -> bool:
         return False
 
 
-_SCORES = [f"{split}_{what}" for split in ("train", "test") for what in ("loss", "accuracy")]
-_FIGURES = """
-    learning_rate validation_loss validation_accuracy step_loss_first step_loss_max step_loss_last window_loss_max
-    untrained_loss compile_s train_s eval_s wait_s lanes fill ended_at
-""".split()
+_TRIAL_ID = Column("trial_id", ID, needed=True)
 
-_EVENTS: dict[str, tuple[Checks, Checks]] = {
-    "trial": ({"trial_id": is_id, "config": _is_config}, {}),
-    "epoch": (
-        {"trial_id": is_id, "epoch": is_count, "step": is_count, **dict.fromkeys(_SCORES, is_number)},
-        {
-            **dict.fromkeys(_FIGURES, is_number),
-            **dict.fromkeys(("above_since", "guessing_since"), is_count),
-            **dict.fromkeys(("finite", "diverged"), is_flag),
-            **dict.fromkeys(("node", "device"), is_text),
-        },
-    ),
-    "end": ({"trial_id": is_id, "stop_reason": is_id}, {"error": is_text}),
+_EVENTS = {
+    "trial": (_TRIAL_ID, Column("config", Kind("a trial's configuration", _is_config), needed=True)),
+    "epoch": EPOCHS,
+    "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
 }
-"""What each kind of event must say, and what else it may say."""
+"""What each kind of event may say, and must."""
 
 
 @cache

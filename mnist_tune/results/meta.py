@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mnist_tune.columns import COUNT, FLAG, ID, TEXT, Column, Kind, first_wrong, is_number, is_whole
 from mnist_tune.errors import UserError
-from mnist_tune.results.validation import is_count, is_flag, is_id, is_number, is_text, printable, wrong
+from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
 MOST_BYTES = 2**26
@@ -38,7 +39,7 @@ def parse_meta(content: bytes, name: str) -> dict[str, Any]:
         meta = printable(json.loads(content))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{refused}: it is no JSON ({error}); name the folder of a sweep") from None
-    bad = wrong(meta, _NEEDED, _TOLD)
+    bad = first_wrong(meta, _META)
     if bad:
         raise UserError(f"{refused}: {bad} is missing or of another kind; name the folder of a sweep")
     for trial_id, config in meta["trials"].items():
@@ -48,42 +49,45 @@ def parse_meta(content: bytes, name: str) -> dict[str, Any]:
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:
     try:
-        if not is_id(trial_id) or not isinstance(config, dict):
+        if not ID.holds(trial_id) or not isinstance(config, dict):
             raise UserError("an id of letters, digits, - and _, and its configuration")
         TrialConfig.from_dict(config)
     except UserError as error:
         raise UserError(f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}") from None
 
 
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_dataset(value: Any) -> bool:
-    told = {"label_counts": _are_label_counts, "test_images": is_count}
-    return wrong(value, {"name": is_text, "note": is_text, "checksums": _is_mapping}, told) is None
-
-
 def _are_label_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(count == 0 or is_count(count) for count in value) and any(value)
+    return isinstance(value, list) and all(is_whole(count, 0) for count in value) and any(value)
 
 
-def _are_options(value: Any) -> bool:
-    return wrong(value, {}, {"target": _is_share, "train_evaluation": is_count, "data_dir": is_text}) is None
+_MAPPING = Kind("a mapping", lambda value: isinstance(value, dict))
+
+_DATASET = (
+    Column("name", TEXT, needed=True),
+    Column("note", TEXT, needed=True),
+    Column("checksums", _MAPPING, needed=True),
+    Column("label_counts", Kind("counts of labels", _are_label_counts)),
+    Column("test_images", COUNT),
+)
+_OPTIONS = (
+    Column("target", Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)),
+    Column("train_evaluation", COUNT),
+    Column("data_dir", TEXT),
+)
 
 
-def _is_share(value: Any) -> bool:
-    return is_number(value) and 0 < value < 1
+def _holding(columns: tuple[Column, ...]) -> Kind:
+    """A mapping in which these values are right."""
+    return Kind("a mapping", lambda value: first_wrong(value, columns) is None)
 
 
-def _is_environment(value: Any) -> bool:
-    return wrong(value, {}, {"versions": _is_mapping}) is None
-
-
-_NEEDED = {"name": is_text, "trials": _is_mapping, "dataset": _is_dataset}
-_TOLD = {
-    "options": _are_options,
-    "environment": _is_environment,
-    "search": is_flag,
-    **dict.fromkeys(("command", "started", "ended"), is_text),
-}
+_META = (
+    Column("name", TEXT, needed=True),
+    Column("trials", _MAPPING, needed=True),
+    Column("dataset", _holding(_DATASET), needed=True),
+    Column("options", _holding(_OPTIONS)),
+    Column("environment", _holding((Column("versions", _MAPPING),))),
+    Column("search", FLAG),
+    *(Column(name, TEXT) for name in ("command", "started", "ended")),
+)
+"""What is used of a `sweep.json`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,6 +10,7 @@ import pandas as pd
 from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
+from mnist_tune.columns import COUNT, Column
 from mnist_tune.errors import UserError
 from mnist_tune.results.validation import printable
 
@@ -17,28 +18,14 @@ MOST_ROWS = 10**7
 MOST_BYTES = 2**30
 """Of a table; a small file may claim to hold terabytes. That of 10,000 trials x 200 epochs takes half a gigabyte."""
 
-TEXT = frozenset(
-    "trial_id label architecture regime regime_evidence curve_regime stop_reason node device dataset error".split()
-)
-WHOLE = ("above_since", "guessing_since", "diverged_at_step")
-"""Columns of whole numbers with gaps."""
 
-KNOWN = frozenset(
-    """
-    trial_id label architecture learning_rate momentum nesterov batch_size label_noise holdout seed data_seed epochs_run
-    epochs_asked regime regime_evidence curve_regime stop_reason best_epoch dataset error epoch step
-    """.split()
-)
-"""Columns without gaps."""
-
-
-def read_table(source: Path | BinaryIO, name: str, columns: Collection[str]) -> pd.DataFrame:
+def read_table(source: Path | BinaryIO, name: str, columns: Iterable[Column]) -> pd.DataFrame:
     """A table that a sweep stored.
 
     Args:
         source: the file, by its path or open.
         name: of the file, for errors.
-        columns: to be read; of those that may have gaps some may be missing.
+        columns: those to read; one with `gaps` may be missing.
 
     Raises:
         UserError: it is damaged, or not what a sweep stores.
@@ -46,16 +33,18 @@ def read_table(source: Path | BinaryIO, name: str, columns: Collection[str]) -> 
     try:
         with ParquetFile(source) as file:
             _check_size(file.metadata)
-            there = [column for column in columns if column in KNOWN or column in file.schema_arrow.names]
+            there = [column for column in columns if not column.gaps or column.name in file.schema_arrow.names]
             for column in there:
-                _check_type(column, file.schema_arrow.field(column).type)
-            table = file.read(there).replace_schema_metadata(None)
-        gaps = [column for column in there if column in KNOWN and table[column].null_count]
-        if gaps:
-            raise ValueError(f"{gaps[0]} has gaps")
-        found = table.to_pandas().astype({name: "Int64" for name in WHOLE if name in there})
-        for column in TEXT & set(there):
-            found[column] = found[column].map({text: printable(text) for text in found[column].dropna().unique()})
+                _check_type(column, file.schema_arrow.field(column.name).type)
+            table = file.read([column.name for column in there]).replace_schema_metadata(None)
+        for column in there:
+            if not column.gaps and table[column.name].null_count:
+                raise ValueError(f"{column.name} has gaps")
+        found = with_kinds(table.to_pandas(), there)
+        for column in there:
+            if column.kind.stored == "text":
+                texts = found[column.name]
+                found[column.name] = texts.map({text: printable(text) for text in texts.dropna().unique()})
     except Exception as error:  # of whatever kind Arrow has for what it can't read
         raise UserError(f"{name} is not a table of a sweep ({error})") from None
     return found
@@ -67,9 +56,13 @@ def _check_size(metadata: Any) -> None:
         raise ValueError(f"it claims to hold {metadata.num_rows} rows in {size} bytes")
 
 
-def _check_type(column: str, kind: Any) -> None:
+def _check_type(column: Column, kind: Any) -> None:
     text = types.is_string(kind) or types.is_large_string(kind)
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    empty = types.is_null(kind) and column not in KNOWN
-    if not (empty or (text if column in TEXT else number)):
-        raise ValueError(f"{column} is of type {kind}")
+    if not ((types.is_null(kind) and column.gaps) or (text if column.kind.stored == "text" else number)):
+        raise ValueError(f"{column.name} is of type {kind}")
+
+
+def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+    """The table, in which counts with gaps are whole numbers, too, and not floats."""
+    return table.astype({one.name: "Int64" for one in columns if one.kind is COUNT and one.gaps and one.name in table})

@@ -15,33 +15,16 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune import storage
+from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, label_curves, label_siblings
 from mnist_tune.results.folder import fetch
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.parquet import read_table
+from mnist_tune.results.parquet import read_table, with_kinds
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
-
-EPOCH_COLUMNS = """
-    trial_id epoch step learning_rate train_loss train_accuracy test_loss test_accuracy validation_loss
-    validation_accuracy step_loss_first step_loss_max step_loss_last window_loss_max finite diverged above_since
-    guessing_since untrained_loss
-    compile_s train_s eval_s wait_s lanes fill node device ended_at
-""".split()
-"""Of `epochs`: losses are mean cross-entropy in nats, accuracies fractions, times seconds, counts 1-based.
-`above_since` is the step at which the loss rose above `untrained_loss` and stayed there; `guessing_since` that since
-which it was no better than a constant guess's; both, and `window_loss_max`, of means over 128 images or more."""
-
-TRIAL_COLUMNS = """
-    trial_id label architecture learning_rate momentum nesterov batch_size label_noise holdout seed data_seed
-    epochs_run epochs_asked regime regime_evidence curve_regime stop_reason diverged_at_step
-    train_loss train_accuracy test_loss test_accuracy best_test_accuracy best_epoch
-    compile_s train_s eval_s wait_s node device dataset error
-""".split()
-"""Of `trials`: `regime` is the sweep's label, `curve_regime` what the trial's own curve tells."""
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Summed over a trial's epochs."""
@@ -105,8 +88,8 @@ def _read(folder: Path) -> Sweep:
 def _stored(folder: Path, meta: dict[str, Any]) -> Sweep:
     """The tables of an ended sweep; from its journal, where their files are damaged."""
     try:
-        trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIAL_COLUMNS)
-        epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCH_COLUMNS)
+        trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIALS)
+        epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCHS)
         if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
             raise UserError(f"the tables in {folder} are not what a sweep stores")
     except UserError as error:
@@ -121,9 +104,8 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     """The tables from the journal, with regimes; each (trial, epoch) once, the last recorded."""
     events = read_journal(path)
     rows = {(event["trial_id"], event["epoch"]): event for event in events if event["kind"] == "epoch"}
-    epochs = pd.DataFrame(list(rows.values()), columns=EPOCH_COLUMNS)
-    epochs = epochs.sort_values(["trial_id", "epoch"], ignore_index=True)
-    epochs = epochs.astype({"above_since": "Int64", "guessing_since": "Int64"})
+    epochs = pd.DataFrame(list(rows.values()), columns=[column.name for column in EPOCHS])
+    epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
     ends = {event["trial_id"]: event for event in events if event["kind"] == "end"}
     trials = _asked(known_trials(meta, events), ends).join(_reached(epochs), on="trial_id")
     none = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
@@ -131,7 +113,7 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     data = data_facts(meta)
     trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    return Sweep(path, trials[TRIAL_COLUMNS], _without_unmeasured(epochs), meta)
+    return Sweep(path, trials[[column.name for column in TRIALS]], _without_unmeasured(epochs), meta)
 
 
 def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:

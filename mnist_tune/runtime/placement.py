@@ -28,7 +28,7 @@ class Placement:
     servers: LaneServers | None = None
 
 
-def place(
+def choose_placement(
     trials: Sequence[TrialConfig],
     settings: WorkerSettings,
     device: Device,

@@ -15,7 +15,7 @@ REACH_S = 5.0
 """Seconds in which a cluster's port must take a connection."""
 
 
-def join(address: str, **settings: Any) -> None:
+def connect(address: str, **settings: Any) -> None:
     """Makes this process a driver of the cluster at `address`.
 
     Args:

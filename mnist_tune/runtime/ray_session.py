@@ -16,7 +16,7 @@ from typing import Any
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
-from mnist_tune.runtime.ray_connect import join
+from mnist_tune.runtime.ray_connect import connect
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -116,7 +116,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         return
     if address is not None:
         with variables(QUIET):
-            join(address, **SILENT)
+            connect(address, **SILENT)
         return
     try:
         with variables(QUIET), _package_on_python_path():

@@ -36,7 +36,7 @@ from mnist_tune.tuning.stopping import finite_loss
 KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
 """Options on which a sweep's numbers, stops and labels depend."""
 
-TAKEN_UP = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
+CHANGEABLE = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
 """Options of how a sweep runs, which may be given anew."""
 
 
@@ -142,7 +142,7 @@ def left_and_over(
 def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
     """The options that a resumed sweep runs with: as it ran, but for what is given anew."""
     default = SweepOptions()
-    unsaid = [name for name in TAKEN_UP if getattr(options, name) == getattr(default, name)]
+    unsaid = [name for name in CHANGEABLE if getattr(options, name) == getattr(default, name)]
     return replace(options, **{name: asked[name] for name in (*KEPT, *unsaid) if name in asked})
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from ray.tune import Callback
 
+from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import COLUMNS, counts
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import Curve, curve_regime
-from mnist_tune.results.tables import EPOCH_COLUMNS
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
 from mnist_tune.terminal import announce
@@ -60,7 +60,7 @@ class Recorder(Callback):  # type: ignore[misc]
             return
         if result["warning"]:
             announce(f"warning: {result['warning']}")
-        row = {name: result[name] for name in EPOCH_COLUMNS if name in result and name != "trial_id"}
+        row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
         row["ended_at"] = time.time()
         self._writer.epoch(trial_id, row, result["repeated"])
         self._rows[trial_id] = [past for past in self._rows[trial_id] if past["epoch"] < row["epoch"]] + [row]

@@ -115,7 +115,7 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
 
     Args:
         path: its folder or URI, from which what was asked for is read.
-        options: of these only where and how it runs counts (`TAKEN_UP`); by default as before.
+        options: of these only where and how it runs counts (`CHANGEABLE`); by default as before.
         keep_ray: as in `run_sweep`.
 
     Raises:

@@ -12,8 +12,9 @@ import ray
 from ray import tune
 
 from mnist_tune import storage
+from mnist_tune.columns import EPOCHS, NUMBER
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import REPORTED, Checkpoint, DamagedStateError
+from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.runtime.shared_storage_check import blindness
@@ -24,6 +25,9 @@ STATE_FILE = "state.npz"
 
 LANE_TIMEOUT_S = 120.0
 """How long a trial tries to get a lane back after its server died; a server restarts within some 10 seconds."""
+
+_NO_ROW = {column.name: math.nan for column in EPOCHS if column.kind is NUMBER}
+"""In place of the row of a trial that can't train: whatever metric Tune asks for is there."""
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
@@ -72,7 +76,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 raise UserError(self._blind or self._refused)
             return self._epoch()
         except UserError as error:  # trying again would not help; Tune would
-            failed = dict.fromkeys(REPORTED, math.nan) | {"done": True, "stop_reason": "error", "error": str(error)}
+            failed = _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
             return failed | {"scheduler_loss": finite_loss(math.inf)}  # whatever metric Tune asks for
 
     def _epoch(self) -> dict[str, Any]:
@@ -114,7 +118,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         diverged = self._config.stop_when_diverged and row["diverged"]
         reason = stop_reason(row["epoch"], self._config.epochs, diverged)
         now = time.perf_counter()
-        waited, self._mark = max(now - self._mark - row["batch_s"], 0.0), now
+        waited, self._mark = max(now - self._mark - (row["batch_s"] or 0.0), 0.0), now
         extra = {
             "wait_s": waited,
             "repeated": repeated,

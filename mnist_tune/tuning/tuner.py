@@ -16,7 +16,7 @@ from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, place
+from mnist_tune.runtime.placement import Placement, choose_placement
 from mnist_tune.runtime.ray_session import TRIAL_SLOT, TRIALS, few_pending_trials, interrupts_as_before, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -54,7 +54,7 @@ def fit(
         writer.states, writer.token, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation
     )
     check_nodes(writer.states, writer.token)
-    placement = place(
+    placement = choose_placement(
         list(plan.trials.values()),
         settings,
         device,

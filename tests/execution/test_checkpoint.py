@@ -21,7 +21,7 @@ from mnist_tune import UserError
 from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
 
 ROW = {
-    "epoch": 3, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
+    "epoch": 3, "step": 30, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
     "test_accuracy": 0.9, "step_loss_max": math.inf, "finite": False, "diverged": True, "above_since": None,
     "batch_s": 1.0,
 }  # fmt: skip

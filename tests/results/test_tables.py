@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
-from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, tables
+from mnist_tune.results.tables import tables
 
 DESIGN_TRIALS = """
     trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
@@ -127,7 +128,7 @@ def test_a_sweep_without_any_epoch(writer):
     sweep = load_sweep(writer.path)
     assert len(sweep.epochs) == 0
     assert sweep.trials["regime"].tolist() == ["undecided", "undecided"]
-    assert list(sweep.trials.columns) == TRIAL_COLUMNS
+    assert list(sweep.trials.columns) == [column.name for column in TRIALS]
 
 
 def test_a_diverged_trial_names_its_step(writer, epoch_row):
@@ -178,12 +179,12 @@ def test_a_dead_network_names_the_step_since_which_it_guesses(writer, epoch_row)
 
 
 def test_columns_are_those_of_the_contract(writer, epoch_row):
-    assert set(DESIGN_TRIALS) <= set(TRIAL_COLUMNS)
-    assert set(DESIGN_EPOCHS) <= set(EPOCH_COLUMNS)
+    assert set(DESIGN_TRIALS) <= {column.name for column in TRIALS}
+    assert set(DESIGN_EPOCHS) <= {column.name for column in EPOCHS}
     record(writer, epoch_row, "00000", (1,), validation_loss=0.4, validation_accuracy=0.9, above_since=3)
     sweep = writer.finish(ended="now")
-    assert list(sweep.trials.columns) == TRIAL_COLUMNS
-    assert list(sweep.epochs.columns) == EPOCH_COLUMNS
+    assert list(sweep.trials.columns) == [column.name for column in TRIALS]
+    assert list(sweep.epochs.columns) == [column.name for column in EPOCHS]
 
 
 def test_no_validation_columns_where_nothing_is_held_out(writer, epoch_row):

@@ -16,7 +16,7 @@ from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_servers import LaneServers
-from mnist_tune.runtime.placement import place
+from mnist_tune.runtime.placement import choose_placement
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_or_resumed, sweep, tuner
 from mnist_tune.tuning.plan import Plan
@@ -44,11 +44,11 @@ def servers(monkeypatch):
 
 
 def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
-    on_cpu = place(TRIALS, SETTINGS, CPU)
+    on_cpu = choose_placement(TRIALS, SETTINGS, CPU)
     assert on_cpu.servers is None
     assert on_cpu.resources == {"CPU": 1}
     assert servers == []
-    on_gpu = place(TRIALS, SETTINGS, GPU)
+    on_gpu = choose_placement(TRIALS, SETTINGS, GPU)
     assert on_gpu.settings.lanes
     assert on_gpu.settings.threads is None
     assert on_gpu.resources == {"CPU": 4 / 64}
@@ -56,19 +56,19 @@ def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
 
 
 def test_auto_takes_processes_where_trials_are_not_known(servers):
-    assert place([], SETTINGS, CPU).servers is None
+    assert choose_placement([], SETTINGS, CPU).servers is None
     assert servers == []
 
 
 def test_lanes_on_a_cpu_are_for_the_asking(servers):
-    found = place(TRIALS, SETTINGS, CPU, execution="lanes")
+    found = choose_placement(TRIALS, SETTINGS, CPU, execution="lanes")
     assert found.resources == {"CPU": 0.25}
     assert found.settings.threads == 1
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 6, 7])
 def test_shares_of_a_gpu_fit_into_it(servers, trials):
-    found = place(TRIALS, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
+    found = choose_placement(TRIALS, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
     share = found.resources["GPU"]
     assert share * trials <= 1
     assert share == pytest.approx(1 / trials, abs=1e-4)
@@ -79,8 +79,8 @@ def test_shares_of_a_gpu_fit_into_it(servers, trials):
 def test_more_lanes_than_fit_are_refused(servers):
     small = Device("GPU", 40.5 * 4 * (784 * 8 + 8 + 8 * 10 + 10))
     with pytest.raises(UserError, match="--lanes 11 does not fit into the memory of a GPU; --lanes 10 does"):
-        place(TRIALS, SETTINGS, small, lanes=11)
-    assert place(TRIALS, SETTINGS, small).resources == {"CPU": 4 / 10}
+        choose_placement(TRIALS, SETTINGS, small, lanes=11)
+    assert choose_placement(TRIALS, SETTINGS, small).resources == {"CPU": 4 / 10}
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
@@ -101,7 +101,7 @@ def test_no_trial_waits_for_cores_that_its_own_ray_will_never_have(monkeypatch, 
 
 
 def test_a_trials_process_gets_its_cores(servers):
-    found = place(TRIALS, SETTINGS, CPU, cpus_per_trial=3)
+    found = choose_placement(TRIALS, SETTINGS, CPU, cpus_per_trial=3)
     assert found.resources == {"CPU": 3}
     assert found.settings.threads == 3
 

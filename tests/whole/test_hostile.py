@@ -17,11 +17,11 @@ from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
+from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports import plot_regimes, print_report
 from mnist_tune.results import journal, meta
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.parquet import read_table
-from mnist_tune.results.tables import EPOCH_COLUMNS, TRIAL_COLUMNS
 from mnist_tune.results.writer import SweepWriter
 
 HOSTILE_NAMES = [
@@ -268,10 +268,10 @@ def test_a_large_sweep_json_is_refused(folder, monkeypatch):
 def test_any_table_is_read_or_refused(ended, data):
     content = data.draw(damaged(ended["epochs.parquet"]))
     try:
-        found = read_table(io.BytesIO(content), "it", EPOCH_COLUMNS)
+        found = read_table(io.BytesIO(content), "it", EPOCHS)
     except UserError:
         return
-    assert set(found) <= set(EPOCH_COLUMNS)
+    assert set(found) <= {column.name for column in EPOCHS}
 
 
 def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
@@ -309,13 +309,13 @@ def stored(ended, **columns):
 def test_a_column_of_another_type_is_refused(ended, column):
     content = stored(ended, regime=("regime", column))
     with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
-        read_table(io.BytesIO(content), "it", TRIAL_COLUMNS)
+        read_table(io.BytesIO(content), "it", TRIALS)
 
 
 def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch):
     monkeypatch.setattr("mnist_tune.results.parquet.MOST_ROWS", 1)
     with pytest.raises(UserError, match="it claims to hold 2 rows"):
-        read_table(io.BytesIO(ended["trials.parquet"]), "it", TRIAL_COLUMNS)
+        read_table(io.BytesIO(ended["trials.parquet"]), "it", TRIALS)
 
 
 # --- what is shown
@@ -375,11 +375,11 @@ def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     field = pa.field("label", pa.binary(), metadata=extension)
     content = stored(ended, label=(field, pa.array([trap, trap])))
     with pytest.raises(UserError, match="label is of type"):
-        read_table(io.BytesIO(content), "it", TRIAL_COLUMNS)
+        read_table(io.BytesIO(content), "it", TRIALS)
     whole = pq.read_table(io.BytesIO(ended["trials.parquet"]))
     content = io.BytesIO()
     pq.write_table(whole.replace_schema_metadata({"pandas": trap}), content)
-    assert len(read_table(content, "it", TRIAL_COLUMNS)) == 2
+    assert len(read_table(content, "it", TRIALS)) == 2
 
 
 def test_what_tune_left_is_removed_before_a_sweep_goes_on(folder, ended):

@@ -1,0 +1,203 @@
+"""Every column that the tables of a sweep can hold: the one list that all code which knows columns follows.
+
+The journal's checks, the schema of the parquet files, the tables, a saved state's last row, what curves are made of and
+`docs/tables.md` (`python -m mnist_tune.columns` prints it) come from here. A new column is a line here and the line
+that computes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+LARGEST = 2**53
+"""The largest whole number up to which all are exact as floats."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value may be, and how errors and `docs/tables.md` say so."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+    stored: Literal["text", "number"] = "number"
+    """How the parquet files hold it."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; NaN and infinity, the losses of what diverged, are numbers, too."""
+    return isinstance(value, float) or (type(value) is int and abs(value) <= LARGEST)
+
+
+def is_whole(value: Any, low: int, high: int = LARGEST) -> bool:
+    """Whether a value is a whole number from `low` to `high`, and not True or False."""
+    return type(value) is int and low <= value <= high
+
+
+ID = Kind(
+    "letters, digits, - and _, at most 64",
+    lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{1,64}", value, re.ASCII) is not None,
+    "text",
+)
+"""A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
+
+TEXT = Kind("text", lambda value: isinstance(value, str), "text")
+FLAG = Kind("True or False", lambda value: isinstance(value, bool))
+COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1))
+WHOLE = Kind("a whole number", lambda value: is_whole(value, 0))
+NUMBER = Kind("a number", is_number)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of `epochs` or `trials`, or another value that a file of a sweep holds."""
+
+    name: str
+    kind: Kind
+    about: str = ""
+    """One sentence for `docs/tables.md`."""
+    unit: str = ""
+    gaps: bool = True
+    """Whether the table may lack the value in some rows, or altogether."""
+    needed: bool = False
+    """Whether a row without it is damaged: resumes and schedulers can't do without it."""
+    curve: bool = False
+    """Whether regimes read it."""
+
+
+def first_wrong(values: Any, columns: Iterable[Column]) -> str | None:
+    """The name of the first value that is missing or of the wrong kind; None where all are right.
+
+    Args:
+        values: a row, or another mapping that was read from a file; what is in no column is not looked at.
+        columns: a value may be missing, or None, where its column is not `needed`.
+    """
+    if not isinstance(values, Mapping):
+        return "it"
+    for column in columns:
+        value = values.get(column.name)
+        if column.needed if value is None else not column.kind.holds(value):
+            return column.name
+    return None
+
+
+EPOCHS = (
+    Column("trial_id", ID, "The trial, as in `trials`.", gaps=False, needed=True),
+    Column("epoch", COUNT, "The number of the epoch, from 1.", gaps=False, needed=True),
+    Column("step", COUNT, "Steps made since the trial began.", gaps=False, needed=True),
+    Column(
+        "learning_rate",
+        NUMBER,
+        "The learning rate of this epoch.",
+        gaps=False,
+        needed=True,
+    ),
+    Column("train_loss", NUMBER, "Mean loss on the training set.", "nats", needed=True, curve=True),
+    Column("train_accuracy", NUMBER, "Share of the training set classified right.", "0 to 1", needed=True, curve=True),
+    Column("test_loss", NUMBER, "Mean loss on the test set.", "nats", needed=True),
+    Column("test_accuracy", NUMBER, "Share of the test set classified right.", "0 to 1", needed=True, curve=True),
+    Column("validation_loss", NUMBER, "Mean loss on the images held out, where `--holdout` asks for some.", "nats"),
+    Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
+    Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
+    Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
+    Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
+    Column(
+        "window_loss_max", NUMBER, "The largest mean of the batch losses over 128 images or more.", "nats", curve=True
+    ),
+    Column("finite", FLAG, "Whether every loss of the epoch was finite."),
+    Column("diverged", FLAG, "Whether the trial counts as lost after this epoch.", needed=True, curve=True),
+    Column("above_since", COUNT, "The step since which the loss has been above `untrained_loss`.", "step", curve=True),
+    Column(
+        "guessing_since",
+        COUNT,
+        "The step since which the loss is no better than a guess's.",
+        "step",
+        curve=True,
+    ),
+    Column("untrained_loss", NUMBER, "Mean loss on the training set before the first step.", "nats", curve=True),
+    Column("compile_s", NUMBER, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
+    Column("train_s", NUMBER, "Time spent training, shared likewise.", "s"),
+    Column("eval_s", NUMBER, "Time spent evaluating, shared likewise.", "s"),
+    Column("batch_s", NUMBER, "Time that the whole batch of lanes took in which the trial trained.", "s"),
+    Column("wait_s", NUMBER, "Time between two epochs in which the trial did not compute.", "s"),
+    Column("lanes", COUNT, "Trials that trained together in this epoch."),
+    Column("fill", NUMBER, "Share of the device's lanes that asked for this epoch.", "0 to 1"),
+    Column("node", TEXT, "The machine that trained the epoch."),
+    Column("device", TEXT, "The processor or GPU that trained it."),
+    Column("ended_at", NUMBER, "When the driver received the row.", "Unix time"),
+)
+"""The table `epochs`: a row an epoch of a trial."""
+
+TRIALS = (
+    Column("trial_id", ID, "The trial's id.", gaps=False),
+    Column("label", TEXT, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
+    Column("architecture", TEXT, "The network.", gaps=False),
+    Column("learning_rate", NUMBER, "The step size asked for.", gaps=False),
+    Column("momentum", NUMBER, "The momentum of SGD.", "0 to 1", gaps=False),
+    Column("nesterov", FLAG, "Whether the momentum is Nesterov's.", gaps=False),
+    Column("batch_size", COUNT, "Images a step.", "images", gaps=False),
+    Column("label_noise", WHOLE, "Training images that were permuted against their labels.", "images", gaps=False),
+    Column("holdout", WHOLE, "Training images held out for validation.", "images", gaps=False),
+    Column("seed", WHOLE, "Seed of the initialisation.", gaps=False),
+    Column("data_seed", WHOLE, "Seed of the batch order.", gaps=False),
+    Column("epochs_run", WHOLE, "Epochs that were trained.", gaps=False),
+    Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
+    Column("regime", TEXT, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
+    Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
+    Column("curve_regime", TEXT, "The label by the trial's own curve alone.", gaps=False),
+    Column(
+        "stop_reason",
+        ID,
+        "Why it ended: completed, diverged, asha (or another scheduler), time_budget, interrupted or error.",
+        gaps=False,
+    ),
+    Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
+    Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
+    Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
+    Column("test_loss", NUMBER, "Mean loss on the test set after the last epoch.", "nats"),
+    Column("test_accuracy", NUMBER, "Accuracy on the test set after the last epoch.", "0 to 1"),
+    Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
+    Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
+    Column("compile_s", NUMBER, "Time spent compiling, over all epochs.", "s"),
+    Column("train_s", NUMBER, "Time spent training, over all epochs.", "s"),
+    Column("eval_s", NUMBER, "Time spent evaluating, over all epochs.", "s"),
+    Column("wait_s", NUMBER, "Time spent waiting, over all epochs.", "s"),
+    Column("node", TEXT, "The machine that trained the last epoch."),
+    Column("device", TEXT, "The processor or GPU that trained it."),
+    Column("dataset", TEXT, "The data set.", gaps=False),
+    Column("error", TEXT, "What ended the trial where `stop_reason` is error, else empty.", gaps=False),
+)
+"""The table `trials`: a row a trial."""
+
+MARKDOWN = """\
+# The tables
+
+`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
+trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
+A sweep that is running, or was killed, can be read as well.
+
+Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
+empty in some rows; `epochs` has no validation columns where no images are held out.
+
+This page is printed by `python -m mnist_tune.columns`.
+"""
+
+
+def markdown() -> str:
+    """The page `docs/tables.md`."""
+    parts = [MARKDOWN]
+    for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
+        parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
+        for column in columns:
+            gaps = "yes" if column.gaps else ""
+            parts.append(f"| `{column.name}` | {_NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+_NAMES = {ID: "text", TEXT: "text", FLAG: "yes or no", COUNT: "whole number", WHOLE: "whole number", NUMBER: "number"}
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,10 @@
+"""How each regime looks, the same in every table and picture."""
+
+from __future__ import annotations
+
+from mnist_tune.regimes.labels import REGIMES
+
+COLOURS = dict(zip(REGIMES, ("#2a9d3a", "#3a76c4", "#e0a100", "#d1342f", "#7a5195", "#c2548f", "#8a8a8a"), strict=True))
+
+MARKERS = dict(zip(REGIMES, ("o", "^", "D", "X", "s", "P", "v"), strict=True))
+"""A shape for each regime: some readers, and print, don't show colours."""

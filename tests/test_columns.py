@@ -1,0 +1,49 @@
+"""The one list of columns, and what follows from it."""
+
+from pathlib import Path
+
+import pytest
+
+from mnist_tune import columns
+from mnist_tune.columns import COUNT, EPOCHS, TRIALS, Column, first_wrong
+from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.results.tables import load_sweep
+
+PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
+
+
+def test_the_page_of_the_tables_is_that_of_the_list():
+    """Where it is not: python -m mnist_tune.columns > docs/tables.md"""
+    assert PAGE.read_text() == columns.markdown()
+
+
+@pytest.mark.parametrize("table", [EPOCHS, TRIALS])
+def test_each_column_is_listed_once_and_says_what_it_is(table):
+    assert len({column.name for column in table}) == len(table)
+    assert all(column.about.endswith(".") for column in table)
+
+
+def test_the_first_value_that_is_wrong_is_named():
+    listed = (Column("a", COUNT, needed=True), Column("b", COUNT))
+    assert first_wrong({"a": 1, "c": "anything"}, listed) is None
+    assert first_wrong({"a": 1, "b": None}, listed) is None
+    assert first_wrong({"a": None}, listed) == "a"
+    assert first_wrong({"a": 0}, listed) == "a"
+    assert first_wrong({"a": 1, "b": True}, listed) == "b"
+    assert first_wrong([1], listed) == "it"
+
+
+@pytest.mark.parametrize("column", EPOCHS[1:], ids=lambda column: column.name)
+def test_every_column_of_the_epochs_goes_from_a_row_to_the_tables(column, new_writer, epoch_row, tmp_path):
+    value = "text" if column.kind is columns.TEXT else True if column.kind is columns.FLAG else 1
+    row = epoch_row(1) | {column.name: value}
+    state = Checkpoint({}, Progress(1, 2.3, None, row))
+    state.save(tmp_path / "state.npz")
+    assert Checkpoint.load(tmp_path / "state.npz") == state
+    for name, ended in (("running", None), ("ended", "now")):
+        writer = new_writer(tmp_path / name)
+        writer.epoch("00000", row, False)
+        writer.end("00000", "completed")
+        writer.finish(ended=ended)
+        [found] = load_sweep(tmp_path / name).epochs[column.name]
+        assert found == value
