@@ -14,9 +14,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
+from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.machine import processor_model
 from mnist_tune.results.writer import SweepWriter
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -37,7 +37,7 @@ _running: list[pytest.Item] = []
 
 
 def pytest_report_header():
-    return f"processor: {processor_model()}"
+    return f"processor: {processor_seen()}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -49,7 +49,7 @@ def test_this_interpreter_runs_the_portable_tests_on_one_thread(qemu, capfd):
     assert run_tests(OtherProcessor()) == 0
     told = capfd.readouterr().out
     assert told.startswith(f"1 -cpu Haswell {sys.executable} -m pytest -v -n 0 -m portable ")
-    assert "tests/test_portable.py" in told
+    assert "tests/whole/test_portable.py" in told
     assert "test_sweep.py" not in told
 
 
@@ -73,5 +73,5 @@ def test_a_crash_is_no_exit_code(qemu):
 
 def test_only_files_with_portable_tests_are_read():
     tests = other_processor.REPOSITORY / "tests"
-    assert other_processor.has_portable_tests(tests / "test_portable.py")
+    assert other_processor.has_portable_tests(tests / "whole" / "test_portable.py")
     assert not other_processor.has_portable_tests(tests / "tuning" / "test_sweep.py")
