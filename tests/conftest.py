@@ -36,6 +36,11 @@ STARTS_A_PROCESS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.sy
 _running: list[pytest.Item] = []
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Two processes for the suite; none where single tests are named. (With --pdb xdist starts none by itself.)"""
+    return 0 if any("::" in argument for argument in config.args) else 2
+
+
 def pytest_report_header():
     return f"processor: {processor_seen()}"
 
