@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
+import batch_orders
 import jax
 import numpy as np
 import pytest
@@ -67,6 +68,7 @@ def test_a_restored_trial_is_bit_identical(mnist_5k, tmp_path):
     first.run(["a"])
     first.run(["a"])
     first.checkpoint("a").save(tmp_path / "a.npz")
+    batch_orders.forget()  # as in another process
     second = LanePool(mnist_5k)
     second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
     for epoch in (2, 3):
