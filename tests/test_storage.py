@@ -1,5 +1,6 @@
 """Files in folders and in object storage: moto's S3, in memory."""
 
+import errno
 import threading
 from pathlib import Path
 
@@ -101,14 +102,34 @@ def test_storage_that_answers_again_is_waited_for(silent_s3):
     assert storage.read(place) == b"1"
 
 
-def test_what_waiting_does_not_mend_is_not_waited_for(s3, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("AWS Error ACCESS_DENIED during PutObject operation: no"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        ValueError("a mistake of ours"),
+    ],
+)
+def test_what_waiting_does_not_mend_is_not_waited_for(monkeypatch, error):
     tries = []
 
     def refuse(*arguments):
         tries.append(arguments)
-        raise OSError("AWS Error ACCESS_DENIED during PutObject operation: no")
+        raise error
 
     monkeypatch.setattr(storage, "_upload", refuse)
-    with pytest.raises(OSError, match="ACCESS_DENIED"):
-        storage.write("s3://bucket/x", b"1", patience_s=60)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        storage.write("s3://bucket/x", b"1", patience_s=2)
+    assert len(tries) == 1
+
+
+def test_a_file_that_is_not_there_is_not_waited_for(folder, monkeypatch):
+    tries, open_file = [], storage.open_file
+
+    def counted(where):
+        tries.append(where)
+        return open_file(where)
+
+    monkeypatch.setattr(storage, "open_file", counted)
+    assert storage.read(storage.join(folder, "nothing"), patience_s=2) is None
     assert len(tries) == 1

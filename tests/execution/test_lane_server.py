@@ -55,12 +55,13 @@ def call(server, function):
     server._calls.put((function, Future()))
 
 
-def epochs(server, path, *lanes):
+def epochs(server, path, *lanes, tokens=None):
     """The next epoch of each of these lanes, by its row."""
+    asked = [(lane, token, path / f"{lane}.npz") for lane, token in zip(lanes, tokens or lanes, strict=True)]
 
     async def ask():
         async with asyncio.timeout(60):
-            return await asyncio.gather(*(server.epoch(lane, lane, path / f"{lane}.npz") for lane in lanes))
+            return await asyncio.gather(*(server.epoch(*arguments) for arguments in asked))
 
     return [row["epoch"] for row in asyncio.run(ask())]
 
@@ -70,6 +71,13 @@ def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
+
+
+def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
+    asyncio.run(server.attach("a", "new", SMALL, None, []))
+    with pytest.raises(LaneLostError):
+        epochs(server, tmp_path, "a", tokens=["a"])
+    assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]
 
 
 def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):

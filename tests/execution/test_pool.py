@@ -1,9 +1,11 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
+import time
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
+import batch_orders
 import jax
 import numpy as np
 import pytest
@@ -67,6 +69,7 @@ def test_a_restored_trial_is_bit_identical(mnist_5k, tmp_path):
     first.run(["a"])
     first.run(["a"])
     first.checkpoint("a").save(tmp_path / "a.npz")
+    batch_orders.forget()  # as in another process
     second = LanePool(mnist_5k)
     second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
     for epoch in (2, 3):
@@ -90,6 +93,16 @@ def test_a_full_pool_and_a_foreign_state_are_refused(mnist_5k):
     other = TrialConfig(architecture="mlp-9-tanh")
     with pytest.raises(UserError, match="does not fit"):
         pool.attach("c", other, pool.checkpoint("a"))
+
+
+def test_a_state_of_another_type_is_refused(mnist_5k):
+    pool = LanePool(mnist_5k)
+    pool.attach("a", SMALL)
+    saved = pool.checkpoint("a")
+    double = {name: array.astype(np.float64) for name, array in saved.arrays.items()}
+    with pytest.raises(UserError, match=r"^a saved state does not fit mlp-8-tanh: .*float64.*$") as error:
+        pool.attach("a", SMALL, replace(saved, arrays=double))
+    assert "\n" not in str(error.value)
 
 
 def test_detaching_twice_frees_one_lane(mnist_5k):
@@ -175,6 +188,17 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
+def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(mnist_5k):
+    configs = [replace(SMALL, seed=seed) for seed in range(3)]
+    pool, expected = LanePool(mnist_5k, 4), {}
+    for config in configs:
+        alone = LanePool(mnist_5k)
+        for lanes in (pool, alone):
+            lanes.attach(str(config.seed), config)
+        expected[str(config.seed)] = pytest.approx(alone.checkpoint(str(config.seed)).progress.untrained_loss, rel=1e-6)
+    assert {lane: row["untrained_loss"] for lane, row in pool.run(list(expected)).items()} == expected
+
+
 @pytest.fixture
 def prelu(monkeypatch):
     """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
@@ -221,6 +245,14 @@ def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
         np.testing.assert_array_equal(after.arrays[name], array)
 
 
+def test_padding_changes_no_lane_where_every_slot_is_taken(mnist_5k):
+    pool = attached(mnist_5k, 4, RATES[:4])
+    before = [pool.checkpoint(lane).arrays for lane in "0123"]
+    pool.run(["1", "2"])
+    for lane in "03":
+        np.testing.assert_equal(pool.checkpoint(lane).arrays, before[int(lane)])
+
+
 def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilations):
     pool = attached(mnist_5k, 16, [0.01 * (1 + i) for i in range(16)])
     for count in (1, 2):
@@ -231,6 +263,17 @@ def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilation
     assert compilations == []
     [group] = pool._groups.values()
     assert {key for key in group.executor._compiled if key[0] == "train"} == {("train", 1), ("train", 16)}
+
+
+def test_the_seconds_of_all_rows_are_those_that_passed(mnist_5k):
+    pool = attached(mnist_5k, 4, RATES[:3])
+    pool.run(["0", "1", "2"])
+    start = time.perf_counter()
+    rows = [row for _ in range(3) for row in pool.run(["0", "1", "2"]).values()]
+    passed = time.perf_counter() - start
+    assert [row["compile_s"] for row in rows] == [0.0] * 9
+    assert min(row[name] for row in rows for name in ("train_s", "eval_s")) > 0
+    assert sum(row["train_s"] + row["eval_s"] for row in rows) <= passed
 
 
 @given(st.integers(1, 40), st.integers(1, 16))

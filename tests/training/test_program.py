@@ -1,5 +1,6 @@
 """The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
 
+import batch_orders
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,15 +33,25 @@ def test_reproduces_the_notebook(trial, mnist):
         assert row["test_accuracy"] == pytest.approx(test, abs=3e-4)
 
 
-def test_batch_order_is_the_notebooks_stream():
-    rng = np.random.RandomState(7)
-    for epoch in range(3):
-        np.testing.assert_array_equal(batch_order(7, epoch, 100), rng.permutation(100))
+@pytest.mark.parametrize("epochs", [(0, 1, 2, 3), (3, 1, 2, 0, 2, 3)])
+@pytest.mark.parametrize("between", [lambda: None, batch_order.cache_clear, batch_orders.forget])
+def test_batch_order_is_the_notebooks_stream(epochs, between):
+    """In whatever order epochs are asked for, beside other streams, and from a cold start."""
+    streams = {}
+    for data_seed, count in [(7, 100), (8, 100), (7, 90)]:
+        rng = np.random.RandomState(data_seed)
+        streams[data_seed, count] = [rng.permutation(count) for _ in range(4)]
+    batch_orders.forget()
+    for epoch in epochs:
+        for (data_seed, count), orders in streams.items():
+            between()
+            np.testing.assert_array_equal(batch_order(data_seed, epoch, count), orders[epoch])
 
 
 def test_batch_order_is_a_pure_function():
     ahead = batch_order(11, 5, 100)
-    np.testing.assert_array_equal(batch_order(11, 2, 100), batch_order(11, 2, 100))
+    batch_orders.forget()
+    batch_order(11, 2, 100)
     np.testing.assert_array_equal(batch_order(11, 5, 100), ahead)
 
 

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import replace
 from functools import cache
 
+import batch_orders
 import numpy as np
 import pytest
 from reference import SGD, cross_entropies, leaves, logits_of
@@ -80,6 +81,7 @@ def assert_close(arrays, expected, tolerance):
 def test_a_restored_trial_continues_bit_for_bit(alone, data, tmp_path):
     (_, saved), (expected_row, expected) = alone(CALM)
     saved.save(tmp_path / "a.npz")
+    batch_orders.forget()  # as in another process
     another = LanePool(data)
     another.attach("a", CALM, Checkpoint.load(tmp_path / "a.npz"))
     assert without_seconds(another.run(["a"])["a"]) == without_seconds(expected_row)
