@@ -1,5 +1,6 @@
 """Files in folders and in object storage: moto's S3, in memory."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def test_files_come_back(folder):
     storage.remove(place)
     storage.remove(place)
     assert list(storage.names(folder)) == ["b"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_file_is_on_the_disk_before_it_has_its_name_where_that_is_asked_for(tmp_path, monkeypatch, sync):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda part, whole: (done.append("named"), replace(part, whole)))
+    storage.write(tmp_path / "a", b"content", sync=sync)
+    assert done == [7, "named"] if sync else done == ["named"]
 
 
 def test_a_folder_goes_with_all_that_is_in_it(folder):
