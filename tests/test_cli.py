@@ -81,6 +81,7 @@ BAD = {
     "--batch-size 201": "fashion-mnist has 200 training images; batch_size=201,",
     "--label-noise 201": "fashion-mnist has 200 training images; batch_size=128, label_noise=201",
     "--holdout 200": "fashion-mnist has 200 training images; batch_size=128, label_noise=0 and holdout=200",
+    "--holdout 101 --label-noise 100": "batch_size=128, label_noise=100 and holdout=101 don't fit",
     "--scheduler ahsa": "invalid choice 'ahsa' for argument '--scheduler'. Expected one of ('asha', 'fifo')",
     "--dataset mnits": "invalid choice 'mnits' for argument '--dataset'",
     "--max-concurrent 0": "--max-concurrent must be above 0, got 0",
@@ -121,7 +122,15 @@ def test_bad_input_is_one_line_and_starts_nothing(flags, here, command):
     assert contents(here) == before
 
 
-@pytest.mark.parametrize("flags", ["", "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200", "--smoke"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "",
+        "--learning-rates 0.1 0.2 --epochs 1 --batch-size 200",
+        "--holdout 100 --label-noise 100",
+        "--smoke",
+    ],
+)
 def test_good_input_starts(flags, here, command):
     with pytest.raises(Started):
         command(*flags.split())

@@ -1,6 +1,7 @@
 """Files in folders and in object storage: moto's S3, in memory."""
 
 import errno
+import os
 import threading
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def test_files_come_back(folder):
     storage.remove(place)
     storage.remove(place)
     assert list(storage.names(folder)) == ["b"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_file_is_on_the_disk_before_it_has_its_name_where_that_is_asked_for(tmp_path, monkeypatch, sync):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    replace = os.replace
+
+    def named(part, whole):
+        done.append("named")
+        replace(part, whole)
+
+    monkeypatch.setattr(os, "replace", named)
+    storage.write(tmp_path / "a", b"content", sync=sync)
+    assert done == [7, "named"] if sync else done == ["named"]
 
 
 def test_a_folder_goes_with_all_that_is_in_it(folder):

@@ -13,7 +13,7 @@ from mnist_tune.trial import MAX_SEED, closest
 
 NOT_NUMBERS = [True, "0.5", None, [0.5], 1 + 0j]
 NOT_WHOLE = [True, "2", None, 2.0, math.nan, math.inf]
-BAD = {
+BAD: dict[str, list[object]] = {
     "architecture": [None, 3, b"convnet"],
     "label": [None, 3, b"slow"],
     "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],

@@ -33,7 +33,7 @@ def server(mnist_5k, exits):
     """Two lanes of which "a" and "b" are attached, with tokens of the same names."""
     before = set(threading.enumerate())
     server = LaneServer(WorkerSettings("states"), 2)
-    [server.thread] = set(threading.enumerate()) - before
+    [thread] = set(threading.enumerate()) - before
     server._pool = LanePool(mnist_5k, 2)
 
     async def attach():
@@ -43,8 +43,8 @@ def server(mnist_5k, exits):
     asyncio.run(attach())
     yield server
     call(server, end)
-    server.thread.join(60)
-    assert not server.thread.is_alive()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def end():

@@ -62,6 +62,18 @@ def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
             assert came_later(curve, epochs, label, whole), (epochs, label, evidence)
 
 
+MOST_UNDECIDED = {"slow": 0.98, "diverged": 0.45, "oscillating": 0.36, "converged": 0.18, "overfit": 0.3}
+"""Of all cuts, by the label of the whole curve. Measured: 413 of 427 slow ones, 69 of 160, 184 of 531, 169 of 1,010 and
+8 of 29. None is underfit before its end."""
+
+
+@pytest.mark.parametrize("label", MOST_UNDECIDED)
+def test_a_cut_curve_is_not_undecided_more_often_than_it_was(label):
+    whole = [curve for curve in EVERY_CURVE.values() if curve_regime(curve, curve.data.target)[0] == label]
+    cuts = [curve_regime(cut(curve, n), curve.data.target)[0] for curve in whole for n in range(1, curve.epochs)]
+    assert cuts.count("undecided") <= MOST_UNDECIDED[label] * len(cuts)
+
+
 SO_FAR = {("slow", "converged"), ("oscillating", "converged")}
 """Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all."""
 

@@ -207,6 +207,22 @@ def test_two_epochs_with_a_drop_or_a_spike_oscillate(accuracies, spikes, regime)
     assert curve_regime(calm(accuracies, step_loss_max=losses, untrained_loss=2.4))[0] == regime
 
 
+@pytest.mark.parametrize(
+    ("epochs", "dips", "regime"),
+    [
+        (13, [4, 9], "converged"),
+        (13, [2, 4, 9], "oscillating"),
+        (37, [28, 33], "converged"),
+        (37, [28, 31, 33], "oscillating"),
+    ],
+)
+def test_a_sixth_of_the_epochs_is_not_yet_often(epochs, dips, regime):
+    """Of all 12 falls in the first two, of the last 12 of 36 in the others."""
+    accuracies = np.full(epochs, 0.98)
+    accuracies[dips] = 0.95
+    assert curve_regime(calm(accuracies, asked=epochs))[0] == regime
+
+
 def test_an_early_spike_leaves_a_cut_curve_undecided():
     values = {"step_loss_max": np.array([40.0, 1, 1, 1]), "untrained_loss": 2.4, "train_loss": np.full(4, 0.9)}
     accuracies = [0.5, 0.55, 0.58, 0.6]
@@ -265,6 +281,13 @@ def test_edge_is_where_every_replicate_converged():
     assert edge(trials) == Edge(best=0.1, always=1.0, sometimes=1.3, share=(1, 2))  # at 1.3 one diverged
     assert edge(trials[trials["learning_rate"] == 1.3]).best == 1.3
     assert edge(trials[trials["regime"] == "diverged"]) == Edge(None, None, None, (0, 0))
+
+
+def test_the_best_rate_is_that_of_the_trials_that_did_not_diverge():
+    """Where one diverged at every rate, those that did not diverge are compared."""
+    rows = [(0.1, "converged", 0.04), (0.1, "diverged", 50.0), (1.0, "converged", 0.06), (1.0, "diverged", 3.0)]
+    trials = pd.DataFrame(rows, columns=["learning_rate", "regime", "train_loss"])
+    assert edge(trials) == Edge(best=0.1, always=None, sometimes=1.0, share=(1, 2))
 
 
 def test_counts_are_in_the_order_of_the_regimes():

@@ -1,6 +1,7 @@
 """What may change about a curve without changing its label, with real noise: binomial accuracies, batches of images."""
 
 import json
+import math
 import time
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.divergence import has_diverged, left_for_good
 from mnist_tune.regimes.labels import curve_regime
-from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_limit, window_means
+from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, calm_limit, window_means
 from mnist_tune.results.tables import tables
 
 CALM = {
@@ -124,6 +125,15 @@ def test_windows_hold_all_images_once(batch_size, images):
 def test_calm_batches_stay_below_the_limit(batch_size, loss, seed):
     peak = batches(loss, batch_size, np.random.default_rng(seed)).max()
     assert peak <= calm_limit(loss, batch_size, 20_000 / batch_size, risk=1e-6)
+
+
+def test_limits_of_a_loss_are_as_far_apart_as_the_draws_ask_for():
+    """Among 1,000 draws, over ln(1,000 / 0.001) images, the square roots are 1 from that of the loss."""
+    images = 6 * math.log(10)
+    assert calm_limit(4.0, images, 1_000) == pytest.approx(9.0, rel=1e-12)
+    assert calm_floor(4.0, images, 1_000) == pytest.approx(1.0, rel=1e-12)
+    assert calm_floor(4.0, images / 4, 1_000) == pytest.approx(0.0, abs=1e-12)
+    assert calm_floor(4.0, images / 9, 1_000) == 0
 
 
 @pytest.mark.parametrize("batch_size", [8, 128])

@@ -1,5 +1,7 @@
 """What siblings may say of each other, and what they may not."""
 
+from operator import attrgetter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from mnist_tune.regimes.curve import Curve, counts
 from mnist_tune.regimes.data_facts import MNIST, data_facts
 from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
 from mnist_tune.regimes.noise import window_means
+from mnist_tune.regimes.siblings import Standings, Trial
 
 K = np.arange(10)
 
@@ -58,6 +61,32 @@ def test_what_diverged_later_is_no_measure():
     collapsed = [0.8, 0.9, 0.93, 0.95, 0.96, 0.1, 0.1, 0.1, 0.1, 0.1]
     found = labels(([0.5, 0.7, 0.8, 0.84, 0.86], {}), (collapsed, {"learning_rate": 1.0}))
     assert [regime for regime, _ in found] == ["undecided", "diverged"]
+
+
+CUT = [0.5, 0.7, 0.8, 0.84, 0.86]
+
+
+def test_a_peer_that_trained_longer_is_a_measure_after_as_many_epochs():
+    assert labels((CUT, {}))[0][0] == "undecided"
+    regime, evidence = labels((CUT, {}), (level(0.97), {"learning_rate": 1.0}))[0]
+    assert regime == "slow"
+    assert "(0.9623 after as many epochs, 0.8600 here)" in evidence
+
+
+def test_a_slip_in_the_last_epoch_is_not_being_far_behind():
+    faster = (level(0.97), {"learning_rate": 1.0})
+    assert labels(([*CUT[:3], 0.94, 0.90], {}), faster)[0][0] == "undecided"
+    assert labels(([*CUT[:3], 0.90, 0.90], {}), faster)[0][0] == "slow"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_go_to_the_slower_then_to_the_earlier_row(order):
+    curve = Curve(np.full(3, 0.9), 3)
+    trials = [Trial(row, rate, rate, curve, "slow", None) for row, rate in enumerate((2.0, 1.0, 1.0, 3.0, 3.0))]
+    found = Standings(trials[::order], attrgetter("settled"))
+    assert found.best.row == 1
+    assert (found.above(1.0).row, found.above(2.0).row, found.above(3.0)) == (0, 3, None)
+    assert (found.below(3.0).row, found.below(2.0).row, found.below(1.0)) == (1, 1, None)
 
 
 def test_what_spiked_in_its_first_epoch_is_not_slow():

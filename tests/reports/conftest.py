@@ -31,17 +31,17 @@ def made_up_sweep(new_writer, epoch_row, tmp_path):
 
     def finish(rates, seeds=1, architectures=("mlp-4-tanh",), epochs=4, **config):
         writer = new_writer(tmp_path / "sweep")
-        configs = [
+        trials = [
             TrialConfig(architecture=name, learning_rate=float(rate), seed=seed, epochs=epochs, **config)
             for name in architectures
             for rate in rates
             for seed in range(seeds)
         ]
-        writer.meta["trials"] = {f"{i:05d}": config.to_dict() for i, config in enumerate(configs)}
-        for i, config in enumerate(configs):
+        writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+        for i, trial in enumerate(trials):
             for epoch in range(1, epochs + 1):
-                diverged = config.learning_rate > 2
-                accuracy = 0.1 if diverged else 0.98 - 0.8 * math.exp(-10 * epoch * config.learning_rate)
+                diverged = trial.learning_rate > 2
+                accuracy = 0.1 if diverged else 0.98 - 0.8 * math.exp(-10 * epoch * trial.learning_rate)
                 loss = (math.nan, math.inf, 50.0)[i % 3] if diverged else 1.02 - accuracy
                 values = {"diverged": diverged, "finite": math.isfinite(loss), "above_since": 1 if diverged else None}
                 writer.epoch(f"{i:05d}", epoch_row(epoch, loss, accuracy, **values), False)

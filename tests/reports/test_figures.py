@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -101,7 +102,7 @@ def test_every_curve_has_its_learning_rate_beside_it(made_up_sweep):
 def test_replicates_show_the_share_that_converged_with_its_interval(made_up_sweep):
     share = regimes_figure(made_up_sweep([0.01, 0.1, 3], seeds=5)).axes[4]
     assert [text.get_text() for text in share.texts] == ["0 of 5", "5 of 5", "0 of 5"]
-    (bars,) = share.containers
+    bars: Any = share.containers[0]
     low, high = clopper_pearson([0, 5, 0], 5)
     ends = [[point[1] for point in segment] for segment in bars.lines[2][0].get_segments()]
     np.testing.assert_allclose(ends, np.transpose([low, high]), atol=1e-9)

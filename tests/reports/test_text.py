@@ -92,6 +92,14 @@ def test_a_best_rate_at_an_end_asks_for_a_wider_range(made_up_sweep, rates, said
 
 
 @pytest.mark.parametrize(
+    ("rates", "proposed"), [([0.01, 0.1, 1.0], "1 2.2 4.6 10"), ([1.9, 3.0, 4.0], "1.9 0.88 0.41 0.19")]
+)
+def test_the_wider_range_goes_on_from_the_end_that_was_best(made_up_sweep, rates, proposed):
+    line = conclusions(made_up_sweep(rates).trials)[1]
+    assert f" --learning-rates {proposed} --epochs" in line
+
+
+@pytest.mark.parametrize(
     ("regimes", "said"),
     [
         (("converged", "converged", "slow", "diverged"), "largest that converged 0.1"),

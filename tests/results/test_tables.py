@@ -74,6 +74,12 @@ def test_a_trials_row_sums_its_times_and_takes_its_last_scores(writer, epoch_row
     assert (row["node"], row["device"]) == ("here", "cpu")
 
 
+def test_the_best_epoch_is_the_first_of_equal_ones(writer, epoch_row):
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.9, 0.7), start=1):
+        writer.epoch("00000", epoch_row(epoch, train_accuracy=accuracy), False)
+    assert load_sweep(writer.path).trials["best_epoch"][0] == 2
+
+
 def test_the_last_row_of_an_epoch_wins(writer, epoch_row):
     record(writer, epoch_row, "00000", (1, 2))
     record(writer, epoch_row, "00000", (1,), train_loss=0.3)
@@ -155,6 +161,22 @@ def test_a_column_that_is_nowhere_finite_stays(writer, epoch_row):
     for sweep in (load_sweep(writer.path), writer.finish(ended="now")):
         assert sweep.curves("train_loss").isna().all(axis=None)
         assert sweep.curves("test_loss").isna().all(axis=None)
+
+
+def test_a_finished_sweep_survives_a_power_cut(writer, epoch_row, monkeypatch):
+    """Each file was on the disk, with all of its bytes, before `finish` returned."""
+    synced = {}
+
+    def sync(descriptor):
+        found = os.fstat(descriptor)
+        synced[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, "fsync", sync)
+    record(writer, epoch_row, "00000", (1, 2))
+    writer.finish(ended="now")
+    for name in ("journal.jsonl", "sweep.json", "trials.parquet", "epochs.parquet"):
+        found = (writer.path / name).stat()
+        assert synced.get(found.st_ino) == found.st_size, name
 
 
 @pytest.mark.parametrize(("target", "regime"), [(None, "converged"), (0.99, "underfit")])

@@ -172,13 +172,12 @@ def taken(started_with_two_gpus):
     """A function that takes resources away until the test ends."""
     holders = []
 
-    @ray.remote
     class Holder:
         def hold(self):
             pass
 
     def take(**resources):
-        holders.append(Holder.options(**resources).remote())
+        holders.append(ray.remote(**resources)(Holder).remote())
         ray.get(holders[-1].hold.remote())
 
     yield take

@@ -10,7 +10,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
-from mnist_tune.tuning.new_or_resumed import open_again
+from mnist_tune.tuning.new_or_resumed import as_before, open_again
 from mnist_tune.tuning.options import SweepOptions
 
 
@@ -53,6 +53,17 @@ def test_auto_goes_on_with_what_is_there_and_else_starts(place, new_writer):
         time.sleep(0.05)
     assert options.goes_on() == place
     writer.finish(ended="now")
+
+
+def test_what_numbers_depend_on_is_kept_and_how_a_sweep_runs_may_be_given_anew():
+    kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500, "target": 0.8}
+    run = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4, "time_budget": 60.0}
+    run |= {"address": "auto"}
+    for given in (SweepOptions(), SweepOptions(grace_period=7, cpus_per_trial=1, train_evaluation=9, target=0.9)):
+        found = as_before(given, kept | run)
+        assert {name: getattr(found, name) for name in kept | run} == kept | run
+    anew = {"lanes": 5, "time_budget": 9.0}
+    assert as_before(SweepOptions(**anew), run) == SweepOptions(**run | anew)
 
 
 def test_auto_needs_an_output():

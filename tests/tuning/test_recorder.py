@@ -50,3 +50,17 @@ def test_values_that_no_trial_can_have_end_that_trial_alone(new_writer, tmp_path
     assert list(trials["error"]) == [REFUSED["error"]]
     assert "a trial that was proposed was not started: momentum must be" in "".join(capsys.readouterr())
     writer.finish()
+
+
+def test_an_epoch_that_is_trained_again_replaces_its_row_and_those_after_it(new_writer, epoch_row, tmp_path):
+    """Twice the fall from 0.9 to 0.5 would be oscillating."""
+    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
+    config = TrialConfig(epochs=4)
+    recorder = Recorder(writer, view, {"00000": config}, ())
+    for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
+        values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
+        result = epoch_row(epoch, train_accuracy=accuracy) | values
+        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
+    recorder.close("interrupted")
+    assert "curves: 1 undecided;" in view._text.plain
+    writer.finish()
