@@ -135,7 +135,7 @@ def processes(parent: psutil.Process, title: str) -> list[psutil.Process]:
 def numbers(sweep: Sweep) -> pd.DataFrame:
     """The numeric columns of a sweep's epochs but for times, a row a trial and epoch."""
     epochs = sweep.epochs.set_index(["trial_id", "epoch"]).sort_index().select_dtypes(["number", "bool"])
-    return epochs.drop(columns=[*TIMES, "ended_at"])
+    return epochs.drop(columns=[*TIMES, "batch_s", "ended_at"])
 
 
 def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
