@@ -26,14 +26,14 @@ from typing import Literal
 import pandas as pd
 import psutil
 
-from comparison import describe_machine, machine_line
+from comparison import Measured, Recorded, Target, checked, describe_machine, machine_line, ratios, write_record
 from mnist_tune import Sweep, UserError, cli, load_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import TIMES
 from processes import REPOSITORY, start_python
 
-TARGET = 1.5
-"""The most that a kill may cost: wall time against the undisturbed sweep's, in the median."""
+TARGET = Target("killed", "wall_s", "at most", 1.5, "undisturbed")
+"""The most that a kill may cost."""
 
 TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "raylet": "raylet/raylet"}
 """What the command lines of the processes to kill hold."""
@@ -46,7 +46,7 @@ TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chaos:
+class Chaos(Recorded):
     """Kills a part of a sweep at random moments and looks at what is left."""
 
     kill: Literal["driver", "worker", "server", "raylet"] = "driver"
@@ -135,7 +135,7 @@ def processes(parent: psutil.Process, title: str) -> list[psutil.Process]:
 def numbers(sweep: Sweep) -> pd.DataFrame:
     """The numeric columns of a sweep's epochs but for times, a row a trial and epoch."""
     epochs = sweep.epochs.set_index(["trial_id", "epoch"]).sort_index().select_dtypes(["number", "bool"])
-    return epochs.drop(columns=[*TIMES, "ended_at"])
+    return epochs.drop(columns=[*TIMES, "batch_s", "ended_at"])
 
 
 def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
@@ -155,8 +155,10 @@ def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
 
 def main() -> int:
     config = cli.parse(Chaos)
-    print(machine_line(describe_machine()), flush=True)
-    random_, ratios, bad = random.Random(config.seed), [], 0
+    machine = describe_machine()
+    print(machine_line(machine), flush=True)
+    random_, found = random.Random(config.seed), []
+    measured: Measured = {"undisturbed": [], "killed": []}
     with TemporaryDirectory() as scratch:
         for i in range(config.moments):
             calm, victim = (Victim(config, Path(scratch) / f"{name}{i}") for name in ("calm", "killed"))
@@ -164,15 +166,19 @@ def main() -> int:
             moment = random_.uniform(0, calm_s)
             wall_s = victim.run(moment, random_)
             said = faults(victim.sweep, load_sweep(calm.sweep), exact=config.kill != "server")
-            bad += bool(said)
-            ratios.append(wall_s / calm_s)
+            found.append(said)
+            measured["undisturbed"].append({"wall_s": calm_s})
+            measured["killed"].append({"wall_s": wall_s, "moment_s": moment, "kills": float(victim.killed)})
             killed = f"{config.kill} killed after {moment:.2f} s" if victim.killed else "ended before the kill"
             print(f"undisturbed {calm_s:.1f} s; {killed}: {wall_s:.1f} s; {'; '.join(said) or 'well'}", flush=True)
+    well, costs = found.count([]), ratios(measured, "killed", "undisturbed", "wall_s")
     print(
-        f"{config.moments - bad} of {config.moments} well; wall time against the undisturbed sweep: "
-        f"median {median(ratios):.2f}, most {max(ratios):.2f} (target {TARGET})"
+        f"{well} of {config.moments} well; wall time against the undisturbed sweep: "
+        f"median {median(costs):.2f}, most {max(costs):.2f} (target {TARGET.bound:g})"
     )
-    return int(bad > 0)
+    results = {"rounds": measured, "targets": checked([TARGET], measured), "faults": found}
+    write_record(config, machine, {f"{config.kill} killed": results})
+    return int(well < config.moments)
 
 
 if __name__ == "__main__":

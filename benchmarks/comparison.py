@@ -1,24 +1,33 @@
-"""Sides that take turns at the same work, and what came out: medians, ratios within a round, targets, JSON.
+"""Sides that take turns at the same work, and what came out: medians, ratios within a round, targets, records.
 
 Each benchmark describes its sides and figures as `Comparison`s; `run` does the rest. A machine that others use too
 is slow for minutes at a time, so a ratio is taken between figures of the same round, which stand side by side in time.
+
+With `--record`, every benchmark keeps its command, the versions and the raw values in `benchmarks/records/`.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import itertools
 import json
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
 from mnist_tune import UserError
+from mnist_tune.errors import redacted
 from mnist_tune.results.provenance import describe_environment
+
+RECORDS = Path(__file__).resolve().parent / "records"
 
 Figures = Mapping[str, float | None]
 """What one turn of a side measured, by name; None is a figure that this side does not have."""
@@ -28,17 +37,23 @@ Measured = dict[str, list[Figures]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benchmark:
-    """The flags that every benchmark has."""
+class Recorded:
+    """The flag that every benchmark has."""
+
+    record: bool = False
+    """Write the figures to benchmarks/records/, named by date and processor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark(Recorded):
+    """The flags of a benchmark that runs in rounds."""
 
     rounds: int = 3
     """Turns of each side."""
-    output: Path | None = None
-    """JSON file that receives the figures."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int) and value < 1:
+            if type(value) is int and value < 1:  # True and False are no counts
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
 
 
@@ -83,21 +98,47 @@ class Comparison:
 
 
 def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
-    """Prints the machine, then runs and prints one comparison after the other; writes `--output`."""
+    """Prints the machine, then runs and prints one comparison after the other; with `--record` writes all of them."""
     machine, results = describe_machine(), {}
     print(machine_line(machine), flush=True)
     for comparison in comparisons:
         measured = take_turns(comparison, benchmark.rounds)
         print("\n".join(["", *report(comparison, measured)]), flush=True)
         results[comparison.title] = {"rounds": measured, "targets": checked(comparison.targets, measured)}
-    if benchmark.output is not None:
-        content = {"environment": machine, "asked": asdict(benchmark), "results": results}
-        benchmark.output.write_text(json.dumps(content, indent=1, default=str))
+    write_record(benchmark, machine, results)
+
+
+def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Writes what a benchmark measured to a new file in `RECORDS`, if `--record` asks for it.
+
+    Args:
+        config: the flags of the benchmark.
+        machine: what `describe_machine` found before the benchmark began.
+        results: by title, the raw values of all rounds (`rounds`) and what became of the targets (`targets`).
+    """
+    if not config.record:
+        return
+    script, *flags = sys.argv
+    now = datetime.now(UTC)
+    content = {
+        "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *flags]),
+        "date": now.isoformat(timespec="seconds"),
+        "environment": machine,
+        "asked": asdict(config),
+        "results": results,
+    }
+    name = re.sub(r"[^a-z0-9]+", "-", f"{now:%Y-%m-%d} {Path(script).stem} {machine['processor']}".lower()).strip("-")
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
+    RECORDS.mkdir(exist_ok=True)
+    path.write_text(redacted(json.dumps(content, indent=1, default=str)) + "\n")
+    print(f"recorded in benchmarks/records/{path.name}")
 
 
 def describe_machine() -> dict[str, Any]:
-    """`describe_environment` with the version of PyTorch, which only benchmarks use."""
+    """`describe_environment` with the version of PyTorch, which only benchmarks use, and without the host's name."""
     environment = describe_environment()
+    del environment["host"]  # a record is published
     found = importlib.util.find_spec("torch") is not None
     environment["versions"]["torch"] = importlib.metadata.version("torch") if found else None
     return environment

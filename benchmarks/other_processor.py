@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from comparison import Recorded, describe_machine, write_record
 from mnist_tune import UserError, cli
 from mnist_tune.trial import closest
 from processes import REPOSITORY
@@ -32,7 +33,7 @@ ONE_THREAD = {"PJRT_NPROC": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS":
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherProcessor:
+class OtherProcessor(Recorded):
     """Runs the portable tests on an emulated x86-64 processor."""
 
     cpu: str = "Haswell"
@@ -92,10 +93,13 @@ def has_portable_tests(path: Path) -> bool:
 
 
 def main() -> int:
-    config = cli.parse(OtherProcessor)
+    config, machine = cli.parse(OtherProcessor), describe_machine()
     start = time.perf_counter()
     exit_code = run_tests(config)
-    print(f"{config.cpu}, emulated: exit code {exit_code} after {time.perf_counter() - start:.0f} s")
+    wall_s = time.perf_counter() - start
+    print(f"{config.cpu}, emulated: exit code {exit_code} after {wall_s:.0f} s")
+    figures = {"exit_code": exit_code, "wall_s": wall_s}
+    write_record(config, machine, {"portable tests": {"rounds": {config.cpu: [figures]}, "targets": []}})
     return exit_code
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 from mnist_tune import UserError
+from mnist_tune.cache import CACHE_VARIABLE
+from mnist_tune.data.files import DATA_VARIABLE, data_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_INTERVAL_S = 2.0
@@ -67,6 +69,11 @@ def start_python(
         return psutil.Popen(
             command, env=environment, cwd=folder, stdout=said, stderr=subprocess.STDOUT, start_new_session=own_group
         )
+
+
+def empty_cache(folder: Path) -> dict[str, str]:
+    """Variables with which a command finds MNIST where this process does, and no compiled programs."""
+    return {DATA_VARIABLE: str(data_folder().absolute()), CACHE_VARIABLE: str(folder / "cache")}
 
 
 class PeakMemory:

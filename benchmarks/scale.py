@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from comparison import Benchmark, Comparison, Figures, Target, run
-from mnist_tune import Sweep, cli, load_sweep
+from mnist_tune import cli, load_sweep
 from processes import run_python
 
 FORMATS = {
@@ -58,7 +58,8 @@ def scale(trials: int) -> Figures:
         memory = pd.read_csv(folder / "memory", sep=" ", names=["time", "mb"])
         files = [path for path in (folder / "sweep").rglob("*") if path.is_file()]
         ended = np.sort(sweep.epochs["ended_at"].to_numpy())
-        print("\n".join(tenths(sweep, ended, memory)))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sweep.trials["stop_reason"].value_counts().items())
+        print(f"{len(sweep.trials)} trials: {reasons}")
         return {
             "command_s": finished.wall_s,
             "trial_ms": 1000 * float(ended[-1] - ended[0]) / max(len(ended) - 1, 1),
@@ -66,17 +67,19 @@ def scale(trials: int) -> Figures:
             "files": float(len(files)),
             "results_mb": sum(path.stat().st_size for path in files) / 1e6,
             "load_s": load_s,
+            **tenths(ended, memory),
         }
 
 
-def tenths(sweep: Sweep, ended: np.ndarray, memory: pd.DataFrame) -> list[str]:
-    """How the sweep went."""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sweep.trials["stop_reason"].value_counts().items())
-    lines = [f"{len(sweep.trials)} trials: {reasons}"]
-    for tenth in np.array_split(ended, min(10, len(ended))):
-        trial_ms, mb = 1000 * np.ptp(tenth) / len(tenth), np.interp(tenth[-1], memory["time"], memory["mb"])
-        lines.append(f"until {tenth[-1] - ended[0]:5.0f} s: {trial_ms:5.1f} ms a trial, {mb:.0f} MB")
-    return lines
+def tenths(ended: np.ndarray, memory: pd.DataFrame) -> dict[str, float]:
+    """Prints and returns the time a trial, and the driver's memory at the end, of each tenth of the trials."""
+    figures: dict[str, float] = {}
+    for number, tenth in enumerate(np.array_split(ended, min(10, len(ended))), 1):
+        trial_ms = 1000 * float(np.ptp(tenth)) / len(tenth)
+        mb = float(np.interp(tenth[-1], memory["time"], memory["mb"]))
+        print(f"until {tenth[-1] - ended[0]:5.0f} s: {trial_ms:5.1f} ms a trial, {mb:.0f} MB")
+        figures |= {f"trial_ms_{number}": trial_ms, f"mb_{number}": mb}
+    return figures
 
 
 def main() -> None:

@@ -20,12 +20,11 @@ from tempfile import TemporaryDirectory
 from comparison import Benchmark, Comparison, Figures, Target, run
 from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.data.files import data_folder
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime.placement import LANES
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import closest
-from processes import PeakMemory, run_python
+from processes import PeakMemory, empty_cache, run_python
 from sides.sweep_work import Epoch, Outcome, SweepWork
 
 COMMANDS = {
@@ -108,13 +107,7 @@ def measure(side: str, work: SweepWork) -> Figures:
 
 def variables(folder: Path) -> dict[str, str]:
     """The same threads and data for all, no cache of compiled programs, no cluster but one's own."""
-    return {
-        "PJRT_NPROC": "1",
-        "MNIST_TUNE_DATA": str(data_folder().absolute()),
-        "MNIST_TUNE_CACHE": str(folder / "cache"),
-        "RAY_ADDRESS": "local",
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
+    return {"PJRT_NPROC": "1", "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"} | empty_cache(folder)
 
 
 def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figures:

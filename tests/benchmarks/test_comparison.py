@@ -1,10 +1,23 @@
-"""Turns, ratios within a round, targets."""
+"""Turns, ratios within a round, targets, records."""
 
 import json
+import re
+import sys
 
 import pytest
 
-from comparison import Benchmark, Comparison, Target, checked, ratios, report, run, take_turns
+from comparison import (
+    Benchmark,
+    Comparison,
+    Target,
+    checked,
+    describe_machine,
+    ratios,
+    report,
+    run,
+    take_turns,
+    write_record,
+)
 from mnist_tune import UserError
 from mnist_tune.machine import processor_model
 
@@ -78,12 +91,58 @@ def test_what_did_not_run_has_no_ratio_and_no_verdict():
     assert checked(targets, measured) == []
 
 
-def test_a_run_prints_the_machine_first_and_keeps_every_round(tmp_path, capsys):
-    comparison, _ = comparison_of({"ours": [1, 3], "other": [2, 4]})
-    run(Benchmark(rounds=2, output=tmp_path / "figures.json"), [comparison])
+@pytest.fixture
+def records(tmp_path, monkeypatch):
+    """The folder of records, which is not there yet, for the command `python /somewhere/epoch.py --rounds 2`."""
+    monkeypatch.setattr("comparison.RECORDS", tmp_path / "records")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/epoch.py", "--rounds", "2"])
+    return tmp_path / "records"
+
+
+def test_a_run_prints_the_machine_first_and_records_every_round(records, capsys):
+    target = Target("ours", "wall_s", "at most", 0.5, "other")
+    comparison, _ = comparison_of({"ours": [1, 3], "other": [2, 4]}, targets=[target])
+    run(Benchmark(rounds=2, record=True), [comparison])
     assert capsys.readouterr().out.startswith(processor_model())
-    rounds = json.loads((tmp_path / "figures.json").read_text())["results"]["a title"]["rounds"]
-    assert [figures["wall_s"] for figures in rounds["ours"]] == [1, 3]
+    (path,) = records.iterdir()
+    content = json.loads(path.read_text())
+    assert path.name.startswith(content["date"][:10] + "-epoch-")
+    assert content["command"] == "python benchmarks/epoch.py --rounds 2"
+    assert content["environment"]["processor"] == processor_model()
+    assert "jax" in content["environment"]["versions"]
+    assert content["asked"] == {"record": True, "rounds": 2}
+    assert content["results"]["a title"] == {
+        "rounds": {
+            "ours": [{"wall_s": 1, "driver_ms": None}, {"wall_s": 3, "driver_ms": None}],
+            "other": [{"wall_s": 2, "driver_ms": None}, {"wall_s": 4, "driver_ms": None}],
+        },
+        "targets": [{"target": "ours/other wall_s at most 0.5", "median": 0.625, "met": False}],
+    }
+
+
+def test_nothing_is_recorded_unasked(records):
+    run(Benchmark(rounds=1), [comparison_of({"ours": [1], "other": [2]})[0]])
+    assert not records.exists()
+
+
+def test_records_are_named_by_date_and_processor_and_older_ones_stay(records):
+    for value in (1, 2, 3):
+        write_record(Benchmark(record=True), {"processor": "AMD EPYC (AVX2)"}, {"value": value})
+    recorded = {path.name: json.loads(path.read_text())["results"]["value"] for path in records.iterdir()}
+    named = {re.sub(r"^\d{4}-\d\d-\d\d-", "", name): value for name, value in recorded.items()}
+    assert named == {"epoch-amd-epyc-avx2.json": 1, "epoch-amd-epyc-avx2-2.json": 2, "epoch-amd-epyc-avx2-3.json": 3}
+
+
+def test_a_record_holds_no_secret(records, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main_command.py", "--flags", "--output", "s3://me:hidden@bucket/?token=hidden"])
+    write_record(Benchmark(record=True), {"processor": "a CPU"}, {"flags": sys.argv})
+    (path,) = records.iterdir()
+    assert "hidden" not in path.read_text()
+    assert json.loads(path.read_text())["command"].endswith("'s3://***@bucket/?token=***'")
+
+
+def test_the_name_of_the_host_is_not_recorded():
+    assert "host" not in describe_machine()
 
 
 def test_counts_below_one_are_refused():

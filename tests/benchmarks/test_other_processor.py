@@ -1,5 +1,6 @@
 """The portable tests under emulation: what is asked of qemu, here a script, and what becomes of its answer."""
 
+import json
 import sys
 
 import pytest
@@ -57,6 +58,17 @@ def test_pytests_exit_code_and_errors_come_through(qemu, capfd):
     qemu('echo "qemu: warning: TCG doesn\'t support requested feature" >&2; echo failed >&2; exit 3')
     assert run_tests(OtherProcessor()) == 3
     assert capfd.readouterr().err == "failed\n"
+
+
+def test_a_run_is_recorded_with_its_exit_code(qemu, tmp_path, monkeypatch):
+    qemu("exit 3")
+    monkeypatch.setattr("comparison.RECORDS", tmp_path / "records")
+    monkeypatch.setattr(sys, "argv", ["other_processor.py", "--cpu", "SandyBridge-v1", "--record"])
+    assert other_processor.main() == 3
+    (path,) = (tmp_path / "records").iterdir()
+    (run,) = json.loads(path.read_text())["results"]["portable tests"]["rounds"]["SandyBridge-v1"]
+    assert run["exit_code"] == 3
+    assert 0 < run["wall_s"] < 60
 
 
 def test_tests_that_take_too_long_are_ended(qemu):

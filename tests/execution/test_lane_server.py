@@ -83,7 +83,9 @@ def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
 def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):
     server._turns["broken"] = None
     call(server, lambda: None)
-    server.thread.join(60)
+    for thread in threading.enumerate():
+        if thread.name == "lanes":
+            thread.join(60)
     assert exits == [1]
     assert "AttributeError" in capsys.readouterr().err
 
