@@ -6,9 +6,8 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 import pytest
-from test_further_curves import CURVES as FURTHER_CURVES
-from test_issue_curves import CURVES as ISSUE_CURVES
-from test_real_curves import SWEEPS, data_of, labelled
+from made_up_curves import FURTHER_CURVES, ISSUE_CURVES
+from real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.labels import curve_regime

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_issue_curves import rise, sweep
+from made_up_curves import rise, sweep
 
 from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import Curve

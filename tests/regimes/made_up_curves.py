@@ -1,13 +1,134 @@
-"""Curves of other data sets, batch sizes, lengths and frameworks, each with the labels that a person would give it."""
+"""Curves that were labelled wrong once, or come from other data sets, batch sizes, lengths and frameworks.
+
+Each has the labels that a person would give it.
+"""
 
 import math
 
 import numpy as np
-import pytest
-from test_issue_curves import MNIST_5K, alternating, assert_label, curve, rise
+import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
+from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
+
+MNIST_5K = DATA["mnist-5k"]
+
+
+def assert_label(found, labels):
+    label, evidence = curve_regime(found, found.data.target)
+    assert label in labels, evidence
+
+
+def curve(accuracy, held_out=None, asked=None, **values):
+    """A curve of which the training accuracy is known; lists become arrays."""
+    arrays = {name: np.array(value, float) if isinstance(value, list) else value for name, value in values.items()}
+    accuracy = np.array(accuracy, float)
+    held_out = accuracy - 0.005 if held_out is None else np.array(held_out, float)
+    return Curve(held_out, asked or len(accuracy), train_accuracy=accuracy, **arrays)
+
+
+def rise(first, last, epochs):
+    """Accuracies whose errors fall as a power of the epochs."""
+    power = np.log((1 - first) / (1 - last)) / np.log(epochs)
+    return 1 - (1 - first) * np.arange(1, epochs + 1) ** -power
+
+
+def alternating(low, high, last, epochs):
+    values = np.where(np.arange(epochs) % 2, high, low)
+    values[-1] = last
+    return values
+
+
+def spiked(epochs, at, peak, calm=0.4):
+    peaks = np.full(epochs, calm)
+    peaks[0], peaks[at] = 2.4, peak
+    return peaks
+
+
+LONG = rise(0.94, 0.995, 50)
+ISSUE_CURVES = {
+    "a small rate on mnist-5k": (
+        curve(
+            [0.1555, 0.1595, 0.1633], data=MNIST_5K, untrained_loss=2.344, train_loss=[2.334, 2.325, 2.315],
+            step_loss_max=[2.39, 2.385, 2.38], diverged=[0, 0, 0],
+        ),
+        {"slow"},
+    ),
+    "dead": (
+        curve(
+            [0.1124] * 10, untrained_loss=8.0, train_loss=[2.301] * 10, step_loss_max=[400.0] + [2.4] * 9,
+            diverged=[0] * 10, guessing_since=7,
+        ),
+        {"diverged"},
+    ),
+    "dead, of which little is known": (curve([0.1124] * 10, untrained_loss=8.0, train_loss=[2.301] * 10), {"diverged"}),
+    "late collapse": (curve([0.97, 0.98, 0.985, 0.11, 0.10, 0.11]), {"diverged"}),
+    "late collapse of ten": (curve([0.97, 0.98, 0.985, *[0.11, 0.10, 0.11] * 2, 0.1], asked=10), {"diverged"}),
+    "collapse in the last epoch": (curve([*rise(0.97, 0.997, 9), 0.10]), {"diverged"}),
+    "drop in the last epoch": (curve([*rise(0.97, 0.997, 9), 0.70]), {"oscillating"}),
+    "batch size 1": (
+        curve(
+            rise(0.97, 0.992, 10), batch_size=1, untrained_loss=2.4, train_loss=4 * (1 - rise(0.97, 0.992, 10)),
+            step_loss_max=[9.0, 8.5, 8, 7.4, 8, 9, 7, 7.5, 8, 7],
+        ),
+        {"converged"},
+    ),
+    "two spikes in fifty epochs": (
+        curve(LONG, untrained_loss=2.4, train_loss=4 * (1 - LONG), step_loss_max=spiked(50, [17, 33], 3.5)),
+        {"converged"},
+    ),
+    "to and fro about the target": (curve(alternating(0.945, 0.959, 0.951, 10)), {"oscillating", "undecided"}),
+    "to and fro about the target, high": (curve(alternating(0.945, 0.959, 0.959, 10)), {"oscillating", "undecided"}),
+    "to and fro about the target, short": (curve(alternating(0.945, 0.959, 0.951, 6)), {"oscillating", "undecided"}),
+    "to and fro below it": (curve(alternating(0.90, 0.912, 0.912, 10)), {"oscillating", "underfit"}),
+    "to and fro below it, falling": (curve(alternating(0.90, 0.912, 0.90, 10)), {"oscillating", "underfit"}),
+    "random labels": (
+        curve(
+            [0.11] * 10, untrained_loss=2.305, train_loss=[2.309] * 10, step_loss_max=[2.45] * 10, diverged=[1] * 10,
+        ),
+        {"underfit", "undecided"},
+    ),
+    "random labels, falling a little": (
+        curve(
+            [0.112, 0.113, 0.111, 0.114, 0.115], untrained_loss=2.32, step_loss_max=[2.45] * 5, diverged=[0] * 5,
+            train_loss=[2.309, 2.306, 2.305, 2.303, 2.302],
+        ),
+        {"underfit", "undecided"},
+    ),
+    "within the noise of 1,000 images": (
+        curve(
+            [0.97, 0.985, 0.995, 0.999, 1.0, 1.0, 1.0, 1.0], data=MNIST_5K,
+            held_out=[0.91, 0.92, 0.931, 0.93, 0.926, 0.924, 0.922, 0.921],
+        ),
+        {"converged"},
+    ),
+    "overfit": (
+        curve(
+            [0.96, 0.99, 0.993, 0.996, 0.999, 1.0, 1.0, 1.0],
+            held_out=[0.96, 0.978, 0.975, 0.972, 0.968, 0.964, 0.96, 0.958],
+        ),
+        {"overfit"},
+    ),
+    "Fashion-MNIST": (curve(rise(0.82, 0.905, 10), data=DATA["fashion-mnist"]), {"converged"}),
+}  # fmt: skip
+
+
+def sweep(*trials, data=MNIST, asked=None, **columns):
+    """Labels of a sweep of (learning rate, accuracies, further columns of its epochs)."""
+    rows, epochs = [], []
+    for i, (rate, accuracy, *measured) in enumerate(trials):
+        row = {"trial_id": f"{i:05d}", "architecture": "mlp-16-tanh", "label_noise": 0, "learning_rate": rate}
+        row |= {"epochs_asked": asked or len(accuracy), "batch_size": 128}
+        rows.append(row | {name: values[i] for name, values in columns.items()})
+        table = pd.DataFrame(
+            {"train_accuracy": accuracy, "test_accuracy": accuracy, **(measured[0] if measured else {})}
+        )
+        epochs.append(table.assign(trial_id=f"{i:05d}", epoch=range(1, len(table) + 1)))
+    table, epochs = pd.DataFrame(rows), pd.concat(epochs, ignore_index=True)
+    table["train_accuracy"] = [accuracy[-1] for _, accuracy, *_ in trials]
+    return label_siblings(label_curves(table, epochs, data), epochs, data)
+
 
 HUNDRED_CLASSES = DataFacts(50_000, 10_000, chance=0.01, label_entropy=math.log(100), target=0.8)
 MOSTLY_ONE_CLASS = DataFacts(60_000, 10_000, chance=0.9, label_entropy=0.325, target=0.95)
@@ -39,7 +160,7 @@ FLAT = np.full(200, 0.90)
 LARGE_BATCH = rise(0.30, 0.88, 30)
 SMALL_RATE = 1 - 0.88 * np.arange(1, 201) ** -0.4
 
-CURVES = {
+FURTHER_CURVES = {
     # other batch sizes
     "batches of 4,096, 15 steps an epoch": (
         curve(LARGE_BATCH, batch_size=4096, **losses(3 * (1 - LARGE_BATCH), [2.37, *3.1 * (1 - LARGE_BATCH[:-1])])),
@@ -242,8 +363,3 @@ CURVES = {
         curve([0.91, 0.94, 0.88, 0.95, 0.90, 0.955, 0.87, 0.95, 0.96, 0.965]), {"oscillating"},
     ),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CURVES)
-def test_further_curves(name):
-    assert_label(*CURVES[name])
