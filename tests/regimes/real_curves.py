@@ -1,4 +1,4 @@
-"""Measured curves: sweeps on full MNIST (`docs/regimes.md` has their commands and pictures), labelled by a person from their curves."""
+"""Measured curves, labelled by a person: sweeps on MNIST whose commands and pictures are in `docs/regimes.md`."""
 
 from pathlib import Path
 
