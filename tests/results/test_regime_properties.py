@@ -15,7 +15,7 @@ from mnist_tune.results.curve import Curve
 from mnist_tune.results.regimes import curve_regime
 from mnist_tune.results.tables import tables
 from mnist_tune.training.divergence import has_diverged, left_for_good
-from mnist_tune.training.noise import WINDOW_IMAGES, calm_limit, window_means
+from mnist_tune.training.noise import WINDOW_IMAGES, calm_floor, calm_limit, window_means
 
 CALM = {
     "converged": rise(0.94, 0.99, 10),
@@ -124,6 +124,16 @@ def test_windows_hold_all_images_once(batch_size, images):
 def test_calm_batches_stay_below_the_limit(batch_size, loss, seed):
     peak = batches(loss, batch_size, np.random.default_rng(seed)).max()
     assert peak <= calm_limit(loss, batch_size, 20_000 / batch_size, risk=1e-6)
+
+
+@given(st.floats(0.5, 50), st.integers(128, 60_000), st.integers(1, 60_000))
+def test_the_floor_is_where_the_limit_begins(loss, images, draws):
+    floor = calm_floor(loss, images, draws)
+    assert calm_limit(floor, images, draws) == pytest.approx(loss)
+
+
+def test_no_loss_is_below_the_floor_of_a_small_one():
+    assert calm_floor(0.01, 128) == 0.0
 
 
 @pytest.mark.parametrize("batch_size", [8, 128])
