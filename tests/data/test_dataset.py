@@ -64,7 +64,10 @@ class Mirror:
         self.asked.append(request.path)
         content = self.served.get(request.path.rpartition("/")[2])
         if self.failures or content is None:
-            request.send_error(503 if self.failures else 404)
+            request.send_response(503 if self.failures else 404)
+            request.send_header("Retry-After", "3600")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
             self.failures = max(0, self.failures - 1)
             return
         request.send_response(200)
@@ -222,6 +225,12 @@ def test_folder_spellings(tmp_path: Path, folder: Path, files: Files, pattern: s
     }
     check_is(load_dataset(data_dir=write(tmp_path / "mine", spelt)), files)
     check_is(load_dataset("mnist", write(folder, spelt)), files)
+
+
+def test_a_folder_of_the_home_folder(tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "mine", files)
+    check_is(load_dataset(data_dir=Path("~/mine")), files)
 
 
 def test_folder_is_used_alone(tmp_path: Path, folder: Path, files: Files) -> None:
@@ -542,6 +551,7 @@ def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureF
         counts = np.bincount(labels, minlength=10) / len(labels)
         assert counts.min() > 0.08
         assert counts.max() < 0.12
+    assert dataset.checksums["mnist-5k-labels"] == cache.checksum(b"".join(bytes([i]) * 500 for i in range(10)))
     assert load_dataset("mnist-5k").note == ""
 
 

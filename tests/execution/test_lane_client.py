@@ -1,5 +1,6 @@
 """The lanes of a trial's process, when their server is gone."""
 
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
@@ -7,7 +8,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedul
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
-from mnist_tune.execution.lane_client import LaneClient, LaneLostError
+from mnist_tune.execution.lane_client import LaneClient, LaneLostError, LanesFullError
 from mnist_tune.trial import TrialConfig
 
 
@@ -40,3 +41,37 @@ def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
     for call in (lambda: lanes.epoch("a", tmp_path), lambda: lanes.attach("a", TrialConfig())):
         with pytest.raises(LaneLostError):
             call()
+
+
+class Server:
+    """Takes note of its calls. A call that is made is a function, which the test's `ray.get` calls."""
+
+    def __init__(self, load, full=False):
+        self.called = []
+        self.load = SimpleNamespace(remote=lambda: lambda: load)
+        self.detach = SimpleNamespace(remote=lambda *arguments: self.called.append(("detach", *arguments)))
+        self.attach = SimpleNamespace(remote=lambda *arguments: lambda: self._attach(full, *arguments[:2]))
+
+    def _attach(self, full, lane_id, token):
+        self.called.append(("attach", lane_id, token))
+        if full:
+            raise RayTaskError("attach", "Traceback: ...", LanesFullError("full")).as_instanceof_cause()
+
+
+def test_the_server_with_the_fewest_lanes_that_has_room_is_taken(monkeypatch):
+    busy, full, free = Server(load=3), Server(load=1, full=True), Server(load=2)
+    servers = {"prefix-1": busy, "prefix-2": free, "prefix-3": full, "another": Server(load=0)}
+    monkeypatch.setattr(lane_client.ray.util, "list_named_actors", lambda: list(servers))
+    monkeypatch.setattr(lane_client.ray, "get_actor", servers.get)
+    monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
+    monkeypatch.setattr(lane_client.ray, "get", lambda made, timeout=None: made())
+    lanes = LaneClient("prefix", [])
+    lanes.attach("a", TrialConfig())
+    token = lanes.token
+    lanes.detach("a")
+    lanes.detach("a")
+    assert free.called == [("attach", "a", token), ("detach", "a", token)]
+    [(_, _, refused)] = full.called
+    assert refused not in (token, "")
+    assert busy.called == servers["another"].called == []
+    assert lanes.token == ""

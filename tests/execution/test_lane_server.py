@@ -2,22 +2,26 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_server as module
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
-from mnist_tune.execution.lane_client import LaneLostError
+from mnist_tune.execution.lane_client import LaneLostError, LanesFullError
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
+OTHER = replace(SMALL, architecture="mlp-9-tanh")
 
 
 @pytest.fixture
@@ -78,6 +82,44 @@ def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
     with pytest.raises(LaneLostError):
         epochs(server, tmp_path, "a", tokens=["a"])
     assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]
+
+
+def test_a_full_server_refuses_lanes_of_any_program(server):
+    with pytest.raises(LanesFullError, match="all 2 lanes"):
+        asyncio.run(server.attach("c", "c", OTHER, None, []))
+    assert asyncio.run(server.load()) == 2
+
+
+def test_each_lanes_own_state_is_saved(server, tmp_path):
+    asyncio.run(server.attach("b", "b", replace(SMALL, seed=1), None, []))
+    epochs(server, tmp_path, "a", "b")
+    saved = [Checkpoint.load(tmp_path / f"{lane}.npz") for lane in "ab"]
+    np.testing.assert_equal([vars(state) for state in saved], [vars(server._pool.checkpoint(lane)) for lane in "ab"])
+
+
+def test_the_group_that_asked_first_runs_first(server, monkeypatch, tmp_path):
+    asyncio.run(server.attach("b", "b", OTHER, None, []))
+    ran, run = [], server._pool.run
+
+    def noted(lanes):
+        ran.extend(lanes)
+        return run(lanes)
+
+    def both_asked():
+        while server._calls.qsize() < 2:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(server._pool, "run", noted)
+    call(server, both_asked)
+    epochs(server, tmp_path, "b", "a")
+    assert ran == ["b", "a"]
+
+
+def test_the_next_batch_waits_by_what_the_last_one_took(server, tmp_path):
+    start = time.monotonic()
+    epochs(server, tmp_path, "a", "b")
+    [turn] = server._turns.values()
+    assert 0 < turn.last_s <= time.monotonic() - start
 
 
 def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):

@@ -38,6 +38,11 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     assert since == left_for_good(losses, 2.0, 1, None)
 
 
+@pytest.mark.parametrize(("losses", "expected"), [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)])
+def test_windows_are_told_by_their_first_steps(losses, expected):
+    assert left_for_good(np.array(losses), 2.0, 101, None, starts=np.array([0, 4, 8, 12])) == expected
+
+
 LOST = {"step": 1500, "train_loss": 2.5, "train_accuracy": 0.15, "above_since": 501}
 
 

@@ -136,6 +136,16 @@ def test_limits_of_a_loss_are_as_far_apart_as_the_draws_ask_for():
     assert calm_floor(4.0, images / 9, 1_000) == 0
 
 
+@given(st.floats(0.5, 50), st.integers(128, 60_000), st.integers(1, 60_000))
+def test_the_floor_is_where_the_limit_begins(loss, images, draws):
+    floor = calm_floor(loss, images, draws)
+    assert calm_limit(floor, images, draws) == pytest.approx(loss)
+
+
+def test_no_loss_is_below_the_floor_of_a_small_one():
+    assert calm_floor(0.01, 128) == 0.0
+
+
 @pytest.mark.parametrize("batch_size", [8, 128])
 def test_a_true_spike_is_seen_at_any_batch_size(batch_size):
     rng = np.random.default_rng(0)

@@ -73,7 +73,8 @@ BY_HAND = {
 def test_epoch_is_sgd_with_a_partial_last_batch(form):
     images, labels = small_problem()
     momentum, nesterov = 0.0 if form == "plain" else 0.9, form == "nesterov"
-    program = Program("mlp-5-tanh", momentum > 0, nesterov, batch_size=16)
+    config = TrialConfig(architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16)
+    program = Program.of(config)
     order = np.random.RandomState(1).permutation(70).astype(np.int32)
     state = program.init(3)
     hyper = Hyperparameters(np.float32(0.05), np.float32(momentum))

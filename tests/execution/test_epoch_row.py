@@ -1,0 +1,58 @@
+"""A row's judgements of an epoch, by hand: steps, windows of 128 images, limits of noise."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mnist_tune.execution.checkpoint import Progress
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.epoch_row import epoch_row
+
+DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, 0.3, math.log(10))
+"""Twenty steps of 64 images an epoch, in ten windows; half of the training images are evaluated."""
+
+
+def row_of(losses, progress=None, train=(1.0, 0.5)):
+    """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
+    progress = progress or Progress(1, 2.4, None, {})
+    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, 64, DATA)
+
+
+def test_steps_are_counted_over_the_epochs():
+    row = row_of([0.5] * 6 + [3.0] * 13 + [4.0])
+    assert (row["epoch"], row["step"]) == (2, 40)
+    assert (row["above_since"], row["guessing_since"]) == (27, 27)
+    assert (row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]) == (0.5, 4.0, 4.0)
+    assert row["window_loss_max"] == 3.5
+
+
+def test_each_run_of_steps_goes_on_where_it_began():
+    row = row_of([3.0] * 20, Progress(1, 2.4, 5, {"guessing_since": 3}))
+    assert (row["above_since"], row["guessing_since"]) == (5, 3)
+
+
+@pytest.mark.parametrize(("loss", "since"), [(1.55, None), (1.57, 21)])
+def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
+    """The limit is (sqrt(ln 10) - sqrt(ln(10 / 0.001) / 128))**2 = 1.560: a window has 128 images, an epoch ten."""
+    assert row_of([loss] * 20)["guessing_since"] == since
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "since", "diverged"),
+    [(2.74, 0.33, 21, True), (2.72, 0.33, 21, False), (2.74, 0.34, 21, False), (2.74, 0.33, 22, False)],
+)
+def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
+    """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 + 0.7 / 20,
+    and 1,000 windows have gone by: 2,000 steps."""
+    row = row_of([3.0] * 20, Progress(100, 2.4, since, {}), (loss, accuracy))
+    assert row["diverged"] is diverged
+
+
+@pytest.mark.parametrize(
+    ("step_loss", "train_loss"), [(math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf)]
+)
+def test_a_loss_that_is_not_finite_is_told(step_loss, train_loss):
+    row = row_of([1.0, step_loss, *[1.0] * 18], train=(train_loss, 0.5))
+    assert row["finite"] is False
+    assert row["diverged"] is True
