@@ -1,6 +1,8 @@
 """Strict numerics for every test, the data sets, and made-up sweeps."""
 
+import atexit
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -11,7 +13,6 @@ os.environ["PJRT_NPROC"] = "1"  # as the trials of a sweep run: several threads 
 import hypothesis
 import jax
 import pytest
-from moto.server import ThreadedMotoServer
 from pyarrow.fs import FileSystem
 
 from emulated import processor_seen
@@ -22,9 +23,13 @@ from mnist_tune.results.writer import SweepWriter
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What one test compiled, no other compiles again: most of the suite's seconds would be XLA's.
-_CACHE = tempfile.TemporaryDirectory(prefix="mnist_tune-tests-")
-jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+# What one test compiled, no other compiles again, in whichever process: most of the suite's seconds would be XLA's.
+COMPILED = "MNIST_TUNE_TESTS_COMPILED"
+if COMPILED not in os.environ:
+    os.environ[COMPILED] = tempfile.mkdtemp(prefix="mnist_tune-tests-")
+    atexit.register(shutil.rmtree, os.environ[COMPILED], ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a limit, JAX locks its files
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # Examples are timed by the whole suite, not one by one: the machine is shared.
@@ -113,6 +118,8 @@ class MotoS3:
     """An S3 in this process's memory, at a port where it does not answer before it is started."""
 
     def __init__(self):
+        from moto.server import ThreadedMotoServer  # takes seconds, and few tests ask for it
+
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
         self._server = ThreadedMotoServer(port=self._port, verbose=False)

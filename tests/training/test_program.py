@@ -16,10 +16,11 @@ from mnist_tune.training.program import EVALUATION_BLOCK, Hyperparameters, Progr
 from mnist_tune.trial import TrialConfig
 
 NOTEBOOK = {
-    "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377), (0.95928, 0.9525), (0.96817, 0.9607), (0.97592, 0.9663)],
-    "mlp-1024-128-tanh at 0.001": [(0.57940, 0.5819), (0.70560, 0.7110)],
+    "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377), (0.95928, 0.9525)],
+    "mlp-1024-128-tanh at 0.001": [(0.57940, 0.5819)],
     "mlp-4-tanh at 0.1": [(0.68098, 0.6829), (0.74153, 0.7386), (0.79400, 0.7928)],
 }
+"""The first epochs that the notebook printed; `sweeps/notebook.py` compares all of them."""
 
 
 @pytest.mark.parametrize("trial", NOTEBOOK)
