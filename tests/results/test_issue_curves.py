@@ -6,6 +6,7 @@ import pytest
 
 from mnist_tune.results.curve import Curve
 from mnist_tune.results.data_facts import DATA, MNIST
+from mnist_tune.results.lost import since
 from mnist_tune.results.regimes import curve_regime, label_curves, label_siblings
 
 MNIST_5K = DATA["mnist-5k"]
@@ -126,6 +127,7 @@ def test_a_late_collapse_says_where_it_was_and_when_it_fell(name):
 
 def test_a_dead_network_names_its_step():
     assert curve_regime(CURVES["dead"][0])[1].startswith("dead since step 7: accuracy never above 0.1124")
+    assert since(curve([0.2, 0.1, 0.1, 0.1])) == " since epoch 2"
 
 
 def test_single_spikes_are_evidence():
@@ -185,6 +187,15 @@ def test_the_best_of_a_sweep_is_never_slow():
     found = sweep(*zip((1e-4, 1e-3, 1e-2), slow, strict=True))
     assert found["curve_regime"].tolist() == ["slow"] * 3
     assert found["regime"].tolist() == ["slow", "slow", "undecided"]
+
+
+def test_where_all_have_one_rate_none_is_the_best():
+    slow = list(rise(0.3, 0.7, 10))
+    assert sweep((0.1, slow), (0.1, slow))["regime"].tolist() == ["slow", "slow"]
+
+
+def test_what_is_at_chance_at_the_rate_at_which_another_seed_learned_is_dead():
+    assert sweep((0.1, *GOOD), (0.1, *DEAD))["regime"].tolist() == ["converged", "diverged"]
 
 
 def test_batch_sizes_are_told_apart():
