@@ -160,9 +160,23 @@ def test_a_narrow_terminal_gets_the_line_too(command, monkeypatch):
     assert command("--learning-rate", "0.1") == (2, "", MISTYPED)
 
 
-def test_help_lists_every_flag_and_starts_nothing(here, command):
+def test_a_mistyped_flag_shows_no_secret(command):
+    code, _, stderr = command("--outptu", "s3://key:hidden@bucket/x")
+    assert (code, "hidden" in stderr) == (2, False)
+    assert "s3://***@bucket/x" in stderr
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (130, 130)])
+def test_a_command_ends_with_what_its_main_function_returns(returned, code):
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: returned)
+    assert ended.value.code == code
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_every_flag_and_starts_nothing(here, command, flag):
     before = contents(here)
-    code, stdout, stderr = command("--help")
+    code, stdout, stderr = command(flag)
     assert (code, stderr) == (0, "")
     for flag in ("--learning-rates", "--architecture", "--resume", "--time-budget", "--data-dir"):
         assert flag in stdout

@@ -1,9 +1,11 @@
 """Files in folders and in object storage: moto's S3, in memory."""
 
 import errno
+import io
 import os
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from pyarrow.fs import FileSystem
@@ -53,6 +55,22 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_where_that_is_asked_for(tm
     assert done == [7, "named"] if sync else done == ["named"]
 
 
+def test_what_could_not_be_written_leaves_the_former_file_and_no_other(tmp_path, monkeypatch):
+    storage.write(tmp_path / "a", b"former")
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        storage.write(tmp_path / "a", b"new", sync=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"former"}
+
+
+def test_where_files_are_not_whole_at_once_they_are_renamed_when_they_are(monkeypatch):
+    filesystem = Mock(wraps=FileSystem.from_uri("mock://")[0], type_name="hdfs")
+    monkeypatch.setattr(storage, "_filesystem", lambda uri: (filesystem, "root"))
+    storage.write("hdfs://host/folder/a", b"1")
+    filesystem.open_output_stream.assert_called_once_with("root/folder/a.part")
+    filesystem.move.assert_called_once_with("root/folder/a.part", "root/folder/a")
+
+
 def test_a_folder_goes_with_all_that_is_in_it(folder):
     below = storage.join(folder, "below")
     storage.remove_folder(below)
@@ -72,6 +90,12 @@ def test_a_folder_that_is_not_there_has_no_files(folder):
 def test_the_query_of_a_uri_stays_behind_the_path():
     place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
     assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
+
+
+def test_a_user_without_a_password_may_be_named_but_for_s3():
+    assert storage.place("gs://anonymous@bucket/x") == "gs://anonymous@bucket/x"
+    with pytest.raises(UserError, match="there are keys in this URI"):
+        storage.place("s3://AKIA@bucket/x")
 
 
 @pytest.mark.parametrize("where", ["results/x", "/results/x", "file:///results/x"])
@@ -116,6 +140,12 @@ def test_storage_that_answers_again_is_waited_for(silent_s3):
     threading.Timer(1.0, silent_s3.start).start()
     storage.write(place, b"1", patience_s=60)
     assert storage.read(place) == b"1"
+
+
+def test_storage_is_waited_for_in_reading_too(monkeypatch):
+    refused = OSError("AWS Error SLOW_DOWN during GetObject operation: later")
+    monkeypatch.setattr(storage, "open_file", Mock(side_effect=[refused, io.BytesIO(b"1")]))
+    assert storage.read("s3://bucket/x", patience_s=60) == b"1"
 
 
 @pytest.mark.parametrize(

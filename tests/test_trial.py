@@ -68,6 +68,11 @@ def test_ends_of_the_ranges_are_allowed(name, value):
     assert getattr(TrialConfig(**{name: value}), name) == value
 
 
+def test_whole_numbers_become_the_floats_that_are_trained_with():
+    config = TrialConfig(learning_rate=1, momentum=0)
+    assert [type(value) for value in (config.learning_rate, config.momentum)] == [float, float]
+
+
 def test_nesterov_needs_momentum():
     with pytest.raises(UserError, match="nesterov needs momentum above 0"):
         TrialConfig(nesterov=True)

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -33,6 +34,24 @@ def test_the_processor_is_believed_before_the_system(monkeypatch, asked, expecte
     monkeypatch.setattr("pathlib.Path.read_text", lambda path: TOLD)
     monkeypatch.setattr("emulated.cpuid", lambda: asked)
     assert processor_seen() == expected
+
+
+@pytest.mark.parametrize(
+    ("signature", "usable_1", "usable_7", "expected"),
+    [
+        (0x000306C3, 1 << 28, 1 << 5, Cpuid(6, 0x3C, ["avx2", "avx"])),
+        (0x00A00F11, 1 << 28, 1 << 16 | 1 << 5, Cpuid(25, 1, ["avx512f", "avx2", "avx"])),
+        (0x000206A7, 1 << 28, 0, Cpuid(6, 0x2A, ["avx"])),
+        (0x000106A5, ~(1 << 28), ~(1 << 16 | 1 << 5), Cpuid(6, 0x1A, [])),
+    ],
+    ids=["Haswell", "Zen 3, with AVX-512", "Sandy Bridge", "Nehalem"],
+)
+def test_what_the_processor_says_is_read_bit_by_bit(monkeypatch, signature, usable_1, usable_7, expected):
+    """Eight registers a leaf: EAX to EDX as read, then as usable."""
+    leaves = [[signature, 0, 0, 0, 0, 0, usable_1, 0], [0, 0, 0, 0, 0, usable_7, 0, 0]]
+    library = SimpleNamespace(__x86_get_cpuid_feature_leaf=lambda leaf: SimpleNamespace(contents=leaves[leaf]))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    assert cpuid() == expected
 
 
 @pytest.mark.portable

@@ -5,6 +5,7 @@ import pytest
 from made_up_curves import ISSUE_CURVES, curve, rise, sweep
 
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
+from mnist_tune.regimes.diverged import since
 from mnist_tune.regimes.labels import curve_regime
 
 
@@ -19,6 +20,7 @@ def test_a_late_collapse_says_where_it_was_and_when_it_fell(name):
 
 def test_a_dead_network_names_its_step():
     assert curve_regime(ISSUE_CURVES["dead"][0])[1].startswith("dead since step 7: accuracy never above 0.1124")
+    assert since(curve([0.2, 0.1, 0.1, 0.1])) == " since epoch 2"
 
 
 def test_single_spikes_are_evidence():
@@ -94,3 +96,12 @@ def test_the_best_sibling_is_the_measure_where_there_is_no_target():
     data = DataFacts(target=None)
     found = sweep((0.1, list(rise(0.82, 0.905, 10))), (0.01, list(rise(0.6, 0.8, 10))), data=data)
     assert found["regime"].tolist() == ["converged", "slow"]
+
+
+def test_where_all_have_one_rate_none_is_the_best():
+    slow = list(rise(0.3, 0.7, 10))
+    assert sweep((0.1, slow), (0.1, slow))["regime"].tolist() == ["slow", "slow"]
+
+
+def test_what_is_at_chance_at_the_rate_at_which_another_seed_learned_is_dead():
+    assert sweep((0.1, *GOOD), (0.1, *DEAD))["regime"].tolist() == ["converged", "diverged"]

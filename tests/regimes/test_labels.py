@@ -178,6 +178,13 @@ def calm(accuracies, asked=10, **values):
         (calm([0.96]), "converged"),
         (calm([0.1, 0.1]), "undecided"),
         (calm([0.1, 0.1, 0.1]), "diverged"),
+        (calm([0.3, 0.155]), "undecided"),
+        (calm([0.3, 0.155, 0.155]), "diverged"),
+        (calm([0.97, 0.98, 0.2]), "undecided"),
+        (calm([0.97, 0.98, 0.2, 0.2]), "diverged"),
+        (calm([0.949, 0.9501, 0.9505]), "converged"),
+        (calm([0.94, 0.945, 0.96]), "converged"),
+        (calm([0.94, 0.945, 0.9501]), "undecided"),
     ],
 )
 def test_curves_that_were_cut(curve, regime):
@@ -243,6 +250,18 @@ def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     rows = pd.DataFrame([epoch_row(1), last])
     evidence = f"training loss {loss:.3g} against 2.4 of the untrained network, above since step 12"
     assert curve_regime(Curve.of(rows, 10)) == ("diverged", evidence)
+
+
+def test_a_gap_repeats_the_epoch_before():
+    gaps = np.array([math.nan, 0.5, math.nan, 0.7, math.nan])
+    curve = Curve(held_out=np.full(5, math.nan), epochs_asked=5, train_accuracy=gaps)
+    assert curve.accuracy.tolist() == [0.5, 0.5, 0.5, 0.7, 0.7]
+
+
+def test_a_peak_is_measured_by_the_larger_of_the_losses_before_and_after():
+    losses, peaks = np.array([2.2, 0.3, 0.3]), np.full(3, 2.9)
+    curve = calm([0.3, 0.9, 0.9], train_loss=losses, untrained_loss=2.4, window_loss_max=peaks)
+    assert curve.spikes().tolist() == [False, False, True]
 
 
 def test_validation_is_held_out_before_test(epoch_row):

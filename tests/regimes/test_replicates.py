@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.replicates import SUMMARISED, clopper_pearson, interval, summarise_replicates
+from mnist_tune.regimes.replicates import CONFIGURATION, SUMMARISED, clopper_pearson, interval, summarise_replicates
 
 EXACT = 1e-12
 VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
@@ -79,6 +79,11 @@ def test_diverged_replicates_count_among_regimes_but_not_in_means():
 def test_no_finite_loss_has_no_mean():
     (row,) = summarise_replicates(replicates([0.1, 0.1], [math.nan, math.inf], ["diverged"] * 2)).to_dict("records")
     assert all(math.isnan(row[f"train_loss_{part}"]) for part in ("mean", "std", "ci95"))
+
+
+def test_replicates_differ_by_their_seeds_alone():
+    fields = {"epochs_asked" if name == "epochs" else name for name in TrialConfig().to_dict()}
+    assert fields - set(CONFIGURATION) == {"seed", "data_seed", "stop_when_diverged"}
 
 
 def test_a_row_a_configuration_in_order():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune.regimes.curve import Curve, counts
-from mnist_tune.regimes.data_facts import MNIST, data_facts
+from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
 from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
 from mnist_tune.regimes.noise import window_means
 from mnist_tune.regimes.siblings import Standings, Trial
@@ -112,6 +112,14 @@ def test_windows_are_those_of_training(batch_size, holdout):
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
+
+
+def test_facts_of_a_data_set_follow_from_its_counts():
+    said = {"name": "mine", "label_counts": [60, 40], "test_images": 20}
+    assert data_facts({"dataset": said, "options": {"target": 0.9, "train_evaluation": 50}}) == DataFacts(
+        100, 20, chance=0.6, label_entropy=pytest.approx(0.6730, abs=1e-4), target=0.9, classes=2, evaluated=50
+    )
+    assert data_facts({"dataset": said}).target is None
 
 
 def lost(epochs, holdout=0, evaluated=None):

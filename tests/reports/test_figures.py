@@ -99,6 +99,39 @@ def test_every_curve_has_its_learning_rate_beside_it(made_up_sweep):
     assert sorted(text.get_text() for text in figure.axes[1].texts) == ["0.01 ×3", "0.1 ×3", "1 ×3"]
 
 
+def test_every_trial_is_a_full_point_of_its_test_and_a_hollow_one_of_its_training_figures(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 1])
+    panels = regimes_figure(sweep).axes
+    for axis, what in ((panels[0], "accuracy"), (panels[2], "loss")):
+        for split, filled in (("test", True), ("train", False)):
+            drawn = [part for part in axis.collections if bool(len(part.get_facecolor())) == filled]
+            found = sorted(tuple(point) for part in drawn for point in part.get_offsets())
+            expected = zip(sweep.trials["learning_rate"], sweep.trials[f"{split}_{what}"], strict=True)
+            np.testing.assert_allclose(found, sorted(expected), rtol=1e-12)
+
+
+def test_curves_are_those_of_the_test_accuracy_and_the_training_loss(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 1])
+    panels = regimes_figure(sweep).axes
+    for axis, column in ((panels[1], "test_accuracy"), (panels[3], "train_loss")):
+        curves = sweep.curves(column)
+        drawn = sorted(line.get_ydata().tolist() for line in axis.lines)
+        assert drawn == sorted(curves[trial_id].tolist() for trial_id in curves)
+        labels: Any = axis.texts
+        assert sorted(text.xy for text in labels) == sorted((4, value) for value in curves.loc[4])
+
+
+def test_of_many_curves_the_median_and_the_band_are_drawn(made_up_sweep):
+    sweep = made_up_sweep(np.linspace(0.2, 2, FEW + 1))
+    axis = regimes_figure(sweep).axes[1]
+    curves = sweep.curves("test_accuracy")
+    (median,), (band,) = axis.lines, axis.collections
+    np.testing.assert_allclose(median.get_ydata(), curves.median(axis=1), rtol=1e-12)
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(curves.quantile(0.1, axis=1).min(), rel=1e-12)
+    assert heights.max() == pytest.approx(curves.quantile(0.9, axis=1).max(), rel=1e-12)
+
+
 def test_replicates_show_the_share_that_converged_with_its_interval(made_up_sweep):
     share = regimes_figure(made_up_sweep([0.01, 0.1, 3], seeds=5)).axes[4]
     assert [text.get_text() for text in share.texts] == ["0 of 5", "5 of 5", "0 of 5"]

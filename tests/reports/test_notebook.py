@@ -223,6 +223,31 @@ def test_experiments_that_depend_on_the_device_have_a_band(new_sweep, name):
     assert verdict(new_sweep(printed_run(name, -1.1 * band)))[0] == "differs"
 
 
+def test_the_band_is_that_of_the_last_epoch_alone(new_sweep):
+    run, figures, reason = printed_run("convnet")
+    off = [(train - 0.01, test - 0.01) for train, test in figures]
+    assert verdict(new_sweep((run, [*off[:-1], figures[-1]], reason)))[0] == "statistical"
+    assert verdict(new_sweep((run, [*figures[:-1], off[-1]], reason)))[0] == "differs"
+
+
+def test_an_end_within_the_band_is_not_enough_in_another_regime(new_sweep):
+    run, figures, reason = printed_run("convnet")
+    wild = [(train - 0.1 * (i % 2), test - 0.1 * (i % 2)) for i, (train, test) in enumerate(figures)]
+    wild[-1] = figures[-1]
+    found, why = verdict(new_sweep((run, wild, reason)))
+    assert found == "differs"
+    assert why.startswith("regime oscillating (notebook converged), final test accuracy +0.0000")
+
+
+def test_figures_are_printed_under_their_heads(new_sweep, capsys):
+    print_comparisons(compare_all(new_sweep(printed_run("slow", -0.0004))))
+    heads, line, *_ = capsys.readouterr().out.splitlines()
+    assert heads.split()[2:5] == ["train:", "notebook", "ours"]
+    train, test = printed("slow")[0]
+    shown = [f"{train:.4f}", f"{train - 0.0004:.4f}", "-0.00040", f"{test:.4f}", f"{test - 0.0004:.4f}", "-0.00040"]
+    assert line.split() == ["slow", "1", *shown]
+
+
 def test_other_seeds_of_the_convnet_are_not_judged(new_sweep):
     own, *_, other = experiments()["convnet"].trials()
     figures = (own, printed("convnet", -0.001), "completed")

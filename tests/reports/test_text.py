@@ -20,6 +20,32 @@ def test_a_sweep_without_errors_returns_0(sweep, capsys):
     assert f"Next: python analysis/summarize.py {found.path}" in said
 
 
+def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.meta["dataset"]["note"] = "fewer images"
+    for epoch in (1, 2, 3):
+        writer.epoch("00000", epoch_row(epoch, train_accuracy=0.98, test_accuracy=0.97), False)
+    writer.end("00000", "asha")
+    print_report(writer.finish(ended="now"))
+    heads, line, *others = capsys.readouterr().out.splitlines()
+    cells = dict(zip(*(re.split(r"\s{2,}", text.strip()) for text in (heads, line)), strict=True))
+    assert cells.pop("evidence").startswith("accuracy 0.9800")
+    assert cells == {
+        "learning rate": "0.1",
+        "regime": "converged",
+        "epochs": "3/4",
+        "train acc": "0.9800",
+        "test acc": "0.9700",
+        "stopped": "asha",
+    }
+    assert "Note: fewer images" in others
+
+
+def test_no_note_is_said_where_there_is_none(sweep, capsys):
+    print_report(sweep(DONE, DIVERGED, DIVERGED, CUT))
+    assert "Note" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("error", ["no space left", "[/tmp/x] is full", "expected shape [n, 28, 28]"])
 def test_a_sweep_with_errors_returns_1_and_tells_them(sweep, capsys, error):
     found = sweep(DONE, DIVERGED, DIVERGED, ("error", error))
@@ -121,6 +147,12 @@ def test_a_wider_range_is_tried_with_all_else_as_before(made_up_sweep):
     assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
 
 
+def test_a_wider_range_is_tried_as_the_trials_at_its_end(made_up_sweep):
+    trials = made_up_sweep([0.01, 0.1, 1.0]).trials
+    trials = trials.assign(batch_size=[128, 64, 32], seed=3)
+    assert " --batch-size 32 --seeds 3 " in conclusions(trials)[1]
+
+
 # --- large sweeps
 
 
@@ -169,7 +201,17 @@ def test_many_replicates_are_told_in_ranges_of_learning_rates(made_up_sweep, rat
     lines = told(capsys, found)
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
     assert len(lines) - start == 2 + LINES
+    assert re.split(r"\s{2,}", lines[-1].strip())[1:5] == ["3.48 – 4", "2", "2", "0%"]
     assert len(told(capsys, found, every_line=True)) > 3 * MANY
+
+
+def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=MANY + 12)
+    for i in range(MANY + 12):
+        values = {"train_accuracy": (0.8, 0.9, 0.99)[i % 3], "test_accuracy": (0.7, 0.75, 0.76)[i % 3]}
+        writer.epoch(f"{i:05d}", epoch_row(1, **values), False)
+    table = told(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
+    assert {tuple(re.split(r"\s{2,}", line.strip())[1:5]) for line in table} == {("3", "1", "0.9000", "0.7500")}
 
 
 def test_replicates_are_told_one_by_one_where_few_have_any(made_up_sweep, capsys):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.results import provenance
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
 from mnist_tune.results.tables import tables
@@ -299,6 +300,18 @@ def test_the_lock_of_a_killed_writer_ends_with_it(tmp_path, new_writer):
     killed = subprocess.run([sys.executable, "-c", _SWEEP_THAT_IS_KILLED, str(tmp_path / "sweep")])
     assert killed.returncode == -9
     new_writer(tmp_path / "sweep", resume=True).finish()
+
+
+def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatch):
+    now = {"versions": {"jax": "0.11", "ray": "2.60"}, "processor": "new"}
+    monkeypatch.setattr(provenance, "describe_environment", lambda: now)
+    then = {"versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"}, "processor": "old"}
+    assert provenance.changed_versions({"environment": then}) == {
+        "jax": "0.11 now, it was 0.10",
+        "gone": "None now, it was 1.0",
+        "processor": "new now, it was old",
+    }
+    assert provenance.changed_versions({}) == {}
 
 
 def test_two_sweeps_of_the_same_second_get_two_folders(tmp_path):

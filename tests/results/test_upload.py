@@ -1,6 +1,7 @@
 """A sweep in object storage: what its writer uploads, and what comes back."""
 
 import json
+import platform
 import threading
 import time
 
@@ -76,6 +77,27 @@ def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypa
     writer.finish(ended=None)
     assert len(storage.names(storage.join(bucket, "journal"))) > 10
     assert [event["epoch"] for event in read_journal(fetched(bucket))] == list(range(1, 30))
+
+
+def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
+    new_writer(bucket).finish(ended="now")
+    tables = ["epochs.parquet", "trials.parquet"]
+    assert sorted(path.name for path in fetched(bucket).glob("*.parquet")) == tables
+    for name in tables:
+        storage.remove(storage.join(bucket, name))
+    assert not list(fetched(bucket).glob("*.parquet"))
+
+
+def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypatch):
+    monkeypatch.setattr(upload, "SIGN_S", 0.2)
+    writer, signs = new_writer(bucket), set()
+
+    def signed_again():
+        signs.add(storage.read(storage.join(bucket, upload.SIGN)))
+        return len(signs - {None}) > 1
+
+    wait_until(signed_again)
+    writer.finish(ended="now")
 
 
 def test_a_sweep_that_is_there_is_not_written_over(new_writer, bucket):
@@ -171,6 +193,11 @@ def test_a_writer_elsewhere_that_fell_silent_is_waited_for_once(bucket, monkeypa
     sign(bucket, "elsewhere", age=0.1)
     upload.await_silence(bucket, said.append)
     assert "elsewhere wrote to" in said[0]
+
+
+def test_a_writer_on_this_machine_is_not_waited_for(bucket):
+    sign(bucket, platform.node(), age=0.0)
+    upload.await_silence(bucket, pytest.fail)
 
 
 def test_a_writer_elsewhere_that_goes_on_is_left_alone(bucket, monkeypatch):

@@ -150,11 +150,17 @@ def test_a_long_text_is_soon_redacted(text):
     assert time.process_time() - start < 5
 
 
-def test_no_secret_is_in_an_error():
-    assert (
-        str(UserError("no cluster at redis://me:s3cr3t@host:1; start one"))
-        == "no cluster at redis://***@host:1; start one"
-    )
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no cluster at redis://me:s3cr3t@host:1; start one", "no cluster at redis://***@host:1; start one"),
+        ("AWS_SECRET_ACCESS_KEY=s3cr3t sweep", "AWS_SECRET_ACCESS_KEY=*** sweep"),
+        ("'s3://b/x?session_token=s3cr3t&region=r'", "'s3://b/x?session_token=***&region=r'"),
+        ("'s3://b/x?password=s3cr3t' is no folder", "'s3://b/x?password=***' is no folder"),
+    ],
+)
+def test_no_secret_is_in_an_error(text, shown):
+    assert str(UserError(text)) == shown
 
 
 CACHE = """

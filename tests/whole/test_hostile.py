@@ -165,6 +165,7 @@ def test_a_damaged_journal_is_read(folder, ended, data):
         json.dumps(ROW | {"kind": "epochs"}).encode(),
         json.dumps(ROW | {"epoch": "4"}).encode(),
         json.dumps(ROW | {"epoch": True}).encode(),
+        json.dumps(ROW | {"epoch": 0}).encode(),
         json.dumps(ROW | {"kind": ["epoch"]}).encode(),
         *[json.dumps(ROW | {"trial_id": name}).encode() for name in HOSTILE_NAMES],
     ],
@@ -252,6 +253,13 @@ def test_a_trial_id_that_leads_elsewhere_is_refused(folder, ended, name):
     with pytest.raises(UserError, match=r"is not what a sweep writes: trial '.*': an id of letters") as caught:
         load_sweep(folder(sweep_json=json.dumps(said).encode()))
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("target", [0, 1, -0.5, True])
+def test_a_target_that_is_no_share_is_refused(folder, ended, target):
+    said = json.loads(ended["sweep.json"]) | {"options": {"target": target}}
+    with pytest.raises(UserError, match="options is missing or of another kind"):
+        load_sweep(folder(sweep_json=json.dumps(said).encode()))
 
 
 def test_a_large_sweep_json_is_refused(folder, monkeypatch):
