@@ -1,8 +1,8 @@
-"""A sweep's table again, its replicates summarised, and its picture.
+"""Print a sweep's table again, summarise its replicates, and draw its figure.
 
     python analysis/summarize.py RESULTS
 
-Writes regimes.png into the sweep's folder, or here where it is in object storage.
+Writes regimes.png into the sweep's folder, or into the current folder if the sweep is in object storage.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from mnist_tune.reports.text import print_replicates, print_report
 
 @dataclass(frozen=True)
 class Summarize:
-    """Prints a sweep's table and its replicates' mean, standard deviation and 95% interval, and draws regimes.png."""
+    """Print a sweep's table and its replicates' mean, standard deviation and 95% interval, and draw regimes.png."""
 
     results: Annotated[str, tyro.conf.Positional]
-    """Folder of a sweep, or one above it: then its newest; or a URI such as s3://bucket/sweep."""
+    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
     figure: Path | None = None
-    """Where the picture goes; by default regimes.png in the sweep's folder, or here where that is a URI."""
+    """File for the figure; by default regimes.png in the sweep's folder, or in the current folder if that is a URI."""
     all: bool = False
-    """A line a trial, also of a large sweep, which is otherwise told in ranges of learning rates."""
+    """Print one line per trial. By default a large sweep is summarised by ranges of learning rates."""
 
 
 def main() -> None:

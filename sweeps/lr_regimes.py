@@ -1,12 +1,12 @@
-"""Which learning rates converge, crawl, oscillate, blow up?
+"""Which learning rates converge, are slow, oscillate or diverge?
 
     python sweeps/lr_regimes.py
 
 Trains one architecture at many learning rates under Ray Tune and labels every curve with its regime.
 
-Measured on 2 cores of an AMD EPYC (AVX2): 4 min 12 s, of an Intel Xeon (AVX-512): 2 min 59 s. On both,
-784-1024-128-10 converges from 0.04 to 0.7, oscillates at 1.6, diverges from 2 on (seed 0); ASHA stops 1 and 1.3 before
-they can tell.
+Measured: 4 min 12 s on 2 cores of an AMD EPYC (AVX2), 2 min 59 s on 2 cores of an Intel Xeon (AVX-512). On both,
+with seed 0, 784-1024-128-10 converges from 0.04 to 0.7, oscillates at 1.6 and diverges from 2 on. ASHA stops 1 and 1.3
+too early to tell.
 """
 
 from __future__ import annotations
@@ -25,22 +25,25 @@ DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0,
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRateRegimes(TrialOptions):
-    """Trains one architecture at many learning rates and says which of them converge, crawl, oscillate or diverge.
+    """Train one architecture at many learning rates and say which of them converge, are slow, oscillate or diverge.
 
-    Results go to --output; see them again with: python analysis/summarize.py DIR
+    The results go to --output. To print them again: python analysis/summarize.py DIR
     """
 
     learning_rates: tuple[float, ...] = DEFAULT_RATES
-    """Learning rates to compare; by default log-spaced from 0.001 to 4, denser near the edge, with the
-    notebook's 0.001, 0.1, 1.6 and 2."""
+    """Learning rates to compare; by default 16 from 0.001 to 4, denser near the edge, with the notebook's 0.001, 0.1,
+    1.6 and 2."""
     seeds: tuple[int, ...] = (0,)
-    """Replicates of every learning rate: each seeds its initialisation and its batch order."""
+    """One replicate of every learning rate per seed, which sets its initialisation and its batch order."""
     smoke: bool = False
-    """A tiny true sweep, to see that everything works: 4 rates, 784-16-10, 3 epochs."""
+    """Run a tiny but real sweep, to see that everything works: 4 rates, 784-16-10, 3 epochs."""
 
     def trials(self) -> list[TrialConfig]:
-        """From the middle of the range outwards: promising rates set the pace that ASHA holds the others to, and
-        the short, hopeless ones fill the end, when workers would wait."""
+        """Return the trials, those in the middle of the range first.
+
+        ASHA compares later trials with earlier ones, so promising rates go first. Hopeless rates are short, so they go
+        last, when some workers are already idle.
+        """
         if not self.learning_rates or not self.seeds:
             raise UserError("--learning-rates and --seeds need at least one value each; the list is empty")
         trials = [

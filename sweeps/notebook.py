@@ -1,17 +1,16 @@
-"""Are the notebook's numbers ours? Its eight experiments, side by side with its printed tables.
+"""Do we get the notebook's numbers? Run its eight experiments and compare them with its printed tables.
 
     python sweeps/notebook.py
     python sweeps/notebook.py --only converges slow underfit overfit --epochs 10
     python sweeps/notebook.py --only oscillates diverges
 
-Ends with a table, a verdict for each experiment (exact, statistical, differs or undecided) and notebook.png. What a
-run of oscillates (learning rate 1.6) or diverges (2.0) does hangs on rounding, so it differs between processors:
-these two are judged by the outcomes of many seeds.
+Prints a table and a verdict for each experiment (exact, statistical, differs or undecided), and draws notebook.png.
+The outcome of a run of oscillates (learning rate 1.6) or diverges (2.0) depends on rounding, so it differs between
+processors. These two are judged by the outcomes of many seeds.
 
-Measured on 2 cores of an Intel Xeon (AVX-512) that others used too: 49 min, of which the convnet's ten runs took 30.
-converges, slow, underfit and overfit are exact, the others statistical: at 1.6 7 of 21 seeds oscillate and 14 diverge,
-at 2.0 5 of 6 diverge and one oscillates. All but the convnet, 12 epochs, with one run of either of the two, took
-4 min 34 s on a 2.6 GHz Xeon.
+Measured: 49 min on 2 shared cores of an Intel Xeon (AVX-512), of which the convnet's ten runs took 30. converges, slow,
+underfit and overfit are exact, the others statistical. At 1.6, 7 of 21 seeds oscillate and 14 diverge; at 2.0, 5 of 6
+diverge and one oscillates. Without the convnet, with --epochs 12 --seeds 0: 4 min 34 s on a 2.6 GHz Xeon.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from mnist_tune.tuning.sweep import run_or_resume
 
 @dataclass(frozen=True, kw_only=True)
 class Notebook(SweepOptions):
-    """Repeats the founding notebook's eight experiments and compares every printed figure."""
+    """Repeat the notebook's eight experiments and compare our numbers with every number that it prints."""
 
     scheduler: Literal["fifo"] = "fifo"
     """Every experiment runs to its end."""
     only: tuple[str, ...] = ()
     """Experiments to run: converges, slow, oscillates, diverges, underfit, overfit, stax_mlp, convnet."""
     epochs: int | None = None
-    """Cut every experiment short at this many epochs; oscillates shows its outcome after 5, diverges after 3."""
+    """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
     seeds: int | None = None
-    """Other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0 they are run as in the
-    notebook only, whose five convnet runs share one seed."""
+    """How many other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0, only the
+    notebook's own runs: its five convnet runs share one seed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +47,7 @@ class Notebook(SweepOptions):
             raise UserError(f"--seeds must be at least 0, got {self.seeds}")
 
     def trials(self) -> list[TrialConfig]:
-        """The longest first, so that no worker waits for one at the end."""
+        """Return the trials, the longest first, so that no worker is idle at the end."""
         known = experiments()
         for name in self.only:
             if name not in known:
@@ -59,9 +58,9 @@ class Notebook(SweepOptions):
 
 
 SEEDS_NOTE = (
-    "The notebook's five convnet runs share one key and one batch order: their spread measures the device's "
-    "arithmetic (none on a CPU), not the seed. The 'convnet seeds' runs differ in seed and batch order: their "
-    "spread is what a reader would expect of 'five runs'."
+    "The notebook's five convnet runs share one key and one batch order, so they differ only by the rounding of the "
+    "device (not at all on a CPU). The 'convnet seeds' runs differ in seed and batch order: they show the spread over "
+    "seeds."
 )
 
 

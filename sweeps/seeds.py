@@ -1,11 +1,11 @@
-"""How much do seeds matter? One configuration, many replicates.
+"""How much do seeds matter? Run one configuration with many seeds.
 
     python sweeps/seeds.py --architecture convnet --seeds 0 1 2 3 4
 
 Reports mean, standard deviation and 95% interval over the seeds.
 
-Measured on 2 cores of a 2.6 GHz Xeon: 19 s an epoch and seed, two at a time. With --epochs 2 the convnet's test
-accuracy is 0.981, standard deviation 0.005.
+Measured on 2 cores of a 2.6 GHz Xeon: 19 s per epoch and seed, two seeds at a time. With --epochs 2 the convnet's test
+accuracy is 0.981 with a standard deviation of 0.005.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mnist_tune.tuning.sweep import run_or_resume
 
 @dataclass(frozen=True, kw_only=True)
 class Seeds(TrialOptions):
-    """Trains one configuration with several seeds and reports mean, standard deviation and 95% interval."""
+    """Train one configuration with several seeds and report mean, standard deviation and 95% interval."""
 
     scheduler: Literal["asha", "fifo"] = "fifo"
     """fifo runs every replicate to its end; asha would favour lucky seeds."""
     learning_rate: float = 0.06
-    """Learning rate of all replicates; the notebook's for its convnet."""
+    """Learning rate of all replicates; by default that of the notebook's convnet."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Replicates: each seeds its initialisation and its batch order."""
+    """One replicate per seed, which sets its initialisation and its batch order."""
     data_seed: int | None = None
-    """One batch order for all replicates, so that they differ in their initialisation only."""
+    """Use the batch order of this seed for all replicates, so that they differ only in their initialisation."""
 
     def trials(self) -> list[TrialConfig]:
         if not self.seeds:

@@ -1,9 +1,9 @@
-"""The batch order in a process that has computed none yet."""
+"""Clear the cache of batch orders, as in a new process."""
 
 from mnist_tune.training.batch_order import _streams, batch_order
 
 
 def forget():
-    """Empties what `batch_order` keeps between calls."""
+    """Clear what `batch_order` keeps between calls."""
     batch_order.cache_clear()
     _streams.clear()

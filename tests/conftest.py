@@ -1,4 +1,4 @@
-"""Strict numerics for every test, the data sets, and made-up sweeps."""
+"""Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object storage."""
 
 import atexit
 import os
@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["PJRT_NPROC"] = "1"  # as the trials of a sweep run: several threads share out a sum by its shape
+os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would split sums
 
 import hypothesis
 import jax
@@ -32,7 +32,7 @@ jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
 jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a limit, JAX locks its files
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
-# Examples are timed by the whole suite, not one by one: the machine is shared.
+# No deadline for single examples: the machine is shared.
 hypothesis.settings.register_profile("shared machine", deadline=None)
 hypothesis.settings.load_profile("shared machine")
 
@@ -42,7 +42,7 @@ _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Two processes for the suite; none where single tests are named. (With --pdb xdist starts none by itself.)"""
+    """Use two processes, or none if single tests are named. (With --pdb, xdist itself uses none.)"""
     return 0 if any("::" in argument for argument in config.args) else 2
 
 
@@ -61,29 +61,29 @@ def pytest_runtest_protocol(item):
 
 def pytest_collection_finish(session):
     if any(item.get_closest_marker("portable") for item in session.items):
-        sys.addaudithook(stay_emulated)
+        sys.addaudithook(refuse_new_processes)
 
 
-def stay_emulated(event, arguments):
-    """What a portable test starts as a process of its own would run on the true processor, unnoticed."""
+def refuse_new_processes(event, arguments):
+    """Refuse processes started by a portable test: they would run on the real processor, unnoticed."""
     if event in STARTS_A_PROCESS and any(item.get_closest_marker("portable") for item in _running):
         raise RuntimeError(f"a portable test must not start a process: {event} {arguments}")
 
 
 @pytest.fixture(scope="session")
 def mnist():
-    """The true MNIST: from the cache, else downloaded."""
+    """The real MNIST, from the cache or downloaded."""
     return load_dataset("mnist", progress=False)
 
 
 @pytest.fixture(scope="session")
 def mnist_5k():
-    """4,000 training and 1,000 test images, for what is not about MNIST."""
+    """4,000 training and 1,000 test images, for tests that don't need all of MNIST."""
     return load_dataset("mnist-5k")
 
 
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
-    """A calm trial's row of the epochs table as its process reports it: ten steps an epoch."""
+    """Return an epoch's row of a calm trial, as its process reports it, with ten steps per epoch."""
     row = {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1, "finite": True, "diverged": False}
     row |= {"train_loss": train_loss, "train_accuracy": train_accuracy}
     row |= {"test_loss": train_loss + 0.01, "test_accuracy": train_accuracy - 0.01}
@@ -99,7 +99,7 @@ def epoch_row():
 
 @pytest.fixture(scope="session")
 def new_writer():
-    """A function that starts a sweep's folder: the writer of `count` trials of one architecture."""
+    """A function that creates a sweep's folder with `count` trials and returns its writer."""
 
     def start(path, count=2, resume=False, **config):
         trials = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config) for i in range(count)}
@@ -115,7 +115,7 @@ def new_writer():
 
 
 class MotoS3:
-    """An S3 in this process's memory, at a port where it does not answer before it is started."""
+    """An S3 server in this process's memory. It answers only after `start`."""
 
     def __init__(self):
         from moto.server import ThreadedMotoServer  # takes seconds, and few tests ask for it
@@ -132,7 +132,7 @@ class MotoS3:
 
 @pytest.fixture(scope="session")
 def s3():
-    """It is not stopped: that would wait for connections that pyarrow keeps."""
+    """A running S3 server. It is never stopped: that would wait for the connections that pyarrow keeps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -144,23 +144,23 @@ def s3():
 
 @pytest.fixture
 def silent_s3(s3):
-    """Another way to the same buckets, on which nobody answers until it is started."""
+    """A second server for the same buckets, which does not answer until it is started."""
     return MotoS3()
 
 
 @pytest.fixture
 def bucket(s3, tmp_path):
-    """The URI of a folder that is this test's own."""
+    """The URI of a folder for this test alone."""
     return s3.uri("mnist-tune", tmp_path.name)
 
 
 WAITING = ("test_nodes.py", "test_jobs.py")
-"""Tests that start Ray and mostly wait for its nodes and jobs."""
+"""Files whose tests start Ray and mostly wait for its nodes and jobs."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Tests that start Ray run one after another, but for those that wait: three Rays at a time would be late."""
+    """Run tests that start Ray one after another, except that one of `WAITING` may run beside another."""
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("waiting" if item.path.name in WAITING else "ray"))

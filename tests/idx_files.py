@@ -1,4 +1,4 @@
-"""Small data sets as IDX files, made up."""
+"""Made-up small data sets as IDX files."""
 
 from pathlib import Path
 

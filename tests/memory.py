@@ -1,10 +1,10 @@
-"""What a call takes of memory."""
+"""The memory that a call needs."""
 
 import tracemalloc
 
 
 def peak_mb(call):
-    """The most memory that Python and numpy held for a call, MB."""
+    """Return the most memory that Python and NumPy allocated during a call, in MB."""
     tracemalloc.start()
     try:
         call()

@@ -4,20 +4,20 @@ import numpy as np
 
 
 def logits_of(params, x):
-    """Logits [n, 10], and the hidden layer, of x [n, 784] in [0, 1]."""
+    """Return the logits [n, 10] and the hidden layer [n, h] for images x [n, 784] in [0, 1]."""
     (w1, b1), (w2, b2) = params
     hidden = np.tanh(x @ w1 + b1)
     return hidden @ w2 + b2, hidden
 
 
 def cross_entropies(logits, labels):
-    """Nats, [n]."""
+    """Return the cross-entropy of each image, in nats, [n]."""
     logits = logits - logits.max(1, keepdims=True)
     return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels]
 
 
 def loss_and_gradient(params, x, y):
-    """Mean cross-entropy and its gradient."""
+    """Return the mean cross-entropy and its gradient."""
     logits, hidden = logits_of(params, x)
     probabilities = np.exp(logits - logits.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
@@ -27,7 +27,7 @@ def loss_and_gradient(params, x, y):
 
 
 class SGD:
-    """Trains a copy of `params`: `momentum` and `nesterov` as in `TrialConfig`."""
+    """Trains a copy of `params`. `momentum` and `nesterov` are as in `TrialConfig`."""
 
     def __init__(self, params, batch_size, learning_rate, momentum=0.0, nesterov=False):
         self.params = [[array.astype(np.float64) for array in layer] for layer in params]
@@ -36,11 +36,11 @@ class SGD:
         self._momentum, self._nesterov = momentum, nesterov
 
     def copy(self):
-        """Its parameters now."""
+        """Return a copy of the current parameters."""
         return [[array.copy() for array in layer] for layer in self.params]
 
     def epoch(self, images, labels, order):
-        """The loss of each step before its update."""
+        """Train one epoch. Return the loss of each step, before its update."""
         starts = range(0, len(order), self._batch_size)
         return np.array([self._step(images, labels, order[i : i + self._batch_size]) for i in starts])
 
@@ -54,5 +54,5 @@ class SGD:
 
 
 def leaves(params):
-    """The four arrays, first layer first, weights before bias."""
+    """Return the four arrays: the first layer first, weights before bias."""
     return [array for layer in params for array in layer]

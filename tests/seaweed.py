@@ -1,4 +1,4 @@
-"""SeaweedFS, a true S3 server on this machine: it can be killed and started again, and keeps what it holds on disk."""
+"""SeaweedFS, a real S3 server on this machine. It keeps its data on disk, so it can be killed and restarted."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ START_S = 90
 
 
 class Seaweed:
-    """A server of one folder; `uri` names a folder in it."""
+    """A server that keeps its data in a folder."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -51,7 +51,7 @@ class Seaweed:
         if not answers(self._ports["s3.port"]):
             return False
         keys = {"access_key": KEYS["AWS_ACCESS_KEY_ID"], "secret_key": KEYS["AWS_SECRET_ACCESS_KEY"]}
-        with suppress(OSError):  # it starts yet
+        with suppress(OSError):  # it is still starting
             s3 = S3FileSystem(**keys, endpoint_override=f"127.0.0.1:{self._ports['s3.port']}", scheme="http")
             return s3.get_file_info("sweeps").type == FileType.Directory
         return False
@@ -78,7 +78,7 @@ def answers(port):
 
 
 def free_ports(count):
-    """Below those that the system hands out; SeaweedFS takes the port 10,000 above each one, too."""
+    """Return free ports below the system's ephemeral ones. SeaweedFS also uses the port 10,000 above each."""
     found = []
     for port in range(10_000 + os.getpid() % 10_000, 22_000):
         if len(found) == count:

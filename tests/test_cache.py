@@ -1,4 +1,4 @@
-"""The cache folder: which one it is, and what stands in for one that can't be written."""
+"""The cache folder, and the temporary folder that replaces one that can't be written."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from mnist_tune.machine import processor_model
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    """The folder that stands in."""
+    """The temporary folder that replaces the cache folder."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return tmp_path / "tmp" / f"mnist_tune-{os.getuid()}"
@@ -25,14 +25,14 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def unwritable(tmp_path):
-    """Below a regular file, where nobody can make a folder."""
+    """A path below a regular file, where no folder can be created."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "cache"
 
 
 @pytest.fixture
 def default(monkeypatch):
-    """A function that says which folder is the user's own; `$MNIST_TUNE_CACHE` is not set."""
+    """A function that sets the user's default cache folder. `$MNIST_TUNE_CACHE` is unset."""
     monkeypatch.delenv("MNIST_TUNE_CACHE", raising=False)
     return lambda path: monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: path)
 
@@ -48,7 +48,7 @@ def test_the_variable_names_the_folder(tmp_path, default, monkeypatch):
     assert cache_folder() == Path.cwd() / "here"
 
 
-def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path, default, monkeypatch, caplog):
+def test_a_writable_cache_folder_is_created_and_left_empty(tmp_path, default, monkeypatch, caplog):
     default(tmp_path / "own" / "cache")
     assert writable_cache_folder() == tmp_path / "own" / "cache"
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "chosen" / "cache"))
@@ -57,7 +57,7 @@ def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path, default, 
     assert caplog.text == ""
 
 
-def test_a_temporary_folder_stands_in_for_a_default_that_cannot_be_written(unwritable, default, temporary, caplog):
+def test_a_temporary_folder_replaces_a_default_that_cannot_be_written(unwritable, default, temporary, caplog):
     default(unwritable)
     with caplog.at_level(logging.WARNING):
         assert writable_cache_folder() == writable_cache_folder() == temporary
@@ -67,7 +67,7 @@ def test_a_temporary_folder_stands_in_for_a_default_that_cannot_be_written(unwri
     assert temporary.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_was_asked_for_and_cannot_be_written_is_refused(unwritable, monkeypatch):
+def test_a_chosen_folder_that_cannot_be_written_is_refused(unwritable, monkeypatch):
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(unwritable))
     with pytest.raises(UserError, match=rf"can't write to \$MNIST_TUNE_CACHE, {unwritable}: Not a directory; set it"):
         writable_cache_folder()
@@ -84,8 +84,8 @@ def test_compiled_programs_of_somebody_else_are_not_run(unwritable, temporary, m
 
 
 @pytest.mark.parametrize("place", ["the folder that the driver named", "a temporary one"])
-def test_a_worker_keeps_compiled_programs_by_processor(place, tmp_path, unwritable, temporary, monkeypatch):
-    """Also a worker on a node where the driver's folder can't be made."""
+def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, temporary, monkeypatch):
+    """This also holds on a node where the driver's folder can't be created."""
     set_, named = {}, unwritable if place == "a temporary one" else tmp_path / "named"
     monkeypatch.setattr(jax.config, "update", set_.__setitem__)
     folders = []

@@ -1,4 +1,4 @@
-"""Bad input to a sweep's command: one line that says what and where, exit code 2, nothing started, nothing lost."""
+"""Bad input to a sweep's command: one line that names the mistake, exit code 2, and nothing is started or changed."""
 
 import importlib.util
 import os
@@ -19,12 +19,12 @@ MISTYPED = "error: Unrecognized options: --learning-rate, 0.1; did you mean --le
 
 
 class Started(Exception):
-    """The command came as far as a sweep, of which starting Ray is the first step."""
+    """The command got as far as starting a sweep."""
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The working folder: data sets of 200 images, a regular file, a folder that holds a sweep."""
+    """The working folder. It has data sets of 200 images, a regular file, and a folder that holds a sweep."""
     files = small_mnist(200, 50)
     write(tmp_path / "data", files)
     write(tmp_path / "truncated", files | {IMAGES: files[IMAGES][:-5]})
@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def command(here, monkeypatch, capsys):
-    """Runs the command in this process; returns its exit code and what it wrote to stdout and stderr."""
+    """A function that runs the command in this process and returns its exit code, stdout and stderr."""
 
     def start(writer, *arguments):
         writer.finish()
@@ -98,10 +98,10 @@ BAD = {
     "stray": "Unrecognized options: stray",
     "--output file/below": "can't write results to {here}/file/below: Not a directory; name another --output",
     "--output file": "can't write results to {here}/file: ",
-    "--output sweep": "{here}/sweep holds a sweep already; name another --output or go on with --resume {here}/sweep",
-    "--retry-errored": "--retry-errored goes on with a sweep; name its folder: --resume DIR --retry-errored",
-    "--resume data": "nothing to resume: {here}/data holds no sweep.json",
-    "--resume nowhere": "nothing to resume: {here}/nowhere holds no sweep.json",
+    "--output sweep": "{here}/sweep already holds a sweep; name another --output or resume with --resume {here}/sweep",
+    "--retry-errored": "--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored",
+    "--resume data": "nothing to resume: {here}/data has no sweep.json",
+    "--resume nowhere": "nothing to resume: {here}/nowhere has no sweep.json",
     "--data-dir nowhere": "there is no folder nowhere; name one that holds train-images-idx3-ubyte",
     "--data-dir sweep": "sweep has no file train-images-idx3-ubyte",
     "--data-dir truncated": "truncated/train-images-idx3-ubyte: expected 156816 bytes, as its header promises 200 x 28",
@@ -131,7 +131,7 @@ def test_bad_input_is_one_line_and_starts_nothing(flags, here, command):
         "--smoke",
     ],
 )
-def test_good_input_starts(flags, here, command):
+def test_good_input_starts_a_sweep(flags, here, command):
     with pytest.raises(Started):
         command(*flags.split())
     assert (here / "new" / "sweep.json").exists()
@@ -152,10 +152,10 @@ def test_a_dashboard_that_is_not_installed_is_one_line_and_starts_nothing(here, 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "aiohttp_cors" else find(name))
     code, stdout, stderr = command("--dashboard")
     assert (code, stdout, contents(here)) == (2, "", before)
-    assert stderr == "error: Ray's dashboard is not installed; for it: python -m pip install 'ray[default]'\n"
+    assert stderr == "error: Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'\n"
 
 
-def test_a_narrow_terminal_gets_the_line_too(command, monkeypatch):
+def test_a_narrow_terminal_gets_the_same_line(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert command("--learning-rate", "0.1") == (2, "", MISTYPED)
 
@@ -189,14 +189,14 @@ def run_python(here, *arguments, **environment):
     return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_in_a_process_of_its_own_whatever_its_encoding(here):
+def test_the_error_line_does_not_depend_on_the_encoding(here):
     before = contents(here)
     done = run_python(here, SCRIPT, "--learning-rate", "0.1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", MISTYPED)
     assert contents(here) == before
 
 
-_SCRIPT_THAT_TELLS = """
+_PRINTS_WHETHER_RAY_IS_IMPORTED = """
 import atexit, runpy, sys
 atexit.register(lambda: print("ray" in sys.modules))
 sys.argv[:] = sys.argv[1:]
@@ -205,7 +205,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_bad_input_does_not_wait_for_ray(here):
-    done = run_python(here, "-c", _SCRIPT_THAT_TELLS, SCRIPT, "--learning-rates", "-1")
+    done = run_python(here, "-c", _PRINTS_WHETHER_RAY_IS_IMPORTED, SCRIPT, "--learning-rates", "-1")
     assert (done.returncode, done.stdout) == (2, "False\n")
 
 
@@ -219,7 +219,7 @@ def test_an_early_interrupt_is_one_line(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_terminal_without_the_signs_of_a_table_loses_no_result(here):
+def test_a_terminal_that_lacks_a_character_loses_no_result(here):
     code = "from mnist_tune import cli; cli.run(lambda: print('0.9… – ok'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -1,4 +1,4 @@
-"""The one list of columns, and what follows from it."""
+"""The list of columns, and everything that is made from it."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from mnist_tune.results.tables import load_sweep
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
 
-def test_the_page_of_the_tables_is_that_of_the_list():
-    """Where it is not: python -m mnist_tune.columns > docs/tables.md"""
+def test_the_page_of_the_tables_is_up_to_date():
+    """To update it: python -m mnist_tune.columns > docs/tables.md"""
     assert PAGE.read_text() == columns.markdown()
 
 
 @pytest.mark.parametrize("table", [EPOCHS, TRIALS])
-def test_each_column_is_listed_once_and_says_what_it_is(table):
+def test_each_column_is_listed_once_with_a_sentence(table):
     assert len({column.name for column in table}) == len(table)
     assert all(column.about.endswith(".") for column in table)
 
@@ -34,7 +34,7 @@ def test_the_first_value_that_is_wrong_is_named():
 
 
 @pytest.mark.parametrize("column", EPOCHS[1:], ids=lambda column: column.name)
-def test_every_column_of_the_epochs_goes_from_a_row_to_the_tables(column, new_writer, epoch_row, tmp_path):
+def test_every_column_of_an_epoch_reaches_the_tables(column, new_writer, epoch_row, tmp_path):
     value = "text" if column.kind is columns.TEXT else True if column.kind is columns.FLAG else 1
     row = epoch_row(1) | {column.name: value}
     state = Checkpoint({}, Progress(1, 2.3, None, row))

@@ -1,4 +1,4 @@
-"""What this machine is."""
+"""The cores and the processor of this machine."""
 
 import os
 
@@ -12,7 +12,7 @@ LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0:
 
 @pytest.fixture(params=LINES)
 def limit(request, tmp_path, monkeypatch):
-    """64 visible cores, and control groups of either version; called with a group and its quota, it sets that."""
+    """A function that sets a control group's quota, on a machine of 64 cores with control groups of either version."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
@@ -58,13 +58,13 @@ def test_another_groups_quota_does_not_count(limit):
 
 
 @pytest.mark.parametrize("told", [None, "", "nonsense"])
-def test_a_system_that_tells_no_control_group(limit, told):
+def test_a_system_without_control_groups(limit, told):
     limit("", "100000 100000")
     machine.OWN_CGROUPS.unlink() if told is None else machine.OWN_CGROUPS.write_text(told)
     assert usable_cpus() == 64
 
 
-def test_a_group_outside_what_the_container_sees(limit):
+def test_a_control_group_outside_the_containers_view(limit):
     limit("", "200000 100000")
     machine.OWN_CGROUPS.write_text(machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job"))
     assert usable_cpus() == 2
@@ -84,7 +84,7 @@ def test_the_processor_and_its_widest_vectors(monkeypatch):
     assert processor_model() == "Some CPU @ 2.60GHz (AVX-512)"
 
 
-def test_a_system_that_does_not_tell_its_processor(monkeypatch):
+def test_a_system_without_cpuinfo(monkeypatch):
     def missing(path):
         raise FileNotFoundError
 

@@ -1,4 +1,4 @@
-"""Files in folders and in object storage: moto's S3, in memory."""
+"""Files in folders and in object storage (moto's S3 in memory)."""
 
 import errno
 import io
@@ -17,7 +17,7 @@ SCHEMES = ["local", "s3", "renaming"]
 
 @pytest.fixture(params=SCHEMES)
 def folder(request, tmp_path, bucket, monkeypatch):
-    """A folder of each kind: on disk, in S3, and in a filesystem in which files are renamed once they are whole."""
+    """A folder of each kind: on disk, in S3, and in a filesystem that needs a rename to replace files atomically."""
     if request.param == "local":
         return tmp_path
     if request.param == "renaming":
@@ -27,7 +27,7 @@ def folder(request, tmp_path, bucket, monkeypatch):
     return bucket
 
 
-def test_files_come_back(folder):
+def test_written_files_are_read_back(folder):
     place = storage.join(folder, "a.txt")
     assert storage.read(place) is None
     storage.write(place, b"one")
@@ -41,7 +41,7 @@ def test_files_come_back(folder):
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_a_file_is_on_the_disk_before_it_has_its_name_where_that_is_asked_for(tmp_path, monkeypatch, sync):
+def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch, sync):
     done = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
     replace = os.replace
@@ -71,7 +71,7 @@ def test_where_files_are_not_whole_at_once_they_are_renamed_when_they_are(monkey
     filesystem.move.assert_called_once_with("root/folder/a.part", "root/folder/a")
 
 
-def test_a_folder_goes_with_all_that_is_in_it(folder):
+def test_remove_folder_deletes_all_files_in_it(folder):
     below = storage.join(folder, "below")
     storage.remove_folder(below)
     if isinstance(below, Path):
@@ -83,11 +83,11 @@ def test_a_folder_goes_with_all_that_is_in_it(folder):
     assert list(storage.names(folder)) == ["b"]
 
 
-def test_a_folder_that_is_not_there_has_no_files(folder):
+def test_a_missing_folder_has_no_files(folder):
     assert list(storage.names(storage.join(folder, "nothing"))) == []
 
 
-def test_the_query_of_a_uri_stays_behind_the_path():
+def test_join_keeps_the_query_at_the_end():
     place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
     assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
 
@@ -99,7 +99,7 @@ def test_a_user_without_a_password_may_be_named_but_for_s3():
 
 
 @pytest.mark.parametrize("where", ["results/x", "/results/x", "file:///results/x"])
-def test_a_folder_is_a_path(where):
+def test_a_folder_becomes_a_path(where):
     assert storage.place(where) == Path(where.removeprefix("file://"))
 
 
@@ -114,7 +114,7 @@ def test_a_folder_is_a_path(where):
         ("gs://bucket/x?access_token=hidden", "there are keys"),
     ],
 )
-def test_what_is_no_place_is_refused_without_its_secrets(uri, said):
+def test_an_invalid_place_is_refused_without_showing_secrets(uri, said):
     with pytest.raises(UserError) as error:
         storage.place(uri)
     assert said in str(error.value)
@@ -126,14 +126,14 @@ def test_an_option_that_pyarrow_does_not_know_is_named():
         storage.read("s3://bucket/x?region=us-east-1&colour=red")
 
 
-def test_a_bucket_that_is_not_there_is_told_in_a_few_words(s3):
+def test_the_error_for_a_missing_bucket_is_short(s3):
     with pytest.raises(OSError, match="bucket") as error:
         storage.write(s3.uri("no-such-bucket", "x"), b"1")
     assert storage.reason(error.value).startswith("NO_SUCH_BUCKET")
     assert "\n" not in storage.reason(error.value)
 
 
-def test_storage_that_answers_again_is_waited_for(silent_s3):
+def test_requests_are_retried_until_the_storage_answers(silent_s3):
     place = silent_s3.uri("mnist-tune", "late")
     with pytest.raises(OSError, match="NETWORK_CONNECTION"):
         storage.write(place, b"1")
@@ -156,7 +156,7 @@ def test_storage_is_waited_for_in_reading_too(monkeypatch):
         ValueError("a mistake of ours"),
     ],
 )
-def test_what_waiting_does_not_mend_is_not_waited_for(monkeypatch, error):
+def test_permanent_errors_are_not_retried(monkeypatch, error):
     tries = []
 
     def refuse(*arguments):
@@ -169,7 +169,7 @@ def test_what_waiting_does_not_mend_is_not_waited_for(monkeypatch, error):
     assert len(tries) == 1
 
 
-def test_a_file_that_is_not_there_is_not_waited_for(folder, monkeypatch):
+def test_a_missing_file_is_not_retried(folder, monkeypatch):
     tries, open_file = [], storage.open_file
 
     def counted(where):

@@ -1,4 +1,4 @@
-"""The record of a trial: what it refuses, and its round trip through JSON."""
+"""The config of a trial: its checks, and its round trip through JSON."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_every_field_is_checked():
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
-def test_bad_values_are_refused_by_name(name, value):
+def test_bad_values_are_refused_with_the_name_of_the_field(name, value):
     with pytest.raises(UserError) as caught:
         TrialConfig(**{name: value})
     assert str(caught.value).startswith(f"{name} must be ")
@@ -86,7 +86,7 @@ def test_json_round_trip(config):
     assert list(values) == [field.name for field in fields(TrialConfig)]
 
 
-def test_left_out_keys_take_their_defaults():
+def test_missing_keys_take_their_defaults():
     assert TrialConfig.from_dict({"epochs": 3}) == TrialConfig(epochs=3)
 
 
@@ -96,7 +96,7 @@ def test_an_unknown_key_names_the_closest(key):
         TrialConfig.from_dict({"epochs": 1, key: 0.1})
 
 
-def test_a_key_that_is_close_to_none_lists_all():
+def test_an_unknown_key_close_to_none_lists_all():
     with pytest.raises(UserError, match=r"no field 'xyz'; known are architecture, learning_rate, .*, epochs, "):
         TrialConfig.from_dict({"xyz": 1})
 

@@ -1,10 +1,10 @@
-"""A pickle that tells when it was executed."""
+"""A pickle that shows that it was executed."""
 
 from pathlib import Path
 
 
 class Trap:
-    """Whoever unpickles it makes a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, path):
         self.path = path

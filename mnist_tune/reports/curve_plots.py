@@ -1,4 +1,4 @@
-"""Curves over epochs: a line a trial while they can be told apart, else a band a regime."""
+"""Draw curves over epochs: one line per trial, or one band per regime if there are too many trials."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mnist_tune.reports.label_placement import Label, place_labels, width
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
 FEW = 24
-"""So many curves are drawn one by one, each with its label."""
+"""Up to this many curves are drawn one by one, each with a label."""
 
 BAND = (0.1, 0.5, 0.9)
-"""Quantiles over the trials of a regime: the band's edges about its median."""
+"""Quantiles over the trials of a regime: the lower edge, the median and the upper edge of its band."""
 
 
 def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> None:
-    """A column of the epochs table over the epochs, coloured by regime; what is not finite is left out."""
+    """Draw a column of the epochs table, coloured by regime. Values that are not finite are left out."""
     known = ["trial_id", "label", "architecture", "learning_rate", "regime"]
     rows = epochs[["trial_id", "epoch"]].assign(value=epochs[column].astype(float))
     rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))].merge(trials[known], on="trial_id")
     few = len(trials) <= FEW
     labels = _lines(axis, rows) if few else _bands(axis, rows, trials["regime"].value_counts())
     if few:
-        said = "every trial; labels: learning rate" + ", × replicates" * any("×" in label.text for label in labels)
+        title = "every trial; labels: learning rate" + ", × replicates" * any("×" in label.text for label in labels)
     else:
-        said = "median and 10–90% band of each regime's trials" + ", finite values" * log
-    axis.set_title(said, fontsize=9)
+        title = "median and 10–90% band of each regime's trials" + ", finite values" * log
+    axis.set_title(title, fontsize=9)
     if log and len(rows):
         log_axis(axis, "y")
     _epoch_axis(axis, int(trials["epochs_run"].max()), max((width(label.text) for label in labels), default=0))
@@ -37,7 +37,7 @@ def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: s
 
 
 def _lines(axis: Any, rows: pd.DataFrame) -> list[Label]:
-    """Draws the curves; replicates that end in the same epoch and regime share a label."""
+    """Draw the curves. Replicates that end at the same epoch in the same regime share a label."""
     for regime, part in rows.groupby("regime"):
         table = part.pivot(index="epoch", columns="trial_id", values="value")
         style = {"color": COLOURS[regime], "marker": MARKERS[regime]}
@@ -51,7 +51,7 @@ def _lines(axis: Any, rows: pd.DataFrame) -> list[Label]:
 
 
 def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
-    """Draws a band a regime, as far as a tenth of its trials went: the last survivors are not the regime's median."""
+    """Draw a band per regime, up to the last epoch that a tenth of its trials reached."""
     labels = []
     for regime, part in rows.groupby("regime"):
         counts = part["epoch"].value_counts()
@@ -61,7 +61,7 @@ def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
         low, middle, high = (part.groupby("epoch")["value"].quantile(share) for share in BAND)
         colour = COLOURS[regime]
         axis.fill_between(middle.index, low, high, color=colour, alpha=0.18, lw=0)
-        if len(middle) == 1:  # has no area
+        if len(middle) == 1:  # a band of one epoch has no area
             axis.vlines(middle.index, low, high, color=colour, alpha=0.3, lw=5, zorder=1)
         axis.plot(middle.index, middle, color=colour, marker=MARKERS[regime], ms=6, lw=1.6)
         labels.append(Label(middle.index[-1], middle.iloc[-1], f"n = {part['trial_id'].nunique()}", colour))
@@ -69,14 +69,14 @@ def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
 
 
 class _Plain(LogFormatter):
-    """0.05 where matplotlib writes 5 × 10^-2: narrow enough for any margin."""
+    """Writes 0.05 instead of matplotlib's wider 5 × 10^-2."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
 def log_axis(axis: Any, which: str) -> None:
-    """Makes the x or the y axis logarithmic, with plain numbers and a faint grid."""
+    """Make the x or the y axis logarithmic, with plain numbers and a faint grid."""
     axis.set(**{f"{which}scale": "log"})
     ticks = getattr(axis, f"{which}axis")
     ticks.set_major_formatter(_Plain())
@@ -85,7 +85,7 @@ def log_axis(axis: Any, which: str) -> None:
 
 
 def _epoch_axis(axis: Any, last: int, label: float) -> None:
-    """Room for a label, so many points wide, to the right of the last epoch, but no ticks there."""
+    """Leave room for a label of this width, in points, to the right of the last epoch."""
     span, share = max(last - 1, 1), min(label * axis.figure.dpi / 72 / axis.bbox.width, 0.4)
     axis.set_xlim(1 - 0.05 * span, last + 1.05 * span * share / (1 - share))
     ticks = MaxNLocator(nbins=10, integer=True, min_n_ticks=1).tick_values(1, last)

@@ -1,4 +1,4 @@
-"""The pictures: learning rate against where it ended, by regime, with the curves; our curves on the notebook's."""
+"""The figures of a sweep: its regimes by learning rate, and its curves beside those of the notebook."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mnist_tune.results.tables import Sweep
 
 
 def plot_regimes(sweep: Sweep, path: Path) -> None:
-    """Writes the picture of a sweep, readable for one trial as for thousands.
+    """Write the figure of a sweep. It is readable with one trial and with thousands.
 
     Raises:
-        UserError: it can't be written there, or not in the format that the file's name asks for.
+        UserError: the file can't be written, or its format is unknown.
     """
     _save(regimes_figure(sweep), path)
 
@@ -38,18 +38,20 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def regimes_figure(sweep: Sweep) -> Figure:
-    """Final accuracies (left, above) and losses (left, below) over the learning rate, and the test accuracy and
-    training loss of every epoch (right). Where there are replicates, the share that converged is between the left."""
+    """Return the figure of a sweep.
+
+    On the left are the final accuracies (top) and losses (bottom) by learning rate, with the share of replicates that
+    converged between them. On the right are the test accuracy and the training loss by epoch.
+    """
     figure = Figure(figsize=(13, 8.5), dpi=120)
-    figure.suptitle(
-        f"{_names(sweep.trials['architecture'])} on {sweep.meta['dataset']['name']}: regimes by learning rate",
-        parse_math=False,
-    )
+    names = sorted(sweep.trials["architecture"].unique())
+    shown = ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
+    figure.suptitle(f"{shown} on {sweep.meta['dataset']['name']}: regimes by learning rate", parse_math=False)
     trials = sweep.trials[sweep.trials["epochs_run"] > 0]
     if trials.empty:
         figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center", color="0.4")
         return figure
-    # Not a layout that matplotlib finds while drawing: labels are placed by pixels, which must not move then.
+    # Labels are placed by pixels, so the layout must be fixed before anything is drawn.
     places = {"left": 0.06, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
     axes = figure.subplots(2, 2, width_ratios=[1.25, 1], gridspec_kw=places)
     _scatter_final(axes[0, 0], trials, "accuracy")
@@ -67,11 +69,11 @@ def regimes_figure(sweep: Sweep) -> Figure:
 
 
 _SPLITS = (("test", True), ("train", False))
-"""With whether their markers are filled."""
+"""The splits, each with whether its markers are filled."""
 
 
 def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
-    """Both splits of every trial, smaller and paler the more there are."""
+    """Draw both splits of every trial. With more trials the markers are smaller and paler."""
     root = np.sqrt(len(trials))
     style = {"s": np.clip(450 / root, 5, 46), "alpha": np.clip(11 / root, 0.15, 0.85), "linewidths": 0.9}
     log_axis(axis, "x")
@@ -89,7 +91,7 @@ def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
 
 
 def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
-    """A logarithmic axis; trials that have no finite training loss are marked above all others."""
+    """Make the axis logarithmic, and draw trials without a finite training loss above all others."""
     losses = trials[["train_loss", "test_loss"]].to_numpy(dtype=float)
     if (np.isfinite(losses) & (losses > 0)).any():
         log_axis(axis, "y")
@@ -105,7 +107,7 @@ def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
 
 
 def _between(above: Any, below: Any) -> Any:
-    """A panel between two that stand one above the other, for which both get lower; with their x axis."""
+    """Add a panel between two panels, which get lower. It shares their x axis."""
     top, bottom = above.get_position(), below.get_position()
     height = 0.68 * top.height
     above.set_position([top.x0, top.y1 - height, top.width, height])
@@ -119,7 +121,6 @@ def _between(above: Any, below: Any) -> Any:
 
 
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
-    """The share of the replicates that converged, with its 95% interval; configurations of one rate side by side."""
     rates, share = summary["learning_rate"], summary["converged_share"]
     places = rates.groupby(rates)
     beside = rates * 1.05 ** (places.cumcount() - (places.transform("size") - 1) / 2)
@@ -136,7 +137,6 @@ def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
 
 
 def _legend(counts: pd.Series) -> list[Line2D]:
-    """Regimes by colour and shape, with their numbers of trials, and splits by filling."""
     handles = [
         Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({counts[name]})")
         for name in REGIMES
@@ -146,14 +146,11 @@ def _legend(counts: pd.Series) -> list[Line2D]:
     return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
 
 
-def _names(architectures: pd.Series) -> str:
-    names = sorted(architectures.unique())
-    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
-
-
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Writes the notebook's curves (crosses, dashed) under ours (dots), an experiment a panel; thin lines are the
-    other seeds of the chaotic ones."""
+    """Write a figure with one panel per experiment: the notebook's curves (crosses, dashed) and ours (dots).
+
+    Thin lines are the other seeds of chaotic experiments.
+    """
     columns = min(4, len(comparisons))
     lines = -(-len(comparisons) // columns)
     figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)

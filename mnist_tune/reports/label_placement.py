@@ -1,4 +1,4 @@
-"""Labels at the ends of curves, none on top of another."""
+"""Place labels at the ends of curves so that they don't overlap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 SIZE = 7
-"""Points of a label's font."""
+"""Font size of a label, in points."""
 
 LINE, LETTER, AWAY = 1.25, 0.66, 2.2
 """Height of a line, width of a wide letter and distance of a label from its point, in font sizes."""
@@ -17,7 +17,7 @@ LINE, LETTER, AWAY = 1.25, 0.66, 2.2
 
 @dataclass(frozen=True)
 class Label:
-    """`text` for the point (`x`, `y`), in data coordinates."""
+    """A text for the point (`x`, `y`), in data coordinates."""
 
     x: float
     y: float
@@ -26,14 +26,14 @@ class Label:
 
 
 def width(text: str) -> float:
-    """Points that a label may take to the right of its point."""
+    """Return the largest width of a label, with its distance from the curve, in points."""
     return SIZE * (AWAY + LETTER * len(text) + 0.5)
 
 
 def place_labels(axis: Any, labels: Sequence[Label]) -> None:
-    """Writes each label to the right of its point, moved up or down where others are in the way.
+    """Write each label to the right of its point, moved up or down if others are in the way.
 
-    The axis must have its final place, scales and limits. Labels that find no room at all are left out, evenly.
+    The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
     """
     pixel = axis.figure.dpi / 72
     bottom, top = (axis.bbox.y0 + SIZE * pixel, axis.bbox.y1 - SIZE * pixel)
@@ -62,7 +62,7 @@ def place_labels(axis: Any, labels: Sequence[Label]) -> None:
 
 
 def _side_by_side(axis: Any, labels: Sequence[Label], pixel: float) -> Iterator[list[Label]]:
-    """Groups of labels, from left to right, such that those of different groups can't touch."""
+    """Yield groups of labels, from left to right. Labels of different groups can't touch."""
     group: list[Label] = []
     reached = -np.inf
     for label in labels:
@@ -77,10 +77,9 @@ def _side_by_side(axis: Any, labels: Sequence[Label], pixel: float) -> Iterator[
 
 
 def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
-    """The places nearest to the wanted ones (ascending), `gap` apart at least, between `low` and `high`.
+    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
 
-    Least squares: less the gaps below them, places may not fall, so that neighbours which want to be closer than
-    the gap pool at their mean (isotonic regression).
+    This is isotonic regression of `wanted[i] - i * gap`, by pooling adjacent violators. `wanted` must be ascending.
     """
     pools: list[tuple[float, int]] = []
     for rank, place in enumerate(wanted):

@@ -1,4 +1,4 @@
-"""Many trials in few lines: neighbouring learning rates of an architecture share one."""
+"""Summarise a large sweep in few lines: each line is a range of learning rates of one architecture."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.reports.styles import COLOURS
 
 MANY = 60
-"""A table, or a list, of more lines than this is condensed."""
+"""Tables and lists with more lines than this are condensed."""
 
 LINES = 24
-"""Of a condensed table, shared out among the architectures."""
+"""Lines of a condensed table, shared among the architectures."""
 
 
 def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Architecture and rows of each range of learning rates, in order.
+    """Yield the architecture and the rows of each range of learning rates, in order.
 
-    The ranges of an architecture hold equally many different rates, and are not equally wide: a searcher's rates
-    pile up where there is something to see. An architecture has one range at least, so that there are at most
-    `MANY` architectures; the others are left out.
+    All ranges of an architecture hold equally many different rates, since a searcher's rates are unevenly spread.
+    Each architecture has at least one range, so only the first `MANY` architectures are included.
     """
     families = list(rows.groupby("architecture"))[:MANY]
     for architecture, family in families:
@@ -36,7 +35,7 @@ def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def condensed_table(trials: pd.DataFrame) -> Table:
-    """The trials table of a large sweep: a line a range of learning rates, with medians of the accuracies."""
+    """Return the table of a large sweep: one line per range of learning rates, with median accuracies."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = trials["architecture"].nunique() > 1
     for name in (*["architecture"] * several, "learning rates", "trials", "epochs", "train acc", "test acc"):
@@ -44,7 +43,8 @@ def condensed_table(trials: pd.DataFrame) -> Table:
     for name in ("stopped", "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"))
     for architecture, part in bins(trials):
-        cells = [escape(architecture)] * several + [_rates(part), str(len(part)), _span(part["epochs_run"])]
+        rates, epochs = _span(part["learning_rate"], " – "), _span(part["epochs_run"])
+        cells = [escape(architecture)] * several + [rates, str(len(part)), epochs]
         for name in ("train_accuracy", "test_accuracy"):
             middle = part[name].astype(float).median()
             cells.append("-" if np.isnan(middle) else f"{middle:.4f}")
@@ -56,10 +56,11 @@ def condensed_table(trials: pd.DataFrame) -> Table:
 
 
 def condensed_replicates(summary: pd.DataFrame) -> pd.DataFrame:
-    """The table of `summarise_replicates`, a row a range of learning rates: medians over its configurations."""
+    """Condense the table of `summarise_replicates`: one row per range of learning rates, with medians."""
     rows = []
     for architecture, part in bins(summary):
-        row = {"architecture": architecture, "learning rates": _rates(part), "configurations": len(part)}
+        rates = _span(part["learning_rate"], " – ")
+        row = {"architecture": architecture, "learning rates": rates, "configurations": len(part)}
         row["replicates"] = _span(part["replicates"])
         row["converged"] = f"{part['converged_share'].median():.0%}"
         rows.append(row | part.filter(like="_accuracy_").median().to_dict())
@@ -67,13 +68,9 @@ def condensed_replicates(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def cut(lines: list[str], count: int, rest: str) -> list[str]:
-    """The first lines, and how many more there are."""
+    """Return the first `count` lines, and one that says how many more there are."""
     left = len(lines) - count
     return lines if left <= 0 else [*lines[:count], f"... and {left} more {rest}"]
-
-
-def _rates(part: pd.DataFrame) -> str:
-    return _span(part["learning_rate"], " – ")
 
 
 def _span(values: pd.Series, to: str = "–") -> str:

@@ -1,4 +1,4 @@
-"""What a sweep prints when it has ended."""
+"""Print the results of a sweep as text."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from mnist_tune.results.tables import Sweep
 from mnist_tune.storage import Place
 
 INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended, as shells have it."""
+"""The usual exit code of a command that Ctrl-C ended."""
 
 PLAIN_WIDTH = 160
-"""Columns of the table where standard output is no terminal."""
+"""Width of the tables, in characters, if standard output is not a terminal."""
 
 FAILURES = 10
-"""Errors told one by one: where more trials failed they mostly failed alike."""
+"""The most errors that are printed. If more trials failed, their errors are mostly the same."""
 
 
 def print_report(sweep: Sweep, every_line: bool = False) -> int:
-    """Prints the table of a sweep, its best and largest converged learning rate, where the results are and what next.
+    """Print a sweep's table, its best and largest converged learning rates, its folder and the next command.
 
     Args:
-        sweep: to be told.
-        every_line: a line a trial, however many there are; else more than `MANY` are condensed.
+        sweep: the sweep.
+        every_line: print one line per trial; else more than `MANY` trials are condensed.
 
     Returns:
-        The command's exit code: 1 where a trial ended in an error, 130 after Ctrl-C, else 0.
+        The command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0.
     """
     console = Console()
     if not console.is_terminal:
@@ -53,7 +53,8 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
         console.print(escape(f"Note: {sweep.meta['dataset']['note']}"), style="bold yellow", soft_wrap=True)
     for line in _where(sweep, condensed):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    failures = _failures(trials)
+    failed = trials[trials["stop_reason"] == "error"].itertuples()
+    failures = [f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}" for row in failed]
     for line in failures if every_line else cut(failures, FAILURES, "failed; the column error of trials says why"):
         console.print(line, soft_wrap=True, markup=False)
     if failures:
@@ -62,29 +63,19 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
 
 
 def _where(sweep: Sweep, condensed: bool) -> list[str]:
-    """Where the results are, and the command that comes next."""
     path = _short(sweep.path)
     again = f"python analysis/summarize.py {shlex.quote(path)}"
     lines = [f"Results: {path}"]
     if condensed:
         written = "trials.parquet there, or " * (sweep.meta["ended"] is not None)
-        lines.append(
-            f"A line is a range of learning rates, with median accuracies; every trial: {written}{again} --all"
-        )
+        ranges = "Each line is a range of learning rates, with median accuracies"
+        lines.append(f"{ranges}; every trial: {written}{again} --all")
     left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
     if left:
-        lines.append(f"{left} trials had not ended; go on with: {resume_command(sweep.meta, path)}")
+        lines.append(f"{left} trials had not ended; resume with: {resume_command(sweep.meta, path)}")
     if failed:
         lines.append(f"{failed} trials failed; train them again with: {resume_command(sweep.meta, path, True)}")
     return lines if left or failed else [*lines, f"Next: {again}"]
-
-
-def _failures(trials: pd.DataFrame) -> list[str]:
-    failed = trials[trials["stop_reason"] == "error"]
-    return [
-        f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}"
-        for row in failed.itertuples()
-    ]
 
 
 def _table(trials: pd.DataFrame) -> Table:
@@ -106,9 +97,9 @@ def _table(trials: pd.DataFrame) -> Table:
 
 
 def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
-    """Mean, standard deviation and 95% interval over the seeds of each configuration that has several.
+    """Print mean, standard deviation and 95% interval over the seeds of each configuration that has several.
 
-    More than `MANY` configurations are condensed unless `every_line` is asked for.
+    More than `MANY` configurations are condensed unless `every_line` is set.
     """
     several = trials[trials.duplicated(CONFIGURATION, keep=False)]
     if several.empty:
@@ -130,19 +121,11 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """The notebook's figures beside ours, epoch by epoch, and each experiment's verdict."""
+    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in (
-        "experiment",
-        "epoch",
-        "train: notebook",
-        "ours",
-        "difference",
-        "test: notebook",
-        "ours",
-        "difference",
-    ):
-        table.add_column(name, justify="left" if name == "experiment" else "right", no_wrap=True)
+    table.add_column("experiment", no_wrap=True)
+    for name in ("epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
     for comparison in comparisons:
         for epoch, row in comparison.rows.iterrows():
             cells = [comparison.experiment.name, str(epoch)]
@@ -162,7 +145,6 @@ def _accuracy(value: object) -> str:
 
 
 def _short(path: Place) -> str:
-    """A URI as it is, a folder's path relative where that is shorter to read."""
     if isinstance(path, str):
         return path
     relative = os.path.relpath(path)

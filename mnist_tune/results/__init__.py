@@ -1,1 +1,1 @@
-"""Rows on disk, the tables read from them, and what they mean. Knows neither Ray nor JAX."""
+"""A sweep's files: writing them, reading them, and the tables made from them. Imports neither Ray nor JAX."""

@@ -1,4 +1,4 @@
-"""Where a sweep is: a local folder, or one in object storage with a local folder in which it is written."""
+"""The folder of a sweep. A sweep in object storage is written in a local working folder and uploaded from there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = ("sweep.json", "trials.parquet", "epochs.parquet")
 
 
 def exists(where: Place) -> bool:
-    """Whether a sweep is there. Raises `UserError` where object storage does not tell."""
+    """Return whether this place holds a sweep. Raises `UserError` if object storage can't be read."""
     if isinstance(where, Path):
         return (where / "sweep.json").exists()
     try:
@@ -30,10 +30,10 @@ def exists(where: Place) -> bool:
 
 
 def fetched(where: Place) -> Path:
-    """The folder in which a sweep goes on; one in object storage is brought there.
+    """Return the working folder of an existing sweep; download the sweep first if it is in object storage.
 
     Raises:
-        UserError: there is no sweep, it can't be read, or another process writes it.
+        UserError: there is no sweep, it can't be read, or another process is writing it.
     """
     folder = working_folder(where)
     if isinstance(where, str):
@@ -44,7 +44,7 @@ def fetched(where: Place) -> Path:
 
 
 def working_folder(where: Place) -> Path:
-    """The local folder in which a sweep is written: itself, or for object storage one in the cache folder."""
+    """Return the local folder in which a sweep is written: `where`, or for a URI a folder in the cache folder."""
     if isinstance(where, Path):
         return where
     name = re.sub(r"\W+", "-", where)[:60] + hashlib.sha256(where.encode()).hexdigest()[:12]
@@ -52,16 +52,17 @@ def working_folder(where: Place) -> Path:
 
 
 def locked(folder: Path, where: Place) -> FileLock:
+    """Return the acquired lock of a working folder. Raises `UserError` if another process holds it."""
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{where} is being written by a sweep that runs; wait for it, or end it first") from None
+        raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
     return lock
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """A folder that nobody else has: `name` there, or `name-2` and so on where another process came first.
+    """Create `name` in `parent` and return it. If it exists, try `name-2`, `name-3` and so on.
 
     Raises:
         UserError: `parent` can't be written.
@@ -79,7 +80,7 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def fetch(uri: str, folder: Path) -> None:
-    """Brings a sweep's files from object storage into a local folder, whose own journal stays where it holds more.
+    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept.
 
     Raises:
         UserError: there is no sweep, or the storage can't be read.
@@ -88,9 +89,8 @@ def fetch(uri: str, folder: Path) -> None:
         with ThreadPoolExecutor(16) as threads:
             segments = [storage.join(uri, "journal", name) for name in storage.names(storage.join(uri, "journal"))]
             journal = b"".join(content or b"" for content in threads.map(storage.read, segments))
-            found = dict(
-                zip(FILES, threads.map(storage.read, [storage.join(uri, name) for name in FILES]), strict=True)
-            )
+            files = threads.map(storage.read, [storage.join(uri, name) for name in FILES])
+            found = dict(zip(FILES, files, strict=True))
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
     if found["sweep.json"] is None:

@@ -1,6 +1,6 @@
-"""The append-only journal of a sweep, a line per event: the truth at any moment.
+"""The journal of a sweep: an append-only file with one line per event, complete at any moment.
 
-A line that is no event of ours, whoever wrote it, is left out when the journal is read.
+A line that is not a valid event is skipped when the journal is read.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
 OPEN_REASONS = ("interrupted", "time_budget")
-"""Reasons for which a trial goes on when its sweep is resumed."""
+"""Stop reasons of trials that continue when their sweep is resumed."""
 
 UNFINISHED_REASONS = (*OPEN_REASONS, "error")
-"""Reasons for which a trial's state is kept; an error goes on only where that is asked for. Any other reason ended the
-trial for good: `completed`, `diverged`, or the scheduler that stopped it."""
+"""Stop reasons of trials whose saved state is kept. Trials with an error continue only with `--retry-errored`. All
+other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 
 MOST_BYTES = 2**20
-"""Of a line; an epoch's row takes one thousandth of it."""
+"""The longest line that is read, about a thousand times an epoch's row."""
 
 TORN = b" (torn by a kill)\n"
-"""Ends a line that has no other end."""
+"""Appended to a line that a kill has cut short."""
 
 _log = logging.getLogger(__name__)
 
 SCRIPTS = ("lr_regimes", "notebook", "seeds")
-"""In `sweeps/`. The first goes on with any sweep, also one that was started from Python."""
+"""The scripts in `sweeps/`. The first one can resume any sweep, also one that was started from Python."""
 
 
 def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False) -> str:
-    """What goes on with the sweep in this folder or URI: a command, or for a search a call from Python."""
+    """Return the command that resumes the sweep at `where`; for a search, the Python call."""
     if meta.get("search"):
         return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
     script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
@@ -47,12 +47,12 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The events of a sweep in order.
+    """Return the events of a sweep in order.
 
-    A last line torn by a kill is left out, and so is every line that is damaged: one warning says how many, and where.
+    Damaged lines are skipped, with one warning that counts them. A last line that a kill cut short is skipped silently.
 
     Raises:
-        UserError: it can't be read.
+        UserError: the journal can't be read.
     """
     journal, events, damaged = path / "journal.jsonl", [], []
     try:
@@ -69,19 +69,19 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"can't read {journal}: {error.strerror}") from None
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
-        _warn(f"{journal}: {len(damaged)} damaged lines were left out (line {where}); all others were read")
+        _warn_once(f"{journal}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
     return events
 
 
 def known_trials(meta: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> dict[str, TrialConfig]:
-    """Every trial of a sweep, planned or proposed while it ran, by its id; as a scheduler changed it last."""
+    """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
     configs = dict(meta["trials"])
     configs |= {event["trial_id"]: event["config"] for event in events if event["kind"] == "trial"}
     return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
 
 
 def mend_last_line(journal: Path) -> None:
-    """Ends a line torn by a kill, so that the next event starts a line of its own."""
+    """End a line that a kill cut short, so that the next event starts on a new line."""
     if not journal.exists():
         return
     with journal.open("r+b") as file:
@@ -92,7 +92,7 @@ def mend_last_line(journal: Path) -> None:
 
 
 def parse_event(line: bytes) -> dict[str, Any] | None:
-    """The event in a line; None where the line is none."""
+    """Return the event in a line, or None if the line is not a valid event."""
     try:
         event = json.loads(line)
         if first_wrong(event, _EVENTS[event["kind"]]) is None:
@@ -103,7 +103,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Those of a file; of one that is too long its last byte, which makes no event."""
+    """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event."""
     while line := file.readline(MOST_BYTES):
         long = len(line) == MOST_BYTES
         while long and line and not line.endswith(b"\n"):
@@ -125,10 +125,9 @@ _EVENTS = {
     "epoch": EPOCHS,
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
 }
-"""What each kind of event may say, and must."""
+"""The values of each kind of event."""
 
 
-@cache
-def _warn(line: str) -> None:
-    """Once, though a resumed sweep reads its journal several times."""
+@cache  # a resumed sweep reads its journal several times
+def _warn_once(line: str) -> None:
     _log.warning("%s", line)

@@ -1,4 +1,4 @@
-"""The tables of an ended sweep as they were stored, read: they may come from anywhere."""
+"""Read and check the stored tables of a finished sweep. The files may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from mnist_tune.results.validation import printable
 
 MOST_ROWS = 10**7
 MOST_BYTES = 2**30
-"""Of a table; a small file may claim to hold terabytes. That of 10,000 trials x 200 epochs takes half a gigabyte."""
+"""The largest table that is read: a small file may claim to hold terabytes. The epochs of 10,000 trials x 200 epochs
+take half a gigabyte."""
 
 
 def read_table(source: Path | BinaryIO, name: str, columns: Iterable[Column]) -> pd.DataFrame:
-    """A table that a sweep stored.
+    """Return a table that a sweep stored.
 
     Args:
-        source: the file, by its path or open.
-        name: of the file, for errors.
-        columns: those to read; one with `gaps` may be missing.
+        source: path of the file, or the open file.
+        name: name of the file in errors.
+        columns: the columns to read. Those with `gaps` may be missing.
 
     Raises:
-        UserError: it is damaged, or not what a sweep stores.
+        UserError: the file is damaged, or a sweep did not write it.
     """
     try:
         with ParquetFile(source) as file:
@@ -37,15 +38,14 @@ def read_table(source: Path | BinaryIO, name: str, columns: Iterable[Column]) ->
             for column in there:
                 _check_type(column, file.schema_arrow.field(column.name).type)
             table = file.read([column.name for column in there]).replace_schema_metadata(None)
+        found = with_kinds(table.to_pandas(), there)
         for column in there:
             if not column.gaps and table[column.name].null_count:
                 raise ValueError(f"{column.name} has gaps")
-        found = with_kinds(table.to_pandas(), there)
-        for column in there:
             if column.kind.stored == "text":
                 texts = found[column.name]
                 found[column.name] = texts.map({text: printable(text) for text in texts.dropna().unique()})
-    except Exception as error:  # of whatever kind Arrow has for what it can't read
+    except Exception as error:  # Arrow raises many kinds of errors
         raise UserError(f"{name} is not a table of a sweep ({error})") from None
     return found
 
@@ -64,5 +64,5 @@ def _check_type(column: Column, kind: Any) -> None:
 
 
 def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
-    """The table, in which counts with gaps are whole numbers, too, and not floats."""
+    """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
     return table.astype({one.name: "Int64" for one in columns if one.kind is COUNT and one.gaps and one.name in table})

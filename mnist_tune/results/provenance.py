@@ -1,4 +1,4 @@
-"""What a sweep ran on: versions, machine and git revision."""
+"""The environment of a sweep: versions, machine and git revision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mnist_tune.machine import processor_model, usable_cpus
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git revision, for `sweep.json`."""
+    """Return versions, machine and git revision, for `sweep.json`."""
     names = ("mnist_tune", "jax", "jaxlib", "optax", "ray", "numpy", "pandas")
     return {
         "versions": {name: _version(name) for name in names} | {"python": platform.python_version()},
@@ -26,11 +26,11 @@ def describe_environment() -> dict[str, Any]:
 
 
 def changed_versions(meta: Mapping[str, Any]) -> dict[str, str]:
-    """What differs now from the versions and the processor that a sweep's `sweep.json` names: `now, it was then`."""
+    """Return the versions, and the processor, that differ from a `sweep.json`, each as `<new> now, it was <old>`."""
     before, now = meta.get("environment", {}), describe_environment()
     pairs = {name: (now["versions"].get(name), was) for name, was in before.get("versions", {}).items()}
     pairs["processor"] = now["processor"], before.get("processor", now["processor"])
-    return {name: f"{now_} now, it was {was}" for name, (now_, was) in pairs.items() if now_ != was}
+    return {name: f"{new} now, it was {old}" for name, (new, old) in pairs.items() if new != old}
 
 
 def _version(name: str) -> str | None:

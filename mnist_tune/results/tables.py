@@ -1,6 +1,6 @@
-"""The tables of a sweep: a row a trial, a row an epoch of a trial, read from its folder.
+"""The tables of a sweep, read from its folder: one row per trial, and one row per epoch of a trial.
 
-A sweep that is running, or was killed at any moment, is readable all the same.
+A sweep that is running, or was killed at any moment, can be read too.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
-"""Summed over a trial's epochs."""
-
+"""Columns that `trials` sums over a trial's epochs."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The tables of a sweep: a row a trial, a row an epoch of a trial, and what `sweep.json` says."""
+    """The tables `trials` and `epochs` of a sweep, and the content of its `sweep.json` as `meta`."""
 
     path: Place
     trials: pd.DataFrame
@@ -43,11 +42,11 @@ class Sweep:
     meta: dict[str, Any]
 
     def picture(self, name: str) -> Path:
-        """Where a picture of this sweep goes: into its folder; of one in object storage, into the current folder."""
+        """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
         return self.path / name if isinstance(self.path, Path) else Path(name)
 
     def curves(self, column: str) -> pd.DataFrame:
-        """A column of `epochs` as a table of epoch × trial.
+        """Return a column of `epochs` as a table of shape [epochs, trials].
 
         Raises:
             UserError: `epochs` has no such column.
@@ -58,14 +57,14 @@ class Sweep:
 
 
 def load_sweep(path: str | Path) -> Sweep:
-    """Reads a sweep, finished or not.
+    """Read a sweep, finished or not.
 
     Args:
-        path: its folder, or one above it that holds a single kind of sweep, of which the newest is taken; or the URI
-            of its folder in object storage, such as `s3://bucket/sweep`.
+        path: the sweep's folder, or a folder above it: then its newest sweep is read. Or the URI of the sweep in object
+            storage, such as `s3://bucket/sweep`.
 
     Raises:
-        UserError: there is no sweep at (or, of a local folder, below) `path`, or it can't be read.
+        UserError: there is no sweep, or it can't be read.
     """
     where = storage.place(path)
     if isinstance(where, str):
@@ -81,48 +80,41 @@ def load_sweep(path: str | Path) -> Sweep:
 
 
 def _read(folder: Path) -> Sweep:
+    """Return the stored tables. Make them from the journal if the sweep has not ended or their files are damaged."""
     meta = read_meta(folder)
-    return tables(folder, meta) if meta.get("ended") is None else _stored(folder, meta)
-
-
-def _stored(folder: Path, meta: dict[str, Any]) -> Sweep:
-    """The tables of an ended sweep; from its journal, where their files are damaged."""
+    if meta.get("ended") is None:
+        return tables(folder, meta)
     try:
         trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIALS)
         epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCHS)
         if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
-            raise UserError(f"the tables in {folder} are not what a sweep stores")
+            raise UserError(f"the tables in {folder} were not written by a sweep")
     except UserError as error:
         if not (folder / "journal.jsonl").exists():
             raise
-        _log.warning("%s; its tables are made from its journal", error)
+        _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
     return Sweep(folder, trials, epochs, meta)
 
 
 def tables(path: Path, meta: dict[str, Any]) -> Sweep:
-    """The tables from the journal, with regimes; each (trial, epoch) once, the last recorded."""
+    """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts."""
     events = read_journal(path)
     rows = {(event["trial_id"], event["epoch"]): event for event in events if event["kind"] == "epoch"}
     epochs = pd.DataFrame(list(rows.values()), columns=[column.name for column in EPOCHS])
     epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
     ends = {event["trial_id"]: event for event in events if event["kind"] == "end"}
-    trials = _asked(known_trials(meta, events), ends).join(_reached(epochs), on="trial_id")
-    none = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
-    trials = trials.fillna(none).astype({"epochs_run": int, "best_epoch": int})
+    trials = _configs_and_ends(known_trials(meta, events), ends).join(_summary(epochs), on="trial_id")
+    without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
+    trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
     trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    return Sweep(path, trials[[column.name for column in TRIALS]], _without_unmeasured(epochs), meta)
+    epochs = epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])
+    return Sweep(path, trials[[column.name for column in TRIALS]], epochs, meta)
 
 
-def _without_unmeasured(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Without the validation columns where no split is held out."""
-    return epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])
-
-
-def _asked(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """What is known of trials without their epochs: a row each."""
+def _configs_and_ends(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     for trial_id, config in configs.items():
         end = ends.get(trial_id, {})
@@ -132,16 +124,17 @@ def _asked(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, A
     return pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "stop_reason", "error"])
 
 
-def _reached(epochs: pd.DataFrame) -> pd.DataFrame:
-    """What the epochs say of their trials, by trial: sums of times, the last epoch's scores, the best epoch.
+def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Summarise each trial's epochs: its total times, last scores, best epoch and the step at which it diverged.
 
-    Of all trials at once: pandas takes as long for a sum of ten rows as for one of ten thousand.
+    All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
     scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-    epochs = epochs.astype(dict.fromkeys((*scores, *TIMES), float))  # without any row they are of no kind
+    epochs = epochs.astype(dict.fromkeys((*scores, *TIMES), float))  # an empty table has no types
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
-    lost = ~(last["train_loss"] <= last["untrained_loss"])  # NaN, too; else the network is dead, and guesses
+    # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.
+    lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
     return last[[*scores, "node", "device"]].assign(

@@ -1,4 +1,4 @@
-"""A sweep in object storage: the files that its driver writes are copied there while it runs, and brought back."""
+"""Upload a sweep's files to object storage while the sweep runs."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from mnist_tune.errors import UserError
 from mnist_tune.results.folder import FILES, JOURNAL
 
 INTERVAL_S = 2.0
-"""Between two looks for what is new: so late are rows at most while the storage answers."""
+"""Seconds between two uploads: rows arrive at most this late while the storage answers."""
 
 SIGN_S = 20.0
-"""Between two signs of life of a sweep's writer."""
+"""Seconds between two signs of life (`writer.json`) of the process that writes a sweep."""
 
 SILENCE_S = 60.0
-"""Without a sign for so long, a writer on another machine is taken for dead."""
+"""A writer on another machine counts as dead after this many seconds without a sign of life."""
 
 PATIENCE_S = 60.0
-"""How long the end of a sweep waits for storage that does not answer."""
+"""Seconds for which the last upload of a sweep is retried."""
 
 SEGMENT_BYTES = 2**18
-"""Of the journal: it only grows, so that all its segments but the last are uploaded once."""
+"""Size of the journal's segments. The journal only grows, so all segments but the last are uploaded once."""
 
 SIGN = "writer.json"
 
 
 class Upload:
-    """Copies a folder's files to `to` whenever they change; the journal in segments, of which only the last changes."""
+    """A thread that uploads a sweep's files whenever they change.
+
+    Args:
+        folder: the local folder in which the sweep is written.
+        to: the URI to which it is uploaded.
+        say: called with a line when uploads begin to fail, and when they work again.
+    """
 
     def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
-        """Args:
-        folder: local, in which the sweep is written.
-        to: a URI.
-        say: receives a line when uploads begin to fail, and when they work again.
-        """
         self._folder, self._to, self._say = folder, to, say
         self._seen: dict[str, tuple[int, int]] = {}
         self._journal_bytes, self._signed, self._failing = 0, 0.0, False
@@ -50,36 +51,36 @@ class Upload:
         self._thread.start()
 
     def close(self) -> None:
-        """Uploads what is left.
+        """Upload what is left and stop.
 
         Raises:
-            UserError: the storage does not take it; the files stay in the local folder.
+            UserError: the upload failed for `PATIENCE_S`. The files stay in the local folder.
         """
         self._ended.set()
         self._thread.join()
         deadline = time.monotonic() + PATIENCE_S
-        while (error := self._once()) is not None:
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); all of it "
-                    f"is in {self._folder}: python analysis/summarize.py {self._folder}; "
-                    f"once the storage answers, --resume '{self._to}' on this machine uploads it"
-                )
+        while (error := self._upload()) and time.monotonic() <= deadline:
             time.sleep(INTERVAL_S)
+        if error:
+            raise UserError(
+                f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
+                f"is in {self._folder}: python analysis/summarize.py {self._folder}; "
+                f"once the storage answers, --resume '{self._to}' on this machine uploads it"
+            )
         storage.remove(storage.join(self._to, SIGN))
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL_S):
-            self._once()
+            self._upload()
 
-    def _once(self) -> OSError | None:
-        """Uploads what is new; the error, said once, where that fails."""
+    def _upload(self) -> OSError | None:
+        """Upload what is new. If that fails, return the error; announce it unless the last upload failed too."""
         try:
             self._upload_new()
         except OSError as error:
             if not self._failing:
                 why = storage.reason(error)
-                self._say(f"can't upload to {self._to} ({why}); rows are kept in {self._folder}, and it is tried again")
+                self._say(f"can't upload to {self._to} ({why}); rows are kept in {self._folder} until an upload works")
             self._failing = True
             return error
         if self._failing:
@@ -111,23 +112,23 @@ class Upload:
 
 
 def await_silence(to: str, say: Callable[[str], None]) -> None:
-    """Returns once no other machine writes the sweep at `to`: at once, unless one gave a sign of life just now.
+    """Make sure that no other machine is writing the sweep at `to`. Wait if one gave a sign of life just now.
 
     Raises:
-        UserError: it goes on giving signs.
+        UserError: the other machine is still writing.
         OSError: the storage can't be read.
     """
     first = _sign(to)
-    if first is None or first["host"] == platform.node():  # on this machine, the lock of the local folder tells
+    if first is None or first["host"] == platform.node():  # on this machine the folder's lock decides
         return
     age = time.time() - first["time"]
     if age > SILENCE_S:
         return
     left = SILENCE_S - max(age, 0)
-    say(f"{first['host']} wrote to {to} {max(age, 0):.0f} s ago; waiting {left:.0f} s to see that it no longer does")
+    say(f"{first['host']} wrote to {to} {max(age, 0):.0f} s ago; waiting {left:.0f} s to see whether it still does")
     time.sleep(left)
     if _sign(to) != first:
-        raise UserError(f"{to} is being written by a sweep on {first['host']}; wait for it, or end it first")
+        raise UserError(f"a sweep on {first['host']} is writing to {to}; wait for it, or stop it first")
 
 
 def _sign(to: str) -> dict[str, Any] | None:
@@ -136,5 +137,5 @@ def _sign(to: str) -> dict[str, Any] | None:
         found = json.loads(content) if content else None
     except (ValueError, RecursionError):
         return None
-    well = isinstance(found, dict) and isinstance(found.get("host"), str) and isinstance(found.get("time"), float)
-    return found if well else None
+    valid = isinstance(found, dict) and isinstance(found.get("host"), str) and isinstance(found.get("time"), float)
+    return found if valid else None

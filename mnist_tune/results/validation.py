@@ -1,4 +1,4 @@
-"""Text from a file in a sweep's folder, whoever wrote it: fit to be shown on a terminal."""
+"""Make text from an untrusted file safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from typing import Any
 
 
 def printable(value: Any) -> Any:
-    """A JSON value whose text does nothing to a terminal or a reader: such characters are spelt out."""
+    """Return a JSON value with every unprintable character in its texts replaced by its escape sequence."""
     if isinstance(value, str):
-        return value if value.isprintable() else "".join(map(_spelt_out, value))
+        escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
+        return value if value.isprintable() else "".join(escaped)
     if isinstance(value, dict):
         return {printable(name): printable(item) for name, item in value.items()}
     return [printable(item) for item in value] if isinstance(value, list) else value
-
-
-def _spelt_out(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()

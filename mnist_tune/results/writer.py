@@ -1,8 +1,8 @@
-"""What is written while a sweep runs.
+"""Write the folder of a running sweep.
 
-A folder holds `sweep.json` (what was asked, where and with which versions), `journal.jsonl` (an append-only
-line per event, the truth at any moment), `states/` (the trials' saved states) and, once the sweep has ended,
-`trials.parquet` and `epochs.parquet`. A kill at any moment leaves a folder that `load_sweep` reads.
+The folder holds `sweep.json` (the options, the environment and the trials), `journal.jsonl` (one line per event),
+`states/` (the trials' saved states) and, once the sweep has ended, `trials.parquet` and `epochs.parquet`. After a kill
+at any moment, `load_sweep` can read the folder.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ TOKEN = "token"
 
 
 class SweepWriter:
-    """Writes a sweep's folder while it runs: its only writer, by a lock that ends with this process.
+    """The only writer of a sweep's folder, which it keeps locked until its process ends.
 
-    A sweep in object storage is written in a local folder, `path`, and uploaded from there; only the trials' states go
-    there directly, from wherever they train.
+    A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
+    trials are written to object storage directly, by the processes that train them.
 
     Raises:
-        UserError: the folder can't be written, another process writes it, or (without `resume`) it holds a sweep.
+        UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class SweepWriter:
         self.where, self.meta, self._upload = where, meta, None
         self.path = working_folder(where)
         if not resume and exists(where):
-            raise UserError(f"{where} holds a sweep already; name another --output or go on with --resume {where}")
+            raise UserError(f"{where} already holds a sweep; name another --output or resume with --resume {where}")
         self.failure: UserError | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self.path, where)
-            if resume:
-                _refuse_links(self.path)
+            if resume and (links := [file for file in self.path.iterdir() if file.is_symlink()]):
+                raise UserError(f"{links[0]} is a link, so a sweep would write outside its folder; remove it")
             self._remove_tunes_files()
             if isinstance(where, Path):
                 (self.path / "states").mkdir(exist_ok=True)
             elif not resume:
-                (self.path / JOURNAL).unlink(missing_ok=True)  # of a sweep that was there once
+                (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
             mend_last_line(self.path / JOURNAL)
             storage.write(storage.join(self.states, TOKEN), self.token.encode())
             self._write_meta()
@@ -77,41 +77,41 @@ class SweepWriter:
 
     @property
     def states(self) -> Place:
-        """Where the trials' states are."""
+        """The folder of the trials' states."""
         return storage.join(self.where, "states")
 
     @cached_property
     def token(self) -> str:
-        """In a file of `states`: a node that does not find it there sees another folder."""
+        """A random text, also written to a file in `states`. A node that does not find it there sees another folder."""
         return uuid.uuid4().hex
 
     def update_options(self, **options: Any) -> None:
-        """Records what was decided of `options` once the machine was known."""
+        """Record the options whose values depend on the machine."""
         self.meta["options"] = self.meta.get("options", {}) | options
         self._write_meta()
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
-        """Records what the plan in `sweep.json` does not hold: a trial that a searcher proposed, values that population
-        based training changed."""
+        """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
         self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> None:
-        """Records an epoch's row; one that a continued trial repeats is kept only if it had been lost."""
+        """Record an epoch's row. A resumed trial repeats its last row, which is recorded only if it was lost."""
         if repeated and (trial_id, row["epoch"]) in self._rows:
             return
         self._rows.add((trial_id, row["epoch"]))
         self._append({"kind": "epoch", "trial_id": trial_id, **row})
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
+        """Record that a trial ended, and why."""
         self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Sweep:
-        """Writes the tables and returns them.
+        """Write the tables and return them; `meta` is added to `sweep.json`.
 
         Raises:
-            UserError: the folder, or object storage, does not take what is left; what is in the journal stays.
+            UserError: the folder or the object storage can't be written. The journal keeps every event.
         """
-        from mnist_tune.results.tables import tables  # here: a sweep starts sooner without pandas
+        from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
 
         try:
             with self._journal:
@@ -133,7 +133,7 @@ class SweepWriter:
         return replace(sweep, path=self.where)
 
     def _tidy(self, trials: pd.DataFrame) -> None:
-        """Removes what only a resumed sweep needs: states of trials that ended, Tune's own files."""
+        """Remove the states of trials that ended, and Tune's files."""
         ended = trials["trial_id"][~trials["stop_reason"].isin(UNFINISHED_REASONS)]
         unneeded = [storage.join(self.states, f"{trial_id}.npz") for trial_id in ended]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
@@ -141,7 +141,7 @@ class SweepWriter:
             self._remove_tunes_files()
 
     def _remove_tunes_files(self) -> None:
-        """They are pickles: Tune must not find those of a former run, whoever wrote them."""
+        """Tune's files are pickles. Tune must never load those of an earlier run, which anybody may have written."""
         storage.remove_folder(storage.join(self.where, ".ray"))
 
     def _write_meta(self) -> None:
@@ -156,11 +156,4 @@ class SweepWriter:
             raise self.failure from None
 
     def _cannot_write(self, error: OSError) -> UserError:
-        return UserError(f"can't write to {self.path}: {storage.reason(error)}; mend that, then --resume {self.where}")
-
-
-def _refuse_links(path: Path) -> None:
-    """Through a link in a folder that came from elsewhere a sweep would write anywhere."""
-    found = [file for file in path.iterdir() if file.is_symlink()]
-    if found:
-        raise UserError(f"{found[0]} is a link, through which a sweep would write elsewhere; remove it")
+        return UserError(f"can't write to {self.path}: {storage.reason(error)}; fix that, then --resume {self.where}")

@@ -1,4 +1,4 @@
-"""What trials train on: the GPUs of this Ray cluster where JAX can use them, else its CPU cores."""
+"""Find the device that trials train on: the GPUs of the Ray cluster if JAX can use them, else its CPU cores."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from mnist_tune.errors import UserError
 from mnist_tune.terminal import announce
 
 MEMORY_SHARE = 0.8
-"""Of a device's memory for lanes; the data set, evaluation and compiled programs need some too."""
+"""Share of a device's memory for lanes. The rest is for the data set, evaluation and compiled programs."""
 
 PROBE_TIMEOUT_S = 60.0
-"""How long a free GPU is waited for, to ask for its memory; starting JAX on one takes some 10 seconds."""
+"""Seconds to wait for a free GPU and its answer. Starting JAX on a GPU takes about 10 seconds."""
 
 NODE_TIMEOUT_S = 1800.0
-"""How long the first node of a cluster that grows when asked is waited for: a machine's start and installation."""
+"""Seconds to wait for the first node of an autoscaled cluster: its machine must start and install everything."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What trials train on: GPUs where JAX can use them, else CPU cores."""
+    """The kind of device that trials train on, and the memory of one."""
 
     kind: str
-    """CPU or GPU, as Ray names the resource."""
+    """CPU or GPU: the name of Ray's resource. On CPUs each core is a device."""
     memory: float
-    """Bytes that the lanes of one may take."""
+    """Bytes that the lanes of one device may take."""
 
 
 def find_device(quiet: bool) -> Device:
-    """The device of this Ray cluster; one warning line where Ray has GPUs that JAX can't use.
+    """Return the device of this Ray cluster. Warn if Ray has GPUs that JAX can't use.
 
     Raises:
-        UserError: all GPUs are busy, or no node came to a cluster that has none to train on.
+        UserError: all GPUs are busy, or the cluster started no node in time.
     """
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
@@ -53,23 +53,19 @@ def find_device(quiet: bool) -> Device:
 
 
 def _wait_for_a_node(quiet: bool) -> None:
-    """Where only a head without CPUs is up, asks the autoscaler for a node by a task that needs one."""
+    """If only a head without CPUs is up, run a task that needs a CPU, so that the autoscaler starts a node."""
     if ray.cluster_resources().get("CPU"):
         return
-    announce("no node to train on is up; waiting for the cluster to start one, which takes minutes", quiet)
-    late = f"no node came to the cluster within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
+    announce("no node that trains is up; waiting for the cluster to start one, which takes minutes", quiet)
+    late = f"the cluster started no node within {NODE_TIMEOUT_S:g} s; ray status says what it is waiting for"
     _on_a_node(lambda: None, {"num_cpus": 1}, NODE_TIMEOUT_S, late)
 
 
 @cache
 def _gpu_memory(node: str) -> float | None:
-    """Bytes of a GPU, asked of JAX in a process that has one; None where JAX finds no GPU there.
-
-    Args:
-        node: by which this process is connected to Ray: it asks once a cluster.
-    """
+    """Return the bytes of a GPU according to JAX, or None. `node`, the driver's, is only a key of the cache."""
     late = (
-        f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that hold them "
+        f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that use them "
         "(ray status), or start a Ray of its own without --address"
     )
     found: float | None = _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
@@ -77,7 +73,7 @@ def _gpu_memory(node: str) -> float | None:
 
 
 def _on_a_node(function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str) -> Any:
-    """What a function returns in a process that has these resources; `late` is the error where none is free in time."""
+    """Run a function in a process with these resources. Raise `UserError(late)` if it takes longer than `timeout`."""
     task = ray.remote(max_calls=1, **resources)(function).remote()
     try:
         return ray.get(task, timeout=timeout)
@@ -90,5 +86,5 @@ def _memory_by_jax() -> float | None:
     import jax
 
     device = jax.local_devices()[0]
-    told = device.memory_stats() if device.platform == "gpu" else None
-    return float(told["bytes_limit"]) if told else None
+    stats = device.memory_stats() if device.platform == "gpu" else None
+    return float(stats["bytes_limit"]) if stats else None

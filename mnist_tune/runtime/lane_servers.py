@@ -1,4 +1,4 @@
-"""A lane server on every device of every node, for as long as a sweep runs."""
+"""Run a lane server on every device of every node during a sweep."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.process_setup import WorkerSettings
 
 NODE_CHECK_S = 5.0
-"""Seconds between two looks for nodes that joined the cluster."""
+"""Seconds between two checks for new nodes."""
 
 
 class LaneServers(Callback):  # type: ignore[misc]
-    """Keeps a lane server on every device of every node: one a GPU, or one a CPU core."""
+    """A Tune callback that keeps one lane server per GPU, or per CPU core, on every node."""
 
     def __init__(self, settings: WorkerSettings, prefix: str, capacity: int, device: str) -> None:
         self._settings, self._prefix, self._capacity, self._device = settings, prefix, capacity, device
@@ -26,7 +26,7 @@ class LaneServers(Callback):  # type: ignore[misc]
         self._checked = 0.0
 
     def start(self) -> None:
-        """Creates the servers that are missing; they start while the trials' processes do."""
+        """Create the missing servers. They start in the background."""
         self._checked = time.monotonic()
         for node in ray.nodes():
             if not node["Alive"] or node["NodeID"] in self._served:
@@ -54,4 +54,4 @@ class LaneServers(Callback):  # type: ignore[misc]
             ray.kill(actor)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # see `Recorder`
+        return {}  # Tune pickles its callbacks; see `Recorder`

@@ -1,4 +1,4 @@
-"""What dies while a sweep runs: trials' processes and a cluster's nodes; each is one line."""
+"""Watch for trials' processes and nodes that die during a sweep, and announce each death in one line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 
 NODE_CHECK_S = 2.0
-"""Seconds between two looks at the cluster's nodes."""
+"""Seconds between two checks of the cluster's nodes."""
 
 SUSPICIOUS = 3
-"""So many trials that died on a node, one after another, are the node's fault rather than theirs."""
+"""A node is reported once this many trials in a row have died on it."""
 
 EXIT = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common causes|$)")
-"""How Ray tells of a process that ended without an exception."""
+"""Ray's description of a process that ended without an exception."""
 
 EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
 """The line of a traceback that names the exception."""
@@ -30,42 +30,42 @@ EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULT
 
 @dataclass(frozen=True)
 class Death:
-    """How a trial's process ended, as Ray tells of it."""
+    """How a trial's process ended, according to Ray."""
 
     address: str | None
-    """Of its node; None where Ray does not tell, or where the node itself died."""
+    """Address of its node; None if Ray does not say, or if the node itself died."""
     said: str
-    """What was seen, in one line."""
+    """The cause in one line."""
 
     @classmethod
     def last_of(cls, trial: Any) -> Death:
-        """The last failure of a Tune trial, from the file in which Tune keeps them."""
+        """Return the last failure of a Tune trial, from Tune's error file."""
         file = trial.error_file
         text = Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
         return cls.read(re.split(r"^Failure # .*$", text, flags=re.MULTILINE)[-1])
 
     @classmethod
     def read(cls, text: str) -> Death:
-        """From the text of one of Ray's errors; where several are nested, the innermost comes last."""
+        """Parse the text of an error of Ray. If errors are nested, the innermost comes last and counts."""
         where = dict(re.findall(r"\b(pid|ip)[=:]\s*([\w.:]*\w)", text))
         exits, exceptions = EXIT.findall(text), EXCEPTION.findall(text)
         if exits:
-            told = ": ".join(exits[-1])
+            cause = ": ".join(exits[-1])
         else:
-            told = exceptions[-1] if exceptions else (text.strip() or "Ray does not tell how").splitlines()[-1].strip()
+            cause = exceptions[-1] if exceptions else (text.strip() or "Ray does not say why").splitlines()[-1].strip()
         place = f"pid {where['pid']} on {where['ip']}: " if len(where) == 2 else ""
-        return cls(where.get("ip") if exits or exceptions else None, place + told.rstrip("."))
+        return cls(where.get("ip") if exits or exceptions else None, place + cause.rstrip("."))
 
 
 class RayletDied(BaseException):
-    """Ray's raylet on the driver's machine is dead; Ray ends the driver some 12 seconds later without a word.
+    """The raylet on the driver's machine is dead. Ray kills the driver about 12 seconds later, without a message.
 
-    No `Exception`: after one Tune would stop all trials first, which takes longer than that.
+    This is not an `Exception`: Tune would catch that and stop all trials first, which takes longer.
     """
 
 
 class NodeWatch(Callback):  # type: ignore[misc]
-    """Tells of processes and nodes that die, of nodes that join, and of those on which trial after trial dies."""
+    """A Tune callback that announces dead processes, dead or new nodes, and nodes on which several trials died."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
@@ -80,22 +80,21 @@ class NodeWatch(Callback):  # type: ignore[misc]
             return
         before, self._alive, self._checked = self._alive, alive_nodes(), time.monotonic()
         for node_id in before.keys() - self._alive.keys():
-            announce(f"node {before[node_id]} died; its trials go on from their last epoch", self._quiet)
+            announce(f"node {before[node_id]} died; its trials continue from their last epoch", self._quiet)
         for node_id in self._alive.keys() - before.keys():
-            announce(f"node {self._alive[node_id]} joined; trials start there, too", self._quiet)
+            announce(f"node {self._alive[node_id]} joined; trials will start there, too", self._quiet)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         self._dead.pop(result[NODE_IP], None)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._died(own_id(trial), Death.last_of(trial), "it goes on from its last epoch")
+        self._died(trial, "it continues from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._died(own_id(trial), Death.last_of(trial), "it is given up")
+        self._died(trial, "it is not started again")
 
-    def _died(self, trial_id: str, death: Death, then: str) -> None:
+    def _died(self, trial: Any, then: str) -> None:
+        trial_id, death = own_id(trial), Death.last_of(trial)
         if death.address is None or death.address in self._named:
             return
         announce(f"trial {trial_id} died, {death.said}; {then}", self._quiet)
@@ -103,20 +102,20 @@ class NodeWatch(Callback):  # type: ignore[misc]
         dead.add(trial_id)
         if len(dead) == SUSPICIOUS:
             self._named.add(death.address)
-            said = f"node {death.address}: {SUSPICIOUS} trials died there in a row"
-            announce(f"{said}; take it out or look at its log; no more is told of it", self._quiet)
+            problem = f"node {death.address}: {SUSPICIOUS} trials in a row died there"
+            announce(f"{problem}; remove it or look at its log; further deaths there are not reported", self._quiet)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # see `Recorder`
+        return {}  # Tune pickles its callbacks; see `Recorder`
 
 
 def raylet_is_dead() -> bool:
-    """Whether the raylet of a Ray that this process started is; `ray.nodes` would tell of it when it is too late."""
+    """Return whether the raylet that this process started is dead; `ray.nodes` notices too late."""
     return "raylet" in dict(ray._private.worker._global_node.dead_processes())
 
 
 def alive_nodes() -> dict[str, str]:
-    """Names of the nodes that live, by Ray's ids."""
+    """Return the names of the live nodes, by Ray's ids: `<host> (<address>)`."""
     return {
         node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
         for node in ray.nodes()

@@ -1,4 +1,4 @@
-"""Where trials run: in processes of their own, or as lanes of the devices of every node."""
+"""Decide where trials run: each in its own process, or as lanes on the devices of every node."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mnist_tune.runtime.lane_servers import LaneServers
 from mnist_tune.trial import TrialConfig
 
 LANES = {"CPU": 4, "GPU": 64}
-"""Lanes a device. On a CPU, where processes are as fast, they are for trying."""
+"""Default number of lanes per device. On CPUs lanes are only there to be tried: processes are as fast."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The resources of a trial and the settings of what trains it."""
+    """The Ray resources of a trial, the settings of the process that trains it, and the lane servers, if any."""
 
     resources: dict[str, float]
     settings: WorkerSettings
@@ -37,16 +37,16 @@ def choose_placement(
     cpus_per_trial: int = 1,
     trials_per_gpu: int = 1,
 ) -> Placement:
-    """Decides between lanes and processes, and starts the lane servers. Ray runs.
+    """Choose between lanes and processes, and start the lane servers. Ray must be running.
 
     Args:
-        trials: known beforehand; empty where a searcher proposes them.
-        settings: common to both.
-        device: what there is (`find_device`).
-        execution: lanes, process, or auto: lanes on GPUs and processes on CPUs.
-        lanes: the most lanes of a device; by default as many of `LANES` as fit.
-        cpus_per_trial: CPU cores of a trial's own process.
-        trials_per_gpu: trials in processes of their own that share a GPU.
+        trials: the trials known in advance; empty if a searcher proposes them.
+        settings: the settings of the processes that train.
+        device: the device from `find_device`.
+        execution: `lanes`, `process`, or `auto`: lanes on GPUs and processes on CPUs.
+        lanes: the most lanes per device; by default `LANES`, or fewer if these don't fit.
+        cpus_per_trial: CPU cores per process, without lanes.
+        trials_per_gpu: processes that share a GPU, without lanes.
 
     Raises:
         UserError: more lanes are asked for than fit.
@@ -55,7 +55,10 @@ def choose_placement(
     if on_gpu:
         settings = replace(settings, threads=None)
     if execution == "process" or (execution == "auto" and not on_gpu):
-        return _processes(settings, device, cpus_per_trial, trials_per_gpu)
+        if not on_gpu:
+            return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
+        share = _rounded_down(1 / trials_per_gpu)
+        return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
     capacity = lanes_that_fit(trials, lanes, device)
     prefix = f"mnist_tune-lanes-{uuid.uuid4().hex[:8]}"
     servers = LaneServers(settings, prefix, capacity, device.kind)
@@ -66,12 +69,12 @@ def choose_placement(
 
 
 def lanes_that_fit(trials: Sequence[TrialConfig], asked: int | None, device: Device) -> int:
-    """Lanes a device: as many as are asked for, by default those of `LANES` that have room.
+    """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit.
 
     Raises:
-        UserError: more are asked for than fit.
+        UserError: more lanes are asked for than fit.
     """
-    from mnist_tune.execution.executor import fitting_lanes  # here, since it imports JAX
+    from mnist_tune.execution.executor import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
     programs = {Program.of(trial) for trial in trials}
@@ -82,13 +85,6 @@ def lanes_that_fit(trials: Sequence[TrialConfig], asked: int | None, device: Dev
     return asked or (most if room is None else max(min(most, room), 1))
 
 
-def _processes(settings: WorkerSettings, device: Device, cpus: int, trials_per_gpu: int) -> Placement:
-    if device.kind == "CPU":
-        return Placement({"CPU": cpus}, replace(settings, threads=cpus))
-    share = _rounded_down(1 / trials_per_gpu)
-    return Placement({"CPU": cpus, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
-
-
 def _rounded_down(share: float) -> float:
-    """To the ten-thousandths that Ray counts in: three thirds must fit into one GPU."""
+    """Round down to Ray's unit, 1e-4, so that three thirds fit into one GPU."""
     return math.floor(1e4 * share) / 1e4

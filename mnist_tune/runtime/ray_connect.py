@@ -1,4 +1,4 @@
-"""Joining a Ray cluster that runs; what can't be joined is told in one line, at once."""
+"""Connect to a running Ray cluster, or fail at once with an error of one line."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from typing import Any
 from mnist_tune.errors import UserError
 
 REACH_S = 5.0
-"""Seconds in which a cluster's port must take a connection."""
+"""Seconds within which the cluster's port must accept a connection."""
 
 
 def connect(address: str, **settings: Any) -> None:
-    """Makes this process a driver of the cluster at `address`.
+    """Connect this process to the cluster at `address`.
 
     Args:
-        address: auto or HOST:PORT.
-        settings: those of `ray.init`.
+        address: `auto` or `HOST:PORT`.
+        settings: passed to `ray.init`.
 
     Raises:
-        UserError: nothing answers there, or it wants its token or other versions of Ray and Python.
+        UserError: nothing answers at `address`, the token is wrong, or the versions of Ray or Python differ.
     """
     import ray
     from ray.exceptions import AuthenticationError, RpcError
 
     try:
-        _reach(address)
+        _check_reachable(address)
         ray.init(address=address, **settings)
     except AuthenticationError:
         raise UserError(
-            f"the Ray cluster at {address} asks for its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the "
+            f"the Ray cluster at {address} requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the "
             "file that holds it (by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
         ) from None
     except (OSError, ValueError, RpcError) as error:
@@ -42,9 +42,9 @@ def connect(address: str, **settings: Any) -> None:
         raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
 
 
-def _reach(address: str) -> None:
-    """Asks the cluster who it is. Left to itself, Ray asks 20 times a cluster that wants a token, with a line on
-    standard error each, and for a quarter of an hour where nobody listens."""
+def _check_reachable(address: str) -> None:
+    """Connect to the cluster once. `ray.init` would retry for a quarter of an hour if nobody listens, and 20 times,
+    with a line on standard error each, if the token is wrong."""
     from ray._private.authentication import authentication_token_setup as tokens
     from ray._private.services import canonicalize_bootstrap_address
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
@@ -55,13 +55,12 @@ def _reach(address: str) -> None:
     if address == "auto":  # as `ray.init` does
         tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
-    with _no_stderr():
+    with _no_stderr():  # Ray's C++ code prints there what the exception says, too
         GcsClient(address=gcs)
 
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Ray's C++ writes there what its exception says, too."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nothing:

@@ -1,4 +1,4 @@
-"""Ray, started quietly."""
+"""Start and stop Ray without its usual output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +26,34 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # sweeps resume from their own journal, not from Tune's state
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Workers that Ray starts beforehand fit no trial of Tune's, whose actors have a runtime environment.
+    # Tune's actors have a runtime environment, so they can't use workers that Ray starts in advance.
     "RAY_prestart_worker_first_driver": "0",
-    # Ray warns, on standard output, once 4 times so many processes have started; lanes have several clients a core.
+    # Ray prints a warning once 4 times this many processes have started. With lanes, each core has several clients.
     "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus()),
 }
-"""Ray's own variables, for as long as a sweep runs; what the user has set stands."""
+"""Environment variables of Ray during a sweep. Those that the user has set are kept."""
 
 SILENT: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
 TRIALS = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
-"""Variables that Tune hands on to its trials. Ray is not started with them: they would reach the trials of a user's own
-Tuner on the same Ray, too."""
+"""Environment variables that Tune passes to its trials. Ray is not started with them: a user's own Tuner on the same
+Ray would get them, too."""
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
-"""Trials that Tune keeps ready to start. A freed worker gets any of them, so that of Tune's 200 none would start in
-the order asked for."""
+"""The number of trials that Tune keeps ready to start; we set about one per core. A free worker gets any of them, so
+with Tune's default of 200, trials would start in random order."""
 
 TRIAL_SLOT = "trial_slot"
-"""Resource that limits the trials at a time; Tune's own limit would start an actor anew for each trial."""
+"""A Ray resource that limits concurrent trials. With Tune's own limit every trial would start a new actor."""
 
 
 @contextmanager
 def variables(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
-    """Sets environment variables for a while: a user's own Tuner in the same process must not meet ours.
+    """Set environment variables and restore them on exit, so that a user's own Tuner in this process gets none of them.
 
     Args:
-        values: by name.
-        override: also those that are set already.
+        values: the variables by name.
+        override: whether to change variables that are already set.
     """
     changed = {name: os.environ.get(name) for name in values if override or name not in os.environ}
     os.environ.update({name: values[name] for name in changed})
@@ -69,24 +69,26 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
 
 @contextmanager
 def deaths_told_by_us() -> Iterator[None]:
-    """Keeps off the terminal what Ray and Tune print of processes and nodes that died (dumps of a raylet's state, lists
-    of Tune's ids) for as long as `NodeWatch` and the tables tell of them. Ray's variable for it is read on import."""
-    from ray._private.ray_logging import stdout_deduplicator as printed
+    """Silence what Ray and Tune print about dead processes and nodes, since `NodeWatch` announces them.
+
+    Ray reads its environment variable for this only on import.
+    """
+    from ray._private.ray_logging import stdout_deduplicator as printer
 
     logger = logging.getLogger("ray.tune.tune")
-    before, level = printed.skip_re, logger.level
-    printed.skip_re = re.compile("^A worker died or was killed|marked dead|^Raylet is terminated")
+    before, level = printer.skip_re, logger.level
+    printer.skip_re = re.compile("^A worker died or was killed|marked dead|^Raylet is terminated")
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        printed.skip_re = before
+        printer.skip_re = before
         logger.setLevel(level)
 
 
 @contextmanager
 def interrupts_as_before() -> Iterator[None]:
-    """Gives Ctrl-C back to whom it belonged: Tune leaves its handler, which would swallow the next one."""
+    """Restore the handler of Ctrl-C on exit: Tune leaves its own, which would swallow the next Ctrl-C."""
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -95,19 +97,11 @@ def interrupts_as_before() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def few_pending_trials() -> AbstractContextManager[None]:
-    """Keeps as few trials ready as start at a time, one a core."""
-    import ray
-
-    return variables({PENDING: str(max(4, int(ray.cluster_resources().get("CPU", 1))))})
-
-
 def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
-    """Starts Ray on this machine, or joins the cluster at `address`. A running Ray of this process is used.
+    """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has a Ray.
 
     Raises:
-        UserError: no cluster answers at `address`, it wants its token or other versions, it is one of Ray Client's,
-            the dashboard is not installed, or Ray does not start here.
+        UserError: the cluster can't be joined (`connect`), Ray does not start, or `check_session` refuses.
     """
     check_session(address, dashboard)
     import ray
@@ -119,7 +113,10 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             connect(address, **SILENT)
         return
     try:
-        with variables(QUIET), _package_on_python_path():
+        # Ray's workers inherit this environment, and import this package from a checkout that is not installed. (A
+        # runtime environment would do the same, but costs 0.3 CPU seconds per worker.)
+        path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
+        with variables(QUIET), variables({"PYTHONPATH": path}, override=True):
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),
@@ -128,15 +125,15 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
                 dashboard_host="127.0.0.1",
                 **SILENT,
             )
-    except Exception as error:  # of no kind of its own where its processes take more than half a minute
+    except Exception as error:  # Ray raises a bare Exception if its processes take more than half a minute
         raise UserError(
-            f"Ray did not start on this machine ({error}); see whether it is very busy, or its disk or memory full, "
-            "then try again, with --resume where the sweep's folder has been made"
+            f"Ray did not start on this machine ({error}); check whether it is very busy, or its disk or memory is "
+            "full, then try again, with --resume if the sweep's folder exists"
         ) from error
 
 
 def check_session(address: str | None, dashboard: bool) -> None:
-    """Refuses what can't work, before anything is started.
+    """Check what can be checked before anything is started.
 
     Raises:
         UserError: `address` is one of Ray Client's, the dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be
@@ -145,26 +142,18 @@ def check_session(address: str | None, dashboard: bool) -> None:
     writable_cache_folder()
     if address is not None and address.startswith("ray://"):
         raise UserError(
-            f"--address {address} is one of Ray Client's, under which a sweep's results would not reach this machine; "
+            f"--address {address} is one of Ray Client's, with which a sweep's results would not reach this machine; "
             "run the sweep on the cluster: ray job submit --working-dir . -- python sweeps/... --address auto"
         )
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
-        raise UserError("Ray's dashboard is not installed; for it: python -m pip install 'ray[default]'")
+        raise UserError("Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'")
 
 
 def stop_ray(wait: bool = False) -> None:
-    """Begins to shut Ray down, which takes over a second; the end of the process waits for it, if not this call."""
+    """Shut Ray down, which takes over a second. Without `wait`, do so in the background; the process's exit waits."""
     import ray
 
     if wait:
         ray.shutdown()
     else:
         threading.Thread(target=ray.shutdown).start()
-
-
-def _package_on_python_path() -> AbstractContextManager[None]:
-    """Workers, which inherit the environment of the Ray that is started meanwhile, find this package also in a
-    checkout that was not installed. (A runtime environment would do so too, at 0.3 CPU seconds a worker.)"""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return variables({"PYTHONPATH": path}, override=True)

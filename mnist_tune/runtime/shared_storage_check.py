@@ -1,4 +1,4 @@
-"""Whether every node of a cluster reaches the folder in which the trials' states are saved."""
+"""Check that every node of a cluster reaches the folder in which the trials' states are saved."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.results.writer import TOKEN
+from mnist_tune.runtime.nodes import alive_nodes
 from mnist_tune.storage import Place
 
 TIMEOUT_S = 60.0
 
 
 def check_nodes(states: Place, token: str) -> None:
-    """Asks every node of a cluster of several; a node that joins later is asked by its first trial.
+    """Check every node, if there are several. A node that joins later is checked by its first trial.
 
     Raises:
-        UserError: a node does not see the folder: a trial that is retried there would start anew.
+        UserError: a node does not reach the folder. A trial that is retried there would start from its first epoch.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+    nodes = alive_nodes()
     if len(nodes) > 1:
-        answers = {
-            f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})": _ask(node, states, token) for node in nodes
-        }
+        answers = {name: _ask(node_id, states, token) for node_id, name in nodes.items()}
         blind = {name: why for name, answer in answers.items() if (why := _answer(answer))}
         if blind:
             raise UserError(unreachable(states, "; ".join(f"{name}: {why}" for name, why in blind.items())))
 
 
 def unreachable(states: Place, why: str) -> str:
-    """What to do where a node does not see the folder."""
+    """Return the error message for a node that does not reach the folder."""
     return (
         f"not every node of the cluster reaches {states} ({why}); give --output a folder that all of them share, or "
         "object storage, such as s3://BUCKET/FOLDER"
@@ -41,14 +40,13 @@ def unreachable(states: Place, why: str) -> str:
 
 
 def blindness(states: Place, token: str) -> str:
-    """What to say where this process does not see the folder, object storage waited for; empty where it does."""
+    """Return the error message if this node does not reach the folder, else an empty text. Wait for object storage."""
     why = why_blind(states, token, storage.PATIENCE_S)
     return unreachable(states, f"{platform.node()}: {why}") if why else ""
 
 
 def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
-    """Why this process does not see the folder with this token, after so many seconds' patience with object storage
-    that does not answer; None where it does."""
+    """Return why this node does not see a folder with this token, or None if it does. Retry for `patience` seconds."""
     try:
         found = storage.read(storage.join(states, TOKEN), patience)
     except OSError as error:
@@ -56,9 +54,9 @@ def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
     return None if found == token.encode() else "there is no such folder" if found is None else "another folder"
 
 
-def _ask(node: dict[str, Any], states: Place, token: str) -> Any:
-    here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=here)(why_blind).remote(states, token)
+def _ask(node_id: str, states: Place, token: str) -> Any:
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=there)(why_blind).remote(states, token)
 
 
 def _answer(answer: Any) -> str | None:

@@ -1,1 +1,1 @@
-"""Ray Tune's side of a sweep."""
+"""Run a sweep under Ray Tune, or resume it."""

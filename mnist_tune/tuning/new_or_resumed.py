@@ -1,15 +1,16 @@
-"""A sweep's folder, opened for a new sweep or for one that goes on: what can be refused is refused here."""
+"""Open the folder of a new or a resumed sweep. Bad input is refused here, before anything is started."""
 
 from __future__ import annotations
 
 import math
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +32,30 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.plan import Finished
 from mnist_tune.tuning.stopping import finite_loss
 
 KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
-"""Options on which a sweep's numbers, stops and labels depend."""
+"""Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
 
 CHANGEABLE = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
-"""Options of how a sweep runs, which may be given anew."""
+"""Options that may change when a sweep is resumed: they say how it runs."""
 
 
 def open_new(
     name: str, trials: dict[str, TrialConfig], options: SweepOptions, search: bool = False
 ) -> tuple[SweepWriter, list[Dataset]]:
-    """Checks everything that can be checked, then creates the sweep's folder. The data set is in a list, to be
-    taken out of it once Ray has it: the driver needs no copy."""
+    """Check everything that can be checked, then create the sweep's folder.
+
+    The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
+    """
     check_session(options.address, options.dashboard)
     for trial in trials.values():
         architecture(trial.architecture)
     meta = {
         "name": name,
         "command": redacted(shlex.join(sys.argv)),
-        "options": {option.name: _plain(getattr(options, option.name)) for option in fields(options)},
+        "options": {key: redacted(str(x)) if isinstance(x, (str, Path)) else x for key, x in vars(options).items()},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": datetime.now(UTC).isoformat(),
@@ -60,7 +64,7 @@ def open_new(
     dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
     meta["dataset"] = _describe(dataset)
     _check_counts(list(trials.values()), dataset)
-    if options.address or options.lanes:  # what may be refused, before anything is written
+    if options.address or options.lanes:  # these may be refused, so check them before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
     if options.lanes:
         from mnist_tune.runtime.device import find_device
@@ -68,53 +72,57 @@ def open_new(
 
         lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    return SweepWriter(_absolute(where), meta | {"environment": describe_environment()}, say=_say(options)), [dataset]
+    meta["environment"] = describe_environment()
+    return SweepWriter(_absolute(where), meta, say=partial(announce, quiet=options.quiet)), [dataset]
 
 
 def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
-    """The folder of a sweep that goes on, its data, and the options that it goes on with."""
-    where = _absolute(where)
+    """Open the folder of a sweep to resume it. Return its writer, its data (as in `open_new`) and its options."""
+    where, say = _absolute(where), partial(announce, quiet=options.quiet)
     if isinstance(where, str):
         try:
-            await_silence(where, _say(options))
+            await_silence(where, say)
         except OSError as error:
             raise UserError(f"can't read {where}: {storage.reason(error)}") from None
     path = fetched(where)
     if not (path / "sweep.json").exists():
-        raise UserError(f"nothing to resume: {path} holds no sweep.json")
+        raise UserError(f"nothing to resume: {path} has no sweep.json")
     meta = read_meta(path)
     if meta.get("search", False) != search:
         how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
-        raise UserError(f"{path} is {'no search' if search else f'a search; go on with {how}'}")
+        raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
     before, asked = meta["dataset"], meta.get("options", {})
     options = as_before(options, asked)
     check_session(options.address, options.dashboard)
-    dataset = load_dataset(before["name"], options.data_dir or _path(asked.get("data_dir")))
+    data_dir = options.data_dir or asked.get("data_dir")
+    dataset = load_dataset(before["name"], None if data_dir is None else Path(data_dir))
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
     for name, version in changed_versions(meta).items():
-        announce(f"note: {name} is {version}; trials that go on may differ in their last bits", options.quiet)
-    writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=_say(options))
+        say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
+    writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say)
     left, _, failed = left_and_over(writer)
     if options.retry_errored:
         for trial_id in sorted(failed):
-            writer.end(trial_id, "interrupted")  # so that it goes on after another kill, too
+            writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
     elif failed:
-        announce(f"{len(failed)} trials ended in an error; --retry-errored trains them again", options.quiet)
-    _forget_lost_epochs(writer, left.keys() | (failed if options.retry_errored else set()))
+        say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
+    _remove_states_without_rows(writer, left.keys() | (failed if options.retry_errored else set()))
     return writer, [dataset], options
 
 
-def _forget_lost_epochs(writer: SweepWriter, trials: Set[str]) -> None:
-    """Removes the states of those trials that are further than the journal, whose last rows were lost with their
-    driver's machine: such a trial trains anew, so that no epoch lacks its row. One epoch further is no loss: it is
-    reported again."""
+def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
+    """Remove saved states that are more than one epoch ahead of the journal, so that every epoch gets its row.
+
+    The rows in between were lost with the driver's machine, so the trial trains again from its first epoch. If the
+    state is one epoch ahead, the trial itself reports the missing row.
+    """
     events = read_journal(writer.path)
     recorded = {event["trial_id"]: event["epoch"] for event in events if event["kind"] == "epoch"}
 
     def check(trial_id: str) -> None:
         state = storage.join(writer.states, f"{trial_id}.npz")
-        with suppress(UserError):  # a damaged state is its trial's to tell
+        with suppress(UserError):  # the trial itself reports a damaged state
             if saved_epochs(state) > recorded.get(trial_id, 0) + 1:
                 storage.remove(state)
 
@@ -122,32 +130,31 @@ def _forget_lost_epochs(writer: SweepWriter, trials: Set[str]) -> None:
         list(threads.map(check, trials))
 
 
-def left_and_over(
-    writer: SweepWriter,
-) -> tuple[dict[str, TrialConfig], dict[str, tuple[TrialConfig, Mapping[str, Any]]], set[str]]:
-    """The trials that go on; those that had ended, with their last row, as searchers see it; those that ended in an
-    error."""
+def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], set[str]]:
+    """Return the trials to resume, those that have ended with their last rows (for searchers), and the failed ones."""
     events = read_journal(writer.path)
-    trials = known_trials(writer.meta, events)
     rows = {event["trial_id"]: event for event in events if event["kind"] == "epoch"}
     ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
     failed = {i for i, reason in ends.items() if reason == "error"}
-    left = {i: trial for i, trial in trials.items() if ends.get(i, "interrupted") in OPEN_REASONS}
-    over = trials.keys() - left.keys() - failed
-    ended = {i: rows.get(i, {}) for i in trials if i in over}
-    seen = {i: row | {"scheduler_loss": finite_loss(row.get("train_loss", math.inf))} for i, row in ended.items()}
-    return left, {i: (trials[i], row) for i, row in seen.items()}, failed
+    left: dict[str, TrialConfig] = {}
+    over: dict[str, Finished] = {}
+    for i, trial in known_trials(writer.meta, events).items():
+        if ends.get(i, "interrupted") in OPEN_REASONS:
+            left[i] = trial
+        elif i not in failed:
+            row = rows.get(i, {})
+            over[i] = trial, row | {"scheduler_loss": finite_loss(row.get("train_loss", math.inf))}
+    return left, over, failed
 
 
 def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
-    """The options that a resumed sweep runs with: as it ran, but for what is given anew."""
+    """Return the options of a resumed sweep: the recorded ones, except for `CHANGEABLE` ones that were given anew."""
     default = SweepOptions()
-    unsaid = [name for name in CHANGEABLE if getattr(options, name) == getattr(default, name)]
-    return replace(options, **{name: asked[name] for name in (*KEPT, *unsaid) if name in asked})
+    unchanged = [name for name in CHANGEABLE if getattr(options, name) == getattr(default, name)]
+    return replace(options, **{name: asked[name] for name in (*KEPT, *unchanged) if name in asked})
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
-    """What `sweep.json` says of a data set; labels follow from its counts (`mnist_tune.regimes.data_facts`)."""
     counts = {"label_counts": np.bincount(dataset.train_labels).tolist(), "test_images": len(dataset.test_labels)}
     return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
 
@@ -162,17 +169,5 @@ def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
             )
 
 
-def _say(options: SweepOptions) -> Callable[[str], None]:
-    return lambda line: announce(line, options.quiet)
-
-
 def _absolute(where: Place) -> Place:
     return where.absolute() if isinstance(where, Path) else where
-
-
-def _plain(value: Any) -> Any:
-    return redacted(str(value)) if isinstance(value, (str, Path)) else value
-
-
-def _path(value: str | None) -> Path | None:
-    return None if value is None else Path(value)

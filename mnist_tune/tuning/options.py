@@ -1,4 +1,4 @@
-"""The flags that sweeps share: how a sweep is run, and what its trials have in common."""
+"""The command-line flags that all sweeps share."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from mnist_tune.storage import Place
 from mnist_tune.tuning.stopping import GRACE_PERIOD
 
 AUTO = "auto"
-"""Of `resume`: the sweep in `output`, if there is one."""
+"""Value of `resume`: resume the sweep in `output` if there is one, else start it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
-    """How a sweep is run, whatever its trials are."""
+    """How a sweep is run."""
 
     scheduler: Literal["asha", "fifo"] = "asha"
     """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
     grace_period: int = GRACE_PERIOD
     """Epochs before asha may stop a trial."""
     dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
-    """Data set; by default mnist, or mnist-5k with a warning where MNIST can't be had."""
+    """Data set. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
     data_dir: Path | None = None
-    """Folder with the four IDX files, raw or gzipped. MNIST alone needs none: it is fetched into $MNIST_TUNE_DATA, by
-    default $MNIST_TUNE_CACHE, which also keeps compiled programs and is by default the user's cache folder."""
+    """Folder with the four IDX files, raw or gzipped. Only mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or
+    by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     output: str | Path | None = None
-    """The folder that receives the results; by default results/<sweep>/<time>. Or a URI, with keys in the environment:
-    s3://BUCKET/FOLDER (?endpoint_override=HOST:PORT for servers other than AWS's), gs://BUCKET/FOLDER."""
+    """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
+    s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
     max_concurrent: int | None = None
-    """Most trials at a time; by default one a CPU, or --trials-per-gpu a GPU."""
+    """The most trials that run at the same time; by default one per CPU, or --trials-per-gpu per GPU."""
     execution: Literal["auto", "lanes", "process"] = "auto"
-    """process trains a trial in a process of its own; lanes trains trials of one architecture together on their
-    device; auto takes lanes on GPUs and processes on CPUs."""
+    """process trains each trial in its own process. lanes trains trials of the same architecture together on a device.
+    auto chooses lanes on GPUs and processes on CPUs."""
     lanes: int | None = None
-    """Most lanes a device; by default 4 a CPU core, 64 a GPU."""
+    """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
     cpus_per_trial: int | None = None
-    """CPU cores of a trial's process; by default all cores divided by the trials, at least 1. A trial's last bits
-    depend on it, so a resumed sweep keeps it."""
+    """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
+    depend on this, so a resumed sweep keeps it."""
     train_evaluation: int | None = None
-    """Training images that are evaluated after each epoch, the first of them (those with label noise first); by
-    default all, as in the notebook, which takes a third of an epoch."""
+    """Evaluate only this many training images after each epoch: the first ones, which include those with label noise.
+    By default all are evaluated, as in the notebook, which takes a third of an epoch."""
     trials_per_gpu: int = 1
-    """With --execution process: trials that share a GPU, each with that part of its memory."""
+    """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: str | None = None
-    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default Ray is started on this machine."""
+    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT. By default Ray is started on this machine."""
     dashboard: bool = False
     """Start Ray's dashboard; needs ray[default]."""
     time_budget: float | None = None
-    """Seconds after which the trials still running are stopped."""
+    """Seconds after which trials that still run are stopped."""
     target: float | None = None
-    """Accuracy of a network that learned the data set, in (0, 1): below it no curve is converged. By default 0.95 for
-    mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist."""
+    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
+    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist."""
     resume: str | Path | None = None
-    """Go on with the interrupted sweep in this folder or URI; what is trained is read from there. auto: with the one
-    in --output if there is one, else start it; so the same command starts a sweep and goes on with it."""
+    """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
+    in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
     retry_errored: bool = False
-    """With --resume: go on with the trials that ended in an error, too, each from its last epoch."""
+    """With --resume: also resume the trials that ended in an error, each from its last epoch."""
     quiet: bool = False
     """Print results only, no progress."""
 
     def goes_on(self) -> Place | None:
-        """Where the sweep is that this one goes on with; None for a new one."""
+        """Return the place of the sweep to resume, or None for a new sweep."""
         if self.resume is None:
             return None
         if self.resume != AUTO:
@@ -86,13 +86,12 @@ class SweepOptions:
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
         if self.resume == AUTO and self.output is None:
-            raise UserError("--resume auto goes on with the sweep in --output; name that, too")
+            raise UserError("--resume auto resumes the sweep in --output, so it needs --output, too")
         if self.target is not None and not 0 < self.target < 1:
             raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 
 
 def _kinds(hint: Any) -> list[Any]:
-    """The types and literals that a type hint allows."""
     return [kind for part in get_args(hint) for kind in _kinds(part)] or [hint]
 
 
@@ -106,27 +105,27 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialOptions(SweepOptions):
-    """What the trials of a sweep have in common."""
+    """The configuration that all trials of a sweep share."""
 
     architecture: str = "mlp-1024-128-tanh"
     """mlp-<widths>-<activation>[-glorot] (tanh, relu), stax-mlp or convnet."""
     epochs: int = 10
-    """Epochs of a trial."""
+    """Epochs per trial."""
     batch_size: int = 128
-    """Images a step."""
+    """Images per step."""
     momentum: float = 0.0
     """Momentum of SGD, in [0, 1)."""
     nesterov: bool = False
     """Nesterov's momentum."""
     label_noise: int = 0
-    """First so many training images permuted against their labels."""
+    """Permute this many training images, the first ones, against their labels."""
     holdout: int = 0
-    """Training images held out for validation."""
+    """Hold out this many training images for validation."""
     stop_when_diverged: bool = True
-    """End a trial once it has diverged: its loss is not finite, or it has guessed for 1,000 steps at a loss above the
-    untrained network's."""
+    """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
+    untrained network's for 1,000 steps while its accuracy is that of guessing."""
 
     def common(self) -> dict[str, Any]:
-        """The fields of `TrialConfig` that all trials share."""
+        """Return the fields of `TrialConfig` that all trials share."""
         names = ("architecture", "epochs", "batch_size", "momentum", "nesterov", "label_noise", "holdout")
         return {name: getattr(self, name) for name in (*names, "stop_when_diverged")}

@@ -1,4 +1,4 @@
-"""What Tune is asked to run."""
+"""The trials, or the search space, that Tune is asked to run."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import Any
 
 from mnist_tune.trial import TrialConfig
 
+Finished = tuple[TrialConfig, Mapping[str, Any]]
+"""A trial that has ended, and its last row."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What Tune is asked to run: trials known beforehand, or a space to sample from."""
+    """The trials that Tune runs: known in advance, sampled from a space, or both."""
 
     space: Any
-    """Of `config["trial"]`: a Tune search space over the fields of `TrialConfig`; empty for known trials."""
+    """A Tune search space over the fields of `TrialConfig`; empty if all trials are known."""
     trials: dict[str, TrialConfig] = field(default_factory=dict)
-    """Known ones, by their ids."""
+    """The known trials by id."""
     samples: int = 1
-    """Trials in all."""
+    """The total number of trials."""
     scheduler: Any = None
     search_alg: Any = None
     in_a_grid: bool = False
-    """Whether known trials reach Tune as a grid: population based training allows no searcher."""
-    finished: tuple[tuple[TrialConfig, Mapping[str, Any]], ...] = ()
-    """Of a search that goes on: the trials that ended, each with its last row."""
+    """Whether the known trials are passed to Tune as a grid: population based training allows no searcher."""
+    finished: tuple[Finished, ...] = ()
+    """In a resumed search: the trials that have ended."""
 
     @classmethod
     def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:
-        """These trials, by their ids, started in this order."""
+        """Return the plan of these trials, which start in this order."""
         return cls({}, dict(trials), len(trials))
 
     @property
     def epochs(self) -> int:
-        """The most that a trial runs."""
+        """The largest number of epochs of a trial."""
         known = [trial.epochs for trial in self.trials.values()]
         if known and not self.search_alg:
             return max(known)
@@ -42,5 +45,5 @@ class Plan:
         return max([int(most), *known])
 
     def share_of(self, cores: float) -> int:
-        """CPU cores for each trial, where all start together; at least 1."""
+        """Return the CPU cores per trial if all trials run at the same time; at least 1."""
         return max(1, int(cores // self.samples))

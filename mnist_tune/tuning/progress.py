@@ -1,4 +1,4 @@
-"""One live view of a running sweep."""
+"""Show the progress of a running sweep."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 PLAIN_INTERVAL_S = 15.0
-"""Seconds between the lines printed where standard error is no terminal."""
+"""Seconds between two lines if standard error is not a terminal."""
 
 
 class ProgressView:
-    """Trials done, running and waiting, how they ended, what their curves show, the best so far and the time left.
+    """Shows how many trials are done, running and waiting, their ends and regimes, the best accuracy and the time left.
 
-    On a terminal a live bar; elsewhere a line now and then.
+    On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`.
     """
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
@@ -44,14 +44,14 @@ class ProgressView:
         self._live.stop()
 
     def epoch(self, trial_id: str, name: str, row: dict[str, Any]) -> None:
-        """A trial finished an epoch."""
+        """Show that a trial finished an epoch."""
         self._running.add(trial_id)
         self._best = max(self._best, (row["test_accuracy"], name))
         self._bar.advance(self._task)
         self._show()
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
-        """A trial ended; the epochs that it will not run no longer count."""
+        """Show that a trial ended. The epochs that it did not run no longer count."""
         if trial_id in self._ended:
             return
         self._ended.add(trial_id)

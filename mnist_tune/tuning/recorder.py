@@ -1,4 +1,4 @@
-"""The Tune callback that hands every epoch and every trial's end to the results and the progress view."""
+"""The Tune callback that records every epoch and every trial's end, and shows the progress."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ from mnist_tune.tuning.progress import ProgressView
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Writes rows as they come, and why each trial stopped: a scheduler's stop is the one without a reason."""
+    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler.
+
+    Args:
+        writer: writes the sweep's folder.
+        view: the progress on the terminal.
+        trials: the trials known in advance.
+        rows: the epochs that a resumed sweep has recorded before.
+        scheduler: the stop reason of trials that the scheduler stops.
+    """
 
     def __init__(
         self,
@@ -33,13 +41,6 @@ class Recorder(Callback):  # type: ignore[misc]
         rows: Iterable[Mapping[str, Any]],
         scheduler: str = "scheduler",
     ) -> None:
-        """Args:
-        writer: of the sweep's folder.
-        view: shown on the terminal.
-        trials: known beforehand.
-        rows: recorded before, of a sweep that goes on.
-        scheduler: its name, the reason of the stops that are its own.
-        """
         self._scheduler = scheduler
         self._writer, self._view = writer, view
         self._configs = dict(trials)
@@ -48,12 +49,9 @@ class Recorder(Callback):  # type: ignore[misc]
             self._rows[row["trial_id"]].append(row)
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
-        self._results, self._cpu_start = 0, 0.0
-        self._cpu_end = 0.0
+        self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         trial_id = self._identify(trial, result.get("trial_config"))
         if result["stop_reason"] == "error":
             self._fail(trial_id, result["error"])
@@ -73,47 +71,47 @@ class Recorder(Callback):  # type: ignore[misc]
         self._cpu_start = self._cpu_start or self._cpu_end
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Ends a trial that a scheduler stopped while it waited, as HyperBand does: no result tells. Lets Tune forget
-        it: it would keep a tenth of a megabyte of statistics of each, look through all of them at every event, and save
-        all of them at the end."""
+        """Record the end of a trial that a scheduler stopped while it waited: there is no result. HyperBand does this.
+
+        Then make Tune forget the trial. Tune would keep 0.1 MB of statistics per trial, search all of them at every
+        event, and save all of them at the end.
+        """
         trial_id = own_id(trial)
         if trial_id in self._configs and trial_id not in self._ended:
             self._end(trial_id, self._scheduler)
         metadata = trial.run_metadata
         metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
-        trial.get_json_state = _saved_nowhere
-        if len(trials) > 1:  # of none, Tune would read what it saved
+        trial.get_json_state = _empty_state
+        if len(trials) > 1:  # with an empty list, Tune would load its saved state
             trials.remove(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        seen = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
-        self._fail(self._identify(trial), seen)
+        deaths = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
+        self._fail(self._identify(trial), deaths)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks for a restore of its own; sweeps resume through `resume_sweep`
+        return {}  # Tune pickles its callbacks to restore them; our sweeps are resumed from their journal
 
     def close(self, reason: str) -> None:
-        """Ends what Tune had not ended: the trials that were running or waiting."""
+        """Record the end of all trials that were still running or waiting."""
         for trial_id in self._configs:
             if trial_id not in self._ended:
                 self._end(trial_id, reason)
 
     def cost(self) -> dict[str, float]:
-        """CPU seconds of this process between the first and the last result, and how many results that was."""
+        """Return the number of results, and the CPU seconds of this process between the first and the last of them."""
         return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
     def _identify(self, trial: Any, config: TrialConfig | None = None) -> str:
-        """Our id of a Tune trial; what a searcher proposed, or a scheduler changed, is recorded.
+        """Return our id of a Tune trial. Record its config if it is new or a scheduler changed it.
 
-        Args:
-            trial: of Tune's, which may have the values already that a scheduler wants next.
-            config: with which it trained the epoch that it reports.
+        `config` is that of the epoch that the trial reports: `trial.config` may already hold the next epoch's values.
         """
         trial_id = own_id(trial)
         if config is None:
             try:
                 config = TrialConfig.from_dict({k: v for k, v in trial.config["trial"].items() if k != "trial_id"})
-            except UserError:  # what the trial itself says
+            except UserError:  # the trial itself reports this error
                 return trial_id
         if config != self._configs.get(trial_id):
             self._configs[trial_id] = config
@@ -121,11 +119,11 @@ class Recorder(Callback):  # type: ignore[misc]
         return trial_id
 
     def _fail(self, trial_id: str, error: str) -> None:
-        """Ends a trial in an error, which is said at once where its values are none that a table can hold."""
+        """Record that a trial ended in an error. If its config is invalid, it has no row, so print the error."""
         if trial_id in self._configs:
             self._end(trial_id, "error", error)
         else:
-            announce(f"error: a trial that was proposed was not started: {error}")
+            announce(f"error: a proposed trial was not started: {error}")
 
     def _end(self, trial_id: str, reason: str, error: str = "") -> None:
         self._ended.add(trial_id)
@@ -138,10 +136,10 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """What curves are made of; pandas would take as long as all else that Tune and this do for a trial."""
+    """Return the columns of a curve. With pandas this would take as long as everything else we do for a trial."""
     return {name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS}
 
 
-def _saved_nowhere() -> tuple[str, str]:
-    """In place of a trial's state in Tune's own file, which nothing reads."""
+def _empty_state() -> tuple[str, str]:
+    """Replaces a trial's state in Tune's own file, which nothing reads."""
     return "{}", "{}"

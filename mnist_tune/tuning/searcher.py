@@ -1,4 +1,4 @@
-"""Trials that are known beforehand, handed to Tune one by one, and what a searcher proposes after them."""
+"""A Tune searcher that proposes known trials first, then those of another searcher."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-
-Finished = tuple[TrialConfig, Mapping[str, Any]]
-"""A trial that ended, and what schedulers and searchers saw of it last."""
+from mnist_tune.tuning.plan import Finished
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
-    """A trial as Tune's `config["trial"]`, with our id in it."""
+    """Return a trial as Tune's `config["trial"]`, with our id."""
     return {"trial_id": trial_id, **trial.to_dict()}
 
 
 class KnownTrials(Searcher):  # type: ignore[misc]
-    """Proposes these trials, by their ids, in their order; then what another searcher proposes, if there is one.
+    """Proposes these trials in order, then the trials of another searcher, if there is one.
 
-    Tune's own grid search copies the whole grid deeply for every trial of it (of 1,000 trials for some ten seconds)
-    and makes all of them before the first starts.
+    Tune's grid search is slow: it copies the whole grid for every trial (10 seconds for 1,000 trials) and creates all
+    trials before the first one starts.
     """
 
     def __init__(
@@ -40,7 +38,7 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         self._own: set[str] = set()
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        """Hands the search space on, and with it what became of the trials that ended."""
+        """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
         if self._then is None:
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
@@ -54,7 +52,7 @@ class KnownTrials(Searcher):  # type: ignore[misc]
                 if isinstance(row.get(metric), (int, float)) and math.isfinite(row[metric]):
                     self._then.add_evaluated_point({f"trial/{name}": values[name] for name in searched}, row[metric])
         except NotImplementedError:
-            announce("note: this searcher can't be told of the trials that ended before; it begins anew")
+            announce("note: this searcher can't learn from the trials that ended before; it starts without them")
         return accepted
 
     def suggest(self, trial_id: str) -> Any:
@@ -72,16 +70,18 @@ class KnownTrials(Searcher):  # type: ignore[misc]
             self._then.on_trial_complete(trial_id, result, error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: sweeps resume from their own journal."""
+        """Save an empty file: sweeps are resumed from their journal."""
         Path(checkpoint_path).touch()
 
     def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("sweeps resume from their own journal")
+        raise NotImplementedError("sweeps are resumed from their journal")
 
 
 def drawn(space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None) -> dict[str, TrialConfig]:
-    """So many trials drawn from a search space, independently, by new ids; without `rng` from NumPy's global one, as
-    Tune draws."""
+    """Draw `count` trials independently from a search space and return them by new ids.
+
+    By default `rng` is NumPy's global generator, as in Tune.
+    """
     spec = {"trial": dict(space)}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
     return {uuid.uuid4().hex[:8]: TrialConfig.from_dict(values) for values in draws}

@@ -1,4 +1,4 @@
-"""When a scheduler ends a trial early, and why a trial ends: ASHA, and the reasons that the tables name."""
+"""ASHA, which stops trials early, and the stop reasons of trials."""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ from typing import Any, Literal
 from mnist_tune.trial import own_id
 
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
-"""Or the name of the scheduler that stopped a trial (`scheduler_name`)."""
+"""A stop reason; if a scheduler stopped the trial, the reason is its name instead (`scheduler_name`)."""
 
 LOSS_CEILING = 1e9
-"""Reported to schedulers in place of a loss that is NaN, infinite or larger: Tune's ASHA never stops a NaN."""
+"""The largest loss that schedulers see. It replaces NaN and infinity, since Tune's ASHA never stops a NaN."""
 
 GRACE_PERIOD = 5
-"""Epochs before ASHA may stop a trial: of fewer, most curves can't be told from one another."""
+"""Epochs before ASHA may stop a trial: fewer are too few to tell most curves apart."""
 
 REDUCTION_FACTOR = 2
-"""ASHA keeps one trial in so many at each rung; gentle, since a regime sweep wants curves, not one winner."""
+"""ASHA keeps one trial in this many at each rung. The value is small: we want curves, not only the best trial."""
 
 
 def finite_loss(loss: float) -> float:
-    """The loss as a scheduler may see it: finite, at most `LOSS_CEILING`."""
+    """Return the loss for schedulers: finite, at most `LOSS_CEILING`."""
     return min(loss, LOSS_CEILING) if math.isfinite(loss) else LOSS_CEILING
 
 
 def stop_reason(epoch: int, epochs: int, diverged: bool) -> StopReason | Literal[""]:
-    """Why a trial ends itself after this epoch; empty while it goes on."""
-    if diverged:
-        return "diverged"
-    return "completed" if epoch >= epochs else ""
+    """Return why a trial ends itself after this epoch; empty if it continues."""
+    return "diverged" if diverged else "completed" if epoch >= epochs else ""
 
 
 def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] = ()) -> Any:
-    """ASHA (Li et al. 2020) on the training loss.
+    """Return an ASHA scheduler (Li et al. 2020) on the training loss.
 
     Args:
-        epochs: the most that a trial runs.
+        epochs: the largest number of epochs of a trial.
         grace_period: epochs before a trial may be stopped.
-        past_rows: rows of the sweep that is resumed; Tune does not restore rungs, so they are filled again.
+        past_rows: the recorded rows of a resumed sweep. Tune does not restore rungs, so they are filled from these.
     """
     from ray.tune.schedulers import ASHAScheduler
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
-        """Knows trials by our ids, which a resumed sweep keeps, not by Tune's."""
+        """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
 
         _past = sorted(past_rows, key=lambda row: row["epoch"])
 
@@ -76,32 +74,33 @@ def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] 
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:
-    """What a scheduler's stops are called: `asha`, `hyperband`, `medianstopping`, ...
+    """Return the stop reason of trials that a scheduler stops: `asha`, `hyperband`, `medianstopping`, ...
 
     Args:
-        scheduler: of Tune's; None where `SweepOptions.scheduler` chooses.
-        otherwise: that choice.
+        scheduler: a Tune scheduler, or None.
+        otherwise: the name if there is none: `SweepOptions.scheduler`.
     """
     if scheduler is None:
         return otherwise
-    for kind in type(scheduler).__mro__:
-        if kind.__name__ == "AsyncHyperBandScheduler":
-            return "asha"
+    if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):
+        return "asha"
     return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()
 
 
 def keeping_ids(scheduler: Any) -> Any:
-    """The scheduler, under which a trial that takes over another's config (population based training) keeps its own id:
-    the config of a trial that was resumed holds one."""
-    take_over = getattr(scheduler, "_get_new_config", None)
-    if take_over is None:
+    """Return the scheduler, patched so that each trial keeps its own id.
+
+    In population based training a trial copies the config of another one. In a resumed sweep that config holds an id.
+    """
+    new_config = getattr(scheduler, "_get_new_config", None)
+    if new_config is None:
         return scheduler
 
-    def keep(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        config, operations = take_over(trial, donor)
+    def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = new_config(trial, donor)
         return config | {"trial": config["trial"] | {"trial_id": own_id(trial)}}, operations
 
-    scheduler._get_new_config = keep
+    scheduler._get_new_config = with_own_id
     return scheduler
 
 

@@ -1,4 +1,4 @@
-"""A sweep: trials in, `Sweep` out, with Ray Tune between."""
+"""Run a sweep or a search under Ray Tune, or resume one, and return its tables."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 
 def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, keep_ray: bool = True) -> Sweep:
-    """Trains these trials under Ray Tune and returns their tables.
+    """Train these trials under Ray Tune and return their tables.
 
     Args:
-        name: of the sweep; its results go to results/<name>/<time> unless `options.output` says otherwise.
-        trials: in the order in which they are started.
-        options: how to run them.
-        keep_ray: leave Ray running, for the next sweep of this process.
+        name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
+        trials: the trials, in the order in which they start.
+        options: how to run the sweep.
+        keep_ray: leave Ray running for the next sweep of this process.
 
     Returns:
-        The sweep. After Ctrl-C or a spent time budget it holds what was reached, with the reason in `stop_reason`.
+        The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so far; `stop_reason` says why.
 
     Raises:
-        UserError: bad trials or options, data that can't be had, a folder that can't be written. Nothing was
-            started then.
+        UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
+            has been started.
     """
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
@@ -63,31 +63,30 @@ def run_search(
     scheduler: Any = None,
     search_alg: Any = None,
 ) -> Sweep:
-    """Trains trials that Tune proposes.
+    """Train trials that Tune proposes, and return their tables.
+
+    To resume an interrupted search, call this again with its folder as `options.resume`. Trials that had not ended
+    continue with their latest values. The searcher learns the results of the others and proposes the missing trials.
 
     Args:
         name: as in `run_sweep`.
-        space: fields of `TrialConfig`, values or Tune's distributions, such as
+        space: fields of `TrialConfig`, each a value or one of Tune's distributions, such as
             `{"learning_rate": tune.loguniform(1e-3, 1)}`.
-        samples: trials to propose.
-        options: as in `run_sweep`; `auto` trains in processes on CPUs.
-        scheduler: a Tune scheduler in place of `options.scheduler`, such as population based training with
-            `hyperparam_mutations={"trial": {"learning_rate": ...}}`, with `metric="scheduler_loss"`,
-            `mode="min"`, `time_attr="epoch"`.
+        samples: the number of trials.
+        options: as in `run_sweep`.
+        scheduler: a Tune scheduler that replaces `options.scheduler`, such as population based training with
+            `hyperparam_mutations={"trial": {"learning_rate": ...}}`, `metric="scheduler_loss"`, `mode="min"` and
+            `time_attr="epoch"`.
         search_alg: a Tune searcher; by default values are drawn independently.
 
     Returns:
-        The sweep. In `epochs`, `learning_rate` is the one that was used, also where a scheduler changed it.
-
-    A search that was interrupted goes on when it is called again with `options.resume` naming its folder: trials that
-    had not ended continue with the values that they had then, the searcher is told of those that had, and proposes
-    what is missing.
+        The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a scheduler changed it.
     """
-    from mnist_tune.tuning.searcher import drawn  # here, since it imports Ray
+    from mnist_tune.tuning.searcher import drawn  # imports Ray
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
-    # A mistyped field is refused before anything starts; drawn apart, so that what the user seeded stays as it was.
+    # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
     drawn(space, 1, np.random.default_rng(0))
     where = options.goes_on()
     if where is None:
@@ -96,13 +95,11 @@ def run_search(
     writer, data, options = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
     missing = max(samples - len(left) - len(ended) - len(failed), 0)
-    if search_alg is None and missing:
+    if search_alg is None:
         new = drawn(space, missing)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
-        left |= new
-    if search_alg is None:
-        plan = replace(Plan.of(left), scheduler=scheduler, in_a_grid=True)
+        plan = replace(Plan.of(left | new), scheduler=scheduler, in_a_grid=True)
     else:
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
     if not plan.samples:
@@ -111,31 +108,31 @@ def run_search(
 
 
 def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
-    """Goes on with an interrupted sweep: trials that had not ended continue from their last finished epoch.
+    """Resume an interrupted sweep: trials that had not ended continue from their last finished epoch.
 
     Args:
-        path: its folder or URI, from which what was asked for is read.
-        options: of these only where and how it runs counts (`CHANGEABLE`); by default as before.
+        path: the sweep's folder or URI. The trials and most options are read from there.
+        options: options of how the sweep runs (`CHANGEABLE`); by default as before. All others are ignored.
         keep_ray: as in `run_sweep`.
 
     Raises:
-        UserError: there is no sweep, or the data is not what it was.
+        UserError: there is no sweep, or the data has changed.
     """
     writer, data, options = open_again(storage.place(path), options or SweepOptions(), search=False)
     left, ended, _ = left_and_over(writer)
-    announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} go on", options.quiet)
+    announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
         return writer.finish(ended=writer.meta["ended"] or _now())
     return _run(writer, Plan.of(left), data, options, keep_ray)
 
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
-    """What a script does: `resume_sweep` where `options.resume` says so, else `run_sweep` of its trials."""
+    """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this."""
     where = options.goes_on()
     if where is not None:
         return resume_sweep(where, options, keep_ray=False)
     if options.retry_errored and options.resume is None:
-        raise UserError("--retry-errored goes on with a sweep; name its folder: --resume DIR --retry-errored")
+        raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     return run_sweep(name, trials(), options, keep_ray=False)
 
 
@@ -146,7 +143,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
     with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
-        # Beside Ray's start, which waits for its processes. Not the other way round: those die with their thread.
+        # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.address, options.max_concurrent, options.dashboard)
@@ -160,16 +157,16 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         try:
             fit(writer, plan, data, options, rows, recorder)
         except RayletDied:
-            stop_ray(wait=True)  # before it ends this process
-            again = resume_command(writer.meta, writer.where)
-            raise UserError(f"Ray's raylet on this machine died; no epoch is lost, go on with: {again}") from None
-        except Exception as error:  # Tune tells of what its callbacks raise by a traceback
+            stop_ray(wait=True)  # before Ray ends this process
+            again = f"resume with: {resume_command(writer.meta, writer.where)}"
+            raise UserError(f"Ray's raylet on this machine died; no finished epoch is lost, {again}") from None
+        except Exception as error:  # Tune wraps the writer's error in one with a traceback
             raise writer.failure or error from None
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
             if not keep_ray:
-                stop_ray()  # beside the tables
+                stop_ray()  # while the tables are written
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
 

@@ -1,4 +1,4 @@
-"""The `tune.Trainable`: one epoch a step. It knows nothing of gradients, and does not import JAX itself."""
+"""The `tune.Trainable` of a trial: one epoch per step. It does not import JAX itself."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import finite_loss, stop_reason
+from mnist_tune.tuning.stopping import LOSS_CEILING, finite_loss, stop_reason
 
 STATE_FILE = "state.npz"
 
 LANE_TIMEOUT_S = 120.0
-"""How long a trial tries to get a lane back after its server died; a server restarts within some 10 seconds."""
+"""Seconds for which a trial tries to get a lane again after its server died. Servers restart in about 10 seconds."""
 
-_NO_ROW = {column.name: math.nan for column in EPOCHS if column.kind is NUMBER}
-"""In place of the row of a trial that can't train: whatever metric Tune asks for is there."""
+_NO_ROW = {column.name: math.nan for column in EPOCHS if column.kind is NUMBER} | {"scheduler_loss": LOSS_CEILING}
+"""The row of a trial that can't train. Tune may read any of these metrics."""
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
-    """Trains the trial of `config["trial"]`, an epoch a `step()`.
+    """Trains the trial of `config["trial"]`, one epoch per `step()`.
 
-    The state is saved after every epoch, before the epoch is reported. A trial that finds its own saved state
-    (its worker, node or driver was killed) continues from there and first reports that state's row again.
+    The state is saved after every epoch, before the epoch is reported. If a trial finds its own saved state, because
+    its process, node or driver was killed, it continues from there and first reports the row of that state again.
     """
 
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
@@ -54,7 +54,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool.detach(self._lane_id)
 
     def lane_token(self) -> str:
-        """Which lane this trial holds, asked by lane servers."""
+        """Return the token of this trial's lane. Lane servers call this."""
         return str(self._pool.token)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -64,7 +64,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._refused = ""
         try:
             self._config = TrialConfig.from_dict(values)
-        except UserError as error:  # a scheduler or a searcher may have left what is possible
+        except UserError as error:  # a scheduler or a searcher may propose invalid values
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._warning = ""
@@ -75,9 +75,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             if self._blind or self._refused:
                 raise UserError(self._blind or self._refused)
             return self._epoch()
-        except UserError as error:  # trying again would not help; Tune would
-            failed = _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
-            return failed | {"scheduler_loss": finite_loss(math.inf)}  # whatever metric Tune asks for
+        except UserError as error:  # Tune would retry if this were raised, which would not help
+            return _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf
@@ -98,19 +97,21 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 time.sleep(1)
 
     def _attach(self) -> dict[str, Any] | None:
-        """Attaches the trial's lane. Where it continues from its own state, and this process has not reported that
-        state's epoch, the row to report: it may have been lost with a killed process."""
+        """Attach the trial's lane, and return the row of its saved state if this process has not reported that epoch.
+
+        That row may have been lost with a killed process.
+        """
         own = self._own_state() if self._loaded is None else None
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.progress.row if own and own.progress.epoch > self._reported else None
 
     def _own_state(self) -> Checkpoint | None:
-        """What this trial saved; None where that is nothing, or damaged: it begins anew then, with the same numbers."""
+        """Load the state that this trial saved; None if there is none, or if it is damaged."""
         try:
             return Checkpoint.load(self._state)
         except DamagedStateError as error:
-            self._warning = f"{error}; trial {self._lane_id} begins anew"
+            self._warning = f"{error}; trial {self._lane_id} starts from its first epoch"
             return None
 
     def _report(self, row: dict[str, Any], repeated: bool = False) -> dict[str, Any]:
@@ -123,24 +124,24 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             "wait_s": waited,
             "repeated": repeated,
             "trial_config": self._config,
-            "warning": self._warning,  # said once
+            "warning": self._warning,  # reported once
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row["train_loss"]),
         }
         self._warning = ""
-        if reason:  # the process may be kept for another trial; the lane is free at once
+        if reason:  # Tune may keep the process for another trial
             self._pool.detach(self._lane_id)
         return row | extra
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Of the last epoch; Tune asks for none before the first."""
+        """Save the state of the last epoch for Tune, which never asks before the first one."""
         state = self._loaded or Checkpoint.load(self._state)
         assert state is not None, f"{self._state} is gone"
         state.save(Path(checkpoint_dir) / STATE_FILE)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        """Continues from a checkpoint of Tune's (a paused trial, or PBT's donor), not from the trial's own state."""
+        """Continue from Tune's checkpoint (a paused trial, or PBT's donor) instead of the trial's own state."""
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
         assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"

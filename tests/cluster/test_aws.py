@@ -1,4 +1,4 @@
-"""Ray's own launcher, given `cluster/aws.yaml` and an imitation of AWS: what it starts, and what that may do."""
+"""The nodes that Ray's launcher starts from `cluster/aws.yaml` on an imitation of AWS, and their permissions."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ LAUNCHER = Path(__file__).parents[2] / "cluster" / "aws.yaml"
 
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
-    """AWS as it is after what `cluster/README.md` does before `ray up`."""
+    """AWS in the state after the steps of `cluster/README.md` before `ray up`."""
     monkeypatch.setenv("HOME", str(tmp_path))  # where Ray writes the key that it makes
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imitation")

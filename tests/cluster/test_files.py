@@ -1,4 +1,4 @@
-"""What `cluster/` holds is what Ray, KubeRay, Docker and a shell take: a check passes it and refuses a broken copy."""
+"""Every file in `cluster/` passes its schema or linter, and broken copies fail."""
 
 import json
 import re
@@ -18,7 +18,7 @@ RAYJOB = json.loads(Path(__file__).with_name("rayjob-schema.json").read_text())
 
 
 def against(schema, text):
-    """What a file has against a schema."""
+    """Return the errors of a file by a schema."""
     validator = jsonschema.validators.validator_for(schema)(schema)
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(yaml.safe_load(text))]
 
@@ -32,7 +32,7 @@ def rayjob(text):
 
 
 def linted(program, text, *flags):
-    """What a linter that came as a Python package says of a file."""
+    """Return the output lines of a linter, which is installed as a Python package."""
     command = [Path(sys.executable).with_name(program), *flags, "-"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
     assert done.returncode in (0, 1), done.stderr
@@ -92,7 +92,7 @@ def test_a_file_passes_its_check(path):
 
 
 @pytest.mark.parametrize(("path", "right", "wrong"), BROKEN)
-def test_a_broken_copy_does_not(path, right, wrong):
+def test_a_broken_copy_fails_its_check(path, right, wrong):
     text = (ROOT / path).read_text()
     assert right in text
     assert CHECKS[path](text.replace(right, wrong)) != []
@@ -107,7 +107,7 @@ def test_no_file_holds_a_secret(path):
     assert secrets(f"{text}\n--output s3://key:secret@bucket/sweep") == ["://key:secret@"]
 
 
-def test_pods_have_the_ray_that_the_image_has():
+def test_pods_and_image_have_the_same_ray_version():
     pinned = re.findall("^ray==(.+)$", (CLUSTER / "constraints.txt").read_text(), re.MULTILINE)
     assert [yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["rayVersion"]] == pinned
 

@@ -1,4 +1,4 @@
-"""`ray job submit` on a head with a dashboard and a token: what was stopped goes on by the same command."""
+"""`ray job submit` on a head with a dashboard and a token: the same command resumes a stopped job."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ EPOCHS = 80
 
 
 class Head(NamedTuple):
-    """A Ray of its own, on ports of its own."""
+    """A Ray head with its own ports."""
 
     gcs: str
     dashboard: str
@@ -75,7 +75,7 @@ def wait_for_port(port, process):
 
 
 def end(process):
-    """The head and what it started, and no other Ray."""
+    """Stop the head and the processes that it started, and no other Ray."""
     family = [process, *psutil.Process(process.pid).children(recursive=True)]
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -98,7 +98,7 @@ def submit(head, name, output):
     return ray(head, *job, "python", "sweeps/lr_regimes.py", "--address", "auto", *sweep)
 
 
-def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
+def test_a_stopped_job_resumes_when_it_is_submitted_again(head, tmp_path):
     output = tmp_path / "sweep"
     first = submit(head, "first", output)
     while recorded(output) <= 25:
@@ -118,7 +118,7 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_pat
     assert len(after.epochs) == 3 * EPOCHS
 
 
-def test_without_its_token_a_cluster_is_refused_in_one_line(head, tmp_path):
+def test_joining_a_cluster_without_its_token_fails_with_one_line(head, tmp_path):
     for wrong in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
         flags = ["--smoke", "--dataset", "mnist-5k", "--address", head.gcs]
         done = subprocess.run(

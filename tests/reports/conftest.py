@@ -1,4 +1,4 @@
-"""Made-up sweeps: a small one of all endings, and large ones."""
+"""Made-up sweeps: a small one with chosen stop reasons, and large ones."""
 
 import math
 
@@ -10,7 +10,7 @@ from mnist_tune import TrialConfig
 
 @pytest.fixture
 def sweep(new_writer, epoch_row, tmp_path):
-    """A finished sweep of four trials: converged, diverged to inf and NaN, without any epoch."""
+    """A function that makes a finished sweep of four trials: converged, diverged to inf, to NaN, and without epochs."""
 
     def finish(*ends):
         writer = new_writer(tmp_path / "sweep", count=4)
@@ -55,5 +55,5 @@ def made_up_sweep(new_writer, epoch_row, tmp_path):
 
 @pytest.fixture
 def rates():
-    """A function that gives `count` learning rates from 0.001 to 4."""
+    """A function that returns `count` learning rates from 0.001 to 4."""
     return lambda count: np.geomspace(1e-3, 4, count)

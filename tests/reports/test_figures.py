@@ -1,4 +1,4 @@
-"""The picture of a sweep: whatever its losses, however many its trials."""
+"""The figures, for any losses and any number of trials."""
 
 import math
 from itertools import combinations
@@ -24,7 +24,7 @@ DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
 
 def check_picture(path, *regimes):
-    """It shows the colours of these regimes and of no others; grey is in any text."""
+    """Check that a picture has the colours of exactly these regimes. (Text is grey, too, like undecided.)"""
     picture = matplotlib.image.imread(path)
     assert min(picture.shape[:2]) > 500
     for name in set(REGIMES) - {"undecided"}:
@@ -52,7 +52,7 @@ def test_picture_of_a_sweep_without_any_epoch(new_writer, tmp_path):
 
 
 def artists(figure):
-    """What was drawn into the panels: lines, points, bands and texts."""
+    """Return everything drawn into the panels: lines, points, bands and texts."""
     return [a for axis in figure.axes for a in (*axis.lines, *axis.collections, *axis.texts)]
 
 
@@ -63,7 +63,7 @@ def test_picture_of_any_number_of_trials(made_up_sweep, rates, tmp_path, count):
     check_picture(tmp_path / "regimes.png", *sweep.trials["regime"].unique())
 
 
-def test_many_trials_are_drawn_in_as_few_artists_as_hundreds(made_up_sweep, rates, tmp_path):
+def test_the_number_of_artists_does_not_grow_with_the_trials(made_up_sweep, rates, tmp_path):
     few = artists(regimes_figure(made_up_sweep(rates(FEW + 1))))
     (tmp_path / "sweep").rename(tmp_path / "few")
     many = artists(regimes_figure(made_up_sweep(rates(600), epochs=2)))
@@ -71,7 +71,7 @@ def test_many_trials_are_drawn_in_as_few_artists_as_hundreds(made_up_sweep, rate
     assert len(many) < 60
 
 
-def test_regimes_differ_in_shape(sweep):
+def test_each_regime_has_its_own_marker(sweep):
     assert len(set(MARKERS.values())) == len(REGIMES)
     figure = regimes_figure(sweep(DONE, DIVERGED, DIVERGED, CUT))
     (legend,) = figure.legends
@@ -83,7 +83,7 @@ def test_regimes_differ_in_shape(sweep):
 
 @pytest.mark.parametrize("count", [2, 16, FEW])
 @pytest.mark.parametrize("label", ["", "a name of some length"])
-def test_labels_are_not_on_top_of_each_other(made_up_sweep, rates, count, label):
+def test_labels_do_not_overlap(made_up_sweep, rates, count, label):
     figure = regimes_figure(made_up_sweep(rates(count), label=label))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -94,7 +94,7 @@ def test_labels_are_not_on_top_of_each_other(made_up_sweep, rates, count, label)
         assert all(box.x1 <= figure.bbox.x1 for box in boxes)
 
 
-def test_every_curve_has_its_learning_rate_beside_it(made_up_sweep):
+def test_every_curve_is_labelled_with_its_learning_rate(made_up_sweep):
     figure = regimes_figure(made_up_sweep([0.01, 0.1, 1], seeds=3))
     assert sorted(text.get_text() for text in figure.axes[1].texts) == ["0.01 ×3", "0.1 ×3", "1 ×3"]
 
@@ -142,11 +142,11 @@ def test_replicates_show_the_share_that_converged_with_its_interval(made_up_swee
     np.testing.assert_allclose(bars.lines[0].get_xdata(orig=False), [0.01, 0.1, 3])
 
 
-def test_without_replicates_there_is_no_share(made_up_sweep):
+def test_without_replicates_there_is_no_panel_of_shares(made_up_sweep):
     assert len(regimes_figure(made_up_sweep([0.01, 0.1, 3])).axes) == 4
 
 
-def test_a_band_ends_where_most_of_its_trials_did(made_up_sweep):
+def test_a_band_ends_with_most_of_its_trials(made_up_sweep):
     sweep = made_up_sweep(np.geomspace(2.1, 4, 30))
     longer = sweep.epochs.iloc[[0]].assign(epoch=2)
     figure = regimes_figure(type(sweep)(sweep.path, sweep.trials, pd.concat([sweep.epochs, longer]), sweep.meta))

@@ -1,4 +1,4 @@
-"""Places of labels: apart, in order, in bounds, and no farther away than that takes."""
+"""Positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_places_are_apart_and_in_bounds(wanted):
 
 
 @given(PLACES)
-def test_spreading_twice_is_spreading_once(wanted):
+def test_spreading_twice_changes_nothing(wanted):
     once = spread(wanted, 8, 0, 100)
     assert spread(once, 8, 0, 100) == pytest.approx(once, abs=1e-9)
 
@@ -28,5 +28,5 @@ def test_neighbours_move_apart_about_their_mean():
     assert spread(np.array([50.0, 50, 90]), 8, 0, 100).tolist() == [46, 54, 90]
 
 
-def test_at_the_edge_they_move_inwards():
+def test_labels_at_the_edge_move_inwards():
     assert spread(np.array([99.0, 100]), 8, 0, 100).tolist() == [92, 100]

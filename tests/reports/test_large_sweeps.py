@@ -1,4 +1,4 @@
-"""Ranges of learning rates: each row is in one, none is split between two."""
+"""Ranges of learning rates: each trial is in exactly one, and equal rates are in the same one."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10.0**k for k
 
 
 @given(ROWS)
-def test_bins_are_ranges_in_order(rows):
+def test_bins_are_disjoint_ranges_in_order(rows):
     table = pd.DataFrame(rows, columns=["architecture", "learning_rate"])
     found = list(bins(table))
     assert len(found) <= LINES

@@ -1,4 +1,4 @@
-"""How the notebook's experiments are judged, on made-up sweeps: one by its figures, a chaotic one by its outcomes."""
+"""The verdicts on the notebook's experiments, with made-up sweeps."""
 
 import runpy
 import sys
@@ -26,7 +26,7 @@ RUNS = {
     "stax_mlp": (1, 0),
     "convnet": (5, 5),
 }
-"""Of each experiment, the notebook's own runs and those of other seeds."""
+"""The numbers of the notebook's own runs and of runs with other seeds, by experiment."""
 
 CHAOTIC = ("oscillates", "diverges")
 OSCILLATING = [0.8, 0.85, 0.8, 0.9, 0.88, 0.84, 0.93, 0.93, 0.93, 0.95]
@@ -68,7 +68,7 @@ def test_chaotic_experiments_are_judged_over_at_least_six_seeds(name):
     assert not any(experiments()[other].chaotic for other in set(RUNS) - set(CHAOTIC))
 
 
-def test_the_command_runs_all_of_them():
+def test_the_command_runs_all_experiments():
     command = runpy.run_path(str(SCRIPT))["Notebook"]
     assert len(command().trials()) == sum(map(sum, RUNS.values()))
     assert len(command(only=("diverges", "slow"), seeds=2).trials()) == 1 + 2 + 1
@@ -87,9 +87,9 @@ def test_the_command_refuses_a_negative_count_of_seeds(monkeypatch, capsys):
 
 @pytest.fixture
 def new_sweep(tmp_path, epoch_row):
-    """A function that makes a sweep of trials: of each its config, its epochs and why it stopped.
+    """A function that makes a sweep from runs, each given as its config, its epochs and its stop reason.
 
-    Its epochs are training accuracies, or pairs of training and test accuracy; one of chance is that of a diverged run.
+    An epoch is a training accuracy, or a pair of training and test accuracy. At 0.15 or less the run has diverged.
     """
 
     def make(*runs):
@@ -108,7 +108,7 @@ def new_sweep(tmp_path, epoch_row):
 
 
 def runs_of(name, *outcomes, epochs=None):
-    """As many runs of an experiment as outcomes, each `<regime>` or `<regime> <stop reason>`."""
+    """Return a run of an experiment per outcome. An outcome is `<regime>` or `<regime> <stop reason>`."""
     configs = experiments()[name].trials(epochs=epochs, seeds=len(outcomes) - 1)
     found = []
     for config, told in zip(configs, outcomes, strict=True):
@@ -124,7 +124,7 @@ def verdict(sweep):
 
 
 def padded(name, *outcomes):
-    """These outcomes, and the last of them for all other runs that the experiment asks for."""
+    """Return these outcomes, with the last one repeated for all other runs of the experiment."""
     return [*outcomes, *[outcomes[-1]] * (1 + RUNS[name][1] - len(outcomes))]
 
 
@@ -133,7 +133,7 @@ def test_outcomes_of_the_notebook():
     assert outcome("diverges") == ("diverged", 3)
 
 
-def test_outcome_that_another_seed_shows(new_sweep, capsys):
+def test_one_seed_with_the_outcome_is_enough(new_sweep, capsys):
     sweep = new_sweep(*runs_of("oscillates", *["diverged"] * 2, *["oscillating"] * 3, "converged"))
     expected = "3 of 6 oscillating, 1 converged, 2 diverged; the notebook's outcome: oscillating"
     assert verdict(sweep) == ("statistical", expected)
@@ -141,28 +141,28 @@ def test_outcome_that_another_seed_shows(new_sweep, capsys):
     assert f"oscillates: statistical; {expected}\n" in capsys.readouterr().out
 
 
-def test_outcome_of_the_notebooks_own_seed_alone(new_sweep):
+def test_the_notebooks_own_seed_alone_may_show_the_outcome(new_sweep):
     sweep = new_sweep(*runs_of("diverges", "diverged"))
     assert verdict(sweep) == ("statistical", "1 of 1 diverged; the notebook's outcome: diverged")
 
 
 @pytest.mark.parametrize("name", CHAOTIC)
-def test_outcome_that_no_seed_shows(new_sweep, name):
+def test_without_the_outcome_in_any_seed_an_experiment_differs(new_sweep, name):
     count, expected = 1 + RUNS[name][1], outcome(name)[0]
     why = f"0 of {count} {expected}, {count} converged; the notebook's outcome: {expected}"
     assert verdict(new_sweep(*runs_of(name, *padded(name, "converged")))) == ("differs", why)
 
 
-def test_too_few_seeds_without_the_outcome_tell_nothing(new_sweep):
+def test_too_few_seeds_without_the_outcome_are_undecided(new_sweep):
     found, why = verdict(new_sweep(*runs_of("oscillates", *["diverged"] * 20)))
     assert found == "undecided"
-    assert why.endswith("; that none has it tells something once 21 have ended")
+    assert why.endswith("; to tell that none has it, 21 runs must have ended")
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "time_budget", "error"])
 @pytest.mark.parametrize("regime", ["", "diverged", "oscillating"])
-def test_a_run_that_did_not_end_counts_for_nothing(new_sweep, reason, regime):
-    """Also where its curve so far has the outcome."""
+def test_unfinished_runs_are_not_judged(new_sweep, reason, regime):
+    """This also holds if its curve so far has the outcome."""
     cut = f"{regime} {reason}"
     found, why = verdict(new_sweep(*runs_of("oscillates", "diverged", cut, *["diverged"] * 19)))
     assert found == "undecided"
@@ -177,16 +177,16 @@ def test_an_experiment_without_any_epoch_is_left_out(new_sweep):
 
 
 @pytest.mark.parametrize(("name", "needed"), [("oscillates", 5), ("diverges", 3)])
-def test_too_few_epochs_tell_nothing(new_sweep, name, needed):
+def test_too_few_epochs_are_undecided(new_sweep, name, needed):
     outcomes = padded(name, outcome(name)[0])
     found, why = verdict(new_sweep(*runs_of(name, *outcomes, epochs=needed - 1)))
     assert found == "undecided"
-    assert why.endswith(f"which its table shows after {needed} epochs, not after {needed - 1}")
+    assert why.endswith(f"which needs {needed} epochs to show, not {needed - 1}")
     assert verdict(new_sweep(*runs_of(name, *outcomes, epochs=needed)))[0] == "statistical"
 
 
 def test_other_experiments_of_the_sweep_do_not_matter(new_sweep):
-    """Beside a sibling that reached the target, a levelled-off curve is not underfit in the sweep's table."""
+    """In the sweep's table, a levelled-off curve is not underfit if a sibling reached the target."""
     levelled = [0.85, 0.90, 0.899, 0.901, 0.900, 0.9015, 0.9012, 0.9017, 0.9018, 0.9018]
     runs = [(config, levelled, "completed") for config in experiments()["oscillates"].trials()]
     sibling = (experiments()["converges"].trials()[0], CALM, "completed")
@@ -199,7 +199,7 @@ def test_other_experiments_of_the_sweep_do_not_matter(new_sweep):
 
 
 def printed(name, shift=0.0):
-    """The notebook's figures of an experiment, all shifted, as epochs of a run."""
+    """Return the notebook's numbers of an experiment, all shifted, as epochs of a run."""
     table = section(name)[["train_accuracy", "test_accuracy"]] + shift
     table["train_accuracy"] = table["train_accuracy"].fillna(table["test_accuracy"])  # not printed for all
     return list(table.itertuples(index=False, name=None))

@@ -1,4 +1,4 @@
-"""`python analysis/summarize.py`: what it prints and writes, and what it does not wait for."""
+"""`python analysis/summarize.py`: its output, and the slow imports that it avoids."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
 SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
-"""Half a second and more to import, and not needed."""
+"""Modules that take half a second or more to import and are not needed."""
 
 
 def test_summarize_a_large_sweep(made_up_sweep, rates):
@@ -22,7 +22,7 @@ def test_summarize_a_large_sweep(made_up_sweep, rates):
     assert not imported & set(SLOW)
 
 
-def test_all_lines_of_a_large_sweep(made_up_sweep, rates):
+def test_the_flag_all_prints_every_trial(made_up_sweep, rates):
     sweep = made_up_sweep(rates(100), epochs=1)
     done = subprocess.run([sys.executable, SCRIPT, sweep.path, "--all"], capture_output=True, text=True, timeout=60)
     assert len(done.stdout.splitlines()) > 100

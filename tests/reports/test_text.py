@@ -1,4 +1,4 @@
-"""What a sweep prints."""
+"""The text that a sweep prints."""
 
 import re
 
@@ -47,7 +47,7 @@ def test_no_note_is_said_where_there_is_none(sweep, capsys):
 
 
 @pytest.mark.parametrize("error", ["no space left", "[/tmp/x] is full", "expected shape [n, 28, 28]"])
-def test_a_sweep_with_errors_returns_1_and_tells_them(sweep, capsys, error):
+def test_a_sweep_with_errors_returns_1_and_prints_them(sweep, capsys, error):
     found = sweep(DONE, DIVERGED, DIVERGED, ("error", error))
     assert print_report(found) == 1
     said = capsys.readouterr().out
@@ -57,10 +57,10 @@ def test_a_sweep_with_errors_returns_1_and_tells_them(sweep, capsys, error):
     assert f"1 trials failed; train them again with: {command} {found.path} --retry-errored" in said
 
 
-def test_an_interrupted_sweep_returns_130_and_tells_how_to_go_on(sweep, capsys):
+def test_an_interrupted_sweep_returns_130_and_prints_how_to_resume(sweep, capsys):
     found = sweep(DONE, DIVERGED, CUT, ("time_budget",))
     assert print_report(found) == INTERRUPTED == 130
-    expected = f"2 trials had not ended; go on with: python sweeps/lr_regimes.py --resume {found.path}"
+    expected = f"2 trials had not ended; resume with: python sweeps/lr_regimes.py --resume {found.path}"
     assert expected in capsys.readouterr().out
 
 
@@ -72,12 +72,12 @@ def test_an_interrupted_sweep_returns_130_and_tells_how_to_go_on(sweep, capsys):
         ({"name": "mine", "search": True}, "the same run_search, with SweepOptions(resume='{}')"),
     ],
 )
-def test_what_was_started_from_python_goes_on_as_it_says(sweep, capsys, meta, said):
+def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys, meta, said):
     found = sweep(DONE, DIVERGED, CUT, ("error", "full"))
     found.meta.update(meta)
     print_report(found)
     out, said = capsys.readouterr().out, said.format(found.path)
-    assert f"1 trials had not ended; go on with: {said}\n" in out
+    assert f"1 trials had not ended; resume with: {said}\n" in out
     retry = f"{said[:-1]}, retry_errored=True)" if said.endswith(")") else f"{said} --retry-errored"
     assert f"1 trials failed; train them again with: {retry}\n" in out
 
@@ -120,7 +120,7 @@ def test_a_best_rate_at_an_end_asks_for_a_wider_range(made_up_sweep, rates, said
 @pytest.mark.parametrize(
     ("rates", "proposed"), [([0.01, 0.1, 1.0], "1 2.2 4.6 10"), ([1.9, 3.0, 4.0], "1.9 0.88 0.41 0.19")]
 )
-def test_the_wider_range_goes_on_from_the_end_that_was_best(made_up_sweep, rates, proposed):
+def test_the_wider_range_starts_at_the_best_rate(made_up_sweep, rates, proposed):
     line = conclusions(made_up_sweep(rates).trials)[1]
     assert f" --learning-rates {proposed} --epochs" in line
 
@@ -134,12 +134,12 @@ def test_the_wider_range_goes_on_from_the_end_that_was_best(made_up_sweep, rates
         (("slow", "slow", "slow", "slow"), "none converged"),
     ],
 )
-def test_the_largest_rate_that_converged_may_do_so_only_for_some_seeds(made_up_sweep, regimes, said):
+def test_the_largest_converged_rate_may_converge_only_for_some_seeds(made_up_sweep, regimes, said):
     trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values(["learning_rate", "seed"])
     assert conclusions(trials.assign(regime=regimes))[1].split("training loss), ")[1].split("; it")[0] == said
 
 
-def test_a_wider_range_is_tried_with_all_else_as_before(made_up_sweep):
+def test_the_command_for_a_wider_range_keeps_all_other_flags(made_up_sweep):
     found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
     ran = {"data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
     line = conclusions(found.trials, ran)[1]
@@ -156,16 +156,16 @@ def test_a_wider_range_is_tried_as_the_trials_at_its_end(made_up_sweep):
 # --- large sweeps
 
 
-def told(capsys, sweep, **options):
-    """The lines that are printed of a sweep."""
+def printed(capsys, sweep, **options):
+    """Return the lines that are printed for a sweep."""
     print_report(sweep, **options)
     print_replicates(sweep.trials, **options)
     return capsys.readouterr().out.splitlines()
 
 
-def test_many_trials_are_told_in_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(300), epochs=1)
-    lines = told(capsys, found)
+    lines = printed(capsys, found)
     assert len(lines) < LINES + 8
     table = [line for line in lines if " – " in line]
     assert len(table) == LINES
@@ -178,31 +178,31 @@ def test_many_trials_are_told_in_ranges_of_learning_rates(made_up_sweep, rates, 
     assert whole.endswith(f"every trial: trials.parquet there, or python analysis/summarize.py {found.path} --all")
 
 
-def test_every_line_may_be_asked_for(made_up_sweep, rates, capsys):
-    lines = told(capsys, made_up_sweep(rates(MANY + 1), epochs=1), every_line=True)
+def test_every_line_prints_every_trial(made_up_sweep, rates, capsys):
+    lines = printed(capsys, made_up_sweep(rates(MANY + 1), epochs=1), every_line=True)
     assert sum("completed" in line or "diverged " in line for line in lines[1:-4]) == MANY + 1
     assert not any("--all" in line for line in lines)
 
 
-def test_as_many_trials_as_fit_are_told_one_by_one(made_up_sweep, rates, capsys):
+def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(MANY), epochs=1)
-    assert told(capsys, found) == told(capsys, found, every_line=True)
+    assert printed(capsys, found) == printed(capsys, found, every_line=True)
 
 
-def test_many_architectures_are_told_in_few_lines(made_up_sweep, capsys):
+def test_many_architectures_are_printed_in_few_lines(made_up_sweep, capsys):
     names = [f"mlp-{width}-tanh" for width in range(1, 201)]
-    lines = told(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
+    lines = printed(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
     assert len(lines) < 2 * MANY + 8
     assert f"... and {200 - MANY} more architectures" in lines
 
 
-def test_many_replicates_are_told_in_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+def test_many_replicates_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(MANY + 1), seeds=2, epochs=1)
-    lines = told(capsys, found)
+    lines = printed(capsys, found)
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
     assert len(lines) - start == 2 + LINES
     assert re.split(r"\s{2,}", lines[-1].strip())[1:5] == ["3.48 – 4", "2", "2", "0%"]
-    assert len(told(capsys, found, every_line=True)) > 3 * MANY
+    assert len(printed(capsys, found, every_line=True)) > 3 * MANY
 
 
 def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path, capsys):
@@ -210,23 +210,23 @@ def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path,
     for i in range(MANY + 12):
         values = {"train_accuracy": (0.8, 0.9, 0.99)[i % 3], "test_accuracy": (0.7, 0.75, 0.76)[i % 3]}
         writer.epoch(f"{i:05d}", epoch_row(1, **values), False)
-    table = told(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
+    table = printed(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
     assert {tuple(re.split(r"\s{2,}", line.strip())[1:5]) for line in table} == {("3", "1", "0.9000", "0.7500")}
 
 
-def test_replicates_are_told_one_by_one_where_few_have_any(made_up_sweep, capsys):
-    lines = told(capsys, made_up_sweep([0.01, 0.1], seeds=3))
+def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
+    lines = printed(capsys, made_up_sweep([0.01, 0.1], seeds=3))
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
     assert [line.split()[1:3] for line in lines[start + 2 :]] == [["0.01", "3"], ["0.1", "3"]]
     assert "3 of 3 (29% to 100%)" in lines[-1]
 
 
-def test_no_replicates_say_nothing(made_up_sweep, capsys):
+def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):
     print_replicates(made_up_sweep([0.01, 0.1]).trials)
     assert capsys.readouterr().out == ""
 
 
-def test_many_errors_are_not_all_told(new_writer, tmp_path, capsys):
+def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
     writer = new_writer(tmp_path / "sweep", count=FAILURES + 5)
     for i in range(FAILURES + 5):
         writer.end(f"{i:05d}", "error", "no memory")

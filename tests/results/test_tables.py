@@ -1,4 +1,4 @@
-"""The journal and the tables: each epoch once, whatever was killed where."""
+"""The journal and the tables: every epoch is there once, wherever a kill came."""
 
 import json
 import math
@@ -31,7 +31,7 @@ DESIGN_EPOCHS = """
 
 @pytest.fixture
 def writer(new_writer, tmp_path):
-    """Of two trials of four epochs."""
+    """A writer of a sweep of two trials of four epochs."""
     with_sweep = new_writer(tmp_path / "sweep")
     yield with_sweep
     with_sweep._journal.close()
@@ -49,7 +49,7 @@ def keys(epochs):
 # --- from the journal to the tables
 
 
-def test_tables_of_a_sweep_that_runs(writer, epoch_row):
+def test_tables_of_a_running_sweep(writer, epoch_row):
     record(writer, epoch_row, "00001", (1, 2))
     record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
     writer.end("00000", "completed")
@@ -97,7 +97,7 @@ def test_the_last_end_of_a_trial_wins(writer, epoch_row):
     assert trials[["stop_reason", "error"]].iloc[1].tolist() == ["interrupted", ""]
 
 
-def test_repeated_rows_are_kept_only_when_lost(writer, epoch_row, new_writer):
+def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,))
     record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
     record(writer, epoch_row, "00000", (2,), repeated=True, train_loss=0.2)
@@ -111,7 +111,7 @@ def test_repeated_rows_are_kept_only_when_lost(writer, epoch_row, new_writer):
     assert len(read_journal(writer.path)) == 3
 
 
-def test_a_trial_that_the_plan_does_not_hold(writer, epoch_row):
+def test_a_proposed_trial_is_in_the_tables(writer, epoch_row):
     writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2))
     record(writer, epoch_row, "proposed", (1,))
     trials = load_sweep(writer.path).trials.set_index("trial_id")
@@ -138,7 +138,7 @@ def test_a_sweep_without_any_epoch(writer):
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
 
 
-def test_a_diverged_trial_names_its_step(writer, epoch_row):
+def test_a_diverged_trial_has_the_step_at_which_it_diverged(writer, epoch_row):
     writer.epoch("00000", epoch_row(1, 7.0, 0.1, diverged=True, above_since=4), False)
     writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False), False)
     trials = load_sweep(writer.path).trials
@@ -147,7 +147,7 @@ def test_a_diverged_trial_names_its_step(writer, epoch_row):
     assert trials["diverged_at_step"].dtype == "Int64"
 
 
-def test_losses_that_are_not_finite_survive(writer, epoch_row):
+def test_nan_and_infinite_losses_are_stored(writer, epoch_row):
     values = {"train_loss": math.nan, "test_loss": math.inf, "step_loss_first": -math.inf}
     writer.epoch("00000", epoch_row(1) | values, False)
     record(writer, epoch_row, "00000", (2,))
@@ -157,7 +157,7 @@ def test_losses_that_are_not_finite_survive(writer, epoch_row):
         assert (row["test_loss"], row["step_loss_first"]) == (math.inf, -math.inf)
 
 
-def test_a_column_that_is_nowhere_finite_stays(writer, epoch_row):
+def test_a_column_without_finite_values_is_kept(writer, epoch_row):
     writer.epoch("00000", epoch_row(1, math.nan, 0.1, diverged=True, finite=False), False)
     for sweep in (load_sweep(writer.path), writer.finish(ended="now")):
         assert sweep.curves("train_loss").isna().all(axis=None)
@@ -165,7 +165,7 @@ def test_a_column_that_is_nowhere_finite_stays(writer, epoch_row):
 
 
 def test_a_finished_sweep_survives_a_power_cut(writer, epoch_row, monkeypatch):
-    """Each file was on the disk, with all of its bytes, before `finish` returned."""
+    """Every file is completely on the disk before `finish` returns."""
     synced = {}
 
     def sync(descriptor):
@@ -187,7 +187,7 @@ def test_the_target_is_that_of_the_data_set_or_the_one_asked_for(writer, epoch_r
     assert tables(writer.path, writer.meta).trials["regime"][0] == regime
 
 
-def test_a_dead_network_names_the_step_since_which_it_guesses(writer, epoch_row):
+def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoch_row):
     record(
         writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.11, train_loss=2.302, guessing_since=3, above_since=5
     )
@@ -201,7 +201,7 @@ def test_a_dead_network_names_the_step_since_which_it_guesses(writer, epoch_row)
 # --- the data contract
 
 
-def test_columns_are_those_of_the_contract(writer, epoch_row):
+def test_the_tables_have_all_documented_columns(writer, epoch_row):
     assert set(DESIGN_TRIALS) <= {column.name for column in TRIALS}
     assert set(DESIGN_EPOCHS) <= {column.name for column in EPOCHS}
     record(writer, epoch_row, "00000", (1,), validation_loss=0.4, validation_accuracy=0.9, above_since=3)
@@ -248,7 +248,7 @@ def test_parquet_equals_the_journal(writer, epoch_row):
         pd.testing.assert_frame_equal(read.epochs, expected.epochs, check_exact=True)
 
 
-def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
+def test_a_finished_sweep_keeps_the_states_of_unfinished_trials(writer):
     for i, reason in enumerate(("completed", "diverged", "asha", *UNFINISHED_REASONS)):
         trial_id = f"trial{i}"
         writer.meta["trials"][trial_id] = writer.meta["trials"]["00000"]
@@ -258,7 +258,7 @@ def test_a_finished_sweep_keeps_the_states_of_trials_that_may_go_on(writer):
     assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial3.npz", "trial4.npz", "trial5.npz"]
 
 
-def test_the_newest_sweep_below_a_folder(new_writer, tmp_path):
+def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
     for age, name in ((30, "b"), (10, "a"), (20, "c")):
         new_writer(tmp_path / "results" / name, count=age).finish(ended="now")
         os.utime(tmp_path / "results" / name / "sweep.json", (1e9 - age, 1e9 - age))
@@ -267,27 +267,27 @@ def test_the_newest_sweep_below_a_folder(new_writer, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])
-def test_no_sweep_there(name, tmp_path):
+def test_a_folder_without_a_sweep_is_an_error(name, tmp_path):
     with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
         load_sweep(tmp_path / name)
 
 
-def test_a_folder_that_holds_a_sweep_is_left_alone(writer, epoch_row, new_writer):
+def test_a_new_sweep_does_not_overwrite_an_old_one(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,))
     before = {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()}
-    with pytest.raises(UserError, match=f"{writer.path} holds a sweep already; .* --resume {writer.path}"):
+    with pytest.raises(UserError, match=f"{writer.path} already holds a sweep; .* --resume {writer.path}"):
         new_writer(writer.path)
     assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
 
 
-def test_a_folder_has_one_writer(writer, new_writer):
-    with pytest.raises(UserError, match=r"is being written by a sweep that runs"):
+def test_a_folder_has_only_one_writer(writer, new_writer):
+    with pytest.raises(UserError, match=r"another sweep is writing to"):
         new_writer(writer.path, resume=True)
     writer.finish()
     new_writer(writer.path, resume=True).finish()
 
 
-_SWEEP_THAT_IS_KILLED = """
+_KILLED_SWEEP = """
 import os, sys
 from pathlib import Path
 from mnist_tune.results.writer import SweepWriter
@@ -297,7 +297,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_the_lock_of_a_killed_writer_ends_with_it(tmp_path, new_writer):
-    killed = subprocess.run([sys.executable, "-c", _SWEEP_THAT_IS_KILLED, str(tmp_path / "sweep")])
+    killed = subprocess.run([sys.executable, "-c", _KILLED_SWEEP, str(tmp_path / "sweep")])
     assert killed.returncode == -9
     new_writer(tmp_path / "sweep", resume=True).finish()
 
@@ -314,7 +314,7 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
     assert provenance.changed_versions({}) == {}
 
 
-def test_two_sweeps_of_the_same_second_get_two_folders(tmp_path):
+def test_two_sweeps_started_in_the_same_second_get_two_folders(tmp_path):
     first, second = (new_folder(tmp_path / "lr_regimes", "2026-11-25_12-00-00") for _ in range(2))
     assert first.name == "2026-11-25_12-00-00"
     assert second.name == "2026-11-25_12-00-00-2"
@@ -332,7 +332,7 @@ def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
 
     with writer._journal:
         monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
-        with pytest.raises(UserError, match=f"No space left on device; mend that, then --resume {writer.path}"):
+        with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}"):
             record(writer, epoch_row, "00000", (1,))
         monkeypatch.undo()
 
@@ -348,12 +348,12 @@ class Stub:
         return getattr(self._wrapped, name)
 
 
-# --- journals that a kill tore
+# --- journals cut short by a kill
 
 
 @pytest.fixture(scope="module")
 def torn(new_writer, epoch_row, tmp_path_factory):
-    """A sweep's folder and its whole journal, with losses that are not finite."""
+    """The folder of a sweep, and the bytes of its journal, which has losses that are not finite."""
     writer = new_writer(tmp_path_factory.mktemp("torn") / "sweep")
     record(writer, epoch_row, "00000", (1, 2, 3))
     writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False, above_since=10), False)
@@ -365,7 +365,7 @@ def torn(new_writer, epoch_row, tmp_path_factory):
 
 
 def whole_rows(journal, length):
-    """The (trial, epoch) of the lines that end within the first `length` bytes; the line end itself may be cut."""
+    """Return the (trial, epoch) of all rows that are complete in the first `length` bytes, but for their newline."""
     end, found = -1, []
     for line in journal.splitlines():
         end += len(line) + 1

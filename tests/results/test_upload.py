@@ -1,4 +1,4 @@
-"""A sweep in object storage: what its writer uploads, and what comes back."""
+"""A sweep in object storage: uploads, downloads and resumes."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ from mnist_tune.results.journal import read_journal
 
 @pytest.fixture(autouse=True)
 def quick(tmp_path, monkeypatch):
-    """Rows go up at once, and the cache folder is the test's own."""
+    """Upload rows at once, and give each test its own cache folder."""
     monkeypatch.setattr(upload, "INTERVAL_S", 0.05)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
 
@@ -23,7 +23,7 @@ def quick(tmp_path, monkeypatch):
 def wait_until(condition):
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.05)
 
 
@@ -31,7 +31,7 @@ def epochs(place):
     return load_sweep(place).epochs[["trial_id", "epoch"]].apply(tuple, axis=1).tolist()
 
 
-def test_rows_are_there_while_the_sweep_runs(new_writer, epoch_row, bucket):
+def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
@@ -40,7 +40,7 @@ def test_rows_are_there_while_the_sweep_runs(new_writer, epoch_row, bucket):
     writer.finish(ended="now")
 
 
-def test_a_finished_sweep_reads_as_a_local_one(new_writer, epoch_row, bucket, tmp_path):
+def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, bucket, tmp_path):
     sweeps = []
     for place in (bucket, tmp_path / "local"):
         writer = new_writer(place)
@@ -52,12 +52,12 @@ def test_a_finished_sweep_reads_as_a_local_one(new_writer, epoch_row, bucket, tm
         assert sweep.trials.equals(sweeps[3].trials)
         assert sweep.epochs.equals(sweeps[3].epochs)
     assert [sweep.path for sweep in sweeps] == [bucket, bucket, tmp_path / "local", tmp_path / "local"]
-    assert not working_folder(bucket).exists(), "nothing stays behind on the driver's machine"
+    assert not working_folder(bucket).exists(), "files are left on the driver's machine"
     assert list(storage.names(storage.join(bucket, "states"))) == ["token"]
     assert "writer.json" not in storage.names(bucket)
 
 
-def test_states_of_trials_that_ended_go(new_writer, bucket):
+def test_states_of_ended_trials_are_removed(new_writer, bucket):
     writer = new_writer(bucket)
     for trial_id in ("00000", "00001"):
         storage.write(storage.join(writer.states, f"{trial_id}.npz"), b"state")
@@ -100,18 +100,18 @@ def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypa
     writer.finish(ended="now")
 
 
-def test_a_sweep_that_is_there_is_not_written_over(new_writer, bucket):
+def test_an_existing_sweep_is_not_overwritten(new_writer, bucket):
     new_writer(bucket).finish(ended="now")
-    with pytest.raises(UserError, match="holds a sweep already; name another --output or go on with --resume"):
+    with pytest.raises(UserError, match="already holds a sweep; name another --output or resume with --resume"):
         new_writer(bucket)
 
 
-def test_where_there_is_no_sweep_the_uri_is_named(bucket):
+def test_a_uri_without_a_sweep_is_named_in_the_error(bucket):
     with pytest.raises(UserError, match="no sweep in s3://mnist-tune/"):
         load_sweep(bucket)
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(new_writer, s3):
+def test_a_missing_bucket_is_refused_before_anything_starts(new_writer, s3):
     with pytest.raises(UserError, match=r"s3://nobody-has-it/x.*NO_SUCH_BUCKET"):
         new_writer(s3.uri("nobody-has-it", "x"))
 
@@ -119,12 +119,12 @@ def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(new_writer
 def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
     writer = new_writer(bucket)
     wait_until(lambda: exists(bucket))
-    with pytest.raises(UserError, match="is being written by a sweep that runs"):
+    with pytest.raises(UserError, match="another sweep is writing to"):
         fetched(bucket)
     writer.finish(ended="now")
 
 
-def test_uploads_that_fail_are_said_once_and_made_up_for(new_writer, epoch_row, silent_s3):
+def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, silent_s3):
     place, said = silent_s3.uri("mnist-tune", "mended"), []
     writer = new_writer(working_folder(place))
     up = upload.Upload(writer.path, place, said.append)
@@ -142,7 +142,7 @@ def test_uploads_that_fail_are_said_once_and_made_up_for(new_writer, epoch_row, 
     assert epochs(place) == [("00000", 1), ("00000", 2)]
 
 
-def test_an_end_that_is_not_uploaded_is_an_error_and_stays_here(new_writer, epoch_row, bucket, monkeypatch):
+def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket))
@@ -163,7 +163,7 @@ def refuse(*arguments):
     raise OSError("AWS Error SLOW_DOWN during PutObject operation: later")
 
 
-def test_another_machine_goes_on_with_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
+def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
     first = new_writer(bucket)
     first.epoch("00000", epoch_row(1), False)
     wait_until(lambda: exists(bucket) and epochs(bucket))
@@ -183,7 +183,7 @@ def sign(place, host, age):
     storage.write(storage.join(place, upload.SIGN), json.dumps(content).encode())
 
 
-def test_a_writer_elsewhere_that_fell_silent_is_waited_for_once(bucket, monkeypatch):
+def test_a_silent_writer_on_another_machine_is_waited_for_once(bucket, monkeypatch):
     monkeypatch.setattr(upload, "SILENCE_S", 0.5)
     said = []
     upload.await_silence(bucket, said.append)
@@ -200,15 +200,15 @@ def test_a_writer_on_this_machine_is_not_waited_for(bucket):
     upload.await_silence(bucket, pytest.fail)
 
 
-def test_a_writer_elsewhere_that_goes_on_is_left_alone(bucket, monkeypatch):
+def test_an_active_writer_on_another_machine_is_an_error(bucket, monkeypatch):
     monkeypatch.setattr(upload, "SILENCE_S", 0.5)
     sign(bucket, "elsewhere", age=0.0)
     threading.Timer(0.1, sign, (bucket, "elsewhere", -1.0)).start()
-    with pytest.raises(UserError, match="is being written by a sweep on elsewhere"):
+    with pytest.raises(UserError, match="a sweep on elsewhere is writing to"):
         upload.await_silence(bucket, lambda line: None)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"host": 1, "time": "now"}'])
-def test_a_sign_that_says_nothing_holds_nobody_up(bucket, content):
+def test_an_invalid_sign_of_life_is_ignored(bucket, content):
     storage.write(storage.join(bucket, upload.SIGN), content)
     upload.await_silence(bucket, pytest.fail)

@@ -1,4 +1,4 @@
-"""Trials' processes that die, a cluster's nodes that die, join, or let trial after trial die."""
+"""Processes and nodes that die during a sweep, and what is printed about them."""
 
 import os
 import signal
@@ -56,10 +56,10 @@ UNAVAILABLE = "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection res
         (RAISED, "10.0.0.8", "pid 11 on 10.0.0.8: ValueError: no such device:"),
         (NODE_DIED, None, "pid 11233 on 10.0.0.7: The actor died because its node has died. Node Id: 2bdd26"),
         (UNAVAILABLE, None, "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer"),
-        ("", None, "Ray does not tell how"),
+        ("", None, "Ray does not say why"),
     ],
 )
-def test_what_is_seen_of_a_death_is_one_line(text, address, said):
+def test_the_cause_of_a_death_is_one_line(text, address, said):
     death = Death.read(text)
     assert death.address == address
     assert death.said.startswith(said)
@@ -68,7 +68,7 @@ def test_what_is_seen_of_a_death_is_one_line(text, address, said):
 
 
 class Watched:
-    """A watch of made-up nodes and trials."""
+    """A `NodeWatch` with made-up nodes and trials."""
 
     def __init__(self, monkeypatch, tmp_path, quiet=False):
         self.alive, self.file = {"a": "one (10.0.0.1)"}, tmp_path / "error.txt"
@@ -96,8 +96,8 @@ def test_a_node_that_dies_or_joins_is_one_line(monkeypatch, tmp_path, capsys):
     watched.look(a="one (10.0.0.1)", b="two (10.0.0.2)")
     watched.look(b="two (10.0.0.2)")
     assert capsys.readouterr().err.splitlines() == [
-        "node two (10.0.0.2) joined; trials start there, too",
-        "node one (10.0.0.1) died; its trials go on from their last epoch",
+        "node two (10.0.0.2) joined; trials will start there, too",
+        "node one (10.0.0.1) died; its trials continue from their last epoch",
     ]
 
 
@@ -105,7 +105,7 @@ def test_a_node_on_which_several_trials_died_in_a_row_is_named_once(monkeypatch,
     watched = Watched(monkeypatch, tmp_path)
     for trial_id in ("00001", "00001", "00001", "00002"):
         watched.die(trial_id)
-    watched.epoch("10.0.0.7")  # the node is well
+    watched.epoch("10.0.0.7")  # a success on the node resets its count
     watched.die("00003")
     watched.epoch("10.0.0.8")  # another node
     watched.die("00004", NODE_DIED)
@@ -117,10 +117,10 @@ def test_a_node_on_which_several_trials_died_in_a_row_is_named_once(monkeypatch,
         watched.die(trial_id)
     *_, last = said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert last.startswith("node 10.0.0.7: 3 trials died there in a row; take it out or look at its log")
+    assert last.startswith("node 10.0.0.7: 3 trials in a row died there; remove it or look at its log")
 
 
-def test_a_quiet_sweep_says_nothing_of_deaths(monkeypatch, tmp_path, capsys):
+def test_a_quiet_sweep_announces_no_deaths(monkeypatch, tmp_path, capsys):
     watched = Watched(monkeypatch, tmp_path, quiet=True)
     watched.look(b="two (10.0.0.2)")
     for trial_id in ("00001", "00002", "00003"):
@@ -130,7 +130,7 @@ def test_a_quiet_sweep_says_nothing_of_deaths(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.ray
 @pytest.mark.timeout(120)
-def test_a_trial_whose_process_died_three_times_ends_and_the_others_go_on(tmp_path, monkeypatch, capfd):
+def test_a_trial_ends_after_its_process_died_three_times(tmp_path, monkeypatch, capfd):
     class Dying(TrialTrainable):
         def step(self):
             if self._lane_id == "00001":
@@ -152,13 +152,16 @@ def test_a_trial_whose_process_died_three_times_ends_and_the_others_go_on(tmp_pa
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A head that trains nothing, and two nodes of one core."""
+    """A head without CPUs, and two nodes of one core each."""
     import ray
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
-    soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}  # by default a death is seen after 15 s
+    soon = {
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 3,
+    }  # the default takes 15 s to notice a death
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
@@ -173,7 +176,7 @@ EPOCHS = 60
 @pytest.mark.ray
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_path, execution):
+def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, execution):
     rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
     flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates]
     flags += ["--epochs", str(EPOCHS)]
@@ -192,11 +195,11 @@ def test_nodes_die_in_mid_sweep_and_one_that_joins_does_the_rest(cluster, tmp_pa
         before = journal.read_text().count("\n")
         stdout, stderr = sweep.communicate(timeout=180)
     assert sweep.returncode == 0, stderr
-    assert before < 12 * EPOCHS, "the sweep had ended before the one that joined was alone"
+    assert before < 12 * EPOCHS, "the sweep ended before the new node was the only one"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
     rows = [(row["trial_id"], row["epoch"]) for row in read_journal(tmp_path / "sweep") if row["kind"] == "epoch"]
     assert len(rows) == len(set(rows)) == 12 * EPOCHS
     said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
-    died = "died; its trials go on from their last epoch"
-    assert said == [died, died, "joined; trials start there, too"]
+    died = "died; its trials continue from their last epoch"
+    assert said == [died, died, "joined; trials will start there, too"]
     assert "raylet" not in stdout

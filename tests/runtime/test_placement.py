@@ -1,4 +1,4 @@
-"""Where trials run: on what there is, and with how much of it."""
+"""The choice of lanes or processes, and the CPUs, GPUs and memory of a trial."""
 
 import json
 import os
@@ -28,7 +28,7 @@ TRIALS = [TrialConfig(architecture="mlp-8-tanh")]
 
 @pytest.fixture
 def servers(monkeypatch):
-    """Lane servers that were asked for, none of which is started, on a cluster of 8 cores and 2 GPUs."""
+    """Record the lane servers that are created, without starting any, on a cluster of 8 cores and 2 GPUs."""
     asked = []
 
     class Servers:
@@ -55,12 +55,12 @@ def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
     assert len(servers) == 1
 
 
-def test_auto_takes_processes_where_trials_are_not_known(servers):
+def test_auto_takes_processes_on_cpus_for_unknown_trials(servers):
     assert choose_placement([], SETTINGS, CPU).servers is None
     assert servers == []
 
 
-def test_lanes_on_a_cpu_are_for_the_asking(servers):
+def test_lanes_on_a_cpu_must_be_asked_for(servers):
     found = choose_placement(TRIALS, SETTINGS, CPU, execution="lanes")
     assert found.resources == {"CPU": 0.25}
     assert found.settings.threads == 1
@@ -91,7 +91,7 @@ def test_cores_are_shared_among_the_trials(trials, cores, each):
 @pytest.mark.parametrize(
     ("asked", "address", "cores"), [(None, None, 1), (2, None, 2), (4, None, 2), (4, "10.0.0.1:6379", 4)]
 )
-def test_no_trial_waits_for_cores_that_its_own_ray_will_never_have(monkeypatch, capsys, asked, address, cores):
+def test_a_trial_gets_at_most_the_cores_of_this_machine(monkeypatch, capsys, asked, address, cores):
     monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     plan = Plan.of({str(i): TrialConfig() for i in range(2)})
@@ -106,8 +106,8 @@ def test_a_trials_process_gets_its_cores(servers):
     assert found.settings.threads == 3
 
 
-def test_a_resumed_sweep_goes_on_as_it_ran(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
-    """What its numbers depend on stays; the rest may be given anew."""
+def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
+    """Options on which its numbers depend are kept; others may change."""
     new_writer(tmp_path / "sweep").finish()
     file = tmp_path / "sweep" / "sweep.json"
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
@@ -129,7 +129,7 @@ def test_a_resumed_sweep_goes_on_as_it_ran(new_writer, mnist_5k, tmp_path, monke
     assert {name: getattr(used[0], name) for name in expected} == expected
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
-    assert f"jax is {version('jax')} now, it was 0.0.1; trials that go on may differ" in notes[0]
+    assert f"jax is {version('jax')} now, it was 0.0.1; the last bits of the resumed trials may differ" in notes[0]
     assert f"processor is {processor_model()} now, it was a relay" in notes[1]
 
 
@@ -145,7 +145,7 @@ for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
 
 
 def test_lanes_are_counted_without_a_device():
-    """On a GPU, JAX takes most of the memory when it starts: the driver must leave it to those that train."""
+    """The driver must not start JAX on a GPU: JAX would take most of the memory from the trials."""
     command = [sys.executable, "-c", NO_DEVICE]
     environment = os.environ | {"JAX_PLATFORMS": "none_that_exists"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
@@ -163,13 +163,13 @@ def started_with_two_gpus():
 
 @pytest.fixture
 def two_gpus(started_with_two_gpus):
-    """Ray believes in two GPUs, of which nobody was asked anything; JAX, which is installed for CPUs, does not."""
+    """A Ray that was told of two GPUs. JAX is installed for CPUs, so it finds none."""
     device._gpu_memory.cache_clear()
 
 
 @pytest.fixture
 def taken(started_with_two_gpus):
-    """A function that takes resources away until the test ends."""
+    """A function that occupies resources until the test ends."""
     holders = []
 
     class Holder:
@@ -187,7 +187,7 @@ def taken(started_with_two_gpus):
 
 @pytest.fixture
 def gpus_that_train(two_gpus, monkeypatch):
-    """The GPUs are taken for such as JAX can use; what is placed on them trains on CPUs all the same."""
+    """Pretend that JAX can use the GPUs. What is placed on them still trains on CPUs."""
     for module in (device, tuner):
         monkeypatch.setattr(module, "find_device", lambda quiet: GPU)
 
@@ -208,11 +208,11 @@ def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, ex
 
 
 @pytest.mark.ray
-def test_what_is_not_free_is_waited_for_a_while(two_gpus, taken, monkeypatch, capsys):
-    found, known = ray.cluster_resources(), [{}]  # as on a head without CPUs, until a node has come
+def test_a_node_and_a_free_gpu_are_waited_for(two_gpus, taken, monkeypatch, capsys):
+    found, known = ray.cluster_resources(), [{}]  # at first no CPUs, as on a head without nodes
     monkeypatch.setattr(ray, "cluster_resources", lambda: known.pop() if known else found)
     assert device.find_device(quiet=False).kind == "CPU"
-    assert "no node to train on is up; waiting for the cluster to start one" in capsys.readouterr().err
+    assert "no node that trains is up; waiting for the cluster to start one" in capsys.readouterr().err
     device._gpu_memory.cache_clear()
     taken(num_cpus=3, num_gpus=2)
     monkeypatch.setattr(device, "PROBE_TIMEOUT_S", 1.0)
@@ -220,7 +220,7 @@ def test_what_is_not_free_is_waited_for_a_while(two_gpus, taken, monkeypatch, ca
         device.find_device(quiet=True)
     monkeypatch.setattr(device, "NODE_TIMEOUT_S", 1.0)
     known.append({})
-    with pytest.raises(UserError, match="no node came to the cluster within 1 s"):
+    with pytest.raises(UserError, match="the cluster started no node within 1 s"):
         device.find_device(quiet=True)
 
 
@@ -253,7 +253,7 @@ def test_every_gpu_has_a_lane_server(gpus_that_train, tmp_path, monkeypatch):
 
 
 class Together(FIFOScheduler):
-    """Ends every trial once so many run at a time that have all reported."""
+    """Stops every trial once `count` trials have reported, so they must run at the same time."""
 
     def __init__(self, count):
         super().__init__()

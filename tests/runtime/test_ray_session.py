@@ -1,4 +1,4 @@
-"""Ray, started or joined: who reaches it; and what can't be joined is one line that says what to do, at once."""
+"""Starting Ray or joining a cluster: errors are one line, come at once, and say what to do."""
 
 import signal
 import socket
@@ -16,7 +16,7 @@ MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n  
 SAID = {
     AuthenticationError(
         "Invalid"
-    ): "the Ray cluster at head:6379 asks for its token: set RAY_AUTH_MODE=token and RAY_AU",
+    ): "the Ray cluster at head:6379 requires its token: set RAY_AUTH_MODE=token and RAY_AU",
     ConnectionError("Failed\nto connect"): "no Ray cluster at head:6379 (Failed to connect); start one with: ray start",
     RpcError("Timed out"): "no Ray cluster at head:6379 (Timed out); start one with: ray start --head",
     RuntimeError(
@@ -31,19 +31,19 @@ def no_ray(monkeypatch):
 
 
 @pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
-def test_what_ray_raises_becomes_one_line(raised, monkeypatch):
+def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
     def init(**_):
         raise raised
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray_connect, "_reach", lambda address: None)
+    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
     with pytest.raises(UserError) as error:
         start_ray("head:6379", None, False)
     assert str(error.value).startswith(SAID[raised])
     assert "\n" not in str(error.value)
 
 
-def test_a_dashboard_is_for_this_machine(monkeypatch):
+def test_the_dashboard_listens_on_the_loopback_address(monkeypatch):
     asked = {}
     monkeypatch.setattr(ray, "init", asked.update)
     start_ray(None, None, True)
@@ -60,18 +60,18 @@ def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
     assert started == [cores]
 
 
-@pytest.mark.timeout(30)  # left to itself, Ray tries for a quarter of an hour
+@pytest.mark.timeout(30)  # Ray itself would retry for a quarter of an hour
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
     def busy(**settings):
         raise Exception("The current node timed out during startup.")  # as Ray does
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", busy)
-    with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*see whether it is very busy"):
+    with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*check whether it is very busy"):
         start_ray(None, None, dashboard=False)
 
 
-def test_where_nobody_listens_nobody_is_waited_for():
+def test_an_address_where_nobody_listens_fails_at_once():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -79,7 +79,7 @@ def test_where_nobody_listens_nobody_is_waited_for():
             start_ray(address, None, False)
 
 
-def test_the_next_interrupt_is_its_owners(monkeypatch):
+def test_the_interrupt_handler_is_restored(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     with ray_session.interrupts_as_before():
         signal.signal(signal.SIGINT, signal.SIG_IGN)

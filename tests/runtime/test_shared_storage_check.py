@@ -1,4 +1,4 @@
-"""Whether a node sees the folder in which states are saved."""
+"""The check that a node reaches the folder of saved states."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from mnist_tune.tuning import trainable
 
 
 @pytest.mark.parametrize("kind", ["local", "s3"])
-def test_a_folder_with_another_token_or_none_is_not_the_sweeps(kind, tmp_path, bucket):
+def test_a_folder_without_the_right_token_is_not_the_sweeps(kind, tmp_path, bucket):
     states = tmp_path if kind == "local" else bucket
     assert why_blind(states, "mine") == "there is no such folder"
     storage.write(storage.join(states, TOKEN), b"others")
@@ -20,12 +20,12 @@ def test_a_folder_with_another_token_or_none_is_not_the_sweeps(kind, tmp_path, b
     assert why_blind(states, "mine") is None
 
 
-def test_storage_that_does_not_answer_is_told(silent_s3):
+def test_storage_that_does_not_answer_is_reported(silent_s3):
     assert "NETWORK_CONNECTION" in why_blind(silent_s3.uri("mnist-tune", "states"), "mine")
 
 
-def test_a_trial_on_a_node_that_does_not_see_the_folder_says_so(tmp_path, monkeypatch):
-    """It would start anew there, unnoticed."""
+def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeypatch):
+    """Without the error the trial would start again from its first epoch, unnoticed."""
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: None)
     monkeypatch.setattr(trainable.ray, "get", lambda reference: load_dataset("mnist-5k"))
     settings = WorkerSettings(tmp_path / "elsewhere", "mine")

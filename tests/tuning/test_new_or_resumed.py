@@ -1,4 +1,4 @@
-"""Sweeps that go on: what is known of their trials, and where they are."""
+"""Resumed sweeps: their saved states, their options and their folder."""
 
 import time
 
@@ -22,7 +22,7 @@ def place(request, tmp_path, bucket, monkeypatch):
 
 @pytest.fixture
 def interrupted(place, new_writer, epoch_row):
-    """A sweep of two trials, of which the first recorded three epochs."""
+    """A sweep of two trials. The first one has recorded three epochs."""
     writer = new_writer(place)
     writer.update_options(data_dir=None)
     writer.meta["dataset"]["checksums"] = load_dataset("mnist-5k").checksums
@@ -32,8 +32,8 @@ def interrupted(place, new_writer, epoch_row):
 
 
 @pytest.mark.parametrize(("saved", "kept"), [(3, 3), (4, 4), (5, 0)])
-def test_a_state_beyond_the_lost_rows_is_forgotten(interrupted, place, epoch_row, saved, kept):
-    """Row 4 is reported again by the trial itself; where row 4 is lost and 5 saved, the trial trains anew."""
+def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epoch_row, saved, kept):
+    """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is lost, so it trains again."""
     state = storage.join(interrupted.states, "00000.npz")
     Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
     interrupted.finish(ended=None)
@@ -43,7 +43,7 @@ def test_a_state_beyond_the_lost_rows_is_forgotten(interrupted, place, epoch_row
     again.finish(ended="now")
 
 
-def test_auto_goes_on_with_what_is_there_and_else_starts(place, new_writer):
+def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     options = SweepOptions(output=place, resume="auto")
     assert options.goes_on() is None
     writer = new_writer(place)
@@ -55,7 +55,7 @@ def test_auto_goes_on_with_what_is_there_and_else_starts(place, new_writer):
     writer.finish(ended="now")
 
 
-def test_what_numbers_depend_on_is_kept_and_how_a_sweep_runs_may_be_given_anew():
+def test_a_resumed_sweep_keeps_what_its_numbers_depend_on():
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500, "target": 0.8}
     run = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4, "time_budget": 60.0}
     run |= {"address": "auto"}
@@ -66,6 +66,6 @@ def test_what_numbers_depend_on_is_kept_and_how_a_sweep_runs_may_be_given_anew()
     assert as_before(SweepOptions(**anew), run) == SweepOptions(**run | anew)
 
 
-def test_auto_needs_an_output():
-    with pytest.raises(UserError, match="--resume auto goes on with the sweep in --output; name that, too"):
+def test_resume_auto_needs_an_output():
+    with pytest.raises(UserError, match="--resume auto resumes the sweep in --output, so it needs --output, too"):
         SweepOptions(resume="auto")

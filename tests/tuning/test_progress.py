@@ -1,9 +1,9 @@
-"""What the progress view says while a sweep runs."""
+"""The progress view."""
 
 from mnist_tune.tuning.progress import ProgressView
 
 
-def test_regimes_are_counted_beside_the_reasons():
+def test_the_view_counts_regimes_and_stop_reasons():
     view = ProgressView(4, 40, 0, quiet=True)
     for trial_id, reason, regime in (("a", "completed", "slow"), ("b", "diverged", "diverged"), ("c", "asha", "slow")):
         view.end(trial_id, reason, 0, regime)

@@ -1,4 +1,4 @@
-"""What the driver records of trials, and keeps of those that have ended."""
+"""The recorder: ends, invalid proposals, repeated epochs, and the memory of ended trials."""
 
 from ray.tune.experiment import Trial
 
@@ -25,11 +25,11 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
         assert not trial.metric_analysis
         assert not trial.metric_n_steps
         assert len(str(trial.get_json_state())) < 100
-    assert trials == [second]  # of none, Tune would read, and unpickle, what it saved
+    assert trials == [second]  # with an empty list, Tune would unpickle its saved state
     writer.finish()
 
 
-def test_a_trial_that_was_stopped_while_it_waited_has_its_schedulers_reason(new_writer, tmp_path):
+def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=2)
     known = {f"{i:05d}": TrialConfig() for i in range(2)}
     recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), known, (), "hyperband")
@@ -39,7 +39,7 @@ def test_a_trial_that_was_stopped_while_it_waited_has_its_schedulers_reason(new_
     writer.finish()
 
 
-def test_values_that_no_trial_can_have_end_that_trial_alone(new_writer, tmp_path, capsys):
+def test_invalid_values_end_only_that_trial(new_writer, tmp_path, capsys):
     writer = new_writer(tmp_path / "sweep", count=1)
     recorder = Recorder(writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, ())
     for trial_id in ("00000", "proposed"):
@@ -48,12 +48,12 @@ def test_values_that_no_trial_can_have_end_that_trial_alone(new_writer, tmp_path
     trials = tables(writer.path, writer.meta).trials
     assert list(trials["stop_reason"]) == ["error"]
     assert list(trials["error"]) == [REFUSED["error"]]
-    assert "a trial that was proposed was not started: momentum must be" in "".join(capsys.readouterr())
+    assert "a proposed trial was not started: momentum must be" in "".join(capsys.readouterr())
     writer.finish()
 
 
-def test_an_epoch_that_is_trained_again_replaces_its_row_and_those_after_it(new_writer, epoch_row, tmp_path):
-    """Twice the fall from 0.9 to 0.5 would be oscillating."""
+def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row, tmp_path):
+    """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
     writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
     config = TrialConfig(epochs=4)
     recorder = Recorder(writer, view, {"00000": config}, ())

@@ -1,4 +1,4 @@
-"""ASHA as it is resumed, and the reasons for which trials end."""
+"""ASHA, also when it is resumed, and the stop reasons of trials."""
 
 import math
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ def test_the_name_of_a_scheduler(scheduler, name):
 
 
 class Scheduled:
-    """A scheduler among made-up trials, whose ids are Tune's own: not those of the sweep's rows."""
+    """A scheduler with made-up Tune trials, whose Tune ids differ from ours."""
 
     def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a"):
         self.scheduler = asha(epochs, grace_period, past_rows)
@@ -78,7 +78,7 @@ def test_asha_rungs_double_from_the_grace_period():
     assert sorted(Scheduled("a", epochs=3, grace_period=5).rungs()) == [3]
 
 
-def test_a_repeated_row_is_not_decided_again():
+def test_asha_does_not_decide_a_repeated_row_again():
     past = [{"trial_id": trial, "epoch": 2, "train_loss": loss} for trial, loss in (("a", 0.1), ("b", 9.0))]
     scheduled = Scheduled("ab", past_rows=past)
     assert scheduled.decide("b", 2, 9.0, repeated=True) == "CONTINUE"
@@ -86,7 +86,7 @@ def test_a_repeated_row_is_not_decided_again():
 
 
 def run(scheduled, curves, stopped, epochs):
-    """Every trial's epochs in turn; the decisions by (trial, epoch), and the rows."""
+    """Run one epoch of every trial after the other. Return the decisions by (trial, epoch), and the rows."""
     decisions, rows = {}, []
     for epoch in epochs:
         for trial, losses in curves.items():
@@ -104,7 +104,7 @@ SOME_LOSSES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min
 
 @settings(max_examples=50)
 @given(st.lists(SOME_LOSSES, min_size=2, max_size=6), st.integers(1, 6))
-def test_a_resumed_scheduler_decides_as_an_uninterrupted_one(losses, cut):
+def test_asha_decides_the_same_after_a_resume(losses, cut):
     curves = {f"{i:05d}": values for i, values in enumerate(losses)}
     uninterrupted, stopped = Scheduled(curves), set()
     _, rows = run(uninterrupted, curves, stopped, range(1, cut + 1))

@@ -1,4 +1,4 @@
-"""Whole sweeps under Ray Tune, in processes of their own where they are killed."""
+"""Whole sweeps under Ray Tune. Those that are killed run in their own process."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def kill_raylet(process):
 
 
 def start_and_strike(strike, path, *flags):
-    """Starts a sweep in a group of its own, strikes it once it has recorded some epochs, and returns its result."""
+    """Start a sweep in its own process group, call `strike` after some epochs, and return the finished process."""
     with subprocess.Popen(
         command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -83,8 +83,8 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.timeout(400)  # six commands
-def test_a_sweep_struck_again_and_again_loses_nothing(tmp_path, uninterrupted):
-    """Killed before its first row, interrupted, killed, without its raylet, killed between its two tables."""
+def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted):
+    """Kill it before its first row, interrupt it, kill it, kill its raylet, and kill it between its two tables."""
     path = tmp_path / "sweep"
     die("first row", "--output", path, *FLAGS)
     assert recorded(path) == len(load_sweep(path).epochs) == 0
@@ -97,7 +97,7 @@ def test_a_sweep_struck_again_and_again_loses_nothing(tmp_path, uninterrupted):
     without = start_and_strike(kill_raylet, path, "--resume", path)
     assert without.returncode == 2
     assert "raylet" not in without.stdout
-    last = f"error: Ray's raylet on this machine died; no epoch is lost, go on with: {SWEEPS} --resume {path}"
+    last = f"error: Ray's raylet on this machine died; no finished epoch is lost, resume with: {SWEEPS} --resume {path}"
     first, *said = [line for line in without.stderr.splitlines() if not line.startswith("trials: ")]
     assert first.startswith(f"resuming {path}: ")
     assert said == [last]
@@ -117,8 +117,8 @@ def assert_partial(path):
 
 
 @pytest.mark.timeout(400)  # two sweeps and two starts of a server
-def test_neither_the_driver_nor_the_object_storage_may_stay_up(tmp_path, uninterrupted, monkeypatch):
-    """The server of the storage is killed and started again, then the driver is killed; the same command goes on."""
+def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterrupted, monkeypatch):
+    """Restart the storage server, kill the driver, and resume the sweep with the same command."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with seaweed(tmp_path / "storage") as server:
@@ -136,7 +136,9 @@ def test_neither_the_driver_nor_the_object_storage_may_stay_up(tmp_path, uninter
         kill(driver)
         driver.communicate(timeout=60)
         assert before < after <= len(rows(place)) < 3 * EPOCHS
-        done = finish(*again, MNIST_TUNE_CACHE=str(tmp_path / "another machine"))  # nothing local is left of the first
+        done = finish(
+            *again, MNIST_TUNE_CACHE=str(tmp_path / "another machine")
+        )  # without the local files of the first run
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
         assert rows(place).equals(rows(uninterrupted))
@@ -178,7 +180,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def die(moment, *flags):
-    """Runs a sweep that dies before its first row is recorded, or while its tables are written."""
+    """Run a sweep that kills itself before its first row is recorded, or while its tables are written."""
     python, *arguments = command(*flags)
     died = subprocess.run(
         [python, "-c", DIES, moment, *arguments], capture_output=True, start_new_session=True, timeout=150
@@ -187,7 +189,7 @@ def die(moment, *flags):
 
 
 def test_every_value_asked_for_is_the_value_used(tmp_path):
-    """Read back from the trials themselves: a second training with the values asked for gives their numbers."""
+    """Training again with these values gives the same numbers as the sweep."""
     trials = [
         TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=2),
         TrialConfig(architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1),
@@ -211,7 +213,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
             assert pool.run(["again"])["again"]["train_loss"] == loss
 
 
-def test_asha_and_divergence_stop_what_is_hopeless(tmp_path):
+def test_asha_and_divergence_stop_hopeless_trials(tmp_path):
     rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
     trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, grace_period=1, quiet=True)
@@ -224,7 +226,7 @@ def test_asha_and_divergence_stop_what_is_hopeless(tmp_path):
     assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
 
 
-def test_time_budget_ends_the_sweep_with_its_reason(tmp_path):
+def test_a_spent_time_budget_is_the_stop_reason(tmp_path):
     trials, epochs = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)], 0
     for budget in (6.0, 20.0, 60.0):  # a slow machine needs more to finish an epoch
         output = tmp_path / f"{budget}"
@@ -249,14 +251,16 @@ def test_smoke(tmp_path):
     assert load_sweep(tmp_path / "smoke").trials["regime"].ne("").all()
 
 
-def test_a_trial_that_fails_says_why_and_spares_the_others(tmp_path):
+def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
     (tmp_path / "states").mkdir()
     Checkpoint({}, Progress(0, 2.3, None, None)).save(tmp_path / "states" / "00001.npz")
     sweep = run_sweep("failing", trials, options)
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
-    assert sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"  # in our words: not retried
+    assert (
+        sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"
+    )  # a UserError, so it is not retried
     (tmp_path / "states" / "00001.npz").unlink()
     again = resume_sweep(tmp_path, SweepOptions(quiet=True))
     assert list(again.trials["stop_reason"]) == ["completed", "error"]

@@ -1,4 +1,4 @@
-"""Sweeps in folders that came from elsewhere, were damaged, or are on a full disk."""
+"""Sweeps in folders that are damaged or hostile, or on a full disk."""
 
 import json
 import os
@@ -27,7 +27,7 @@ SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-aws", "AWS_SESSION_TOKEN": "s3cr3t-s
 
 @pytest.fixture
 def half_done(tmp_path, mnist_5k):
-    """A sweep that was killed after an epoch of each trial, and each trial's training losses if it is left alone."""
+    """A sweep killed after one epoch of each trial, and the training losses that each trial has without the kill."""
     options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", scheduler="fifo", cpus_per_trial=1)
     writer, _ = open_new("hostile", TRIALS, options)
     pool, losses = LanePool(mnist_5k), {}
@@ -43,7 +43,7 @@ def half_done(tmp_path, mnist_5k):
 
 
 def bury_traps(folder, sprung):
-    """Pickles where Tune looks for its own."""
+    """Put pickles where Tune looks for its own files."""
     bomb = pickle.dumps(Trap(sprung))
     (folder / "00000").mkdir(parents=True)
     for name in ("tuner.pkl", "trainable.pkl", "searcher-state-9999.pkl", "00000/.metadata.pkl"):
@@ -54,7 +54,7 @@ def bury_traps(folder, sprung):
 
 
 @pytest.mark.ray
-def test_a_damaged_folder_full_of_traps_goes_on(half_done, tmp_path):
+def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path):
     path, losses = half_done
     bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
     (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
@@ -65,9 +65,9 @@ def test_a_damaged_folder_full_of_traps_goes_on(half_done, tmp_path):
         capture_output=True, text=True, timeout=150, env=os.environ | SECRETS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("1 damaged lines were left out (line 3)") == 1
+    assert done.stderr.count("skipped 1 damaged lines (line 3)") == 1
     assert done.stderr.count("00001.npz is not a trial's state") == 1
-    assert "trial 00001 begins anew" in done.stderr
+    assert "trial 00001 starts from its first epoch" in done.stderr
     assert "Traceback" not in done.stderr
     curves = load_sweep(path).curves("train_loss")
     assert {trial_id: list(curves[trial_id]) for trial_id in curves} == losses
@@ -87,7 +87,7 @@ from pathlib import Path
 journal = Path(sys.argv[1]) / "journal.jsonl"
 
 def fill_the_disk():
-    '''No file of this process may grow beyond what the journal has by then.'''
+    '''Limit the size of this process's files to the journal's size after some epochs.'''
     while not (journal.exists() and journal.read_text().count('"epoch"') > 5):
         time.sleep(0.01)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -100,7 +100,7 @@ runpy.run_path({script!r}, run_name="__main__")
 
 
 @pytest.mark.ray
-def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(tmp_path):
+def test_a_sweep_resumes_after_a_full_disk(tmp_path):
     path = tmp_path / "sweep"
     flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 40 --scheduler fifo".split()
     done = subprocess.run(
@@ -108,7 +108,7 @@ def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(tmp_path):
         capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert f"error: can't write to {path}: File too large; mend that, then --resume {path}" in done.stderr
+    assert f"error: can't write to {path}: File too large; fix that, then --resume {path}" in done.stderr
     assert "Traceback" not in done.stderr
     before = load_sweep(path).epochs
     assert 0 < len(before) < 80
@@ -121,7 +121,7 @@ def test_a_full_disk_ends_a_sweep_that_goes_on_once_there_is_room(tmp_path):
     assert len(kept) == len(before)
 
 
-def test_no_secret_of_the_command_is_recorded(tmp_path, monkeypatch):
+def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
     secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])
     writer, _ = open_new("secrets", TRIALS, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep"))
@@ -138,13 +138,13 @@ def test_no_secret_of_the_command_is_recorded(tmp_path, monkeypatch):
     ("name", "value"),
     [("grace_period", "3"), ("scheduler", "hyperband"), ("address", ["x"]), ("target", True), ("lanes", 2.5)],
 )
-def test_options_of_another_kind_are_refused(name, value):
+def test_options_of_the_wrong_type_are_refused(name, value):
     with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
         as_before(SweepOptions(), {name: value})
 
 
 @pytest.mark.parametrize("text", ["a" * 10**6, "key" * 10**5, "://" * 10**5, "key=" * 10**5, "://a@" * 10**5])
-def test_a_long_text_is_soon_redacted(text):
+def test_redacting_a_long_text_is_fast(text):
     start = time.process_time()
     UserError(text)
     assert time.process_time() - start < 5
@@ -180,6 +180,6 @@ assert pool.epoch("a", folder / "a.npz")["epoch"] == 1
 """
 
 
-def test_a_cache_that_vanishes_in_mid_run_does_no_harm(tmp_path):
+def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

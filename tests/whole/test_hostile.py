@@ -1,4 +1,4 @@
-"""Folders that came from elsewhere: damaged, made up, or made to do harm."""
+"""Results folders from untrusted sources: damaged, made up or hostile."""
 
 import io
 import json
@@ -47,12 +47,12 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-"""What JSON may hold."""
+"""Any JSON value, with hostile ones among them."""
 
 
 @pytest.fixture(scope="module")
 def ended(new_writer, epoch_row, tmp_path_factory):
-    """A finished sweep of two trials, and a function that gives a fresh copy of it."""
+    """The files of a finished sweep of two trials, as bytes by name."""
     writer = new_writer(tmp_path_factory.mktemp("ended") / "sweep")
     writer.meta |= {"environment": {"versions": {"jax": "0.10"}, "processor": "one"}, "options": {"target": None}}
     for epoch in (1, 2, 3):
@@ -67,7 +67,7 @@ def ended(new_writer, epoch_row, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(ended, tmp_path_factory):
-    """A function that makes that sweep's folder, with other content in some files."""
+    """A function that writes that sweep's folder, with changed content in some files."""
     path = tmp_path_factory.mktemp("hostile") / "sweep"
     path.mkdir()
 
@@ -81,11 +81,11 @@ def folder(ended, tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def warn_again():
-    journal._warn.cache_clear()
+    journal._warn_once.cache_clear()
 
 
 def damaged(content):
-    """Bytes of its length or less, some of them others."""
+    """Draw damaged content: cut, with a few bytes changed, or random."""
     flips = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(1, 255)), max_size=4)
 
     def apply(changes):
@@ -99,7 +99,7 @@ def damaged(content):
 
 
 def said(sweep, capsys):
-    """What is printed of a sweep."""
+    """Return the printed report of a sweep."""
     print_report(sweep)
     return capsys.readouterr().out
 
@@ -123,7 +123,7 @@ EVENTS = [
 
 @st.composite
 def changed_events(draw):
-    """An event of ours with a key less, or with any value for one of its keys."""
+    """Draw a valid event with one key removed or given another value."""
     event = dict(draw(st.sampled_from(EVENTS)))
     name = draw(st.sampled_from(sorted(event)))
     del event[name]
@@ -132,13 +132,13 @@ def changed_events(draw):
     return json.dumps(event).encode()
 
 
-def test_the_events_that_are_changed_are_events():
+def test_the_unchanged_events_are_valid():
     assert all(parse_event(json.dumps(event).encode()) == event for event in EVENTS)
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=st.one_of(st.binary(max_size=100), changed_events(), values.map(lambda value: json.dumps(value).encode())))
-def test_any_line_leaves_the_others_as_they_are(folder, ended, epoch_row, capsys, line):
+def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys, line):
     path = folder(sweep_json=ended["sweep.json"].replace(b'"ended": "now"', b'"ended": null'))
     before = load_sweep(path).epochs
     (path / "journal.jsonl").write_bytes(line.replace(b"\n", b"") + b"\n" + ended["journal.jsonl"])
@@ -170,22 +170,20 @@ def test_a_damaged_journal_is_read(folder, ended, data):
         *[json.dumps(ROW | {"trial_id": name}).encode() for name in HOSTILE_NAMES],
     ],
 )
-def test_what_is_no_event(line):
+def test_invalid_events(line):
     assert parse_event(line) is None
 
 
-def test_damaged_lines_are_told_of_once(folder, ended, caplog):
+def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
     lines = ended["journal.jsonl"].splitlines(keepends=True)
     lines[1:1] = [b"\xff\xfe\n", b'{"kind": "else", "trial_id": "00000"}\n']
     path = folder(journal_jsonl=b"".join(lines) + b'{"kind": "ep')
     with caplog.at_level(logging.WARNING):
         assert len(read_journal(path)) == len(read_journal(path)) == len(lines) - 2
-    assert caplog.messages == [
-        f"{path / 'journal.jsonl'}: 2 damaged lines were left out (line 2, 3); all others were read"
-    ]
+    assert caplog.messages == [f"{path / 'journal.jsonl'}: skipped 2 damaged lines (line 2, 3) and read all others"]
 
 
-def test_a_line_torn_by_a_kill_is_not_told_of(folder, ended, caplog):
+def test_a_line_cut_short_by_a_kill_is_skipped_silently(folder, ended, caplog):
     path = folder(journal_jsonl=ended["journal.jsonl"] + b'{"kind": "ep')
     whole = read_journal(path)
     mend_last_line(path / "journal.jsonl")
@@ -211,7 +209,7 @@ def test_a_line_of_100_mb_takes_no_memory(folder, ended):
 
 
 def places(value, path=()):
-    """The path to every value in some JSON."""
+    """Yield the path of every value in a JSON value."""
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in inner:
@@ -222,7 +220,7 @@ GONE = object()
 
 
 def replaced(value, path, new):
-    """The JSON with another value at a place, or none."""
+    """Return the JSON value with the value at `path` replaced, or removed if `new` is GONE."""
     if len(path) == 1 and new is GONE:
         return {name: item for name, item in value.items() if name != path[0]} if isinstance(value, dict) else []
     if not path:
@@ -247,10 +245,10 @@ def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_a_trial_id_that_leads_elsewhere_is_refused(folder, ended, name):
+def test_an_invalid_trial_id_is_refused(folder, ended, name):
     said = json.loads(ended["sweep.json"])
     said["trials"][name] = said["trials"]["00000"]
-    with pytest.raises(UserError, match=r"is not what a sweep writes: trial '.*': an id of letters") as caught:
+    with pytest.raises(UserError, match=r"was not written by a sweep: trial '.*': an id of letters") as caught:
         load_sweep(folder(sweep_json=json.dumps(said).encode()))
     assert len(str(caught.value)) < 500
 
@@ -258,7 +256,7 @@ def test_a_trial_id_that_leads_elsewhere_is_refused(folder, ended, name):
 @pytest.mark.parametrize("target", [0, 1, -0.5, True])
 def test_a_target_that_is_no_share_is_refused(folder, ended, target):
     said = json.loads(ended["sweep.json"]) | {"options": {"target": target}}
-    with pytest.raises(UserError, match="options is missing or of another kind"):
+    with pytest.raises(UserError, match="options is missing or has the wrong type"):
         load_sweep(folder(sweep_json=json.dumps(said).encode()))
 
 
@@ -288,11 +286,11 @@ def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
     pd.testing.assert_frame_equal(found.trials, before.trials)
     pd.testing.assert_frame_equal(found.epochs, before.epochs)
     assert "trials.parquet is not a table of a sweep" in caplog.messages[0]
-    assert caplog.messages[0].endswith("; its tables are made from its journal")
+    assert caplog.messages[0].endswith("; the tables are made again from the journal")
 
 
 def stored(ended, **columns):
-    """The stored trials, with other columns."""
+    """Return the stored trials table with some columns replaced, as bytes."""
     table = pq.read_table(io.BytesIO(ended["trials.parquet"]))
     for name, column in columns.items():
         table = table.set_column(table.schema.get_field_index(name), column[0], column[1])
@@ -314,7 +312,7 @@ def stored(ended, **columns):
         pa.nulls(2),
     ],
 )
-def test_a_column_of_another_type_is_refused(ended, column):
+def test_a_column_of_the_wrong_type_is_refused(ended, column):
     content = stored(ended, regime=("regime", column))
     with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
         read_table(io.BytesIO(content), "it", TRIALS)
@@ -333,7 +331,7 @@ HOSTILE_TEXT = "\x1b[2J\x07<script>alert(1)</script>[/red][link=x]\u202e$\\frac{
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_text_from_a_folder_does_nothing(folder, ended, finished, capsys, tmp_path):
+def test_text_from_a_folder_is_shown_without_effects(folder, ended, finished, capsys, tmp_path):
     said_ = json.loads(ended["sweep.json"])
     said_["ended"] = "now" if finished else None
     said_["name"] = said_["dataset"]["note"] = HOSTILE_TEXT
@@ -378,7 +376,7 @@ def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
 
 
 def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
-    """Arrow once unpickled the metadata of such a column (CVE-2023-47248)."""
+    """Old versions of Arrow unpickled the metadata of such a column (CVE-2023-47248)."""
     extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": trap}
     field = pa.field("label", pa.binary(), metadata=extension)
     content = stored(ended, label=(field, pa.array([trap, trap])))
@@ -390,7 +388,7 @@ def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     assert len(read_table(content, "it", TRIALS)) == 2
 
 
-def test_what_tune_left_is_removed_before_a_sweep_goes_on(folder, ended):
+def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):
     path = folder()
     (path / ".ray" / "tune").mkdir(parents=True)
     (path / ".ray" / "tune" / "tuner.pkl").write_bytes(b"")

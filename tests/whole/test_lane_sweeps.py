@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240)]
 
 @pytest.fixture(autouse=True, scope="module")
 def one_core():
-    """A machine of one core: one lane server."""
+    """Start Ray with one core, and so with one lane server."""
     ray.shutdown()
     start_ray(None, None, False, cpus=1)
     yield
@@ -50,7 +50,7 @@ def assert_complete(sweep, epochs):
 
 
 def test_lanes_and_processes_give_the_same_sweep(tmp_path):
-    """To rounding, at rates from one that crawls to one that is lost at once."""
+    """The same to rounding, at rates from a slow one to one that diverges at once."""
     rates = [*np.geomspace(0.001, 0.5, 11).tolist(), 1e6]
     sweeps = {
         execution: run_sweep(execution, trials(rates, epochs=6), options(tmp_path / execution, execution=execution))
@@ -66,14 +66,14 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     for name in ("train_loss", "test_loss"):
         np.testing.assert_allclose(*(rows[name].to_numpy() for rows in calm), rtol=1e-4)
     started = process.epochs[process.epochs["epoch"] == 1].sort_values("ended_at")["trial_id"].astype(int).to_numpy()
-    reused = started[started > 0]  # the first waited for the one core's process to start
-    assert max(abs(reused - np.sort(reused))) <= 4  # in the order asked for, but for those kept ready
+    reused = started[started > 0]  # the first trial waited for the process to start
+    assert max(abs(reused - np.sort(reused))) <= 4  # in the given order, except for the 4 that Tune keeps ready
 
 
 NAMES = ["learning_rate", "epoch"]
 
 
-def test_asha_stops_single_lanes_and_their_places_are_taken(tmp_path):
+def test_asha_stops_single_lanes_and_other_trials_take_them(tmp_path):
     rates = [0.3 / 1.15**i for i in range(24)]
     sweep = run_sweep("asha", trials(rates, epochs=12), options(tmp_path, scheduler="asha", grace_period=2))
     reasons = sweep.trials["stop_reason"].value_counts()
@@ -82,7 +82,7 @@ def test_asha_stops_single_lanes_and_their_places_are_taken(tmp_path):
     assert (sweep.trials["epochs_run"] > 0).all()
 
 
-def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
+def test_population_based_training_changes_learning_rates(tmp_path):
     scheduler = PopulationBasedTraining(
         time_attr="epoch",
         metric="scheduler_loss",
@@ -95,7 +95,9 @@ def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
     space = {"architecture": "mlp-8-tanh", "epochs": 8, "learning_rate": tune.loguniform(1e-5, 0.5)}
     sweep = run_search("pbt", space, 6, options(tmp_path), scheduler)
     assert set(sweep.trials["stop_reason"]) == {"completed"}
-    assert (sweep.epochs.groupby("trial_id")["epoch"].max() == 8).all()  # who takes over a trial ahead skips epochs
+    assert (
+        sweep.epochs.groupby("trial_id")["epoch"].max() == 8
+    ).all()  # a trial that copies one ahead of it skips epochs
     changed = sweep.epochs.groupby("trial_id")["learning_rate"].nunique()
     assert changed.max() > 1
     losses = sweep.epochs.groupby("epoch")["train_loss"]
@@ -103,7 +105,7 @@ def test_population_based_training_changes_rates_in_mid_flight(tmp_path):
 
 
 class SearchFromTheMiddle(tune.search.Searcher):
-    """A searcher: proposes rates around the best so far."""
+    """Proposes rates around the best one so far."""
 
     def __init__(self):
         super().__init__(metric="scheduler_loss", mode="min")
@@ -133,7 +135,7 @@ def test_a_searcher_proposes_trials_on_lanes(tmp_path):
 
 
 def processes(title):
-    """Ray processes of this test with this title."""
+    """Return the Ray processes of this test with this title."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it ended meanwhile
@@ -143,7 +145,7 @@ def processes(title):
 
 
 def kill_when_running(folder, *rounds):
-    """In the background: again and again waits for some epochs, then kills a process of each of a round's titles."""
+    """In the background, for each round: wait for some epochs, then kill one process of each title in the round."""
     killed = []
 
     def wait_and_kill():
@@ -165,7 +167,7 @@ def kill_when_running(folder, *rounds):
 CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 
 
-def test_a_server_that_meets_the_unexpected_is_started_anew(tmp_path, monkeypatch):
+def test_a_failed_lane_server_is_restarted(tmp_path, monkeypatch):
     failed = tmp_path / "failed"
 
     class Faulty(LaneServer):
@@ -188,13 +190,15 @@ KILLED_EPOCHS = 200
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What the first trial of a sweep comes to if nobody kills anything. It runs before the kills: after one Ray
-    sometimes counts the killed worker's share of the core as taken for good."""
+    """The epochs of the first trial without any kills.
+
+    This runs before the kills: after one, Ray sometimes never frees the killed worker's share of the core.
+    """
     path = tmp_path_factory.mktemp("undisturbed") / "sweep"
     return run_sweep("calm", trials([0.01], epochs=KILLED_EPOCHS), options(path, execution="process")).epochs
 
 
-def test_kills_in_mid_sweep_lose_and_double_no_epoch(tmp_path, undisturbed):
+def test_kills_neither_lose_nor_repeat_an_epoch(tmp_path, undisturbed):
     rounds = [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
     thread, killed = kill_when_running(tmp_path, *rounds)
     sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(tmp_path))
@@ -202,6 +206,6 @@ def test_kills_in_mid_sweep_lose_and_double_no_epoch(tmp_path, undisturbed):
     assert killed == rounds
     assert_complete(sweep, KILLED_EPOCHS)
     first = sweep.epochs[sweep.epochs["trial_id"] == "00000"].sort_values("epoch")
-    for name in ("train_loss", "test_loss"):  # alone or in company, a lane's numbers are the same to rounding
+    for name in ("train_loss", "test_loss"):  # a lane equals a single trial to rounding
         expected = undisturbed.sort_values("epoch")[name].to_numpy()
         np.testing.assert_allclose(first[name].to_numpy(), expected, rtol=1e-3)

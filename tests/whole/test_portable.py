@@ -1,8 +1,8 @@
-"""What must hold on every processor: of a trial, a lane, an evaluation, the initial parameters, a divergence.
+"""Properties of training that must hold on every processor.
 
-Two processors are compared through the numbers in this file, which `reference` computed in float64 (those of Glorot's
-parameters are JAX's). The tests share three programs, since XLA takes seconds to compile the smallest on a processor
-that is emulated.
+Processors are compared through the numbers in this file, which `reference` computed in float64 (JAX computed those of
+Glorot's parameters). The tests share three programs, since XLA takes seconds to compile even a small one on an emulated
+processor.
 """
 
 import hashlib
@@ -28,18 +28,18 @@ CALM = TrialConfig(architecture="mlp-8-tanh", learning_rate=0.05, momentum=0.9, 
 STEPS = 19  # an epoch; the last batch is partial
 OTHER = replace(CALM, learning_rate=0.02, seed=1, data_seed=1)
 LOSSES = [(1.2682564221647714, 1.26550695620667), (0.3109928448886335, 0.31988902783014994)]
-"""Of the calm trial after each epoch: on the training and the test images."""
+"""Losses of the calm trial after each epoch, on the training and the test images."""
 RIGHT = 271, 74
-"""Images that it classifies right after its first epoch; the closest decision is by 0.011 in logits."""
+"""Training and test images that it classifies correctly after its first epoch, by at least 0.011 in logits."""
 ROUNDING = 2e-6
-"""Some 30 units in the last place of float32: sums of 784 products in another order differ by a few."""
-IN_COMPANY = 1e-5
-"""What is promised of a lane beside the same trial alone, relative to the largest entry."""
+"""About 30 units in the last place of float32. Sums of 784 products in another order differ by a few units."""
+LANE_TOLERANCE = 1e-5
+"""The largest difference of a lane from the same trial alone, relative to the largest entry."""
 
 
 @pytest.fixture(scope="module")
 def data():
-    """Ten patterns under noise: whole numbers, the same everywhere."""
+    """Ten noisy patterns of whole numbers, which are the same on every processor."""
     rng = np.random.RandomState(0)
     patterns = rng.randint(0, 6, (10, 784)) == 0
     labels = rng.randint(0, 10, TRAIN + TEST)
@@ -50,7 +50,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def alone(data):
-    """A function that trains a trial by itself: the row and the state after each of two epochs."""
+    """A function that trains a single trial, and returns the row and the state after each of two epochs."""
     pool = LanePool(data)
 
     @cache
@@ -63,7 +63,7 @@ def alone(data):
 
 @pytest.fixture(scope="module")
 def by_hand(data):
-    """The calm trial in float64: the losses of its steps and its parameters after each of two epochs."""
+    """The step losses and the parameters of the calm trial in float64, for each of two epochs."""
     trial = SGD(architecture(CALM.architecture).init(CALM.seed), 16, CALM.learning_rate, CALM.momentum)
     orders = [batch_order(CALM.data_seed, epoch, TRAIN) for epoch in range(2)]
     return [(trial.epoch(data.train_images, data.train_labels, order), trial.copy()) for order in orders]
@@ -91,7 +91,7 @@ def test_a_restored_trial_continues_bit_for_bit(alone, data, tmp_path):
     }
 
 
-def test_lanes_are_the_trials_alone_to_rounding(alone, data):
+def test_lanes_equal_single_trials_to_rounding(alone, data):
     configs = {"calm": CALM, "other": OTHER}
     pool = LanePool(data, capacity=2)
     for lane_id, config in configs.items():
@@ -101,18 +101,18 @@ def test_lanes_are_the_trials_alone_to_rounding(alone, data):
         row, state = alone(config)[0]
         assert rows[lane_id]["lanes"] == 2
         for name in ("train_loss", "test_loss", "step_loss_max", "step_loss_last"):
-            assert rows[lane_id][name] == pytest.approx(row[name], rel=IN_COMPANY), name
-        assert_close(pool.checkpoint(lane_id).arrays.values(), state.arrays.values(), IN_COMPANY)
+            assert rows[lane_id][name] == pytest.approx(row[name], rel=LANE_TOLERANCE), name
+        assert_close(pool.checkpoint(lane_id).arrays.values(), state.arrays.values(), LANE_TOLERANCE)
 
 
-def test_a_trial_is_sgd_in_float64(alone, by_hand):
+def test_a_trial_equals_sgd_in_float64(alone, by_hand):
     for (row, state), (losses, params) in zip(alone(CALM), by_hand, strict=True):
         told = [row["step_loss_first"], row["step_loss_max"], row["step_loss_last"]]
         np.testing.assert_allclose(told, [losses[0], losses.max(), losses[-1]], rtol=ROUNDING)
         assert_close([state.arrays[name] for name in state.arrays if "params" in name], leaves(params), ROUNDING)
 
 
-def test_two_processors_train_the_same(alone):
+def test_training_gives_the_recorded_losses(alone):
     for (row, _), losses in zip(alone(CALM), LOSSES, strict=True):
         np.testing.assert_allclose((row["train_loss"], row["test_loss"]), losses, rtol=ROUNDING)
 
@@ -131,9 +131,11 @@ def test_an_evaluation_counts_exactly(alone, data):
 
 
 @pytest.mark.parametrize("learning_rate", [1e6, 1e38])
-def test_a_rate_that_is_far_too_large_leaves_at_the_same_step(alone, data, learning_rate):
-    """From the second step after the change on all is lost: the first window of 128 images then begins with the first
-    step. The labels are noise: the true ones are told apart so easily that even these rates find them."""
+def test_a_far_too_large_rate_diverges_at_the_same_step(alone, data, learning_rate):
+    """From the second step after the change on, the loss is lost, so the first window of 128 images begins at step one.
+
+    The labels are noise: with the true ones even these rates learn.
+    """
     noisy = replace(CALM, label_noise=TRAIN)
     (_, calm), _ = alone(noisy)
     pool = LanePool(data)
@@ -155,7 +157,7 @@ GLOROT = [
     (0.08350680768489838, 0.010850813239812851, 4.464845699609501),
     (-0.014561059884727001, -0.011677033267915249, -0.018027729604008374),
 ]
-"""Of each array of mlp-relu-glorot: its first two entries, and its product with cos(0), cos(1), ..."""
+"""For each array of mlp-relu-glorot: its first two entries, and its dot product with cos(0), cos(1), ..."""
 
 
 def test_glorot_parameters_are_the_same_to_rounding():

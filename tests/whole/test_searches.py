@@ -1,4 +1,4 @@
-"""Searches under Ray Tune: in processes without being told, killed, and gone on with."""
+"""Searches under Ray Tune, also killed and resumed."""
 
 import os
 import signal
@@ -60,12 +60,12 @@ def script(code, *arguments):
 
 
 def kill_once(command, journal, ready):
-    """Starts a command and kills it with its group once its journal's text is as wanted."""
+    """Start a command, and kill its process group once `ready` accepts the text of the journal."""
     with subprocess.Popen(command, start_new_session=True) as process:
         deadline = time.monotonic() + 90
         try:
             while not (journal.exists() and ready(journal.read_text())):
-                assert time.monotonic() < deadline, "the journal never came so far"
+                assert time.monotonic() < deadline, "timeout"
                 assert process.poll() is None, "it ended before it was killed"
                 time.sleep(0.2)
         finally:
@@ -78,7 +78,7 @@ def run(command):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_killed_search_goes_on_and_its_searcher_knows_what_ended(tmp_path):
+def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path):
     kill_once(script(SEARCH, tmp_path, 3), tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
     before = load_sweep(tmp_path)
     ended = before.trials[before.trials["stop_reason"] == "completed"]
@@ -92,14 +92,14 @@ def test_a_killed_search_goes_on_and_its_searcher_knows_what_ended(tmp_path):
     after = load_sweep(tmp_path)
     assert len(after.trials) == 12
     assert set(after.trials["stop_reason"]) == {"completed"}
-    assert set(after.epochs["lanes"]) == {1}  # in processes, without being told
+    assert set(after.epochs["lanes"]) == {1}  # in processes, by default
     assert not after.epochs.duplicated(["trial_id", "epoch"]).any()
     assert set(before.trials["trial_id"]) <= set(after.trials["trial_id"])
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_population_based_training_goes_on_at_the_rates_that_it_had(tmp_path):
+def test_population_based_training_resumes_with_its_latest_rates(tmp_path):
     def all_changed(text):
         rates = load_sweep(tmp_path).epochs.groupby("trial_id")["learning_rate"]
         return text.count('"epoch"') > 30 and (rates.nunique() > 1).sum() >= 2
@@ -120,8 +120,8 @@ def test_population_based_training_goes_on_at_the_rates_that_it_had(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_population_that_was_resumed_keeps_its_trials_apart(tmp_path):
-    """Also where one takes over the config of another: with its id, the rows and states of both would be mixed up."""
+def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path):
+    """A trial that copies another one's config must not copy its id, which would mix up their rows and states."""
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
     writer, _ = new_or_resumed.open_new("pbt", {}, options, search=True)
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
@@ -137,14 +137,14 @@ def test_a_population_that_was_resumed_keeps_its_trials_apart(tmp_path):
     assert set(found.trials["stop_reason"]) == {"completed"}
     last = found.epochs.groupby("trial_id").last()
     assert (last["epoch"] == 8).all()
-    assert (last["learning_rate"] > 0.01).sum() > 2  # one that crawled took over another, at least
+    assert (last["learning_rate"] > 0.01).sum() > 2  # at least one slow trial copied another one
 
 
 def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
     writer.meta |= {"search": True, "options": {}}
     writer.finish()
-    with pytest.raises(UserError, match=r"is a search; go on with run_search with SweepOptions\(resume=...\)"):
+    with pytest.raises(UserError, match=r"is a search; resume it by run_search with SweepOptions\(resume=...\)"):
         resume_sweep(tmp_path, SweepOptions())
 
 
@@ -152,13 +152,11 @@ def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):
     writer = new_writer(tmp_path)
     writer.meta |= {"options": {}}
     writer.finish()
-    with pytest.raises(UserError, match="is no search"):
+    with pytest.raises(UserError, match="is not a search"):
         run_search("search", {}, 3, SweepOptions(resume=tmp_path))
 
 
-def test_a_search_goes_on_with_its_own_scheduler_and_the_values_that_it_changed(
-    new_writer, mnist_5k, tmp_path, monkeypatch
-):
+def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnist_5k, tmp_path, monkeypatch):
     writer = new_writer(tmp_path, count=0)
     writer.meta |= {"search": True, "options": {"data_dir": None}}
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
@@ -178,10 +176,10 @@ def test_a_search_goes_on_with_its_own_scheduler_and_the_values_that_it_changed(
     assert plan.scheduler == "its own"
     assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]
     assert next(iter(plan.trials)) == "changed"
-    assert plan.in_a_grid  # which population based training needs
+    assert plan.in_a_grid  # population based training needs this
 
 
-def test_a_search_that_proposed_nothing_yet_is_readable(new_writer, tmp_path):
+def test_a_search_without_trials_can_be_read(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
     found = load_sweep(tmp_path)
     assert len(found.trials) == len(found.epochs) == 0
@@ -226,7 +224,7 @@ class Told(Searcher):
     ("metric", "told"),
     [("scheduler_loss", [0.5, 1e9]), ("test_accuracy", [0.9]), ("of my own", []), (["test_accuracy"], [])],
 )
-def test_a_searcher_that_goes_on_is_told_its_own_metric(metric, told, capsys):
+def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
     finished = [
         (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
         (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
@@ -237,17 +235,17 @@ def test_a_searcher_that_goes_on_is_told_its_own_metric(metric, told, capsys):
     )
     assert [value for _, value in search.told] == told
     assert [parameters["trial/learning_rate"] for parameters, _ in search.told] == [0.1, 0.2][: len(told)]
-    assert ("begins anew" in "".join(capsys.readouterr())) == isinstance(metric, list)
+    assert ("it starts without them" in "".join(capsys.readouterr())) == isinstance(metric, list)
 
 
-def test_a_search_that_goes_on_trains_as_long_as_its_space_says():
+def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
     space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
     assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
     assert Plan(space, known, 1).epochs == 5
 
 
 class Wild(Told):
-    """Proposes what is no momentum, then what is one."""
+    """Proposes an invalid momentum, then a valid one."""
 
     def __init__(self):
         super().__init__("test_accuracy")
@@ -261,7 +259,7 @@ class Wild(Told):
 
 
 @pytest.mark.ray
-def test_one_impossible_proposal_spares_the_search(tmp_path, capsys):
+def test_one_invalid_proposal_does_not_end_the_search(tmp_path, capsys):
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
     space = {"architecture": "mlp-8-tanh", "epochs": 2}
     found = run_search("search", space, 2, options, search_alg=Wild())

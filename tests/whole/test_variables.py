@@ -1,4 +1,4 @@
-"""What a sweep leaves behind in the process that called it."""
+"""Environment variables: a sweep changes none for good, and a user's own Tuner is not affected."""
 
 import os
 from contextlib import suppress
@@ -12,7 +12,7 @@ from mnist_tune import SweepOptions, TrialConfig, run_sweep
 from mnist_tune.runtime.ray_session import PENDING, QUIET, TRIALS, variables
 
 
-def test_variables_are_set_for_a_while(monkeypatch):
+def test_variables_are_set_and_restored(monkeypatch):
     monkeypatch.setenv("USERS", "theirs")
     monkeypatch.delenv("NOBODYS", raising=False)
     before = dict(os.environ)
@@ -25,8 +25,8 @@ def test_variables_are_set_for_a_while(monkeypatch):
 
 
 @pytest.mark.ray
-def test_a_users_own_tuner_runs_afterwards_as_if_no_sweep_had(tmp_path, monkeypatch):
-    """In the same process, on the Ray that the sweep started."""
+def test_a_sweep_does_not_affect_a_users_own_tuner(tmp_path, monkeypatch):
+    """The user's Tuner runs in the same process, on the Ray that the sweep started."""
     ray.shutdown()
     ours = {*QUIET, *TRIALS, PENDING}
     for name in ours:
