@@ -68,7 +68,7 @@ def wider(family: pd.DataFrame, options: Mapping[str, Any], rate: float, factor:
     row = family.loc[(family["learning_rate"] - rate).abs().idxmin()]
     used = {**options, **row, "seeds": sorted(family["seed"].unique()), "epochs": row["epochs_asked"]}
     rates = " ".join(f"{rate * factor ** (i / 3):.2g}" for i in range(4))
-    command = f"python sweeps/lr_regimes.py --architecture {row['architecture']} --learning-rates {rates}"
+    command = f"python sweeps/lr_regimes.py --architecture {shlex.quote(row['architecture'])} --learning-rates {rates}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
         if value != default:

@@ -38,8 +38,11 @@ def fetched(where: Place) -> Path:
     folder = working_folder(where)
     if isinstance(where, str):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder, where):
+        lock = locked(folder, where)
+        try:
             fetch(where, folder)
+        finally:
+            lock.release()
     return folder
 
 

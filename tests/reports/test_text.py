@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mnist_tune.reports.conclusions import conclusions
+from mnist_tune.reports.conclusions import conclusions, wider
 from mnist_tune.reports.large_sweeps import LINES, MANY
 from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_replicates, print_report
 
@@ -234,3 +234,9 @@ def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith("failed: no memory") for line in lines) == FAILURES
     assert lines[-1] == "... and 5 more failed; the column error of trials says why"
+
+
+def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
+    """It may come from a folder that somebody else wrote."""
+    trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
+    assert "--architecture 'x; rm -rf ~' --learning-rates" in wider(trials, {}, 0.1, 10)
