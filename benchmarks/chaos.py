@@ -1,13 +1,14 @@
-"""Is anything lost when something is killed at a random moment?
+"""Does a sweep lose anything when one of its processes is killed at a random moment?
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --kill worker
 
-Runs a sweep undisturbed, then again with a kill -9 at a random moment of it: of the driver's process group, of a
-trial's process, of a lane server or of Ray's raylet; and both anew for each moment, since a shared machine is slow for
-minutes at a time. A command that a kill ends is run again with --resume. In the end every trial must be complete, each
-epoch's row in the journal once, and the tables, but for times, those of the undisturbed sweep bit for bit (lanes, which
-are the same to rounding, are not compared). Printed is the wall time against the undisturbed sweep's.
+It runs a sweep undisturbed, then again with a kill -9 at a random moment. The kill hits the driver's process group, a
+trial's process, a lane server, or Ray's raylet. Both runs are repeated for each moment, because a shared machine may be
+slow for minutes. If the kill ends the command, it is run again with --resume. In the end every trial must be complete,
+and the journal must have each epoch's row once. Apart from times, the tables must equal those of the undisturbed sweep
+bit for bit; with lanes they are not compared, because lanes differ by rounding. It prints how much longer the killed
+sweep took.
 """
 
 from __future__ import annotations
@@ -33,52 +34,52 @@ from mnist_tune.results.tables import TIMES
 from processes import REPOSITORY, start_python
 
 TARGET = Target("killed", "wall_s", "at most", 1.5, "undisturbed")
-"""The most that a kill may cost."""
+"""How much longer a killed sweep may take."""
 
 TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "raylet": "raylet/raylet"}
-"""What the command lines of the processes to kill hold."""
+"""Texts by which we recognise the command lines of the processes to kill."""
 
 ENDING = ("driver", "raylet")
-"""Whose death ends the command; after that of others the sweep goes on by itself."""
+"""Processes whose death ends the command. After the death of others, the sweep goes on by itself."""
 
 TIMEOUT_S = 300.0
-"""Seconds that a command may take."""
+"""The most seconds that a command may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos(Recorded):
-    """Kills a part of a sweep at random moments and looks at what is left."""
+    """Kills one process of a sweep at random moments, and checks that the sweep has lost nothing."""
 
     kill: Literal["driver", "worker", "server", "raylet"] = "driver"
-    """What is killed: driver with its process group, or one process of Ray's."""
+    """What to kill: the driver with its process group, or one of Ray's processes."""
     moments: int = 20
-    """Kills, each in a sweep of its own."""
+    """The number of kills, each in its own sweep."""
     seed: int = 0
-    """Of the moments."""
+    """Seed of the random moments."""
     trials: int = 8
-    """Of mlp-16-tanh on mnist-5k."""
+    """Trials in a sweep, of mlp-16-tanh on mnist-5k."""
     epochs: int = 60
-    """Of a trial."""
+    """Epochs in a trial."""
 
     def flags(self) -> list[str]:
         rates = [f"{0.01 * 1.5**i:.4g}" for i in range(self.trials)]
-        said = ["--learning-rates", *rates, "--epochs", str(self.epochs), "--scheduler", "fifo", "--quiet"]
-        said += ["--architecture", "mlp-16-tanh", "--dataset", "mnist-5k"]
-        return [*said, "--execution", "lanes" if self.kill == "server" else "process"]
+        flags = ["--learning-rates", *rates, "--epochs", str(self.epochs), "--scheduler", "fifo", "--quiet"]
+        flags += ["--architecture", "mlp-16-tanh", "--dataset", "mnist-5k"]
+        return [*flags, "--execution", "lanes" if self.kill == "server" else "process"]
 
 
 class Victim:
-    """A sweep's command in a folder of its own, in which something may be killed."""
+    """A command that runs a sweep in a folder of its own, and of which a process may be killed."""
 
     def __init__(self, config: Chaos, folder: Path) -> None:
         self.config, self.folder, self.sweep, self.killed = config, folder, folder / "sweep", False
         folder.mkdir()
 
     def run(self, kill_after_s: float | None = None, random_: random.Random | None = None) -> float:
-        """Wall seconds of the command, and of the one that goes on with it where a kill ended it.
+        """Run the command, and again with --resume if a kill ended it. Return the wall seconds of both.
 
         Raises:
-            UserError: a command failed for another reason than the kill, or lasted too long.
+            UserError: a command failed for another reason than the kill, or took too long.
         """
         start = time.perf_counter()
         child = self._start()
@@ -91,17 +92,17 @@ class Victim:
             self._ended(child)
         wall_s = time.perf_counter() - start
         if child.returncode:
-            said = (self.folder / "said").read_text(errors="replace")[-3000:]
-            raise UserError(f"the sweep in {self.folder} failed:\n{said}")
+            said_last = (self.folder / "said").read_text(errors="replace")[-3000:]
+            raise UserError(f"the sweep in {self.folder} failed:\n{said_last}")
         return wall_s
 
     def _start(self) -> psutil.Popen:
-        known = (self.sweep / "sweep.json").exists()
-        asked = ["--resume", "sweep", "--quiet"] if known else ["--output", "sweep", *self.config.flags()]
-        return start_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *asked], self.folder, own_group=True)
+        exists = (self.sweep / "sweep.json").exists()
+        flags = ["--resume", "sweep", "--quiet"] if exists else ["--output", "sweep", *self.config.flags()]
+        return start_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], self.folder, own_group=True)
 
     def _kill(self, child: psutil.Popen, random_: random.Random) -> None:
-        """Kills what there is to kill, or waits for it; nothing where the command has ended before."""
+        """Kill a process, once there is one of the kind to kill. Do nothing if the command ends first."""
         while child.poll() is None and not self.killed:
             if self.config.kill == "driver":
                 os.killpg(child.pid, signal.SIGKILL)
@@ -113,7 +114,7 @@ class Victim:
                 time.sleep(0.01)
 
     def _ended(self, child: psutil.Popen) -> int:
-        """The exit code of the command."""
+        """Wait for the command to end, and return its exit code."""
         try:
             return int(child.wait(TIMEOUT_S))
         except psutil.TimeoutExpired:
@@ -122,7 +123,7 @@ class Victim:
 
 
 def processes(parent: psutil.Process, title: str) -> list[psutil.Process]:
-    """Descendants whose command line holds a title."""
+    """Return the descendants whose command line contains a text."""
     found = []
     with contextlib.suppress(psutil.Error):
         for process in parent.children(recursive=True):
@@ -133,13 +134,13 @@ def processes(parent: psutil.Process, title: str) -> list[psutil.Process]:
 
 
 def numbers(sweep: Sweep) -> pd.DataFrame:
-    """The numeric columns of a sweep's epochs but for times, a row a trial and epoch."""
+    """Return the numeric columns of a sweep's epochs, except times, with a row for each trial and epoch."""
     epochs = sweep.epochs.set_index(["trial_id", "epoch"]).sort_index().select_dtypes(["number", "bool"])
     return epochs.drop(columns=[*TIMES, "batch_s", "ended_at"])
 
 
 def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
-    """What is wrong with a sweep that something was killed in; empty where nothing is."""
+    """Return what is wrong with a sweep in which a process was killed; empty if nothing is."""
     sweep, found = load_sweep(path), []
     if set(sweep.trials["stop_reason"]) != set(undisturbed.trials["stop_reason"]):
         found.append(f"trials ended as {sweep.trials['stop_reason'].value_counts().to_dict()}")
@@ -165,20 +166,23 @@ def main() -> int:
             calm_s = calm.run()
             moment = random_.uniform(0, calm_s)
             wall_s = victim.run(moment, random_)
-            said = faults(victim.sweep, load_sweep(calm.sweep), exact=config.kill != "server")
-            found.append(said)
+            wrong = faults(victim.sweep, load_sweep(calm.sweep), exact=config.kill != "server")
+            found.append(wrong)
             measured["undisturbed"].append({"wall_s": calm_s})
             measured["killed"].append({"wall_s": wall_s, "moment_s": moment, "kills": float(victim.killed)})
             killed = f"{config.kill} killed after {moment:.2f} s" if victim.killed else "ended before the kill"
-            print(f"undisturbed {calm_s:.1f} s; {killed}: {wall_s:.1f} s; {'; '.join(said) or 'well'}", flush=True)
-    well, costs = found.count([]), ratios(measured, "killed", "undisturbed", "wall_s")
+            print(
+                f"undisturbed {calm_s:.1f} s; {killed}: {wall_s:.1f} s; {'; '.join(wrong) or 'nothing lost'}",
+                flush=True,
+            )
+    complete, costs = found.count([]), ratios(measured, "killed", "undisturbed", "wall_s")
     print(
-        f"{well} of {config.moments} well; wall time against the undisturbed sweep: "
+        f"{complete} of {config.moments} sweeps lost nothing; wall time relative to the undisturbed sweep: "
         f"median {median(costs):.2f}, most {max(costs):.2f} (target {TARGET.bound:g})"
     )
     results = {"rounds": measured, "targets": checked([TARGET], measured), "faults": found}
     write_record(config, machine, {f"{config.kill} killed": results})
-    return int(well < config.moments)
+    return int(complete < config.moments)
 
 
 if __name__ == "__main__":

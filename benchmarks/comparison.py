@@ -1,9 +1,10 @@
-"""Sides that take turns at the same work, and what came out: medians, ratios within a round, targets, records.
+"""What all benchmarks share: sides that take turns at the same work, medians, ratios within a round, targets, records.
 
-Each benchmark describes its sides and figures as `Comparison`s; `run` does the rest. A machine that others use too
-is slow for minutes at a time, so a ratio is taken between figures of the same round, which stand side by side in time.
+A side is a program to compare, a figure is a number that it measures. Each benchmark describes its sides and figures as
+`Comparison`s, and `run` does the rest. On a shared machine everything can be slow for minutes. So ratios are taken
+within a round, between figures that were measured at about the same time.
 
-With `--record`, every benchmark keeps its command, the versions and the raw values in `benchmarks/records/`.
+With `--record`, a benchmark writes its command, the versions and the raw values to `benchmarks/records/`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from mnist_tune.results.provenance import describe_environment
 RECORDS = Path(__file__).resolve().parent / "records"
 
 Figures = Mapping[str, float | None]
-"""What one turn of a side measured, by name; None is a figure that this side does not have."""
+"""What a side measured in one turn, by name. It is None if the side does not have this figure."""
 
 Measured = dict[str, list[Figures]]
 """The figures of all rounds, by side."""
@@ -41,7 +42,7 @@ class Recorded:
     """The flag that every benchmark has."""
 
     record: bool = False
-    """Write the figures to benchmarks/records/, named by date and processor."""
+    """Write the figures to a file in benchmarks/records/, named after the date and the processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +50,17 @@ class Benchmark(Recorded):
     """The flags of a benchmark that runs in rounds."""
 
     rounds: int = 3
-    """Turns of each side."""
+    """How often each side runs."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if type(value) is int and value < 1:  # True and False are no counts
+            if type(value) is int and value < 1:  # a bool is an int, too, but not a count
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on the median of a side's figure, or of its ratio to that of another side in the same round."""
+    """A bound on the median of a side's figure, or of its ratio to the figure of another side in the same round."""
 
     side: str
     figure: str
@@ -72,7 +73,7 @@ class Target:
         return f"{of} {self.figure} {self.sense} {self.bound:g}"
 
     def values(self, measured: Measured) -> list[float]:
-        """By round; empty if a side did not run."""
+        """Return the figure or ratio of each round; empty if a side did not run."""
         if self.other is None:
             return measured_values(measured, self.side, self.figure)
         return ratios(measured, self.side, self.other, self.figure)
@@ -83,22 +84,22 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Sides that do the same work, and what is shown of their figures."""
+    """Sides that do the same work, and which of their figures to print."""
 
     title: str
     sides: Mapping[str, Callable[[], Figures]]
-    """A call is one turn."""
+    """Each call is one turn."""
     formats: Mapping[str, str]
-    """The figures of the table, in its order, and how each is written."""
+    """The figures in the table, in this order, with their formats."""
     pairs: Sequence[tuple[str, str]]
-    """Sides (ours, other) whose ratios are shown."""
+    """Pairs of sides (ours, other) whose ratios are printed."""
     ratio_figures: Sequence[str]
-    """Figures that a ratio says something about."""
+    """The figures whose ratios are printed."""
     targets: Sequence[Target] = ()
 
 
 def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
-    """Prints the machine, then runs and prints one comparison after the other; with `--record` writes all of them."""
+    """Print the machine, then run and print each comparison. With `--record`, write all of them to a file."""
     machine, results = describe_machine(), {}
     print(machine_line(machine), flush=True)
     for comparison in comparisons:
@@ -109,12 +110,12 @@ def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
 
 
 def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Writes what a benchmark measured to a new file in `RECORDS`, if `--record` asks for it.
+    """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set.
 
     Args:
         config: the flags of the benchmark.
-        machine: what `describe_machine` found before the benchmark began.
-        results: by title, the raw values of all rounds (`rounds`) and what became of the targets (`targets`).
+        machine: what `describe_machine` returned before the benchmark began.
+        results: for each title, the raw values of all rounds (`rounds`) and which targets were met (`targets`).
     """
     if not config.record:
         return
@@ -136,22 +137,22 @@ def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[
 
 
 def describe_machine() -> dict[str, Any]:
-    """`describe_environment` with the version of PyTorch, which only benchmarks use, and without the host's name."""
+    """Return `describe_environment()` plus the version of PyTorch, without the host's name."""
     environment = describe_environment()
-    del environment["host"]  # a record is published
+    del environment["host"]  # records are published
     found = importlib.util.find_spec("torch") is not None
     environment["versions"]["torch"] = importlib.metadata.version("torch") if found else None
     return environment
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:
-    """Processor, cores and versions of what `describe_machine` found."""
+    """Return the processor, cores and versions, from `describe_machine`, in one line."""
     versions = [f"{name} {machine['versions'][name]}" for name in ("jax", "ray", "torch") if machine["versions"][name]]
     return f"{machine['processor']}, {machine['cpus']} cores, {', '.join(versions)}"
 
 
 def take_turns(comparison: Comparison, rounds: int) -> Measured:
-    """The sides in order, then backwards, and so on: what drifts within a round then favours none."""
+    """Run all sides in each round, in order and then backwards in turn, so that a drift favours no side."""
     measured: Measured = {side: [] for side in comparison.sides}
     for turn in range(rounds):
         for side in list(measured)[:: -1 if turn % 2 else 1]:
@@ -163,20 +164,20 @@ def take_turns(comparison: Comparison, rounds: int) -> Measured:
 
 
 def measured_values(measured: Measured, side: str, figure: str) -> list[float]:
-    """A figure of all rounds; empty if the side did not run or does not have it."""
+    """Return a figure's values in all rounds; empty if the side did not run or does not have it."""
     values = (figures[figure] for figures in measured.get(side, []))
     return [value for value in values if value is not None]
 
 
 def ratios(measured: Measured, side: str, other: str, figure: str) -> list[float]:
-    """side / other of each round in which both have the figure; empty if one of them did not run."""
+    """Return side / other for each round in which both have the figure; empty if one of them did not run."""
     rounds = zip(measured.get(side, []), measured.get(other, []), strict=False)
     pairs = ((ours[figure], theirs[figure]) for ours, theirs in rounds)
     return [a / b for a, b in pairs if a is not None and b is not None]
 
 
 def report(comparison: Comparison, measured: Measured) -> list[str]:
-    """The lines that are printed: medians, ratios with their smallest and largest, targets."""
+    """Return the lines to print: medians, ratios (median, smallest, largest), targets."""
     sides = max(map(len, measured))
     lines = [comparison.title, " " * sides + "".join(f"  {figure:>8}" for figure in comparison.formats)]
     for side in measured:
@@ -201,6 +202,6 @@ def spread(values: Sequence[float]) -> str:
 
 
 def checked(targets: Sequence[Target], measured: Measured) -> list[dict[str, Any]]:
-    """What became of the targets whose sides ran."""
+    """Return the median of each target whose sides ran, and whether it was met."""
     medians = {target: median(values) for target in targets if (values := target.values(measured))}
     return [{"target": str(target), "median": value, "met": target.met(value)} for target, value in medians.items()]

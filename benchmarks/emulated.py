@@ -1,46 +1,43 @@
-"""The processor that a program sees, also where qemu emulates another one.
+"""The processor that this process runs on, even if qemu emulates it.
 
-Linux tells its own processor even to a process that qemu emulates another one for. The C library has asked the
-processor itself.
+Under qemu's emulation, /proc/cpuinfo still describes the real processor. The C library has asked the emulated one.
 """
 
 from __future__ import annotations
 
 import ctypes
 import platform
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
-from mnist_tune.machine import processor_model, with_vectors
+from mnist_tune.machine import cpu_info, processor_model, with_vectors
 
 
 def processor_seen() -> str:
-    """As `processor_model`, but of an emulated processor `emulated x86-64, family 6, model 60 (AVX2)`."""
-    asked = cpuid()
-    if asked is None or platform.system() != "Linux":
+    """Return `processor_model()`, or for an emulated processor `emulated x86-64, family 6, model 60 (AVX2)`."""
+    seen = cpuid()
+    if seen is None or platform.system() != "Linux":
         return processor_model()
-    told = dict(re.findall(r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-    if (told.get("cpu family"), told.get("model")) == (str(asked.family), str(asked.model)):
-        return with_vectors(told.get("model name", platform.machine()).strip(), asked.flags)
-    return with_vectors(f"emulated x86-64, family {asked.family}, model {asked.model}", asked.flags)
+    real = cpu_info()
+    if (real.get("cpu family"), real.get("model")) == (str(seen.family), str(seen.model)):
+        return with_vectors(real.get("model name", platform.machine()).strip(), seen.flags)
+    return with_vectors(f"emulated x86-64, family {seen.family}, model {seen.model}", seen.flags)
 
 
 @dataclass(frozen=True)
 class Cpuid:
-    """What an x86-64 processor says of itself."""
+    """What an x86-64 processor says about itself."""
 
     family: int
     model: int
     flags: list[str]
-    """Of avx512f, avx2 and avx those that programs may use, as /proc/cpuinfo names them."""
+    """Those of avx512f, avx2 and avx that programs may use, named as in /proc/cpuinfo."""
 
 
 def cpuid() -> Cpuid | None:
-    """What this process's processor said to the C library when the process started; None where that is not glibc
+    """Return what the processor told the C library when this process started. It is None unless the C library is glibc
     2.33 or later on x86-64."""
     try:
-        # <sys/platform/x86.h>: registers EAX to EDX as read, and as usable, of leaf 1 (index 0) and leaf 7 (index 1).
+        # <sys/platform/x86.h>: for leaf 1 (index 0) and leaf 7 (index 1), registers EAX to EDX as read, then as usable.
         leaf = ctypes.CDLL(None).__x86_get_cpuid_feature_leaf
     except AttributeError:
         return None
@@ -48,7 +45,7 @@ def cpuid() -> Cpuid | None:
     signature, *_, usable_1, _ = leaf(0).contents
     usable_7 = leaf(1).contents[5]
     usable = {"avx512f": usable_7 >> 16, "avx2": usable_7 >> 5, "avx": usable_1 >> 28}
-    # Intel's manual, CPUID leaf 1: an extended family and model, which older processors leave 0.
+    # Intel's manual, CPUID leaf 1: family and model have extension bits, which are 0 on older processors.
     return Cpuid(
         family=(signature >> 8 & 0xF) + (signature >> 20 & 0xFF),
         model=(signature >> 4 & 0xF) + (signature >> 12 & 0xF0),

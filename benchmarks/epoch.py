@@ -1,10 +1,10 @@
-"""How long is an epoch: the notebook's own loop, ours, PyTorch?
+"""How long does an epoch take, with the notebook's own loop, with mnist_tune and with PyTorch?
 
     python benchmarks/epoch.py
 
-Everything runs on one thread and on the same images, batch order, learning rate and initial parameters; the
-sides take turns, a whole epoch each, in every round. Printed are the machine and, for each architecture, medians
-over the rounds, ratios of the seconds of a round with their smallest and largest, and whether the targets are met.
+All sides use one thread, and the same images, batch order, learning rate and initial parameters. In every round they
+take turns, an epoch each. The benchmark prints the machine and, for each architecture, medians over the rounds, the
+median, smallest and largest ratio within a round, and whether the targets are met.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TARGETS = {
     "convnet": (Target("ours", "train_s", "at most", 0.9, "torch"),),
 }
 FORMATS = {
-    "compile_s": "{:.2f}",  # all that happens once
+    "compile_s": "{:.2f}",  # everything that happens only once
     "train_s": "{:.3f}",
     "eval_s": "{:.3f}",  # training and test set
     "train_eval_s": "{:.3f}",
@@ -49,16 +49,16 @@ INSTALL_TORCH = "no PyTorch: it is not installed; pip install 'mnist_tune[bench]
 
 @dataclass(frozen=True, kw_only=True)
 class EpochBenchmark(Benchmark):
-    """Times an epoch and an evaluation of the notebook's loop, of this package and of PyTorch, on one thread."""
+    """Times an epoch and an evaluation with the notebook's loop, mnist_tune and PyTorch, on one thread."""
 
     architectures: tuple[str, ...] = ("mlp-1024-128-tanh", "convnet")
-    """Architectures to time, a table each; the notebook's loop is left out for convnet (it takes minutes)."""
+    """Architectures to time; each has its own table. For convnet, the notebook's loop is left out: it takes minutes."""
     learning_rate: float = 0.1
     """Step size."""
     batch_size: int = 128
-    """Images a step."""
+    """Images in a step."""
     images: int | None = None
-    """Train on the first so many images only, and test on a sixth as many; by default on all."""
+    """Train only on this many images, the first ones, and test on a sixth as many; by default, use all."""
     data_dir: Path | None = None
     """Folder with the four IDX files of MNIST, raw or gzipped."""
 
@@ -81,7 +81,7 @@ def comparisons(config: EpochBenchmark) -> Iterator[Comparison]:
 
 
 def sides_of(name: str) -> dict[str, type[Side]]:
-    """The sides that are timed for an architecture, in the order of the table."""
+    """Return the sides to time for an architecture, in the order of the table."""
     sides: dict[str, type[Side]] = {} if name == "convnet" else {"notebook": Notebook}
     sides["ours"] = Ours
     if TORCH_IS_INSTALLED:
@@ -92,7 +92,7 @@ def sides_of(name: str) -> dict[str, type[Side]]:
 
 
 def timed(side: Side) -> Callable[[], Figures]:
-    """Compiles; a call of what is returned is a turn, the next epoch."""
+    """Compile a side, and return a function that trains and evaluates it for the next epoch."""
     start = time.perf_counter()
     side.compile()
     compile_s = time.perf_counter() - start
@@ -126,7 +126,7 @@ def first_images(dataset: Dataset, images: int | None) -> Dataset:
 def main() -> None:
     config = cli.parse(EpochBenchmark)
     for name in config.architectures:
-        architecture(name)  # a name that there is none of is refused before the first is timed
+        architecture(name)  # refuses an unknown name before the first is timed
     run(config, comparisons(config))
 
 

@@ -1,10 +1,10 @@
-"""How long does the one command of the README take, and what does it find?
+"""How long does the README's main command take, and what does it find?
 
     python benchmarks/main_command.py
 
-Runs `python sweeps/lr_regimes.py` in an empty folder, with an empty compilation cache; MNIST is fetched before.
-Printed are the machine and, for each round, the wall time, the time to the first epoch's row, the number of epochs
-trained, and the regimes by learning rate.
+It runs `python sweeps/lr_regimes.py` in an empty folder, with an empty compilation cache; MNIST is fetched before. It
+prints the machine and, for each round, the wall time, the time to the first epoch's row, the number of epochs trained,
+and the regimes by learning rate.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from processes import REPOSITORY, Finished, empty_cache, run_python
 
 @dataclass(frozen=True, kw_only=True)
 class MainCommand(Benchmark):
-    """Times the one command of the README, and says which regimes it found."""
+    """Times the README's main command, and prints the regimes that it found."""
 
     rounds: int = 1
-    """Runs of the command."""
+    """How often the command runs."""
     flags: tuple[str, ...] = ()
-    """Flags for the command, such as --smoke; all that follows is the command's, so --flags comes last."""
+    """Flags for the command, such as --smoke. Everything after --flags goes to the command, so --flags comes last."""
 
 
 def parse(arguments: Sequence[str]) -> MainCommand:
-    """The config; tyro alone would take the flags of the command for the benchmark's."""
+    """Return the config. By itself, tyro would take the command's flags for the benchmark's."""
     end = [*arguments, "--flags"].index("--flags")
     config = cli.parse(MainCommand, arguments[:end])
     return replace(config, flags=(*config.flags, *arguments[end + 1 :]))
 
 
 def measure(flags: Sequence[str]) -> dict[str, Any]:
-    """Runs the command once."""
+    """Run the command once."""
     with TemporaryDirectory(prefix="main_command-") as name:
         folder = Path(name)
         finished = run_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], folder, empty_cache(folder))
@@ -48,7 +48,7 @@ def measure(flags: Sequence[str]) -> dict[str, Any]:
 
 
 def figures(finished: Finished, sweep: Sweep) -> dict[str, Any]:
-    """What is recorded of a run; a learning rate has a regime for each seed."""
+    """Return what is recorded of a run. A learning rate has one regime for each seed."""
     by_rate = sweep.trials.sort_values(["learning_rate", "seed"]).groupby("learning_rate")["regime"]
     return {
         "wall_s": finished.wall_s,

@@ -3,10 +3,10 @@
     python benchmarks/other_processor.py --cpu Haswell
     python benchmarks/other_processor.py --cpu SandyBridge
 
-Runs the tests that are marked `portable` on a processor that qemu emulates, in one process of one thread. They compare
-with numbers computed in float64, so that two processors are compared through these. Printed is what pytest prints, its
-third line the processor that the tests saw; the exit code is pytest's. AVX-512 is not emulated; jaxlib needs AVX,
-which SandyBridge is the first to have. 4 to 6 minutes on a core of an AMD EPYC, 18 s without emulation.
+It runs the tests marked `portable` on a processor that qemu emulates, in one process with one thread. The tests compare
+with numbers computed in float64, and so compare processors with each other. Output and exit code are pytest's, and the
+third line names the processor that the tests saw. qemu does not emulate AVX-512. jaxlib needs AVX, which SandyBridge is
+the first processor to have. It takes 4 to 6 minutes on a core of an AMD EPYC, 18 s without emulation.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class OtherProcessor(Recorded):
     """Runs the portable tests on an emulated x86-64 processor."""
 
     cpu: str = "Haswell"
-    """Processor to emulate, as `qemu-x86_64 -cpu help` lists them; Haswell has AVX2, SandyBridge AVX alone."""
+    """Processor to emulate, one of those that `qemu-x86_64 -cpu help` lists. Haswell has AVX2, SandyBridge only AVX."""
     timeout_s: float = 1800
-    """Seconds after which the tests are ended."""
+    """The most seconds that the tests may take."""
 
 
 def run_tests(config: OtherProcessor) -> int:
-    """pytest's exit code."""
+    """Run the tests, and return pytest's exit code."""
     qemu = shutil.which(QEMU)
     if qemu is None:
         raise UserError(f"there is no {QEMU} to emulate a processor with; apt-get install qemu-user")
@@ -51,19 +51,7 @@ def run_tests(config: OtherProcessor) -> int:
     if config.cpu not in known:
         raise UserError(f"{QEMU} emulates no processor {config.cpu!r}{closest(config.cpu, known)}")
     files = [str(path) for path in sorted((REPOSITORY / "tests").rglob("test_*.py")) if has_portable_tests(path)]
-    pytest = [
-        "-m",
-        "pytest",
-        "-v",
-        "-n",
-        "0",
-        "-m",
-        "portable",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        f"timeout={TEST_TIMEOUT_S}",
-    ]
+    pytest = f"-m pytest -v -n 0 -m portable -p no:cacheprovider -o timeout={TEST_TIMEOUT_S}".split()
     command = [qemu, "-cpu", config.cpu, sys.executable, *pytest, *files]
     with TemporaryFile("w+") as said:
         try:
@@ -81,14 +69,14 @@ def run_tests(config: OtherProcessor) -> int:
 
 
 def processors(qemu: str) -> list[str]:
-    """The names that `-cpu` takes."""
-    told = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True).stdout  # exits with 1
-    listed, _, _ = told.partition("\n\n")  # the flags follow
+    """Return the names that `-cpu` accepts."""
+    help_ = subprocess.run([qemu, "-cpu", "help"], capture_output=True, text=True).stdout  # exits with 1
+    listed, _, _ = help_.partition("\n\n")  # the flags follow
     return re.findall(r"^(?:x86)?\s+(\S+)", listed, re.MULTILINE)  # older versions begin each line with x86
 
 
 def has_portable_tests(path: Path) -> bool:
-    """Other files are not even imported: Ray and pandas take half a minute under emulation."""
+    """Return whether a file has portable tests. pytest would import the others, too, which takes half a minute."""
     return "mark.portable" in path.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Commands in processes of their own: how long they take, and how much memory they hold."""
+"""Running commands in processes of their own, and measuring their time and memory."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mnist_tune.data.files import DATA_VARIABLE, data_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SAMPLE_INTERVAL_S = 2.0
-"""Every half second, reading the memory of 20 processes took 15% of a core from what is measured."""
+"""At half a second, reading the memory of 20 processes took 15% of a core away from what is measured."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has ended well."""
+    """A command that has succeeded."""
 
     started_at: float
     """Unix time."""
@@ -37,16 +37,16 @@ def run_python(
     variables: Mapping[str, str] | None = None,
     wait: Callable[[psutil.Popen], object] = psutil.Popen.wait,
 ) -> Finished:
-    """Runs `python arguments` in a folder, with the repository's modules to import.
+    """Run `python arguments` in a folder. It can import the repository's modules.
 
     Args:
-        arguments: a script, or `-m` and a module, and what it is given.
-        folder: its working directory; what it says goes to the file `said` there.
-        variables: of its environment, on top of this process's.
+        arguments: a script, or `-m` and a module, and then its arguments.
+        folder: its working directory. Its output goes to the file `said` there.
+        variables: environment variables to set, in addition to those of this process.
         wait: returns once the process has ended.
 
     Raises:
-        UserError: it failed; the message ends with what it said last.
+        UserError: the command failed; the message ends with its last output.
     """
     started_at, start = time.time(), time.perf_counter()
     child = start_python(arguments, folder, variables)
@@ -61,7 +61,7 @@ def run_python(
 def start_python(
     arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None, own_group: bool = False
 ) -> psutil.Popen:
-    """Starts what `run_python` runs; with `own_group` in a session of its own, to be killed as a whole."""
+    """Start what `run_python` runs. With `own_group` it gets a process group, which can be killed as a whole."""
     path = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(variables or {})}
     command = [sys.executable, *arguments]
@@ -72,18 +72,18 @@ def start_python(
 
 
 def empty_cache(folder: Path) -> dict[str, str]:
-    """Variables with which a command finds MNIST where this process does, and no compiled programs."""
+    """Return variables with which a command finds MNIST where this process does, but no compiled programs."""
     return {DATA_VARIABLE: str(data_folder().absolute()), CACHE_VARIABLE: str(folder / "cache")}
 
 
 class PeakMemory:
-    """The most memory of a process and all its descendants at a time; what they share counts once."""
+    """The peak memory of a process and all its descendants; memory that they share counts once."""
 
     def __init__(self) -> None:
         self.mib = 0.0
 
     def wait(self, child: psutil.Popen) -> None:
-        """Waits for the process, taking samples."""
+        """Wait for a process to end, and sample its memory meanwhile."""
         ended = False
         while not ended:
             self.mib = max(self.mib, _tree_mib(child))
@@ -98,5 +98,5 @@ def _tree_mib(process: psutil.Process) -> float:
         for member in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 memory = member.memory_full_info()
-                total += getattr(memory, "pss", memory.uss)  # only Linux divides what is shared
+                total += getattr(memory, "pss", memory.uss)  # only Linux has pss, in which shared memory counts once
     return total / 2**20

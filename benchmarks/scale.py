@@ -1,10 +1,10 @@
-"""Does the ten thousandth trial cost what the first one did?
+"""Does the ten-thousandth trial cost as much as the first?
 
     python benchmarks/scale.py
 
-Runs very many of the smallest trials: one epoch each of mlp-4-tanh on mnist-5k, in processes. Printed are the machine,
-for each tenth of the trials the wall time a trial and the driver's memory at its end, what the sweep left on disk, how
-long it takes to read, and whether the targets are met.
+It runs very many of the smallest trials: one epoch each of mlp-4-tanh on mnist-5k, in processes. It prints the machine;
+for each tenth of the trials, the wall time per trial and the driver's memory at the end; what the sweep left on disk,
+how long that takes to read, and whether the targets are met.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from processes import run_python
 
 FORMATS = {
     "command_s": "{:.0f}",  # the whole process
-    "trial_ms": "{:.1f}",  # from the first result to the last, a trial
-    "growth_mb": "{:.0f}",  # of the driver's resident memory since its first result, at most
+    "trial_ms": "{:.1f}",  # per trial, between the first and the last result
+    "growth_mb": "{:.0f}",  # the largest growth of the driver's resident memory since the first result
     "files": "{:.0f}",
     "results_mb": "{:.1f}",
     "load_s": "{:.2f}",  # load_sweep
@@ -40,12 +40,12 @@ TARGETS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleBenchmark(Benchmark):
-    """Runs very many of the smallest trials, and says what each costs and what all of them leave."""
+    """Runs very many of the smallest trials, and prints what they cost and what they leave on disk."""
 
     trials: int = 10_000
-    """How many."""
+    """The number of trials."""
     rounds: int = 1
-    """Sweeps."""
+    """The number of sweeps."""
 
 
 def scale(trials: int) -> Figures:
@@ -72,12 +72,12 @@ def scale(trials: int) -> Figures:
 
 
 def tenths(ended: np.ndarray, memory: pd.DataFrame) -> dict[str, float]:
-    """Prints and returns the time a trial, and the driver's memory at the end, of each tenth of the trials."""
+    """Print and return, for each tenth of the trials, the time per trial and the driver's memory at the end."""
     figures: dict[str, float] = {}
     for number, tenth in enumerate(np.array_split(ended, min(10, len(ended))), 1):
         trial_ms = 1000 * float(np.ptp(tenth)) / len(tenth)
         mb = float(np.interp(tenth[-1], memory["time"], memory["mb"]))
-        print(f"until {tenth[-1] - ended[0]:5.0f} s: {trial_ms:5.1f} ms a trial, {mb:.0f} MB")
+        print(f"until {tenth[-1] - ended[0]:5.0f} s: {trial_ms:5.1f} ms per trial, {mb:.0f} MB")
         figures |= {f"trial_ms_{number}": trial_ms, f"mb_{number}": mb}
     return figures
 

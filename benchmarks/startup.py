@@ -1,13 +1,15 @@
-"""How long until a sweep starts, and how long is a tiny one: Ray Tune's hello world, and ours?
+"""How long do the first result and a whole tiny sweep take, with Ray Tune's hello world and with ours?
 
     python benchmarks/startup.py
 
-Hello world is about the least that Ray Tune does: four trials of a class that imports JAX and reports once, with
-`reuse_actors`; as it is first written (hello), and with the checkpoint that Tune asks for at a trial's end, without
-which each trial ends in an error and no actor is reused (saving). Ours is `python sweeps/lr_regimes.py --smoke
---quiet`: four trials that train 3 epochs. Each runs in a process of its own; they take turns, after a first run of each
-that warms the caches and does not count. Printed are the machine, medians over the rounds, ratios within a round with
-their smallest and largest, and whether the targets, against hello, are met.
+Hello world is about the least that Ray Tune can do: four trials of a class that imports JAX and reports once, with
+`reuse_actors`. `hello` is the version that one would write first. `saving` also writes the checkpoint that Tune asks
+for at a trial's end; without it, each trial ends in an error and no actor is reused. `ours` is
+`python sweeps/lr_regimes.py --smoke --quiet`: four trials of 3 epochs.
+
+Each runs in a process of its own. They take turns, after a warm-up run of each that does not count. The benchmark
+prints the machine, medians over the rounds, the median, smallest and largest ratio within a round, and whether the
+targets (relative to `hello`) are met.
 """
 
 from __future__ import annotations
@@ -27,17 +29,17 @@ TARGETS = (
     Target("ours", "command_s", "at most", 1.0, "hello"),
 )
 FORMATS = {
-    "first_result_s": "{:.2f}",  # from the start of the process until the driver has the first result
+    "first_result_s": "{:.2f}",  # from the start of the process to the first result in the driver
     "command_s": "{:.2f}",  # the whole process
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartupBenchmark(Benchmark):
-    """Times the start and the whole of the smallest sweep, beside Ray Tune's hello world."""
+    """Times the first result and the whole of the smallest sweep, next to Ray Tune's hello world."""
 
     rounds: int = 5
-    """Turns of each side."""
+    """How often each side runs."""
 
 
 def comparisons() -> Iterator[Comparison]:
@@ -69,7 +71,7 @@ def smoke() -> Figures:
 
 
 def timed(command: list[str], first_result_at: Callable[[Path], float]) -> Figures:
-    """Runs a command in an empty folder, from which the Unix time of the first result is read."""
+    """Run a command in an empty folder. `first_result_at` then reads the Unix time of the first result from there."""
     with TemporaryDirectory(prefix="startup-") as name:
         folder = Path(name)
         finished = run_python(command, folder)

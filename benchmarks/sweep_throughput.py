@@ -1,10 +1,10 @@
-"""How fast is a sweep: as Ray Tune's documentation shows it, as ours, and without Ray at all?
+"""How fast is a sweep: as in Ray Tune's documentation, with mnist_tune, and without Ray?
 
     python benchmarks/sweep_throughput.py
 
-Every side trains the same trials in a fresh process of its own, with all its start and end, one thread a trial,
-and an empty compilation cache; the sides take turns in every round. Printed are the machine and, for each
-architecture, medians over the rounds, ratios within a round with their smallest and largest, and whether the targets
+Every side trains the same trials in a new process, with one thread per trial and an empty compilation cache. Start and
+end of the process are timed, too. The sides take turns in every round. The benchmark prints the machine and, for each
+architecture, medians over the rounds, the median, smallest and largest ratio within a round, and whether the targets
 are met.
 """
 
@@ -34,11 +34,11 @@ COMMANDS = {
     "floor": ("sides.one_process", "floor"),
     "notebook": ("sides.one_process", "notebook"),
 }
-"""The module that is a side, and what it is told besides the work."""
+"""Each side's module, and its arguments besides the work."""
 CLIENTS = {"lanes": LANES["CPU"]}
-"""Trials at a time a core, where it is not one."""
+"""Trials that run at a time on a core, if not one."""
 CORES = {"floor": 1, "notebook": 1}
-"""Cores that a side uses, where it is not all."""
+"""Cores that a side uses, if not all."""
 TARGETS = (
     Target("process", "trial_epochs_per_s", "at least", 4.0, "tune"),
     Target("process", "peak_mib", "at most", 1.0, "tune"),
@@ -49,10 +49,10 @@ FORMATS = {
     "trial_epochs_per_s": "{:.2f}",  # over the whole command
     "after_start_per_s": "{:.2f}",  # from the end of the first epoch to the end of the last
     "steady_per_s": "{:.2f}",  # once as many trials have reported as run at a time
-    "fill": "{:.0%}",  # mean share of the lanes that trained in the same round
-    "peak_mib": "{:.0f}",  # most memory of the process and all its descendants; what they share counts once
-    "driver_ms": "{:.2f}",  # CPU milliseconds of the driver a result
-    "orchestration": "{:.1%}",  # share of the cores' time after the first epoch that is neither train nor evaluate
+    "fill": "{:.0%}",  # mean share of the lanes that trained in the same batch
+    "peak_mib": "{:.0f}",  # peak memory of the process and all its descendants; shared memory counts once
+    "driver_ms": "{:.2f}",  # CPU milliseconds of the driver per result
+    "orchestration": "{:.1%}",  # share of the cores' time, after the first epoch, not spent training or evaluating
     "test_accuracy": "{:.4f}",  # mean over all results
 }
 
@@ -62,21 +62,21 @@ class ThroughputBenchmark(Benchmark):
     """Compares whole sweeps: Ray Tune as documented, mnist_tune, and the same trials one after another without Ray."""
 
     architectures: tuple[str, ...] = ("mlp-16-tanh",)
-    """Architectures to sweep, a table each."""
+    """Architectures to sweep; each has its own table."""
     trials: int = 32
-    """Trials of a sweep, at learning rates from 0.001 to 0.5, log-spaced."""
+    """Trials in a sweep, at learning rates from 0.001 to 0.5, log-spaced."""
     epochs: int = 5
-    """Epochs of a trial."""
+    """Epochs in a trial."""
     compare: tuple[str, ...] = ("tune", "process", "lanes", "floor")
-    """Sides to run: tune (an actor a trial, default settings), process, lanes (ours), floor (one process, no Ray),
-    notebook (its own loop in one process)."""
+    """Sides to run: tune (default settings, one actor per trial), process and lanes (mnist_tune), floor (one process,
+    no Ray), notebook (the notebook's loop in one process)."""
     dataset: str = "mnist"
     """mnist, or mnist-5k for a quick look."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.compare:
-            raise UserError(f"--compare needs at least one side; there are {', '.join(COMMANDS)}")
+            raise UserError(f"--compare needs at least one side; known are {', '.join(COMMANDS)}")
         for side in self.compare:
             if side not in COMMANDS:
                 raise UserError(f"--compare: there is no side {side!r}{closest(side, COMMANDS)}")
@@ -96,7 +96,7 @@ def comparisons(config: ThroughputBenchmark) -> Iterator[Comparison]:
 
 
 def measure(side: str, work: SweepWork) -> Figures:
-    """Runs one side in a process of its own."""
+    """Run one side in a process of its own."""
     module, *options = COMMANDS[side]
     with TemporaryDirectory(prefix="sweep_throughput-") as name:
         folder, memory = Path(name), PeakMemory()
@@ -106,7 +106,7 @@ def measure(side: str, work: SweepWork) -> Figures:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """The same threads and data for all, no cache of compiled programs, no cluster but one's own."""
+    """Return the variables that all sides get: one thread, the same data, no compiled programs, a new Ray cluster."""
     return {"PJRT_NPROC": "1", "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"} | empty_cache(folder)
 
 
@@ -130,7 +130,7 @@ def figures(side: str, wall_s: float, peak_mib: float, outcome: Outcome) -> Figu
 
 
 def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float | None:
-    """Trial-epochs a second from the first report of the trial that completes `at_a_time`, to the end."""
+    """Return the trial-epochs per second after `at_a_time` trials have reported; None if there are none."""
     started: dict[str, float] = {}
     for epoch in epochs:
         started.setdefault(epoch.trial, epoch.ended_at)
@@ -142,7 +142,7 @@ def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float | None:
 def main() -> None:
     config = cli.parse(ThroughputBenchmark)
     for name in config.architectures:
-        architecture(name)  # a name that there is none of is refused before the first is swept
+        architecture(name)  # refuses an unknown name before the first sweep
     load_dataset(config.dataset)  # fetched before the clock starts
     run(config, comparisons(config))
 

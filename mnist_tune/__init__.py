@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mnist_tune.tuning.options import SweepOptions
     from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
-_HOMES = {
+_MODULE_OF = {
     "Sweep": "results.tables",
     "SweepOptions": "tuning.options",
     "TrialConfig": "trial",
@@ -27,7 +27,7 @@ __all__ = ["Sweep", "SweepOptions", "TrialConfig", "UserError", "load_sweep", "r
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: `import mnist_tune` itself loads neither pandas, Ray nor JAX."""
-    if name not in _HOMES:
+    """Import a name when it is first used, so that `import mnist_tune` itself loads neither pandas, Ray nor JAX."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'mnist_tune' has no attribute {name!r}")
-    return getattr(import_module(f"mnist_tune.{_HOMES[name]}"), name)
+    return getattr(import_module(f"mnist_tune.{_MODULE_OF[name]}"), name)

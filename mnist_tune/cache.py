@@ -1,4 +1,4 @@
-"""The folder that keeps, from one run to the next, what takes long to get: compiled programs and the files of MNIST."""
+"""The cache folder, which keeps compiled programs and the files of MNIST from one run to the next."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """`$MNIST_TUNE_CACHE`, or the user's cache folder where that is unset or empty; it may be missing or read-only."""
+    """Return `$MNIST_TUNE_CACHE`, or the user's cache folder if that is unset or empty. It may be missing."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return (Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("mnist_tune")).absolute()
 
 
 def writable_cache_folder() -> Path:
-    """The cache folder, made where need be; a temporary one in place of a default that can't be written.
+    """Return the cache folder, created if missing. If the default one is not writable, return a temporary folder.
 
     Raises:
-        UserError: `$MNIST_TUNE_CACHE` can't be written.
+        UserError: `$MNIST_TUNE_CACHE` is not writable.
     """
     folder = cache_folder()
     if os.environ.get(CACHE_VARIABLE) and (reason := _why_unwritable(folder)):
-        raise UserError(f"can't write to ${CACHE_VARIABLE}, {folder}: {reason}; set it to a folder that can be written")
+        raise UserError(f"can't write to ${CACHE_VARIABLE}, {folder}: {reason}; set it to a writable folder")
     return writable_or_temporary(folder)
 
 
-@functools.cache  # warns once a process
+@functools.cache  # so that a process warns once
 def writable_or_temporary(folder: Path) -> Path:
-    """The folder, made where need be; where it can't be written, a temporary one of this user and machine."""
+    """Return the folder, created if missing. If it is not writable, return a temporary folder of this user."""
     reason = _why_unwritable(folder)
     if reason is None:
         return folder
     temporary = _temporary_folder()
-    advice = f"set ${CACHE_VARIABLE} to a folder that can be written"
-    _log.warning("can't write to the cache folder %s (%s), %s stands in for it; %s", folder, reason, temporary, advice)
+    advice = f"set ${CACHE_VARIABLE} to a writable folder"
+    _log.warning("can't write to the cache folder %s (%s), using %s instead; %s", folder, reason, temporary, advice)
     return temporary
 
 
@@ -57,8 +57,8 @@ def _why_unwritable(folder: Path) -> str | None:
 
 
 def _temporary_folder() -> Path:
-    """The same one for all processes of this user; a new one where somebody else took its name, and could put there
-    compiled programs that this user would run."""
+    """Return one folder for all processes of this user. If another user has taken its name, make a new one: that user
+    could replace the compiled programs that this process runs."""
     folder = Path(tempfile.gettempdir(), f"mnist_tune-{os.getuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)

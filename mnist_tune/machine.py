@@ -15,28 +15,28 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use: those it sees, at most its container's quota, rounded up."""
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(seen, _cpu_quota())))
+    """Return the number of CPU cores that this process may use: at most its container's quota, rounded up."""
+    visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(visible, _cpu_quota())))
 
 
 def _cpu_quota() -> float:
-    """Cores by the smallest quota of this process's control group and those above it, of version 2 or 1.
+    """Return the smallest CPU quota, in cores, of this process's control group and its parents (cgroup v2 or v1).
 
-    A container may see the folders of its group as if they were the root's, and the group's own path lead nowhere.
+    Inside a container, the group's folder may be mounted as the root, so that the group's own path does not exist.
     """
     try:
-        told = OWN_CGROUPS.read_text()
+        groups = OWN_CGROUPS.read_text()
     except OSError:
         return math.inf
     quotas = [math.inf]
-    for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", told, re.MULTILINE):
+    for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", groups, re.MULTILINE):
         if controllers and "cpu" not in controllers.split(","):
             continue
         root = CGROUPS / "cpu" if controllers else CGROUPS
         files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-        below = [root / path, *(root / path).parents]
-        for group in below[: below.index(root) + 1]:
+        folders = [root / path, *(root / path).parents]
+        for group in folders[: folders.index(root) + 1]:
             with suppress(OSError, ValueError):
                 quota, period = " ".join((group / name).read_text() for name in files).split()
                 quotas += [int(quota) / int(period)] if quota not in ("max", "-1") else []
@@ -44,18 +44,20 @@ def _cpu_quota() -> float:
 
 
 def processor_model() -> str:
-    """The processor and the widest vectors it has, such as `AMD EPYC (AVX2)`: figures and last bits depend on both."""
+    """Return the processor and its widest vectors, such as `AMD EPYC (AVX2)`. Results may depend on both."""
     try:
-        told = dict(re.findall(r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        info = cpu_info()
     except OSError:
         return platform.processor() or platform.machine()
-    return with_vectors(told.get("model name", platform.machine()).strip(), told.get("flags", "").split())
+    return with_vectors(info.get("model name", platform.machine()).strip(), info.get("flags", "").split())
+
+
+def cpu_info() -> dict[str, str]:
+    """Return the fields that Linux lists for a core in /proc/cpuinfo. Raises OSError on other systems."""
+    return dict(re.findall(r"^(\w[\w ]*\w)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
 
 
 def with_vectors(name: str, flags: Sequence[str]) -> str:
-    """The name of a processor with the widest vectors among its flags."""
-    vectors = [label for flag, label in _VECTORS.items() if flag in flags]
-    return f"{name} ({vectors[0]})" if vectors else name
-
-
-_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+    """Return a processor's name followed by the widest vectors among its flags."""
+    widths = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+    return next((f"{name} ({label})" for flag, label in widths.items() if flag in flags), name)

@@ -1,7 +1,7 @@
-"""Files in a local folder, or in a filesystem that pyarrow knows by a URI: `s3://bucket/folder`, `gs://...`.
+"""Reading and writing files, in a local folder or at a URI that pyarrow knows: `s3://bucket/folder`, `gs://...`.
 
-A place is a `Path`, or a URI as a string, whose query (`?endpoint_override=...`) belongs to the filesystem. What is
-written is whole or not there.
+A `Place` is a `Path`, or a URI as a string. The query of a URI (`?endpoint_override=...`) is for its filesystem. Writes
+are atomic: a file is there in full, or not at all.
 """
 
 from __future__ import annotations
@@ -10,37 +10,35 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from mnist_tune.errors import UserError
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
 
 Place = Path | str
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 OBJECT_STORES = ("s3", "gcs", "abfs")
-"""Filesystems in which a file is there once it is closed, and not before; elsewhere it is renamed when it is whole."""
+"""Filesystems in which a file appears only once it is closed. In others we write to another name, then rename."""
 
 PERMANENT = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|SIGNATURE|CREDENTIAL|ACCESS_KEY|EXPIRED|PERMISSION", re.IGNORECASE)
-"""Errors that waiting does not mend."""
+"""Errors that a retry does not fix."""
 
 PATIENCE_S = 120.0
-"""How long processes that train wait for object storage that does not answer, before their trial ends in an error."""
+"""How long a training process retries object storage that does not answer, before its trial ends in an error."""
 
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
 
 def place(where: str | Path) -> Place:
-    """What a user typed: a folder as a `Path`, or a URI.
+    """Return the place that a user typed: a folder as a `Path`, or a URI.
 
     Raises:
-        UserError: the scheme is unknown, no bucket is named, or there are keys in the URI: it is written to files.
+        UserError: the scheme is unknown, the bucket is missing, or the URI holds keys. (URIs are written to files.)
     """
     scheme, separator, rest = str(where).partition("://")
     if not separator:
@@ -55,19 +53,19 @@ def place(where: str | Path) -> Place:
         raise UserError(f"{where} names no bucket; write {scheme}://BUCKET/FOLDER")
     if parts.password or (parts.username and scheme == "s3") or any(map(SECRETS.search, parse_qs(parts.query))):
         raise UserError(
-            f"{shown}: there are keys in this URI, which is written to files; name them in the environment "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS) of every node instead"
+            f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
+            "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
     return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
 
 
 def is_uri(where: Place) -> bool:
-    """Whether this is in object storage or the like, and not a local path."""
+    """Return whether a place is a URI, such as in object storage, rather than a local path."""
     return isinstance(where, str) and "://" in where
 
 
 def join(where: Place, *names: str) -> Place:
-    """A file or folder below `where`."""
+    """Return the place of a file or folder below `where`."""
     if isinstance(where, Path):
         return where.joinpath(*names)
     parts = urlsplit(where)
@@ -75,14 +73,14 @@ def join(where: Place, *names: str) -> Place:
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:
-    """A file's bytes; None where there is none.
+    """Return the bytes of a file, or None if it does not exist.
 
     Args:
         where: the file.
-        patience_s: seconds in which a request that failed is made again.
+        patience_s: how long to retry requests that fail, seconds.
 
     Raises:
-        OSError: whether there is one can't be told.
+        OSError: the file can't be read, or we can't find out whether it exists.
     """
 
     def once() -> bytes:
@@ -96,25 +94,25 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
 
 
 def open_file(where: Place) -> IO[bytes]:
-    """A file to read from, which can be sought in. Raises OSError, FileNotFoundError where there is none."""
+    """Open a file to read from; it can seek. Raises OSError, or FileNotFoundError if the file does not exist."""
     if isinstance(where, Path):
         return where.open("rb")
-    filesystem, path = _resolve(where)
+    filesystem, path = filesystem_of(where)
     file: IO[bytes] = filesystem.open_input_file(path)
     return file
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
-    """Replaces a file so that a kill leaves the former one or the new one, whole.
+    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete.
 
     Args:
         where: the file.
-        content: of it.
+        content: its new content.
         patience_s: as in `read`.
-        sync: of a local file, so that a power cut does so, too.
+        sync: make a local file survive a power cut, too.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     if not isinstance(where, Path):
         return _retried(lambda: _upload(where, content), patience_s)
@@ -132,97 +130,85 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
 
 
 def _upload(where: str, content: bytes) -> None:
-    filesystem, path = _resolve(where)
-    whole = filesystem.type_name in OBJECT_STORES
-    if not whole:
+    filesystem, path = filesystem_of(where)
+    if filesystem.type_name in OBJECT_STORES:
+        part = path
+    else:
+        part = f"{path}.part"
         filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    to = path if whole else f"{path}.part"
-    with filesystem.open_output_stream(to) as file:
+    with filesystem.open_output_stream(part) as file:
         file.write(content)
-    if not whole:
-        filesystem.move(to, path)
+    if part != path:
+        filesystem.move(part, path)
 
 
 def remove(where: Place) -> None:
-    """Deletes a file; nothing happens where there is none. Raises OSError."""
+    """Delete a file, if it exists. Raises OSError."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)
         return
-    filesystem, path = _resolve(where)
-    try:
+    filesystem, path = filesystem_of(where)
+    with suppress(FileNotFoundError):
         filesystem.delete_file(path)
-    except FileNotFoundError:
-        return
 
 
 def remove_folder(where: Place) -> None:
-    """Deletes a folder and all in it; nothing happens where there is none. Raises OSError."""
+    """Delete a folder and everything in it, if it exists. Raises OSError."""
     if isinstance(where, Path):
         shutil.rmtree(where, ignore_errors=True)
         return
-    filesystem, path = _resolve(where)
+    filesystem, path = filesystem_of(where)
     filesystem.delete_dir_contents(path, missing_dir_ok=True)
 
 
 def names(where: Place) -> Sequence[str]:
-    """The files of a folder, sorted; none where there is no folder. Raises OSError."""
+    """Return the sorted names of the files in a folder, or none if it does not exist. Raises OSError."""
     if isinstance(where, Path):
         return sorted(file.name for file in where.iterdir() if file.is_file()) if where.exists() else []
     from pyarrow.fs import FileSelector, FileType
 
-    filesystem, path = _resolve(where)
+    filesystem, path = filesystem_of(where)
     found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
     return sorted(info.base_name for info in found if info.type == FileType.File)
 
 
 def reason(error: OSError) -> str:
-    """An error of a filesystem in a few words: pyarrow tells a paragraph."""
+    """Return an error of a filesystem in a few words; pyarrow writes a paragraph."""
     if error.strerror and error.errno:
         return error.strerror
-    told = re.search(r"AWS Error (\w+) during (\w+) operation: ?([^;\n]*)", str(error))
-    return " ".join(filter(None, told.groups())) if told else str(error).splitlines()[0]
+    found = re.search(r"AWS Error (\w+) during (\w+) operation: ?([^;\n]*)", str(error))
+    return " ".join(filter(None, found.groups())) if found else str(error).splitlines()[0]
 
 
 def _retried(function: Callable[[], T], patience_s: float) -> T:
     if not patience_s:
         return function()
-    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # here: 30 ms
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # the import takes 30 ms
 
-    for attempt in Retrying(
-        retry=retry_if_exception(_passes),
-        stop=stop_after_delay(patience_s),
-        wait=wait_exponential(max=8),
-        reraise=True,
-    ):
-        with attempt:
-            return function()
-    raise AssertionError("unreachable")
+    temporary, stop, wait = retry_if_exception(_is_temporary), stop_after_delay(patience_s), wait_exponential(max=8)
+    return Retrying(retry=temporary, stop=stop, wait=wait, reraise=True)(function)
 
 
-def _passes(error: BaseException) -> bool:
-    """Whether the request may do better later. Errors of local files have a number, those of object storage none."""
+def _is_temporary(error: BaseException) -> bool:
+    """Return whether a retry may succeed. Errors of local files have an errno, those of object storage have none."""
     return isinstance(error, OSError) and not error.errno and not PERMANENT.search(str(error))
 
 
-def filesystem_of(where: str) -> tuple[Any, str]:
-    """pyarrow's filesystem of a URI, and the path in it."""
-    return _resolve(where)
-
-
-def _resolve(uri: str) -> tuple[FileSystem, str]:
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """Return pyarrow's filesystem of a URI, and the path in it."""
     parts = urlsplit(uri)
     filesystem, root = _filesystem(urlunsplit(parts._replace(path="")))
     return filesystem, root.rstrip("/") + parts.path
 
 
 @lru_cache
-def _filesystem(uri: str) -> tuple[FileSystem, str]:
-    """The filesystem of a URI without a path, and its bucket or the like, with which paths in it start."""
+def _filesystem(uri: str) -> tuple[Any, str]:
+    """Return the filesystem of a URI that has no path, and the bucket (or the like) that its paths begin with."""
     import pyarrow
     from pyarrow.fs import FileSystem
 
     try:
-        found: tuple[FileSystem, str] = FileSystem.from_uri(uri)
+        filesystem, root = FileSystem.from_uri(uri)
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"{uri}: {error}") from None
-    return found
+    return filesystem, root

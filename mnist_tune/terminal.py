@@ -1,4 +1,4 @@
-"""What is said on the terminal while a command runs."""
+"""Messages on the terminal while a command runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def announce(line: str, quiet: bool = False) -> None:
-    """A line about what goes on, on standard error so that tables stay clean on standard output."""
+    """Print a line to standard error, so that standard output holds only tables."""
     if not quiet:
         print(line, file=sys.stderr, flush=True)

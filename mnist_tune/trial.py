@@ -1,4 +1,4 @@
-"""What a trial is: one frozen, validated record that round-trips through JSON and through a Tune config."""
+"""The config of a trial: a frozen, validated record that round-trips through JSON and through a Tune config."""
 
 from __future__ import annotations
 
@@ -17,60 +17,60 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """One training run of SGD on MNIST.
+    """The config of one training run of SGD on MNIST.
 
-    The update is `v <- momentum * v + g; w <- w - learning_rate * v` (Nesterov: `g + momentum * v` in place
-    of `v`), g the gradient of the mean cross-entropy of a batch.
+    The update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the gradient of the mean cross-entropy
+    of a batch. Nesterov's form uses `g + momentum * v` in place of `v`.
 
     Raises:
-        UserError: a value is of the wrong kind or out of its range; the message names both.
+        UserError: a value has the wrong type or is out of range; the message names the field and the value.
     """
 
     architecture: str = "mlp-1024-128-tanh"
-    """Name known to `mnist_tune.training.architectures.architecture`."""
+    """A name that `mnist_tune.training.architectures.architecture` knows."""
     learning_rate: float = 0.1
     """Step size, > 0."""
     momentum: float = 0.0
     """Heavy-ball coefficient in [0, 1)."""
     nesterov: bool = False
-    """Nesterov's form of momentum."""
+    """Use Nesterov's form of momentum."""
     batch_size: int = 128
-    """Images a step; the last batch of an epoch may be smaller."""
+    """Images in a step; the last batch of an epoch may be smaller."""
     epochs: int = 10
-    """Epochs asked for."""
+    """Epochs to train."""
     label_noise: int = 0
-    """The first so many training images are permuted against their labels (the notebook's `create_outliers`)."""
+    """Training images, from the first on, to permute against their labels (the notebook's `create_outliers`)."""
     holdout: int = 0
     """Training images held out for validation; 0 trains on all."""
     seed: int = 0
     """Seed of the initialisation."""
     data_seed: int = 0
-    """Seed of the batch order; learning rates that are compared share it."""
+    """Seed of the batch order; trials whose learning rates are compared share it."""
     stop_when_diverged: bool = True
     """End the trial once it has diverged (`mnist_tune.regimes.divergence.has_diverged`)."""
     label: str = ""
-    """What the trial is called in tables; without effect on its training."""
+    """The trial's name in tables; it has no effect on training."""
 
     def __post_init__(self) -> None:
         for name, kind in _FIELDS.items():
             value = getattr(self, name)
             if not kind.holds(value):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
-        for name in ("learning_rate", "momentum"):  # as it is trained, and as a journal can hold it
+        for name in ("learning_rate", "momentum"):  # as floats, as they are trained and journaled
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
-        """The inverse of `to_dict`.
+        """Return the config with these fields; the inverse of `to_dict`.
 
         Raises:
-            UserError: a key that no field has; the message names the closest one.
+            UserError: a key is not a field; the message names the closest field.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
@@ -80,7 +80,7 @@ class TrialConfig:
 
 
 def own_id(trial: Any) -> str:
-    """The id that a Tune trial has in our tables: that of its config, else Tune's."""
+    """Return the id of a Tune trial in our tables: the one in its config if there is one, else Tune's."""
     return str(trial.config["trial"].get("trial_id", trial.trial_id))
 
 
@@ -112,11 +112,11 @@ _FIELDS = {
     "data_seed": _whole(0, MAX_SEED),
     "stop_when_diverged": FLAG,
 }
-"""What each field of a trial may be."""
+"""The valid values of each field."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the closest known name, or the list of all."""
+    """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if none is close."""
     names = list(known)
     match = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names)}"

@@ -62,7 +62,7 @@ def test_a_temporary_folder_replaces_a_default_that_cannot_be_written(unwritable
     with caplog.at_level(logging.WARNING):
         assert writable_cache_folder() == writable_cache_folder() == temporary
     [warning] = caplog.messages
-    assert f"can't write to the cache folder {unwritable} (Not a directory), {temporary} stands in for it" in warning
+    assert f"can't write to the cache folder {unwritable} (Not a directory), using {temporary} instead" in warning
     assert "$MNIST_TUNE_CACHE" in warning
     assert temporary.stat().st_mode & 0o777 == 0o700
 

@@ -1,1 +1,1 @@
-"""What the benchmarks compare, a side a module."""
+"""The programs that the benchmarks compare, called sides: one per module."""

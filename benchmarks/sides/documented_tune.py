@@ -1,4 +1,4 @@
-"""Ray Tune as its documentation shows it: a function, `tune.report` every epoch, `Tuner(...).fit()`."""
+"""Ray Tune as in its documentation: a function that calls `tune.report` every epoch, and `Tuner(...).fit()`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPOCH_FIELDS = [field.name for field in fields(Epoch)]
 
 
 class Meter(tune.Callback):  # type: ignore[misc]
-    """Keeps the results, and the driver's CPU time at each."""
+    """Keeps the results, and the driver's CPU time at each result."""
 
     def __init__(self) -> None:
         self.epochs: list[Epoch] = []

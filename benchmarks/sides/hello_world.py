@@ -1,10 +1,10 @@
-"""Ray Tune's least program: four trials of a class that imports JAX and reports once, with `reuse_actors`.
+"""Ray Tune's smallest program: four trials of a class that imports JAX and reports once, with `reuse_actors`.
 
     python -m sides.hello_world Hello|SavingHello FILE
 
-Run in an empty folder; FILE receives the Unix time of the first result. Tune asks for a checkpoint at a trial's end:
-`Hello`, which has none, ends each trial in an error and gets a new actor for the next; `SavingHello` answers with an
-empty one, and its actors are reused.
+Run it in an empty folder. It writes the Unix time of the first result to FILE. At a trial's end, Tune asks for a
+checkpoint. `Hello` has none, so each of its trials ends in an error, and the next one gets a new actor. `SavingHello`
+has an empty checkpoint, and its actors are reused.
 """
 
 from __future__ import annotations

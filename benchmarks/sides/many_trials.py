@@ -1,9 +1,9 @@
-"""A sweep of very many of the smallest trials, and the memory of its driver meanwhile.
+"""A sweep of very many of the smallest trials, and a record of its driver's memory.
 
     python -m sides.many_trials TRIALS
 
-One epoch each of mlp-4-tanh on mnist-5k, in processes, at learning rates from 0.001 to 4. Leaves the sweep in `sweep`
-and, a line a second, Unix time and resident MB in `memory`.
+Each trial is one epoch of mlp-4-tanh on mnist-5k, at learning rates from 0.001 to 4, in processes. The sweep is written
+to `sweep`. Once a second, a line with the Unix time and the resident MB is written to `memory`.
 """
 
 from __future__ import annotations

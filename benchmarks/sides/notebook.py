@@ -1,4 +1,4 @@
-"""The founding notebook's loop, as its Problem 1 writes it."""
+"""The training loop of the original notebook, as in its Problem 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sides.setting import Setting, floats
 
 
 class Notebook:
-    """A Python loop of jitted steps on numpy batches; evaluation is not jitted."""
+    """A Python loop over jitted steps on NumPy batches. The evaluation is not jitted."""
 
     def __init__(self, setting: Setting) -> None:
         data = setting.data
@@ -33,9 +33,9 @@ class Notebook:
         images, labels = self._train_set
         params = self._params
         for size in (self._batch_size, self._batch_size, self._rest or self._batch_size):
-            params = self._update(params, (images[:size], labels[:size]))  # JAX's arrays compile it anew
+            params = self._update(params, (images[:size], labels[:size]))  # compiles again once params are JAX arrays
         jax.block_until_ready(params)
-        self.evaluate()  # its operations compile one by one
+        self.evaluate()  # compiles each of its operations
 
     def train(self, epoch: int) -> None:
         for _ in range(self._num_batches):

@@ -1,6 +1,6 @@
-"""The trials one after another in this process, without Ray: the floor (our epoch) and the notebook's loop.
+"""The trials one after another in this process, without Ray: with our epoch (`floor`) or with the notebook's loop.
 
-The floor is what a core does that nobody has to tell what to do next.
+`floor` shows how fast a core is if nothing has to be coordinated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sides.sweep_work import Epoch, Outcome, SweepWork, run_side
 
 
 def train_trial(side: Side, config: TrialConfig) -> Iterator[Epoch]:
-    """Trains a trial on a side that has its learning rate, an item an epoch."""
+    """Train a trial on a side that has its learning rate already; yield each epoch."""
     for epoch in range(config.epochs):
         start = time.perf_counter()
         side.train(epoch)
@@ -32,7 +32,7 @@ def setting_of(config: TrialConfig, data: Dataset) -> Setting:
 
 
 def floor_trials(configs: list[TrialConfig], data: Dataset) -> Iterator[tuple[Side, TrialConfig]]:
-    """Compiles once for all trials."""
+    """Yield each trial with a side for it, compiled once for all trials."""
     ours = Ours(setting_of(configs[0], data))
     ours.compile()
     for config in configs:
@@ -41,7 +41,7 @@ def floor_trials(configs: list[TrialConfig], data: Dataset) -> Iterator[tuple[Si
 
 
 def notebook_trials(configs: list[TrialConfig], data: Dataset) -> Iterator[tuple[Side, TrialConfig]]:
-    """The learning rate is a constant of the notebook's step, which compiles again for each."""
+    """Yield each trial with a new side, which compiles: the learning rate is a constant of the notebook's step."""
     for config in configs:
         yield Notebook(setting_of(config, data)), config
 

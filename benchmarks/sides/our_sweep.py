@@ -1,4 +1,4 @@
-"""`run_sweep` with the execution named on the command line; it also saves every trial's state every epoch."""
+"""`run_sweep`, with the execution given on the command line. It alone saves every trial's state in every epoch."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Ours:
         self.restart(setting.learning_rate)
 
     def restart(self, learning_rate: float) -> None:
-        """The initial parameters again, and another learning rate; nothing is compiled anew."""
+        """Go back to the initial parameters, with another learning rate. Nothing is compiled again."""
         self._state = jax.device_put(self._program.init(0))
         self._hyper = jax.device_put(Hyperparameters(np.float32(learning_rate), np.float32(0)))
 

@@ -1,4 +1,4 @@
-"""What an implementation of training is given and must do, so that a benchmark can time it beside others."""
+"""What an implementation of training is given, and the methods that benchmarks call to time it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ class Setting:
 
     @property
     def params(self) -> Any:
-        """Initial parameters, numpy float32 `(weight, bias)` a layer."""
+        """Initial parameters: `(weight, bias)` of each layer, NumPy float32."""
         return architecture(self.architecture).init(0)
 
     @property
     def activation(self) -> str:
-        """Of the hidden layers: tanh or relu."""
+        """The activation of the hidden layers, tanh or relu."""
         return "tanh" if "-tanh" in self.architecture else "relu"
 
 
 class Side(Protocol):
-    """One implementation. Its methods return when the work is done, not when it is dispatched."""
+    """An implementation of training. Its methods return when the work is done, not when it is dispatched."""
 
     def __init__(self, setting: Setting) -> None: ...
 
     def compile(self) -> None:
-        """All that happens once; leaves the parameters as they were."""
+        """Do everything that happens only once. The parameters stay as they are."""
 
     def train(self, epoch: int) -> None:
-        """Trains for the epoch of that number, 0-based."""
+        """Train for one epoch; `epoch` is its number, from 0."""
 
     def evaluate(self) -> tuple[float, float]:
-        """Accuracies on the training and the test set."""
+        """Return the accuracies on the training and the test set."""
 
 
 def floats(images: np.ndarray) -> np.ndarray:
-    """uint8 pixels to float32 in [0, 1], on the host."""
+    """Convert uint8 pixels to float32 in [0, 1], on the host."""
     return images / np.float32(255)

@@ -1,7 +1,7 @@
-"""The sweep that every side runs, and what it knows of it from inside.
+"""The sweep that every side runs, and the results that it returns.
 
-A side is a module with a function from `SweepWork` to `Outcome`, run in a process and an empty folder of its own:
-`python -m sides.<module> WORK ...`, the work as JSON. It imports only what it needs, for imports count too.
+A side is a module with a function from `SweepWork` to `Outcome`. It runs in a process and an empty folder of its own:
+`python -m sides.<module> WORK ...`, with the work as JSON. It imports only what it needs, because imports are timed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mnist_tune import TrialConfig
 
 @dataclass(frozen=True)
 class SweepWork:
-    """The same trials for all sides, at learning rates from 0.001 to 0.5, log-spaced."""
+    """The trials, which are the same for all sides: learning rates from 0.001 to 0.5, log-spaced."""
 
     architecture: str
     trials: int
@@ -29,10 +29,7 @@ class SweepWork:
     def configs(self) -> list[TrialConfig]:
         return [
             TrialConfig(
-                architecture=self.architecture,
-                learning_rate=float(rate),
-                epochs=self.epochs,
-                stop_when_diverged=False,
+                architecture=self.architecture, learning_rate=float(rate), epochs=self.epochs, stop_when_diverged=False
             )
             for rate in np.geomspace(0.001, 0.5, self.trials)
         ]
@@ -40,7 +37,7 @@ class SweepWork:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One result of a sweep."""
+    """The result of one epoch of a trial."""
 
     busy_s: float
     """Seconds of training and evaluating."""
@@ -49,12 +46,12 @@ class Epoch:
     test_accuracy: float
     trial: str
     fill: float = 1.0
-    """Share of its device's lanes that trained in the same round."""
+    """Share of the device's lanes that trained in the same batch."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """CPU seconds of the sweep's process between its first and its last result."""
+    """The CPU seconds of the sweep's driver between its first and its last result."""
 
     cpu_s: float
     results: int
@@ -62,14 +59,14 @@ class Driver:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a sweep, and what they cost its driver, where it has one."""
+    """The results of a sweep, and what they cost the driver, if there is one."""
 
     epochs: list[Epoch]
     driver: Driver | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
-        """What `run_side` left in its folder."""
+        """Return what `run_side` wrote to its folder."""
         values = json.loads((folder / OUTCOME).read_text())
         return cls([Epoch(**epoch) for epoch in values["epochs"]], values["driver"] and Driver(**values["driver"]))
 
@@ -78,6 +75,6 @@ OUTCOME = "outcome.json"
 
 
 def run_side(side: Callable[[SweepWork], Outcome]) -> None:
-    """The main function of a side's module."""
+    """Run a side on the work given on the command line, and write its outcome to the current folder."""
     outcome = side(SweepWork(**json.loads(sys.argv[1])))
     Path(OUTCOME).write_text(json.dumps(asdict(outcome)))

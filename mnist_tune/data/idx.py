@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST: a big-endian header, then the elements, last index fastest."""
+"""IDX, the file format of MNIST: a big-endian header, then the elements in row-major order."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 
 MOST_BYTES = 2**28
-"""Of a file, and of what it unzips to; the training images of MNIST are 47 MB. A small gzip file may hold terabytes."""
+"""The most bytes in a file, zipped or unzipped (a small gzip file can hold terabytes). MNIST's largest has 47 MB."""
 
 
 class DataError(UserError):
-    """A data set cannot be had or read; the message names the file or the source, and the way out."""
+    """A data set can't be found or read. The message names the file or the source, and says what to do."""
 
 
 def read_idx(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes with 1 to 3 dimensions, raw or gzipped.
+    """Return the array in an IDX file of unsigned bytes with 1 to 3 dimensions, raw or gzipped.
 
     The header is `0, 0, 0x08, rank` in bytes, then each dimension as a big-endian uint32.
     Format: "THE IDX FILE FORMAT" in LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
 
     Args:
         source: a file, or its content.
-        name: what errors call the source; the path of a file by default.
+        name: the name of the source in errors; by default, the path of the file.
 
     Returns:
-        uint8, shaped as the header says; read-only.
+        A read-only uint8 array with the shape in the header.
 
     Raises:
-        DataError: the file cannot be read, is no such IDX file, or is shorter or longer than its header says.
+        DataError: the file can't be read, is not such an IDX file, or is shorter or longer than its header says.
     """
     name = name or (str(source) if isinstance(source, Path) else "the given bytes")
     raw = read_raw(source) if isinstance(source, Path) else gunzip(source, name)
@@ -59,14 +59,14 @@ def read_idx(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.ui
     try:
         return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
     except ValueError:  # 0 x 4294967295 x 4294967295
-        raise _malformed(name, "dimensions of an array", dimensions) from None
+        raise _malformed(name, "dimensions that an array can have", dimensions) from None
 
 
 def read_raw(path: Path) -> bytes:
-    """The content of a file, unzipped where it is gzipped.
+    """Return the content of a file, unzipped if it is gzipped.
 
     Raises:
-        DataError: the file cannot be read, is too large, or its gzip stream is damaged.
+        DataError: the file can't be read, is too large, or its gzip stream is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -77,7 +77,7 @@ def read_raw(path: Path) -> bytes:
 
 
 def gunzip(content: bytes, name: str) -> bytes:
-    """`content`, unzipped where it starts as a gzip stream does; `name` is for the error.
+    """Return `content`, unzipped if it begins like a gzip stream. `name` is its name in errors.
 
     Raises:
         DataError: the gzip stream is truncated or damaged, or unzips to more than `MOST_BYTES`.
@@ -88,7 +88,7 @@ def gunzip(content: bytes, name: str) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             return _read(file, name)
     except (OSError, EOFError, zlib.error) as error:
-        raise _malformed(name, "a whole gzip stream", f"a truncated or damaged one ({error})") from error
+        raise _malformed(name, "a complete gzip stream", f"a truncated or damaged one ({error})") from error
 
 
 def _read(file: BinaryIO | gzip.GzipFile, name: str) -> bytes:

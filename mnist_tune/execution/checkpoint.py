@@ -1,4 +1,4 @@
-"""The state of a trial on disk: arrays with a schema, never a pickle that loading would execute."""
+"""A trial's saved state: arrays with a schema. It is never a pickle, which could run code when it is loaded."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ SCHEMA = 1
 
 
 class DamagedStateError(UserError):
-    """A file is not the state of a trial; the trial can only begin anew."""
+    """A file is not the state of a trial. The trial can only start again from the beginning."""
 
 
 class StateLostError(Exception):
-    """The device ran out of memory in a call that had been given the stacked state: its lanes are gone."""
+    """The device ran out of memory in a call that the stacked state was donated to: all its lanes are lost."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a trial carries besides its arrays."""
+    """A trial's progress, which is saved with its arrays."""
 
     epoch: int
-    """Epochs finished; the position in the batch order."""
+    """Epochs finished. This is also the position in the batch order."""
     untrained_loss: float
     """Mean cross-entropy on the training set before the first step, nats."""
     above_since: int | None
-    """See `mnist_tune.regimes.divergence.left_for_good`."""
+    """Step since which the loss is above `untrained_loss` (`mnist_tune.regimes.divergence.left_for_good`)."""
     row: dict[str, Any] | None
-    """The last epoch's row: reported again by a trial that continues, so that a kill between saving and
-    reporting loses nothing."""
+    """The last epoch's row. A resumed trial reports it again, in case it was killed between saving and reporting."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Checkpoint:
     progress: Progress
 
     def save(self, where: Place) -> None:
-        """Writes atomically: after a kill or on a full disk the file is the former one or this one, whole.
+        """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state.
 
         Raises:
             UserError: the file can't be written.
@@ -70,11 +69,11 @@ class Checkpoint:
 
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
-        """Reads what `save` wrote; None where there is no such file.
+        """Return what `save` wrote, or None if there is no such file.
 
         Raises:
-            DamagedStateError: the file is damaged, of another schema, or was never a state.
-            UserError: it can't be read.
+            DamagedStateError: the file is damaged, has another schema, or was never a state.
+            UserError: the file can't be read.
         """
         with _reading(where):
             content = storage.read(where, storage.PATIENCE_S)
@@ -84,15 +83,15 @@ class Checkpoint:
             names, progress = _meta(file)
             arrays = [file[f"array_{i:03d}"] for i in range(len(names))]
             if not all(isinstance(array, np.ndarray) for array in arrays):
-                raise ValueError("it holds what is no array")
+                raise ValueError("it holds something that is not an array")
             return cls(dict(zip(names, arrays, strict=True)), progress)
 
 
 def saved_epochs(where: Place) -> int:
-    """Epochs that the trial whose state this is had finished, read without its arrays; 0 where there is no such file.
+    """Return the number of finished epochs in a saved state, without reading its arrays; 0 if there is no such file.
 
     Raises:
-        UserError: as `Checkpoint.load`.
+        UserError: as in `Checkpoint.load`.
     """
     try:
         with _reading(where), storage.open_file(where) as raw, _parsing(where, raw) as file:
@@ -113,19 +112,19 @@ def _reading(where: Place) -> Iterator[None]:
 
 @contextmanager
 def _parsing(where: Place, raw: IO[bytes]) -> Iterator[Mapping[str, np.ndarray]]:
-    """The arrays of a file, each read when it is asked for."""
+    """Yield the arrays of a file; each is read when it is accessed."""
     try:
         _check_size(raw)
         with np.load(raw, allow_pickle=False) as file:
             yield file
     except OSError:
         raise
-    except Exception as error:  # of whatever kind zip, numpy and JSON have for what they can't read
+    except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
         raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
 
 
 def _check_size(raw: IO[bytes]) -> None:
-    """Arrays are stored as they are: what claims to unpack to more than the file holds would fill the memory."""
+    """Refuse a file that unpacks to more than its own size, which could fill the memory. Ours are uncompressed."""
     with zipfile.ZipFile(raw) as members:
         claimed = sum(member.file_size for member in members.infolist())
     if claimed > raw.seek(0, io.SEEK_END):
@@ -134,7 +133,7 @@ def _check_size(raw: IO[bytes]) -> None:
 
 
 def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
-    """Names of the arrays, and the progress."""
+    """Return the names of the arrays, and the progress."""
     meta = json.loads(file["meta"].tobytes())
     if meta.pop("schema") != SCHEMA:
         raise ValueError("another schema")
@@ -144,9 +143,9 @@ def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
 def _progress(epoch: int, untrained_loss: float, above_since: int | None, row: dict[str, Any] | None) -> Progress:
     since = 1 if above_since is None else above_since
     if type(epoch) is not int or type(since) is not int or not isinstance(untrained_loss, float) or epoch < 0:
-        raise ValueError("its progress is not numbers")
+        raise ValueError("its progress does not hold numbers")
     if epoch and (not isinstance(row, dict) or row.get("epoch") != epoch):
-        raise ValueError("its row is not that of its epoch")
-    if row and (bad := first_wrong(row, EPOCHS[1:])):  # it names no trial
-        raise ValueError(f"{bad} of its row is missing or of another kind")
+        raise ValueError("its row is not the row of its last epoch")
+    if row and (bad := first_wrong(row, EPOCHS[1:])):  # all columns but the first, trial_id
+        raise ValueError(f"{bad} in its row is missing or has the wrong type")
     return Progress(epoch, untrained_loss, above_since, row)

@@ -1,4 +1,4 @@
-"""A data set on a device: the splits one after another."""
+"""A data set on a device."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mnist_tune.regimes.divergence import guessing
 
 @dataclass(frozen=True)
 class DeviceData:
-    """A data set on the device: the splits one after another, the training set first."""
+    """A data set on a device: its splits, concatenated, with the training set first."""
 
     arrays: tuple[Array, Array]
     """Images uint8 [n, 784] and labels uint8 [n]."""
     train_count: int
-    """Training images; they are the first."""
+    """The number of training images."""
     splits: dict[str, tuple[int, int]]
-    """First image and number of the images that are evaluated, by name."""
+    """For each split, the index of its first image and how many images are evaluated."""
     chance: float
-    """Share of the most frequent training label: what a constant answer reaches."""
+    """Share of the most frequent training label: the accuracy of the best constant answer."""
     label_entropy: float
-    """Of the training labels' frequencies, nats: the loss of the best constant guess."""
+    """Entropy of the training labels' frequencies, nats: the loss of the best constant guess."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
-        """Puts a version of the data set on the device; of the training images, at most `train_evaluation` are
-        evaluated, the first."""
+        """Put a data set on the device, with label noise and a held-out split. Only the first `train_evaluation`
+        training images are evaluated; None evaluates all."""
         dataset = permute_images(hold_out(dataset, holdout), label_noise)
         parts = {
             "train": (dataset.train_images, dataset.train_labels),

@@ -1,4 +1,4 @@
-"""A trial's row of the epochs table, from an epoch's step losses and evaluations."""
+"""A trial's row in the `epochs` table, computed from an epoch's step losses and evaluations."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Row = dict[str, Any]
 def epoch_row(
     progress: Progress, losses: np.ndarray, scores: dict[str, tuple[float, float]], batch_size: int, data: DeviceData
 ) -> Row:
-    """The row.
+    """Return an epoch's row.
 
     Args:
-        progress: of the trial before this epoch.
-        losses: of the epoch's steps, [steps].
-        scores: (loss, accuracy) by split.
-        batch_size: images a step.
-        data: that it trained on.
+        progress: the trial's progress before this epoch.
+        losses: the loss of each step, nats, [steps].
+        scores: for each split, the loss (nats) and the accuracy.
+        batch_size: images in a step.
+        data: what the trial trained on.
     """
     done = progress.epoch * len(losses)
     means, starts = window_means(losses, batch_size, data.train_count)

@@ -1,8 +1,8 @@
-"""How the lanes of one program run: their stacked state, and the compiled calls that train and evaluate them.
+"""The lanes of one program: their stacked state, and the compiled calls that train and evaluate them.
 
-A lane by itself goes through the program as it is, a batch of lanes through its `vmap`. The lane axis is the first
-of every leaf, whatever its rank: an optimiser's step count stacks to a vector. A batch equals its lanes by
-themselves to rounding only: the kernels that multiply matrices sum in an order that depends on the width.
+A single lane runs the program itself, a batch of lanes runs its `vmap`. The lane axis is the first of every leaf,
+whatever the leaf's rank: an optimiser's step count becomes a vector. A batch gives the same results as its lanes alone
+up to rounding, because the order in which matrix products sum depends on their width.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Data = tuple[Array, Array]
 """Images uint8 [n, 784] and labels uint8 [n] on the device."""
 
 COPIES = 4
-"""Of a lane's state that a training batch may hold: the stack, the gathered lanes, their gradients and updates."""
+"""Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
 
 
 def fitting_lanes(program: Program, memory: float) -> int:
-    """Lanes of a program for which so many bytes have room."""
+    """Return how many lanes of a program fit into `memory` bytes."""
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.shapes()))
     return int(memory // (COPIES * state))
 
@@ -39,8 +39,8 @@ class Executor:
     """The stacked state of the lanes of one program, and its compiled calls.
 
     Args:
-        program: what is compiled.
-        capacity: lanes that there is room for.
+        program: what to compile.
+        capacity: the number of lanes in the stack.
     """
 
     def __init__(self, program: Program, capacity: int) -> None:
@@ -56,33 +56,33 @@ class Executor:
 
     @property
     def state(self) -> TrainState:
-        """The stacked lanes, of which one at least was written."""
+        """The stacked lanes; `write` creates them."""
         assert self._state is not None, "no lane was written"
         return self._state
 
     def release(self) -> None:
-        """Gives the memory of the lanes back; what they held is gone."""
+        """Free the memory of the lanes; their states are lost."""
         self._state = None
 
     def write(self, slot: int, state: TrainState) -> None:
-        """Puts a lane's state, numpy or device arrays, into its slot."""
+        """Put a lane's state, NumPy or device arrays, into its slot."""
         if self._state is None:
             self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
         call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
-        run = self._executable(("write",), partial(_put, size=1), call, donate=(0,))
+        run = self._executable("write", _put, call, donate=(0,))
         self._state = run(*call)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
-        """A lane's leaves by name, as host arrays."""
+        """Return a lane's leaves by name, as host arrays."""
         call = (self.state, jax.device_put(np.array([slot], np.int32)))
-        lane = self._executable(("read",), partial(_take, size=1), call)(*call)
+        lane = self._executable("read", _take, call)(*call)
         return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """The inverse of `read`.
+        """Put what `read` returned into a slot.
 
         Raises:
-            UserError: names, shapes or types are not this program's.
+            UserError: the names, shapes or types are not those of this program.
         """
         leaves, tree = jax.tree.flatten(self._shapes)
         wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(self.names, leaves, strict=True)}
@@ -94,25 +94,25 @@ class Executor:
     def train(
         self, size: int, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], data: Data
     ) -> np.ndarray:
-        """One epoch of a batch of lanes.
+        """Train a batch of lanes for one epoch.
 
         Args:
-            size: of the batch; what the lanes leave of it is padding.
-            slots: of the lanes.
-            hyper: arrays [lanes].
-            orders: for each lane the training images' indices, int32 [training images].
-            data: on the device, the training images among them.
+            size: the batch size, at least the number of lanes; the rest is padding.
+            slots: the slot of each lane.
+            hyper: the hyperparameters, arrays [lanes].
+            orders: for each lane, the order of the training images, int32 [training images].
+            data: images and labels on the device.
 
         Returns:
             The loss of each step, [lanes, steps].
 
         Raises:
-            StateLostError: the device ran out of memory, and the state went with the failed call.
+            StateLostError: the device ran out of memory, and the failed call took the state with it.
         """
         padded = Hyperparameters(*(_pad(values, size) for values in hyper))
         arguments = jax.device_put((self._slots(slots, size), padded, _pad(np.stack(orders), size)))
         call = (self.state, *arguments, *data)
-        run = self._executable(("train", size), self._train(size), call, donate=(0,))
+        run = self._executable(("train", size), partial(_train, self.program), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 self._state, losses = jax.block_until_ready(run(*call))
@@ -126,60 +126,36 @@ class Executor:
     def evaluate(
         self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
     ) -> list[tuple[float, float]]:
-        """Mean loss (nats) and accuracy of each lane, in a batch of `size`, on a split: its first image and length."""
+        """Return each lane's mean loss (nats) and accuracy on a split: its first image, and its number of images."""
         first, count = split
         arguments = jax.device_put((self._slots(slots, size), np.int32(first), np.int32(count)))
         call = (self.state.params, *arguments, *data)
-        run = self._executable(("evaluate", size), self._evaluate(size), call)
+        run = self._executable(("evaluate", size), partial(_evaluate, self.program), call)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
-            losses, rights = jax.block_until_ready(run(*call))
-        pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(rights), strict=False)
-        return [(float(loss) / count, int(right) / count) for loss, right in pairs]
+            losses, corrects = jax.block_until_ready(run(*call))
+        pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(corrects), strict=False)
+        return [(float(loss) / count, int(correct) / count) for loss, correct in pairs]
 
     def prepare(self, size: int, train_count: int, data: Any) -> None:
-        """Compiles what a batch of `size` lanes needs, before it is asked for; of `data`, shapes and types count."""
+        """Compile ahead of time what a batch of `size` lanes needs; only the shapes and types of `data` are used."""
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = Hyperparameters(*[jax.ShapeDtypeStruct((size,), jnp.float32)] * 2)
         order = jax.ShapeDtypeStruct((size, train_count), jnp.int32)
-        evaluated = (self._stacked.params, slots, scalar, scalar, *data)
-        self._executable(("train", size), self._train(size), (self._stacked, slots, hyper, order, *data), donate=(0,))
-        self._executable(("evaluate", size), self._evaluate(size), evaluated)
+        trained, evaluated = (self._stacked, slots, hyper, order), (self._stacked.params, slots, scalar, scalar)
+        self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
+        self._executable(("evaluate", size), partial(_evaluate, self.program), (*evaluated, *data))
 
     def take_seconds(self) -> dict[str, float]:
-        """Seconds spent compiling, training and evaluating since the last call."""
+        """Return the seconds spent compiling, training and evaluating since the last call."""
         taken, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
         return taken
 
     def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
-        """Padded with a slot that does not exist: reads of it are clipped, writes dropped."""
+        """Return the slots padded with one that does not exist: `_take` clips it, `_put` drops it."""
         return np.array([*slots, *[self.capacity] * (size - len(slots))], np.int32)
 
-    def _train(self, size: int) -> Any:
-        run: Any = self.program.train_epoch
-        if size > 1:
-            run = jax.vmap(run, in_axes=(0, 0, None, None, 0))
-
-        def train(stack: TrainState, slots: Array, hyper: Hyperparameters, order: Array, *data: Array) -> Any:
-            if size == 1:
-                hyper, order = jax.tree.map(lambda x: x[0], (hyper, order))
-            state, losses = run(_take(stack, slots, size), hyper, *data, order)
-            return _put(stack, slots, state, size), jnp.atleast_2d(losses)
-
-        return train
-
-    def _evaluate(self, size: int) -> Any:
-        run: Any = self.program.evaluate
-        if size > 1:
-            run = jax.vmap(run, in_axes=(0, None, None, None, None))
-
-        def evaluate(params: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
-            loss, right = run(_take(params, slots, size), *data, first, count)
-            return jnp.atleast_1d(loss), jnp.atleast_1d(right)
-
-        return evaluate
-
     def _executable(self, key: Hashable, function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
-        """Compiled ahead of time, so that compiling is never timed as training."""
+        """Return the compiled function. It is compiled before it runs, so compiling never counts as training time."""
         if key not in self._compiled:
             with self._timed("compile_s"):
                 self._compiled[key] = jax.jit(function, donate_argnums=donate).lower(*call).compile()
@@ -192,18 +168,38 @@ class Executor:
         self._seconds[name] += time.perf_counter() - start
 
 
-def _take(stack: Any, slots: Array, size: int) -> Any:
-    if size == 1:
+def _train(
+    program: Program, stack: TrainState, slots: Array, hyper: Hyperparameters, order: Array, *data: Array
+) -> tuple[TrainState, Array]:
+    run: Any = program.train_epoch
+    if len(slots) > 1:
+        run = jax.vmap(run, in_axes=(0, 0, None, None, 0))
+    else:
+        hyper, order = jax.tree.map(lambda x: x[0], (hyper, order))
+    state, losses = run(_take(stack, slots), hyper, *data, order)
+    return _put(stack, slots, state), jnp.atleast_2d(losses)
+
+
+def _evaluate(program: Program, params: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
+    run: Any = program.evaluate
+    if len(slots) > 1:
+        run = jax.vmap(run, in_axes=(0, None, None, None, None))
+    loss, correct = run(_take(params, slots), *data, first, count)
+    return jnp.atleast_1d(loss), jnp.atleast_1d(correct)
+
+
+def _take(stack: Any, slots: Array) -> Any:
+    if len(slots) == 1:
         return jax.tree.map(lambda s: s[slots[0]], stack)
     return jax.tree.map(lambda s: s.at[slots].get(mode="clip"), stack)
 
 
-def _put(stack: Any, slots: Array, state: Any, size: int) -> Any:
-    if size == 1:
+def _put(stack: Any, slots: Array, state: Any) -> Any:
+    if len(slots) == 1:
         return jax.tree.map(lambda s, x: s.at[slots[0]].set(x), stack, state)
     return jax.tree.map(lambda s, x: s.at[slots].set(x, mode="drop"), stack, state)
 
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:
-    """Repeats the first row until there are `size`."""
+    """Repeat the first row until there are `size` rows."""
     return np.concatenate([values, np.repeat(values[:1], size - len(values), axis=0)])

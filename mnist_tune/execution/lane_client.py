@@ -1,4 +1,4 @@
-"""The lanes of a trial's process on whichever server has room. Thin: it never imports JAX."""
+"""The client of the lane servers, used by a trial's process. It never imports JAX, so the process stays small."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 GONE = (RayActorError, ActorUnschedulableError)
-"""What a call of a server raises that died, alone or with its node."""
+"""What Ray raises when a server, or its node, has died."""
 
 
 class LanesFullError(UserError):
-    """Every lane of this server is taken."""
+    """All lanes of this server are taken."""
 
 
 class LaneLostError(Exception):
-    """The lane is gone: its server died, or another process of the same trial took it over."""
+    """This client has lost its lane: the server died, or another process of the same trial has taken the lane."""
 
 
 class LaneClient:
-    """The lanes of a trial's process on whichever server has room: what a trial calls of a `LanePool`."""
+    """Trains a trial on a lane server, with the methods of a `LanePool` that a trial calls."""
 
     def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
         self._prefix, self._dataset = prefix, dataset
         self._server: Any = None
         self.token = ""
-        """Of the lane that this client holds; empty where it holds none."""
+        """Proves to the server that this client holds its lane; empty if it holds none."""
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Attaches to the server with the fewest lanes taken.
+        """Take a lane on the server that has the fewest lanes taken.
 
         Raises:
             LaneLostError: no server answered, or all are full.
         """
         client = ray.get_runtime_context().current_actor
         for server in self._servers(lane_id):
-            # Anew for each: one that could not be reached may have heard it all the same, and frees that lane then.
+            # A new token for each attempt: a server whose reply we missed frees its lane once it sees the new one.
             self.token = uuid.uuid4().hex
             try:
                 _answer(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
@@ -54,19 +54,19 @@ class LaneClient:
         raise LaneLostError("no lane server has room or answers")
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Asks for an epoch and waits for its row. Raises `LaneLostError` where the lane is gone."""
+        """Train an epoch and return its row. Raises `LaneLostError` if the lane is lost."""
         row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
         return row
 
     def detach(self, lane_id: str) -> None:
-        """Frees the lane, where this client holds one; a dead server holds none."""
+        """Free the lane, if this client holds one. Nothing is raised if the server is dead."""
         server, self._server = self._server, None
         if server is not None:
             server.detach.remote(lane_id, self.token)
             self.token = ""
 
     def _servers(self, lane_id: str) -> list[Any]:
-        """Those that answer, the least loaded first; equal ones in an order that differs between trials."""
+        """Return the servers that answer, least loaded first. Ties are ordered differently for each trial."""
         names = [name for name in ray.util.list_named_actors() if name.startswith(self._prefix)]
         loads = []
         for name in sorted(names):
@@ -79,7 +79,7 @@ class LaneClient:
 
 
 def _answer(call: Any) -> Any:
-    """What a server answers, or raises: Ray puts a traceback in place of what a `UserError` says."""
+    """Return or raise the server's answer. A `UserError` is unwrapped: Ray's wrapper prints a traceback instead."""
     try:
         return ray.get(call)
     except GONE as error:

@@ -1,7 +1,7 @@
 """Continuous batching: the actor that trains many trials as lanes of one device.
 
-A trial's process is its client (`client`): it attaches, asks for an epoch, detaches. All changes of stacked
-state and all computing happen in one thread of the server (donated buffers allow no other way).
+A trial's process is a client (`lane_client`): it attaches, asks for epochs, and detaches. One thread of the server does
+all computing and all changes of the stacked state, because donated buffers must not be used by two threads.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -29,14 +30,14 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
-"""Seconds between two looks at whether a client still lives and holds its lane."""
+"""Seconds between checks that a client is alive and still holds its lane."""
 
 
 class LaneServer:
     """Serves the lanes of one device; use it through `ray.remote`, with `max_restarts=-1`.
 
-    Every call names the lane (the trial) and a token of its client: what a client that was replaced still says
-    is refused, or ignored where it frees a lane.
+    Every call names the lane (that is, the trial) and its client's token. Once a client has been replaced, its calls
+    are refused, and its `detach` is ignored.
     """
 
     def __init__(self, settings: WorkerSettings, capacity: int) -> None:
@@ -57,38 +58,38 @@ class LaneServer:
         dataset: Sequence[Any],
         client: Any = None,
     ) -> None:
-        """Gives a client a lane; if the trial has one already, it is taken from its former client.
+        """Give a client a lane. If the trial has a lane already, take it from its former client.
 
-        The data set comes with its clients, as a reference in a list: as an argument of the constructor it would
-        have to be alive whenever Ray restarts the server. `client` is the actor that asks; its `lane_token` tells which
-        lane it holds.
+        `dataset` is a list with a reference to the data set. Each client sends it, because an argument of the
+        constructor would have to stay alive for as long as Ray may restart the server. `client` is the actor that asks;
+        its `lane_token` returns the token that it holds now.
 
         Raises:
             LanesFullError: no lane is free.
-            UserError: the saved state does not fit.
+            UserError: the saved state does not fit the config.
         """
         await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
         if client is not None:
             watch = asyncio.create_task(self._watch(lane_id, token, client))
-            self._watches.add(watch)  # asyncio keeps no task alive by itself
+            self._watches.add(watch)  # asyncio itself keeps no reference to a task
             watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
-        """Trains the lane for an epoch with whoever asks too, saves its state there, and returns its row.
+        """Train the lane for an epoch, together with others that ask. Save its state at `state` and return its row.
 
         Raises:
-            LaneLostError: the lane is not this client's.
+            LaneLostError: the lane does not belong to this client.
         """
         row: Future[dict[str, Any]] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, state, row))
         return await asyncio.wrap_future(row)
 
     async def detach(self, lane_id: str, token: str) -> None:
-        """Frees the lane, if it is this client's."""
+        """Free the lane, if it belongs to this client."""
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
     async def load(self) -> int:
-        """Lanes taken."""
+        """Return the number of lanes that are taken."""
         return len(self._tokens)
 
     async def _in_compute_thread(self, function: Callable[[], Any]) -> Any:
@@ -97,7 +98,7 @@ class LaneServer:
         return await asyncio.wrap_future(future)
 
     async def _watch(self, lane_id: str, token: str, client: Any) -> None:
-        """Frees the lane of a client that died, or that could not reach this server and moved on to another one."""
+        """Free the lane once its client has died, or has missed our reply and moved on to another server."""
         held: str | None = token
         while held == token:
             await asyncio.sleep(CLIENT_CHECK_S)
@@ -107,10 +108,10 @@ class LaneServer:
                 held = None
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
-    # What follows runs in the compute thread.
+    # All methods below run in the compute thread.
 
     def _serve(self) -> None:
-        """Ends the process on anything unexpected: Ray restarts it, and trials continue from their states."""
+        """Answer calls and run batches. An unexpected error ends the process: Ray restarts it, and trials resume."""
         try:
             while True:
                 self._answer_calls()
@@ -123,17 +124,14 @@ class LaneServer:
             os._exit(1)
 
     def _answer_calls(self) -> None:
-        """Answers what was called meanwhile; sleeps until there is something to do."""
+        """Wait for a call, or until the next batch is due, then answer all calls that have come in."""
         times = [turn.wakes for turn in self._turns.values() if turn.asking]
         timeout = max(min(times) - time.monotonic(), 0) if times else None
-        try:
-            call = self._calls.get(timeout=timeout) if timeout != 0 else self._calls.get_nowait()
+        with suppress(Empty):
+            function, future = self._calls.get(timeout=timeout)
             while True:
-                function, future = call
                 answer(future, function)
-                call = self._calls.get_nowait()
-        except Empty:
-            return
+                function, future = self._calls.get_nowait()
 
     def _run(self, turn: Turn) -> None:
         asking, turn.asking = turn.asking, {}
@@ -186,8 +184,8 @@ class LaneServer:
         if not turn.attached:
             del self._turns[self._pool.group_of(lane_id)]
         if lane_id in turn.asking:
-            lost = LaneLostError(f"the lane of {lane_id} was taken over, or its state lost")
-            answer(turn.asking.pop(lane_id)[1], lambda: _raise(lost))
+            error = LaneLostError(f"the lane of {lane_id} was taken over, or its state was lost")
+            answer(turn.asking.pop(lane_id)[1], lambda: _raise(error))
         self._pool.detach(lane_id)
 
     def _turn_of(self, lane_id: str) -> Turn:
@@ -195,7 +193,7 @@ class LaneServer:
 
 
 def answer(future: Future[Any], function: Callable[[], Any]) -> None:
-    """Settles a future with what a function returns or raises; nothing happens where nobody waits any more."""
+    """Set a future to what a function returns or raises, unless the future was cancelled."""
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -1,8 +1,7 @@
-"""Lanes: the trials that train together on a device.
+"""The lanes of a device, and the epochs that they train together.
 
-A `LanePool` holds a data set and, for each compiled program, the stacked state of its lanes. With one lane,
-in a trial's own process, it is the ordinary execution of a trial; in an actor (`server`) it is continuous
-batching.
+A `LanePool` holds a data set and, for each compiled program, the stacked state of its lanes. A trial's own process uses
+a pool with one lane. A lane server (`lane_server`) uses one with many, for continuous batching.
 """
 
 from __future__ import annotations
@@ -33,36 +32,37 @@ UNTRAINED = Progress(0, math.nan, None, None)
 
 @dataclass(eq=False)
 class LaneGroup:
-    """The lanes of one program on one version of the data: they can train in one batch."""
+    """The lanes of one program on the same data (label noise and held-out split). They can train in one batch."""
 
     executor: Executor
     data: DeviceData
     free: list[int]
+    """The slots that no lane uses."""
     largest_batch: int
-    """Shrinks when the device runs out of memory."""
+    """Lanes in the largest batch; it is halved when the device runs out of memory."""
     untrained_losses: dict[int, float] = field(default_factory=dict)
-    """By seed."""
+    """Training loss of the initial parameters, by seed."""
 
 
 @dataclass
 class Lane:
-    """A trial's place in the stacked state of its group."""
+    """A trial on the device: its slot in the stacked state of its group, and its progress."""
 
     config: TrialConfig
     group: LaneGroup
     slot: int
     progress: Progress
     spent: Counter[str] = field(default_factory=Counter)
-    """Its equal shares of its batches' seconds since its last row."""
+    """Its share of the seconds that its batches took since its last row."""
 
 
 class LanePool:
     """The lanes of one device.
 
     Args:
-        dataset: what every lane trains on, before label noise and held-out split.
+        dataset: the data set without label noise and held-out split, which each trial's config adds.
         capacity: the most lanes of one program.
-        train_evaluation: the most training images that an evaluation looks at; None is all.
+        train_evaluation: how many training images an evaluation uses, at most; None uses all.
     """
 
     def __init__(self, dataset: Dataset, capacity: int = 1, train_evaluation: int | None = None) -> None:
@@ -72,7 +72,7 @@ class LanePool:
         self._lanes: dict[str, Lane] = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Gives a trial a lane, in its initial state or as saved; a lane that it has already is given anew.
+        """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it.
 
         Raises:
             UserError: no lane of its program is free, or the saved state does not fit.
@@ -91,8 +91,7 @@ class LanePool:
         group.free.pop()
 
     def detach(self, lane_id: str) -> None:
-        """Frees a trial's lane; nothing happens where it has none. A shared device gets back the memory of a program
-        that has no lane left."""
+        """Free a trial's lane, if it has one. In a pool of many lanes, a group that becomes empty frees its memory."""
         lane = self._lanes.pop(lane_id, None)
         if lane is None:
             return
@@ -101,38 +100,38 @@ class LanePool:
             lane.group.executor.release()
 
     def epoch(self, lane_id: str, state: Place) -> Row:
-        """`run` for one lane, its state saved."""
+        """Train one lane for an epoch, save its state, and return its row."""
         row = self.run([lane_id])[lane_id]
         self.checkpoint(lane_id).save(state)
         return row
 
     def group_of(self, lane_id: str) -> LaneGroup:
-        """The lanes that this one can train with."""
+        """Return the group of a lane."""
         return self._lanes[lane_id].group
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
-        """The state of a lane, as host arrays."""
+        """Return the state of a lane, as host arrays."""
         lane = self._lanes[lane_id]
         return Checkpoint(lane.group.executor.read(lane.slot), lane.progress)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
-        """Trains each of these lanes of one group for one epoch, evaluates it, and returns its row of the epochs table.
+        """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table.
 
-        A row's seconds are the lane's equal share of its batches'.
+        The lanes of a batch share its seconds equally.
 
         Raises:
-            StateLostError: the device ran out of memory and took the state of all lanes of the group with it.
+            StateLostError: the device ran out of memory, and the state of all lanes of the group is lost.
         """
         lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
         group, fill = lanes[lane_ids[0]].group, len(lanes) / self._capacity
         trained = _in_batches(group, lanes, lambda size, batch: _train(group, size, batch))
-        # Apart from the training: a device that runs out of memory here must not train an epoch twice.
+        # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
         scores = {
             split: _in_batches(group, lanes, lambda size, batch: _evaluate(group, size, batch, split))  # noqa: B023
             for split in group.data.splits
         }
         return {
-            lane_id: _finish_epoch(lane, {name: of[lane_id] for name, of in scores.items()}, fill, *trained[lane_id])
+            lane_id: _finish_epoch(lane, {split: of[lane_id] for split, of in scores.items()}, fill, *trained[lane_id])
             for lane_id, lane in lanes.items()
         }
 
@@ -141,16 +140,16 @@ class LanePool:
         if key not in self._groups:
             version = key[1:]
             if version not in self._data:
-                self._forget_what_is_idle()
+                self._drop_idle_groups()
                 self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
             data, executor = self._data[version], Executor(key[0], self._capacity)
-            if self._capacity > 1:  # while the clients of its lanes are still starting
+            if self._capacity > 1:  # compile while the other clients are still starting
                 executor.prepare(self._capacity, data.train_count, data.arrays)
             self._groups[key] = LaneGroup(executor, data, list(range(self._capacity))[::-1], self._capacity)
         return self._groups[key]
 
-    def _forget_what_is_idle(self) -> None:
-        """Before another version of the data: a search over label noise would fill the memory with them."""
+    def _drop_idle_groups(self) -> None:
+        """Drop empty groups and their data: a search over label noise would fill the memory with copies of the data."""
         self._groups = {key: group for key, group in self._groups.items() if len(group.free) < self._capacity}
         used = {key[1:] for key in self._groups}
         self._data = {version: data for version, data in self._data.items() if version in used}
@@ -167,10 +166,10 @@ def _untrained_loss(lane: Lane) -> float:
 def _in_batches(
     group: LaneGroup, lanes: dict[str, Lane], call: Callable[[int, list[Lane]], Iterable[Any]]
 ) -> dict[str, Any]:
-    """What `call` returns for each lane, a batch at a time; in smaller ones where memory is short.
+    """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out.
 
-    A batch is of one lane or of as many as the group's largest, so that two sizes compile: a GPU hardly pays for
-    padding, but waits for every compilation.
+    A batch has one lane, or is padded to the group's largest size, so that only two sizes are compiled. Padding costs a
+    GPU little, but each compilation takes long.
     """
     done: dict[str, Any] = {}
     while left := [lane_id for lane_id in lanes if lane_id not in done]:
@@ -197,7 +196,7 @@ def _share_seconds(group: LaneGroup, batch: Sequence[Lane]) -> None:
 
 
 def _train(group: LaneGroup, size: int, batch: Sequence[Lane]) -> Iterable[tuple[np.ndarray, int]]:
-    """The step losses of each lane, and how many lanes trained with it."""
+    """Train a batch. Return the step losses of each lane, and the number of lanes in the batch."""
     hyper = Hyperparameters(
         np.array([lane.config.learning_rate for lane in batch], np.float32),
         np.array([lane.config.momentum for lane in batch], np.float32),

@@ -1,4 +1,4 @@
-"""A process that trains: its settings, and the pool of lanes that it holds. JAX is imported here, not before."""
+"""The set-up of a process that trains: its settings, JAX, and its pool of lanes. JAX is imported only when needed."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from mnist_tune.machine import processor_model
 from mnist_tune.storage import Place
 
 CACHE_BYTES = 2**30
-"""Of compiled programs on disk, of which JAX drops the oldest beyond that; with a limit it also locks the files, so
-that processes that start together never read one another's half-written ones."""
+"""Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
+processes that start together never read a half-written one."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How the processes of a sweep run; the same for all."""
+    """The settings that all training processes of a sweep share."""
 
     states: Place
     """Folder of the trials' states, reachable from every node."""
     token: str = ""
-    """In a file of that folder; without it there, this node sees another one."""
+    """The content of a file in that folder. If a node finds another content, it does not see the same folder."""
     threads: int | None = 1
-    """Threads of XLA's CPU backend; None leaves it to XLA."""
+    """Threads of XLA's CPU backend; None lets XLA choose."""
     memory_fraction: float | None = None
-    """Share of a GPU's memory that this process may take; None leaves it to XLA."""
+    """Share of a GPU's memory that this process may take; None lets XLA choose."""
     cache_dir: str | None = None
-    """Folder that keeps compiled programs between runs; nodes on which it can't be written use a temporary one."""
+    """Folder of the compilation cache; nodes that can't write to it use a temporary folder."""
     lanes: str | None = None
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
     train_evaluation: int | None = None
-    """The most training images that an evaluation looks at; None is all."""
+    """How many training images an evaluation uses, at most; None uses all."""
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
-    """A `LanePool` of a `Dataset` in this process."""
+    """Configure JAX and return a `LanePool` for a `Dataset`."""
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
@@ -46,7 +46,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
 
 
 def configure_jax(settings: WorkerSettings) -> None:
-    """Sets what JAX reads once: the environment before its backend starts, and the compilation cache."""
+    """Set the environment variables that JAX reads when its backend starts, and its compilation cache."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if settings.threads is not None:
         os.environ["PJRT_NPROC"] = str(settings.threads)

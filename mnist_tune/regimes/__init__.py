@@ -1,1 +1,1 @@
-"""From curves to what they mean: regimes, replicates, the edge. Knows NumPy and pandas, and no other room."""
+"""What curves mean: regimes, summaries of replicates, the edge of convergence. Imports neither Ray nor JAX."""

@@ -1,4 +1,4 @@
-"""Where an architecture stops to converge."""
+"""The edge of an architecture: the learning rate beyond which it does not converge."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pandas as pd
 
 
 class Edge(NamedTuple):
-    """Where an architecture stops to converge. None, or no trials, where there is no such learning rate."""
+    """The learning rates up to which an architecture converges; None if there is no such learning rate."""
 
     best: float | None
-    """Learning rate of the lowest training loss, the mean over replicates: of those where none diverged, if there are
-    any."""
+    """The learning rate with the lowest training loss (mean over replicates). If at some learning rates no replicate
+    diverged, only these count."""
     always: float | None
     """The largest learning rate at which every replicate converged."""
     sometimes: float | None
-    """The largest at which any converged."""
+    """The largest learning rate at which any replicate converged."""
     share: tuple[int, int]
-    """How many of how many trials converged at `sometimes`."""
+    """How many trials converged at `sometimes`, and how many there are; (0, 0) if `sometimes` is None."""
 
 
 def edge(trials: pd.DataFrame) -> Edge:
-    """The edge of the trials of one architecture."""
+    """Return the edge of one architecture, given its trials."""
     converged = trials["regime"].eq("converged").groupby(trials["learning_rate"])
     count, every = converged.sum(), converged.all()
     diverged = trials["regime"] == "diverged"

@@ -1,4 +1,4 @@
-"""A trial's curve, with the counts from which its noise follows."""
+"""A trial's curve, and the numbers of images that its noise follows from."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, window_images
 
 COLUMNS = [column.name for column in EPOCHS if column.curve]
-"""The columns of `epochs` that curves are made of."""
+"""The columns of the `epochs` table that curves are made of."""
 
 TREND_EPOCHS = 3
-"""Fewer epochs show neither a trend nor a repeated spike."""
+"""The least number of epochs that can show a trend or a repeated spike."""
 
 ENOUGH_EPOCHS = 5
-"""Of which a trend may be called a plateau or a crawl: MNIST's networks reach the target within five at a third of
-their best learning rate. With fewer, only a pace that is hopeless tells."""
+"""The least number of epochs that can show a plateau or slow progress: MNIST's networks reach the target in five epochs
+at a third of their best learning rate. A shorter curve is slow only if its pace is hopeless."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A trial's epochs, arrays of equal length; what was not measured is None.
+    """A trial's epochs, as arrays of equal length; what was not measured is None.
 
-    Losses in nats, accuracies as fractions; `held_out` is the accuracy on held-out images, validation where
-    there is a split, else test.
+    Losses are in nats, accuracies are fractions. `held_out` is the accuracy on the validation split, or on the test set
+    if there is no such split.
     """
 
     held_out: np.ndarray
@@ -45,26 +45,26 @@ class Curve:
     window_loss_max: np.ndarray | None = None
     """Largest mean of the step losses over a window (`window_images`)."""
     guessing_since: int | None = None
-    """Step since which the loss stayed at or above that of a constant guess."""
+    """Step since which the loss has not been below that of a constant guess."""
     batch_size: int = 128
     held_out_images: int | None = None
-    """Of which `held_out` is the share; by default the data set's test images."""
+    """Images that `held_out` is measured on; by default, the data set's test images."""
     trained_images: int | None = None
-    """Of an epoch; by default the data set's training images."""
+    """Images in an epoch; by default, the data set's training images."""
     wrong_labels: float = 0.0
-    """Share of the training labels that are wrong: so often errs a network that learned, and did not memorise."""
+    """Share of wrong training labels: the error of a network that has learned, but has not memorised them."""
     data: DataFacts = MNIST
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, epochs_asked: int, **counts: Any) -> Curve:
-        """From a trial's rows of the epochs table, in order."""
+        """Make a curve from a trial's rows of the `epochs` table, in order."""
         return cls.cut(columns_of(epochs), slice(None), epochs_asked, **counts)
 
     @classmethod
     def cut(
         cls, columns: Mapping[str, np.ndarray], rows: slice | np.ndarray, epochs_asked: int, **counts: Any
     ) -> Curve:
-        """From some rows of the `columns_of` many trials: pandas would take a millisecond a trial."""
+        """Make a curve from some rows of `columns_of`. Selecting them with pandas would take 1 ms per trial."""
 
         def measured(name: str) -> np.ndarray | None:
             found = columns[name][rows]
@@ -77,7 +77,7 @@ class Curve:
         validation, test = measured("validation_accuracy"), measured("test_accuracy")
         held_out = validation if validation is not None else test
         flags, loss = columns["diverged"][rows], measured("train_loss")
-        if loss is None and np.isin(flags, 1).any():  # NaN because it diverged, not because nobody measured it
+        if loss is None and np.isin(flags, 1).any():  # it was measured, and is NaN because the trial diverged
             loss = columns["train_loss"][rows]
         since, guessing = last("above_since"), last("guessing_since")
         return cls(
@@ -96,7 +96,7 @@ class Curve:
 
     @cached_property
     def accuracy(self) -> np.ndarray:
-        """On the training set where it is known of every epoch, else held out; a gap repeats the epoch before."""
+        """Training accuracy if every epoch has one, else held-out accuracy. A gap repeats the value before it."""
         train = self.train_accuracy
         if train is not None and not np.isnan(train).any():
             return train
@@ -105,7 +105,7 @@ class Curve:
 
     @cached_property
     def avoidable_error(self) -> np.ndarray:
-        """The error less that of wrong labels, while none is memorised; never 0."""
+        """The error, minus the share of wrong labels unless some of them are memorised; always above 0."""
         error = 1 - self.accuracy
         kept = self.accuracy is self.train_accuracy and error.min() > self.wrong_labels
         floor = self.wrong_labels if kept else 0.0
@@ -113,7 +113,7 @@ class Curve:
 
     @cached_property
     def images(self) -> int:
-        """Of which `accuracy` is the share."""
+        """The number of images that `accuracy` is measured on."""
         train = self.train_accuracy
         return self.held_out_count if train is None or np.isnan(train).any() else self.evaluated
 
@@ -123,12 +123,12 @@ class Curve:
 
     @property
     def trained(self) -> int:
-        """Images of an epoch."""
+        """The number of images in an epoch."""
         return self.trained_images or self.data.train_images
 
     @property
     def evaluated(self) -> int:
-        """Training images of which `train_loss` is the mean: the first."""
+        """The number of training images that `train_loss` is measured on: the first ones."""
         return self.data.evaluated_of(self.trained)
 
     @property
@@ -141,42 +141,42 @@ class Curve:
 
     @property
     def windows(self) -> float:
-        """An epoch: steps, or windows of them where a step has few images."""
+        """The number of windows in an epoch (`window_images`)."""
         return self.trained / window_images(self.batch_size)
 
     @cached_property
     def untrained(self) -> float:
-        """The untrained network's loss; where it is not known, that of a constant guess, which is close."""
+        """The loss of the untrained network. If unknown, that of a constant guess, which is close."""
         return self.data.label_entropy if self.untrained_loss is None else self.untrained_loss
 
     @cached_property
     def ceiling(self) -> float:
-        """The accuracy up to which a network guesses."""
+        """The accuracy up to which a network counts as guessing."""
         return chance_ceiling(self.data.chance)
 
     @cached_property
     def settled(self) -> float:
-        """Where the accuracy is, not by the luck of its last epoch."""
+        """The median accuracy of the last three epochs, which does not depend on the luck of the last one."""
         return float(np.median(self.accuracy[-3:])) if self.epochs else 0.0
 
     def learned(self, accuracy: Any) -> Any:
-        """The share of what there is above a constant answer, `(a - chance) / (1 - chance)`."""
+        """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
         return (accuracy - self.data.chance) / (1 - self.data.chance)
 
     @cached_property
     def falls(self) -> np.ndarray:
-        """By how much the accuracy fell from each epoch to the next; negative where it rose."""
+        """How much the accuracy fell from each epoch to the next; negative if it rose."""
         return -np.diff(self.accuracy)
 
     @cached_property
     def falls_noise(self) -> np.ndarray:
-        """What each of `falls` must exceed to be more than noise."""
+        """The limit that each of `falls` must exceed to be more than noise."""
         noise = difference_noise(self.accuracy[1:], self.accuracy[:-1], self.images)
         return np.asarray(sigmas(self.epochs - 1) * noise)
 
     def spikes(self, factor: float = 1) -> np.ndarray:
-        """Epochs in which the loss, averaged over some 128 images or a larger batch, went above `factor` times that of
-        the untrained network and above what a calm network of that epoch's loss reaches by chance."""
+        """Return which epochs have a spike: a window whose loss is above `factor` times the untrained loss, and above
+        what a calm network with that epoch's loss reaches by chance."""
         peaks, images = self.window_loss_max, window_images(self.batch_size)
         if peaks is None:
             peaks, images = self.step_loss_max, self.batch_size
@@ -188,20 +188,20 @@ class Curve:
             return np.asarray(peaks > np.maximum(limit, factor * self.untrained))
 
     def peak(self) -> np.ndarray:
-        """What `spikes` judges."""
+        """Return the loss of each epoch that `spikes` compares with its limits."""
         peaks = self.step_loss_max if self.window_loss_max is None else self.window_loss_max
         return np.full(self.epochs, np.nan) if peaks is None else peaks
 
     def _expected_loss(self) -> np.ndarray:
-        """A bound of the mean loss during each epoch: the larger of before and after. Where none is known, four times
-        the error: measured ratios are 3.4 to 3.8 between errors of 0.14 and 0.01."""
+        """Return an upper bound of each epoch's mean loss: the larger of the losses before and after it. An unknown
+        loss is taken as four times the error: measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""
         loss = 4 * (1 - self.accuracy) if self.train_loss is None else self.train_loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
-    """Gaps take the value before; leading ones, the first there is; 0 where there is none."""
+    """Fill each gap with the value before it, or with the first value; with 0 if there are only gaps."""
     known = np.flatnonzero(~np.isnan(values))
     if not len(known):
         return np.zeros_like(values)
@@ -209,13 +209,13 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 
 def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What curves are made of, as floats; a column that is not there was not measured."""
+    """Return the columns that curves are made of, as floats. A column that is missing becomes NaN."""
     table = epochs.reindex(columns=COLUMNS)
     return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
 
 
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
-    """Of each trial, in order."""
+    """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
     count = len(trials)
     sizes = trials["batch_size"] if "batch_size" in trials else [128] * count
@@ -227,8 +227,8 @@ def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIS
 
 
 def counts(batch_size: int, holdout: int, label_noise: float, data: DataFacts) -> dict[str, Any]:
-    """What `Curve` needs to know of a trial beside its epochs. Labels are wrong among the first images, of which those
-    that are evaluated are the first, too; held out are the last."""
+    """Return the fields of `Curve` that do not come from the epochs. The first images have label noise and are
+    evaluated, and the last ones are held out."""
     trained = max(data.train_images - holdout, 1)
     noisy = min(label_noise / data.evaluated_of(trained), 1)
     return {

@@ -1,4 +1,4 @@
-"""The rules by which a trial's own curve has a regime. `docs/regimes.md` says where each number comes from."""
+"""The rules that give a trial's own curve a regime. `docs/regimes.md` says where each number comes from."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from mnist_tune.regimes.noise import SIGMAS, difference_noise, sigmas
 from mnist_tune.regimes.oscillating import DROP, SLIP, early_spike, falls_beyond, oscillating
 
 BOTH_FALL = 0.1
-"""Of the fall of the held-out accuracy: where training accuracy fell by more, both fell, and nothing was overfitted."""
+"""If training accuracy fell too, by more than this share of the fall of held-out accuracy, it is not overfitting."""
 
 LEVEL_EXPONENT = 0.32
-"""Errors of networks fall as a power of the epochs; one that falls more slowly than epochs**-0.32 has levelled off. Of
-curves below the target, measured: 0.19 and 0.28 for networks of 4 and 16 units, 0.37 to 0.43 at small rates."""
+"""A network's error falls as a power of the epochs. If it falls more slowly than epochs**-0.32, it has levelled off.
+Measured on curves below the target: 0.19 and 0.28 for networks of 4 and 16 units, 0.37 to 0.43 at small rates."""
 
 LEVEL_SHARE = 0.15
-"""A levelled curve made less than this share of its gain in its last third; one that has barely begun made a third."""
+"""A curve that has levelled off made less than this share of its gain in its last third; a straight line makes 1/3."""
 
 LEVEL_GAIN = 0.02
-"""And less than this: whatever it gained before, two points in the last third are not level."""
+"""A curve that gained this much accuracy in its last third has not levelled off, whatever it gained before."""
 
 HOPELESS = 3
-"""Times its epochs, those asked, that a short curve must need at its pace before it is called slow."""
+"""A short curve is slow only if its last pace would take this many times its epochs (those asked for) to the target."""
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
-    """The regime that a trial's own curve shows, and the numbers that decided it.
+    """Return the regime that a trial's own curve shows, and the numbers that decided it.
 
     Args:
-        curve: of the trial.
-        target: accuracy of a network that learned the data set; None where nobody knows it: nothing is converged then.
+        curve: the trial's curve.
+        target: the accuracy of a network that has learned the data set. If it is None, no curve is converged.
     """
     if not curve.epochs:
         return "undecided", "no epoch finished"
@@ -50,7 +50,7 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
 
 
 def _overfit(curve: Curve) -> str:
-    """Held-out accuracy fell by more than noise, and stayed there, while the training accuracy did not fall."""
+    """Return the evidence that held-out accuracy fell beyond noise, and stayed low, while training accuracy did not."""
     train, held_out = curve.train_accuracy, curve.held_out
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND_EPOCHS:
         return ""
@@ -70,7 +70,7 @@ def _overfit(curve: Curve) -> str:
 
 
 def _converged(curve: Curve, target: float) -> str:
-    """At the target in each of the last three epochs, or risen to it: never by the luck of the last epoch."""
+    """Return the evidence that the last three epochs are at the target or rise to it: one epoch may be luck."""
     last = curve.accuracy[-TREND_EPOCHS:]
     rising = bool((np.diff(last) >= 0).all()) and len(last) == TREND_EPOCHS
     beyond = last[-1] - target > SIGMAS * difference_noise(last[-1], target, curve.images) / math.sqrt(2)
@@ -88,7 +88,7 @@ def _converged(curve: Curve, target: float) -> str:
 
 
 def _below(curve: Curve, target: float) -> tuple[str, str]:
-    """A curve that is not surely at the target: still falling, levelled off, or too short or too shaken to tell."""
+    """Label a curve that is not clearly at the target."""
     accuracy, final = curve.accuracy, curve.accuracy[-1]
     if curve.epochs < TREND_EPOCHS:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
@@ -108,7 +108,7 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
 
 
 def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
-    """A curve that had time: slow where its error or its loss still falls, else underfit."""
+    """Label a curve that ran all its epochs: slow if its error or its loss still falls, else underfit."""
     gain = error[0] - error[-1]
     flat = gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images)
     if flat and _loss_still_falls(curve):
@@ -125,7 +125,7 @@ def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
 
 
 def _exponent(curve: Curve) -> float:
-    """a of the power law `error ~ epoch**-a` that fits the last half of a curve best (least squares of logarithms)."""
+    """Return a of the power law `error ~ epoch**-a`, fitted to a curve's last half (least squares of logarithms)."""
     error = curve.avoidable_error
     count = max(len(error) // 2 + 1, min(len(error), TREND_EPOCHS + 1))
     x = np.log(np.arange(len(error) - count + 1, len(error) + 1))
@@ -134,13 +134,12 @@ def _exponent(curve: Curve) -> float:
 
 
 def _shaken(curve: Curve) -> bool:
-    """Whether anything shook a curve: small learning rates are calm."""
+    """Return whether a curve has a spike or a fall; at small learning rates curves have neither."""
     return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, SLIP).any())
 
 
 def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[str, str]:
-    """A curve that was cut, or of few epochs: slow only where its pace is hopeless, and neither dies out nor was
-    shaken."""
+    """Label a curve that was cut or has few epochs: slow if its pace is hopeless, but not if it may level off."""
     short = f"stopped at epoch {curve.epochs} of {curve.epochs_asked}: {now}"
     if curve.complete:
         short = f"{curve.epochs} epochs are too few to tell: {now}"
@@ -155,7 +154,7 @@ def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[st
 
 
 def _may_level(curve: Curve, error: np.ndarray) -> bool:
-    """Whether what a short curve still gains dies out: where gains halve, all to come are no more than the last."""
+    """Return whether a short curve may be levelling off: gains that halve each epoch sum to no more than the last."""
     gains = -np.diff(error)
     late = error[-1 - TREND_EPOCHS] - error[-1] if curve.epochs >= ENOUGH_EPOCHS else math.inf
     dies_out = gains[-1] <= 0 or gains[-1] < gains[-2] / 2
@@ -163,7 +162,7 @@ def _may_level(curve: Curve, error: np.ndarray) -> bool:
 
 
 def _loss_still_falls(curve: Curve) -> bool:
-    """Whether the training loss fell in every epoch and has most of its way to a constant guess before it."""
+    """Return whether the training loss fell in every epoch and is nearer to the untrained loss than to a guess's."""
     loss = curve.train_loss
     if loss is None or not (np.diff(loss) < 0).all():
         return False

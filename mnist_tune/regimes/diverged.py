@@ -1,4 +1,4 @@
-"""The rules by which a curve has diverged: its loss left, it fell back to chance, or its network is dead."""
+"""The rules for a diverged curve: its loss left for good, it fell back to chance, or its network is dead."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise
 
 ONCE_LEARNED = 0.2
-"""Of what there is above a constant answer: a network that learned so much and is at chance again has collapsed."""
+"""A network that has learned this share of what can be learned, and is then at chance again, has collapsed."""
 
 STUCK_EPOCHS = 3
-"""At chance in so many epochs: fewer may be the start of a slow run."""
+"""Epochs at chance after which a network counts as stuck; fewer may be the start of a slow run."""
 
 FAR_ABOVE = 1.5
-"""Times the loss of a network that finds all classes equally likely. From so far above, one that ends at a constant
-guess's loss and at chance has lost its outputs; from nearer it may as well meet labels that nobody can learn."""
+"""If the untrained loss is above this many times that of equally likely classes, a network that ends at chance and at a
+constant guess's loss is dead. From a lower loss it may just have labels that nobody can learn."""
 
 
 def diverged(curve: Curve) -> str:
-    """What shows that a curve diverged; empty where nothing does."""
+    """Return the evidence that a curve diverged; empty if there is none."""
     return _left(curve) or _collapsed(curve) or _dead(curve)
 
 
 def _left(curve: Curve) -> str:
-    """The training loss is not finite, or above that of the untrained network by more than noise."""
+    """Return the evidence that the training loss is not finite, or above the untrained loss by more than noise."""
     loss = curve.train_loss
     if loss is None:
         return ""
@@ -44,8 +44,8 @@ def _left(curve: Curve) -> str:
 
 
 def _collapsed(curve: Curve) -> str:
-    """It had learned, fell to chance (or lost four fifths of what it had learned, for two epochs), and stayed. A single
-    epoch at chance tells only where it was the last that was asked for."""
+    """Return the evidence that the network had learned, then fell to chance (or lost four fifths of what it had
+    learned, for two epochs) and stayed there. A single epoch at chance counts only if it is the last one asked for."""
     accuracy = curve.accuracy
     best = int(accuracy.argmax())
     at_chance = accuracy <= curve.ceiling
@@ -63,19 +63,19 @@ def _collapsed(curve: Curve) -> str:
 
 
 def _last(holds: np.ndarray) -> int:
-    """For how many of the last epochs this holds."""
+    """Return how many epochs, counted back from the last one, are all true."""
     others = np.flatnonzero(~holds)
     return len(holds) - (int(others[-1]) + 1 if len(others) else 0)
 
 
 def _at_chance(curve: Curve) -> np.ndarray:
-    """The accuracies of the last epochs that are all at chance; none where the last epoch is not."""
+    """Return the accuracies of the epochs since which the curve is at chance; none if the last epoch is not."""
     return curve.accuracy[curve.epochs - _last(curve.accuracy <= curve.ceiling) :]
 
 
 def stuck(curve: Curve) -> bool:
-    """Whether a curve is at chance for some epochs and shows no progress: its accuracy does not rise, its loss is no
-    better than a constant guess and does not fall."""
+    """Return whether a curve is at chance without progress: its accuracy does not rise, and its loss is no better than
+    a guess's and does not fall."""
     accuracy, loss = _at_chance(curve), curve.train_loss
     if len(accuracy) < STUCK_EPOCHS:
         return False
@@ -93,8 +93,7 @@ def stuck(curve: Curve) -> bool:
 
 
 def _dead(curve: Curve) -> str:
-    """A network that never left chance, or was soon back, though its loss shows that its outputs were far from a
-    constant guess."""
+    """Return the evidence that a stuck network is dead: its loss was far from a constant guess's and is near it now."""
     if not stuck(curve):
         return ""
     accuracy, loss = _at_chance(curve), curve.train_loss
@@ -114,7 +113,7 @@ def _dead(curve: Curve) -> str:
 
 
 def since(curve: Curve) -> str:
-    """Since when a curve that is at chance guesses."""
+    """Return the step, or else the epoch, since which a curve is at chance, as text."""
     if curve.guessing_since:
         return f" since step {curve.guessing_since}"
     return f" since epoch {curve.epochs - len(_at_chance(curve)) + 1}"

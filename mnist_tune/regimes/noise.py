@@ -1,4 +1,4 @@
-"""How far chance alone carries a mean loss or an accuracy: the noise levels that every threshold follows from."""
+"""The noise of a mean loss and of an accuracy, which every threshold follows from."""
 
 from __future__ import annotations
 
@@ -9,68 +9,69 @@ from typing import Any
 import numpy as np
 
 SIGMAS = 3.0
-"""Standard errors that a difference must exceed: by chance 1 in 740 does so."""
+"""Standard errors that a difference must exceed; by chance, 1 in 740 does."""
 
 CURVE_RISK = 0.01
-"""Chance that any of the differences of a curve exceeds its limit."""
+"""False-positive rate of a whole curve: the chance that any of its differences exceeds the limit."""
 
 RISK = 1e-3
 """Chance that a calm network crosses a limit on its loss."""
 
 WINDOW_IMAGES = 128
-"""Images over which step losses are averaged before a spike is judged. Over so many a calm network of mean loss 0.5
-stays below ln 10 (`calm_limit`) even if it is six times too sure of itself; over one image it does not."""
+"""Images over which step losses are averaged to look for spikes. With this many, a calm network of mean loss 0.5 stays
+below ln 10 (`calm_limit`) even if it is six times too confident; with one image it does not."""
 
 
 def calm_limit(loss: Any, images: float, draws: float = 1, risk: float = RISK) -> Any:
-    """The mean loss over `images` that a calm network of expected loss L exceeds in one of `draws` with probability
-    `risk` at most: `(sqrt(L) + sqrt(ln(draws / risk) / images))**2`, nats.
+    """Return a limit on the mean loss of a calm network, `(sqrt(L) + sqrt(ln(draws / risk) / images))**2`, nats.
 
-    A network whose probabilities are right gives a true label a probability below q in at most q of the images a
-    class, so that its loss has an exponential tail of rate 1. As compound Poisson sum of such losses the mean has
-    the rate function `(sqrt(x) - sqrt(L))**2`; Cramer's bound gives the limit. Measured at batch size 128, 469
-    steps: largest calm batch losses of 0.55 at L = 0.25 (limit 0.67) and 0.14 at L = 0.035 (limit 0.26).
+    L is its expected loss. The chance that any of `draws` means over `images` exceeds the limit is at most `risk`.
+
+    If a network's probabilities are right, its loss on an image has an exponential tail of rate 1. As a compound
+    Poisson sum of such losses, the mean has the rate function `(sqrt(x) - sqrt(L))**2`. Cramer's bound gives the limit.
+    Measured at batch size 128, 469 steps: largest calm losses of 0.55 at L = 0.25 (limit 0.67) and 0.14 at L = 0.035
+    (limit 0.26).
     """
     return (np.sqrt(loss) + np.sqrt(np.log(draws / risk) / images)) ** 2
 
 
 def calm_floor(loss: float, images: float, draws: float = 1) -> float:
-    """The counterpart of `calm_limit` below the expected loss, 0 at least."""
+    """Return the counterpart of `calm_limit` below the expected loss, at least 0."""
     return float(max(np.sqrt(loss) - np.sqrt(np.log(draws / RISK) / images), 0.0) ** 2)
 
 
 def accuracy_noise(accuracy: Any, images: float) -> Any:
-    """Standard error of an accuracy over n images, `sqrt(p (1 - p) / n)`; never below that of one error."""
+    """Return the standard error of an accuracy p over n images, `sqrt(p (1 - p) / n)`, but at least `1 / n`."""
     p = np.asarray(accuracy)
     return np.sqrt(np.maximum(p * (1 - p), 1 / images) / images)
 
 
 def difference_noise(first: Any, second: Any, images: float) -> Any:
-    """Standard error of the difference of two accuracies, as if over different images: a bound for the same ones."""
+    """Return the standard error of the difference of two accuracies. (Over the same images, it is an upper bound.)"""
     return np.hypot(accuracy_noise(first, images), accuracy_noise(second, images))
 
 
 @cache
 def sigmas(differences: int) -> float:
-    """Standard errors that one of so many differences exceeds by chance in a hundredth of the curves; 3 at least."""
+    """Return how many standard errors a difference must exceed for a curve's false-positive rate of 1%; at least 3."""
     return max(SIGMAS, NormalDist().inv_cdf(1 - CURVE_RISK / max(differences, 1)))
 
 
 def window_images(batch_size: int) -> int:
-    """Images a window: whole batches, of at least `WINDOW_IMAGES` images."""
+    """Return the number of images in a window: as many whole batches as hold at least `WINDOW_IMAGES` images."""
     return batch_size * -(-WINDOW_IMAGES // batch_size)
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Step losses averaged over windows of `WINDOW_IMAGES` images or more.
+    """Average the step losses of an epoch over windows of `WINDOW_IMAGES` images or more.
 
     Args:
-        losses: of an epoch's steps, [steps].
-        batch_size: images a step; the last may have fewer, it is averaged with the window before.
-        images: in the epoch.
+        losses: the loss of each step, [steps].
+        batch_size: images in a step. The last step may have fewer; an incomplete window is added to the one before it.
+        images: images in the epoch.
 
     Returns:
-        The means, and the index of the first step of each window.
+        The means, and the index of each window's first step.
     """
     sizes = np.full(len(losses), float(batch_size))
     sizes[-1] = images - batch_size * (len(losses) - 1)

@@ -1,4 +1,4 @@
-"""The rules by which a curve oscillates: spikes of its loss, drops of its accuracy, going to and fro."""
+"""The rules for an oscillating curve: its loss has spikes, or its accuracy drops or goes to and fro."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 
 DROP = 0.015
-"""A fall of the accuracy from an epoch to the next that calm training does not show: at rate 1.6 the notebook fell by
-0.016, 0.019 and 0.054, in its calm runs by less than 0.004."""
+"""A drop is a fall of the accuracy from one epoch to the next by more than this. The notebook's run at rate 1.6 fell by
+0.016, 0.019 and 0.054; its calm runs fell by less than 0.004."""
 
 SLIP = 0.005
-"""A fall that counts where accuracies go to and fro. Measured: rates up to a third of the largest that converges never
-fell by more than 0.001 from one epoch to the next, the largest by 0.003 to 0.02."""
+"""A slip is a smaller fall; many of them are going to and fro. Measured: at up to a third of the largest rate that
+converges, accuracy never fell by more than 0.001 from one epoch to the next; at the largest, by 0.003 to 0.02."""
 
 OSCILLATIONS = 2
-"""Spikes or drops, from the second epoch on, that make a curve oscillating. One is an accident: at rate 1.0
-all seeds spike in the first epoch and some once more, then stay calm."""
+"""Spikes or drops after the first epoch that make a curve oscillating. One is an accident: at rate 1.0, all seeds spike
+in the first epoch, some do once more, and then they stay calm."""
 
 OFTEN = 1 / 6
-"""Share of the epochs after the first with a spike or a drop above which a curve oscillates: measured at rate 1.0, a
-ninth (converged); at 1.3 and 1.6, a third and more."""
+"""A curve oscillates if more than this share of the epochs after the first has a spike or a drop. Measured: a ninth at
+rate 1.0 (converged), a third and more at 1.3 and 1.6."""
 
 TO_AND_FRO = 1 / 3
-"""The same of slips: measured at rate 1.0, two ninths at most."""
+"""A curve goes to and fro if this share of the epochs has a slip. Measured at rate 1.0: two ninths at most."""
 
 
 def landed(curve: Curve) -> bool:
-    """Whether a network learned something that may go to and fro: one that guesses goes so with its steps, and one
-    whose loss was never below the untrained may yet land."""
+    """Return whether accuracy has left chance and the loss has been below its untrained value. Until then, fluctuations
+    are not oscillation."""
     below = curve.train_loss is None or (curve.train_loss <= curve.untrained).any()
     return bool(below and curve.accuracy.max() > curve.ceiling)
 
 
 def oscillating(curve: Curve, target: float) -> str:
-    """What shows that a curve oscillates; empty where nothing does."""
+    """Return the evidence that a curve oscillates; empty if there is none."""
     if not landed(curve):
         return ""
     drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
@@ -47,13 +47,13 @@ def oscillating(curve: Curve, target: float) -> str:
 
 
 def falls_beyond(curve: Curve, limit: float) -> np.ndarray:
-    """After which epochs the accuracy fell by more than a limit and noise."""
+    """Return, for each epoch but the first, whether the accuracy fell in it by more than a limit and noise."""
     return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
 
 
 def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
-    """Spikes or drops in more than a sixth of the epochs, the last in the second half; or drops alone, in the last
-    third."""
+    """Return the evidence for spikes or drops in more than a sixth of the epochs, the last ones in the second half, or
+    for drops in more than a sixth of the last third."""
     shaken, late = drops | spikes, drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
     events = int(shaken.sum())
     often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
@@ -74,7 +74,7 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
 
 
 def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
-    """Slips in a third of the epochs, of all or of the last half; not those of a curve that stays at the target."""
+    """Return the evidence for slips in a third of all epochs or of the last half, unless the curve is at the target."""
     if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
         return ""
     needed = OSCILLATIONS if curve.complete else OSCILLATIONS + 1
@@ -90,7 +90,7 @@ def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
 
 
 def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
-    """A drop below the target from which the curve did not come back, though it had learned much before."""
+    """Return the evidence for a drop below the target that the curve has not recovered from."""
     best, last = int(curve.accuracy.argmax()), curve.accuracy[-1]
     noise = SIGMAS * difference_noise(curve.accuracy[best], last, curve.images)
     lost = curve.accuracy[best] - last > max(DROP, noise)
@@ -105,7 +105,7 @@ def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
 
 
 def early_spike(curve: Curve) -> str:
-    """What to say of a peak in the first epoch, empty where there is none."""
+    """Return what the evidence says of a spike in the first epoch; empty if there is none."""
     if not curve.spikes(2)[0]:
         return ""
     return f", step loss peaked at {curve.peak()[0]:.3g} in epoch 1"

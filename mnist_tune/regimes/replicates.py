@@ -1,4 +1,4 @@
-"""Replicates: the same configuration with other seeds, summarised with mean, spread and interval."""
+"""Summaries of replicates (trials that differ only in their seeds): mean, standard deviation, confidence interval."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from mnist_tune.regimes.labels import regime_counts
 CONFIGURATION = """
     label architecture momentum nesterov batch_size label_noise holdout epochs_asked learning_rate
 """.split()
-"""Trials equal in these are replicates of each other: they differ by their seeds."""
+"""Trials with equal values in these columns are replicates: they differ only in their seeds."""
 
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
 def interval(values: np.ndarray, confidence: float = 0.95) -> float:
-    """Half-width of Student's interval of the mean, `t * s / sqrt(n)`; NaN for fewer than two values."""
+    """Return the half-width of Student's interval of the mean, `t * s / sqrt(n)`; NaN for fewer than two values."""
     count = len(values)
     return _half_width(values.std(ddof=1), count, confidence) if count > 1 else float("nan")
 
 
 def _half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:
-    """`t * s / sqrt(n)`, of one sample or of a column of them; NaN where `spread` is."""
-    from scipy.special import stdtrit  # scipy takes a quarter of a second to import, scipy.stats three times that
+    """Return `t * s / sqrt(n)` for one sample, or for a column of samples; NaN if `spread` is NaN."""
+    from scipy.special import stdtrit  # its import takes a quarter of a second, that of scipy.stats three times as long
 
     return stdtrit(count - 1, (1 + confidence) / 2) * spread / np.sqrt(count)
 
 
 def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tuple[Any, Any]:
-    """The exact interval of a share of which k in n were seen (Clopper and Pearson 1934): from the share at which k or
-    more have the probability (1 - confidence) / 2 to that at which k or fewer have. Never too narrow."""
+    """Return the exact confidence interval of a share, given k successes in n trials (Clopper and Pearson 1934).
+
+    At its lower end, k or more successes have the probability (1 - confidence) / 2; at its upper end, k or fewer have.
+    """
     from scipy.special import betaincinv
 
     k, n, tail = np.asarray(successes, float), np.asarray(count, float), (1 - confidence) / 2
@@ -42,17 +44,17 @@ def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tup
 
 
 def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row a configuration.
+    """Return one row per configuration.
 
     Args:
-        trials: the trials table; values that are not finite (a diverged loss) are left out of means, while
+        trials: the `trials` table. Values that are not finite, such as a diverged loss, are left out of the means.
             `regimes` counts every replicate.
 
     Returns:
-        The configuration's columns, `replicates`, `regimes` (such as "3 converged, 2 diverged"), `converged` ("3 of
-        5"), `converged_share` with `converged_low` and `converged_high`, its 95% interval (`clopper_pearson`), and for
-        each of accuracy and loss `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the
-        half-width of Student's 95% interval.
+        The configuration's columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
+        of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
+        `SUMMARISED` adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width of
+        Student's 95% interval.
     """
     groups = trials.groupby(CONFIGURATION, sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})

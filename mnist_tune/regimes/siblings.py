@@ -1,4 +1,4 @@
-"""The sweep's label: what siblings, trials of the same architecture on the same labels, tell of each other."""
+"""The label that uses siblings: trials of the same architecture on the same labels."""
 
 from __future__ import annotations
 
@@ -19,36 +19,34 @@ from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
 
 SIBLINGS = ["architecture", "label_noise"]
-"""Trials equal in these judge each other."""
+"""Trials with equal values in these columns are siblings."""
 
 PEERS = ["batch_size", "momentum", "nesterov", "holdout"]
-"""Siblings equal in these too learn from as many images an epoch in as many steps: they may be held against each
-other epoch by epoch."""
+"""Siblings with equal values in these columns, too, are peers. Their epochs have as many images and as many steps, so
+they can be compared epoch by epoch."""
 
 FAR_BEHIND = 2.0
-"""Times a sibling's errors after as many epochs."""
+"""A trial is far behind a sibling if it makes this many times the sibling's errors after as many epochs."""
 
 NEAR_BEST = 1 / 30
-"""Where a data set has no target, a network that is this share of what can be learned below the best sibling learned
-it too: MNIST's 0.95 is as far below the 0.98 that its best dense networks reach on test images."""
+"""If a data set has no target, the target is below the best sibling by this share of what can be learned. MNIST's
+target of 0.95 is as far below 0.98, which its best dense networks reach on test images."""
 
 HALF_LEARNED = 0.5
-"""Of what there is above a constant answer: a sibling that learned so much shows that there is something to learn."""
+"""A sibling that learned this share of what can be learned shows that there is something to learn."""
 
 
 def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float | None) -> list[float | None]:
-    """Of each trial: the data set's, or where it has none, near what its best sibling reached, if that learned."""
+    """Return each trial's target: the data set's, or if that has none, `NEAR_BEST` below the best sibling. If no
+    sibling has learned, it is None."""
     if target is not None:
         return [target] * len(curves)
     targets: list[float | None] = [None] * len(curves)
     for family in _families(trials, SIBLINGS):
-        reached = [curves[i].settled for i in family if curves[i].epochs]
-        best = max(reached, default=0.0)
-        data = curves[family[0]].data
-        if curves[family[0]].learned(best) < HALF_LEARNED:
-            continue
-        for i in family:
-            targets[i] = best - NEAR_BEST * (1 - data.chance)
+        best, first = max(curves[i].settled for i in family), curves[family[0]]
+        if first.learned(best) >= HALF_LEARNED:
+            for i in family:
+                targets[i] = best - NEAR_BEST * (1 - first.data.chance)
     return targets
 
 
@@ -59,15 +57,15 @@ class Trial:
     row: int
     rate: float
     speed: float
-    """Learning rate an image, `rate / batch_size / (1 - momentum)`: trials of equal speed go equally far in an epoch
-    while steps are small (the linear scaling of Goyal et al. 2017). Among peers it orders as learning rates do."""
+    """Learning rate per image, `rate / batch_size / (1 - momentum)`. Trials of equal speed go equally far in an epoch
+    while steps are small (the linear scaling of Goyal et al. 2017). Among peers, it orders as learning rates do."""
     curve: Curve
     label: str
     target: float | None
 
     @property
     def open(self) -> bool:
-        """Whether siblings may know better: of a curve at chance without losses, too, which may be very slow."""
+        """Whether siblings may change the label. A curve at chance without losses may be slow, not diverged."""
         guesses = self.label == "diverged" and self.curve.train_loss is None
         return bool(self.curve.epochs) and (guesses or self.label in ("slow", "underfit", "undecided"))
 
@@ -77,7 +75,7 @@ class Trial:
 
     @property
     def there(self) -> bool:
-        """Whether it is at the target, be it not for long: it is not slow."""
+        """Whether the last epoch is at the target; if so, the trial is not slow."""
         return self.target is not None and self.curve.accuracy[-1] >= self.target
 
     @property
@@ -86,42 +84,43 @@ class Trial:
 
 
 class Standings:
-    """Who of some trials is best: of all, of those that are faster than a given one, and of those that are slower. Ties
-    go to the slower, then to the earlier row."""
+    """The best of some trials: of all, of those faster than a given speed, or of those slower. Ties go to the slower
+    trial, then to the earlier row."""
 
-    def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float]) -> None:
-        ordered = sorted(trials, key=lambda trial: (-trial.speed, -trial.row))
-        scored = [(score(trial.curve), trial) for trial in ordered]
-        self._speeds = [-trial.speed for trial in ordered]
+    def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float] = attrgetter("settled")) -> None:
+        ordered = sorted(trials, key=attrgetter("speed", "row"))
+        ranked = [(score(trial.curve), -trial.speed, -trial.row, trial) for trial in ordered]
+        self._speeds = [trial.speed for trial in ordered]
+        # At [i]: the best of the i slowest trials, and of all others.
+        self._best_slower = [None, *(best[-1] for best in accumulate(ranked, max))]
+        self._best_faster = [None, *(best[-1] for best in accumulate(reversed(ranked), max))][::-1]
+        self.best = self._best_slower[-1]
+        self.least_speed = min(self._speeds, default=np.inf)
         self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
-        self._best = list(accumulate(scored, _better_or_later))
-        self._best_slower = list(accumulate(reversed(scored), _better))[::-1]
 
     @property
-    def best(self) -> Trial | None:
-        return self._best[-1][1] if self._best else None
-
-    @property
-    def least_speed(self) -> float:
-        return -self._speeds[-1] if self._speeds else np.inf
+    def best_speed(self) -> float:
+        """The speed of the best trial; infinite if all trials have the same speed."""
+        return self.best.speed if self.best and self._speeds[0] < self._speeds[-1] else np.inf
 
     def above(self, speed: float) -> Trial | None:
-        """The best of those that are faster."""
-        count = bisect_left(self._speeds, -speed)
-        return self._best[count - 1][1] if count else None
+        """Return the best of the faster trials."""
+        return self._best_faster[bisect_right(self._speeds, speed)]
 
     def below(self, speed: float) -> Trial | None:
-        """The best of those that are slower."""
-        first = bisect_right(self._speeds, -speed)
-        return self._best_slower[first][1] if first < len(self._best_slower) else None
+        """Return the best of the slower trials."""
+        return self._best_slower[bisect_left(self._speeds, speed)]
 
 
 def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
-    """`trials` with `regime`, the sweep's label.
+    """Return `trials` with `regime`, the label that also uses siblings.
 
-    What its own curve left open is judged by siblings: at chance where they learned is diverged (dead), or slow at a
-    smaller learning rate than theirs; far behind a larger learning rate, or levelled off where a larger one reached the
-    target, is slow; to and fro above the learning rates that did is oscillating; the best of a sweep is never slow.
+    Siblings change a label that a trial's own curve left open:
+
+    - At chance, while siblings learned: diverged (dead), or slow if its learning rate is smaller than theirs.
+    - Far behind a sibling with a larger rate, or levelled off while a larger rate reached the target: slow.
+    - Accuracy goes to and fro, while a smaller rate did better: oscillating.
+    - The best learning rate of a sweep, and larger ones, are never slow.
     """
     regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
     curves = list(curves_of(trials, epochs, data))
@@ -134,10 +133,11 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
         members, siblings = set(family), [made[i] for i in family]
-        learned = Standings((one for one in siblings if one.learned), attrgetter("settled"))
-        reached = Standings((one for one in siblings if one.reached), attrgetter("settled"))
+        learned = Standings(one for one in siblings if one.learned)
+        reached = Standings(one for one in siblings if one.reached)
+        everyone = Standings(siblings)
         for peers in ([made[i] for i in group] for group in groups if group[0] in members):
-            judge = _Judge(learned, reached, peers, siblings)
+            judge = _Judge(learned, reached, everyone, peers)
             for trial in peers:
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
@@ -146,22 +146,15 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
 
 
 class _Judge:
-    """Labels calm trials below the target by their siblings: those that learned, those that reached the target, and
-    their peers."""
+    """Labels trials by their peers and their siblings: those that learned, those that reached the target, and all."""
 
-    def __init__(
-        self, learned: Standings, reached: Standings, peers: Sequence[Trial], siblings: Sequence[Trial]
-    ) -> None:
-        self._learned, self._reached, self._peers = learned, reached, peers
-        self._after: dict[int, Standings] = {}
-        self._bests = [
-            Standings((one for one in some if one.curve.epochs), attrgetter("settled")).best
-            for some in (peers, siblings)
-        ]
-        self._several = [len({one.speed for one in some}) > 1 for some in (peers, siblings)]
+    def __init__(self, learned: Standings, reached: Standings, siblings: Standings, peers: Sequence[Trial]) -> None:
+        self._learned, self._reached, self._siblings, self._peers = learned, reached, siblings, peers
+        self._best_speed = min(siblings.best_speed, Standings(peers).best_speed)
+        self._after: dict[int, Standings] = {}  # by number of epochs
 
     def label(self, trial: Trial) -> tuple[str, str]:
-        """The label, and what to put before the evidence."""
+        """Return the label, and what to put before the evidence."""
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
         if trial.label == "diverged" or trial.there:
@@ -169,8 +162,7 @@ class _Judge:
         faster, slower = self._better(trial)
         if faster or slower:
             return _behind(trial, faster, slower)
-        bests = [best.speed for best, several in zip(self._bests, self._several, strict=True) if best and several]
-        if trial.label == "slow" and any(trial.speed >= best for best in bests):
+        if trial.label == "slow" and trial.speed >= self._best_speed:
             return "undecided", "the best learning rate of its siblings, and a larger one, is never slow"
         return trial.label, ""
 
@@ -181,8 +173,9 @@ class _Judge:
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
-        """Of those who are far ahead after as many epochs or, where a trial had its time, reached the target or a
-        higher level: the best of the faster ones, and of the slower ones. Other seeds at its own rate tell nothing."""
+        """Return the best faster and the best slower trial that did better: peers that were far ahead after as many
+        epochs. Unless the trial is undecided, also siblings that reached the target or, if it levelled off, a higher
+        level."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
             there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label != "diverged")
@@ -195,10 +188,10 @@ class _Judge:
         if trial.label == "undecided":
             return faster, slower
         faster, slower = faster or self._reached.above(trial.speed), slower or self._reached.below(trial.speed)
-        level = self._bests[1]
-        if faster or slower or trial.label == "slow" or level is None or not _higher(level, trial):
+        best = self._siblings.best
+        if faster or slower or trial.label == "slow" or best is None or not _higher(best, trial):
             return faster, slower
-        return level if level.speed > trial.speed else None, level if level.speed < trial.speed else None
+        return best if best.speed > trial.speed else None, best if best.speed < trial.speed else None
 
 
 def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[str, str]:
@@ -219,38 +212,27 @@ def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[s
 
 
 def _by_image(smaller: Trial, larger: Trial) -> str:
-    """Where learning rates compare only as what they are for an image, that they do."""
+    """Return the words to add if the trial's learning rate is smaller only per image."""
     return "" if smaller.rate < larger.rate else " for an image"
 
 
 def _higher(other: Trial, trial: Trial) -> bool:
-    """Whether another trial ended above the level of one that levelled off, by more than would have been level."""
+    """Return whether another trial ended above this one by more than `LEVEL_GAIN` and noise."""
     theirs, ours = other.curve.settled, trial.curve.settled
     return theirs - ours > max(LEVEL_GAIN, SIGMAS * float(difference_noise(theirs, ours, trial.curve.images)))
 
 
 def _far_ahead(other: Curve, curve: Curve) -> bool:
-    """Whether another curve made half the errors or fewer after as many epochs, by more than noise. Where a curve
-    slipped in its last epoch the one before counts: a slip is not being behind."""
+    """Return whether another curve made at most half the errors after as many epochs, by more than noise. The better of
+    a curve's last two epochs counts, because a slip in the last epoch is not being behind."""
     theirs, ours = other.accuracy[curve.epochs - 1], float(curve.accuracy[-2:].max())
     noise = SIGMAS * difference_noise(theirs, ours, curve.images)
     return bool(FAR_BEHIND * (1 - theirs) <= 1 - ours and theirs - ours > noise)
 
 
 def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:
-    there = [name for name in names if name in trials]
-    if len(trials) and there:
-        yield from trials.groupby(there, sort=False).indices.values()
+    known = [name for name in names if name in trials]
+    if len(trials) and known:
+        yield from trials.groupby(known, sort=False).indices.values()
     elif len(trials):
         yield np.arange(len(trials))
-
-
-Scored = tuple[float, Trial]
-
-
-def _better_or_later(best: Scored, one: Scored) -> Scored:
-    return one if one[0] >= best[0] else best
-
-
-def _better(best: Scored, one: Scored) -> Scored:
-    return one if one[0] > best[0] else best

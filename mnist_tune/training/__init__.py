@@ -1,1 +1,1 @@
-"""Pure JAX: a network, an epoch of SGD as a function of its arguments, and when training has diverged."""
+"""Pure JAX: networks, and an epoch of SGD as a pure function of its arguments."""

@@ -1,8 +1,8 @@
-"""Architectures as `init` / `apply` pairs, each named by a short string.
+"""Architectures, each a pair of functions `init` and `apply`, and their names.
 
 A name is a registered kind and its arguments, joined by `-`: `mlp-1024-128-tanh`, `mlp-1024-128-relu-glorot`,
-`stax-mlp`, `convnet`. New kinds are added with `register`. Names are checked without JAX: it is imported when an
-architecture's functions are called.
+`stax-mlp`, `convnet`. `register` adds a kind. Checking a name does not import JAX; only calling an architecture's
+functions does.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ ACTIVATIONS = ("tanh", "relu")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network: `draw(seed)` gives float32 parameters, of NumPy or JAX, `apply(params, images)` maps float32 images
-    [n, 784] in [0, 1] to logits [n, 10]."""
+    """A network."""
 
     name: str
     draw: Callable[[int], Any]
+    """Returns float32 parameters, as NumPy or JAX arrays, for a seed."""
     apply: Callable[[Any, Any], Any]
+    """Maps parameters and float32 images [n, 784] in [0, 1] to logits [n, 10]."""
 
     def init(self, seed: int) -> Any:
-        """The initial parameters for that seed, as NumPy arrays: the same on every device."""
+        """Return the initial parameters for a seed, as NumPy arrays. They are the same on every device."""
         return _initial(self, seed)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=4)  # trials that are compared start from the same parameters
 def _initial(architecture: Architecture, seed: int) -> Any:
-    """Kept, since trials that are compared start from the same parameters."""
     return _networks().on_host(architecture.draw, seed)
 
 
@@ -44,7 +44,7 @@ _KINDS: dict[str, Callable[..., Architecture]] = {}
 
 
 def register(kind: str) -> Callable[[Callable[..., Architecture]], Callable[..., Architecture]]:
-    """Registers a factory: it is called with the full name and the parts of the name behind the kind."""
+    """Register a factory of architectures. It is called with the full name, then with the arguments in the name."""
 
     def add(factory: Callable[..., Architecture]) -> Callable[..., Architecture]:
         _KINDS[kind] = factory
@@ -55,10 +55,10 @@ def register(kind: str) -> Callable[[Callable[..., Architecture]], Callable[...,
 
 @cache
 def architecture(name: str) -> Architecture:
-    """The architecture of that name.
+    """Return the architecture with this name.
 
     Raises:
-        UserError: no registered kind begins the name, or its arguments are wrong.
+        UserError: the name does not begin with a registered kind, or its arguments are wrong.
     """
     for kind in sorted(_KINDS, key=len, reverse=True):
         if name == kind or name.startswith(kind + "-"):
@@ -96,8 +96,8 @@ def _stax_mlp(name: str, *parts: str) -> Architecture:
 
 @register("convnet")
 def _convnet(name: str, *parts: str) -> Architecture:
-    """The notebook's convnet: 5x5x12 valid, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid, ReLU, the same pool,
-    dense 120, 84, 10."""
+    """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid convolution, ReLU,
+    the same pool, then dense layers of 120, 84 and 10."""
     if parts:
         raise UserError(f"architecture {name!r}: convnet takes no arguments")
     return Architecture(

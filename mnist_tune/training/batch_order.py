@@ -1,4 +1,4 @@
-"""The order in which an epoch goes through the training images: a pure function of seed and epoch."""
+"""The order of the training images in an epoch: a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 @lru_cache(maxsize=32)
 def batch_order(data_seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of the images in an epoch (0-based): draw `epoch + 1` of `RandomState(data_seed).permutation(count)`.
+    """Return the order of the images in an epoch (0-based), int32 [count].
 
-    A pure function of its arguments, as in the notebook's `data_stream`, so that the position in the batch
-    order needs no state but the epoch. int32 [count].
+    It is draw `epoch + 1` of `RandomState(data_seed).permutation(count)`, as in the notebook's `data_stream`. A trial
+    that resumes needs to know only its epoch.
     """
     rng = _streams.pop((data_seed, epoch, count), None)
     if rng is None:

@@ -1,4 +1,4 @@
-"""The networks' numbers: initial parameters as the notebook draws them, and the forward passes in JAX."""
+"""Initial parameters, drawn as in the notebook, and the forward passes of the networks in JAX."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.training.architectures import CLASSES
-from mnist_tune.training.convolution import convnet_logits
+from mnist_tune.training.convolution import Params, convnet_logits
 
-__all__ = ["apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "normal_mlp", "on_host"]
-
-Params = tuple[tuple[Array, Array], ...]
-"""`(weight, bias)` of each layer with parameters, first to last."""
+__all__ = ["Params", "apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "normal_mlp", "on_host"]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 
 
 def on_host(draw: Callable[[int], Any], seed: int) -> Any:
-    """What `draw(seed)` gives, as NumPy arrays."""
-    # The notebook's day had no partitionable threefry; its streams differ. The CPU draws the same numbers for all.
+    """Return `draw(seed)` as NumPy arrays."""
+    # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook. The CPU
+    # draws, so that every device starts from the same numbers.
     with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
         return jax.tree.map(np.asarray, draw(seed))
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
-    """The notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias, layer by layer."""
+    """Draw as the notebook's `init_random_params`: `0.1 * RandomState(seed).randn`, weights then bias of each layer."""
     rng = np.random.RandomState(seed)
     return tuple(
         tuple((0.1 * rng.randn(*shape)).astype(np.float32) for shape in ((m, n), (n,))) for m, n in pairwise(sizes)
@@ -38,8 +36,8 @@ def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
 
 
 def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
-    """Weights and biases of an MLP of these layer sizes as `stax.Dense` draws them."""
-    # Positions among stax's layers: Flatten is 0, each Dense is followed by a Relu.
+    """Draw the weights and biases of an MLP with these layer sizes, as `stax.Dense` does."""
+    # The keys are positions among stax's layers: Flatten is 0, and each Dense is followed by a Relu.
     shapes = [((m, n), (n,)) for m, n in pairwise(sizes)]
     return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
 
@@ -49,15 +47,14 @@ Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 def glorot_convnet(seed: int) -> Any:
-    """Parameters of the notebook's convnet as stax draws them."""
+    """Draw the parameters of the notebook's convnet, as stax does."""
     dense: Shapes = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
     conv: Shapes = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
     return _stax_params(conv | dense, seed)
 
 
 def _stax_params(shapes: Shapes, seed: int) -> Any:
-    """Parameters as `stax.serial(...)` draws them from `PRNGKey(seed)`: Glorot-normal weights, biases of
-    standard deviation 0.01."""
+    """Draw as `stax.serial(...)` from `PRNGKey(seed)`: Glorot-normal weights, biases of standard deviation 0.01."""
 
     def draw(key: Array) -> Any:
         params = []
@@ -74,7 +71,7 @@ def _stax_params(shapes: Shapes, seed: int) -> Any:
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Logits [n, 10] of x [n, 784]: dense layers with the activation between them."""
+    """Return the logits [n, 10] of images x [n, 784]: dense layers, with the activation between them."""
     for w, b in params[:-1]:
         x = ACTIVATIONS[activation](dense(x, w, b))
     return dense(x, *params[-1])
@@ -82,7 +79,7 @@ def apply_mlp(activation: str, params: Params, x: Array) -> Array:
 
 @jax.custom_vjp
 def dense(x: Array, w: Array, b: Array) -> Array:
-    """`x @ w + b` for x [n, m], w [m, k], b [k]."""
+    """Return `x @ w + b` for x [n, m], w [m, k], b [k]."""
     return jnp.dot(x, w) + b[None, :]
 
 
@@ -92,7 +89,7 @@ def _dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, tuple[Array, Ar
 
 def _dense_backward(kept: tuple[Array, Array], g: Array) -> tuple[Array, Array, Array]:
     x, w = kept
-    # XLA's CPU product runs at half speed with a transposed left side; the barrier makes it copy x.T first.
+    # XLA's CPU product runs at half speed if its left side is transposed. The barrier makes XLA copy x.T first.
     weight = jnp.dot(jax.lax.optimization_barrier(x.T), g)
     return jnp.dot(g, w.T), weight, g.sum(0)
 

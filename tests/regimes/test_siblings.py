@@ -1,7 +1,5 @@
 """What siblings may say of each other, and what they may not."""
 
-from operator import attrgetter
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,7 +81,7 @@ def test_a_slip_in_the_last_epoch_is_not_being_far_behind():
 def test_ties_go_to_the_slower_then_to_the_earlier_row(order):
     curve = Curve(np.full(3, 0.9), 3)
     trials = [Trial(row, rate, rate, curve, "slow", None) for row, rate in enumerate((2.0, 1.0, 1.0, 3.0, 3.0))]
-    found = Standings(trials[::order], attrgetter("settled"))
+    found = Standings(trials[::order])
     assert found.best.row == 1
     assert (found.above(1.0).row, found.above(2.0).row, found.above(3.0)) == (0, 3, None)
     assert (found.below(3.0).row, found.below(2.0).row, found.below(1.0)) == (1, 1, None)
