@@ -24,7 +24,7 @@ from pathlib import Path
 from comparison import Benchmark, Comparison, Figures, Target, run
 from mnist_tune import cli
 from mnist_tune.data.dataset import Dataset, load_dataset
-from mnist_tune.training.architectures import architecture
+from mnist_tune.training.architectures import kind_of
 from sides.notebook import Notebook
 from sides.ours import Ours
 from sides.setting import Setting, Side
@@ -126,7 +126,7 @@ def first_images(dataset: Dataset, images: int | None) -> Dataset:
 def main() -> None:
     config = cli.parse(EpochBenchmark)
     for name in config.architectures:
-        architecture(name)  # refuses an unknown name before the first is timed
+        kind_of(name)  # refuses an unknown name before the first is timed
     run(config, comparisons(config))
 
 

@@ -6,24 +6,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnist_tune.data_spec import DataSpec
     from mnist_tune.errors import UserError
     from mnist_tune.results.tables import Sweep, load_sweep
+    from mnist_tune.training.architectures import Network, register
+    from mnist_tune.training.optimizers import register_optimizer
     from mnist_tune.trial import TrialConfig
     from mnist_tune.tuning.options import SweepOptions
     from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
 _MODULE_OF = {
+    "DataSpec": "data_spec",
+    "Network": "training.architectures",
     "Sweep": "results.tables",
     "SweepOptions": "tuning.options",
     "TrialConfig": "trial",
     "UserError": "errors",
     "load_sweep": "results.tables",
+    "register": "training.architectures",
+    "register_optimizer": "training.optimizers",
     "resume_sweep": "tuning.sweep",
     "run_search": "tuning.sweep",
     "run_sweep": "tuning.sweep",
 }
 
-__all__ = ["Sweep", "SweepOptions", "TrialConfig", "UserError", "load_sweep", "resume_sweep", "run_search", "run_sweep"]
+__all__ = [
+    "DataSpec",
+    "Network",
+    "Sweep",
+    "SweepOptions",
+    "TrialConfig",
+    "UserError",
+    "load_sweep",
+    "register",
+    "register_optimizer",
+    "resume_sweep",
+    "run_search",
+    "run_sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,23 +17,35 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """The config of one training run of SGD on MNIST.
+    """The config of one training run.
 
-    The update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the gradient of the mean cross-entropy
-    of a batch. Nesterov's form uses `g + momentum * v` in place of `v`.
+    SGD's update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the gradient of the mean loss of a
+    batch. Nesterov's form uses `g + momentum * v` in place of `v`. The other optimisers are optax's.
 
     Raises:
         UserError: a value has the wrong type or is out of range; the message names the field and the value.
     """
 
     architecture: str = "mlp-1024-128-tanh"
-    """A name that `mnist_tune.training.architectures.architecture` knows."""
+    """The name of a network, with its arguments (`mnist_tune.training.architectures`)."""
+    optimizer: str = "sgd"
+    """The name of an optimiser, with its arguments (`mnist_tune.training.optimizers`)."""
     learning_rate: float = 0.1
     """Step size, > 0."""
     momentum: float = 0.0
     """Heavy-ball coefficient in [0, 1)."""
     nesterov: bool = False
     """Use Nesterov's form of momentum."""
+    weight_decay: float = 0.0
+    """How much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
+    clip_norm: float = 0.0
+    """The largest norm of a step's gradient; 0 clips nothing."""
+    schedule: str = "constant"
+    """The course of the learning rate after the warm-up: constant, or down to 0 as a cosine or linear."""
+    warmup_steps: int = 0
+    """Steps in which the learning rate rises from 0."""
+    loss: str = "cross-entropy"
+    """cross-entropy, or mse: the mean over examples of `½ ‖f - onehot‖²`."""
     batch_size: int = 128
     """Images in a step; the last batch of an epoch may be smaller."""
     epochs: int = 10
@@ -56,10 +68,15 @@ class TrialConfig:
             value = getattr(self, name)
             if not kind.holds(value):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
-        for name in ("learning_rate", "momentum"):  # as floats, as they are trained and journaled
+        for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):  # as they are trained and journaled
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
+        if self.momentum and self.optimizer != "sgd":
+            hint = "give other optimizers their own arguments, as in 'rmsprop(momentum=0.9)'"
+            raise UserError(f"momentum is SGD's, got optimizer={self.optimizer!r}; {hint}")
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -97,6 +114,10 @@ def _whole(low: int, high: int = LARGEST) -> Kind:
     return Kind(f"a whole number of at least {low}{top}", lambda value: is_whole(value, low, high))
 
 
+def _one_of(*names: str) -> Kind:
+    return Kind(f"one of {', '.join(names)}", lambda value: value in names)
+
+
 _NAME = replace(TEXT, wanted="a name")
 _FIELDS = {
     "architecture": _NAME,
@@ -104,6 +125,12 @@ _FIELDS = {
     "learning_rate": _number("a finite number above 0", lambda x: x > 0),
     "momentum": _number("in [0, 1)", lambda x: 0 <= x < 1),
     "nesterov": FLAG,
+    "optimizer": _NAME,
+    "weight_decay": _number("a finite number of at least 0", lambda x: x >= 0),
+    "clip_norm": _number("a finite number of at least 0", lambda x: x >= 0),
+    "schedule": _one_of("constant", "cosine", "linear"),
+    "warmup_steps": _whole(0),
+    "loss": _one_of("cross-entropy", "mse"),
     "batch_size": _whole(1),
     "epochs": _whole(1),
     "label_noise": _whole(0),

@@ -11,11 +11,13 @@ accuracy is 0.981 with a standard deviation of 0.005.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from mnist_tune import UserError, cli, reports
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import TrialOptions
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions
 from mnist_tune.tuning.sweep import run_or_resume
 
 
@@ -25,6 +27,12 @@ class Seeds(TrialOptions):
 
     scheduler: Literal["asha", "fifo"] = "fifo"
     """fifo runs every replicate to its end; asha would favour lucky seeds."""
+    architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
+    optimizer: Annotated[str, tyro.conf.arg(help=OPTIMIZER_HELP)] = "sgd"
+    batch_size: int = 128
+    """Images per step."""
+    momentum: float = 0.0
+    """Momentum of SGD, in [0, 1)."""
     learning_rate: float = 0.06
     """Learning rate of all replicates; by default that of the notebook's convnet."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)

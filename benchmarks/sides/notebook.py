@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from mnist_tune.training.architectures import CLASSES
 from mnist_tune.training.networks import ACTIVATIONS
 from sides.setting import Setting, floats
 
@@ -92,4 +91,4 @@ class Notebook:
 
 
 def _one_hot(labels: np.ndarray) -> np.ndarray:
-    return np.array(labels[:, None] == np.arange(CLASSES), np.float32)
+    return np.array(labels[:, None] == np.arange(10), np.float32)

@@ -8,7 +8,8 @@ from jax import Array
 
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.program import Hyperparameters, Program
+from mnist_tune.training.program import Program
+from mnist_tune.trial import TrialConfig
 from sides.setting import Setting
 
 
@@ -17,23 +18,25 @@ class Ours:
 
     def __init__(self, setting: Setting) -> None:
         self._data = DeviceData.put(setting.data, label_noise=0, holdout=0)
-        self._program = Program(setting.architecture, momentum=False, nesterov=False, batch_size=setting.batch_size)
+        config = TrialConfig(architecture=setting.architecture, batch_size=setting.batch_size)
+        self._program = Program.of(config, setting.data.spec)
+        self._key = jax.device_put(np.zeros(2, np.uint32))
         self.restart(setting.learning_rate)
 
     def restart(self, learning_rate: float) -> None:
         """Go back to the initial parameters, with another learning rate. Nothing is compiled again."""
         self._state = jax.device_put(self._program.init(0))
-        self._hyper = jax.device_put(Hyperparameters(np.float32(learning_rate), np.float32(0)))
+        self._hyper = jax.device_put({"learning_rate": np.float32(learning_rate)})
 
     def compile(self) -> None:
         data = self._data.arrays
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(self._state, self._hyper, *data, self._order(0)).compile()
+        self._train_epoch = train.lower(self._state, self._hyper, self._key, *data, self._order(0)).compile()
         evaluate = jax.jit(self._program.evaluate)
-        self._evaluate = evaluate.lower(self._state.params, *data, np.int32(0), np.int32(1)).compile()
+        self._evaluate = evaluate.lower(self._state.params, (), *data, np.int32(0), np.int32(1)).compile()
 
     def train(self, epoch: int) -> None:
-        arguments = self._state, self._hyper, *self._data.arrays, self._order(epoch)
+        arguments = self._state, self._hyper, self._key, *self._data.arrays, self._order(epoch)
         self._state, _ = jax.block_until_ready(self._train_epoch(*arguments))
 
     def evaluate(self) -> tuple[float, float]:
@@ -41,7 +44,7 @@ class Ours:
 
     def _accuracy(self, split: str) -> float:
         first, count = self._data.splits[split]
-        _, right = self._evaluate(self._state.params, *self._data.arrays, np.int32(first), np.int32(count))
+        _, right = self._evaluate(self._state.params, (), *self._data.arrays, np.int32(first), np.int32(count))
         return int(right) / count
 
     def _order(self, epoch: int) -> Array:

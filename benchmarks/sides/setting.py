@@ -9,6 +9,7 @@ import numpy as np
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.training.architectures import architecture
+from mnist_tune.training.networks import initial
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Setting:
     @property
     def params(self) -> Any:
         """Initial parameters: `(weight, bias)` of each layer, NumPy float32."""
-        return architecture(self.architecture).init(0)
+        return initial(architecture(self.architecture, self.data.spec), 0)
 
     @property
     def activation(self) -> str:
@@ -47,5 +48,5 @@ class Side(Protocol):
 
 
 def floats(images: np.ndarray) -> np.ndarray:
-    """Convert uint8 pixels to float32 in [0, 1], on the host."""
-    return images / np.float32(255)
+    """Convert uint8 images to rows of float32 in [0, 1], on the host."""
+    return images.reshape(len(images), -1) / np.float32(255)

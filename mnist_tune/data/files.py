@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -69,6 +70,40 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             raise DataError(f"{folder} has no file {name} (nor {name}.gz); name another folder")
         files[name] = read_raw(path)
     return files
+
+
+OWN_FILE = re.compile(
+    r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE
+)
+"""How MNIST, Fashion-MNIST, KMNIST and EMNIST name their files."""
+
+
+def read_own_folder(folder: Path) -> dict[str, bytes]:
+    """Return the raw bytes of four IDX files by name: training images and labels, then those of the test part.
+
+    Args:
+        folder: their folder, or a folder and how the names of its files begin, `emnist/emnist-balanced`.
+
+    Raises:
+        DataError: there are not four such files, or one can't be read.
+    """
+    begin = ""
+    if not folder.is_dir():
+        folder, begin = folder.parent, folder.name
+    found: dict[str, dict[tuple[str, str], Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = OWN_FILE.fullmatch(path.name)
+        if match and path.name.startswith(begin):
+            part = "train" if match["part"].lower() == "train" else "test"
+            found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
+    whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
+    if len(whole) != 1:
+        names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
+        hint = f"it has several, choose one: {folder}/NAME, of {names}" if whole else f"such as {', '.join(CHECKSUMS)}"
+        raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
+    [files] = whole.values()
+    order = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
+    return {files[key].name: read_raw(files[key]) for key in order}
 
 
 def mnist_from_folder(folder: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from mnist_tune.errors import UserError
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 
-MOST_BYTES = 2**28
+MOST_BYTES = 2**30
 """The most bytes in a file, zipped or unzipped (a small gzip file can hold terabytes). MNIST's largest has 47 MB."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class Progress:
     epoch: int
     """Epochs finished. This is also the position in the batch order."""
     untrained_loss: float
-    """Mean cross-entropy on the training set before the first step, nats."""
+    """Mean loss on the training set before the first step."""
     above_since: int | None
     """Step since which the loss is above `untrained_loss` (`mnist_tune.regimes.divergence.left_for_good`)."""
     row: dict[str, Any] | None
@@ -56,6 +57,7 @@ class Checkpoint:
             UserError: the file can't be written.
         """
         meta = {"schema": SCHEMA, "names": list(self.arrays), **asdict(self.progress)}
+        meta["types"] = {name: array.dtype.name for name, array in self.arrays.items() if array.dtype.kind == "V"}
         members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
@@ -80,11 +82,12 @@ class Checkpoint:
         if content is None:
             return None
         with _parsing(where, io.BytesIO(content)) as file:
-            names, progress = _meta(file)
+            names, types, progress = _meta(file)
             arrays = [file[f"array_{i:03d}"] for i in range(len(names))]
             if not all(isinstance(array, np.ndarray) for array in arrays):
                 raise ValueError("it holds something that is not an array")
-            return cls(dict(zip(names, arrays, strict=True)), progress)
+            named = dict(zip(names, arrays, strict=True))
+            return cls(named | {name: named[name].view(_small_float(kind)) for name, kind in types.items()}, progress)
 
 
 def saved_epochs(where: Place) -> int:
@@ -95,7 +98,7 @@ def saved_epochs(where: Place) -> int:
     """
     try:
         with _reading(where), storage.open_file(where) as raw, _parsing(where, raw) as file:
-            return _meta(file)[1].epoch
+            return _meta(file)[2].epoch
     except FileNotFoundError:
         return 0
 
@@ -132,12 +135,22 @@ def _check_size(raw: IO[bytes]) -> None:
     raw.seek(0)
 
 
-def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], Progress]:
-    """Return the names of the arrays, and the progress."""
+def _meta(file: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, str], Progress]:
+    """Return the names of the arrays, the types of those whose type NumPy does not know, and the progress."""
     meta = json.loads(file["meta"].tobytes())
     if meta.pop("schema") != SCHEMA:
         raise ValueError("another schema")
-    return meta.pop("names"), _progress(**meta)
+    return meta.pop("names"), meta.pop("types", {}), _progress(**meta)
+
+
+def _small_float(name: str) -> np.dtype[Any]:
+    """Return a type such as bfloat16, which NumPy stores as bytes of no meaning."""
+    import ml_dtypes  # JAX's; imported only where it is needed
+
+    if not re.fullmatch("(bfloat|float)[0-9a-z_]+", name):
+        raise ValueError(f"{name[:20]!r} is no type of an array")
+    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+    return found
 
 
 def _progress(epoch: int, untrained_loss: float, above_since: int | None, row: dict[str, Any] | None) -> Progress:

@@ -9,7 +9,6 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data.dataset import Dataset, hold_out, permute_images
-from mnist_tune.regimes.divergence import guessing
 
 
 @dataclass(frozen=True)
@@ -17,15 +16,13 @@ class DeviceData:
     """A data set on a device: its splits, concatenated, with the training set first."""
 
     arrays: tuple[Array, Array]
-    """Images uint8 [n, 784] and labels uint8 [n]."""
+    """Images [n, *shape] and labels [n]."""
     train_count: int
     """The number of training images."""
     splits: dict[str, tuple[int, int]]
     """For each split, the index of its first image and how many images are evaluated."""
-    chance: float
-    """Share of the most frequent training label: the accuracy of the best constant answer."""
-    label_entropy: float
-    """Entropy of the training labels' frequencies, nats: the loss of the best constant guess."""
+    label_counts: tuple[int, ...]
+    """The number of training images of each class."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
@@ -45,5 +42,5 @@ class DeviceData:
         arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
         train_count = len(dataset.train_labels)
         splits["train"] = 0, min(train_count, train_evaluation or train_count)
-        chance, entropy = guessing(np.bincount(dataset.train_labels))
-        return cls(arrays, train_count, splits, chance, entropy)
+        label_counts = np.bincount(dataset.train_labels, minlength=dataset.spec.classes)
+        return cls(arrays, train_count, splits, tuple(label_counts.tolist()))

@@ -9,27 +9,32 @@ import numpy as np
 
 from mnist_tune.execution.checkpoint import Progress
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.regimes.divergence import has_diverged, left_for_good
+from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged, left_for_good
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_means
+from mnist_tune.trial import TrialConfig
 
 Row = dict[str, Any]
 
 
 def epoch_row(
-    progress: Progress, losses: np.ndarray, scores: dict[str, tuple[float, float]], batch_size: int, data: DeviceData
+    progress: Progress,
+    losses: np.ndarray,
+    scores: dict[str, tuple[float, float]],
+    config: TrialConfig,
+    data: DeviceData,
 ) -> Row:
     """Return an epoch's row.
 
     Args:
         progress: the trial's progress before this epoch.
-        losses: the loss of each step, nats, [steps].
-        scores: for each split, the loss (nats) and the accuracy.
-        batch_size: images in a step.
+        losses: the loss of each step, [steps].
+        scores: for each split, the loss and the accuracy.
+        config: of the trial.
         data: what the trial trained on.
     """
-    done = progress.epoch * len(losses)
+    done, batch_size = progress.epoch * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
-    guessing = calm_floor(data.label_entropy, max(batch_size, WINDOW_IMAGES), len(means))
+    guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
     since = (progress.row or {}).get("guessing_since")
     row: Row = {
         "epoch": progress.epoch + 1,
@@ -45,4 +50,4 @@ def epoch_row(
     }
     for split, (loss, accuracy) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
-    return row | {"diverged": has_diverged(row, batch_size, data.chance, data.splits["train"][1])}
+    return row | {"diverged": has_diverged(row, batch_size, chance_of(data.label_counts), data.splits["train"][1])}

@@ -20,10 +20,11 @@ from jax import Array
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import StateLostError
-from mnist_tune.training.program import Hyperparameters, Program, TrainState
+from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.program import Program, TrainState
 
 Data = tuple[Array, Array]
-"""Images uint8 [n, 784] and labels uint8 [n] on the device."""
+"""Images [n, *shape] and labels [n] on the device."""
 
 COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
@@ -92,14 +93,21 @@ class Executor:
         self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
 
     def train(
-        self, size: int, slots: Sequence[int], hyper: Hyperparameters, orders: Sequence[np.ndarray], data: Data
+        self,
+        size: int,
+        slots: Sequence[int],
+        hyper: Hyperparameters,
+        keys: np.ndarray,
+        orders: Sequence[np.ndarray],
+        data: Data,
     ) -> np.ndarray:
         """Train a batch of lanes for one epoch.
 
         Args:
             size: the batch size, at least the number of lanes; the rest is padding.
             slots: the slot of each lane.
-            hyper: the hyperparameters, arrays [lanes].
+            hyper: the hyperparameters, float32 [lanes] each.
+            keys: the data of each lane's random key for this epoch, uint32 [lanes, 2].
             orders: for each lane, the order of the training images, int32 [training images].
             data: images and labels on the device.
 
@@ -109,8 +117,9 @@ class Executor:
         Raises:
             StateLostError: the device ran out of memory, and the failed call took the state with it.
         """
-        padded = Hyperparameters(*(_pad(values, size) for values in hyper))
-        arguments = jax.device_put((self._slots(slots, size), padded, _pad(np.stack(orders), size)))
+        padded = {name: _pad(values, size) for name, values in hyper.items()}
+        rest = _pad(keys, size), _pad(np.stack(orders), size)
+        arguments = jax.device_put((self._slots(slots, size), padded, *rest))
         call = (self.state, *arguments, *data)
         run = self._executable(("train", size), partial(_train, self.program), call, donate=(0,))
         try:
@@ -126,10 +135,10 @@ class Executor:
     def evaluate(
         self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
     ) -> list[tuple[float, float]]:
-        """Return each lane's mean loss (nats) and accuracy on a split: its first image, and its number of images."""
+        """Return each lane's mean loss and accuracy on a split: its first image, and its number of images."""
         first, count = split
         arguments = jax.device_put((self._slots(slots, size), np.int32(first), np.int32(count)))
-        call = (self.state.params, *arguments, *data)
+        call = (_variables(self.state), *arguments, *data)
         run = self._executable(("evaluate", size), partial(_evaluate, self.program), call)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             losses, corrects = jax.block_until_ready(run(*call))
@@ -139,9 +148,10 @@ class Executor:
     def prepare(self, size: int, train_count: int, data: Any) -> None:
         """Compile ahead of time what a batch of `size` lanes needs; only the shapes and types of `data` are used."""
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
-        hyper = Hyperparameters(*[jax.ShapeDtypeStruct((size,), jnp.float32)] * 2)
-        order = jax.ShapeDtypeStruct((size, train_count), jnp.int32)
-        trained, evaluated = (self._stacked, slots, hyper, order), (self._stacked.params, slots, scalar, scalar)
+        hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
+        keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, train_count), jnp.int32)
+        trained = self._stacked, slots, hyper, keys, order
+        evaluated = _variables(self._stacked), slots, scalar, scalar
         self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
         self._executable(("evaluate", size), partial(_evaluate, self.program), (*evaluated, *data))
 
@@ -168,23 +178,28 @@ class Executor:
         self._seconds[name] += time.perf_counter() - start
 
 
+def _variables(state: TrainState) -> tuple[Any, Any]:
+    """Return the part of a state that an evaluation needs."""
+    return state.params, state.extra
+
+
 def _train(
-    program: Program, stack: TrainState, slots: Array, hyper: Hyperparameters, order: Array, *data: Array
+    program: Program, stack: TrainState, slots: Array, hyper: Hyperparameters, keys: Array, order: Array, *data: Array
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
     if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, None, None, 0))
+        run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0))
     else:
-        hyper, order = jax.tree.map(lambda x: x[0], (hyper, order))
-    state, losses = run(_take(stack, slots), hyper, *data, order)
+        hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
+    state, losses = run(_take(stack, slots), hyper, keys, *data, order)
     return _put(stack, slots, state), jnp.atleast_2d(losses)
 
 
-def _evaluate(program: Program, params: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
+def _evaluate(program: Program, variables: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
     run: Any = program.evaluate
     if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, None, None, None, None))
-    loss, correct = run(_take(params, slots), *data, first, count)
+        run = jax.vmap(run, in_axes=(0, 0, None, None, None, None))
+    loss, correct = run(*_take(variables, slots), *data, first, count)
     return jnp.atleast_1d(loss), jnp.atleast_1d(correct)
 
 

@@ -24,10 +24,13 @@ from mnist_tune.execution.epoch_row import Row, epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.storage import Place
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.program import Hyperparameters, Program
+from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 UNTRAINED = Progress(0, math.nan, None, None)
+
+DRAWS = 0x9E3779B9
+"""Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
 
 
 @dataclass(eq=False)
@@ -136,7 +139,7 @@ class LanePool:
         }
 
     def _group(self, config: TrialConfig) -> LaneGroup:
-        key = Program.of(config), config.label_noise, config.holdout
+        key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout
         if key not in self._groups:
             version = key[1:]
             if version not in self._data:
@@ -197,13 +200,13 @@ def _share_seconds(group: LaneGroup, batch: Sequence[Lane]) -> None:
 
 def _train(group: LaneGroup, size: int, batch: Sequence[Lane]) -> Iterable[tuple[np.ndarray, int]]:
     """Train a batch. Return the step losses of each lane, and the number of lanes in the batch."""
-    hyper = Hyperparameters(
-        np.array([lane.config.learning_rate for lane in batch], np.float32),
-        np.array([lane.config.momentum for lane in batch], np.float32),
-    )
-    data = group.data
+    data, step = group.data, group.executor.program.step
+    steps = -(-data.train_count // group.executor.program.batch_size)
+    values = [step.hyperparameters(lane.config, steps) for lane in batch]
+    hyper = {name: np.array([of[name] for of in values], np.float32) for name in step.names}
+    keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
     orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
-    losses = group.executor.train(size, [lane.slot for lane in batch], hyper, orders, data.arrays)
+    losses = group.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays)
     return [(row, len(batch)) for row in losses]
 
 
@@ -215,7 +218,7 @@ def _evaluate(group: LaneGroup, size: int, batch: Sequence[Lane], split: str) ->
 def _finish_epoch(
     lane: Lane, scores: dict[str, tuple[float, float]], fill: float, losses: np.ndarray, lanes: int
 ) -> Row:
-    row = epoch_row(lane.progress, losses, scores, lane.config.batch_size, lane.group.data) | dict(lane.spent)
+    row = epoch_row(lane.progress, losses, scores, lane.config, lane.group.data) | dict(lane.spent)
     row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes, "fill": fill}
     row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
     lane.spent.clear()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mnist_tune.cache import writable_or_temporary
 from mnist_tune.machine import processor_model
 from mnist_tune.storage import Place
+from mnist_tune.training.architectures import register
+from mnist_tune.training.optimizers import register_optimizer
 
 CACHE_BYTES = 2**30
 """Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
@@ -35,12 +38,18 @@ class WorkerSettings:
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
     train_evaluation: int | None = None
     """How many training images an evaluation uses, at most; None uses all."""
+    own_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The user's factories of networks ("architecture") and optimisers ("optimizer"), by name."""
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     """Configure JAX and return a `LanePool` for a `Dataset`."""
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
+
+    for kind, add in (("architecture", register), ("optimizer", register_optimizer)):
+        for name, factory in settings.own_code.get(kind, {}).items():
+            add(name)(factory)
 
     return LanePool(dataset, capacity, settings.train_evaluation)
 

@@ -54,6 +54,8 @@ class Curve:
     wrong_labels: float = 0.0
     """Share of wrong training labels: the error of a network that has learned, but has not memorised them."""
     data: DataFacts = MNIST
+    loss: str = "cross-entropy"
+    """The loss that the network was trained with."""
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, epochs_asked: int, **counts: Any) -> Curve:
@@ -147,7 +149,12 @@ class Curve:
     @cached_property
     def untrained(self) -> float:
         """The loss of the untrained network. If unknown, that of a constant guess, which is close."""
-        return self.data.label_entropy if self.untrained_loss is None else self.untrained_loss
+        return self.guess if self.untrained_loss is None else self.untrained_loss
+
+    @property
+    def guess(self) -> float:
+        """The loss of a constant guess."""
+        return self.data.guess_losses[self.loss]
 
     @cached_property
     def ceiling(self) -> float:
@@ -194,8 +201,9 @@ class Curve:
 
     def _expected_loss(self) -> np.ndarray:
         """Return an upper bound of each epoch's mean loss: the larger of the losses before and after it. An unknown
-        loss is taken as four times the error: measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""
-        loss = 4 * (1 - self.accuracy) if self.train_loss is None else self.train_loss
+        cross-entropy is taken as four times the error: measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""
+        factor = 4 if self.loss == "cross-entropy" else 1
+        loss = factor * (1 - self.accuracy) if self.train_loss is None else self.train_loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
 
@@ -217,23 +225,23 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
-    count = len(trials)
-    sizes = trials["batch_size"] if "batch_size" in trials else [128] * count
-    holdouts = trials["holdout"] if "holdout" in trials else [0] * count
-    noises = trials["label_noise"] if "label_noise" in trials else [0] * count
-    keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, noises, strict=True)
-    for trial_id, asked, size, holdout, noise in keys:
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(int(size), int(holdout), noise, data))
+    defaults = {"batch_size": 128, "holdout": 0, "label_noise": 0, "loss": "cross-entropy"}
+    known = [trials[name] if name in trials else [default] * len(trials) for name, default in defaults.items()]
+    sizes, holdouts, noises, losses = known
+    keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, noises, losses, strict=True)
+    for trial_id, asked, size, holdout, noise, loss in keys:
+        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(size, holdout, noise, loss, data))
 
 
-def counts(batch_size: int, holdout: int, label_noise: float, data: DataFacts) -> dict[str, Any]:
+def counts(batch_size: int, holdout: int, label_noise: float, loss: str, data: DataFacts) -> dict[str, Any]:
     """Return the fields of `Curve` that do not come from the epochs. The first images have label noise and are
     evaluated, and the last ones are held out."""
-    trained = max(data.train_images - holdout, 1)
+    trained = max(data.train_images - int(holdout), 1)
     noisy = min(label_noise / data.evaluated_of(trained), 1)
     return {
-        "batch_size": batch_size,
-        "held_out_images": holdout or None,
+        "batch_size": int(batch_size),
+        "loss": loss,
+        "held_out_images": int(holdout) or None,
         "trained_images": trained,
         "wrong_labels": noisy * (1 - 1 / data.classes),
         "data": data,

@@ -166,5 +166,5 @@ def _loss_still_falls(curve: Curve) -> bool:
     loss = curve.train_loss
     if loss is None or not (np.diff(loss) < 0).all():
         return False
-    way = curve.untrained - curve.data.label_entropy
+    way = curve.untrained - curve.guess
     return bool(way > 0 and curve.untrained - loss[-1] < way / 2)

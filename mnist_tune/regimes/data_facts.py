@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mnist_tune.regimes.divergence import MNIST_CHANCE, guessing
+from mnist_tune.regimes.divergence import chance_of, guess_loss
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The facts about a data set; the defaults are MNIST's."""
+    """The facts about a data set."""
 
-    train_images: int = 60_000
+    train_images: int
     """Images in the training set, including those that are held out."""
-    test_images: int = 10_000
-    chance: float = MNIST_CHANCE
+    test_images: int
+    chance: float
     """Share of the most frequent label."""
-    label_entropy: float = 2.3010
-    """Loss of the best constant guess, nats."""
-    target: float | None = 0.95
+    guess_losses: Mapping[str, float]
+    """The loss of the best constant guess, by the name of the loss."""
+    target: float | None
     """Accuracy of a network that has learned the data set. If it is None, the target follows from the best sibling."""
-    classes: int = 10
+    classes: int
     evaluated: int | None = None
     """Training images that are evaluated after an epoch, at most; None means all."""
+
+    @classmethod
+    def of(cls, label_counts: Sequence[int], test_images: int, target: float | None = None) -> DataFacts:
+        """Return the facts that follow from the number of training images of each class."""
+        guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
+        return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target, len(label_counts))
 
     def evaluated_of(self, trained: int) -> int:
         """Return how many of the images that a trial trains on are evaluated; these are the first ones."""
         return min(trained, self.evaluated or trained)
 
-    @property
-    def uniform_loss(self) -> float:
-        """Loss of a network that gives all classes the same probability, nats. An untrained one has about this loss."""
-        return max(self.label_entropy, math.log(self.classes))
+    def uniform_loss(self, loss: str) -> float:
+        """Return the loss of a network that gives all classes the same probability; an untrained one has about it."""
+        return max(self.guess_losses[loss], guess_loss([1] * self.classes, loss))
 
 
-MNIST = DataFacts()
+MNIST = DataFacts.of((5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 10_000, 0.95)
 """The best dense networks reach 0.98 on the test images. The notebook's curves that failed ended below 0.87."""
 
 DATA = {
     "mnist": MNIST,
-    "fashion-mnist": DataFacts(chance=0.1, label_entropy=math.log(10), target=0.87),
-    "mnist-5k": DataFacts(4_000, 1_000, chance=0.104, label_entropy=2.302, target=0.91),
+    "fashion-mnist": DataFacts.of([6_000] * 10, 10_000, 0.87),
+    "mnist-5k": DataFacts.of((399, 394, 408, 400, 399, 399, 387, 406, 410, 398), 1_000, 0.91),
 }
 """The facts that hold unless `sweep.json` says otherwise. `docs/regimes.md` says what each target is based on
 (Fashion-MNIST was not measured here)."""
@@ -52,13 +56,11 @@ DATA = {
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, given its `sweep.json`, whose options include `--target`."""
     dataset, options = meta.get("dataset", {}), meta.get("options", {})
-    facts = DATA.get(dataset.get("name", ""), replace(MNIST, target=None))
-    if label_counts := dataset.get("label_counts"):
-        chance, entropy = guessing(label_counts)
-        counts = {"train_images": sum(label_counts), "classes": len(label_counts)}
-        facts = replace(facts, chance=chance, label_entropy=entropy, **counts)
-    if dataset.get("test_images"):
-        facts = replace(facts, test_images=dataset["test_images"])
-    if options.get("train_evaluation"):
-        facts = replace(facts, evaluated=options["train_evaluation"])
-    return replace(facts, target=options["target"]) if options.get("target") else facts
+    known = DATA.get(dataset.get("name", ""))
+    label_counts, test_images = dataset.get("label_counts"), dataset.get("test_images")
+    target = options.get("target") or (known.target if known else None)
+    facts = known or MNIST
+    if label_counts:
+        facts = DataFacts.of(label_counts, facts.test_images)
+    evaluated = options.get("train_evaluation")
+    return replace(facts, test_images=test_images or facts.test_images, target=target, evaluated=evaluated)

@@ -87,7 +87,7 @@ def stuck(curve: Curve) -> bool:
     above = loss[-1] > calm_limit(curve.untrained, curve.evaluated)
     if above and not curve.complete and len(accuracy) * curve.windows < PATIENCE:  # it may come back
         return False
-    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(curve.data.label_entropy, curve.evaluated)).all())
+    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(curve.guess, curve.evaluated)).all())
     recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
     return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
 
@@ -102,10 +102,10 @@ def _dead(curve: Curve) -> str:
         said += f", after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
     if loss is None:
         return said
-    guess = curve.data.label_entropy
+    guess = curve.guess
     exploded = bool(curve.spikes(2).any())
     near = loss[-1] < 1.25 * guess
-    if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss) or not near:
+    if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss(curve.loss)) or not near:
         return ""
     peak = f", after a peak of {np.nanmax(curve.peak()):.3g}" if exploded else ""
     level = f"loss {loss[-1]:.4g} is a constant guess's {guess:.4g}, {curve.untrained:.3g} untrained{peak}"

@@ -9,12 +9,9 @@ import numpy as np
 
 from mnist_tune.regimes.noise import calm_limit, window_images
 
-MNIST_CHANCE = 0.1124
-"""Share of ones, MNIST's most frequent training label: the accuracy of the best constant answer."""
-
 PATIENCE = 1000
 """Steps (or windows of 128 images, if a step has fewer) that a network may guess above its untrained loss before it
-counts as diverged. Runs of 784-1024-128-10 at learning rates from 1 to 2 that came back did so after 20 to 1,300 steps
+counts as diverged. Runs of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps
 (docs/regimes.md). The limit counts steps, not epochs, because an epoch may have 30 steps or 500."""
 
 BLOWN_UP = 100
@@ -22,23 +19,27 @@ BLOWN_UP = 100
 (177 nats, rate 2)."""
 
 
-def guessing(label_counts: np.ndarray | Sequence[int]) -> tuple[float, float]:
-    """Return the accuracy of the best constant answer, and the loss of the best constant guess: `-sum f ln f` over the
-    frequencies f of the labels, nats."""
+def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:
+    """Return the accuracy of the best constant answer: the share of the most frequent label."""
+    counts = np.asarray(label_counts, float)
+    return float(counts.max() / counts.sum())
+
+
+def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entropy") -> float:
+    """Return the loss of the best constant guess, which gives each class its frequency f among the labels:
+    `-sum f ln f` nats, or `(1 - sum f²) / 2` for mse."""
     shares = np.asarray(label_counts, float)
     shares = shares[shares > 0] / shares.sum()
-    return float(shares.max()), float(-(shares * np.log(shares)).sum())
+    return float((1 - (shares**2).sum()) / 2 if loss == "mse" else -(shares * np.log(shares)).sum())
 
 
-def chance_ceiling(chance: float = MNIST_CHANCE) -> float:
+def chance_ceiling(chance: float) -> float:
     """Return the accuracy up to which a network counts as guessing, `chance + (1 - chance) / 20`. The notebook's
     diverged networks are between 0.09 and 0.104."""
     return chance + (1 - chance) / 20
 
 
-def has_diverged(
-    row: Mapping[str, Any], batch_size: int = 128, chance: float = MNIST_CHANCE, images: int = 60_000
-) -> bool:
+def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images: int) -> bool:
     """Return whether a trial has diverged by the end of an epoch.
 
     It has if its loss is not finite, or at least `BLOWN_UP` times the untrained loss. It also has if the network

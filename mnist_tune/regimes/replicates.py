@@ -10,7 +10,8 @@ import pandas as pd
 from mnist_tune.regimes.labels import regime_counts
 
 CONFIGURATION = """
-    label architecture momentum nesterov batch_size label_noise holdout epochs_asked learning_rate
+    label architecture optimizer momentum nesterov weight_decay clip_norm schedule warmup_steps loss batch_size
+    label_noise holdout epochs_asked learning_rate
 """.split()
 """Trials with equal values in these columns are replicates: they differ only in their seeds."""
 

@@ -18,10 +18,10 @@ from mnist_tune.regimes.diverged import since, stuck
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
 
-SIBLINGS = ["architecture", "label_noise"]
+SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
 """Trials with equal values in these columns are siblings."""
 
-PEERS = ["batch_size", "momentum", "nesterov", "holdout"]
+PEERS = ["batch_size", "momentum", "nesterov", "weight_decay", "clip_norm", "warmup_steps", "holdout"]
 """Siblings with equal values in these columns, too, are peers. Their epochs have as many images and as many steps, so
 they can be compared epoch by epoch."""
 

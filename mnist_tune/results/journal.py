@@ -43,7 +43,11 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
     if meta.get("search"):
         return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
     script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
-    return f"python sweeps/{script}.py --resume {shlex.quote(str(where))}{' --retry-errored' * retry_errored}"
+    command = f"python sweeps/{script}.py --resume {shlex.quote(str(where))}"
+    for flag in ("architecture", "optimizer"):
+        names = [shlex.quote(one["name"]) for one in meta.get("code", []) if one["flag"] == flag]
+        command += f" --{flag} {' '.join(names)}" if names else ""
+    return command + " --retry-errored" * retry_errored
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

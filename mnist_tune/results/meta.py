@@ -71,6 +71,13 @@ _OPTIONS = _mapping(
     Column("train_evaluation", COUNT),
     Column("data_dir", TEXT),
 )
+_CODE = Column("flag", TEXT, needed=True), Column("name", TEXT, needed=True), Column("files", _mapping(), needed=True)
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, list) and all(first_wrong(one, _CODE) is None for one in value)
+
+
 _META = (
     Column("name", TEXT, needed=True),
     Column("trials", _mapping(), needed=True),
@@ -78,6 +85,7 @@ _META = (
     Column("options", _OPTIONS),
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),
+    Column("code", Kind("a list of own code", _is_code)),
     *(Column(name, TEXT) for name in ("command", "started", "ended")),
 )
 """The values of `sweep.json` that we use."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import ray
 
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.device import Device
@@ -30,6 +31,7 @@ class Placement:
 
 def choose_placement(
     trials: Sequence[TrialConfig],
+    data: DataSpec,
     settings: WorkerSettings,
     device: Device,
     execution: str = "auto",
@@ -41,6 +43,7 @@ def choose_placement(
 
     Args:
         trials: the trials known in advance; empty if a searcher proposes them.
+        data: the description of the data set.
         settings: the settings of the processes that train.
         device: the device from `find_device`.
         execution: `lanes`, `process`, or `auto`: lanes on GPUs and processes on CPUs.
@@ -59,7 +62,7 @@ def choose_placement(
             return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
         share = _rounded_down(1 / trials_per_gpu)
         return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
-    capacity = lanes_that_fit(trials, lanes, device)
+    capacity = lanes_that_fit(trials, data, lanes, device)
     prefix = f"mnist_tune-lanes-{uuid.uuid4().hex[:8]}"
     servers = LaneServers(settings, prefix, capacity, device.kind)
     servers.start()
@@ -68,7 +71,7 @@ def choose_placement(
     return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=prefix), servers)
 
 
-def lanes_that_fit(trials: Sequence[TrialConfig], asked: int | None, device: Device) -> int:
+def lanes_that_fit(trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit.
 
     Raises:
@@ -77,7 +80,7 @@ def lanes_that_fit(trials: Sequence[TrialConfig], asked: int | None, device: Dev
     from mnist_tune.execution.executor import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
-    programs = {Program.of(trial) for trial in trials}
+    programs = {Program.of(trial, data) for trial in trials}
     room = min((fitting_lanes(program, device.memory) for program in programs), default=None)
     if asked and room is not None and asked > room:
         raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; --lanes {room} does")

@@ -1,110 +1,149 @@
-"""Architectures, each a pair of functions `init` and `apply`, and their names.
+"""Networks, each a few functions of its parameters, and the names by which trials ask for them.
 
-A name is a registered kind and its arguments, joined by `-`: `mlp-1024-128-tanh`, `mlp-1024-128-relu-glorot`,
-`stax-mlp`, `convnet`. `register` adds a kind. Checking a name does not import JAX; only calling an architecture's
-functions does.
+A name is a registered kind with its arguments: `mlp-1024-128-tanh`, `stax-mlp`, `convnet`, or `net.py:mlp(width=128)`
+for one's own. `register` adds a kind. Checking a name does not import JAX; only calling a network's functions does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
+from mnist_tune.named_code import parse_call
 from mnist_tune.trial import closest
 
-PIXELS, CLASSES = 784, 10
-ACTIVATIONS = ("tanh", "relu")
+ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A network."""
+class Network:
+    """A network as functions.
 
-    name: str
-    draw: Callable[[int], Any]
-    """Returns float32 parameters, as NumPy or JAX arrays, for a seed."""
-    apply: Callable[[Any, Any], Any]
-    """Maps parameters and float32 images [n, 784] in [0, 1] to logits [n, 10]."""
+    - `init(key)` returns the initial parameters, a tree of arrays of any float type, for a key of `jax.random`.
+    - `apply(params, images)` returns the logits [n, classes] of float32 images [n, *shape].
+    - `train_apply`, for batch normalisation, dropout and their like, replaces `apply` in a training step:
+      `train_apply(params, state, images, key)` returns the logits and the new state. `init` then returns
+      `(params, state)`, and evaluation calls `apply(params, state, images)`.
+    """
 
-    def init(self, seed: int) -> Any:
-        """Return the initial parameters for a seed, as NumPy arrays. They are the same on every device."""
-        return _initial(self, seed)
-
-
-@lru_cache(maxsize=4)  # trials that are compared start from the same parameters
-def _initial(architecture: Architecture, seed: int) -> Any:
-    return _networks().on_host(architecture.draw, seed)
+    init: Callable[[Any], Any]
+    apply: Callable[..., Any]
+    train_apply: Callable[..., Any] | None = None
+    seeded: bool = False
+    """Whether `init` takes the seed, a whole number, in place of a key: the notebook draws with NumPy."""
 
 
-_KINDS: dict[str, Callable[..., Architecture]] = {}
+Factory = Callable[..., Network]
+"""Takes a `DataSpec`, then the arguments in the name."""
+
+_KINDS: dict[str, Factory] = {}
 
 
-def register(kind: str) -> Callable[[Callable[..., Architecture]], Callable[..., Architecture]]:
-    """Register a factory of architectures. It is called with the full name, then with the arguments in the name."""
+def register(kind: str) -> Callable[[Factory], Factory]:
+    """Register a factory of networks: `register("mine")(factory)`, then `architecture="mine(width=128)"`.
 
-    def add(factory: Callable[..., Architecture]) -> Callable[..., Architecture]:
+    The factory is called with the `DataSpec` and with the arguments in the name. Processes and other nodes get it with
+    the sweep, so that nothing has to be installed there.
+    """
+
+    def add(factory: Factory) -> Factory:
         _KINDS[kind] = factory
+        architecture.cache_clear()
         return factory
 
     return add
 
 
-@cache
-def architecture(name: str) -> Architecture:
-    """Return the architecture with this name.
+def own_architectures() -> dict[str, Factory]:
+    """Return the factories that are not ours, by name."""
+    return {kind: factory for kind, factory in _KINDS.items() if kind not in _BUILT_IN}
+
+
+def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Take a name apart: its kind, and the arguments.
 
     Raises:
-        UserError: the name does not begin with a registered kind, or its arguments are wrong.
+        UserError: there is no such kind.
     """
-    for kind in sorted(_KINDS, key=len, reverse=True):
-        if name == kind or name.startswith(kind + "-"):
-            rest = name.removeprefix(kind).removeprefix("-")
-            return _KINDS[kind](name, *(rest.split("-") if rest else ()))
+    call = parse_call(name)
+    if call.name in _KINDS:
+        return call.name, call.arguments, dict(call.keywords)
+    for kind in sorted(_BUILT_IN, key=len, reverse=True):
+        if name.startswith(kind + "-"):
+            return kind, tuple(name.removeprefix(kind + "-").split("-")), {}
     examples = ["mlp-1024-128-tanh", *sorted(set(_KINDS) - {"mlp"})]
-    raise UserError(f"unknown architecture {name!r}{closest(name, examples)}")
+    raise UserError(f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION")
+
+
+@cache
+def architecture(name: str, data: DataSpec) -> Network:
+    """Return the network with this name, for this data.
+
+    Raises:
+        UserError: there is no such network, its arguments are wrong, or it can't take this data.
+    """
+    kind, arguments, keywords = kind_of(name)
+    try:
+        network = _KINDS[kind](data, *arguments, **keywords)
+    except UserError as error:
+        raise UserError(f"architecture {name!r}: {error}") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"architecture {name!r} can't be made for {data.name}, {said}") from error
+    if not isinstance(network, Network):
+        found = type(network).__name__
+        raise UserError(f"architecture {name!r}: {kind} returned a {found}; return mnist_tune.Network(init, apply)")
+    return network
 
 
 @register("mlp")
-def _mlp(name: str, *parts: str) -> Architecture:
+def _mlp(data: DataSpec, *parts: str) -> Network:
     glorot = parts[-1:] == ("glorot",)
     *widths, activation = parts[:-1] if glorot else parts or ("",)
     if activation not in ACTIVATIONS or not all(width.isdecimal() and int(width) > 0 for width in widths):
         raise UserError(
-            f"architecture {name!r} is not mlp-<widths>-<activation>[-glorot], such as mlp-1024-128-tanh "
+            "write mlp-<widths>-<activation>[-glorot], such as mlp-1024-128-tanh "
             f"(activations: {', '.join(ACTIVATIONS)})"
         )
-    sizes = (PIXELS, *map(int, widths), CLASSES)
+    sizes = (data.size, *map(int, widths), data.classes)
     draw = "glorot_mlp" if glorot else "normal_mlp"
-    return Architecture(
-        name,
+    return Network(
         lambda seed: getattr(_networks(), draw)(sizes, seed),
         lambda params, x: _networks().apply_mlp(activation, params, x),
+        seeded=True,
     )
 
 
 @register("stax-mlp")
-def _stax_mlp(name: str, *parts: str) -> Architecture:
+def _stax_mlp(data: DataSpec, *parts: str) -> Network:
     """The notebook's Problem 2: Dense 1024, Relu, Dense 128, Relu, Dense 10."""
     if parts:
-        raise UserError(f"architecture {name!r}: stax-mlp takes no arguments; mlp-<widths>-relu-glorot does")
-    return _mlp(name, "1024", "128", "relu", "glorot")
+        raise UserError("stax-mlp takes no arguments; mlp-<widths>-relu-glorot does")
+    return _mlp(data, "1024", "128", "relu", "glorot")
 
 
 @register("convnet")
-def _convnet(name: str, *parts: str) -> Architecture:
+def _convnet(data: DataSpec, *parts: str) -> Network:
     """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid convolution, ReLU,
-    the same pool, then dense layers of 120, 84 and 10."""
+    the same pool, then dense layers of 120, 84 and the classes."""
     if parts:
-        raise UserError(f"architecture {name!r}: convnet takes no arguments")
-    return Architecture(
-        name,
-        lambda seed: _networks().glorot_convnet(seed),
+        raise UserError("convnet takes no arguments")
+    if len(data.shape) not in (2, 3) or min(data.shape[:2]) < 11:
+        wanted = "images [height, width] or [height, width, channels] of at least 11 x 11"
+        raise UserError(f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}")
+    return Network(
+        lambda seed: _networks().glorot_convnet(data, seed),
         lambda params, x: _networks().convnet_logits(params, x),
+        seeded=True,
     )
+
+
+_BUILT_IN = frozenset(_KINDS)
 
 
 def _networks() -> ModuleType:

@@ -27,7 +27,6 @@ from jax import Array, lax
 Params = tuple[tuple[Array, Array], ...]
 """`(weight, bias)` of each layer with parameters, first to last."""
 
-IMAGE_SIDE = 28
 POOL_OFFSETS = ((0, 0), (0, 1), (1, 0), (1, 1))
 """(row, column) of a pool's inputs relative to its output. A winner's code is its index in this list."""
 RELU_OFF = 4
@@ -43,7 +42,7 @@ def convnet_logits(params: Params, images: Array) -> Array:
     Args:
         params: `(weight, bias)` of two convolutions, [k, k, channels, filters] and [1, 1, 1, filters], then
             of the dense layers, [inputs, outputs] and [outputs]; the shapes of `jax.example_libraries.stax`.
-        images: [n, 784], with the dtype of the parameters.
+        images: [n, height, width] or [n, height, width, channels], with the dtype of the parameters.
 
     Returns:
         Logits, [n, outputs of the last layer].
@@ -54,7 +53,7 @@ def convnet_logits(params: Params, images: Array) -> Array:
 
 
 def _logits_cpu(params: Params, images: Array) -> Array:
-    x = images.T.reshape(IMAGE_SIDE, IMAGE_SIDE, 1, images.shape[0])
+    x = jnp.moveaxis(_with_channels(images), 0, -1)
     for w, b in params[:2]:
         x = conv_relu_pool(x, w, b)
     x = x.reshape(-1, images.shape[0])
@@ -66,7 +65,7 @@ def _logits_cpu(params: Params, images: Array) -> Array:
 
 def convnet_logits_reference(params: Params, images: Array) -> Array:
     """Compute `convnet_logits` with `lax.conv_general_dilated` and `lax.reduce_window`."""
-    x = images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1)
+    x = _with_channels(images)
     for w, b in params[:2]:
         x = lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
         x = lax.reduce_window(jax.nn.relu(x + b), -jnp.inf, lax.max, (1, 2, 2, 1), (1, 1, 1, 1), "VALID")
@@ -75,6 +74,10 @@ def convnet_logits_reference(params: Params, images: Array) -> Array:
         x = jax.nn.relu(x @ w + b[None, :])
     w, b = params[-1]
     return x @ w + b[None, :]
+
+
+def _with_channels(images: Array) -> Array:
+    return images if images.ndim == 4 else images[..., None]
 
 
 @jax.custom_vjp

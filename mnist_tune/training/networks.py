@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,20 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mnist_tune.training.architectures import CLASSES
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.training.architectures import Network
 from mnist_tune.training.convolution import Params, convnet_logits
 
-__all__ = ["Params", "apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "normal_mlp", "on_host"]
+__all__ = ["Params", "apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "initial", "normal_mlp"]
 
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
 
 
-def on_host(draw: Callable[[int], Any], seed: int) -> Any:
-    """Return `draw(seed)` as NumPy arrays."""
-    # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook. The CPU
-    # draws, so that every device starts from the same numbers.
-    with jax.threefry_partitionable(False), jax.default_device(jax.local_devices(backend="cpu")[0]):
-        return jax.tree.map(np.asarray, draw(seed))
+@lru_cache(maxsize=4)  # trials that are compared start from the same parameters
+def initial(network: Network, seed: int) -> Any:
+    """Return what a network's `init` returns for a seed, as NumPy arrays."""
+    # The CPU draws, so that every device starts from the same numbers.
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        if not network.seeded:
+            return jax.tree.map(np.asarray, network.init(jax.random.key(seed)))
+        # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook.
+        with jax.threefry_partitionable(False):
+            return jax.tree.map(np.asarray, network.init(seed))
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
@@ -46,10 +57,12 @@ Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
 """Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
 
 
-def glorot_convnet(seed: int) -> Any:
-    """Draw the parameters of the notebook's convnet, as stax does."""
-    dense: Shapes = {7: ((5184, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, CLASSES), (CLASSES,))}
-    conv: Shapes = {0: ((5, 5, 1, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
+def glorot_convnet(data: DataSpec, seed: int) -> Any:
+    """Draw the parameters of the notebook's convnet for images of this shape, as stax does."""
+    height, width, channels = (*data.shape, 1)[:3]
+    flat = (height - 10) * (width - 10) * 16  # two valid convolutions of 5 x 5, two pools of 2 x 2 and stride 1
+    dense: Shapes = {7: ((flat, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, data.classes), (data.classes,))}
+    conv: Shapes = {0: ((5, 5, channels, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
     return _stax_params(conv | dense, seed)
 
 
@@ -71,7 +84,8 @@ def _stax_params(shapes: Shapes, seed: int) -> Any:
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Return the logits [n, 10] of images x [n, 784]: dense layers, with the activation between them."""
+    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them."""
+    x = x.reshape(len(x), -1)
     for w, b in params[:-1]:
         x = ACTIVATIONS[activation](dense(x, w, b))
     return dense(x, *params[-1])

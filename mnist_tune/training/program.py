@@ -1,7 +1,7 @@
 """Training as pure functions: the initial state, an epoch as a `lax.scan`, and the evaluation.
 
-These work for one trial and, under `vmap`, for many. Parameters, learning rate and momentum are traced arguments, so a
-sweep over them compiles once per architecture.
+These work for one trial and, under `vmap`, for many. Parameters and hyperparameters are traced arguments, so a sweep
+over them compiles once per program.
 """
 
 from __future__ import annotations
@@ -15,107 +15,129 @@ import numpy as np
 import optax
 from jax import Array
 
-from mnist_tune.training.architectures import CLASSES, Architecture, architecture
-from mnist_tune.training.networks import Params
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.losses import LOSSES
+from mnist_tune.training.networks import initial
+from mnist_tune.training.optimizers import Hyperparameters, Step
 from mnist_tune.trial import TrialConfig
 
 EVALUATION_BLOCK = 256
 """Images that are evaluated at a time. On a CPU their activations stay in the cache: 40% faster than with 10,000."""
 
 
-class Hyperparameters(NamedTuple):
-    """The hyperparameters that may differ between trials of one compiled program; float32 scalars."""
-
-    learning_rate: Any
-    momentum: Any
-
-
 class TrainState(NamedTuple):
-    """Parameters, and the state of their optax optimizer (the momentum buffers, if there is momentum)."""
+    """What training changes."""
 
-    params: Params
+    params: Any
     optimizer: Any
+    """The state of optax's optimiser, such as momentum buffers."""
+    extra: Any = ()
+    """The state of a network with `train_apply`, such as the statistics of its batch normalisation."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The part of a trial's config that is compiled, not traced.
+    """The part of a trial that is compiled, not traced: the network, the data's description, the step, the batch size.
 
-    Trials of one program may differ only in learning rate, momentum, seeds and number of epochs.
+    Trials of one program may differ in their hyperparameters' values, their seeds and their number of epochs.
     """
 
     architecture: str
-    momentum: bool
-    nesterov: bool
+    data: DataSpec
+    step: Step
+    loss: str
     batch_size: int
 
     @classmethod
-    def of(cls, config: TrialConfig) -> Program:
-        return cls(config.architecture, config.momentum > 0, config.nesterov, config.batch_size)
+    def of(cls, config: TrialConfig, data: DataSpec) -> Program:
+        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size)
 
     @property
-    def model(self) -> Architecture:
-        return architecture(self.architecture)
-
-    def optimizer(self, hyper: Hyperparameters) -> optax.GradientTransformation:
-        """Return SGD. Without momentum it has no buffer, which would cost a pass over the parameters in each step."""
-        momentum = hyper.momentum if self.momentum else None
-        return optax.sgd(hyper.learning_rate, momentum=momentum, nesterov=self.nesterov)
+    def network(self) -> Network:
+        return architecture(self.architecture, self.data)
 
     def init(self, seed: int) -> TrainState:
-        """Return the untrained state for a seed, as NumPy float32 arrays."""
-        params = self.model.init(seed)
-        state = self.optimizer(Hyperparameters(0.0, 0.0)).init(params)
-        initial: TrainState = jax.tree.map(np.asarray, TrainState(params, state))
-        return initial
+        """Return the untrained state for a seed, as NumPy arrays."""
+        state: TrainState = jax.tree.map(np.asarray, self._begin(initial(self.network, seed)))
+        return state
 
     def shapes(self) -> TrainState:
         """Return the shapes and types of a state's leaves, without computing them."""
-
-        def draw() -> TrainState:
-            params = self.model.draw(0)
-            return TrainState(params, self.optimizer(Hyperparameters(0.0, 0.0)).init(params))
-
-        found: TrainState = jax.eval_shape(draw)
+        network = self.network
+        found: TrainState = jax.eval_shape(
+            lambda: self._begin(network.init(0 if network.seeded else jax.random.key(0)))
+        )
         return found
 
+    def _begin(self, variables: Any) -> TrainState:
+        params, extra = variables if self.network.train_apply else (variables, ())
+        zeros = dict.fromkeys(self.step.names, jnp.float32(0))
+        return TrainState(params, self.step.transformation(zeros).init(params), extra)
+
     def train_epoch(
-        self, state: TrainState, hyper: Hyperparameters, images: Array, labels: Array, order: Array
+        self, state: TrainState, hyper: Hyperparameters, key: Array, images: Array, labels: Array, order: Array
     ) -> tuple[TrainState, Array]:
         """Train for one pass over the training set in the given order.
 
         Args:
             state: the state of one trial.
-            hyper: its learning rate and momentum.
-            images: uint8 [n, 784], on the device; each step scales its images to [0, 1].
-            labels: uint8 [n].
+            hyper: its hyperparameters, by the names of `Step.names`.
+            key: uint32 [2], the data of the epoch's random key; step i draws from `fold_in(key, i)`.
+            images: [n, *shape] as the data set holds them, on the device; each step scales its images (`scale`).
+            labels: [n].
             order: int32 [n], the indices of the images in the order of the epoch. The last batch may be smaller.
 
         Returns:
-            The new state, and the loss of each step before its update, nats, float32 [ceil(n / batch_size)].
+            The new state, and the loss of each step before its update, float32 [ceil(n / batch_size)].
         """
+        transformation = self.step.transformation(hyper)
 
-        def step(state: TrainState, index: Array) -> tuple[TrainState, Array]:
-            x, y = scale(images[index]), labels[index]
-            loss, gradient = jax.value_and_grad(lambda p: cross_entropy(self.model.apply(p, x), y).mean())(state.params)
-            updates, optimizer = self.optimizer(hyper).update(gradient, state.optimizer)
-            return TrainState(optax.apply_updates(state.params, updates), optimizer), loss
+        def step(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, Array]:
+            index, number = batch
+            x, y = scale(images[index], self.data), labels[index]
+
+            def loss_of(params: Any) -> tuple[Array, Any]:
+                logits, extra = self._train_logits(params, state.extra, x, key, number)
+                return LOSSES[self.loss](logits.astype(jnp.float32), y).mean(), extra
+
+            (loss, extra), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
+            params = optax.apply_updates(state.params, updates)
+            return _with_types_of(state, TrainState(params, optimizer, extra)), loss
 
         full, rest = divmod(order.shape[0], self.batch_size)
         whole = order[: full * self.batch_size].reshape(full, self.batch_size)
-        state, losses = jax.lax.scan(step, state, whole)
+        state, losses = jax.lax.scan(step, state, (whole, jnp.arange(full, dtype=jnp.int32)))
         if not rest:
             return state, losses
-        state, last = step(state, order[full * self.batch_size :])
+        state, last = step(state, (order[full * self.batch_size :], jnp.int32(full)))
         return state, jnp.append(losses, last)
 
-    def evaluate(self, params: Params, images: Array, labels: Array, first: Array, count: Array) -> tuple[Array, Array]:
-        """Return the summed cross-entropy (nats, float32) and the number of correct answers (int32) over some images.
+    def _train_logits(self, params: Any, extra: Any, x: Array, key: Array, number: Array) -> tuple[Array, Any]:
+        train_apply = self.network.train_apply
+        if train_apply is None:
+            return self.network.apply(params, x), extra
+        draws = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), number)
+        found: tuple[Array, Any] = train_apply(params, extra, x, draws)
+        return found
+
+    def logits(self, params: Any, extra: Any, x: Array) -> Array:
+        """Return the logits of scaled images in an evaluation, float32 [n, classes]."""
+        network = self.network
+        found: Array = network.apply(params, extra, x) if network.train_apply else network.apply(params, x)
+        return found.astype(jnp.float32)
+
+    def evaluate(
+        self, params: Any, extra: Any, images: Array, labels: Array, first: Array, count: Array
+    ) -> tuple[Array, Array]:
+        """Return the summed loss (float32) and the number of correct answers (int32) over some images.
 
         Args:
             params: the parameters of one trial.
-            images: uint8 [n, 784], all splits of the data set.
-            labels: uint8 [n].
+            extra: the state of its network, if it has one.
+            images: [n, *shape], all splits of the data set.
+            labels: [n].
             first: int32, the index of the first image of the range.
             count: int32, the number of images. Both are traced, so that all splits share one compilation.
         """
@@ -128,9 +150,9 @@ class Program:
             inside = (index >= wanted) & (index < first + count)
             x = jax.lax.dynamic_slice_in_dim(images, start, size)
             y = jax.lax.dynamic_slice_in_dim(labels, start, size)
-            logits = self.model.apply(params, scale(x))
+            logits = self.logits(params, extra, scale(x, self.data))
             correct = inside & (jnp.argmax(logits, axis=1).astype(y.dtype) == y)
-            loss = jnp.where(inside, cross_entropy(logits, y), 0)
+            loss = jnp.where(inside, LOSSES[self.loss](logits, y), 0)
             return sums[0] + loss.sum(), sums[1] + correct.sum(dtype=jnp.int32)
 
         blocks = (count + size - 1) // size
@@ -138,12 +160,19 @@ class Program:
         return sums
 
 
-def scale(images: Array) -> Array:
-    """Convert uint8 pixels to float32 in [0, 1]."""
-    return images.astype(jnp.float32) / 255
+def scale(images: Array, data: DataSpec) -> Array:
+    """Return float32 images: divided by their type's maximum if they are whole numbers, then standardised if asked."""
+    x = images.astype(jnp.float32)
+    if data.divisor != 1:
+        x = x / data.divisor
+    if data.mean:
+        shape = (1,) * (images.ndim - 1) + (len(data.mean),)
+        mean, deviation = (jnp.array(values, jnp.float32).reshape(shape) for values in (data.mean, data.deviation))
+        x = (x - mean) / deviation
+    return x
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Return `logsumexp(z) - z[label]` for each row of the logits z [n, 10]; nats, [n]."""
-    log_probabilities = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
-    return -jnp.sum(log_probabilities * jax.nn.one_hot(labels, CLASSES, dtype=logits.dtype), axis=1)
+def _with_types_of(state: TrainState, new: TrainState) -> TrainState:
+    """Return the new state with the old one's types: float32 hyperparameters promote parameters of fewer bits."""
+    found: TrainState = jax.tree.map(lambda old, x: x.astype(old.dtype), state, new)
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mnist_tune import storage
-from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.results.folder import fetched, new_folder
@@ -29,13 +27,26 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
-from mnist_tune.training.architectures import architecture
+from mnist_tune.training.architectures import architecture, kind_of, own_architectures
+from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.own_code import check_again, check_networks, sources
 from mnist_tune.tuning.plan import Finished
 from mnist_tune.tuning.stopping import finite_loss
 
-KEPT = ("scheduler", "grace_period", "cpus_per_trial", "train_evaluation", "target")
+ARRAYS = "arrays"
+"""Stands in `sweep.json` for data that was given from Python."""
+
+KEPT = (
+    "scheduler",
+    "grace_period",
+    "cpus_per_trial",
+    "train_evaluation",
+    "target",
+    "standardize",
+    "train_images",
+)
 """Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
 
 CHANGEABLE = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
@@ -51,26 +62,34 @@ def open_new(
     """
     check_session(options.address, options.dashboard)
     for trial in trials.values():
-        architecture(trial.architecture)
+        kind_of(trial.architecture)
+        check_optimizer(trial.optimizer)
     meta = {
         "name": name,
         "command": redacted(shlex.join(sys.argv)),
-        "options": {key: redacted(str(x)) if isinstance(x, (str, Path)) else x for key, x in vars(options).items()},
+        "options": {key: _plain(value) for key, value in vars(options).items()},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": datetime.now(UTC).isoformat(),
         "ended": None,
     }
-    dataset = load_dataset(options.dataset, options.data_dir, progress=not options.quiet)
+    dataset = load_dataset(
+        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
+    )
     meta["dataset"] = _describe(dataset)
     _check_counts(list(trials.values()), dataset)
-    if options.address or options.lanes:  # these may be refused, so check them before anything is written
+    for name in {trial.architecture for trial in trials.values()}:
+        architecture(name, dataset.spec)
+    meta["code"] = sources(_used(trials.values()))
+    if options.address or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
+    if meta["code"]:
+        check_networks(list(trials.values()), dataset)
     if options.lanes:
         from mnist_tune.runtime.device import find_device
         from mnist_tune.runtime.placement import lanes_that_fit
 
-        lanes_that_fit(list(trials.values()), options.lanes, find_device(quiet=True))
+        lanes_that_fit(list(trials.values()), dataset.spec, options.lanes, find_device(quiet=True))
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     meta["environment"] = describe_environment()
     return SweepWriter(_absolute(where), meta, say=partial(announce, quiet=options.quiet)), [dataset]
@@ -94,10 +113,8 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     before, asked = meta["dataset"], meta.get("options", {})
     options = as_before(options, asked)
     check_session(options.address, options.dashboard)
-    data_dir = options.data_dir or asked.get("data_dir")
-    dataset = load_dataset(before["name"], None if data_dir is None else Path(data_dir))
-    if dataset.checksums != before["checksums"]:
-        raise UserError(f"{path} was trained on other data ({before['name']}); give its folder with --data-dir")
+    check_again(meta.get("code", []), where, say)
+    dataset = _same_data(before, options, asked, path)
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say)
@@ -155,8 +172,39 @@ def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
-    counts = {"label_counts": np.bincount(dataset.train_labels).tolist(), "test_images": len(dataset.test_labels)}
+    spec = dataset.spec
+    counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
     return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
+
+
+def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:
+    """Load the data of a resumed sweep: a built-in set by its name, the user's from where it was or is said to be."""
+    data_dir, name = options.data_dir or asked.get("data_dir"), before["name"]
+    how = "give its folder with --data-dir"
+    if name not in DATASETS:
+        name = asked.get("dataset") if options.dataset is None else options.dataset
+        how = "give it with --dataset, or from Python with SweepOptions(dataset=...)"
+        if name is None or name == ARRAYS:
+            raise UserError(f"{path} was trained on arrays from Python; {how}")
+    folder = None if data_dir is None else Path(data_dir)
+    dataset = load_dataset(name, folder, True, options.standardize, options.train_images)
+    if dataset.checksums != before["checksums"]:
+        raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
+    return dataset
+
+
+def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
+    """Return the names of networks and optimisers that a sweep may train. A search may propose any that is known."""
+    if not trials:
+        return {"architecture": set(own_architectures()), "optimizer": set(own_optimizers())}
+    return {name: {getattr(trial, name) for trial in trials} for name in ("architecture", "optimizer")}
+
+
+def _plain(value: Any) -> Any:
+    """Return an option as JSON."""
+    if isinstance(value, tuple) and any(hasattr(one, "shape") for one in value):
+        return ARRAYS
+    return redacted(str(value)) if isinstance(value, (str, Path)) else value
 
 
 def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:

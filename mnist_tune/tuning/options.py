@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
+
+import tyro
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.stopping import GRACE_PERIOD
 
 AUTO = "auto"
@@ -24,11 +28,17 @@ class SweepOptions:
     """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
     grace_period: int = GRACE_PERIOD
     """Epochs before asha may stop a trial."""
-    dataset: Literal["mnist", "fashion-mnist", "mnist-5k"] | None = None
-    """Data set. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
+    dataset: Annotated[Any, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
+    """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
+    files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
     data_dir: Path | None = None
-    """Folder with the four IDX files, raw or gzipped. Only mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or
-    by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
+    """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
+    $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
+    train_images: int | None = None
+    """Train on the first so many training images only."""
+    standardize: bool = False
+    """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
+    images, or of each feature if an example is a vector."""
     output: str | Path | None = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
     s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
@@ -55,7 +65,7 @@ class SweepOptions:
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
-    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist."""
+    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data the best trial is the measure."""
     resume: str | Path | None = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
@@ -75,10 +85,10 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(SweepOptions).items():
-            if not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
+            if name != "dataset" and not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
                 raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        for name in (*counts, "time_budget"):
+        for name in (*counts, "train_images", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
@@ -107,16 +117,20 @@ def _is_of(value: Any, kind: Any) -> bool:
 class TrialOptions(SweepOptions):
     """The configuration that all trials of a sweep share."""
 
-    architecture: str = "mlp-1024-128-tanh"
-    """mlp-<widths>-<activation>[-glorot] (tanh, relu), stax-mlp or convnet."""
     epochs: int = 10
     """Epochs per trial."""
-    batch_size: int = 128
-    """Images per step."""
-    momentum: float = 0.0
-    """Momentum of SGD, in [0, 1)."""
     nesterov: bool = False
     """Nesterov's momentum."""
+    weight_decay: float = 0.0
+    """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
+    clip_norm: float = 0.0
+    """Clip the gradient of a step to this norm; 0 clips nothing."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
+    warmup_steps: int = 0
+    """Steps in which the learning rate rises from 0."""
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    """The loss; mse is half the squared distance of the outputs from the one-hot label."""
     label_noise: int = 0
     """Permute this many training images, the first ones, against their labels."""
     holdout: int = 0
@@ -127,5 +141,32 @@ class TrialOptions(SweepOptions):
 
     def common(self) -> dict[str, Any]:
         """Return the fields of `TrialConfig` that all trials share."""
-        names = ("architecture", "epochs", "batch_size", "momentum", "nesterov", "label_noise", "holdout")
-        return {name: getattr(self, name) for name in (*names, "stop_when_diverged")}
+        apart = ("learning_rate", "seed", "data_seed", "label")
+        names = [field.name for field in fields(TrialConfig) if field.name not in apart]
+        return {name: getattr(self, name) for name in names}
+
+
+ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot] (tanh, relu, gelu, silu), stax-mlp or convnet; or a network of
+your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
+OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments if need be: "adam(b1=0.8)"; or your own,
+FILE.py:FUNCTION."""
+
+
+def rates_of(text: float | str) -> list[float]:
+    """Return the learning rates that one value of --learning-rates means: itself, or those of FIRST:LAST:COUNT.
+
+    Raises:
+        UserError: it is neither a number nor such a range.
+    """
+    parts = str(text).split(":")
+    try:
+        if len(parts) == 1:
+            return [float(text)]
+        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
+        if not (first > 0 and last > 0 and count > 0 and math.isfinite(first) and math.isfinite(last)):
+            raise ValueError
+    except (ValueError, IndexError):
+        hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
+        raise UserError(f"--learning-rates can't be {text!r}; {hint}") from None
+    steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
+    return [float(f"{first ** (1 - step) * last**step:.3g}") for step in steps]

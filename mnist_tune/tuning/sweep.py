@@ -24,6 +24,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.own_code import load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.stopping import scheduler_name
@@ -128,6 +129,9 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
     """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this."""
+    for flag in ("architecture", "optimizer"):
+        named = getattr(options, flag, ())
+        load_own(flag, [named] if isinstance(named, str) else named)
     where = options.goes_on()
     if where is not None:
         return resume_sweep(where, options, keep_ray=False)

@@ -20,6 +20,7 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.own_code import own_code
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, with_id
@@ -48,16 +49,21 @@ def fit(
         rows: the epochs that a resumed sweep has recorded before.
         recorder: receives every epoch and every end.
     """
+    spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
     writer.update_options(cpus_per_trial=cpus)
     settings = WorkerSettings(
-        writer.states, writer.token, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation
+        writer.states,
+        writer.token,
+        cache_dir=str(cache_folder()),
+        train_evaluation=options.train_evaluation,
+        own_code=own_code(),
     )
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
-    placement = choose_placement(trials, settings, device, options.execution, options.lanes, cpus, shared)
+    placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
     tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
     try:
         # Tune asks a searcher, which learns from earlier trials, for one trial at a time.

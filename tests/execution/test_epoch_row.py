@@ -8,15 +8,17 @@ import pytest
 from mnist_tune.execution.checkpoint import Progress
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
+from mnist_tune.trial import TrialConfig
 
-DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, 0.3, math.log(10))
+DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, (128,) * 10)
+CONFIG = TrialConfig(batch_size=64)
 """Twenty steps of 64 images an epoch, in ten windows; half of the training images are evaluated."""
 
 
 def row_of(losses, progress=None, train=(1.0, 0.5)):
     """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
     progress = progress or Progress(1, 2.4, None, {})
-    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, 64, DATA)
+    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, DATA)
 
 
 def test_steps_are_counted_over_the_epochs():

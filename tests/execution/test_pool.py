@@ -19,8 +19,8 @@ from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, fitting_lanes
 from mnist_tune.execution.pool import LanePool, _in_batches
+from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training import architectures
-from mnist_tune.training.architectures import CLASSES, PIXELS, Architecture
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -133,9 +133,9 @@ def labelled(train, test):
     """A data set of black images with these labels."""
     return Dataset(
         "made-up",
-        np.zeros((len(train), PIXELS), np.uint8),
+        np.zeros((len(train), 784), np.uint8),
         np.array(train, np.uint8),
-        np.zeros((len(test), PIXELS), np.uint8),
+        np.zeros((len(test), 784), np.uint8),
         np.array(test, np.uint8),
     )
 
@@ -143,8 +143,8 @@ def labelled(train, test):
 def test_a_guess_is_that_of_the_labels_trained_on():
     data = DeviceData.put(labelled([0, 0, 0, 1, 2, 3, 9, 9], [5] * 4), label_noise=0, holdout=2)
     assert data.splits == {"train": (0, 6), "test": (6, 4), "validation": (10, 2)}
-    assert data.chance == 0.5
-    assert data.label_entropy == pytest.approx(np.log(2) / 2 + np.log(6) / 2)
+    assert chance_of(data.label_counts) == 0.5
+    assert guess_loss(data.label_counts) == pytest.approx(np.log(2) / 2 + np.log(6) / 2)
 
 
 def test_noise_that_would_reach_the_held_out_images_is_refused():
@@ -229,17 +229,17 @@ def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(mni
 def prelu(monkeypatch):
     """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
 
-    def build(name):
+    def build(data):
         def draw(seed):
-            w = 0.1 * np.random.RandomState(seed).randn(PIXELS, CLASSES).astype(np.float32)
-            return ((w, np.zeros(CLASSES, np.float32)), np.float32(0.25))
+            w = 0.1 * np.random.RandomState(seed).randn(784, 10).astype(np.float32)
+            return ((w, np.zeros(10, np.float32)), np.float32(0.25))
 
         def apply(params, x):
             (w, b), slope = params
-            z = x @ w + b[None, :]
+            z = x.reshape(len(x), -1) @ w + b[None, :]
             return jax.numpy.where(z > 0, z, slope * z)
 
-        return Architecture(name, draw, apply)
+        return Network(draw, apply, seeded=True)
 
     monkeypatch.setitem(architectures._KINDS, "prelu", build)
     yield
@@ -467,8 +467,8 @@ def test_the_first_training_images_alone_are_evaluated(mnist_5k):
     assert row["step"] == whole["step"]
 
 
-def test_lanes_that_fit():
-    program = Program.of(TrialConfig(architecture="mlp-8-tanh"))
+def test_lanes_that_fit(mnist_5k):
+    program = Program.of(TrialConfig(architecture="mlp-8-tanh"), mnist_5k.spec)
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
     assert fitting_lanes(program, 40.5 * state) == 10
 

@@ -130,9 +130,9 @@ def sweep(*trials, data=MNIST, asked=None, **columns):
     return label_siblings(label_curves(table, epochs, data), epochs, data)
 
 
-HUNDRED_CLASSES = DataFacts(50_000, 10_000, chance=0.01, label_entropy=math.log(100), target=0.8)
-MOSTLY_ONE_CLASS = DataFacts(60_000, 10_000, chance=0.9, label_entropy=0.325, target=0.95)
-TINY = DataFacts(100, 20, chance=0.12, label_entropy=2.29, target=0.95)
+HUNDRED_CLASSES = DataFacts.of([500] * 100, 10_000, 0.8)
+MOSTLY_ONE_CLASS = DataFacts.of([54_000, 6_000], 10_000, 0.95)
+TINY = DataFacts.of([12] * 4 + [9] * 4 + [8] * 2, 20, 0.95)
 
 
 def measured(accuracy, images=60_000, seed=0):

@@ -1,13 +1,18 @@
 """When a trial has diverged, and at which step."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged, left_for_good
+
+lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
+"""Whether a trial on MNIST has diverged after an epoch."""
 
 
 def above_since_by_definition(above, first_step, since):
@@ -61,11 +66,11 @@ LOST = {"step": 1500, "train_loss": 2.5, "train_accuracy": 0.15, "above_since": 
     ],
 )
 def test_has_diverged(epoch_row, values, expected):
-    assert has_diverged(epoch_row(2, **values)) is expected
+    assert lost(epoch_row(2, **values)) is expected
 
 
 def test_steps_of_few_images_count_by_their_images(epoch_row):
     row = epoch_row(2, **LOST)
-    assert has_diverged(row, batch_size=64) is False
-    assert has_diverged(row | {"step": 2500}, batch_size=64) is True
-    assert has_diverged(row, batch_size=2048) is True
+    assert lost(row, batch_size=64) is False
+    assert lost(row | {"step": 2500}, batch_size=64) is True
+    assert lost(row, batch_size=2048) is True

@@ -1,10 +1,12 @@
 """What the labels of the made-up curves and sweeps say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_curves import ISSUE_CURVES, curve, rise, sweep
 
-from mnist_tune.regimes.data_facts import MNIST, DataFacts
+from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.diverged import since
 from mnist_tune.regimes.labels import curve_regime
 
@@ -93,7 +95,7 @@ def test_a_plateau_at_chance_may_end():
 
 
 def test_the_best_sibling_is_the_measure_where_there_is_no_target():
-    data = DataFacts(target=None)
+    data = replace(MNIST, target=None)
     found = sweep((0.1, list(rise(0.82, 0.905, 10))), (0.01, list(rise(0.6, 0.8, 10))), data=data)
     assert found["regime"].tolist() == ["converged", "slow"]
 

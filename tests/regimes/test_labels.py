@@ -1,6 +1,7 @@
 """From curves to regimes: the notebook's own tables, measured curves, and what may never happen to any curve."""
 
 import math
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.regimes.conclusions import Edge, edge
+from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import REGIMES, Curve, curve_regime, label_curves, label_siblings, regime_counts
 
+lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
+"""Whether a trial on MNIST has diverged after an epoch."""
 STEPS = 469
 """In an epoch of the measured curves."""
 
@@ -68,7 +72,7 @@ def measured():
     table["finite"] = np.isfinite(table["train_loss"])
     since = table["above_since"].astype(object).where(table["above_since"].notna(), None)
     rows = table.assign(above_since=since).to_dict("records")
-    return table.assign(diverged=[has_diverged(row) for row in rows])
+    return table.assign(diverged=[lost(row) for row in rows])
 
 
 def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
@@ -246,7 +250,7 @@ def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     last = epoch_row(2, loss, 0.098, finite=False, above_since=12, step_loss_max=loss)
-    last["diverged"] = has_diverged(last)
+    last["diverged"] = lost(last)
     rows = pd.DataFrame([epoch_row(1), last])
     evidence = f"training loss {loss:.3g} against 2.4 of the untrained network, above since step 12"
     assert curve_regime(Curve.of(rows, 10)) == ("diverged", evidence)

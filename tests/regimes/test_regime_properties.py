@@ -4,6 +4,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from made_up_curves import rise, sweep
 
 from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged, left_for_good
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, calm_limit, window_means
@@ -27,6 +29,9 @@ CALM = {
 """What calm runs reach, less noise."""
 
 TRAIN, TEST = 60_000, 10_000
+
+lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
+"""Whether a trial on MNIST has diverged after an epoch."""
 
 
 def label_of(name):
@@ -165,17 +170,17 @@ def test_a_lost_network_is_lost_at_any_batch_size(epoch_row, batch_size):
     means, starts = window_means(steps, batch_size, 150_000)
     assert left_for_good(means, 2.4, 1, None, starts) == 1
     row = epoch_row(1, 54.0, 0.1, above_since=1, step=len(steps))
-    assert has_diverged(row, batch_size)
+    assert lost(row, batch_size=batch_size)
 
 
 def test_random_labels_are_not_lost(epoch_row):
-    assert not has_diverged(epoch_row(1, 2.309, 0.11, untrained_loss=2.305, above_since=1, step=5000))
+    assert not lost(epoch_row(1, 2.309, 0.11, untrained_loss=2.305, above_since=1, step=5000))
 
 
 def test_chance_follows_from_the_label_counts(epoch_row):
     row = epoch_row(1, 2.6, 0.5, above_since=1, step=5000)
-    assert not has_diverged(row)
-    assert has_diverged(row, chance=0.5)
+    assert not lost(row)
+    assert lost(row, chance=0.5)
 
 
 # --- time

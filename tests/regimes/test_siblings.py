@@ -12,6 +12,8 @@ from mnist_tune.regimes.siblings import Standings, Trial
 
 K = np.arange(10)
 
+CE = "cross-entropy"
+
 
 def level(end):
     """Ten epochs that level off."""
@@ -106,7 +108,7 @@ def test_rates_of_different_batches_are_compared_by_image():
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
 @pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
 def test_windows_are_those_of_training(batch_size, holdout):
-    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, MNIST))
+    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, CE, MNIST))
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
@@ -114,8 +116,9 @@ def test_windows_are_those_of_training(batch_size, holdout):
 
 def test_facts_of_a_data_set_follow_from_its_counts():
     said = {"name": "mine", "label_counts": [60, 40], "test_images": 20}
+    guesses = {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
     assert data_facts({"dataset": said, "options": {"target": 0.9, "train_evaluation": 50}}) == DataFacts(
-        100, 20, chance=0.6, label_entropy=pytest.approx(0.6730, abs=1e-4), target=0.9, classes=2, evaluated=50
+        100, 20, chance=0.6, guess_losses=guesses, target=0.9, classes=2, evaluated=50
     )
     assert data_facts({"dataset": said}).target is None
 
@@ -125,7 +128,7 @@ def lost(epochs, holdout=0, evaluated=None):
     chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
     curve = Curve(
         chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,
-        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, data),
+        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, CE, data),
     )  # fmt: skip
     return curve_regime(curve)[0]
 
@@ -138,9 +141,9 @@ def test_patience_counts_steps_whatever_is_evaluated():
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
     share = {
-        "all": counts(128, 0, 30_000, MNIST),
-        "held out": counts(128, 20_000, 20_000, MNIST),
-        "few evaluated": counts(128, 0, 30_000, data_facts({"options": {"train_evaluation": 20_000}})),
+        "all": counts(128, 0, 30_000, CE, MNIST),
+        "held out": counts(128, 20_000, 20_000, CE, MNIST),
+        "few evaluated": counts(128, 0, 30_000, CE, data_facts({"options": {"train_evaluation": 20_000}})),
     }
     assert {name: found["wrong_labels"] for name, found in share.items()} == pytest.approx(
         {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}

@@ -11,6 +11,7 @@ import ray
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
@@ -23,6 +24,7 @@ from mnist_tune.tuning.plan import Plan
 
 SETTINGS = WorkerSettings("states")
 CPU, GPU = Device("CPU", 1e9), Device("GPU", 1e9)
+DATA = DataSpec("mnist", (28, 28), (6_000,) * 10, 10_000)
 TRIALS = [TrialConfig(architecture="mlp-8-tanh")]
 
 
@@ -44,11 +46,11 @@ def servers(monkeypatch):
 
 
 def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
-    on_cpu = choose_placement(TRIALS, SETTINGS, CPU)
+    on_cpu = choose_placement(TRIALS, DATA, SETTINGS, CPU)
     assert on_cpu.servers is None
     assert on_cpu.resources == {"CPU": 1}
     assert servers == []
-    on_gpu = choose_placement(TRIALS, SETTINGS, GPU)
+    on_gpu = choose_placement(TRIALS, DATA, SETTINGS, GPU)
     assert on_gpu.settings.lanes
     assert on_gpu.settings.threads is None
     assert on_gpu.resources == {"CPU": 4 / 64}
@@ -56,19 +58,19 @@ def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
 
 
 def test_auto_takes_processes_on_cpus_for_unknown_trials(servers):
-    assert choose_placement([], SETTINGS, CPU).servers is None
+    assert choose_placement([], DATA, SETTINGS, CPU).servers is None
     assert servers == []
 
 
 def test_lanes_on_a_cpu_must_be_asked_for(servers):
-    found = choose_placement(TRIALS, SETTINGS, CPU, execution="lanes")
+    found = choose_placement(TRIALS, DATA, SETTINGS, CPU, execution="lanes")
     assert found.resources == {"CPU": 0.25}
     assert found.settings.threads == 1
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 6, 7])
 def test_shares_of_a_gpu_fit_into_it(servers, trials):
-    found = choose_placement(TRIALS, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
+    found = choose_placement(TRIALS, DATA, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
     share = found.resources["GPU"]
     assert share * trials <= 1
     assert share == pytest.approx(1 / trials, abs=1e-4)
@@ -79,8 +81,8 @@ def test_shares_of_a_gpu_fit_into_it(servers, trials):
 def test_more_lanes_than_fit_are_refused(servers):
     small = Device("GPU", 40.5 * 4 * (784 * 8 + 8 + 8 * 10 + 10))
     with pytest.raises(UserError, match="--lanes 11 does not fit into the memory of a GPU; --lanes 10 does"):
-        choose_placement(TRIALS, SETTINGS, small, lanes=11)
-    assert choose_placement(TRIALS, SETTINGS, small).resources == {"CPU": 4 / 10}
+        choose_placement(TRIALS, DATA, SETTINGS, small, lanes=11)
+    assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 4 / 10}
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
@@ -101,7 +103,7 @@ def test_a_trial_gets_at_most_the_cores_of_this_machine(monkeypatch, capsys, ask
 
 
 def test_a_trials_process_gets_its_cores(servers):
-    found = choose_placement(TRIALS, SETTINGS, CPU, cpus_per_trial=3)
+    found = choose_placement(TRIALS, DATA, SETTINGS, CPU, cpus_per_trial=3)
     assert found.resources == {"CPU": 3}
     assert found.settings.threads == 3
 

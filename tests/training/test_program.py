@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from reference import SGD, leaves
 
+from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.networks import dense
-from mnist_tune.training.program import EVALUATION_BLOCK, Hyperparameters, Program, cross_entropy
+from mnist_tune.training.losses import cross_entropy
+from mnist_tune.training.networks import dense, initial
+from mnist_tune.training.program import EVALUATION_BLOCK, Program
 from mnist_tune.trial import TrialConfig
 
+DATA = DataSpec("made-up", (784,), (7,) * 10, 7, 255.0)
 NOTEBOOK = {
     "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377), (0.95928, 0.9525)],
     "mlp-1024-128-tanh at 0.001": [(0.57940, 0.5819)],
@@ -75,11 +78,13 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
     images, labels = small_problem()
     momentum, nesterov = 0.0 if form == "plain" else 0.9, form == "nesterov"
     config = TrialConfig(architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16)
-    program = Program.of(config)
+    program = Program.of(config, DATA)
     order = np.random.RandomState(1).permutation(70).astype(np.int32)
     state = program.init(3)
-    hyper = Hyperparameters(np.float32(0.05), np.float32(momentum))
-    got, losses = jax.jit(program.train_epoch)(state, hyper, images, labels, order)
+    values = {"learning_rate": np.float32(0.05), "momentum": np.float32(momentum)}
+    hyper = {name: values[name] for name in program.step.names}
+    key = np.zeros(2, np.uint32)
+    got, losses = jax.jit(program.train_epoch)(state, hyper, key, images, labels, order)
     by_hand = SGD(state.params, 16, 0.05, momentum, nesterov)
     np.testing.assert_allclose(by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9)
     np.testing.assert_allclose(losses, BY_HAND[form], rtol=2e-6)
@@ -92,11 +97,11 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
 @pytest.mark.parametrize("after", [0, 5, 300])
 def test_evaluation_counts_every_image_of_its_range_once(first, count, after):
     images, labels = small_problem(first + count + after)
-    program = Program("mlp-5-tanh", False, False, 16)
+    program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     params = program.init(0).params
-    loss, right = jax.jit(program.evaluate)(params, images, labels, np.int32(first), np.int32(count))
+    loss, right = jax.jit(program.evaluate)(params, (), images, labels, np.int32(first), np.int32(count))
     inside = slice(first, first + count)
-    logits = program.model.apply(params, jnp.asarray(images[inside], jnp.float32) / 255)
+    logits = program.network.apply(params, jnp.asarray(images[inside], jnp.float32) / 255)
     assert int(right) == int((np.asarray(logits).argmax(1) == labels[inside]).sum())
     np.testing.assert_allclose(loss, cross_entropy(logits, jnp.asarray(labels[inside])).sum(), rtol=1e-5)
 
@@ -116,7 +121,7 @@ def test_gradient_of_the_dense_layer():
 
 
 def test_normal_initialisation_is_the_notebooks():
-    rng, params = np.random.RandomState(4), architecture("mlp-6-3-tanh").init(4)
+    rng, params = np.random.RandomState(4), initial(architecture("mlp-6-3-tanh", DATA), 4)
     for (w, b), (m, n) in zip(params, [(784, 6), (6, 3), (3, 10)], strict=True):
         np.testing.assert_array_equal(w, (0.1 * rng.randn(m, n)).astype(np.float32))
         np.testing.assert_array_equal(b, (0.1 * rng.randn(n)).astype(np.float32))
@@ -128,7 +133,7 @@ def test_glorot_initialisation_is_staxs():
     layers = [stax.Flatten, stax.Dense(1024), stax.Relu, stax.Dense(128), stax.Relu, stax.Dense(10)]
     with jax.threefry_partitionable(False):
         _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(123), (-1, 28, 28, 1))
-    for mine, theirs in zip(architecture("stax-mlp").init(123), [p for p in reference if p], strict=True):
+    for mine, theirs in zip(initial(architecture("stax-mlp", DATA), 123), [p for p in reference if p], strict=True):
         np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
 

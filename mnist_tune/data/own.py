@@ -1,0 +1,150 @@
+"""Data of one's own: arrays, or an `.npz` file of them as Keras keeps MNIST. Checked here, so that training can rely
+on them."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_tune.data.idx import DataError
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+TEST_SHARE = 6
+"""Of data without a test part, one image in so many becomes it."""
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_npz(path: Path) -> Arrays:
+    """The arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read.
+
+    Raises:
+        DataError: it can't be read, lacks an array, or is larger than this machine's memory.
+    """
+    try:
+        _check_size(path)
+        with np.load(path, allow_pickle=False) as file:
+            names = [name for name in NAMES if name in file]
+            if not {"x_train", "y_train"} <= set(names):
+                raise DataError(f"{path} has no x_train and y_train, it has {', '.join(file.files) or 'nothing'}")
+            return {name: file[name] for name in names}
+    except DataError:
+        raise
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            raise DataError(f"{path} holds Python objects, which are not read; save arrays of numbers") from None
+        raise DataError(f"{path} is no .npz file ({error}); write one with numpy.savez") from None
+    except (OSError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path}: {why}; write it with numpy.savez") from None
+
+
+def _check_size(path: Path) -> None:
+    with zipfile.ZipFile(path) as members:
+        needed = sum(member.file_size for member in members.infolist())
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise DataError(
+            f"{path} takes {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
+            "save fewer or smaller images, or of a smaller type (uint8)"
+        )
+
+
+def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
+    """The four arrays as they are trained on: images of float32 or of the smallest unsigned type, labels as int32.
+
+    Without a test part, one image in `TEST_SHARE` of the training part becomes it, drawn by a fixed shuffle.
+
+    Args:
+        arrays: those of `NAMES`; those of the test part may both be missing.
+        source: what errors call the data.
+
+    Raises:
+        DataError: what is wrong with which array, and what to do.
+    """
+    found: Arrays = {}
+    for part in ("train", "test"):
+        if part == "test" and f"x_{part}" not in arrays and f"y_{part}" not in arrays:
+            continue
+        for name in (f"x_{part}", f"y_{part}"):
+            if name not in arrays:
+                raise DataError(f"{source} has no {name}; give both x_{part} and y_{part}")
+        found[f"x_{part}"] = _images(np.asarray(arrays[f"x_{part}"]), f"x_{part} of {source}")
+        found[f"y_{part}"] = _labels(np.asarray(arrays[f"y_{part}"]), f"y_{part} of {source}")
+        images, labels = len(found[f"x_{part}"]), len(found[f"y_{part}"])
+        if images != labels:
+            raise DataError(f"{source}: x_{part} has {images} examples, y_{part} {labels} labels; give a label each")
+    if "x_test" not in found:
+        found = _with_test_part(found, source)
+    shapes = {name: found[name].shape[1:] for name in ("x_train", "x_test")}
+    if shapes["x_train"] != shapes["x_test"]:
+        raise DataError(f"{source}: examples of x_train have shape {shapes['x_train']}, of x_test {shapes['x_test']}")
+    _check_classes(found, source)
+    largest = max(found[name].max() for name in shapes)
+    for name in shapes:
+        if found[name].dtype.kind in "iu" and found[name].dtype.itemsize > 2:  # a type that is taken by default
+            found[name] = found[name].astype(np.min_scalar_type(largest))
+    return found
+
+
+def _images(images: np.ndarray, name: str) -> np.ndarray:
+    if images.dtype.kind not in "fiub":
+        raise DataError(f"{name} is of type {images.dtype}; give numbers")
+    if images.ndim < 2 or not images.size:
+        raise DataError(f"{name} has shape {images.shape}; give at least one example a row, [n, ...]")
+    if images.dtype.kind == "f":
+        images = images.astype(np.float32, copy=False)
+        if not np.isfinite(images).all():
+            raise DataError(f"{name} holds NaN or infinity in example {np.argwhere(~np.isfinite(images))[0][0]}")
+        return images
+    if images.dtype.kind == "b":
+        return images.astype(np.float32)
+    if images.min() < 0:
+        raise DataError(f"{name} holds whole numbers below 0 ({images.min()}); give floats, or add {-images.min()}")
+    return images
+
+
+def _labels(labels: np.ndarray, name: str) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        hint = "; give the class of each example, y.argmax(1)" if labels.ndim == 2 else "; give a number an example"
+        raise DataError(f"{name} has shape {labels.shape}, as one-hot labels do{hint}")
+    if labels.dtype.kind in "OSU":
+        raise DataError(f"{name} holds texts; number the classes from 0, np.unique(y, return_inverse=True)[1]")
+    if labels.dtype.kind not in "fiub" or not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
+        raise DataError(f"{name} must be whole numbers from 0, one for each class; found {labels.dtype}")
+    if labels.size and labels.min() < 0:
+        raise DataError(f"{name} holds {labels.min():g}; number the classes from 0")
+    return labels.astype(np.int32)
+
+
+def _with_test_part(found: Arrays, source: str) -> Arrays:
+    count = len(found["y_train"])
+    order, test = np.random.RandomState(0).permutation(count), count // TEST_SHARE
+    if not test:
+        raise DataError(f"{source} has {count} examples and no test part; give x_test and y_test")
+    parts = {"train": np.sort(order[test:]), "test": np.sort(order[:test])}
+    return {f"{kind}_{part}": found[f"{kind}_train"][rows] for part, rows in parts.items() for kind in "xy"}
+
+
+def _check_classes(found: Arrays, source: str) -> None:
+    last = int(found["y_train"].max())
+    if last >= len(found["y_train"]):
+        raise DataError(f"{source}: y_train holds {last}, but has {len(found['y_train'])} examples; number from 0")
+    counts = np.bincount(found["y_train"])
+    if len(counts) < 2:
+        raise DataError(f"{source}: y_train has one class; two at least are needed")
+    if not counts.all():
+        missing = int(np.flatnonzero(counts == 0)[0])
+        raise DataError(
+            f"{source}: y_train has no example of class {missing}, its labels go to {len(counts) - 1}; number the "
+            "classes from 0 without gaps, np.unique(y, return_inverse=True)[1]"
+        )
+    if found["y_test"].max() >= len(counts):
+        raise DataError(f"{source}: y_test holds class {found['y_test'].max()}, which y_train has not")

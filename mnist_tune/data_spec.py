@@ -1,0 +1,42 @@
+"""What a data set is, for networks, training and labels: shape, classes, counts, scaling, target."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The description of a data set; the factory of a network gets it."""
+
+    name: str
+    """A built-in name, or the name of a file."""
+    shape: tuple[int, ...]
+    """The shape of an example: `(28, 28)` for MNIST, `(32, 32, 3)` for colour images, `(20,)` for a table's rows."""
+    label_counts: tuple[int, ...]
+    """The number of training examples of each class."""
+    test_images: int
+    """The number of test examples."""
+    divisor: float = 1.0
+    """Examples are divided by it on the device: by their type's maximum where they are whole numbers."""
+    mean: tuple[float, ...] = ()
+    """What is then subtracted, where `--standardize` asks for it: a number, or one a channel or feature."""
+    deviation: tuple[float, ...] = ()
+    """And what the difference is divided by."""
+    target: float | None = None
+    """The accuracy of a network that learned it; None where nobody knows."""
+
+    @property
+    def classes(self) -> int:
+        return len(self.label_counts)
+
+    @property
+    def train_images(self) -> int:
+        """The number of training examples, held-out ones included."""
+        return sum(self.label_counts)
+
+    @property
+    def size(self) -> int:
+        """The number of values of an example."""
+        return math.prod(self.shape)

@@ -1,0 +1,52 @@
+"""Names with arguments, as the command line takes them: `adam(b1=0.8)`, `net.py:mlp(width=128)`."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_tune.errors import UserError
+
+
+@dataclass(frozen=True)
+class Call:
+    """A name with its arguments, which are literals."""
+
+    name: str
+    """What stands before the parenthesis: a registered name, `file.py:factory` or `package.module:factory`."""
+    arguments: tuple[Any, ...] = ()
+    keywords: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the name says where its code is, and is none of ours."""
+        return ":" in self.name
+
+
+def parse_call(text: str) -> Call:
+    """Take a name and its arguments apart; the arguments are read as literals, and never run.
+
+    Raises:
+        UserError: the parentheses don't close, or an argument is no literal; the message shows how to write it.
+    """
+    name, opening, rest = text.partition("(")
+    if not opening:
+        return Call(text.strip())
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError("something follows the closing parenthesis")
+        arguments = tuple(_literal(node) for node in call.args)
+        keywords = tuple((str(keyword.arg), _literal(keyword.value)) for keyword in call.keywords)
+    except (SyntaxError, ValueError, TypeError) as error:
+        why = error.msg if isinstance(error, SyntaxError) else error
+        example = f"write numbers and texts, as in '{name.strip()}(width=128)'"
+        raise UserError(f"{text!r} is no name with arguments ({why}); {example}") from None
+    return Call(name.strip(), arguments, keywords)
+
+
+def _literal(node: ast.expr) -> Any:
+    value = ast.literal_eval(node)
+    hash(value)  # programs are told apart by it
+    return value

@@ -1,0 +1,119 @@
+"""What can be said of a network and an optimiser before they train: shapes, types, NaN. Tried on a few images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.errors import UserError
+from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.program import Program, scale
+from mnist_tune.trial import TrialConfig
+
+BATCH = 4
+"""Images that a network is tried on."""
+
+
+def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
+    """Try a trial's network and optimiser on the first images of the training set.
+
+    Raises:
+        UserError: the network or the optimiser can't train on this data; one line with what to do.
+    """
+    network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        variables = _tried(f"{name}: init", network.init, 0 if network.seeded else jax.random.key(0))
+        params, state = _parts(name, network, variables)
+        _check_leaves(name, params, parameters=True)
+        _check_leaves(name, state, parameters=False)
+        x = scale(jnp.asarray(images[:BATCH]), data)
+        arguments = (params, state, x) if network.train_apply else (params, x)
+        _check_logits(f"{name}: apply", _tried(f"{name}: apply", network.apply, *arguments), len(x), data)
+        if network.train_apply:
+            _check_train_apply(name, network, (params, state, x, jax.random.key(0)), data)
+        _check_program(config, data, images, labels)
+
+
+def _tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        shapes = [list(one.shape) for one in arguments if isinstance(one, jax.Array) and one.ndim > 1]
+        given = f" on images {shapes[-1]}" if shapes else ""
+        raise UserError(f"{what} fails{given}, {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _parts(name: str, network: Network, variables: Any) -> tuple[Any, Any]:
+    if not network.train_apply:
+        return variables, ()
+    if not isinstance(variables, tuple) or len(variables) != 2:
+        raise UserError(f"{name}: with train_apply, init must return (params, state), it returned {_type(variables)}")
+    return variables
+
+
+def _type(value: Any) -> str:
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def _check_leaves(name: str, tree: Any, parameters: bool) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    if parameters and not leaves:
+        raise UserError(f"{name}: init returned no array; return the parameters, a tree of arrays")
+    for path, leaf in leaves:
+        where = f"{name}: init returned {jax.tree_util.keystr(path) or 'a leaf'},"
+        if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
+            equinox = "; with Equinox, return eqx.partition(model, eqx.is_array)[0]" * ("equinox" in sys.modules)
+            raise UserError(f"{where} a {type(leaf).__name__} and no array; return arrays only{equinox}")
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise UserError(f"{where} a random key; take the key that train_apply gets instead")
+        if parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise UserError(f"{where} of type {leaf.dtype}; parameters are floats, other values belong in the state")
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
+            raise UserError(f"{where} which holds NaN or infinity before training")
+
+
+def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
+    shape = getattr(logits, "shape", None)
+    if shape != (count, data.classes):
+        found = _type(logits) if shape is None else list(shape)
+        raise UserError(
+            f"{what} must return logits [n, {data.classes}], since {data.name} has {data.classes} classes; for "
+            f"{count} images it returned {found}"
+        )
+    if not bool(jnp.isfinite(logits).all()):
+        raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the images (--standardize)")
+
+
+def _check_train_apply(name: str, network: Network, arguments: tuple[Any, ...], data: DataSpec) -> None:
+    assert network.train_apply is not None
+    found = _tried(f"{name}: train_apply", network.train_apply, *arguments)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise UserError(f"{name}: train_apply must return (logits, state), it returned {_type(found)}")
+    _check_logits(f"{name}: train_apply", found[0], len(arguments[2]), data)
+    before, after = (jax.tree.map(jnp.shape, tree) for tree in (arguments[1], found[1]))
+    if before != after:
+        raise UserError(f"{name}: train_apply returned another state than it got: {after} for {before}")
+
+
+def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
+    """Trace an epoch of one batch: what an optimiser can't do with traced hyperparameters shows here."""
+    program = Program.of(config, data)
+    hyper = dict.fromkeys(program.step.names, jnp.float32(1))
+    order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
+    what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r} can't train"
+    try:
+        shapes = program.shapes()
+        jax.eval_shape(program.train_epoch, shapes, hyper, key, jnp.asarray(images), jnp.asarray(labels), order)
+    except Exception as error:
+        raise UserError(f"{what}, {_line(error)}") from error

@@ -1,0 +1,180 @@
+"""What a step is: an optimiser of optax and the schedule of its learning rate.
+
+Hyperparameters are traced numbers, so that a sweep over any of them compiles once; what they are is a dictionary. The
+numbers with a decimal point among an optimiser's own arguments, as in `adam(b1=0.8)`, are hyperparameters, too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mnist_tune.errors import UserError
+from mnist_tune.named_code import Call, parse_call
+from mnist_tune.trial import TrialConfig, closest
+
+if TYPE_CHECKING:
+    import optax
+
+Hyperparameters = dict[str, Any]
+"""What may differ between trials of one compiled program: a float32 scalar each, by name."""
+
+DECOUPLED = ("adamw", "lion")
+"""Optimisers that decay the weights themselves, apart from the gradient (Loshchilov and Hutter 2019)."""
+
+BUILT_IN = ("sgd", "adam", "adamw", "rmsprop", "lion", "adagrad")
+"""Names of optax's factories. A factory takes a learning rate (a number, or a function of the step count), and
+arguments of its own."""
+
+_REGISTERED: dict[str, Callable[..., Any]] = {}
+
+
+def register_optimizer(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a factory `factory(learning_rate, **arguments)` that returns an optax `GradientTransformation`."""
+
+    def add(factory: Callable[..., Any]) -> Callable[..., Any]:
+        _REGISTERED[name] = factory
+        return factory
+
+    return add
+
+
+def own_optimizers() -> dict[str, Callable[..., Any]]:
+    """Return the registered factories, by name."""
+    return dict(_REGISTERED)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is compiled of an update: all but the values of the hyperparameters."""
+
+    optimizer: str
+    static: tuple[tuple[str, Any], ...]
+    """The optimiser's arguments that are not traced."""
+    traced: tuple[str, ...]
+    """The names of the optimiser's arguments that are."""
+    momentum: bool
+    nesterov: bool
+    weight_decay: bool
+    clip_norm: bool
+    schedule: str
+    warmup: bool
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> Step:
+        """The step of a trial.
+
+        Raises:
+            UserError: there is no such optimiser, or it has no such argument.
+        """
+        call = check_optimizer(config.optimizer)
+        return cls(
+            call.name,
+            tuple(item for item in call.keywords if not isinstance(item[1], float)),
+            tuple(name for name, value in call.keywords if isinstance(value, float)),
+            config.momentum > 0,
+            config.nesterov,
+            config.weight_decay > 0,
+            config.clip_norm > 0,
+            config.schedule,
+            config.warmup_steps > 0,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the hyperparameters, in order."""
+        has = {
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "clip_norm": self.clip_norm,
+            "warmup_steps": self.warmup,
+            "total_steps": self.schedule != "constant",
+        }
+        return ("learning_rate", *(name for name, used in has.items() if used), *map(_argument, self.traced))
+
+    def hyperparameters(self, config: TrialConfig, steps: int) -> dict[str, float]:
+        """The values of a trial; an epoch has so many steps."""
+        values: dict[str, Any] = {name: getattr(config, name, None) for name in self.names}
+        values |= {_argument(name): value for name, value in parse_call(config.optimizer).keywords}
+        values["total_steps"] = config.epochs * steps
+        return {name: float(values[name]) for name in self.names}
+
+    def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
+        """The update of optax: clipping, then weight decay (added to the gradient, but where the optimiser decays
+        weights itself), then the optimiser.
+
+        Plain SGD carries no momentum buffer, which would cost a pass over the parameters each step.
+        """
+        import optax
+
+        arguments = dict(self.static) | {name: hyper[_argument(name)] for name in self.traced}
+        if self.momentum:
+            arguments["momentum"] = hyper["momentum"]
+        if self.nesterov:
+            arguments["nesterov"] = True
+        if self.optimizer in DECOUPLED:
+            arguments.setdefault("weight_decay", hyper.get("weight_decay", 0.0))
+        before = []
+        if self.clip_norm:
+            before.append(optax.clip_by_global_norm(hyper["clip_norm"]))
+        if self.weight_decay and self.optimizer not in DECOUPLED:
+            before.append(optax.add_decayed_weights(hyper["weight_decay"]))
+        last = _factory(self.optimizer)(self._learning_rate(hyper), **arguments)
+        return optax.chain(*before, last) if before else last
+
+    def _learning_rate(self, hyper: Hyperparameters) -> Any:
+        """The number, or what the schedule makes of it: linear from 0 in the steps of the warm-up, then constant, or
+        down to 0 at the trial's last step, on a line or on half a cosine. As optax's schedules of these names."""
+        import jax.numpy as jnp
+
+        if self.schedule == "constant" and not self.warmup:
+            return hyper["learning_rate"]
+
+        def rate(count: Any) -> Any:
+            count = count.astype(jnp.float32)
+            warmup = hyper.get("warmup_steps", jnp.float32(0))
+            factor = jnp.float32(1)
+            if self.schedule != "constant":
+                length = jnp.maximum(hyper["total_steps"] - warmup, 1)
+                share = jnp.clip((count - warmup) / length, 0, 1)
+                factor = 1 - share if self.schedule == "linear" else (1 + jnp.cos(jnp.pi * share)) / 2
+            if self.warmup:
+                factor = jnp.where(count < warmup, count / warmup, factor)
+            return hyper["learning_rate"] * factor
+
+        return rate
+
+
+def _argument(name: str) -> str:
+    """The name of a hyperparameter that is an argument of the optimiser: apart from those that every trial has."""
+    return f"{name}="
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    import optax
+
+    found: Callable[..., Any] = getattr(optax, name)
+    return found
+
+
+def check_optimizer(text: str) -> Call:
+    """Take an optimiser's name and arguments apart. JAX is not imported for a plain name.
+
+    Raises:
+        UserError: there is no such optimiser, or it has no such argument.
+    """
+    call, known = parse_call(text), (*BUILT_IN, *_REGISTERED)
+    if call.name not in known:
+        raise UserError(f"unknown optimizer {call.name!r}{closest(call.name, known)}; or FILE.py:FACTORY")
+    if call.arguments:
+        raise UserError(f"optimizer {text!r}: name its arguments, as in adam(b1=0.8)")
+    if call.keywords:
+        arguments = list(inspect.signature(_factory(call.name)).parameters)[1:]
+        for name, _ in call.keywords:
+            if name not in arguments:
+                raise UserError(f"optimizer {call.name!r} has no argument {name!r}{closest(name, arguments)}")
+    return call

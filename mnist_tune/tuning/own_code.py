@@ -1,0 +1,227 @@
+"""Networks and optimisers in the user's own files: loaded where they are named, sent to all processes by value.
+
+Code runs because somebody named it on the command line, or registered it from Python; never because a results folder
+names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.errors import UserError
+from mnist_tune.named_code import Call, parse_call
+from mnist_tune.training.architectures import own_architectures, register
+from mnist_tune.training.optimizers import own_optimizers, register_optimizer
+from mnist_tune.trial import TrialConfig, closest
+
+MOST_TEXT = 2**17
+"""Bytes of a source file that `sweep.json` keeps, so that a resume can say which line has changed."""
+
+_OWN: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[str], Callable[[Any], Any]]]] = {
+    "architecture": (own_architectures, register),
+    "optimizer": (own_optimizers, register_optimizer),
+}
+"""For each flag that takes code: what is registered, and what registers it."""
+
+
+def load_own(flag: str, texts: Iterable[str]) -> None:
+    """Load and register the factories that are named as `FILE.py:FUNCTION` or `package.module:FUNCTION`.
+
+    Args:
+        flag: architecture or optimizer.
+        texts: what the flag was given, with arguments or without.
+
+    Raises:
+        UserError: there is no such file, module or function, or it can't be loaded.
+    """
+    registered, add = _OWN[flag]
+    for call in map(parse_call, texts):
+        if call.is_own and call.name not in registered():
+            add(call.name)(_factory(flag, call))
+
+
+def own_code() -> dict[str, dict[str, Any]]:
+    """The registered factories by flag and name, for the processes that train; their modules go with them by value."""
+    from ray import cloudpickle
+
+    found = {flag: registered() for flag, (registered, _) in _OWN.items()}
+    for factories in found.values():
+        for factory in factories.values():
+            for module in _modules(factory):
+                cloudpickle.register_pickle_by_value(module)
+    return found
+
+
+def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
+    """What `sweep.json` keeps of the own code that a sweep runs: flag, name, and each file's SHA-256 and text.
+
+    Args:
+        used: the texts of the trials by flag.
+    """
+    found = []
+    for flag, texts in used.items():
+        registered = _OWN[flag][0]()
+        for name in sorted({parse_call(text).name for text in texts} & registered.keys()):
+            files = {Path(module.__file__).name: _source(Path(module.__file__))
+                     for module in _modules(registered[name]) if module.__file__}  # fmt: skip
+            found.append({"flag": flag, "name": name, "files": files})
+    return found
+
+
+def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None]) -> None:
+    """Refuse a resume that lacks code which the sweep runs, and say which of its files have changed, and where.
+
+    Raises:
+        UserError: a factory has not been named again.
+    """
+    missing = [f"--{one['flag']} {one['name']}" for one in recorded if one["name"] not in _OWN[one["flag"]][0]()]
+    if missing:
+        raise UserError(
+            f"{where} trains code of your own, which a results folder can't run; name it again: "
+            f"--resume {where} {' '.join(missing)}, or register it from Python"
+        )
+    now = {(one["flag"], one["name"]): one for one in sources(_names(recorded))}
+    for before in recorded:
+        files = now[before["flag"], before["name"]]["files"]
+        for file, was in before["files"].items():
+            if file in files and files[file]["sha256"] != was["sha256"]:
+                say(f"note: {file} has changed since the sweep started{_where(was, files[file])}")
+
+
+def _names(recorded: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    return {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in _OWN}
+
+
+def _where(was: Mapping[str, str], is_now: Mapping[str, str]) -> str:
+    before, now = was.get("text", "").splitlines(), is_now.get("text", "").splitlines()
+    for kind, first, _, start, end in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
+        if kind != "equal" and before and now:
+            line = now[start].strip() if start < end else f"without {before[first].strip()!r}"
+            return f", first in line {start + 1}: {line[:80]}"
+    return ""
+
+
+def _source(file: Path) -> dict[str, str]:
+    content = file.read_bytes()
+    text = {"text": content.decode(errors="replace")} if len(content) <= MOST_TEXT else {}
+    return {"sha256": hashlib.sha256(content).hexdigest(), **text}
+
+
+def _factory(flag: str, call: Call) -> Any:
+    place, _, name = call.name.rpartition(":")
+    module = _from_file(flag, call, Path(place)) if place.endswith(".py") else _from_package(flag, call, place)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
+        raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{closest(name, known)}")
+    return factory
+
+
+def _from_file(flag: str, call: Call, file: Path) -> ModuleType:
+    file = file.expanduser().absolute()
+    if not file.is_file():
+        raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
+    name = file.stem
+    if getattr(sys.modules.get(name), "__file__", None) == str(file):
+        return sys.modules[name]
+    if name in sys.modules:
+        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # for the modules beside it that it imports
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise _cannot_load(flag, call, file, error) from None
+    return module
+
+
+def _from_package(flag: str, call: Call, name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.append("")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"--{flag} {call.name}: {error}; write FILE.py:FUNCTION or package.module:FUNCTION") from None
+    except Exception as error:
+        raise _cannot_load(flag, call, Path(name), error) from None
+
+
+def _cannot_load(flag: str, call: Call, place: Path, error: Exception) -> UserError:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(place)]
+    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return UserError(f"--{flag} {call.name}: {place.name} can't be loaded, {said}" + f" (line {line})" * bool(line))
+
+
+def _modules(factory: Any) -> list[ModuleType]:
+    """The module of a factory, its package, and the modules beside it that are loaded."""
+    module = sys.modules.get(getattr(factory, "__module__", ""))
+    if module is None or module.__name__ == "__main__" or module.__name__.partition(".")[0] == "mnist_tune":
+        return []
+    if "." in module.__name__:
+        return [sys.modules[module.__name__.partition(".")[0]], module]
+    folder = str(Path(module.__file__).parent) if module.__file__ else None
+    return [
+        one
+        for one in list(sys.modules.values())
+        if one is module or (folder and _is_beside(getattr(one, "__file__", None), folder))
+    ]
+
+
+def _is_beside(file: str | None, folder: str) -> bool:
+    return bool(file) and str(Path(str(file)).parent) == folder and "site-packages" not in folder
+
+
+def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
+    take a GPU's memory. Ray must be running.
+
+    Raises:
+        UserError: one of them can't train on this data.
+    """
+    import ray
+
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
+    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
+    said = ray.get(task.remote(own_code(), list(different.values()), dataset.spec, images, labels))
+    if said:
+        raise UserError(said)
+
+
+CHECKED = 8
+"""Images that go to the process in which networks are tried."""
+
+
+def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
+    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.training.network_check import check
+
+    for flag, factories in code.items():
+        for name, factory in factories.items():
+            _OWN[flag][1](name)(factory)
+    try:
+        for trial in trials:
+            check(trial, data, images, labels)
+    except UserError as error:
+        return str(error)
+    return ""
