@@ -26,6 +26,12 @@ BAD: dict[str, list[object]] = {
     "seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
     "data_seed": [-1, MAX_SEED + 1, *NOT_WHOLE],
     "stop_when_diverged": [None, "no", 1, 0.0],
+    "optimizer": [None, 1],
+    "weight_decay": [-0.1, math.nan, math.inf, "1", None],
+    "clip_norm": [-1, math.inf, None],
+    "schedule": ["cos", None, 1],
+    "warmup_steps": [-1, *NOT_WHOLE],
+    "loss": ["l2", None, 1],
 }
 
 CONFIGS = st.builds(
@@ -97,7 +103,7 @@ def test_an_unknown_key_names_the_closest(key):
 
 
 def test_an_unknown_key_close_to_none_lists_all():
-    with pytest.raises(UserError, match=r"no field 'xyz'; known are architecture, learning_rate, .*, epochs, "):
+    with pytest.raises(UserError, match=r"no field 'xyz'; known are architecture, .*, learning_rate, .*, epochs, "):
         TrialConfig.from_dict({"xyz": 1})
 
 

@@ -72,7 +72,7 @@ class Program:
 
     def _begin(self, variables: Any) -> TrainState:
         params, extra = variables if self.network.train_apply else (variables, ())
-        zeros = dict.fromkeys(self.step.names, jnp.float32(0))
+        zeros = dict.fromkeys(self.step.names, np.float32(0))  # a JAX array would start JAX on a device
         return TrainState(params, self.step.transformation(zeros).init(params), extra)
 
     def train_epoch(

@@ -133,7 +133,7 @@ def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
         ("t10k", dataset.test_images, dataset.test_labels),
     ):
         expected = read_idx(files[f"{prefix}-images-idx3-ubyte"])
-        np.testing.assert_array_equal(images, expected.reshape(-1, 784), strict=True)
+        np.testing.assert_array_equal(images, expected, strict=True)
         np.testing.assert_array_equal(labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"]), strict=True)
     assert dataset.checksums == {file: cache.checksum(content) for file, content in files.items()}
 
@@ -644,8 +644,8 @@ def test_the_real_mnist_if_it_is_cached() -> None:
     if not all(cache.find_file(cache.data_folder(), name) for name in TRUE_CHECKSUMS):
         pytest.skip("MNIST is not in the cache folder")
     dataset = load_dataset("mnist")
-    assert dataset.train_images.shape == (60_000, 784)
-    assert dataset.test_images.shape == (10_000, 784)
+    assert dataset.train_images.shape == (60_000, 28, 28)
+    assert dataset.test_images.shape == (10_000, 28, 28)
     assert dataset.checksums == TRUE_CHECKSUMS
     assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert dataset.test_labels[:5].tolist() == [7, 2, 1, 0, 4]

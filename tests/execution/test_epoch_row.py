@@ -1,6 +1,7 @@
 """A row's judgements of an epoch, by hand: steps, windows of 128 images, limits of noise."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.trial import TrialConfig
 
 DATA = DeviceData((), 1280, {"train": (0, 640), "test": (1280, 100)}, (128,) * 10)
+SKEWED = replace(DATA, label_counts=(384,) + (100,) * 8 + (96,))
 CONFIG = TrialConfig(batch_size=64)
 """Twenty steps of 64 images an epoch, in ten windows; half of the training images are evaluated."""
 
 
-def row_of(losses, progress=None, train=(1.0, 0.5)):
+def row_of(losses, progress=None, train=(1.0, 0.5), data=DATA):
     """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
     progress = progress or Progress(1, 2.4, None, {})
-    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, DATA)
+    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, data)
 
 
 def test_steps_are_counted_over_the_epochs():
@@ -47,7 +49,7 @@ def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
 def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
     """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 + 0.7 / 20,
     and 1,000 windows have gone by: 2,000 steps."""
-    row = row_of([3.0] * 20, Progress(100, 2.4, since, {}), (loss, accuracy))
+    row = row_of([3.0] * 20, Progress(100, 2.4, since, {}), (loss, accuracy), SKEWED)
     assert row["diverged"] is diverged
 
 

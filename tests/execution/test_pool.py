@@ -21,6 +21,7 @@ from mnist_tune.execution.executor import Executor, fitting_lanes
 from mnist_tune.execution.pool import LanePool, _in_batches
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training import architectures
+from mnist_tune.training.architectures import Network
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 

@@ -124,7 +124,7 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
         writer.finish()
         used.append(options)
 
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, folder: mnist_5k)
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "_run", run)
     sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7, execution="lanes"))
     expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
@@ -136,13 +136,14 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
 
 
 NO_DEVICE = """
-from mnist_tune import TrialConfig
+from mnist_tune import DataSpec, TrialConfig
 from mnist_tune.training.architectures import architecture
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import lanes_that_fit
+data = DataSpec("mnist", (28, 28), (6_000,) * 10, 10_000)
 for name in ("mlp-1024-128-tanh", "stax-mlp", "convnet"):
-    architecture(name)
-    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], None, Device("GPU", 1e9)))
+    architecture(name, data)
+    print(lanes_that_fit([TrialConfig(architecture=name, momentum=0.9)], data, None, Device("GPU", 1e9)))
 """
 
 

@@ -106,7 +106,7 @@ def convnet(seed: int, batch: int) -> tuple[Any, Any, Any]:
         bias_shape = (1,) * (len(shape) - 1) + shape[-1:] if len(shape) == 4 else shape[-1:]
         weight = rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
         params.append((jnp.float32(weight), jnp.float32(0.1 * rng.normal(size=bias_shape))))
-    return tuple(params), jnp.float32(rng.random((batch, 784))), jnp.int32(rng.integers(0, 10, batch))
+    return tuple(params), jnp.float32(rng.random((batch, 28, 28))), jnp.int32(rng.integers(0, 10, batch))
 
 
 def loss(logits: Any, params: Any, images: Any, labels: Any) -> tuple[Any, Any]:

@@ -141,4 +141,4 @@ def test_glorot_initialisation_is_staxs():
 @pytest.mark.parametrize("name", ["mlp", "mlp-0-tanh", "mlp-8", "mlp-8-elu", "mlp-x-tanh", "convnet-3", "resnet"])
 def test_unknown_architectures_are_refused(name):
     with pytest.raises(UserError, match=name):
-        architecture(name)
+        architecture(name, DATA)

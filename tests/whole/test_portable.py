@@ -19,6 +19,7 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.networks import initial
 from mnist_tune.trial import TrialConfig
 
 pytestmark = pytest.mark.portable
@@ -64,7 +65,7 @@ def alone(data):
 @pytest.fixture(scope="module")
 def by_hand(data):
     """The step losses and the parameters of the calm trial in float64, for each of two epochs."""
-    trial = SGD(architecture(CALM.architecture).init(CALM.seed), 16, CALM.learning_rate, CALM.momentum)
+    trial = SGD(initial(architecture(CALM.architecture, data.spec), CALM.seed), 16, CALM.learning_rate, CALM.momentum)
     orders = [batch_order(CALM.data_seed, epoch, TRAIN) for epoch in range(2)]
     return [(trial.epoch(data.train_images, data.train_labels, order), trial.copy()) for order in orders]
 
@@ -146,9 +147,9 @@ def test_a_far_too_large_rate_diverges_at_the_same_step(alone, data, learning_ra
     assert rows[1]["finite"] == (learning_rate < 1e38)
 
 
-def test_normal_parameters_are_the_same_bit_for_bit():
+def test_normal_parameters_are_the_same_bit_for_bit(data):
     digest = hashlib.sha256()
-    for array in leaves(architecture("mlp-6-3-tanh").init(4)):
+    for array in leaves(initial(architecture("mlp-6-3-tanh", data.spec), 4)):
         digest.update(array.astype("<f4").tobytes())
     assert digest.hexdigest() == "18c7d5c3406f58bd45fb83f7b69868f3b026eba4e2f3aadd33d79c87a2a1e346"
 
@@ -160,8 +161,8 @@ GLOROT = [
 """For each array of mlp-relu-glorot: its first two entries, and its dot product with cos(0), cos(1), ..."""
 
 
-def test_glorot_parameters_are_the_same_to_rounding():
-    for array, expected in zip(leaves(architecture("mlp-relu-glorot").init(4)), GLOROT, strict=True):
+def test_glorot_parameters_are_the_same_to_rounding(data):
+    for array, expected in zip(leaves(initial(architecture("mlp-relu-glorot", data.spec), 4)), GLOROT, strict=True):
         entries = array.ravel().astype(np.float64)
         told = (*entries[:2], entries @ np.cos(np.arange(len(entries))))
         np.testing.assert_allclose(told, expected, rtol=0, atol=1e-6 * np.linalg.norm(entries))

@@ -169,7 +169,7 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
         writer.finish()
         plans.append(plan)
 
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, folder: mnist_5k)
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "_run", run)
     run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path), scheduler="its own")
     [plan] = plans
