@@ -183,8 +183,14 @@ def assert_close(row, other, tolerances=CALM):
     assert row["diverged"] == other["diverged"]
 
 
-@pytest.mark.parametrize("fields", [{}, {"momentum": 0.5, "batch_size": 32}, {"label_noise": 500, "batch_size": 100}])
-@pytest.mark.parametrize("architecture", ["mlp-8-tanh", "mlp-40-17-relu"])
+@pytest.mark.parametrize(
+    ("architecture", "fields"),
+    [
+        ("mlp-8-tanh", {}),
+        ("mlp-8-tanh", {"momentum": 0.5, "batch_size": 32}),
+        ("mlp-40-17-relu", {"label_noise": 500, "batch_size": 100}),
+    ],
+)
 def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k, architecture, fields):
     configs = [TrialConfig(architecture=architecture, learning_rate=rate, **fields) for rate in RATES]
     together, single = LanePool(mnist_5k, 8), LanePool(mnist_5k)
