@@ -140,9 +140,8 @@ def test_glorot_initialisation_is_staxs():
     layers = [stax.Flatten, stax.Dense(24), stax.Relu, stax.Dense(8), stax.Relu, stax.Dense(10)]
     with jax.threefry_partitionable(False):
         _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(123), (-1, 28, 28, 1))
-    for mine, theirs in zip(
-        initial(architecture("mlp-24-8-relu-glorot", DATA), 123), [p for p in reference if p], strict=True
-    ):
+    ours = initial(architecture("mlp-24-8-relu-glorot", DATA), 123)
+    for mine, theirs in zip(ours, [p for p in reference if p], strict=True):
         np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
 
