@@ -98,15 +98,16 @@ def test_values_that_are_not_finite_pass_through(bad: float) -> None:
         assert np.isnan(y).sum(axis=(0, 1, 2)).tolist() == [1, 1, 1, 1, 4, 0, 0, 0, 0]
 
 
-def convnet(seed: int, batch: int) -> tuple[Any, Any, Any]:
+def convnet(seed: int, batch: int, shape: tuple[int, ...] = (13, 14)) -> tuple[Any, Any, Any]:
     """Parameters, images and labels."""
     rng = np.random.default_rng(seed)
-    params = []
-    for shape in ((5, 5, 1, 12), (5, 5, 12, 16), (5184, 120), (120, 84), (84, 10)):
-        bias_shape = (1,) * (len(shape) - 1) + shape[-1:] if len(shape) == 4 else shape[-1:]
-        weight = rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
+    params, channels = [], shape[2] if len(shape) == 3 else 1
+    flat = (shape[0] - 10) * (shape[1] - 10) * 16
+    for shape_of in ((5, 5, channels, 12), (5, 5, 12, 16), (flat, 120), (120, 84), (84, 10)):
+        bias_shape = (1,) * 3 + shape_of[-1:] if len(shape_of) == 4 else shape_of[-1:]
+        weight = rng.normal(size=shape_of) / np.sqrt(np.prod(shape_of[:-1]))
         params.append((jnp.float32(weight), jnp.float32(0.1 * rng.normal(size=bias_shape))))
-    return tuple(params), jnp.float32(rng.random((batch, 28, 28))), jnp.int32(rng.integers(0, 10, batch))
+    return tuple(params), jnp.float32(rng.random((batch, *shape))), jnp.int32(rng.integers(0, 10, batch))
 
 
 def loss(logits: Any, params: Any, images: Any, labels: Any) -> tuple[Any, Any]:
@@ -119,9 +120,9 @@ def gradient(logits: Any, argnums: int | tuple[int, ...] = 0) -> Any:
     return jax.value_and_grad(partial(loss, logits), argnums, has_aux=True)
 
 
-@pytest.mark.parametrize("batch", [128, 1])
-def test_convnet_equals_reference(batch: int) -> None:
-    inputs = convnet(seed=batch, batch=batch)
+@pytest.mark.parametrize(("batch", "shape"), [(20, (28, 28)), (1, (11, 16, 3))])
+def test_convnet_equals_reference(batch: int, shape: tuple[int, ...]) -> None:
+    inputs = convnet(batch, batch, shape)
     wanted = jax.jit(gradient(convnet_logits_reference, (0, 1)))(*inputs)
     assert_close(jax.jit(gradient(convnet_logits, (0, 1)))(*inputs), wanted)
 

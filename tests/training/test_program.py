@@ -20,7 +20,6 @@ from mnist_tune.trial import TrialConfig
 DATA = DataSpec("made-up", (784,), (7,) * 10, 7, 255.0)
 NOTEBOOK = {
     "mlp-1024-128-tanh at 0.1": [(0.94015, 0.9377)],
-    "mlp-1024-128-tanh at 0.001": [(0.57940, 0.5819)],
     "mlp-4-tanh at 0.1": [(0.68098, 0.6829), (0.74153, 0.7386), (0.79400, 0.7928)],
 }
 """The first epochs that the notebook printed; `sweeps/notebook.py` compares all of them."""
