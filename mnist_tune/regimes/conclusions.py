@@ -1,14 +1,42 @@
-"""The edge of an architecture: the learning rate beyond which it does not converge."""
+"""What follows from a sweep's table: its families of trials, and each one's edge, beyond which it does not converge."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+FAMILY = """
+    architecture optimizer batch_size momentum nesterov weight_decay clip_norm schedule warmup_steps loss label_noise
+    holdout
+""".split()
+"""Trials that are equal in these differ in their learning rate and their seeds only."""
+
+
+def varied(trials: pd.DataFrame) -> list[str]:
+    """Return the columns of `FAMILY` in which these trials differ."""
+    return [name for name in FAMILY if name in trials and trials[name].nunique() > 1]
+
+
+def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
+    names = ["architecture", *(name for name in varied(trials) if name != "architecture")]
+    for values, family in trials.groupby(names):
+        said = [_said(name, value) for name, value in zip(names, values, strict=True)]
+        yield ", ".join(filter(None, said)), family
+
+
+def _said(name: str, value: Any) -> str:
+    if name == "nesterov":
+        return "nesterov" * bool(value)
+    if name in ("architecture", "optimizer", "loss"):
+        return str(value)
+    return f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4g')}"
+
 
 class Edge(NamedTuple):
-    """The learning rates up to which an architecture converges; None if there is no such learning rate."""
+    """The learning rates up to which a family converges; None if there is no such learning rate."""
 
     best: float | None
     """The learning rate with the lowest training loss (mean over replicates). If at some learning rates no replicate
@@ -22,7 +50,7 @@ class Edge(NamedTuple):
 
 
 def edge(trials: pd.DataFrame) -> Edge:
-    """Return the edge of one architecture, given its trials."""
+    """Return the edge of one family, given its trials."""
     converged = trials["regime"].eq("converged").groupby(trials["learning_rate"])
     count, every = converged.sum(), converged.all()
     diverged = trials["regime"] == "diverged"

@@ -84,7 +84,7 @@ def _converged(curve: Curve, target: float) -> str:
     drops = int(falls_beyond(curve, DROP).sum())
     if drops:
         later += f", accuracy fell by more than {DROP} in {drops} of {curve.epochs} epochs"
-    return f"accuracy {last[-1]:.4f} >= {target:g}{early_spike(curve)}{later}"
+    return f"accuracy {last[-1]:.4f} >= {target:.4g}{early_spike(curve)}{later}"
 
 
 def _below(curve: Curve, target: float) -> tuple[str, str]:
@@ -93,13 +93,13 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if curve.epochs < TREND_EPOCHS:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy[-TREND_EPOCHS:].max() >= target:
-        return "undecided", f"accuracy {final:.4f}, about the target {target:g} in its last {TREND_EPOCHS} epochs"
+        return "undecided", f"accuracy {final:.4f}, about the target {target:.4g} in its last {TREND_EPOCHS} epochs"
     if accuracy.max() >= target:
         best = int(accuracy.argmax())
-        return "undecided", f"accuracy {accuracy[best]:.4f} >= {target:g} in epoch {best + 1}, crept to {final:.4f}"
+        return "undecided", f"accuracy {accuracy[best]:.4f} >= {target:.4g} in epoch {best + 1}, crept to {final:.4f}"
     error = curve.avoidable_error
     span = min(TREND_EPOCHS, curve.epochs - 1)
-    below = f" < {target:g}" if target < math.inf else ", no target known"
+    below = f" < {target:.4g}" if target < math.inf else ", no target known"
     rate = 1 - (error[-1] / error[-1 - span]) ** (1 / span)
     now = f"accuracy {final:.4f}{below}, error falls {100 * rate:.1f}% an epoch"
     if not curve.complete or curve.epochs < ENOUGH_EPOCHS:

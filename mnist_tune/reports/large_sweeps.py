@@ -1,4 +1,4 @@
-"""Summarise a large sweep in few lines: each line is a range of learning rates of one architecture."""
+"""Summarise a large sweep in few lines: each line is a range of learning rates of one family."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_tune.regimes.conclusions import families, varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.reports.styles import COLOURS
 
@@ -16,35 +17,35 @@ MANY = 60
 """Tables and lists with more lines than this are condensed."""
 
 LINES = 24
-"""Lines of a condensed table, shared among the architectures."""
+"""Lines of a condensed table, shared among the families."""
 
 
 def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the architecture and the rows of each range of learning rates, in order.
+    """Yield the title of the family and the rows of each range of learning rates, in order.
 
-    All ranges of an architecture hold equally many different rates, since a searcher's rates are unevenly spread.
-    Each architecture has at least one range, so only the first `MANY` architectures are included.
+    All ranges of a family hold equally many different rates, since a searcher's rates are unevenly spread. Each family
+    has at least one range, so only the first `MANY` families are included.
     """
-    families = list(rows.groupby("architecture"))[:MANY]
-    for architecture, family in families:
+    found = list(families(rows))[:MANY]
+    for title, family in found:
         rates = np.unique(family["learning_rate"])
-        count = min(len(rates), max(1, LINES // len(families)))
+        count = min(len(rates), max(1, LINES // len(found)))
         starts = [part[0] for part in np.array_split(rates, count)]
         for _, part in family.groupby(np.searchsorted(starts, family["learning_rate"], side="right")):
-            yield str(architecture), part
+            yield title, part
 
 
 def condensed_table(trials: pd.DataFrame) -> Table:
     """Return the table of a large sweep: one line per range of learning rates, with median accuracies."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
-    several = trials["architecture"].nunique() > 1
-    for name in (*["architecture"] * several, "learning rates", "trials", "epochs", "train acc", "test acc"):
+    several = bool(varied(trials))
+    for name in (*["family"] * several, "learning rates", "trials", "epochs", "train acc", "test acc"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("stopped", "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"))
-    for architecture, part in bins(trials):
+    for title, part in bins(trials):
         rates, epochs = _span(part["learning_rate"], " – "), _span(part["epochs_run"])
-        cells = [escape(architecture)] * several + [rates, str(len(part)), epochs]
+        cells = [escape(title)] * several + [rates, str(len(part)), epochs]
         for name in ("train_accuracy", "test_accuracy"):
             middle = part[name].astype(float).median()
             cells.append("-" if np.isnan(middle) else f"{middle:.4f}")
@@ -58,9 +59,9 @@ def condensed_table(trials: pd.DataFrame) -> Table:
 def condensed_replicates(summary: pd.DataFrame) -> pd.DataFrame:
     """Condense the table of `summarise_replicates`: one row per range of learning rates, with medians."""
     rows = []
-    for architecture, part in bins(summary):
+    for title, part in bins(summary):
         rates = _span(part["learning_rate"], " – ")
-        row = {"architecture": architecture, "learning rates": rates, "configurations": len(part)}
+        row = {"family": title, "learning rates": rates, "configurations": len(part)}
         row["replicates"] = _span(part["replicates"])
         row["converged"] = f"{part['converged_share'].median():.0%}"
         rows.append(row | part.filter(like="_accuracy_").median().to_dict())

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mnist_tune.regimes.conclusions import varied
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.large_sweeps import MANY, condensed_replicates, condensed_table, cut
@@ -43,12 +45,14 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
-    trials = sweep.trials.sort_values(["architecture", "learning_rate", "seed"])
+    trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     console.print(condensed_table(trials) if condensed else _table(trials), soft_wrap=False)
     lines = conclusions(trials, sweep.meta.get("options", {}))
-    for line in lines if every_line else cut(lines, 1 + MANY, "architectures"):
+    for line in lines if every_line else cut(lines, 1 + MANY, "families"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if (trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
+        console.print("No target is known for this data, so the best trial is the measure; --target sets one.")
     if sweep.meta["dataset"]["note"]:
         console.print(escape(f"Note: {sweep.meta['dataset']['note']}"), style="bold yellow", soft_wrap=True)
     for line in _where(sweep, condensed):
@@ -80,9 +84,9 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
 
 def _table(trials: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
-    many = [name for name in ("architecture", "seed") if trials[name].nunique() > 1]
+    many = varied(trials) + ["seed"] * (trials["seed"].nunique() > 1)
     for name in (*many, "learning rate"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     table.add_column("regime", no_wrap=True)
     for name in ("epochs", "train acc", "test acc"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -106,11 +110,12 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
         return
     summary = summarise_replicates(several)
     parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
-    shown = summary[["label", "architecture", "learning_rate", "replicates", "regimes", *parts]]
+    varying = [name for name in varied(summary) if name != "architecture"]
+    shown = summary[["label", "architecture", *varying, "learning_rate", "replicates", "regimes", *parts]]
     accuracies = "accuracies' mean, standard deviation and half-width of the 95% interval"
     low, high = summary["converged_low"], summary["converged_high"]
     spans = [f"{k} ({a:.0%} to {b:.0%})" for k, a, b in zip(summary["converged"], low, high, strict=True)]
-    shown.insert(5, "converged", spans)
+    shown.insert(5 + len(varying), "converged", spans)
     heading = f"Replicates over seeds: how many converged, with the 95% interval of that share; {accuracies}"
     if len(summary) > MANY and not every_line:
         heading = f"Replicates over seeds: the share that converged; {accuracies}; medians over configurations"

@@ -1,7 +1,9 @@
 """The text that a sweep prints."""
 
 import re
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from mnist_tune.reports.conclusions import conclusions, wider
@@ -149,8 +151,18 @@ def test_the_command_for_a_wider_range_keeps_all_other_flags(made_up_sweep):
 
 def test_a_wider_range_is_tried_as_the_trials_at_its_end(made_up_sweep):
     trials = made_up_sweep([0.01, 0.1, 1.0]).trials
-    trials = trials.assign(batch_size=[128, 64, 32], seed=3)
-    assert " --batch-size 32 --seeds 3 " in conclusions(trials)[1]
+    assert " --batch-size 32 --seeds 3 " in conclusions(trials.assign(batch_size=32, seed=3))[1]
+
+
+def test_what_differs_has_a_column_and_a_line_of_its_own(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.01, 0.1], architectures=["mlp-4-tanh"])
+    trials = pd.concat([sweep.trials, sweep.trials.assign(optimizer="adam", batch_size=64)], ignore_index=True)
+    lines = printed(capsys, replace(sweep, trials=trials))
+    assert lines[0].split()[:4] == ["optimizer", "batch", "size", "learning"]
+    assert [line.split(":")[0] for line in lines if ": best learning rate" in line] == [
+        "mlp-4-tanh, adam, batch size 64",
+        "mlp-4-tanh, sgd, batch size 128",
+    ]
 
 
 # --- large sweeps
@@ -193,7 +205,7 @@ def test_many_architectures_are_printed_in_few_lines(made_up_sweep, capsys):
     names = [f"mlp-{width}-tanh" for width in range(1, 201)]
     lines = printed(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
     assert len(lines) < 2 * MANY + 8
-    assert f"... and {200 - MANY} more architectures" in lines
+    assert f"... and {200 - MANY} more families" in lines
 
 
 def test_many_replicates_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
