@@ -70,6 +70,13 @@ def refuse_new_processes(event, arguments):
         raise RuntimeError(f"a portable test must not start a process: {event} {arguments}")
 
 
+@pytest.fixture
+def as_users_have_it():
+    """JAX as it is by default: the strict promotion of these tests is not what users set."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """The real MNIST, from the cache or downloaded."""

@@ -65,9 +65,13 @@ class Program:
     def shapes(self) -> TrainState:
         """Return the shapes and types of a state's leaves, without computing them."""
         network = self.network
-        found: TrainState = jax.eval_shape(
-            lambda: self._begin(network.init(0 if network.seeded else jax.random.key(0)))
-        )
+        try:
+            found: TrainState = jax.eval_shape(
+                lambda: self._begin(network.init(0 if network.seeded else jax.random.key(0)))
+            )
+        except jax.errors.JAXTypeError:  # it needs values: it goes through NumPy
+            variables = initial(network, 0)
+            found = jax.eval_shape(lambda: self._begin(variables))
         return found
 
     def _begin(self, variables: Any) -> TrainState:

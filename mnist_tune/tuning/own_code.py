@@ -114,7 +114,10 @@ def _where(was: Mapping[str, str], is_now: Mapping[str, str]) -> str:
 
 
 def _source(file: Path) -> dict[str, str]:
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError:  # it was there when it was loaded
+        return {"sha256": "unknown"}
     text = {"text": content.decode(errors="replace")} if len(content) <= MOST_TEXT else {}
     return {"sha256": hashlib.sha256(content).hexdigest(), **text}
 

@@ -1,0 +1,159 @@
+"""Data of one's own: files, folders and arrays, and what is said of those that are wrong."""
+
+import gzip
+import re
+
+import numpy as np
+import pytest
+from idx_files import idx
+from own_networks import patterns
+
+from mnist_tune import UserError
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.own import NAMES
+
+X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
+GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
+
+
+def test_a_file_as_keras_keeps_mnist(tmp_path):
+    np.savez(tmp_path / "mine.npz", **GOOD)
+    dataset = load_dataset(str(tmp_path / "mine.npz"))
+    assert (dataset.name, dataset.note) == ("mine", "")
+    for found, expected in ((dataset.train_images, X), (dataset.test_labels, Y_TEST)):
+        np.testing.assert_array_equal(found, expected)
+    assert (dataset.spec.shape, dataset.spec.classes, dataset.spec.divisor) == ((4, 3), 3, 1.0)
+    assert dataset.spec.target is None
+    assert dataset.checksums.keys() == set(NAMES)
+    assert dataset.checksums == load_dataset((X, Y, X_TEST, Y_TEST)).checksums
+    assert dataset.checksums != load_dataset((X + 1, Y, X_TEST, Y_TEST)).checksums
+
+
+@pytest.mark.parametrize(
+    ("kind", "divisor"), [(np.uint8, 255), (np.uint16, 65535), (np.int64, 255), (np.float64, 1), (np.float32, 1)]
+)
+def test_whole_numbers_are_divided_by_their_types_maximum(kind, divisor):
+    """An int64 is what NumPy makes of any whole numbers: the smallest type that holds them counts."""
+    images = (200 * np.abs(X)).astype(kind)
+    spec = load_dataset((images, Y, images[:5], Y[:5])).spec
+    assert spec.divisor == divisor
+
+
+def test_both_parts_are_divided_by_the_same():
+    spec = load_dataset((np.full((30, 2), 100), Y[:30], np.full((5, 2), 300), Y[:5])).spec
+    assert spec.divisor == 65535
+
+
+@pytest.mark.parametrize(("shape", "count"), [((4, 3), 1), ((4, 3, 2), 2), ((5,), 5)])
+def test_standardising_is_by_channel_or_feature(shape, count):
+    x, y, x_test, y_test = patterns(shape, 3, count=60)
+    dataset = load_dataset((x, y, x_test, y_test), standardize=True)
+    axes = tuple(range(x.ndim)) if count == 1 else tuple(range(x.ndim - 1))
+    np.testing.assert_allclose(dataset.spec.mean, np.atleast_1d(x.mean(axes)), rtol=1e-5)
+    np.testing.assert_allclose(dataset.spec.deviation, np.atleast_1d(x.std(axes)), rtol=1e-5)
+    assert len(dataset.spec.mean) == count
+    assert load_dataset((x, y, x_test, y_test)).spec.mean == ()
+
+
+def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
+    order = np.argsort(Y)  # sorted by class: the last sixth would be of one class
+    dataset = load_dataset((X[order], Y[order]))
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (42, 8)
+    assert len(set(dataset.test_labels.tolist())) > 1
+    assert "has no test part, so 8 of its images, drawn at random, are held out as the test set" in dataset.note
+
+
+def test_the_first_images_alone():
+    dataset = load_dataset((X, Y, X_TEST, Y_TEST), train_images=20)
+    np.testing.assert_array_equal(dataset.train_images, X[:20])
+    assert dataset.spec.train_images == 20
+    with pytest.raises(UserError, match="--train-images 51 is more than the 50 images of arrays"):
+        load_dataset((X, Y, X_TEST, Y_TEST), train_images=51)
+
+
+EMNIST = {"train-images": X, "train-labels": Y, "test-images": X_TEST, "test-labels": Y_TEST}
+
+
+def write_idx(folder, prefix="", test="t10k", zipped=True):
+    for name, array in EMNIST.items():
+        content = idx(np.uint8(255 * array if "images" in name else array))
+        rank = 3 if "images" in name else 1
+        file = folder / f"{prefix}{name.replace('test', test)}-idx{rank}-ubyte{'.gz' * zipped}"
+        file.write_bytes(gzip.compress(content) if zipped else content)
+
+
+@pytest.mark.parametrize(("prefix", "test", "zipped"), [("", "t10k", True), ("emnist-balanced-", "test", False)])
+def test_a_folder_of_idx_files(tmp_path, prefix, test, zipped):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    write_idx(folder, prefix, test, zipped)
+    (folder / "readme.txt").write_text("by hand")
+    dataset = load_dataset(str(folder))
+    assert (dataset.name, dataset.spec.shape, dataset.spec.classes) == ("letters", (4, 3), 3)
+    np.testing.assert_array_equal(dataset.train_images, np.uint8(255 * X))
+    np.testing.assert_array_equal(dataset.test_labels, Y_TEST)
+
+
+def test_of_several_data_sets_in_a_folder_one_is_named(tmp_path):
+    for prefix in ("emnist-balanced-", "emnist-letters-"):
+        write_idx(tmp_path, prefix, "test")
+    with pytest.raises(UserError, match=r"it has several, choose one: .*/NAME, of emnist-balanced, emnist-letters"):
+        load_dataset(str(tmp_path))
+    assert load_dataset(f"{tmp_path}/emnist-letters").name == "emnist-letters"
+
+
+def with_nan(images):
+    images = images.copy()
+    images[3, 0, 0] = np.nan
+    return images
+
+
+WRONG = {
+    "labels as texts": ({"y_train": Y.astype(str)}, "y_train .* holds texts; number the classes from 0"),
+    "one-hot labels": ({"y_train": np.eye(3)[Y]}, r"y_train .* has shape \(50, 3\), as one-hot labels do; .*argmax"),
+    "labels that are no whole numbers": ({"y_train": Y + 0.5}, "y_train .* must be whole numbers from 0"),
+    "a negative label": ({"y_train": Y - 1}, "y_train .* holds -1; number the classes from 0"),
+    "a class without examples": ({"y_train": 2 * Y}, "y_train has no example of class 1, .* without gaps"),
+    "one class": ({"y_train": 0 * Y, "y_test": 0 * Y_TEST}, "y_train has one class; two at least are needed"),
+    "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 examples"),
+    "a class of the test part alone": ({"y_test": Y_TEST + 1}, "y_test holds class 3, which y_train has not"),
+    "unequal lengths": ({"y_train": Y[:-1]}, "x_train has 50 examples, y_train 49 labels; give a label each"),
+    "other shapes": ({"x_test": X_TEST[:, :2]}, r"examples of x_train have shape \(4, 3\), of x_test \(2, 3\)"),
+    "NaN": ({"x_train": with_nan(X)}, r"x_train .* holds NaN or infinity in example 3"),
+    "texts as images": ({"x_train": X.astype(str)}, "x_train .* is of type <U.*; give numbers"),
+    "a row of numbers": ({"x_train": X[:, 0, 0]}, r"x_train .* has shape \(50,\); give at least one example a row"),
+    "negative whole numbers": ({"x_train": np.int8(X) - 1}, r"x_train .* whole numbers below 0 .*; give floats"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_one_line_with_a_remedy(name, tmp_path):
+    changed, said = WRONG[name]
+    np.savez(tmp_path / "mine.npz", **GOOD | changed)
+    with pytest.raises(UserError, match=said) as caught:
+        load_dataset(str(tmp_path / "mine.npz"))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_data_set(tmp_path, monkeypatch):
+    file = tmp_path / "mine.npz"
+    np.savez(file, images=X)
+    with pytest.raises(UserError, match=re.escape(f"{file} has no x_train and y_train, it has images")):
+        load_dataset(str(file))
+    np.savez(file, x_train=X, y_train=np.array([{"a": 1}] * 50))
+    with pytest.raises(UserError, match="holds Python objects, which are not read"):
+        load_dataset(str(file))
+    np.savez(file, **GOOD)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(UserError, match=f"cannot read {file}: .*; write it with numpy.savez"):
+        load_dataset(str(file))
+    np.savez(file, **GOOD)
+    monkeypatch.setattr("os.sysconf", lambda name: 1)
+    with pytest.raises(UserError, match=r"GiB of memory, this machine has 0\.0; save fewer"):
+        load_dataset(str(file))
+    with pytest.raises(UserError, match=r"there is no data set '.*none.npz'"):
+        load_dataset(str(tmp_path / "none.npz"))
+    with pytest.raises(UserError, match="must hold four IDX files of one data set; such as train-images-idx3-ubyte"):
+        load_dataset(str(tmp_path))
+    with pytest.raises(UserError, match="has 4 arrays, x_train, y_train, x_test, y_test, or the first 2; got 3"):
+        load_dataset((X, Y, X))

@@ -1,0 +1,162 @@
+"""Optimisers and schedules against plain loops of optax."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.training.optimizers import _REGISTERED, Step, check_optimizer, register_optimizer
+from mnist_tune.training.program import Program
+from mnist_tune.trial import TrialConfig
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")  # optax promotes
+
+DATA = DataSpec("made-up", (6,), (20, 20, 20), 10)
+RATE, DECAY, CLIP, BATCH, EPOCHS = 0.05, 0.02, 0.3, 6, 3
+STEPS = 10
+"""In an epoch of 60 examples."""
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return jnp.asarray(rng.normal(size=(60, 6)), jnp.float32), jnp.asarray(rng.integers(0, 3, 60), jnp.int32)
+
+
+EXPECTED = {
+    "sgd": (lambda rate: optax.sgd(rate), {}),
+    "sgd, momentum": (lambda rate: optax.sgd(rate, momentum=0.9), {"momentum": 0.9}),
+    "sgd, nesterov": (lambda rate: optax.sgd(rate, 0.9, nesterov=True), {"momentum": 0.9, "nesterov": True}),
+    "sgd, decay": (
+        lambda rate: optax.chain(optax.add_decayed_weights(DECAY), optax.sgd(rate)),
+        {"weight_decay": DECAY},
+    ),
+    "sgd, clipped, decay": (
+        lambda rate: optax.chain(optax.clip_by_global_norm(CLIP), optax.add_decayed_weights(DECAY), optax.sgd(rate)),
+        {"weight_decay": DECAY, "clip_norm": CLIP},
+    ),
+    "adam": (lambda rate: optax.adam(rate), {"optimizer": "adam"}),
+    "adam, arguments": (
+        lambda rate: optax.adam(rate, b1=0.7, eps=1e-4, nesterov=True),
+        {"optimizer": "adam(b1=0.7, eps=1e-4, nesterov=True)"},
+    ),
+    "adamw": (lambda rate: optax.adamw(rate, weight_decay=DECAY), {"optimizer": "adamw", "weight_decay": DECAY}),
+    "rmsprop": (lambda rate: optax.rmsprop(rate, momentum=0.8), {"optimizer": "rmsprop(momentum=0.8)"}),
+    "lion": (lambda rate: optax.lion(rate, weight_decay=0.0), {"optimizer": "lion"}),
+    "lion, decay": (lambda rate: optax.lion(rate, weight_decay=DECAY), {"optimizer": "lion", "weight_decay": DECAY}),
+    "adagrad": (lambda rate: optax.adagrad(rate), {"optimizer": "adagrad"}),
+}
+
+
+def plain_loop(config, transformation, examples, steps):
+    """Train with optax alone, in the order of the examples."""
+    program = Program.of(config, DATA)
+    images, labels = examples
+    params = jax.tree.map(jnp.asarray, program.init(0).params)
+    state = transformation.init(params)
+
+    @jax.jit
+    def step(params, state, x, y):
+        def loss(p):
+            return optax.softmax_cross_entropy_with_integer_labels(program.network.apply(p, x), y).mean()
+
+        updates, state = transformation.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    for i in range(steps):
+        rows = slice(i % STEPS * BATCH, (i % STEPS + 1) * BATCH)
+        params, state = step(params, state, images[rows], labels[rows])
+    return params
+
+
+def ours(config, examples, epochs):
+    program = Program.of(config, DATA)
+    state, key = jax.tree.map(jnp.asarray, program.init(0)), jnp.zeros(2, jnp.uint32)
+    hyper = {name: jnp.float32(value) for name, value in program.step.hyperparameters(config, STEPS).items()}
+    train = jax.jit(program.train_epoch)
+    for _ in range(epochs):
+        state, _ = train(state, hyper, key, *examples, jnp.arange(60, dtype=jnp.int32))
+    return state.params
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_ten_steps_are_those_of_optax(name, examples):
+    make, fields = EXPECTED[name]
+    config = TrialConfig(architecture="mlp-4-tanh", learning_rate=RATE, batch_size=BATCH, epochs=EPOCHS, **fields)
+    expected = plain_loop(config, make(RATE), examples, STEPS)
+    for mine, theirs in zip(jax.tree.leaves(ours(config, examples, 1)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+
+
+SCHEDULES = {
+    ("constant", 7): optax.linear_schedule(0.0, RATE, 7),
+    ("cosine", 0): optax.cosine_decay_schedule(RATE, EPOCHS * STEPS),
+    ("cosine", 7): optax.warmup_cosine_decay_schedule(0.0, RATE, 7, EPOCHS * STEPS),
+    ("linear", 0): optax.linear_schedule(RATE, 0.0, EPOCHS * STEPS),
+    ("linear", 7): optax.join_schedules(
+        [optax.linear_schedule(0.0, RATE, 7), optax.linear_schedule(RATE, 0.0, EPOCHS * STEPS - 7)], [7]
+    ),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize(("schedule", "warmup"), SCHEDULES)
+def test_schedules_are_those_of_optax_to_the_last_step(schedule, warmup, optimizer, examples):
+    fields = {"optimizer": optimizer, "schedule": schedule, "warmup_steps": warmup}
+    config = TrialConfig(architecture="mlp-4-tanh", learning_rate=RATE, batch_size=BATCH, epochs=EPOCHS, **fields)
+    transformation = getattr(optax, optimizer)(SCHEDULES[schedule, warmup])
+    expected = plain_loop(config, transformation, examples, EPOCHS * STEPS)
+    for mine, theirs in zip(jax.tree.leaves(ours(config, examples, EPOCHS)), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+
+
+def test_a_hundred_rates_and_three_decays_compile_once(examples):
+    traced = []
+
+    def counted(learning_rate, weight_decay=0.0):
+        traced.append(learning_rate)
+        return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate))
+
+    register_optimizer("counted")(counted)
+    try:
+        programs, images = set(), examples
+        for rate in np.geomspace(1e-3, 1, 100):
+            for decay in (1e-4, 1e-3, 1e-2):
+                fields = {"learning_rate": float(rate), "clip_norm": 1.0, "optimizer": f"counted(weight_decay={decay})"}
+                config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
+                program = Program.of(config, DATA)
+                if program not in programs:
+                    run = jax.jit(program.train_epoch)
+                    programs.add(program)
+                    state = program.init(0)
+                hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
+                run(state, hyper, np.zeros(2, np.uint32), *images, np.arange(60, dtype=np.int32))
+        assert len(programs) == 1
+        assert run._cache_size() == 1
+        assert len(traced) == 2  # the initial state, and the epoch
+    finally:
+        del _REGISTERED["counted"]
+
+
+def test_plain_sgd_has_no_state_and_no_hyperparameter_but_the_rate():
+    step = Step.of(TrialConfig())
+    assert step.names == ("learning_rate",)
+    assert not jax.tree.leaves(step.transformation({"learning_rate": 0.1}).init({"w": jnp.zeros(3)}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("adamm", "unknown optimizer 'adamm'; did you mean 'adam'?; or FILE.py:FACTORY"),
+        ("adam(beta1=0.9)", "optimizer 'adam' has no argument 'beta1'; known are b1, b2,"),
+        ("adam(0.9)", "name its arguments, as in adam(b1=0.8)"),
+        ("adam(learning_rate=0.1)", "optimizer 'adam' has no argument 'learning_rate'"),
+        ("adam(b1=", "is no name with arguments"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(text, said):
+    with pytest.raises(UserError, match=said.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
+        check_optimizer(text)

@@ -1,0 +1,115 @@
+"""Code in the user's files: found, loaded, recorded, and wanted again by a resume."""
+
+import sys
+
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.results.journal import resume_command
+from mnist_tune.training import architectures, optimizers
+from mnist_tune.tuning.own_code import check_again, load_own, own_code, sources
+
+NET = """from layers import WIDTH
+from mnist_tune import Network
+
+
+def mlp(data, width=WIDTH):
+    return Network(None, None)
+
+
+size = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder with a network, and a module beside it. What a test loads is forgotten."""
+    monkeypatch.setattr(architectures, "_KINDS", dict(architectures._KINDS))
+    monkeypatch.setattr(optimizers, "_REGISTERED", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    before = set(sys.modules)
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "layers.py").write_text("WIDTH = 64\n")
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_network_in_a_file_with_a_module_beside_it():
+    load_own("architecture", ["net.py:mlp", "net.py:mlp(width=3)", "mlp-16-tanh"])
+    assert list(architectures.own_architectures()) == ["net.py:mlp"]
+    code = own_code()
+    assert code["optimizer"] == {}
+    assert code["architecture"]["net.py:mlp"].__name__ == "mlp"
+
+
+def test_a_file_whose_module_has_the_name_of_another(folder):
+    (folder / "json.py").write_text("def adam(learning_rate):\n    pass\n")
+    load_own("optimizer", ["json.py:adam"])
+    assert list(optimizers.own_optimizers()) == ["json.py:adam"]
+    import json
+
+    assert json.dumps([1]) == "[1]"
+
+
+def test_a_function_in_a_package(folder):
+    (folder / "package").mkdir()
+    (folder / "package" / "nets.py").write_text(NET.replace("from layers import WIDTH", "WIDTH = 2"))
+    load_own("architecture", ["package.nets:mlp"])
+    assert "package.nets:mlp" in architectures.own_architectures()
+
+
+WRONG = {
+    "nett.py:mlp": "--architecture nett.py:mlp: there is no file .*nett.py; write FILE.py:FUNCTION",
+    "net.py:mpl": "--architecture net.py:mpl: net.py has no function 'mpl'; did you mean 'mlp'?",
+    "net.py:size": "net.py has no function 'size'",
+    "nets:mlp": "--architecture nets:mlp: No module named 'nets'; write FILE.py:FUNCTION or package.module:FUNCTION",
+    "broken.py:mlp": r"broken.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
+    "syntax.py:mlp": r"syntax.py can't be loaded, SyntaxError: .* \(line 1\)",
+    "needs.py:mlp": r"needs.py can't be loaded, ModuleNotFoundError: No module named 'not_there' \(line 1\)",
+    "net.py:mlp(width=f())": "is no name with arguments",
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_can_not_be_loaded_is_one_line(folder, name):
+    (folder / "broken.py").write_text("x = 1\ny = undefined\n")
+    (folder / "syntax.py").write_text("def mlp(:\n")
+    (folder / "needs.py").write_text("import not_there\n")
+    with pytest.raises(UserError, match=WRONG[name]) as caught:
+        load_own("architecture", [name])
+    assert "\n" not in str(caught.value)
+    assert not architectures.own_architectures()
+
+
+def test_a_resume_says_where_the_code_has_changed(folder):
+    load_own("architecture", ["net.py:mlp"])
+    recorded = sources({"architecture": ["net.py:mlp(width=3)", "mlp-16-tanh"], "optimizer": ["sgd"]})
+    [entry] = recorded
+    assert (entry["flag"], entry["name"], sorted(entry["files"])) == (
+        "architecture",
+        "net.py:mlp",
+        ["layers.py", "net.py"],
+    )
+    said = []
+    check_again(recorded, "results/x", said.append)
+    assert said == []
+    (folder / "net.py").write_text(NET.replace("size = 3", "size = 4"))
+    check_again(recorded, "results/x", said.append)
+    assert said == ["note: net.py has changed since the sweep started, first in line 9: size = 4"]
+
+
+def test_a_resume_without_the_code_says_what_to_name(folder):
+    load_own("architecture", ["net.py:mlp"])
+    recorded = sources({"architecture": ["net.py:mlp"]})
+    architectures._KINDS.pop("net.py:mlp")
+    with pytest.raises(
+        UserError, match=r"name it again: --resume results/x --architecture net\.py:mlp, or register it"
+    ):
+        check_again(recorded, "results/x", print)
+    meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
+    command = resume_command(meta, "results/x")
+    assert command == (
+        "python sweeps/lr_regimes.py --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+    )

@@ -1,0 +1,136 @@
+"""Networks, optimisers and data of one's own, alone and as lanes, resumed, and on a cluster."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import ray
+from own_networks import DATA_SETS, digits, patterns, write_networks
+
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.tuning.own_code import load_own
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """The names of the networks by their files' names, loaded from a folder that is gone by then."""
+    folder = tmp_path_factory.mktemp("networks")
+    names = write_networks(folder)
+    with jax.numpy_dtype_promotion("standard"):
+        load_own("architecture", names)
+    shutil.rmtree(folder)
+    sys.path.remove(str(folder))
+    return {Path(name.partition(":")[0]).stem: name for name in names}
+
+
+def trained(dataset, configs, capacity, epochs=2):
+    """Train these trials together, and return each one's rows and last state."""
+    pool = LanePool(dataset, capacity)
+    for i, config in enumerate(configs):
+        pool.attach(str(i), config)
+    rows = [pool.run([str(i) for i in range(len(configs))]) for _ in range(epochs)]
+    return [([row[str(i)] for row in rows], pool.checkpoint(str(i))) for i in range(len(configs))]
+
+
+PAIRS = [
+    ("net", "digits"),
+    ("linen_net", "a hundred classes"),
+    ("nnx_net", "two classes, one of 89%"),
+    ("equinox_net", "digits"),
+    ("batch_norm_net", "three channels, seven classes"),
+    ("bfloat16_net", "three channels, seven classes"),
+]
+"""Of all pairs, one for each network and data set: the others differ in shapes only."""
+
+
+@pytest.mark.parametrize(("network", "data"), PAIRS)
+def test_a_network_trains_on_any_data_alone_and_as_lanes(networks, as_users_have_it, network, data, tmp_path):
+    dataset = load_dataset(DATA_SETS[data]())
+    configs = [
+        TrialConfig(architecture=networks[network], learning_rate=rate, batch_size=16, epochs=2) for rate in (0.05, 0.2)
+    ]
+    together = trained(dataset, configs, capacity=2)
+    pool = LanePool(dataset)
+    alone = []
+    for config in configs:
+        pool.attach("alone", config)
+        alone.append(([pool.run(["alone"])["alone"] for _ in range(2)], pool.checkpoint("alone")))
+    tolerance = 0.05 if network == "bfloat16_net" else 2e-4
+    for (rows, state), (expected, single) in zip(together, alone, strict=True):
+        for row, other in zip(rows, expected, strict=True):
+            assert row["train_loss"] == pytest.approx(other["train_loss"], rel=tolerance)
+        assert expected[-1]["train_loss"] < expected[-1]["untrained_loss"]
+        assert {array.dtype for array in state.arrays.values()} == {array.dtype for array in single.arrays.values()}
+        single.save(tmp_path / "state.npz")
+        for name, array in Checkpoint.load(tmp_path / "state.npz").arrays.items():
+            np.testing.assert_array_equal(array, single.arrays[name], strict=True)
+
+
+STEPS = {
+    "adam in its warm-up, down a cosine": {"optimizer": "adam", "schedule": "cosine", "warmup_steps": 100},
+    "sgd, clipped and decayed": {"momentum": 0.9, "clip_norm": 0.5, "weight_decay": 1e-3, "schedule": "linear"},
+    "batch normalisation and dropout": {"architecture": "batch_norm_net"},
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path):
+    dataset, values = load_dataset(digits()), dict(STEPS[step])
+    values["architecture"] = networks[values.get("architecture", "net")]
+    config = TrialConfig(learning_rate=0.01, batch_size=16, epochs=4, **values)
+    [(rows, whole)] = trained(dataset, [config], 1, epochs=3)
+    [(_, half)] = trained(dataset, [config], 1, epochs=1)
+    half.save(tmp_path / "state.npz")
+    pool = LanePool(dataset)
+    pool.attach("again", config, Checkpoint.load(tmp_path / "state.npz"))
+    resumed = [pool.run(["again"])["again"] for _ in range(2)]
+    assert [row["train_loss"] for row in resumed] == [row["train_loss"] for row in rows[1:]]
+    for name, array in pool.checkpoint("again").arrays.items():
+        np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("execution", ["process", "lanes"])
+def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, execution, tmp_path):
+    names = [networks["batch_norm_net" if execution == "process" else "linen_net"], f"{networks['net']}(width=8)"]
+    trials = [
+        TrialConfig(architecture=name, learning_rate=rate, batch_size=16, epochs=2, optimizer="adam", loss="mse")
+        for name in names
+        for rate in (0.01, 0.03)
+    ]
+    output = tmp_path / "sweep"
+    options = SweepOptions(dataset=digits(), execution=execution, scheduler="fifo", output=output, quiet=True)
+    sweep = run_sweep("own", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["completed"] * 4
+    last = sweep.epochs[sweep.epochs["epoch"] == 2]
+    assert (last["train_loss"] < last["untrained_loss"]).all()
+    assert last["train_loss"].min() < 0.45  # (1 - 1/10) / 2 for a guess
+    assert set(sweep.epochs["lanes"]) <= {1, 2}
+    meta = json.loads((output / "sweep.json").read_text())
+    assert [one["name"] for one in meta["code"]] == sorted(name.partition("(")[0] for name in names)
+    assert load_sweep(output).meta["dataset"]["shape"] == [8, 8]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(120)
+def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monkeypatch):
+    output = tmp_path / "sweep"
+    name = networks["net"]
+    options = SweepOptions(dataset=digits(), output=output, quiet=True, time_budget=0.01)
+    run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
+    with pytest.raises(UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"):
+        resume_sweep(output)
+    with pytest.raises(UserError, match="was trained on other data"):
+        resume_sweep(output, SweepOptions(dataset=patterns((8, 8), 10)))
+    monkeypatch.setattr("mnist_tune.training.architectures._KINDS", {})
+    with pytest.raises(UserError, match=rf"trains code of your own.* --resume {output} --architecture .*net.py:mlp"):
+        resume_sweep(output, SweepOptions(dataset=digits()))
+    ray.shutdown()
