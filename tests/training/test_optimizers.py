@@ -1,5 +1,7 @@
 """Optimisers and schedules against plain loops of optax."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,7 +131,7 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
                 config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
                 program = Program.of(config, DATA)
                 if program not in programs:
-                    run = jax.jit(program.train_epoch)
+                    run: Any = jax.jit(program.train_epoch)
                     programs.add(program)
                     state = program.init(0)
                 hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
