@@ -177,7 +177,7 @@ def reason(error: OSError) -> str:
     if error.strerror and error.errno:
         return error.strerror
     found = re.search(r"AWS Error (\w+) during (\w+) operation: ?([^;\n]*)", str(error))
-    return " ".join(filter(None, found.groups())) if found else str(error).splitlines()[0]
+    return " ".join(filter(None, found.groups())) if found else (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _retried(function: Callable[[], T], patience_s: float) -> T:

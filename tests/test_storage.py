@@ -131,6 +131,7 @@ def test_the_error_for_a_missing_bucket_is_short(s3):
         storage.write(s3.uri("no-such-bucket", "x"), b"1")
     assert storage.reason(error.value).startswith("NO_SUCH_BUCKET")
     assert "\n" not in storage.reason(error.value)
+    assert storage.reason(OSError()) == "OSError"
 
 
 def test_requests_are_retried_until_the_storage_answers(silent_s3):

@@ -173,7 +173,7 @@ def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, 
     for name, complaint in complaints.items():
         if find_file(folder, name):
             _log.warning("%s; fetching it again", complaint)
-    tried = [f"cache folder {folder} ({', '.join(complaints.values())})"]
+    tried = [f"data folder {folder} ({', '.join(complaints.values())})"]
     for source, fetch in sources(progress):
         try:
             fetch([name for name in CHECKSUMS if name not in files], accept)
@@ -223,6 +223,6 @@ def _lock(folder: Path) -> AbstractContextManager[object]:
 def _unwritable(folder: Path, error: OSError) -> DataError:
     reason = error.strerror or error
     return DataError(
-        f"cannot write to the cache folder {folder}: {reason}; "
+        f"cannot write to the data folder {folder}: {reason}; "
         f"set ${DATA_VARIABLE} to a writable folder with room for 55 MB"
     )

@@ -15,7 +15,7 @@ from mnist_tune.data.idx import DataError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 TEST_SHARE = 6
-"""Of data without a test part, one image in so many becomes it."""
+"""A data set without a test part gives one image in this many as its test set."""
 
 Arrays = dict[str, np.ndarray]
 

@@ -51,6 +51,7 @@ class LaneClient:
                 continue
             self._server = server
             return
+        self.token = ""
         raise LaneLostError("no lane server has room or answers")
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:

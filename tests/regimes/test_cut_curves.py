@@ -62,8 +62,8 @@ def test_a_cut_curve_has_its_label_or_none_but_for_what_came_later(name):
 
 
 MOST_UNDECIDED = {"slow": 0.98, "diverged": 0.45, "oscillating": 0.36, "converged": 0.18, "overfit": 0.3}
-"""Of all cuts, by the label of the whole curve. Measured: 413 of 427 slow ones, 69 of 160, 184 of 531, 169 of 1,010 and
-8 of 29. None is underfit before its end."""
+"""The share of cuts, by the label of the whole curve. Measured: 413 of 427 slow ones, 69 of 160,
+184 of 531, 169 of 1,010 and 8 of 29. None is underfit before its end."""
 
 
 @pytest.mark.parametrize("label", MOST_UNDECIDED)

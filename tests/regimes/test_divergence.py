@@ -16,7 +16,7 @@ lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.t
 
 
 def above_since_by_definition(above, first_step, since):
-    """Of all steps after which no step is below: the first, or that of an earlier epoch."""
+    """Return the first step from which on all are above, or the step of an earlier epoch."""
     starts = [i for i in range(len(above)) if all(above[i:])]
     if not starts:
         return None

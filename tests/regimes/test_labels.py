@@ -228,7 +228,7 @@ def test_two_epochs_with_a_drop_or_a_spike_oscillate(accuracies, spikes, regime)
     ],
 )
 def test_a_sixth_of_the_epochs_is_not_yet_often(epochs, dips, regime):
-    """Of all 12 falls in the first two, of the last 12 of 36 in the others."""
+    """In the first two cases all 12 epochs count, in the others the last 12 of 36."""
     accuracies = np.full(epochs, 0.98)
     accuracies[dips] = 0.95
     assert curve_regime(calm(accuracies, asked=epochs))[0] == regime

@@ -47,7 +47,7 @@ PAIRS = [
     ("batch_norm_net", "three channels, seven classes"),
     ("bfloat16_net", "three channels, seven classes"),
 ]
-"""Of all pairs, one for each network and data set: the others differ in shapes only."""
+"""One pair for each network and each data set: the others differ in shapes only."""
 
 
 @pytest.mark.parametrize(("network", "data"), PAIRS)
