@@ -56,6 +56,8 @@ class Curve:
     data: DataFacts = MNIST
     loss: str = "cross-entropy"
     """The loss that the network was trained with."""
+    held_out_loss: np.ndarray | None = None
+    """On the same images as `held_out`."""
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, epochs_asked: int, **counts: Any) -> Curve:
@@ -76,8 +78,8 @@ class Curve:
             found = columns[name][rows]
             return float(found[-1]) if len(found) and np.isfinite(found[-1]) else None
 
-        validation, test = measured("validation_accuracy"), measured("test_accuracy")
-        held_out = validation if validation is not None else test
+        split = "test" if measured("validation_accuracy") is None else "validation"
+        held_out = measured(f"{split}_accuracy")
         flags, loss = columns["diverged"][rows], measured("train_loss")
         if loss is None and np.isin(flags, 1).any():  # it was measured, and is NaN because the trial diverged
             loss = columns["train_loss"][rows]
@@ -85,6 +87,7 @@ class Curve:
         return cls(
             held_out=columns["test_accuracy"][rows] if held_out is None else held_out,
             epochs_asked=epochs_asked,
+            held_out_loss=measured(f"{split}_loss"),
             train_accuracy=measured("train_accuracy"),
             train_loss=loss,
             step_loss_max=measured("step_loss_max"),
@@ -108,10 +111,17 @@ class Curve:
     @cached_property
     def avoidable_error(self) -> np.ndarray:
         """The error, minus the share of wrong labels unless some of them are memorised; always above 0."""
-        error = 1 - self.accuracy
-        kept = self.accuracy is self.train_accuracy and error.min() > self.wrong_labels
-        floor = self.wrong_labels if kept else 0.0
-        return np.maximum(error - floor, 1e-9)
+        return np.maximum(1 - self.accuracy - self._floor, 1e-9)
+
+    @cached_property
+    def _floor(self) -> float:
+        """The error that wrong labels make while none of them is memorised."""
+        kept = self.accuracy is self.train_accuracy and (1 - self.accuracy).min() > self.wrong_labels
+        return self.wrong_labels if kept else 0.0
+
+    def avoidable_goal(self, target: float) -> float:
+        """Return the avoidable error at a target accuracy; 0 or less if wrong labels are in the way."""
+        return 1 - target - self._floor
 
     @cached_property
     def images(self) -> int:

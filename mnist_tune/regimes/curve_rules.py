@@ -8,24 +8,25 @@ import numpy as np
 
 from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
 from mnist_tune.regimes.diverged import diverged
-from mnist_tune.regimes.noise import SIGMAS, difference_noise, sigmas
+from mnist_tune.regimes.forecast import LEVEL_EXPONENT, Forecast, forecast
+from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise, sigmas
 from mnist_tune.regimes.oscillating import DROP, SLIP, early_spike, falls_beyond, oscillating
 
 BOTH_FALL = 0.1
 """If training accuracy fell too, by more than this share of the fall of held-out accuracy, it is not overfitting."""
 
-LEVEL_EXPONENT = 0.32
-"""A network's error falls as a power of the epochs. If it falls more slowly than epochs**-0.32, it has levelled off.
-Measured on curves below the target: 0.19 and 0.28 for networks of 4 and 16 units, 0.37 to 0.43 at small rates."""
+LOSS_RISE = 1.25
+"""A network whose held-out loss is this many times its least, while held-out accuracy is below its best, is overfitted.
+The loss of a network that still gets better rises, too, once it is sure of itself: so both must have turned."""
 
-LEVEL_SHARE = 0.15
-"""A curve that has levelled off made less than this share of its gain in its last third; a straight line makes 1/3."""
+LEVEL_SHARE = 0.45
+"""A curve that has levelled off gains, in its last third, less than this share of what a straight line would gain."""
 
 LEVEL_GAIN = 0.02
 """A curve that gained this much accuracy in its last third has not levelled off, whatever it gained before."""
 
 HOPELESS = 3
-"""A short curve is slow only if its last pace would take this many times its epochs (those asked for) to the target."""
+"""A curve that reaches its target only after this many times the epochs asked for is slow."""
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
@@ -41,32 +42,48 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
     for name, evidence in (
         ("diverged", diverged(curve)),
         ("overfit", _overfit(curve)),
+        ("converged", _accident(curve, goal)),
         ("oscillating", oscillating(curve, goal)),
         ("converged", _converged(curve, goal)),
     ):
         if evidence:
             return name, evidence
-    return _below(curve, goal)
+    label, evidence = _below(curve, goal)
+    return label, evidence if target is not None or "target" in evidence else f"{evidence}, no target known"
 
 
 def _overfit(curve: Curve) -> str:
-    """Return the evidence that held-out accuracy fell beyond noise, and stayed low, while training accuracy did not."""
+    """Return the evidence that held-out accuracy fell beyond noise, or held-out loss rose and accuracy fell, and both
+    stayed so, while training accuracy did not fall."""
     train, held_out = curve.train_accuracy, curve.held_out
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND_EPOCHS:
         return ""
     if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= 0.5:
-        return f"training accuracy {train[-1]:.4f} while held-out accuracy is at chance, {held_out.max():.4f} at best"
+        return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
     now = max(float(np.median(held_out[-TREND_EPOCHS:])), held_out[-1])
-    noise = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
+    noise = difference_noise(held_out[best], now, curve.held_out_count)
     rise, fall = train[-1] - train[best], held_out[best] - now
-    if fall <= noise or rise < -BOTH_FALL * fall:
+    loss = curve.held_out_loss
+    risen = loss is not None and float(np.median(loss[-TREND_EPOCHS:])) > LOSS_RISE * loss.min()
+    if fall <= (noise if risen else sigmas(curve.epochs) * noise) or rise < -BOTH_FALL * fall:
         return ""
-    went = "rose" if rise >= 0 else "fell"
-    return (
-        f"held-out accuracy fell from {held_out[best]:.4f} in epoch {best + 1} to {held_out[-1]:.4f} "
-        f"while training accuracy {went} by {abs(rise):.4f}; noise of {curve.held_out_count} images is {noise:.2g}"
-    )
+    said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
+    return said + (f"; loss {loss.min():.3g} to {loss[-1]:.3g}" if risen and loss is not None else "")
+
+
+def _accident(curve: Curve, target: float) -> str:
+    """Return the evidence that a curve was at the target all along but for one fall, in its last epochs, to less than
+    twice the target's error."""
+    before = curve.accuracy[: -TREND_EPOCHS + 1]
+    below = np.flatnonzero(curve.accuracy[-TREND_EPOCHS:] < target)
+    if curve.epochs < 2 * TREND_EPOCHS or len(below) != 1 or not (before[-TREND_EPOCHS:] >= target).all():
+        return ""
+    fell = int(curve.epochs - TREND_EPOCHS + below[0])
+    others = np.delete(falls_beyond(curve, SLIP), [fell - 1])
+    if others[curve.epochs // 2 :].any() or 1 - curve.accuracy[fell] > 2 * (1 - target):
+        return ""
+    return f"accuracy {curve.accuracy[fell - 1]:.4f}, but for {curve.accuracy[fell]:.4f} in epoch {fell + 1}"
 
 
 def _converged(curve: Curve, target: float) -> str:
@@ -77,13 +94,8 @@ def _converged(curve: Curve, target: float) -> str:
     reached = (last >= target).all() or (rising and (np.median(last) >= target or beyond))
     if not reached:
         return ""
-    spikes = int(curve.spikes()[1:].sum())
-    later = (
-        f", step loss above the untrained {curve.untrained:.3g} in {spikes} of {curve.epochs} epochs" if spikes else ""
-    )
-    drops = int(falls_beyond(curve, DROP).sum())
-    if drops:
-        later += f", accuracy fell by more than {DROP} in {drops} of {curve.epochs} epochs"
+    events = [(int(curve.spikes()[1:].sum()), "spike"), (int(falls_beyond(curve, DROP).sum()), "drop")]
+    later = "".join(f", {count} {name}{'s' * (count > 1)} in {curve.epochs} epochs" for count, name in events if count)
     return f"accuracy {last[-1]:.4f} >= {target:.4g}{early_spike(curve)}{later}"
 
 
@@ -93,44 +105,70 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if curve.epochs < TREND_EPOCHS:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy[-TREND_EPOCHS:].max() >= target:
-        return "undecided", f"accuracy {final:.4f}, about the target {target:.4g} in its last {TREND_EPOCHS} epochs"
+        return "undecided", f"accuracy {final:.4f}, about the target {target:.4g}"
     if accuracy.max() >= target:
         best = int(accuracy.argmax())
-        return "undecided", f"accuracy {accuracy[best]:.4f} >= {target:.4g} in epoch {best + 1}, crept to {final:.4f}"
-    error = curve.avoidable_error
-    span = min(TREND_EPOCHS, curve.epochs - 1)
-    below = f" < {target:.4g}" if target < math.inf else ", no target known"
-    rate = 1 - (error[-1] / error[-1 - span]) ** (1 / span)
-    now = f"accuracy {final:.4f}{below}, error falls {100 * rate:.1f}% an epoch"
-    if not curve.complete or curve.epochs < ENOUGH_EPOCHS:
-        return _short(curve, target, error, now)
-    return _long(curve, error, now)
-
-
-def _long(curve: Curve, error: np.ndarray, now: str) -> tuple[str, str]:
-    """Label a curve that ran all its epochs: slow if its error or its loss still falls, else underfit."""
-    gain = error[0] - error[-1]
-    flat = gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images)
-    if flat and _loss_still_falls(curve):
-        return "slow", f"{now}; its loss fell in every epoch and is nearer to the untrained than to a guess's"
-    exponent = _exponent(curve)
-    late = error[-1 - max(TREND_EPOCHS, curve.epochs // 3)] - error[-1]
-    level = min(LEVEL_SHARE * gain, LEVEL_GAIN)
-    law = f"as epochs**{-exponent:.2f}, by {late:.4f} in its last third (level below {LEVEL_EXPONENT} and {level:.2g})"
-    if flat or (exponent < LEVEL_EXPONENT and late < level):
-        return "underfit", f"levelled off: {now}, {law}"
+        return "undecided", f"accuracy {accuracy[best]:.4f} in epoch {best + 1}, crept to {final:.4f}"
+    ahead = forecast(curve, target)
+    if _hardly_begun(curve):
+        assert curve.train_loss is not None
+        return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
+    limit = HOPELESS * max(curve.epochs_asked, curve.epochs)
+    if curve.epochs < ENOUGH_EPOCHS:
+        return _short(curve, target, limit)
+    if _flat(curve) or _dies_out(curve, ahead.slowest):
+        return _levelled(curve, ahead)
     if _shaken(curve):
-        return "undecided", f"neither calm nor to and fro: {now}, {law}"
-    return "slow", f"{now}, {law}"
+        return "undecided", f"accuracy {final:.4f}: neither calm nor oscillating"
+    if math.isinf(target):
+        return "undecided", f"accuracy {final:.4f}, no target known"
+    if not curve.complete and curve.avoidable_goal(target) <= 0:
+        return "undecided", f"accuracy {final:.4f}; wrong labels hide when it learns"
+    if (ahead.likely if curve.complete else ahead.earliest) > limit:
+        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
+    return "undecided", f"on its way: {target:.4g} {ahead}"
 
 
-def _exponent(curve: Curve) -> float:
-    """Return a of the power law `error ~ epoch**-a`, fitted to a curve's last half (least squares of logarithms)."""
-    error = curve.avoidable_error
-    count = max(len(error) // 2 + 1, min(len(error), TREND_EPOCHS + 1))
-    x = np.log(np.arange(len(error) - count + 1, len(error) + 1))
-    x = x - x.mean()
-    return -float(x @ np.log(error[-count:]) / (x @ x))
+def _short(curve: Curve, target: float, limit: float) -> tuple[str, str]:
+    """Label a curve of three or four epochs: slow only if it would be at the pace of its last epoch, which can only
+    get slower, and if it is not a deep network that has yet to leave chance."""
+    error, final, goal = curve.avoidable_error, curve.accuracy[-1], curve.avoidable_goal(target)
+    gains = -np.diff(error)
+    waits = curve.accuracy.max() <= curve.ceiling or gains[-1] <= 0 or gains[-1] < gains[-2] / 2
+    waits = waits or goal <= 0 or _flat(curve) or _shaken(curve)
+    needed = 0.0 if waits else math.log(goal / error[-1]) / math.log(error[-1] / error[-2])
+    if needed <= limit:
+        return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
+    return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(curve.epochs + needed)}"
+
+
+def _levelled(curve: Curve, ahead: Forecast) -> tuple[str, str]:
+    """Label a curve whose error may have stopped to fall: underfit if it surely has, undecided if it was cut."""
+    final, best = curve.accuracy[-1], int(curve.accuracy.argmax())
+    if not curve.complete:
+        return "undecided", f"accuracy {final:.4f} after {curve.epochs} epochs: may be levelling off"
+    noise = SIGMAS * difference_noise(curve.accuracy[best], final, curve.images)
+    if curve.accuracy[best] - final > noise:
+        said = f"accuracy {curve.accuracy[best]:.4f} in epoch {best + 1}, {final:.4f} at the end"
+        return ("underfit", f"declining: {said}") if best < curve.epochs // 2 else ("undecided", said)
+    out_of_reach = math.isinf(ahead.earliest)  # behind wrong labels, say: then the exponent is less well known
+    if _flat(curve) or _dies_out(curve, ahead.exponent if out_of_reach else ahead.fastest):
+        return "underfit", f"levelled off at accuracy {final:.4f}"
+    return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
+
+
+def _flat(curve: Curve) -> bool:
+    """Return whether the accuracy gained nothing beyond noise."""
+    gain = curve.accuracy[-1] - curve.accuracy[0]
+    return bool(gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images))
+
+
+def _dies_out(curve: Curve, exponent: float) -> bool:
+    """Return whether `error ~ epoch**-exponent` falls slowly, and gains little in the last third of the epochs."""
+    error, third = curve.avoidable_error, max(TREND_EPOCHS, curve.epochs // 3)
+    late = error[-1] * exponent * math.log(curve.epochs / max(curve.epochs - third, 1))
+    level = LEVEL_SHARE * third / (curve.epochs - 1) * (error[0] - error[-1])
+    return bool(exponent < LEVEL_EXPONENT and late < (min(level, LEVEL_GAIN) if curve.complete else level))
 
 
 def _shaken(curve: Curve) -> bool:
@@ -138,33 +176,13 @@ def _shaken(curve: Curve) -> bool:
     return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, SLIP).any())
 
 
-def _short(curve: Curve, target: float, error: np.ndarray, now: str) -> tuple[str, str]:
-    """Label a curve that was cut or has few epochs: slow if its pace is hopeless, but not if it may level off."""
-    short = f"stopped at epoch {curve.epochs} of {curve.epochs_asked}: {now}"
-    if curve.complete:
-        short = f"{curve.epochs} epochs are too few to tell: {now}"
-    waits = curve.epochs < ENOUGH_EPOCHS and curve.accuracy.max() <= curve.ceiling  # as deep networks do
-    if waits or math.isinf(target) or _shaken(curve) or _may_level(curve, error):
-        return "undecided", short
-    pace, limit = error[-1] / error[-2], HOPELESS * max(curve.epochs_asked, curve.epochs)
-    needed = math.log((1 - target) / error[-1]) / math.log(pace) if target < 1 else math.inf
-    if needed <= limit:
-        return "undecided", short
-    return "slow", f"{now}; at its last epoch's pace it would take {needed:.0f} epochs more (limit {limit})"
-
-
-def _may_level(curve: Curve, error: np.ndarray) -> bool:
-    """Return whether a short curve may be levelling off: gains that halve each epoch sum to no more than the last."""
-    gains = -np.diff(error)
-    late = error[-1 - TREND_EPOCHS] - error[-1] if curve.epochs >= ENOUGH_EPOCHS else math.inf
-    dies_out = gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    return bool(dies_out or (late < LEVEL_GAIN and _exponent(curve) < LEVEL_EXPONENT))
-
-
-def _loss_still_falls(curve: Curve) -> bool:
-    """Return whether the training loss fell in every epoch and is nearer to the untrained loss than to a guess's."""
+def _hardly_begun(curve: Curve) -> bool:
+    """Return whether the training loss fell in every epoch, and at its mean pace needs over an epoch to a guess's."""
     loss = curve.train_loss
-    if loss is None or not (np.diff(loss) < 0).all():
+    if loss is None or not (np.diff(loss) < 0).all() or loss[0] > calm_limit(curve.untrained, curve.evaluated):
         return False
-    way = curve.untrained - curve.guess
-    return bool(way > 0 and curve.untrained - loss[-1] < way / 2)
+    return bool(loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
+
+
+def _about(epoch: float) -> str:
+    return "1000" if epoch > 1000 else f"{float(f'{epoch:.2g}'):.0f}"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import ENOUGH_EPOCHS, Curve
 from mnist_tune.regimes.divergence import PATIENCE
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise
 
-ONCE_LEARNED = 0.2
+ONCE_LEARNED = 0.3
 """A network that has learned this share of what can be learned, and is then at chance again, has collapsed."""
 
 STUCK_EPOCHS = 3
 """Epochs at chance after which a network counts as stuck; fewer may be the start of a slow run."""
+
+FAR_LOST = 50
+"""A network that has guessed for five epochs with this many times its untrained loss has diverged so far."""
 
 FAR_ABOVE = 1.5
 """If the untrained loss is above this many times that of equally likely classes, a network that ends at chance and at a
@@ -29,18 +32,19 @@ def _left(curve: Curve) -> str:
     loss = curve.train_loss
     if loss is None:
         return ""
-    said = f"training loss {loss[-1]:.3g} against {curve.untrained:.3g} of the untrained network"
+    said = f"training loss {loss[-1]:.3g}, {curve.untrained:.3g} untrained"
     said += f", above since step {curve.above_since}" if curve.above_since else ""
     if not np.isfinite(loss[-1]):
         return said
     limit = calm_limit(curve.untrained, curve.evaluated)
     lost = (curve.accuracy <= curve.ceiling) & (loss > limit)
     flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
+    flagged = flagged or (_last(lost) >= ENOUGH_EPOCHS and loss[-1] > FAR_LOST * curve.untrained)
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
     ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < 0.5
     if loss[-1] <= limit or not (flagged or ended):
         return ""
-    return f"{said}; noise allows {limit:.3g}"
+    return said
 
 
 def _collapsed(curve: Curve) -> str:
@@ -54,12 +58,8 @@ def _collapsed(curve: Curve) -> str:
     if curve.learned(accuracy[best]) < ONCE_LEARNED or not (stays or lost[-2:].all()):
         return ""
     fell = curve.epochs - _last(lost | at_chance) + 1
-    since = f", loss that of a guess since step {curve.guessing_since}" if curve.guessing_since else ""
-    return (
-        f"late: accuracy {accuracy[fell - 2]:.4f} after epoch {fell - 1} (best {accuracy[best]:.4f}) fell to "
-        f"{accuracy[fell - 1]:.4f} in epoch {fell} and was {accuracy[-1]:.4f} at the end; "
-        f"chance is up to {curve.ceiling:.3g}{since}"
-    )
+    since = f", a guess since step {curve.guessing_since}" if curve.guessing_since else ""
+    return f"late: accuracy {accuracy[fell - 2]:.4f}, then {accuracy[fell - 1]:.4f} in epoch {fell}{since}"
 
 
 def _last(holds: np.ndarray) -> int:
@@ -97,9 +97,9 @@ def _dead(curve: Curve) -> str:
     if not stuck(curve):
         return ""
     accuracy, loss = _at_chance(curve), curve.train_loss
-    said = f"accuracy never above {accuracy.max():.4f}, chance is up to {curve.ceiling:.3g}"
+    said = f"accuracy never above {accuracy.max():.4f}"
     if len(accuracy) < curve.epochs:
-        said += f", after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
+        said += f" after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
     if loss is None:
         return said
     guess = curve.guess
@@ -107,9 +107,7 @@ def _dead(curve: Curve) -> str:
     near = loss[-1] < 1.25 * guess
     if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss(curve.loss)) or not near:
         return ""
-    peak = f", after a peak of {np.nanmax(curve.peak()):.3g}" if exploded else ""
-    level = f"loss {loss[-1]:.4g} is a constant guess's {guess:.4g}, {curve.untrained:.3g} untrained{peak}"
-    return f"dead{since(curve)}: {said}; {level}"
+    return f"dead{since(curve)}: {said}, loss that of a guess"
 
 
 def since(curve: Curve) -> str:

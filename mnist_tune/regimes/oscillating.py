@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
-from mnist_tune.regimes.noise import SIGMAS, difference_noise
+from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise
 
 DROP = 0.015
 """A drop is a fall of the accuracy from one epoch to the next by more than this. The notebook's run at rate 1.6 fell by
@@ -28,10 +28,19 @@ TO_AND_FRO = 1 / 3
 
 
 def landed(curve: Curve) -> bool:
-    """Return whether accuracy has left chance and the loss has been below its untrained value. Until then, fluctuations
-    are not oscillation."""
-    below = curve.train_loss is None or (curve.train_loss <= curve.untrained).any()
-    return bool(below and curve.accuracy.max() > curve.ceiling)
+    """Return whether accuracy has left chance. Until then, fluctuations are not oscillation."""
+    return bool(curve.accuracy.max() > curve.ceiling)
+
+
+def unstable(curve: Curve) -> np.ndarray:
+    """Return, for each epoch but the first, whether its loss had a spike, or the epoch ended above the untrained loss
+    by more than noise though the network does not guess."""
+    spikes = curve.spikes()
+    if curve.train_loss is not None:
+        with np.errstate(invalid="ignore"):
+            above = curve.train_loss > calm_limit(curve.untrained, curve.evaluated)
+        spikes = spikes | (above & (curve.accuracy > curve.ceiling))
+    return np.asarray(spikes[1:])
 
 
 def oscillating(curve: Curve, target: float) -> str:
@@ -40,7 +49,7 @@ def oscillating(curve: Curve, target: float) -> str:
         return ""
     drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
     return (
-        _often(curve, drops, curve.spikes()[1:])
+        _often(curve, drops, unstable(curve))
         or _to_and_fro(curve, slips, target)
         or _not_recovered(curve, drops, target)
     )
@@ -59,18 +68,9 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
     often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
     if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
         return ""
-    said = []
-    if spikes.any():
-        said.append(
-            f"step loss above the untrained {curve.untrained:.3g} in {spikes.sum()} epochs after the first "
-            f"(up to {np.nanmax(curve.peak()[1:]):.3g}){early_spike(curve)}"
-        )
-    if drops.any():
-        said.append(
-            f"accuracy fell {drops.sum()} times by more than {np.maximum(DROP, curve.falls_noise).min():.3g} "
-            f"(up to {curve.falls.max():.3f})"
-        )
-    return "; ".join(said) + f"; in {events} of {len(drops)} epochs, more than {OFTEN:.0%}" * often
+    said = [f"loss up to {np.nanmax(curve.peak()[1:]):.3g}"] if curve.spikes()[1:].any() else []
+    said += [f"falls of {curve.falls.max():.3f}"] if drops.any() else []
+    return ": ".join(filter(None, (f"unstable in {events} of {len(drops)} epochs", ", ".join(said))))
 
 
 def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
@@ -82,10 +82,7 @@ def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
     for part, least in ((slips, needed), (half, needed + 1)):
         if part.sum() >= least and part.sum() >= TO_AND_FRO * len(part) and len(part) >= TREND_EPOCHS:
             top = curve.accuracy[-len(part) - 1 :]
-            return (
-                f"accuracy to and fro between {top.min():.4f} and {top.max():.4f}: it fell by more than {SLIP} in "
-                f"{part.sum()} of {len(part)} epochs, a third or more"
-            )
+            return f"accuracy fell in {part.sum()} of {len(part)} epochs, {top.min():.4f} to {top.max():.4f}"
     return ""
 
 
@@ -98,14 +95,11 @@ def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
         drops = drops[:-1]
     if curve.epochs < ENOUGH_EPOCHS or not lost or not drops[best:].any() or last >= target:
         return ""
-    return (
-        f"accuracy fell from {curve.accuracy[best]:.4f} in epoch {best + 1} to {last:.4f} in the last, by more than "
-        f"{max(DROP, noise):.3g}"
-    )
+    return f"accuracy {curve.accuracy[best]:.4f} in epoch {best + 1}, {last:.4f} at the end"
 
 
 def early_spike(curve: Curve) -> str:
     """Return what the evidence says of a spike in the first epoch; empty if there is none."""
     if not curve.spikes(2)[0]:
         return ""
-    return f", step loss peaked at {curve.peak()[0]:.3g} in epoch 1"
+    return f", loss up to {curve.peak()[0]:.3g} in epoch 1"

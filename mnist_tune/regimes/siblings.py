@@ -11,7 +11,7 @@ from operator import attrgetter
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve import ENOUGH_EPOCHS, Curve, curves_of
 from mnist_tune.regimes.curve_rules import LEVEL_GAIN
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.diverged import since, stuck
@@ -185,7 +185,7 @@ class _Judge:
             one if one and _far_ahead(one.curve, trial.curve) else None
             for one in (after.above(trial.speed), after.below(trial.speed))
         )
-        if trial.label == "undecided":
+        if trial.label == "undecided" and not (trial.curve.complete and epochs >= ENOUGH_EPOCHS):
             return faster, slower
         faster, slower = faster or self._reached.above(trial.speed), slower or self._reached.below(trial.speed)
         best = self._siblings.best

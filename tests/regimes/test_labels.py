@@ -37,15 +37,11 @@ def notebook():
         ("converges", "converged", "accuracy 0.9930 >= 0.95"),
         ("stax_mlp", "converged", "accuracy 0.9793 >= 0.95"),
         ("convnet", "converged", "accuracy 0.9920 >= 0.95"),
-        ("slow", "slow", "accuracy 0.8604 < 0.95, error falls 4.7% an epoch"),
-        ("oscillates", "oscillating", "accuracy fell 3 times by more than 0.015 (up to 0.054)"),
-        ("diverges", "diverged", "accuracy never above 0.1044, chance is up to 0.157"),
-        ("underfit", "underfit", "levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch"),
-        (
-            "overfit",
-            "overfit",
-            "held-out accuracy fell from 0.8591 in epoch 5 to 0.8294 while training accuracy rose by 0.0732",
-        ),
+        ("slow", "slow", "accuracy 0.8604; 0.95 not before epoch 37"),
+        ("oscillates", "oscillating", "unstable in 3 of 9 epochs: falls of 0.054"),
+        ("diverges", "diverged", "accuracy never above 0.1044"),
+        ("underfit", "underfit", "levelled off at accuracy 0.8402"),
+        ("overfit", "overfit", "held out 0.8591 in epoch 5, then 0.8294"),
     ],
 )
 def test_the_notebooks_tables(notebook, section, regime, evidence):
@@ -84,24 +80,24 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
 @pytest.mark.parametrize(
     ("rate", "seed", "regime", "evidence"),
     [
-        (0.001, 0, "slow", "accuracy 0.8603 < 0.95, error falls 4.7% an epoch"),
-        (0.003, 0, "slow", "accuracy 0.9074 < 0.95, error falls 4.2% an epoch"),
-        (0.01, 0, "slow", "accuracy 0.9426 < 0.95, error falls 4.9% an epoch"),
+        (0.001, 0, "slow", "accuracy 0.8603; 0.95 not before epoch 37"),
+        (0.003, 0, "slow", "accuracy 0.9074; 0.95 not before epoch 25"),
+        (0.01, 0, "undecided", "on its way: 0.95 about epoch 14 (12 to 17)"),
         (0.03, 0, "converged", "accuracy 0.9706 >= 0.95"),
         (0.1, 0, "converged", "accuracy 0.9930 >= 0.95"),
         (0.5, 0, "converged", "accuracy 1.0000 >= 0.95"),
         (0.7, 0, "converged", "accuracy 1.0000 >= 0.95"),
-        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, step loss peaked at 61.3 in epoch 1"),
-        (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, step loss peaked at 62.5 in epoch 1"),
-        (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, step loss peaked at 37.9 in epoch 1"),
-        (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, step loss peaked at 42.2 in epoch 1"),
-        (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, step loss peaked at 45.4 in epoch 1"),
-        (1.3, 0, "oscillating", "step loss above the untrained 2.43 in 2 epochs after the first (up to 4.88)"),
-        (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, step loss peaked at 79 in epoch 1"),
-        (1.6, 0, "oscillating", "step loss above the untrained 2.43 in 5 epochs after the first (up to 3.57)"),
-        (1.6, 5, "oscillating", "step loss above the untrained 2.83 in 8 epochs after the first (up to 12.1)"),
-        (1.3, 1, "diverged", "training loss 66.4 against 2.63 of the untrained network, above since step 1"),
-        (1.6, 1, "diverged", "training loss 104 against 2.63 of the untrained network, above since step 1"),
+        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, loss up to 61.3 in epoch 1, 1 drop in"),
+        (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, loss up to 62.5 in epoch 1"),
+        (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, loss up to 37.9 in epoch 1"),
+        (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, loss up to 42.2 in epoch 1"),
+        (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, loss up to 45.4 in epoch 1"),
+        (1.3, 0, "oscillating", "unstable in 3 of 9 epochs: loss up to 4.88, falls of"),
+        (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, loss up to 79 in epoch 1"),
+        (1.6, 0, "oscillating", "unstable in 5 of 9 epochs: loss up to 3.57"),
+        (1.6, 5, "oscillating", "unstable in 8 of 9 epochs: loss up to 12.1"),
+        (1.3, 1, "diverged", "training loss 66.4, 2.63 untrained, above since step 1"),
+        (1.6, 1, "diverged", "training loss 104, 2.63 untrained, above since step 1"),
     ],
 )
 def test_measured_curves(measured, rate, seed, regime, evidence):
@@ -120,7 +116,7 @@ def test_a_network_too_small_underfits(measured):
     curve = Curve.of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
     regime, evidence = curve_regime(curve)
     assert regime == "underfit"
-    assert evidence.startswith("levelled off: accuracy 0.8402 < 0.95, error falls 1.7% an epoch, as epochs**-0.19, by ")
+    assert evidence == "levelled off at accuracy 0.8402"
 
 
 def labels(*trials, label_noise=0):
@@ -146,7 +142,7 @@ def test_a_sibling_that_reached_the_target_makes_underfit_slow(measured):
 
 def test_a_sibling_on_clean_labels_says_nothing_of_noisy_ones(measured):
     trials = [trial(measured, rate, architecture="mlp-16-tanh") for rate in (0.1, 1.0)]
-    assert labels(*trials, label_noise=[100, 0])["regime"].tolist() == ["underfit", "converged"]
+    assert labels(*trials, label_noise=[100, 0])["regime"].tolist() == ["undecided", "converged"]
 
 
 def test_labels_do_not_depend_on_the_order_of_rows(measured):
@@ -183,7 +179,8 @@ def calm(accuracies, asked=10, **values):
         (calm([0.1, 0.1]), "undecided"),
         (calm([0.1, 0.1, 0.1]), "diverged"),
         (calm([0.3, 0.155]), "undecided"),
-        (calm([0.3, 0.155, 0.155]), "diverged"),
+        (calm([0.3, 0.155, 0.155]), "undecided"),
+        (calm([0.4, 0.155, 0.155]), "diverged"),
         (calm([0.97, 0.98, 0.2]), "undecided"),
         (calm([0.97, 0.98, 0.2, 0.2]), "diverged"),
         (calm([0.949, 0.9501, 0.9505]), "converged"),
@@ -252,7 +249,7 @@ def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     last = epoch_row(2, loss, 0.098, finite=False, above_since=12, step_loss_max=loss)
     last["diverged"] = lost(last)
     rows = pd.DataFrame([epoch_row(1), last])
-    evidence = f"training loss {loss:.3g} against 2.4 of the untrained network, above since step 12"
+    evidence = f"training loss {loss:.3g}, 2.4 untrained, above since step 12"
     assert curve_regime(Curve.of(rows, 10)) == ("diverged", evidence)
 
 

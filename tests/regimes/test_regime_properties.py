@@ -5,15 +5,17 @@ import math
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_curves import rise, sweep
+from real_curves import SWEEPS, data_of
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged, left_for_good
 from mnist_tune.regimes.labels import curve_regime
@@ -106,6 +108,52 @@ def test_the_order_of_siblings_changes_nothing(order):
     expected = sweep(*trials)["regime"].tolist()
     assert expected == ["slow", "converged", "undecided", "oscillating", "diverged"]
     assert sweep(*(trials[i] for i in order))["regime"].tolist() == [expected[i] for i in order]
+
+
+@given(st.floats(0.3, 0.95), st.floats(0.05, 0.2), st.integers(5, 40), st.integers(0, 99))
+def test_a_decline_is_never_levelled_off(first, fall, epochs, seed):
+    found = sampled(np.linspace(first, first - fall, epochs), np.random.default_rng(seed))
+    assert not curve_regime(found, 0.97)[1].startswith("levelled")
+
+
+@pytest.mark.parametrize("exponent", [0.02, 0.1, 0.2, 0.3, 0.4, 0.6])
+def test_more_epochs_of_one_run_never_turn_slow_into_underfit_and_back(exponent):
+    rng = np.random.default_rng(round(100 * exponent))
+    for _ in range(20):
+        whole = sampled(1 - 0.5 * np.arange(1, 41) ** -exponent, rng)
+        asked = (10, 12, 15, 18, 20, 25, 30, 40)
+        found = [
+            curve_regime(
+                replace(whole, held_out=whole.held_out[:n], epochs_asked=n, train_accuracy=whole.train_accuracy[:n])
+            )[0]
+            for n in asked
+        ]
+        decided = [name for name, _ in groupby(name for name in found if name in ("slow", "underfit"))]
+        assert len(decided) <= 2, found
+
+
+def test_noise_of_the_counts_turns_no_decided_label_into_another():
+    """Each real curve, with binomial noise of its images added once more, 20 times."""
+    decided = flipped = 0
+    for name, (trials, epochs) in SWEEPS.items():
+        data, rng = data_of(trials), np.random.default_rng(len(name))
+        for curve in curves_of(trials, epochs, data):
+            label, _ = curve_regime(curve, data.target)
+            for _ in range(20):
+                noisy = replace(
+                    curve,
+                    train_accuracy=again(curve.accuracy, curve.images, rng),
+                    held_out=again(curve.held_out, curve.held_out_count, rng),
+                )
+                other, _ = curve_regime(noisy, data.target)
+                decided += label != "undecided"
+                flipped += "undecided" not in (label, other) and label != other
+    assert decided > 1_000
+    assert flipped <= 0.01 * decided, (flipped, decided)
+
+
+def again(accuracy, images, rng):
+    return rng.binomial(images, np.nan_to_num(accuracy)) / images
 
 
 # --- spikes

@@ -1,0 +1,90 @@
+"""When does a calm curve reach its target? Its error falls as a power of the epochs, which is fitted and continued."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist_tune.regimes.curve import TREND_EPOCHS, Curve
+from mnist_tune.regimes.noise import accuracy_noise
+
+EIGHTY = 1.2816
+"""Standard errors on either side of an 80% interval."""
+
+DRIFT = 0.35
+"""How far the exponent of a power law drifts, as a share of itself, while the error goes on falling: the standard error
+that continuing the fit adds. It makes 80% of the 80% intervals of cut runs hold the epoch (docs/regimes.md)."""
+
+LEVEL_EXPONENT = 0.32
+"""A curve whose error falls more slowly than epochs**-0.32 has levelled off. Measured on curves below the target: 0.19
+and 0.28 for networks of 4 and 16 units, 0.37 to 0.43 at small rates."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The epoch at which a curve reaches its target, from 1; infinite if it never does."""
+
+    likely: float
+    earliest: float
+    """Beginning of the 80% interval."""
+    latest: float
+    """End of the 80% interval."""
+    exponent: float = 0.0
+    """a of the power law `error ~ epoch**-a` of the curve's last half."""
+    spread: float = 0.0
+    """The standard error of a."""
+
+    @property
+    def slowest(self) -> float:
+        """The least exponent of its 80% interval."""
+        return self.exponent - EIGHTY * self.spread
+
+    @property
+    def fastest(self) -> float:
+        """The largest exponent of its 80% interval."""
+        return self.exponent + EIGHTY * self.spread
+
+    def __str__(self) -> str:
+        if self.likely == self.earliest == self.latest:
+            return "never" if math.isinf(self.likely) else f"epoch {self.likely:.0f}"
+        return f"about epoch {_rounded(self.likely)} ({_rounded(self.earliest)} to {_rounded(self.latest)})"
+
+
+def _rounded(epoch: float) -> str:
+    return "any later" if math.isinf(epoch) else f"{float(f'{epoch:.2g}'):.0f}"
+
+
+def forecast(curve: Curve, target: float) -> Forecast:
+    """Return when a curve reached the target, or when it will: the first of the epochs since which it stayed there, or
+    the power law of its last half, continued.
+
+    The slope of `log(error)` over `log(epoch)` has the larger of two standard errors: that of the residuals, and that
+    of the noise of the counts. The errors of wrong labels can't fall, while none are memorised.
+    """
+    stays = np.flatnonzero(curve.accuracy < target)
+    if len(stays) < curve.epochs and curve.accuracy[-1] >= target:
+        epoch = float(stays[-1] + 2 if len(stays) else 1)
+        return Forecast(epoch, epoch, epoch)
+    count = max(curve.epochs // 2 + 1, min(curve.epochs, TREND_EPOCHS + 1))
+    error = curve.avoidable_error[-count:]
+    if count < TREND_EPOCHS:
+        return Forecast(math.inf, 1 + curve.epochs, math.inf)
+    x = np.log(np.arange(curve.epochs - count + 1, curve.epochs + 1))
+    x, y = x - x.mean(), np.log(error)
+    slope = float(x @ y / (x @ x))
+    residuals = y - y.mean() - slope * x
+    noise = accuracy_noise(curve.accuracy[-count:], curve.images) / error
+    variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
+    exponent, spread = -slope, math.sqrt(variance / float(x @ x))
+    fitted = float(np.exp(y.mean() + slope * x[-1]))
+    goal = curve.avoidable_goal(target)
+    if goal <= 0 or exponent <= 0:
+        return Forecast(math.inf, math.inf, math.inf, exponent, spread)
+    steps = math.log(max(fitted / goal, 1.0))  # in logarithms of the error
+    logarithm = steps / exponent
+    width = EIGHTY * math.hypot(logarithm * spread / exponent, math.sqrt(variance) / exponent, DRIFT * logarithm)
+    ends = (curve.epochs * math.exp(min(logarithm + side * width, 50)) for side in (0, -1, 1))
+    likely, earliest, latest = (max(end, curve.epochs + 1.0) for end in ends)
+    return Forecast(likely, earliest, latest, exponent, spread)
