@@ -90,7 +90,7 @@ EPOCHS = (
     Column(
         "learning_rate",
         NUMBER,
-        "The learning rate of this epoch.",
+        "The learning rate asked for, before warm-up and schedule.",
         gaps=False,
         needed=True,
     ),
@@ -191,7 +191,8 @@ trial. Its `meta` is what `sweep.json` says: command, options, data set, version
 A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
-empty in some rows; `epochs` has no validation columns where no images are held out.
+empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
+out.
 
 This page is printed by `python -m mnist_tune.columns`.
 """

@@ -47,6 +47,8 @@ def parse_call(text: str) -> Call:
 
 
 def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        raise ValueError(f"quote texts: {node.id!r}")
     value = ast.literal_eval(node)
     hash(value)  # programs are told apart by it
     return value

@@ -164,6 +164,8 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     """Return the data in a file or folder of the user's."""
     path = Path(text).expanduser()
     begins = "/" in text and path.parent.is_dir() and path.suffix != ".npz"
+    if path.suffix == ".npz" and not path.exists():
+        raise UserError(f"there is no file {path.absolute()}")
     if not (path.exists() or begins):
         raise UserError(
             f"there is no data set {text!r}{closest(text, DATASETS)}; or FILE.npz, or a folder of IDX files"

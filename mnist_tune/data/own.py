@@ -31,7 +31,8 @@ def read_npz(path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             names = [name for name in NAMES if name in file]
             if not {"x_train", "y_train"} <= set(names):
-                raise DataError(f"{path} has no x_train and y_train, it has {', '.join(file.files) or 'nothing'}")
+                has = ", ".join(file.files) or "nothing"
+                raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
             return {name: file[name] for name in names}
     except DataError:
         raise
@@ -100,7 +101,8 @@ def _images(images: np.ndarray, name: str) -> np.ndarray:
     if images.dtype.kind == "f":
         images = images.astype(np.float32, copy=False)
         if not np.isfinite(images).all():
-            raise DataError(f"{name} holds NaN or infinity in example {np.argwhere(~np.isfinite(images))[0][0]}")
+            example = np.argwhere(~np.isfinite(images))[0][0]
+            raise DataError(f"{name} holds NaN or infinity in example {example}; remove it, or np.nan_to_num(x)")
         return images
     if images.dtype.kind == "b":
         return images.astype(np.float32)

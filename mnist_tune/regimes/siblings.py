@@ -141,7 +141,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
             for trial in peers:
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
-                    evidence[trial.row] = "; ".join(filter(None, (why, evidence[trial.row])))
+                    evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or evidence[trial.row]
     return trials.assign(regime=regimes, regime_evidence=evidence)
 
 
@@ -163,13 +163,13 @@ class _Judge:
         if faster or slower:
             return _behind(trial, faster, slower)
         if trial.label == "slow" and trial.speed >= self._best_speed:
-            return "undecided", "the best learning rate of its siblings, and a larger one, is never slow"
+            return "undecided", "no other rate was faster"
         return trial.label, ""
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
-        said = f"at chance where learning rate {best.rate:.4g} reached {best.curve.settled:.4f}"
+        said = f"at chance; {_named(best, trial)} reached {best.curve.accuracy.max():.4f}"
         if trial.speed < self._learned.least_speed and trial.rate <= self._learned.largest_rate:
-            return "slow", f"{said}, and its own is smaller{_by_image(trial, best)} than any that learned"
+            return "slow", said
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
     def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
@@ -198,22 +198,21 @@ def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[s
     best = faster or slower
     assert best
     epochs = min(trial.curve.epochs, best.curve.epochs)
-    said = (
-        f"the architecture is not too small: {best.curve.settled:.4f} at learning rate {best.rate:.4g}"
-        f" ({best.curve.accuracy[epochs - 1]:.4f} after as many epochs, {trial.curve.accuracy[epochs - 1]:.4f} here)"
-    )
+    said = f"at {epochs} epochs {trial.curve.accuracy[epochs - 1]:.4f}; {_named(best, trial)} had "
+    said += f"{best.curve.accuracy[epochs - 1]:.4f}"
     falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
     shaken = trial.label == "undecided" and (falls >= 2 or bool(trial.curve.spikes()[1:].any()))
     if faster:
         return ("undecided" if shaken or early_spike(trial.curve) else "slow"), said
     if falls >= 2 and landed(trial.curve):
-        return "oscillating", f"{said}; accuracy fell {falls} times at a larger learning rate"
-    return "undecided", f"{said}, smaller{_by_image(best, trial)} than its own"
+        return "oscillating", f"accuracy fell {falls} times; {said}"
+    return "undecided", said
 
 
-def _by_image(smaller: Trial, larger: Trial) -> str:
-    """Return the words to add if the trial's learning rate is smaller only per image."""
-    return "" if smaller.rate < larger.rate else " for an image"
+def _named(best: Trial, trial: Trial) -> str:
+    """Return what a message calls a sibling; with its batch size, if it is another."""
+    batches = f" with batches of {best.curve.batch_size}" * (best.curve.batch_size != trial.curve.batch_size)
+    return f"rate {best.rate:.4g}{batches}"
 
 
 def _higher(other: Trial, trial: Trial) -> bool:

@@ -52,7 +52,7 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
     for line in lines if every_line else cut(lines, 1 + MANY, "families"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if (trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
-        console.print("No target is known for this data, so the best trial is the measure; --target sets one.")
+        console.print("No target is known for this data, so each network's best trial is its measure; see --target.")
     if sweep.meta["dataset"]["note"]:
         console.print(escape(f"Note: {sweep.meta['dataset']['note']}"), style="bold yellow", soft_wrap=True)
     for line in _where(sweep, condensed):

@@ -6,6 +6,7 @@ for one's own. `register` adds a kind. Checking a name does not import JAX; only
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -94,6 +95,8 @@ def architecture(name: str, data: DataSpec) -> Network:
         raise UserError(f"architecture {name!r}: {error}") from None
     except Exception as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, TypeError) and "argument" in said:
+            said += f"; it takes {', '.join(list(inspect.signature(_KINDS[kind]).parameters)[1:]) or 'none'}"
         raise UserError(f"architecture {name!r} can't be made for {data.name}, {said}") from error
     if not isinstance(network, Network):
         found = type(network).__name__

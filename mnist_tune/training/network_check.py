@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+import mnist_tune
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import Network, architecture
@@ -51,7 +54,13 @@ def _tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _line(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    return f"{type(error).__name__}: {text[:300]}"
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    where = f" ({Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {text[:300]}{where}"
+
+
+def _is_library(file: str) -> bool:
+    return "site-packages" in file or file.startswith((str(Path(mnist_tune.__file__).parent), sys.prefix, "<"))
 
 
 def _parts(name: str, network: Network, variables: Any) -> tuple[Any, Any]:
@@ -74,7 +83,8 @@ def _check_leaves(name: str, tree: Any, parameters: bool) -> None:
         where = f"{name}: init returned {jax.tree_util.keystr(path) or 'a leaf'},"
         if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
             equinox = "; with Equinox, return eqx.partition(model, eqx.is_array)[0]" * ("equinox" in sys.modules)
-            raise UserError(f"{where} a {type(leaf).__name__} and no array; return arrays only{equinox}")
+            kind = type(leaf).__name__
+            raise UserError(f"{where} which is of type {kind}; return arrays only, jnp.asarray(x){equinox}")
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise UserError(f"{where} a random key; take the key that train_apply gets instead")
         if parameters and not jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -80,6 +80,7 @@ def open_new(
     _check_counts(list(trials.values()), dataset)
     for name in {trial.architecture for trial in trials.values()}:
         architecture(name, dataset.spec)
+    _note_long_warmups(list(trials.values()), dataset, partial(announce, quiet=options.quiet))
     meta["code"] = sources(_used(trials.values()))
     if options.address or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.address, options.max_concurrent, options.dashboard)
@@ -215,6 +216,14 @@ def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
                 f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
                 f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
             )
+
+
+def _note_long_warmups(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
+    for trial in trials:
+        steps = trial.epochs * math.ceil((len(dataset.train_images) - trial.holdout) / trial.batch_size)
+        if trial.warmup_steps >= steps:
+            say(f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below")
+            return
 
 
 def _absolute(where: Place) -> Place:

@@ -35,6 +35,8 @@ _OWN: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[str], Callable[[An
 }
 """For each flag that takes code: what is registered, and what registers it."""
 
+OWN_FLAGS = tuple(_OWN)
+
 
 def load_own(flag: str, texts: Iterable[str]) -> None:
     """Load and register the factories that are named as `FILE.py:FUNCTION` or `package.module:FUNCTION`.

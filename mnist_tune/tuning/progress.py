@@ -28,7 +28,7 @@ class ProgressView:
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._best: tuple[float, str] = (0.0, "")
-        self._start, self._printed = time.monotonic(), 0.0
+        self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
         self._task = self._bar.add_task("epochs", total=epochs, completed=epochs_done, left="")
@@ -45,6 +45,7 @@ class ProgressView:
 
     def epoch(self, trial_id: str, name: str, row: dict[str, Any]) -> None:
         """Show that a trial finished an epoch."""
+        self._first = self._first or time.monotonic()
         self._running.add(trial_id)
         self._best = max(self._best, (row["test_accuracy"], name))
         self._bar.advance(self._task)
@@ -80,8 +81,9 @@ class ProgressView:
 
     def _left(self) -> str:
         task = self._bar.tasks[0]
-        fresh = task.completed - self._epochs_start
-        if not fresh or task.total is None:
-            return ""
-        seconds = (time.monotonic() - self._start) / fresh * (task.total - task.completed)
-        return f"{task.completed:.0f}/{task.total:.0f} epochs, at most {seconds:.0f} s left"
+        said = f"{task.completed:.0f}/{task.total or 0:.0f} epochs"
+        fresh = task.completed - self._epochs_start - 1  # what came before the first is starting and compiling
+        if fresh < 2 * max(len(self._running), 1) or task.total is None:
+            return said
+        seconds = (time.monotonic() - self._first) / fresh * (task.total - task.completed)
+        return f"{said}, at most {seconds:.0f} s left"

@@ -24,7 +24,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.own_code import load_own
+from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.stopping import scheduler_name
@@ -51,6 +51,8 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, k
     """
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
+    for flag in OWN_FLAGS:
+        load_own(flag, [getattr(trial, flag) for trial in trials])
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = open_new(name, named, options)
     return _run(writer, Plan.of(named), data, options, keep_ray)
@@ -88,7 +90,9 @@ def run_search(
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
-    drawn(space, 1, np.random.default_rng(0))
+    for sample in drawn(space, 1, np.random.default_rng(0)).values():
+        for flag in OWN_FLAGS:
+            load_own(flag, [getattr(sample, flag)])
     where = options.goes_on()
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
@@ -129,7 +133,7 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
 
 def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
     """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this."""
-    for flag in ("architecture", "optimizer"):
+    for flag in OWN_FLAGS:
         named = getattr(options, flag, ())
         load_own(flag, [named] if isinstance(named, str) else named)
     where = options.goes_on()

@@ -151,7 +151,7 @@ def test_files_that_are_no_data_set(tmp_path, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda name: 1)
     with pytest.raises(UserError, match=r"GiB of memory, this machine has 0\.0; save fewer"):
         load_dataset(str(file))
-    with pytest.raises(UserError, match=r"there is no data set '.*none.npz'"):
+    with pytest.raises(UserError, match=r"there is no file .*none.npz"):
         load_dataset(str(tmp_path / "none.npz"))
     with pytest.raises(UserError, match="must hold four IDX files of one data set; such as train-images-idx3-ubyte"):
         load_dataset(str(tmp_path))

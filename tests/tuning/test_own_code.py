@@ -69,6 +69,7 @@ WRONG = {
     "syntax.py:mlp": r"syntax.py can't be loaded, SyntaxError: .* \(line 1\)",
     "needs.py:mlp": r"needs.py can't be loaded, ModuleNotFoundError: No module named 'not_there' \(line 1\)",
     "net.py:mlp(width=f())": "is no name with arguments",
+    "net.py:mlp(width=wide)": r"\(quote texts: 'wide'\)",
 }
 
 

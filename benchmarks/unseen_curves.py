@@ -1,0 +1,223 @@
+"""Are the labels right on curves that nobody looked at? Train a set of them, for a person to label before the rules do.
+
+    python benchmarks/unseen_curves.py --output tests/regimes --set 1
+
+It trains the sweeps of `SETS` and writes `unseen_<set>_trials.csv` and `unseen_<set>_epochs.csv`, without any label.
+`docs/regimes.md` says how the labels were given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune import SweepOptions, TrialConfig, cli, run_sweep
+from mnist_tune.columns import EPOCHS
+from mnist_tune.tuning.own_code import load_own
+
+NETWORKS = Path(__file__).with_name("unseen_networks.py")
+CURVE = [column.name for column in EPOCHS if column.curve]
+
+
+def digits() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's digits: 8 x 8, ten classes, 1,400 for training."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits().images.astype(np.float32) / 16, load_digits().target
+    return x[:1400], y[:1400], x[1400:], y[1400:]
+
+
+def tumours() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's breast cancer data: 30 numbers, two classes, 63% in one."""
+    from sklearn.datasets import load_breast_cancer
+
+    x, y = load_breast_cancer(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)[order]
+    return x[:420], y[order][:420], x[420:], y[order][420:]
+
+
+def clusters(
+    classes: int, shape: tuple[int, ...], count: int, noise: float, wrong: float = 0.0, shares: Any = None
+) -> Any:
+    """Return Gaussian clusters, `noise` wide where their centres are 1 apart, a part of them with random labels."""
+    rng = np.random.default_rng(classes)
+    y = rng.choice(classes, count, p=shares)
+    y[:classes] = np.arange(classes)
+    x = rng.normal(size=(classes, *shape))[y] * 0.7 + noise * rng.normal(size=(count, *shape))
+    y = np.where(rng.random(count) < wrong, rng.integers(classes, size=count), y)
+    cut = 4 * count // 5
+    return x[:cut].astype(np.float32), y[:cut], x[cut:].astype(np.float32), y[cut:]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sweep of one family over learning rates."""
+
+    name: str
+    data: Any
+    network: str
+    rates: tuple[float, ...]
+    epochs: int
+    config: dict[str, Any]
+    target: float | None = None
+
+    def trials(self) -> list[TrialConfig]:
+        shared = {"architecture": f"{NETWORKS}:{self.network}", "epochs": self.epochs} | self.config
+        return [TrialConfig(learning_rate=rate, **shared) for rate in self.rates]
+
+
+SETS = {
+    1: (
+        Case(
+            "residual adam digits",
+            digits,
+            "residual",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+            12,
+            {"optimizer": "adam", "batch_size": 32},
+        ),
+        Case(
+            "convnet momentum digits",
+            digits,
+            "convnet",
+            (3e-4, 3e-3, 0.03, 0.3, 1.0, 3.0),
+            10,
+            {"momentum": 0.9, "batch_size": 64},
+        ),
+        Case(
+            "sigmoids rmsprop digits",
+            digits,
+            "deep_sigmoid",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+            15,
+            {"optimizer": "rmsprop", "batch_size": 32},
+        ),
+        Case("linear sgd tumours", tumours, "linear", (1e-4, 1e-3, 0.01, 0.1, 1.0, 30.0), 20, {"batch_size": 16}, 0.96),
+        Case(
+            "residual lion clusters",
+            lambda: clusters(7, (9, 8, 3), 3000, 3.0),
+            "residual(width=24, blocks=2)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            10,
+            {"optimizer": "lion", "batch_size": 64},
+        ),
+        Case(
+            "normed sgd hundred",
+            lambda: clusters(100, (8, 8), 6000, 1.2),
+            "normed(width=48)",
+            (1e-3, 0.01, 0.1, 1.0, 10.0, 100.0),
+            12,
+            {"batch_size": 64},
+        ),
+        Case(
+            "residual mse digits",
+            digits,
+            "residual(width=32, blocks=1)",
+            (1e-3, 0.01, 0.1, 0.5, 1.0, 3.0),
+            14,
+            {"loss": "mse", "batch_size": 50},
+        ),
+        Case(
+            "adagrad wrong labels",
+            lambda: clusters(5, (20,), 2500, 1.5, wrong=0.2),
+            "residual(width=64, blocks=2)",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            25,
+            {"optimizer": "adagrad", "batch_size": 32},
+            0.9,
+        ),
+        Case(
+            "few images adamw",
+            lambda: tuple(a[:150] if i < 2 else a for i, a in enumerate(clusters(4, (40,), 1500, 2.5))),
+            "residual(width=96)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            40,
+            {"optimizer": "adamw", "weight_decay": 0.01, "batch_size": 16},
+        ),
+        Case(
+            "rare class nesterov",
+            lambda: clusters(2, (8, 8), 3000, 4.0, shares=[0.89, 0.11]),
+            "convnet(filters=4)",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
+            12,
+            {"momentum": 0.9, "nesterov": True, "batch_size": 32},
+        ),
+        Case(
+            "warm-up cosine digits",
+            digits,
+            "residual(width=40, blocks=4)",
+            (1e-3, 0.01, 0.1, 0.5, 2.0, 8.0),
+            8,
+            {"schedule": "cosine", "warmup_steps": 88, "batch_size": 32},
+            0.95,
+        ),
+        Case("full batch digits", digits, "linear", (0.01, 0.1, 1.0, 5.0, 20.0, 100.0), 30, {"batch_size": 1400}),
+        Case(
+            "tiny convnet mnist-5k",
+            lambda: "mnist-5k",
+            "convnet(filters=2)",
+            (1e-3, 0.01, 0.1, 0.5, 2.0),
+            16,
+            {"momentum": 0.8, "batch_size": 32},
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class UnseenCurves:
+    """Train a set of sweeps."""
+
+    output: Path
+    """Folder for the tables and the pictures."""
+    set: int = 1
+    """Number of the set."""
+
+
+def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train a sweep. Return its trials and epochs without the labels."""
+    load_own("architecture", [f"{NETWORKS}:{case.network}"])
+    options = SweepOptions(dataset=case.data(), scheduler="fifo", target=case.target, output=folder, quiet=True)
+    sweep = run_sweep(case.name, case.trials(), options)
+    meta = sweep.meta["dataset"]
+    facts = {
+        "dataset": meta["name"],
+        "label_counts": " ".join(map(str, meta["label_counts"])),
+        "test_images": meta["test_images"],
+        "target": case.target,
+    }
+    kept = [
+        "trial_id",
+        "learning_rate",
+        "seed",
+        "optimizer",
+        "momentum",
+        "batch_size",
+        "loss",
+        "epochs_asked",
+        "stop_reason",
+    ]
+    return sweep.trials[kept].assign(sweep=case.name, **facts), sweep.epochs.reindex(
+        columns=["trial_id", "epoch", *CURVE]
+    ).assign(sweep=case.name)
+
+
+def main() -> None:
+    config = cli.parse(UnseenCurves)
+    parts = []
+    for case in SETS[config.set]:
+        with TemporaryDirectory(prefix="unseen-") as name:
+            parts.append(run(case, Path(name) / "sweep"))
+            print(case.name, len(parts[-1][0]), flush=True)
+    for name, tables in zip(("trials", "epochs"), zip(*parts, strict=True), strict=True):
+        pd.concat(tables).to_csv(config.output / f"unseen_{config.set}_{name}.csv", index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    cli.run(main)

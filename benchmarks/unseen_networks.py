@@ -1,0 +1,109 @@
+"""The networks of `unseen_curves.py`. None was in use when the rules were made."""
+
+import jax
+import jax.numpy as jnp
+
+from mnist_tune import Network
+
+
+def _dense(key, inputs, outputs, gain=1.0):
+    return gain * jax.random.normal(key, (inputs, outputs)) / inputs**0.5, jnp.zeros(outputs)
+
+
+def residual(data, width=48, blocks=3):
+    """Return residual blocks with layer normalisation and GELU."""
+
+    def init(key):
+        first, last, *rest = jax.random.split(key, 2 + 2 * blocks)
+        pairs = [(_dense(rest[2 * i], width, width), _dense(rest[2 * i + 1], width, width)) for i in range(blocks)]
+        return {"in": _dense(first, data.size, width), "blocks": pairs, "out": _dense(last, width, data.classes)}
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1) @ params["in"][0] + params["in"][1]
+        for (up, a), (down, b) in params["blocks"]:
+            normed = (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1e-5)
+            x = x + jax.nn.gelu(normed @ up + a) @ down + b
+        return x @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def deep_sigmoid(data, width=32, layers=4):
+    """Return a deep network of sigmoids, which stays at chance for a while."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        return [
+            _dense(k, a, b, 4.0)
+            for k, a, b in zip(jax.random.split(key, layers + 1), sizes[:-1], sizes[1:], strict=True)
+        ]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.sigmoid(x @ weight + bias) - 0.5
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def linear(data):
+    """Return softmax regression."""
+
+    def init(key):
+        return _dense(key, data.size, data.classes, 0.1)
+
+    def apply(params, images):
+        return images.reshape(len(images), -1) @ params[0] + params[1]
+
+    return Network(init, apply)
+
+
+def convnet(data, filters=6):
+    """Return two convolutions with ReLU, and the mean over the image."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        channels = data.shape[2] if len(data.shape) == 3 else 1
+        first = jax.random.normal(a, (3, 3, channels, filters)) * (2 / 9 / channels) ** 0.5
+        second = jax.random.normal(b, (3, 3, filters, 2 * filters)) * (2 / 9 / filters) ** 0.5
+        return first, second, _dense(c, 2 * filters, data.classes)
+
+    def apply(params, images):
+        x = images if images.ndim == 4 else images[..., None]
+        for kernel in params[:2]:
+            x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = jax.nn.relu(x)
+        return x.mean((1, 2)) @ params[2][0] + params[2][1]
+
+    return Network(init, apply)
+
+
+def normed(data, width=64, rate=0.2):
+    """Return a network with batch normalisation and dropout."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        params = {
+            "in": _dense(first, data.size, width),
+            "scale": jnp.ones(width),
+            "out": _dense(second, width, data.classes),
+        }
+        return params, {"mean": jnp.zeros(width), "var": jnp.ones(width)}
+
+    def forward(params, images, mean, var):
+        x = images.reshape(len(images), -1) @ params["in"][0]
+        return jax.nn.relu(params["scale"] * (x - mean) / jnp.sqrt(var + 1e-5) + params["in"][1])
+
+    def apply(params, state, images):
+        return forward(params, images, state["mean"], state["var"]) @ params["out"][0] + params["out"][1]
+
+    def train_apply(params, state, images, key):
+        x = images.reshape(len(images), -1) @ params["in"][0]
+        mean, var = x.mean(0), x.var(0)
+        x = forward(params, images, mean, var)
+        x = jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0.0)
+        state = {"mean": 0.9 * state["mean"] + 0.1 * mean, "var": 0.9 * state["var"] + 0.1 * var}
+        return x @ params["out"][0] + params["out"][1], state
+
+    return Network(init, apply, train_apply)
