@@ -12,6 +12,7 @@ from mnist_tune.named_code import Call, parse_call
         ("adam", Call("adam")),
         (" adam ", Call("adam")),
         ("adam()", Call("adam")),
+        (" adam (b1=0.8)", Call("adam", (), (("b1", 0.8),))),
         ("adam(b1=0.8, nesterov=True)", Call("adam", (), (("b1", 0.8), ("nesterov", True)))),
         ("a/net.py:mlp(64, 'relu', width=-1)", Call("a/net.py:mlp", (64, "relu"), (("width", -1),))),
         ("net.py:mlp(widths=(64, 32))", Call("net.py:mlp", (), (("widths", (64, 32)),))),

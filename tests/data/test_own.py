@@ -63,10 +63,21 @@ def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
     assert "has no test part, so 8 of its images, drawn at random, are held out as the test set" in dataset.note
 
 
+def test_without_a_test_part_the_same_images_become_it_each_time():
+    assert load_dataset((X, Y)).checksums == load_dataset((X, Y)).checksums
+
+
+def test_labels_may_be_a_column():
+    dataset = load_dataset((X, Y[:, None], X_TEST, Y_TEST[:, None]))
+    np.testing.assert_array_equal(dataset.train_labels, Y)
+    np.testing.assert_array_equal(dataset.test_labels, Y_TEST)
+
+
 def test_the_first_images_alone():
     dataset = load_dataset((X, Y, X_TEST, Y_TEST), train_images=20)
     np.testing.assert_array_equal(dataset.train_images, X[:20])
     assert dataset.spec.train_images == 20
+    assert load_dataset((X, Y, X_TEST, Y_TEST), train_images=50).spec.train_images == 50
     with pytest.raises(UserError, match="--train-images 51 is more than the 50 images of arrays"):
         load_dataset((X, Y, X_TEST, Y_TEST), train_images=51)
 

@@ -201,6 +201,14 @@ def test_a_silent_writer_on_another_machine_is_waited_for_once(bucket, monkeypat
     assert "elsewhere wrote to" in said[0]
 
 
+def test_a_clock_that_is_ahead_lengthens_no_wait(bucket, monkeypatch):
+    slept = []
+    monkeypatch.setattr(upload.time, "sleep", slept.append)
+    sign(bucket, "elsewhere", age=-600.0)
+    upload.await_silence(bucket, lambda line: None)
+    assert slept == [upload.SILENCE_S]
+
+
 def test_a_writer_on_this_machine_is_not_waited_for(bucket):
     sign(bucket, platform.node(), age=0.0)
     upload.await_silence(bucket, pytest.fail)

@@ -17,7 +17,7 @@ from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_servers import LaneServers
-from mnist_tune.runtime.placement import choose_placement
+from mnist_tune.runtime.placement import choose_placement, lanes_that_fit
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_or_resumed, sweep, tuner
 from mnist_tune.tuning.plan import Plan
@@ -133,6 +133,10 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     assert len(notes) == 2
     assert f"jax is {version('jax')} now, it was 0.0.1; the last bits of the resumed trials may differ" in notes[0]
     assert f"processor is {processor_model()} now, it was a relay" in notes[1]
+
+
+def test_a_network_too_large_for_the_estimate_gets_one_lane():
+    assert lanes_that_fit(TRIALS, DATA, None, Device("GPU", 1.0)) == 1
 
 
 NO_DEVICE = """

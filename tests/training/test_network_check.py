@@ -105,6 +105,10 @@ WRONG = {
         Network(init, lambda p, x: apply(p, x) / jnp.zeros(1)),
         "returned NaN or infinity for untrained parameters; scale the images (--standardize)",
     ),
+    "NaN for one image": (
+        Network(init, lambda p, x: apply(p, x).at[1].set(jnp.nan)),
+        "returned NaN or infinity for untrained parameters; scale the images (--standardize)",
+    ),
     "no state": (
         Network(init, lambda p, s, x: apply(p, x), lambda p, s, x, key: (apply(p, x), s)),
         "with train_apply, init must return (params, state), it returned a dict",
@@ -148,3 +152,9 @@ def test_an_optimizer_that_looks_at_its_learning_rate(said):
 
 def test_a_factory_must_return_a_network(said):
     assert "mine returned a tuple; return mnist_tune.Network(init, apply)" in said((init, apply))
+
+
+def test_a_network_that_is_registered_again_is_the_new_one(dataset, registered):
+    for network in (GOOD, STATEFUL):
+        registered("mine")(lambda data, network=network: network)
+        assert architectures.architecture("mine", dataset.spec) is network

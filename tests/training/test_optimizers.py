@@ -49,6 +49,10 @@ EXPECTED = {
     "rmsprop": (lambda rate: optax.rmsprop(rate, momentum=0.8), {"optimizer": "rmsprop(momentum=0.8)"}),
     "lion": (lambda rate: optax.lion(rate, weight_decay=0.0), {"optimizer": "lion"}),
     "lion, decay": (lambda rate: optax.lion(rate, weight_decay=DECAY), {"optimizer": "lion", "weight_decay": DECAY}),
+    "lion, decay as an argument": (
+        lambda rate: optax.lion(rate, weight_decay=DECAY),
+        {"optimizer": f"lion(weight_decay={DECAY})"},
+    ),
     "adagrad": (lambda rate: optax.adagrad(rate), {"optimizer": "adagrad"}),
 }
 

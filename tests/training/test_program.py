@@ -14,7 +14,7 @@ from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
 from mnist_tune.training.networks import dense, initial
-from mnist_tune.training.program import EVALUATION_BLOCK, Program
+from mnist_tune.training.program import EVALUATION_BLOCK, Program, scale
 from mnist_tune.trial import TrialConfig
 
 DATA = DataSpec("made-up", (784,), (7,) * 10, 7, 255.0)
@@ -148,6 +148,19 @@ def test_glorot_initialisation_is_staxs():
 def test_the_notebooks_second_network():
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes().params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
+
+
+@pytest.mark.parametrize("shape", [(11, 14), (14, 11, 3)])
+def test_a_convnet_takes_images_that_are_not_square(shape):
+    program = Program.of(TrialConfig(architecture="convnet"), DataSpec("made-up", shape, (5, 5), 5))
+    images = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
+    assert jax.eval_shape(program.logits, program.shapes().params, (), images).shape == (4, 2)
+
+
+def test_images_are_divided_then_standardised():
+    data = DataSpec("made-up", (2,), (1, 1), 1, 255.0, (0.2, 0.4), (0.5, 0.1))
+    images = jnp.array([[51, 204], [204, 51]], jnp.uint8)
+    np.testing.assert_allclose(scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp-0-tanh", "mlp-8", "mlp-8-elu", "mlp-x-tanh", "convnet-3", "resnet"])

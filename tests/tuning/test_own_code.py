@@ -1,13 +1,18 @@
 """Code in the user's files: found, loaded, recorded, and wanted again by a resume."""
 
 import sys
+from types import SimpleNamespace
 
+import optax
 import pytest
+import ray
+from own_networks import patterns
 
-from mnist_tune import UserError
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.data.dataset import load_dataset
 from mnist_tune.results.journal import resume_command
 from mnist_tune.training import architectures, optimizers
-from mnist_tune.tuning.own_code import check_again, load_own, own_code, sources
+from mnist_tune.tuning.own_code import check_again, check_networks, load_own, own_code, sources
 
 NET = """from layers import WIDTH
 from mnist_tune import Network
@@ -66,6 +71,7 @@ WRONG = {
     "net.py:size": "net.py has no function 'size'",
     "nets:mlp": "--architecture nets:mlp: No module named 'nets'; write FILE.py:FUNCTION or package.module:FUNCTION",
     "broken.py:mlp": r"broken.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
+    "calls.py:mlp": r"calls.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
     "syntax.py:mlp": r"syntax.py can't be loaded, SyntaxError: .* \(line 1\)",
     "needs.py:mlp": r"needs.py can't be loaded, ModuleNotFoundError: No module named 'not_there' \(line 1\)",
     "net.py:mlp(width=f())": "is no name with arguments",
@@ -76,6 +82,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_can_not_be_loaded_is_one_line(folder, name):
     (folder / "broken.py").write_text("x = 1\ny = undefined\n")
+    (folder / "calls.py").write_text("def mlp():\n    return undefined\n\n\nmlp()\n")
     (folder / "syntax.py").write_text("def mlp(:\n")
     (folder / "needs.py").write_text("import not_there\n")
     with pytest.raises(UserError, match=WRONG[name]) as caught:
@@ -99,6 +106,29 @@ def test_a_resume_says_where_the_code_has_changed(folder):
     (folder / "net.py").write_text(NET.replace("size = 3", "size = 4"))
     check_again(recorded, "results/x", said.append)
     assert said == ["note: net.py has changed since the sweep started, first in line 9: size = 4"]
+
+
+def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypatch):
+    load_own("architecture", ["net.py:mlp"])
+    recorded, said = sources({"architecture": ["net.py:mlp"]}), []
+    monkeypatch.setattr("mnist_tune.tuning.own_code.MOST_TEXT", len(NET))
+    (folder / "net.py").write_text(NET + "more = 1\n")
+    check_again(recorded, "results/x", said.append)
+    assert said == ["note: net.py has changed since the sweep started"]
+
+
+def test_each_optimizer_is_tried_in_whatever_order(as_users_have_it, monkeypatch):
+    """In this process instead of one of Ray's."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
+    monkeypatch.setattr(ray, "get", lambda said: said)
+    optimizers.register_optimizer("picky")(lambda learning_rate: optax.sgd(learning_rate if learning_rate > 1 else 1))
+    trials = [TrialConfig(architecture="mlp-4-tanh", batch_size=8, optimizer=name) for name in ("picky", "sgd")]
+    dataset = load_dataset(patterns((4, 3), 3))
+    for order in (trials, trials[::-1]):
+        with pytest.raises(UserError, match="with optimizer 'picky' can't train"):
+            check_networks(order, dataset)
+    check_networks(trials[1:], dataset)
 
 
 def test_a_resume_without_the_code_says_what_to_name(folder):

@@ -1,5 +1,7 @@
 """The progress view."""
 
+import time
+
 from mnist_tune.tuning.progress import ProgressView
 
 
@@ -11,3 +13,12 @@ def test_the_view_counts_regimes_and_stop_reasons():
     said = view._text.plain
     assert "3 done (1 asha, 1 completed, 1 diverged)" in said
     assert "curves: 1 diverged, 2 slow" in said
+
+
+def test_the_time_left_follows_from_the_epochs_since_the_resume(epoch_row, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    view = ProgressView(2, 20, 10, quiet=True)
+    now[0] += 30.0
+    view.epoch("a", "mlp-4-tanh", epoch_row(6))
+    assert view._left() == "11/20 epochs, at most 270 s left"

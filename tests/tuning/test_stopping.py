@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
-from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, scheduler_name, stop_reason
+from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, keeping_ids, scheduler_name, stop_reason
 
 
 @given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))
@@ -40,6 +40,17 @@ def test_stop_reason(epoch, diverged, reason):
 )
 def test_the_name_of_a_scheduler(scheduler, name):
     assert scheduler_name(scheduler, "fifo") == name
+
+
+def test_a_trial_that_copies_another_ones_config_keeps_its_id():
+    trial, donor = (
+        SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": name, "learning_rate": rate}})
+        for name, rate in (("00000", 0.1), ("00001", 0.2))
+    )
+    scheduler = SimpleNamespace(_get_new_config=lambda trial, donor: (donor.config, {"learning_rate": "copied"}))
+    config, operations = keeping_ids(scheduler)._get_new_config(trial, donor)
+    assert config == {"trial": {"trial_id": "00000", "learning_rate": 0.2}}
+    assert operations == {"learning_rate": "copied"}
 
 
 class Scheduled:
