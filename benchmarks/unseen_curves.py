@@ -68,7 +68,7 @@ class Case:
     target: float | None = None
 
     def trials(self) -> list[TrialConfig]:
-        shared = {"architecture": f"{NETWORKS}:{self.network}", "epochs": self.epochs} | self.config
+        shared: dict[str, Any] = {"architecture": f"{NETWORKS}:{self.network}", "epochs": self.epochs} | self.config
         return [TrialConfig(learning_rate=rate, **shared) for rate in self.rates]
 
 

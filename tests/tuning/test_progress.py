@@ -19,6 +19,10 @@ def test_the_time_left_follows_from_the_epochs_since_the_resume(epoch_row, monke
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     view = ProgressView(2, 20, 10, quiet=True)
-    now[0] += 30.0
+    now[0] += 300.0  # starting and compiling
     view.epoch("a", "mlp-4-tanh", epoch_row(6))
-    assert view._left() == "11/20 epochs, at most 270 s left"
+    assert view._left() == "11/20 epochs"
+    for epoch in (7, 8):
+        now[0] += 30.0
+        view.epoch("a", "mlp-4-tanh", epoch_row(epoch))
+    assert view._left() == "13/20 epochs, at most 210 s left"
