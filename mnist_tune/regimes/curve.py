@@ -58,6 +58,8 @@ class Curve:
     """The loss that the network was trained with."""
     held_out_loss: np.ndarray | None = None
     """On the same images as `held_out`."""
+    schedule: str = "constant"
+    """The course of the learning rate. After cosine and linear a run can't go on: they end at 0."""
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, epochs_asked: int, **counts: Any) -> Curve:
@@ -120,8 +122,9 @@ class Curve:
         return self.wrong_labels if kept else 0.0
 
     def avoidable_goal(self, target: float) -> float:
-        """Return the avoidable error at a target accuracy; 0 or less if wrong labels are in the way."""
-        return 1 - target - self._floor
+        """Return the avoidable error at a target accuracy or, if wrong labels are in the way, at that of the right ones."""
+        goal = 1 - target - self._floor
+        return goal if goal > 0 else (1 - target) * (1 - self._floor)
 
     @cached_property
     def images(self) -> int:
@@ -235,15 +238,15 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
-    defaults = {"batch_size": 128, "holdout": 0, "label_noise": 0, "loss": "cross-entropy"}
+    defaults = {"batch_size": 128, "holdout": 0, "label_noise": 0, "loss": "cross-entropy", "schedule": "constant"}
     known = [trials[name] if name in trials else [default] * len(trials) for name, default in defaults.items()]
-    sizes, holdouts, noises, losses = known
-    keys = zip(trials["trial_id"], trials["epochs_asked"], sizes, holdouts, noises, losses, strict=True)
-    for trial_id, asked, size, holdout, noise, loss in keys:
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(size, holdout, noise, loss, data))
+    for trial_id, asked, *config in zip(trials["trial_id"], trials["epochs_asked"], *known, strict=True):
+        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(*config, data=data))
 
 
-def counts(batch_size: int, holdout: int, label_noise: float, loss: str, data: DataFacts) -> dict[str, Any]:
+def counts(
+    batch_size: int, holdout: int, label_noise: float, loss: str, schedule: str, data: DataFacts
+) -> dict[str, Any]:
     """Return the fields of `Curve` that do not come from the epochs. The first images have label noise and are
     evaluated, and the last ones are held out."""
     trained = max(data.train_images - int(holdout), 1)
@@ -251,6 +254,7 @@ def counts(batch_size: int, holdout: int, label_noise: float, loss: str, data: D
     return {
         "batch_size": int(batch_size),
         "loss": loss,
+        "schedule": schedule,
         "held_out_images": int(holdout) or None,
         "trained_images": trained,
         "wrong_labels": noisy * (1 - 1 / data.classes),

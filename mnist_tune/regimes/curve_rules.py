@@ -8,14 +8,14 @@ import numpy as np
 
 from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
 from mnist_tune.regimes.diverged import diverged
-from mnist_tune.regimes.forecast import LEVEL_EXPONENT, Forecast, forecast
+from mnist_tune.regimes.forecast import LEVEL_EXPONENT, NEVER, Forecast, forecast
 from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise, sigmas
 from mnist_tune.regimes.oscillating import DROP, SLIP, early_spike, falls_beyond, oscillating
 
 BOTH_FALL = 0.1
 """If training accuracy fell too, by more than this share of the fall of held-out accuracy, it is not overfitting."""
 
-LOSS_RISE = 1.25
+LOSS_RISE = 1.5
 """A network whose held-out loss is this many times its least, while held-out accuracy is below its best, is overfitted.
 The loss of a network that still gets better rises, too, once it is sure of itself: so both must have turned."""
 
@@ -52,24 +52,42 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
     return label, evidence if target is not None or "target" in evidence else f"{evidence}, no target known"
 
 
+def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
+    """Return when a curve reaches the target; None if it is not calm, or there are too few epochs to tell."""
+    if target is None or not curve.epochs or label in ("oscillating", "diverged", "overfit"):
+        return None
+    ahead = forecast(curve, target)
+    if label == "converged" or ahead.is_past:
+        return ahead
+    if curve.complete and curve.schedule != "constant":
+        return None
+    if curve.epochs < ENOUGH_EPOCHS or _shaken(curve) or _hardly_begun(curve) or curve.accuracy.max() >= target:
+        return None
+    if label == "underfit":
+        return NEVER
+    return None if _flat(curve) or _dies_out(curve, ahead.slowest) else ahead
+
+
 def _overfit(curve: Curve) -> str:
-    """Return the evidence that held-out accuracy fell beyond noise, or held-out loss rose and accuracy fell, and both
-    stayed so, while training accuracy did not fall."""
-    train, held_out = curve.train_accuracy, curve.held_out
+    """Return the evidence that held-out accuracy fell while training accuracy did not, and stayed so.
+
+    The fall, in units of its limit, and the rise of the held-out loss, in units of `log(LOSS_RISE)`, add up to over 1.
+    """
+    train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND_EPOCHS:
         return ""
     if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= 0.5:
         return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
     now = max(float(np.median(held_out[-TREND_EPOCHS:])), held_out[-1])
-    noise = difference_noise(held_out[best], now, curve.held_out_count)
     rise, fall = train[-1] - train[best], held_out[best] - now
-    loss = curve.held_out_loss
-    risen = loss is not None and float(np.median(loss[-TREND_EPOCHS:])) > LOSS_RISE * loss.min()
-    if fall <= (noise if risen else sigmas(curve.epochs) * noise) or rise < -BOTH_FALL * fall:
-        return ""
-    said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
-    return said + (f"; loss {loss.min():.3g} to {loss[-1]:.3g}" if risen and loss is not None else "")
+    grown, said = 0.0, f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
+    if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
+        late, least = float(np.median(loss[-TREND_EPOCHS:])), float(loss.min())
+        if late > calm_limit(least, curve.held_out_count):
+            grown, said = math.log(late / least) / math.log(LOSS_RISE), f"{said}; loss {least:.3g} to {loss[-1]:.3g}"
+    limit = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
+    return said if fall > 0 and fall / limit + grown > 1 and rise >= -BOTH_FALL * fall else ""
 
 
 def _accident(curve: Curve, target: float) -> str:
@@ -117,13 +135,13 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if curve.epochs < ENOUGH_EPOCHS:
         return _short(curve, target, limit)
     if _flat(curve) or _dies_out(curve, ahead.slowest):
-        return _levelled(curve, ahead)
+        return _levelled(curve, target, ahead)
     if _shaken(curve):
         return "undecided", f"accuracy {final:.4f}: neither calm nor oscillating"
     if math.isinf(target):
         return "undecided", f"accuracy {final:.4f}, no target known"
-    if not curve.complete and curve.avoidable_goal(target) <= 0:
-        return "undecided", f"accuracy {final:.4f}; wrong labels hide when it learns"
+    if curve.complete and curve.schedule != "constant":
+        return "undecided", f"accuracy {final:.4f} when the learning rate was 0"
     if (ahead.likely if curve.complete else ahead.earliest) > limit:
         return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
     return "undecided", f"on its way: {target:.4g} {ahead}"
@@ -135,14 +153,14 @@ def _short(curve: Curve, target: float, limit: float) -> tuple[str, str]:
     error, final, goal = curve.avoidable_error, curve.accuracy[-1], curve.avoidable_goal(target)
     gains = -np.diff(error)
     waits = curve.accuracy.max() <= curve.ceiling or gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    waits = waits or goal <= 0 or _flat(curve) or _shaken(curve)
+    waits = waits or goal >= error[-1] or _flat(curve) or _shaken(curve)
     needed = 0.0 if waits else math.log(goal / error[-1]) / math.log(error[-1] / error[-2])
     if needed <= limit:
         return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
     return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(curve.epochs + needed)}"
 
 
-def _levelled(curve: Curve, ahead: Forecast) -> tuple[str, str]:
+def _levelled(curve: Curve, target: float, ahead: Forecast) -> tuple[str, str]:
     """Label a curve whose error may have stopped to fall: underfit if it surely has, undecided if it was cut."""
     final, best = curve.accuracy[-1], int(curve.accuracy.argmax())
     if not curve.complete:
@@ -151,8 +169,8 @@ def _levelled(curve: Curve, ahead: Forecast) -> tuple[str, str]:
     if curve.accuracy[best] - final > noise:
         said = f"accuracy {curve.accuracy[best]:.4f} in epoch {best + 1}, {final:.4f} at the end"
         return ("underfit", f"declining: {said}") if best < curve.epochs // 2 else ("undecided", said)
-    out_of_reach = math.isinf(ahead.earliest)  # behind wrong labels, say: then the exponent is less well known
-    if _flat(curve) or _dies_out(curve, ahead.exponent if out_of_reach else ahead.fastest):
+    hidden = 1 - target < curve.wrong_labels  # behind wrong labels, the exponent is less well known
+    if _flat(curve) or _dies_out(curve, ahead.exponent if hidden else ahead.fastest):
         return "underfit", f"levelled off at accuracy {final:.4f}"
     return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
 

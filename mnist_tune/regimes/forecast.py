@@ -46,10 +46,18 @@ class Forecast:
         """The largest exponent of its 80% interval."""
         return self.exponent + EIGHTY * self.spread
 
+    @property
+    def is_past(self) -> bool:
+        """Whether it was reached, and when is known."""
+        return self.spread == 0 and self.latest < math.inf
+
     def __str__(self) -> str:
-        if self.likely == self.earliest == self.latest:
-            return "never" if math.isinf(self.likely) else f"epoch {self.likely:.0f}"
+        if self.is_past or self is NEVER:
+            return f"in epoch {self.likely:.0f}" if self.is_past else "never"
         return f"about epoch {_rounded(self.likely)} ({_rounded(self.earliest)} to {_rounded(self.latest)})"
+
+
+NEVER = Forecast(math.inf, math.inf, math.inf)
 
 
 def _rounded(epoch: float) -> str:
@@ -80,7 +88,7 @@ def forecast(curve: Curve, target: float) -> Forecast:
     exponent, spread = -slope, math.sqrt(variance / float(x @ x))
     fitted = float(np.exp(y.mean() + slope * x[-1]))
     goal = curve.avoidable_goal(target)
-    if goal <= 0 or exponent <= 0:
+    if exponent <= 0:
         return Forecast(math.inf, math.inf, math.inf, exponent, spread)
     steps = math.log(max(fitted / goal, 1.0))  # in logarithms of the error
     logarithm = steps / exponent

@@ -49,22 +49,27 @@ def oscillating(curve: Curve, target: float) -> str:
         return ""
     drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
     return (
-        _often(curve, drops, unstable(curve))
+        _often(curve, drops, unstable(curve), target)
         or _to_and_fro(curve, slips, target)
         or _not_recovered(curve, drops, target)
     )
 
 
 def falls_beyond(curve: Curve, limit: float) -> np.ndarray:
-    """Return, for each epoch but the first, whether the accuracy fell in it by more than a limit and noise."""
-    return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
+    """Return, for each epoch but the first, whether the accuracy fell in it by more than a limit and noise, and the
+    training loss did not fall: while it does, the accuracy only wavers."""
+    found = curve.falls > np.maximum(limit, curve.falls_noise)
+    return np.asarray(found if curve.train_loss is None else found & ~(curve.train_loss[1:] < curve.train_loss[:-1]))
 
 
-def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray) -> str:
+def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray, target: float) -> str:
     """Return the evidence for spikes or drops in more than a sixth of the epochs, the last ones in the second half, or
-    for drops in more than a sixth of the last third."""
+    for drops in more than a sixth of the last third. What then was calm at the target for five epochs, and for a third
+    of all, oscillates no more."""
     shaken, late = drops | spikes, drops[-(len(drops) // 3) :] if len(drops) >= 9 else drops[:0]
-    events = int(shaken.sum())
+    events, third = int(shaken.sum()), max(ENOUGH_EPOCHS, curve.epochs // 3)
+    if (curve.accuracy[-third:] >= target).all() and not shaken[-third:].any():
+        return ""
     often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
     if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
         return ""

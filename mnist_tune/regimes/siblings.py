@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import ENOUGH_EPOCHS, Curve, curves_of
-from mnist_tune.regimes.curve_rules import LEVEL_GAIN
+from mnist_tune.regimes.curve_rules import HOPELESS, LEVEL_GAIN, reached
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.diverged import since, stuck
+from mnist_tune.regimes.forecast import Forecast
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
 
@@ -62,21 +63,19 @@ class Trial:
     curve: Curve
     label: str
     target: float | None
+    reaches: Forecast | None = None
+    """When it reaches the target, if it is calm."""
 
     @property
     def open(self) -> bool:
         """Whether siblings may change the label. A curve at chance without losses may be slow, not diverged."""
         guesses = self.label == "diverged" and self.curve.train_loss is None
-        return bool(self.curve.epochs) and (guesses or self.label in ("slow", "underfit", "undecided"))
-
-    @property
-    def reached(self) -> bool:
-        return self.target is not None and self.curve.settled >= self.target and self.label != "diverged"
+        there = self.target is not None and bool(self.curve.epochs) and self.curve.accuracy[-1] >= self.target
+        return bool(self.curve.epochs) and not there and (guesses or self.label in ("slow", "underfit", "undecided"))
 
     @property
     def there(self) -> bool:
-        """Whether the last epoch is at the target; if so, the trial is not slow."""
-        return self.target is not None and self.curve.accuracy[-1] >= self.target
+        return self.target is not None and self.curve.settled >= self.target
 
     @property
     def learned(self) -> bool:
@@ -87,9 +86,9 @@ class Standings:
     """The best of some trials: of all, of those faster than a given speed, or of those slower. Ties go to the slower
     trial, then to the earlier row."""
 
-    def __init__(self, trials: Iterable[Trial], score: Callable[[Curve], float] = attrgetter("settled")) -> None:
+    def __init__(self, trials: Iterable[Trial], score: Callable[[Trial], float] = attrgetter("curve.settled")) -> None:
         ordered = sorted(trials, key=attrgetter("speed", "row"))
-        ranked = [(score(trial.curve), -trial.speed, -trial.row, trial) for trial in ordered]
+        ranked = [(score(trial), -trial.speed, -trial.row, trial) for trial in ordered]
         self._speeds = [trial.speed for trial in ordered]
         # At [i]: the best of the i slowest trials, and of all others.
         self._best_slower = [None, *(best[-1] for best in accumulate(ranked, max))]
@@ -97,11 +96,6 @@ class Standings:
         self.best = self._best_slower[-1]
         self.least_speed = min(self._speeds, default=np.inf)
         self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
-
-    @property
-    def best_speed(self) -> float:
-        """The speed of the best trial; infinite if all trials have the same speed."""
-        return self.best.speed if self.best and self._speeds[0] < self._speeds[-1] else np.inf
 
     def above(self, speed: float) -> Trial | None:
         """Return the best of the faster trials."""
@@ -118,9 +112,9 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     Siblings change a label that a trial's own curve left open:
 
     - At chance, while siblings learned: diverged (dead), or slow if its learning rate is smaller than theirs.
-    - Far behind a sibling with a larger rate, or levelled off while a larger rate reached the target: slow.
+    - On its way, but it needs `HOPELESS` times the epochs of a larger rate: slow.
+    - Far behind a larger rate after as many epochs, or at the end below what a larger rate reached: slow.
     - Accuracy goes to and fro, while a smaller rate did better: oscillating.
-    - The best learning rate of a sweep, and larger ones, are never slow.
     """
     regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
     curves = list(curves_of(trials, epochs, data))
@@ -129,15 +123,16 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     momentum = trials["momentum"].to_numpy(dtype=float) if "momentum" in trials else np.zeros(len(trials))
     speeds = rates / [curve.batch_size for curve in curves] / (1 - momentum) if len(curves) else rates
     speeds = [float(f"{speed:.12g}") for speed in speeds]  # equal but for rounding is equal
-    made = [Trial(i, rates[i], speeds[i], curves[i], regimes[i], targets[i]) for i in range(len(curves))]
+    reaches = [reached(*each) for each in zip(curves, targets, regimes, strict=True)]
+    made = [
+        Trial(i, *each) for i, each in enumerate(zip(rates, speeds, curves, regimes, targets, reaches, strict=True))
+    ]
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
         members, siblings = set(family), [made[i] for i in family]
-        learned = Standings(one for one in siblings if one.learned)
-        reached = Standings(one for one in siblings if one.reached)
-        everyone = Standings(siblings)
+        learned, everyone = Standings(one for one in siblings if one.learned), Standings(siblings)
         for peers in ([made[i] for i in group] for group in groups if group[0] in members):
-            judge = _Judge(learned, reached, everyone, peers)
+            judge = _Judge(learned, everyone, peers)
             for trial in peers:
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
@@ -146,25 +141,23 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
 
 
 class _Judge:
-    """Labels trials by their peers and their siblings: those that learned, those that reached the target, and all."""
+    """Labels trials by their peers and their siblings: those that learned, and all."""
 
-    def __init__(self, learned: Standings, reached: Standings, siblings: Standings, peers: Sequence[Trial]) -> None:
-        self._learned, self._reached, self._siblings, self._peers = learned, reached, siblings, peers
-        self._best_speed = min(siblings.best_speed, Standings(peers).best_speed)
+    def __init__(self, learned: Standings, siblings: Standings, peers: Sequence[Trial]) -> None:
+        self._learned, self._siblings, self._peers = learned, siblings, peers
+        self._there = Standings((peer for peer in peers if peer.label == "converged"), _soonest)
         self._after: dict[int, Standings] = {}  # by number of epochs
 
     def label(self, trial: Trial) -> tuple[str, str]:
-        """Return the label, and what to put before the evidence."""
+        """Return the label, and the evidence if it is another."""
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
-        if trial.label == "diverged" or trial.there:
+        if trial.label == "diverged":
             return trial.label, ""
-        faster, slower = self._better(trial)
-        if faster or slower:
-            return _behind(trial, faster, slower)
-        if trial.label == "slow" and trial.speed >= self._best_speed:
-            return "undecided", "no other rate was faster"
-        return trial.label, ""
+        if trial.label == "undecided" and trial.reaches:
+            return self._on_its_way(trial, trial.reaches)
+        faster, slower = (self._better(trial, above) for above in (True, False))
+        return _behind(trial, faster, slower) if faster or slower else (trial.label, "")
 
     def _at_chance(self, trial: Trial, best: Trial) -> tuple[str, str]:
         said = f"at chance; {_named(best, trial)} reached {best.curve.accuracy.max():.4f}"
@@ -172,26 +165,32 @@ class _Judge:
             return "slow", said
         return "diverged", f"dead{since(trial.curve)}: {said}"
 
-    def _better(self, trial: Trial) -> tuple[Trial | None, Trial | None]:
-        """Return the best faster and the best slower trial that did better: peers that were far ahead after as many
-        epochs. Unless the trial is undecided, also siblings that reached the target or, if it levelled off, a higher
-        level."""
+    def _on_its_way(self, trial: Trial, reaches: Forecast) -> tuple[str, str]:
+        first = self._there.above(trial.speed)
+        if first is None or not first.reaches or reaches.likely <= HOPELESS * first.reaches.likely:
+            return trial.label, ""
+        if not trial.curve.complete and reaches.likely <= trial.curve.epochs_asked:
+            return trial.label, ""
+        return "slow", f"{trial.target:.4g} {reaches}; {_named(first, trial)}: {first.reaches}"
+
+    def _better(self, trial: Trial, faster: bool) -> Trial | None:
+        """Return the best of the faster trials, or of the slower ones, if it did better: a peer that was far ahead
+        after as many epochs or, for a trial that ran all its epochs, a sibling that ended higher."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
             there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label != "diverged")
-            self._after[epochs] = Standings(there, lambda curve: float(curve.accuracy[epochs - 1]))
-        after = self._after[epochs]
-        faster, slower = (
-            one if one and _far_ahead(one.curve, trial.curve) else None
-            for one in (after.above(trial.speed), after.below(trial.speed))
-        )
-        if trial.label == "undecided" and not (trial.curve.complete and epochs >= ENOUGH_EPOCHS):
-            return faster, slower
-        faster, slower = faster or self._reached.above(trial.speed), slower or self._reached.below(trial.speed)
-        best = self._siblings.best
-        if faster or slower or trial.label == "slow" or best is None or not _higher(best, trial):
-            return faster, slower
-        return best if best.speed > trial.speed else None, best if best.speed < trial.speed else None
+            self._after[epochs] = Standings(there, lambda one: float(one.curve.accuracy[epochs - 1]))
+        after, siblings = self._after[epochs], self._siblings
+        peer, best = (one.above(trial.speed) if faster else one.below(trial.speed) for one in (after, siblings))
+        if peer and _far_ahead(peer.curve, trial.curve):
+            return peer
+        decided = trial.label != "undecided" or (trial.curve.complete and epochs >= ENOUGH_EPOCHS)
+        counts = best and decided and best.label != "diverged" and (best.there or best is siblings.best)
+        return best if best and counts and _higher(best, trial) else None
+
+
+def _soonest(trial: Trial) -> float:
+    return -trial.reaches.likely if trial.reaches else -np.inf
 
 
 def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[str, str]:
@@ -216,9 +215,10 @@ def _named(best: Trial, trial: Trial) -> str:
 
 
 def _higher(other: Trial, trial: Trial) -> bool:
-    """Return whether another trial ended above this one by more than `LEVEL_GAIN` and noise."""
+    """Return whether another trial ended above this one by more than noise, at the target or by `LEVEL_GAIN`."""
     theirs, ours = other.curve.settled, trial.curve.settled
-    return theirs - ours > max(LEVEL_GAIN, SIGMAS * float(difference_noise(theirs, ours, trial.curve.images)))
+    noise = SIGMAS * float(difference_noise(theirs, ours, trial.curve.images))
+    return theirs - ours > (noise if other.there else max(LEVEL_GAIN, noise))
 
 
 def _far_ahead(other: Curve, curve: Curve) -> bool:

@@ -70,13 +70,19 @@ def test_a_peer_that_trained_longer_is_a_measure_after_as_many_epochs():
     assert labels((CUT, {}))[0][0] == "undecided"
     regime, evidence = labels((CUT, {}), (level(0.97), {"learning_rate": 1.0}))[0]
     assert regime == "slow"
-    assert evidence == "at 5 epochs 0.8600; rate 1 had 0.9623"
+    assert evidence == "0.95 about epoch 16 (10 to 28); rate 1: in epoch 4"
 
 
 def test_a_slip_in_the_last_epoch_is_not_being_far_behind():
     faster = (level(0.97), {"learning_rate": 1.0})
     assert labels(([*CUT[:3], 0.94, 0.90], {}), faster)[0][0] == "undecided"
-    assert labels(([*CUT[:3], 0.90, 0.90], {}), faster)[0][0] == "slow"
+    assert labels(([*CUT[:3], 0.84, 0.86], {}), faster)[0][0] == "slow"
+
+
+def test_what_is_on_its_way_within_the_epochs_asked_is_not_slow():
+    faster = (level(0.97), {"learning_rate": 1.0})
+    assert labels(([*CUT[:3], 0.90, 0.90], {}), faster)[0][0] == "undecided"
+    assert labels(([*CUT[:3], 0.90, 0.90], {"epochs_asked": 6}), faster)[0][0] == "undecided"
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -107,7 +113,7 @@ def test_rates_of_different_batches_are_compared_by_image():
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
 @pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
 def test_windows_are_those_of_training(batch_size, holdout):
-    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, CE, MNIST))
+    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, CE, "constant", MNIST))
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
@@ -127,7 +133,7 @@ def lost(epochs, holdout=0, evaluated=None):
     chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
     curve = Curve(
         chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,
-        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, CE, data),
+        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, CE, "constant", data),
     )  # fmt: skip
     return curve_regime(curve)[0]
 
@@ -140,9 +146,9 @@ def test_patience_counts_steps_whatever_is_evaluated():
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
     share = {
-        "all": counts(128, 0, 30_000, CE, MNIST),
-        "held out": counts(128, 20_000, 20_000, CE, MNIST),
-        "few evaluated": counts(128, 0, 30_000, CE, data_facts({"options": {"train_evaluation": 20_000}})),
+        "all": counts(128, 0, 30_000, CE, "constant", MNIST),
+        "held out": counts(128, 20_000, 20_000, CE, "constant", MNIST),
+        "few evaluated": counts(128, 0, 30_000, CE, "constant", data_facts({"options": {"train_evaluation": 20_000}})),
     }
     assert {name: found["wrong_labels"] for name, found in share.items()} == pytest.approx(
         {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}
