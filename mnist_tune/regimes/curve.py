@@ -18,13 +18,6 @@ from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, windo
 COLUMNS = [column.name for column in EPOCHS if column.curve]
 """The columns of the `epochs` table that curves are made of."""
 
-TREND_EPOCHS = 3
-"""The least number of epochs that can show a trend or a repeated spike."""
-
-ENOUGH_EPOCHS = 5
-"""The least number of epochs that can show a plateau or slow progress: MNIST's networks reach the target in five epochs
-at a third of their best learning rate. A shorter curve is slow only if its pace is hopeless."""
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -122,7 +115,7 @@ class Curve:
         return self.wrong_labels if kept else 0.0
 
     def avoidable_goal(self, target: float) -> float:
-        """Return the avoidable error at a target accuracy or, if wrong labels are in the way, at that of the right ones."""
+        """Return the avoidable error at a target accuracy or, if wrong labels are in the way, at that of the others."""
         goal = 1 - target - self._floor
         return goal if goal > 0 else (1 - target) * (1 - self._floor)
 
@@ -241,11 +234,11 @@ def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIS
     defaults = {"batch_size": 128, "holdout": 0, "label_noise": 0, "loss": "cross-entropy", "schedule": "constant"}
     known = [trials[name] if name in trials else [default] * len(trials) for name, default in defaults.items()]
     for trial_id, asked, *config in zip(trials["trial_id"], trials["epochs_asked"], *known, strict=True):
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(*config, data=data))
+        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(data, *config))
 
 
 def counts(
-    batch_size: int, holdout: int, label_noise: float, loss: str, schedule: str, data: DataFacts
+    data: DataFacts, batch_size: int, holdout: int, label_noise: float, loss: str, schedule: str
 ) -> dict[str, Any]:
     """Return the fields of `Curve` that do not come from the epochs. The first images have label noise and are
     evaluated, and the last ones are held out."""

@@ -6,27 +6,21 @@ import math
 
 import numpy as np
 
-from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.diverged import diverged
-from mnist_tune.regimes.forecast import LEVEL_EXPONENT, NEVER, Forecast, forecast
+from mnist_tune.regimes.forecast import NEVER, Forecast, forecast
 from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise, sigmas
-from mnist_tune.regimes.oscillating import DROP, SLIP, early_spike, falls_beyond, oscillating
-
-BOTH_FALL = 0.1
-"""If training accuracy fell too, by more than this share of the fall of held-out accuracy, it is not overfitting."""
-
-LOSS_RISE = 1.5
-"""A network whose held-out loss is this many times its least, while held-out accuracy is below its best, is overfitted.
-The loss of a network that still gets better rises, too, once it is sure of itself: so both must have turned."""
-
-LEVEL_SHARE = 0.45
-"""A curve that has levelled off gains, in its last third, less than this share of what a straight line would gain."""
-
-LEVEL_GAIN = 0.02
-"""A curve that gained this much accuracy in its last third has not levelled off, whatever it gained before."""
-
-HOPELESS = 3
-"""A curve that reaches its target only after this many times the epochs asked for is slow."""
+from mnist_tune.regimes.oscillating import early_spike, falls_beyond, oscillating
+from mnist_tune.regimes.tuned import (
+    CLEARLY,
+    ENOUGH_EPOCHS,
+    FAR,
+    LEARNED,
+    LEVEL_EXPONENT,
+    LEVEL_SHARE,
+    TREND_EPOCHS,
+    VISIBLE,
+)
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
@@ -71,23 +65,24 @@ def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
 def _overfit(curve: Curve) -> str:
     """Return the evidence that held-out accuracy fell while training accuracy did not, and stayed so.
 
-    The fall, in units of its limit, and the rise of the held-out loss, in units of `log(LOSS_RISE)`, add up to over 1.
+    The fall, in units of its limit, and the rise of the held-out loss, in units of `log(CLEARLY)`, add up to over 1.
     """
     train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND_EPOCHS:
         return ""
-    if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= 0.5:
+    if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
         return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
     now = max(float(np.median(held_out[-TREND_EPOCHS:])), held_out[-1])
-    rise, fall = train[-1] - train[best], held_out[best] - now
+    fall = held_out[best] - now
     grown, said = 0.0, f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
         late, least = float(np.median(loss[-TREND_EPOCHS:])), float(loss.min())
         if late > calm_limit(least, curve.held_out_count):
-            grown, said = math.log(late / least) / math.log(LOSS_RISE), f"{said}; loss {least:.3g} to {loss[-1]:.3g}"
+            grown, said = math.log(late / least) / math.log(CLEARLY), f"{said}; loss {least:.3g} to {loss[-1]:.3g}"
     limit = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
-    return said if fall > 0 and fall / limit + grown > 1 and rise >= -BOTH_FALL * fall else ""
+    grew = train[-1] - train[best] >= -difference_noise(train[-1], train[best], curve.evaluated)
+    return said if fall > 0 and fall / limit + grown > 1 and grew else ""
 
 
 def _accident(curve: Curve, target: float) -> str:
@@ -98,7 +93,7 @@ def _accident(curve: Curve, target: float) -> str:
     if curve.epochs < 2 * TREND_EPOCHS or len(below) != 1 or not (before[-TREND_EPOCHS:] >= target).all():
         return ""
     fell = int(curve.epochs - TREND_EPOCHS + below[0])
-    others = np.delete(falls_beyond(curve, SLIP), [fell - 1])
+    others = np.delete(falls_beyond(curve, VISIBLE / 3), [fell - 1])
     if others[curve.epochs // 2 :].any() or 1 - curve.accuracy[fell] > 2 * (1 - target):
         return ""
     return f"accuracy {curve.accuracy[fell - 1]:.4f}, but for {curve.accuracy[fell]:.4f} in epoch {fell + 1}"
@@ -112,7 +107,7 @@ def _converged(curve: Curve, target: float) -> str:
     reached = (last >= target).all() or (rising and (np.median(last) >= target or beyond))
     if not reached:
         return ""
-    events = [(int(curve.spikes()[1:].sum()), "spike"), (int(falls_beyond(curve, DROP).sum()), "drop")]
+    events = [(int(curve.spikes()[1:].sum()), "spike"), (int(falls_beyond(curve, VISIBLE).sum()), "drop")]
     later = "".join(f", {count} {name}{'s' * (count > 1)} in {curve.epochs} epochs" for count, name in events if count)
     return f"accuracy {last[-1]:.4f} >= {target:.4g}{early_spike(curve)}{later}"
 
@@ -131,7 +126,7 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if _hardly_begun(curve):
         assert curve.train_loss is not None
         return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
-    limit = HOPELESS * max(curve.epochs_asked, curve.epochs)
+    limit = FAR * max(curve.epochs_asked, curve.epochs)
     if curve.epochs < ENOUGH_EPOCHS:
         return _short(curve, target, limit)
     if _flat(curve) or _dies_out(curve, ahead.slowest):
@@ -186,12 +181,12 @@ def _dies_out(curve: Curve, exponent: float) -> bool:
     error, third = curve.avoidable_error, max(TREND_EPOCHS, curve.epochs // 3)
     late = error[-1] * exponent * math.log(curve.epochs / max(curve.epochs - third, 1))
     level = LEVEL_SHARE * third / (curve.epochs - 1) * (error[0] - error[-1])
-    return bool(exponent < LEVEL_EXPONENT and late < (min(level, LEVEL_GAIN) if curve.complete else level))
+    return bool(exponent < LEVEL_EXPONENT and late < (min(level, VISIBLE) if curve.complete else level))
 
 
 def _shaken(curve: Curve) -> bool:
     """Return whether a curve has a spike or a fall; at small learning rates curves have neither."""
-    return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, SLIP).any())
+    return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, VISIBLE / 3).any())
 
 
 def _hardly_begun(curve: Curve) -> bool:

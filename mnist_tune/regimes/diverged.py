@@ -4,22 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mnist_tune.regimes.curve import ENOUGH_EPOCHS, Curve
-from mnist_tune.regimes.divergence import PATIENCE
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise
-
-ONCE_LEARNED = 0.3
-"""A network that has learned this share of what can be learned, and is then at chance again, has collapsed."""
-
-STUCK_EPOCHS = 3
-"""Epochs at chance after which a network counts as stuck; fewer may be the start of a slow run."""
-
-FAR_LOST = 50
-"""A network that has guessed for five epochs with this many times its untrained loss has diverged so far."""
-
-FAR_ABOVE = 1.5
-"""If the untrained loss is above this many times that of equally likely classes, a network that ends at chance and at a
-constant guess's loss is dead. From a lower loss it may just have labels that nobody can learn."""
+from mnist_tune.regimes.tuned import BLOWN_UP, CLEARLY, ENOUGH_EPOCHS, LEARNED, PATIENCE, TREND_EPOCHS
 
 
 def diverged(curve: Curve) -> str:
@@ -39,9 +26,9 @@ def _left(curve: Curve) -> str:
     limit = calm_limit(curve.untrained, curve.evaluated)
     lost = (curve.accuracy <= curve.ceiling) & (loss > limit)
     flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
-    flagged = flagged or (_last(lost) >= ENOUGH_EPOCHS and loss[-1] > FAR_LOST * curve.untrained)
+    flagged = flagged or (_last(lost) >= ENOUGH_EPOCHS and loss[-1] > BLOWN_UP / 2 * curve.untrained)
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
-    ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < 0.5
+    ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < LEARNED
     if loss[-1] <= limit or not (flagged or ended):
         return ""
     return said
@@ -53,9 +40,9 @@ def _collapsed(curve: Curve) -> str:
     accuracy = curve.accuracy
     best = int(accuracy.argmax())
     at_chance = accuracy <= curve.ceiling
-    lost = curve.learned(accuracy) < ONCE_LEARNED * curve.learned(accuracy[best])
+    lost = curve.learned(accuracy) < LEARNED * curve.learned(accuracy[best])
     stays = at_chance[-1] and (curve.complete or at_chance[-2:].all())
-    if curve.learned(accuracy[best]) < ONCE_LEARNED or not (stays or lost[-2:].all()):
+    if curve.learned(accuracy[best]) < LEARNED or not (stays or lost[-2:].all()):
         return ""
     fell = curve.epochs - _last(lost | at_chance) + 1
     since = f", a guess since step {curve.guessing_since}" if curve.guessing_since else ""
@@ -77,7 +64,7 @@ def stuck(curve: Curve) -> bool:
     """Return whether a curve is at chance without progress: its accuracy does not rise, and its loss is no better than
     a guess's and does not fall."""
     accuracy, loss = _at_chance(curve), curve.train_loss
-    if len(accuracy) < STUCK_EPOCHS:
+    if len(accuracy) < TREND_EPOCHS:
         return False
     rise = accuracy[-1] - accuracy[0]
     if rise > SIGMAS * difference_noise(accuracy[0], accuracy[-1], curve.images) and (np.diff(accuracy) >= 0).all():
@@ -87,8 +74,8 @@ def stuck(curve: Curve) -> bool:
     above = loss[-1] > calm_limit(curve.untrained, curve.evaluated)
     if above and not curve.complete and len(accuracy) * curve.windows < PATIENCE:  # it may come back
         return False
-    worse = bool((loss[-STUCK_EPOCHS:] >= calm_floor(curve.guess, curve.evaluated)).all())
-    recent = loss[-STUCK_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
+    worse = bool((loss[-TREND_EPOCHS:] >= calm_floor(curve.guess, curve.evaluated)).all())
+    recent = loss[-TREND_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
     return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
 
 
@@ -103,9 +90,9 @@ def _dead(curve: Curve) -> str:
     if loss is None:
         return said
     guess = curve.guess
-    exploded = bool(curve.spikes(2).any())
-    near = loss[-1] < 1.25 * guess
-    if not (exploded or curve.untrained > FAR_ABOVE * curve.data.uniform_loss(curve.loss)) or not near:
+    exploded = bool(curve.spikes(CLEARLY).any())
+    near = loss[-1] < CLEARLY**0.5 * guess
+    if not (exploded or curve.untrained > CLEARLY * curve.data.uniform_loss(curve.loss)) or not near:
         return ""
     return f"dead{since(curve)}: {said}, loss that of a guess"
 

@@ -8,15 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnist_tune.regimes.noise import calm_limit, window_images
-
-PATIENCE = 1000
-"""Steps (or windows of 128 images, if a step has fewer) that a network may guess above its untrained loss before it
-counts as diverged. Runs of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps
-(docs/regimes.md). The limit counts steps, not epochs, because an epoch may have 30 steps or 500."""
-
-BLOWN_UP = 100
-"""A loss of this many times the untrained loss counts as diverged at once. Runs that recovered peaked at 65 times
-(177 nats, rate 2)."""
+from mnist_tune.regimes.tuned import BLOWN_UP, CHANCE_MARGIN, PATIENCE
 
 
 def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:
@@ -36,7 +28,7 @@ def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entr
 def chance_ceiling(chance: float) -> float:
     """Return the accuracy up to which a network counts as guessing, `chance + (1 - chance) / 20`. The notebook's
     diverged networks are between 0.09 and 0.104."""
-    return chance + (1 - chance) / 20
+    return chance + (1 - chance) * CHANCE_MARGIN
 
 
 def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images: int) -> bool:

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_tune.regimes.curve import TREND_EPOCHS, Curve
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.tuned import DRIFT, TREND_EPOCHS
 
-EIGHTY = 1.2816
-"""Standard errors on either side of an 80% interval."""
-
-DRIFT = 0.35
-"""How far the exponent of a power law drifts, as a share of itself, while the error goes on falling: the standard error
-that continuing the fit adds. It makes 80% of the 80% intervals of cut runs hold the epoch (docs/regimes.md)."""
-
-LEVEL_EXPONENT = 0.32
-"""A curve whose error falls more slowly than epochs**-0.32 has levelled off. Measured on curves below the target: 0.19
-and 0.28 for networks of 4 and 16 units, 0.37 to 0.43 at small rates."""
+EIGHTY, NINETY = 1.2816, 1.6449
+"""Standard errors on either side of an 80% and of a 90% interval."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +31,13 @@ class Forecast:
 
     @property
     def slowest(self) -> float:
-        """The least exponent of its 80% interval."""
-        return self.exponent - EIGHTY * self.spread
+        """The least exponent of its 90% interval."""
+        return self.exponent - NINETY * self.spread
 
     @property
     def fastest(self) -> float:
-        """The largest exponent of its 80% interval."""
-        return self.exponent + EIGHTY * self.spread
+        """The largest exponent of its 90% interval."""
+        return self.exponent + NINETY * self.spread
 
     @property
     def is_past(self) -> bool:

@@ -4,27 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mnist_tune.regimes.curve import ENOUGH_EPOCHS, TREND_EPOCHS, Curve
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise
-
-DROP = 0.015
-"""A drop is a fall of the accuracy from one epoch to the next by more than this. The notebook's run at rate 1.6 fell by
-0.016, 0.019 and 0.054; its calm runs fell by less than 0.004."""
-
-SLIP = 0.005
-"""A slip is a smaller fall; many of them are going to and fro. Measured: at up to a third of the largest rate that
-converges, accuracy never fell by more than 0.001 from one epoch to the next; at the largest, by 0.003 to 0.02."""
-
-OSCILLATIONS = 2
-"""Spikes or drops after the first epoch that make a curve oscillating. One is an accident: at rate 1.0, all seeds spike
-in the first epoch, some do once more, and then they stay calm."""
-
-OFTEN = 1 / 6
-"""A curve oscillates if more than this share of the epochs after the first has a spike or a drop. Measured: a ninth at
-rate 1.0 (converged), a third and more at 1.3 and 1.6."""
-
-TO_AND_FRO = 1 / 3
-"""A curve goes to and fro if this share of the epochs has a slip. Measured at rate 1.0: two ninths at most."""
+from mnist_tune.regimes.tuned import CLEARLY, ENOUGH_EPOCHS, OFTEN, TREND_EPOCHS, VISIBLE
 
 
 def landed(curve: Curve) -> bool:
@@ -47,7 +29,7 @@ def oscillating(curve: Curve, target: float) -> str:
     """Return the evidence that a curve oscillates; empty if there is none."""
     if not landed(curve):
         return ""
-    drops, slips = falls_beyond(curve, DROP), falls_beyond(curve, SLIP)
+    drops, slips = falls_beyond(curve, VISIBLE), falls_beyond(curve, VISIBLE / 3)
     return (
         _often(curve, drops, unstable(curve), target)
         or _to_and_fro(curve, slips, target)
@@ -70,8 +52,8 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray, target: float) -
     events, third = int(shaken.sum()), max(ENOUGH_EPOCHS, curve.epochs // 3)
     if (curve.accuracy[-third:] >= target).all() and not shaken[-third:].any():
         return ""
-    often = events >= OSCILLATIONS and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
-    if not often and (late.sum() < OSCILLATIONS or late.sum() <= OFTEN * len(late)):
+    often = events >= 2 and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
+    if not often and (late.sum() < 2 or late.sum() <= OFTEN * len(late)):
         return ""
     said = [f"loss up to {np.nanmax(curve.peak()[1:]):.3g}"] if curve.spikes()[1:].any() else []
     said += [f"falls of {curve.falls.max():.3f}"] if drops.any() else []
@@ -82,10 +64,10 @@ def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
     """Return the evidence for slips in a third of all epochs or of the last half, unless the curve is at the target."""
     if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
         return ""
-    needed = OSCILLATIONS if curve.complete else OSCILLATIONS + 1
+    needed = 2 if curve.complete else 3
     half = slips[len(slips) // 2 :]
     for part, least in ((slips, needed), (half, needed + 1)):
-        if part.sum() >= least and part.sum() >= TO_AND_FRO * len(part) and len(part) >= TREND_EPOCHS:
+        if part.sum() >= least and part.sum() >= 2 * OFTEN * len(part) and len(part) >= TREND_EPOCHS:
             top = curve.accuracy[-len(part) - 1 :]
             return f"accuracy fell in {part.sum()} of {len(part)} epochs, {top.min():.4f} to {top.max():.4f}"
     return ""
@@ -95,7 +77,7 @@ def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
     """Return the evidence for a drop below the target that the curve has not recovered from."""
     best, last = int(curve.accuracy.argmax()), curve.accuracy[-1]
     noise = SIGMAS * difference_noise(curve.accuracy[best], last, curve.images)
-    lost = curve.accuracy[best] - last > max(DROP, noise)
+    lost = curve.accuracy[best] - last > max(VISIBLE, noise)
     if not curve.complete:  # the next epoch may make up for the last
         drops = drops[:-1]
     if curve.epochs < ENOUGH_EPOCHS or not lost or not drops[best:].any() or last >= target:
@@ -105,6 +87,6 @@ def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
 
 def early_spike(curve: Curve) -> str:
     """Return what the evidence says of a spike in the first epoch; empty if there is none."""
-    if not curve.spikes(2)[0]:
+    if not curve.spikes(CLEARLY)[0]:
         return ""
     return f", loss up to {curve.peak()[0]:.3g} in epoch 1"

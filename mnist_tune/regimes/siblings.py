@@ -11,13 +11,14 @@ from operator import attrgetter
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.curve import ENOUGH_EPOCHS, Curve, curves_of
-from mnist_tune.regimes.curve_rules import HOPELESS, LEVEL_GAIN, reached
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve_rules import reached
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.diverged import since, stuck
 from mnist_tune.regimes.forecast import Forecast
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
+from mnist_tune.regimes.tuned import ENOUGH_EPOCHS, FAR, LEARNED, NEAR_BEST, VISIBLE
 
 SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
 """Trials with equal values in these columns are siblings."""
@@ -25,16 +26,6 @@ SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
 PEERS = ["batch_size", "momentum", "nesterov", "weight_decay", "clip_norm", "warmup_steps", "holdout"]
 """Siblings with equal values in these columns, too, are peers. Their epochs have as many images and as many steps, so
 they can be compared epoch by epoch."""
-
-FAR_BEHIND = 2.0
-"""A trial is far behind a sibling if it makes this many times the sibling's errors after as many epochs."""
-
-NEAR_BEST = 1 / 30
-"""If a data set has no target, the target is below the best sibling by this share of what can be learned. MNIST's
-target of 0.95 is as far below 0.98, which its best dense networks reach on test images."""
-
-HALF_LEARNED = 0.5
-"""A sibling that learned this share of what can be learned shows that there is something to learn."""
 
 
 def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float | None) -> list[float | None]:
@@ -45,7 +36,7 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
     targets: list[float | None] = [None] * len(curves)
     for family in _families(trials, SIBLINGS):
         best, first = max(curves[i].settled for i in family), curves[family[0]]
-        if first.learned(best) >= HALF_LEARNED:
+        if first.learned(best) >= LEARNED:
             for i in family:
                 targets[i] = best - NEAR_BEST * (1 - first.data.chance)
     return targets
@@ -79,7 +70,7 @@ class Trial:
 
     @property
     def learned(self) -> bool:
-        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= HALF_LEARNED)
+        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
 
 
 class Standings:
@@ -112,7 +103,7 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     Siblings change a label that a trial's own curve left open:
 
     - At chance, while siblings learned: diverged (dead), or slow if its learning rate is smaller than theirs.
-    - On its way, but it needs `HOPELESS` times the epochs of a larger rate: slow.
+    - On its way, but it needs `FAR` times the epochs of a larger rate: slow.
     - Far behind a larger rate after as many epochs, or at the end below what a larger rate reached: slow.
     - Accuracy goes to and fro, while a smaller rate did better: oscillating.
     """
@@ -167,7 +158,7 @@ class _Judge:
 
     def _on_its_way(self, trial: Trial, reaches: Forecast) -> tuple[str, str]:
         first = self._there.above(trial.speed)
-        if first is None or not first.reaches or reaches.likely <= HOPELESS * first.reaches.likely:
+        if first is None or not first.reaches or reaches.likely <= FAR * first.reaches.likely:
             return trial.label, ""
         if not trial.curve.complete and reaches.likely <= trial.curve.epochs_asked:
             return trial.label, ""
@@ -215,10 +206,10 @@ def _named(best: Trial, trial: Trial) -> str:
 
 
 def _higher(other: Trial, trial: Trial) -> bool:
-    """Return whether another trial ended above this one by more than noise, at the target or by `LEVEL_GAIN`."""
+    """Return whether another trial ended above this one by more than noise, at the target or by `VISIBLE`."""
     theirs, ours = other.curve.settled, trial.curve.settled
     noise = SIGMAS * float(difference_noise(theirs, ours, trial.curve.images))
-    return theirs - ours > (noise if other.there else max(LEVEL_GAIN, noise))
+    return theirs - ours > (noise if other.there else max(VISIBLE, noise))
 
 
 def _far_ahead(other: Curve, curve: Curve) -> bool:
@@ -226,7 +217,7 @@ def _far_ahead(other: Curve, curve: Curve) -> bool:
     a curve's last two epochs counts, because a slip in the last epoch is not being behind."""
     theirs, ours = other.accuracy[curve.epochs - 1], float(curve.accuracy[-2:].max())
     noise = SIGMAS * difference_noise(theirs, ours, curve.images)
-    return bool(FAR_BEHIND * (1 - theirs) <= 1 - ours and theirs - ours > noise)
+    return bool(FAR * (1 - theirs) <= 1 - ours and theirs - ours > noise)
 
 
 def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:

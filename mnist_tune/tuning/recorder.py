@@ -129,7 +129,7 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error)
         config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
-        known = counts(config.batch_size, config.holdout, config.label_noise, config.loss, config.schedule, self._data)
+        known = counts(self._data, config.batch_size, config.holdout, config.label_noise, config.loss, config.schedule)
         curve = Curve.cut(_columns(rows), slice(None), config.epochs, **known)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])

@@ -11,7 +11,7 @@ from real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.labels import curve_regime
-from mnist_tune.regimes.oscillating import DROP
+from mnist_tune.regimes.tuned import VISIBLE
 
 
 def notebook_curves():
@@ -45,7 +45,7 @@ def cut(curve, epochs):
 def came_later(curve, epochs, label, whole):
     """Whether what refutes the label of a cut is in the epochs after it."""
     if label == "converged" and whole in ("diverged", "oscillating"):
-        return (curve.falls[epochs - 1 :] > DROP).any() or curve.spikes()[epochs:].any()
+        return (curve.falls[epochs - 1 :] > VISIBLE).any() or curve.spikes()[epochs:].any()
     if label in ("converged", "slow") and whole == "overfit":
         return curve.held_out[epochs:].min() < curve.held_out[:epochs].max()
     return (label, whole) == ("oscillating", "converged")  # it was calm since

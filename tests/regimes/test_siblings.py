@@ -113,7 +113,7 @@ def test_rates_of_different_batches_are_compared_by_image():
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
 @pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
 def test_windows_are_those_of_training(batch_size, holdout):
-    curve = Curve(np.zeros(1), 1, **counts(batch_size, holdout, 0, CE, "constant", MNIST))
+    curve = Curve(np.zeros(1), 1, **counts(MNIST, batch_size, holdout, 0, CE, "constant"))
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
@@ -133,7 +133,7 @@ def lost(epochs, holdout=0, evaluated=None):
     chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
     curve = Curve(
         chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,
-        diverged=np.zeros(epochs, bool), **counts(128, holdout, 0, CE, "constant", data),
+        diverged=np.zeros(epochs, bool), **counts(data, 128, holdout, 0, CE, "constant"),
     )  # fmt: skip
     return curve_regime(curve)[0]
 
@@ -146,9 +146,9 @@ def test_patience_counts_steps_whatever_is_evaluated():
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
     share = {
-        "all": counts(128, 0, 30_000, CE, "constant", MNIST),
-        "held out": counts(128, 20_000, 20_000, CE, "constant", MNIST),
-        "few evaluated": counts(128, 0, 30_000, CE, "constant", data_facts({"options": {"train_evaluation": 20_000}})),
+        "all": counts(MNIST, 128, 0, 30_000, CE, "constant"),
+        "held out": counts(MNIST, 128, 20_000, 20_000, CE, "constant"),
+        "few evaluated": counts(data_facts({"options": {"train_evaluation": 20_000}}), 128, 0, 30_000, CE, "constant"),
     }
     assert {name: found["wrong_labels"] for name, found in share.items()} == pytest.approx(
         {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}
