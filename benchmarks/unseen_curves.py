@@ -42,6 +42,39 @@ def tumours() -> tuple[np.ndarray, ...]:
     return x[:420], y[order][:420], x[420:], y[order][420:]
 
 
+def wine() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's wine data: 13 numbers, as 13 rows of one; three classes, 130 for training."""
+    from sklearn.datasets import load_wine
+
+    x, y = load_wine(return_X_y=True)
+    order = np.random.default_rng(1).permutation(len(x))
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)[order][:, :, None]
+    return x[:130], y[order][:130], x[130:], y[order][130:]
+
+
+def spirals() -> tuple[np.ndarray, ...]:
+    """Return three spirals in the plane."""
+    rng = np.random.default_rng(3)
+    y, t = rng.integers(3, size=2000), rng.random(2000)
+    angle = 4 * t + 2.1 * y
+    x = (2 * t * np.stack([np.cos(angle), np.sin(angle)])).T + 0.05 * rng.normal(size=(2000, 2))
+    return x[:1500].astype(np.float32), y[:1500], x[1500:].astype(np.float32), y[1500:]
+
+
+def parity() -> tuple[np.ndarray, ...]:
+    """Return the parity of three of twelve signs: nothing is learned for a while, then all."""
+    x = np.random.default_rng(4).choice([-1.0, 1.0], (5000, 12)).astype(np.float32)
+    y = (x[:, 0] * x[:, 5] * x[:, 9] > 0).astype(np.int32)
+    return x[:4000], y[:4000], x[4000:], y[4000:]
+
+
+def noisy_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits, a quarter of the training labels drawn anew."""
+    x, y, *test = digits()
+    rng = np.random.default_rng(5)
+    return x, np.where(rng.random(len(y)) < 0.25, rng.integers(10, size=len(y)), y), *test
+
+
 def clusters(
     classes: int, shape: tuple[int, ...], count: int, noise: float, wrong: float = 0.0, shares: Any = None
 ) -> Any:
@@ -165,6 +198,113 @@ SETS = {
             (1e-3, 0.01, 0.1, 0.5, 2.0),
             16,
             {"momentum": 0.8, "batch_size": 32},
+        ),
+    ),
+    2: (
+        Case(
+            "attention adam digits",
+            digits,
+            "attention",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+            14,
+            {"optimizer": "adam(b1=0.5)", "batch_size": 32},
+        ),
+        Case(
+            "recurrent clipped digits",
+            digits,
+            "recurrent",
+            (0.001, 0.01, 0.1, 1.0, 5.0, 30.0),
+            12,
+            {"clip_norm": 1.0, "batch_size": 32},
+        ),
+        Case(
+            "large start sgd digits", digits, "large_start", (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1), 10, {"batch_size": 50}
+        ),
+        Case(
+            "wine adagrad",
+            wine,
+            "large_start(width=24, gain=1.0)",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0),
+            25,
+            {"optimizer": "adagrad", "batch_size": 16},
+        ),
+        Case(
+            "spirals nesterov",
+            spirals,
+            "large_start(width=48, gain=1.4)",
+            (1e-4, 1e-3, 0.01, 0.1, 0.5, 2.0),
+            20,
+            {"momentum": 0.95, "nesterov": True, "batch_size": 50},
+            0.97,
+        ),
+        Case(
+            "parity rmsprop",
+            parity,
+            "large_start(width=96, gain=1.4)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            16,
+            {"optimizer": "rmsprop", "batch_size": 64},
+            0.95,
+        ),
+        Case(
+            "twenty clusters lion",
+            lambda: clusters(20, (6, 6), 4000, 1.6),
+            "attention(width=24)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            12,
+            {"optimizer": "lion", "weight_decay": 0.1, "batch_size": 64},
+        ),
+        Case(
+            "noisy digits adamw",
+            noisy_digits,
+            "large_start(width=128, gain=1.4)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            30,
+            {"optimizer": "adamw", "weight_decay": 0.1, "batch_size": 32},
+            0.9,
+        ),
+        Case(
+            "mse momentum wine",
+            wine,
+            "recurrent(width=24)",
+            (1e-4, 1e-3, 0.01, 0.1, 0.5, 2.0),
+            30,
+            {"loss": "mse", "momentum": 0.9, "batch_size": 10},
+            0.97,
+        ),
+        Case(
+            "linear schedule twenty",
+            lambda: clusters(20, (6, 6), 4000, 1.6),
+            "large_start(width=64, gain=1.4)",
+            (1e-3, 0.01, 0.1, 0.5, 2.0),
+            9,
+            {"schedule": "linear", "batch_size": 32},
+        ),
+        Case(
+            "two units sgd",
+            lambda: clusters(9, (30,), 3000, 0.8),
+            "large_start(width=2, gain=1.4)",
+            (1e-3, 0.01, 0.1, 0.5, 2.0, 10.0),
+            18,
+            {"batch_size": 32},
+            0.9,
+        ),
+        Case(
+            "batch of two recurrent",
+            lambda: clusters(4, (10, 4), 800, 1.5),
+            "recurrent(width=16)",
+            (1e-4, 1e-3, 0.01, 0.1, 0.5, 2.0),
+            8,
+            {"batch_size": 2},
+            0.93,
+        ),
+        Case(
+            "large batch adam wide",
+            lambda: clusters(6, (40,), 4000, 2.0),
+            "large_start(width=400, gain=1.0)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+            15,
+            {"optimizer": "adam", "batch_size": 1600},
         ),
     ),
 }

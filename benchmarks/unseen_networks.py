@@ -79,6 +79,63 @@ def convnet(data, filters=6):
     return Network(init, apply)
 
 
+def attention(data, width=16):
+    """Return one head of self-attention over the rows of an image, and the mean over them."""
+
+    def init(key):
+        keys = jax.random.split(key, 5)
+        columns = data.size // data.shape[0]
+        return {
+            "in": _dense(keys[0], columns, width),
+            "qkv": [_dense(k, width, width)[0] for k in keys[1:4]],
+            "place": jnp.zeros((data.shape[0], width)),
+            "out": _dense(keys[4], width, data.classes),
+        }
+
+    def apply(params, images):
+        x = images.reshape(len(images), images.shape[1], -1) @ params["in"][0] + params["in"][1] + params["place"]
+        query, key, value = (x @ weight for weight in params["qkv"])
+        shares = jax.nn.softmax(query @ key.swapaxes(1, 2) / width**0.5)
+        return (x + shares @ value).mean(1) @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def recurrent(data, width=32):
+    """Return a recurrent network that reads an image row by row."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        columns = data.size // data.shape[0]
+        return _dense(a, columns, width), _dense(b, width, width, 0.9)[0], _dense(c, width, data.classes)
+
+    def apply(params, images):
+        (weight, bias), back, (out, out_bias) = params
+        rows = images.reshape(len(images), images.shape[1], -1).swapaxes(0, 1)
+        state = jnp.zeros((len(images), back.shape[0]))
+        state, _ = jax.lax.scan(lambda h, x: (jnp.tanh(x @ weight + bias + h @ back), None), state, rows)
+        return state @ out + out_bias
+
+    return Network(init, apply)
+
+
+def large_start(data, width=64, gain=3.0):
+    """Return two ReLU layers whose initial weights are too large."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        keys = jax.random.split(key, 3)
+        return [_dense(k, a, b, gain) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.relu(x @ weight + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
 def normed(data, width=64, rate=0.2):
     """Return a network with batch normalisation and dropout."""
 

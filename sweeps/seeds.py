@@ -25,8 +25,8 @@ from mnist_tune.tuning.sweep import run_or_resume
 class Seeds(TrialOptions):
     """Train one configuration with several seeds and report mean, standard deviation and 95% interval."""
 
-    scheduler: Literal["asha", "fifo"] = "fifo"
-    """fifo runs every replicate to its end; asha would favour lucky seeds."""
+    scheduler: Literal["regimes", "asha", "fifo"] = "fifo"
+    """fifo runs every replicate to its end; regimes stops all replicates of a slow rate; asha favours lucky seeds."""
     architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
     optimizer: Annotated[str, tyro.conf.arg(help=OPTIMIZER_HELP)] = "sgd"
     batch_size: int = 128

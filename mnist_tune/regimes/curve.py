@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -226,6 +226,11 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the columns that curves are made of, as floats. A column that is missing becomes NaN."""
     table = epochs.reindex(columns=COLUMNS)
     return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
+
+
+def curve_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Return `columns_of` a trial's rows. With pandas this would take as long as everything else we do for a trial."""
+    return {name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS}
 
 
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:

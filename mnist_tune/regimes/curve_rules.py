@@ -55,7 +55,7 @@ def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
         return ahead
     if curve.complete and curve.schedule != "constant":
         return None
-    if curve.epochs < ENOUGH_EPOCHS or _shaken(curve) or _hardly_begun(curve) or curve.accuracy.max() >= target:
+    if curve.epochs < ENOUGH_EPOCHS or shaken(curve) or _hardly_begun(curve) or curve.accuracy.max() >= target:
         return None
     if label == "underfit":
         return NEVER
@@ -131,7 +131,7 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
         return _short(curve, target, limit)
     if _flat(curve) or _dies_out(curve, ahead.slowest):
         return _levelled(curve, target, ahead)
-    if _shaken(curve):
+    if shaken(curve):
         return "undecided", f"accuracy {final:.4f}: neither calm nor oscillating"
     if math.isinf(target):
         return "undecided", f"accuracy {final:.4f}, no target known"
@@ -148,7 +148,7 @@ def _short(curve: Curve, target: float, limit: float) -> tuple[str, str]:
     error, final, goal = curve.avoidable_error, curve.accuracy[-1], curve.avoidable_goal(target)
     gains = -np.diff(error)
     waits = curve.accuracy.max() <= curve.ceiling or gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    waits = waits or goal >= error[-1] or _flat(curve) or _shaken(curve)
+    waits = waits or goal >= error[-1] or _flat(curve) or shaken(curve)
     needed = 0.0 if waits else math.log(goal / error[-1]) / math.log(error[-1] / error[-2])
     if needed <= limit:
         return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
@@ -184,7 +184,7 @@ def _dies_out(curve: Curve, exponent: float) -> bool:
     return bool(exponent < LEVEL_EXPONENT and late < (min(level, VISIBLE) if curve.complete else level))
 
 
-def _shaken(curve: Curve) -> bool:
+def shaken(curve: Curve) -> bool:
     """Return whether a curve has a spike or a fall; at small learning rates curves have neither."""
     return bool(curve.spikes()[1:].any() or early_spike(curve) or falls_beyond(curve, VISIBLE / 3).any())
 

@@ -173,7 +173,7 @@ class _Judge:
             self._after[epochs] = Standings(there, lambda one: float(one.curve.accuracy[epochs - 1]))
         after, siblings = self._after[epochs], self._siblings
         peer, best = (one.above(trial.speed) if faster else one.below(trial.speed) for one in (after, siblings))
-        if peer and _far_ahead(peer.curve, trial.curve):
+        if peer and far_ahead(float(peer.curve.accuracy[epochs - 1]), trial.curve):
             return peer
         decided = trial.label != "undecided" or (trial.curve.complete and epochs >= ENOUGH_EPOCHS)
         counts = best and decided and best.label != "diverged" and (best.there or best is siblings.best)
@@ -212,12 +212,12 @@ def _higher(other: Trial, trial: Trial) -> bool:
     return theirs - ours > (noise if other.there else max(VISIBLE, noise))
 
 
-def _far_ahead(other: Curve, curve: Curve) -> bool:
-    """Return whether another curve made at most half the errors after as many epochs, by more than noise. The better of
-    a curve's last two epochs counts, because a slip in the last epoch is not being behind."""
-    theirs, ours = other.accuracy[curve.epochs - 1], float(curve.accuracy[-2:].max())
-    noise = SIGMAS * difference_noise(theirs, ours, curve.images)
-    return bool(FAR * (1 - theirs) <= 1 - ours and theirs - ours > noise)
+def far_ahead(accuracy: float, curve: Curve) -> bool:
+    """Return whether a trial with this accuracy after as many epochs made at most a `FAR`th of a curve's errors, by
+    more than noise. The better of a curve's last two epochs counts: a slip in the last epoch is not being behind."""
+    ours = float(curve.accuracy[-2:].max())
+    noise = SIGMAS * difference_noise(accuracy, ours, curve.images)
+    return bool(FAR * (1 - accuracy) <= 1 - ours and accuracy - ours > noise)
 
 
 def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:

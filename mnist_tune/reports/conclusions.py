@@ -14,7 +14,7 @@ from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.trial import TrialConfig
 
 DEFAULTS = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
-DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "asha"}
+DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "regimes"}
 DEFAULTS |= {"grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}
 DEFAULTS |= {"train_images": None, "standardize": False}
 """The flags that a proposed command repeats unless they have these defaults."""

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import mnist_tune
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import Network, architecture
@@ -60,7 +59,7 @@ def _line(error: Exception) -> str:
 
 
 def _is_library(file: str) -> bool:
-    return "site-packages" in file or file.startswith((str(Path(mnist_tune.__file__).parent), sys.prefix, "<"))
+    return "site-packages" in file or file.startswith((str(Path(__file__).parents[1]), sys.prefix, "<"))
 
 
 def _parts(name: str, network: Network, variables: Any) -> tuple[Any, Any]:

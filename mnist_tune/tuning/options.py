@@ -24,10 +24,12 @@ AUTO = "auto"
 class SweepOptions:
     """How a sweep is run."""
 
-    scheduler: Literal["asha", "fifo"] = "asha"
-    """asha stops trials whose training loss falls behind; fifo runs every trial to its end."""
+    scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
+    """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
+    label; all seeds stop after the same epoch. asha is Ray Tune's own, which stops trials whose training loss falls
+    behind. fifo runs every trial to its end."""
     grace_period: int = GRACE_PERIOD
-    """Epochs before asha may stop a trial."""
+    """Epochs before regimes or asha may stop a trial."""
     dataset: Annotated[Any, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 from ray.tune import Callback
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.curve import COLUMNS, counts
+from mnist_tune.regimes.curve import counts, curve_columns
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import Curve, curve_regime
 from mnist_tune.results.writer import SweepWriter
@@ -42,6 +41,8 @@ class Recorder(Callback):  # type: ignore[misc]
         scheduler: str = "scheduler",
     ) -> None:
         self._scheduler = scheduler
+        self.reasons: dict[str, str] = {}
+        """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
         self._rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -65,7 +66,7 @@ class Recorder(Callback):  # type: ignore[misc]
         name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
         self._view.epoch(trial_id, name, row)
         if result["done"]:
-            self._end(trial_id, result["stop_reason"] or self._scheduler)
+            self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
         self._results += 1
         self._cpu_end = time.process_time()
         self._cpu_start = self._cpu_start or self._cpu_end
@@ -130,14 +131,9 @@ class Recorder(Callback):  # type: ignore[misc]
         self._writer.end(trial_id, reason, error)
         config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
         known = counts(self._data, config.batch_size, config.holdout, config.label_noise, config.loss, config.schedule)
-        curve = Curve.cut(_columns(rows), slice(None), config.epochs, **known)
+        curve = Curve.cut(curve_columns(rows), slice(None), config.epochs, **known)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return the columns of a curve. With pandas this would take as long as everything else we do for a trial."""
-    return {name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS}
 
 
 def _empty_state() -> tuple[str, str]:

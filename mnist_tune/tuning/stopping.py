@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -32,13 +32,22 @@ def stop_reason(epoch: int, epochs: int, diverged: bool) -> StopReason | Literal
     return "diverged" if diverged else "completed" if epoch >= epochs else ""
 
 
-def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] = ()) -> Any:
+def asha(
+    epochs: int,
+    grace_period: int,
+    past_rows: Iterable[Mapping[str, Any]] = (),
+    decide: Callable[..., str] | None = None,
+    reasons: MutableMapping[str, str] | None = None,
+) -> Any:
     """Return an ASHA scheduler (Li et al. 2020) on the training loss.
 
     Args:
         epochs: the largest number of epochs of a trial.
         grace_period: epochs before a trial may be stopped.
         past_rows: the recorded rows of a resumed sweep. Tune does not restore rungs, so they are filled from these.
+        decide: takes a trial's id, config, row and whether ASHA would stop it; returns why it is stopped, if it is. By
+            default ASHA decides alone.
+        reasons: where these reasons are kept, by trial id.
     """
     from ray.tune.schedulers import ASHAScheduler
 
@@ -55,7 +64,14 @@ def asha(epochs: int, grace_period: int, past_rows: Iterable[Mapping[str, Any]] 
                 bracket.on_result(ghost, row["epoch"], -finite_loss(row["train_loss"]))
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-            return super().on_trial_result(tune_controller, _named(trial), result)
+            action = super().on_trial_result(tune_controller, _named(trial), result)
+            if decide is None or result["epoch"] >= self._max_t or not result.get("trial_config"):
+                return action
+            trial_id = own_id(trial)
+            reason = decide(trial_id, result["trial_config"], result, action == self.STOP)
+            if reason and reasons is not None:
+                reasons[trial_id] = reason
+            return self.STOP if reason else self.CONTINUE
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
             super().on_trial_complete(tune_controller, _named(trial), result)

@@ -146,7 +146,8 @@ def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], option
 
 def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, keep_ray: bool = True) -> Sweep:
     trials = plan.trials
-    rows = [event for event in read_journal(writer.path) if event["kind"] == "epoch"]
+    events = read_journal(writer.path)
+    rows = [event for event in events if event["kind"] == "epoch"]
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(row["trial_id"] in trials for row in rows)
     start = time.monotonic()
@@ -163,7 +164,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         context.enter_context(deaths_told_by_us())
         recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:
-            fit(writer, plan, data, options, rows, recorder)
+            fit(writer, plan, data, options, events, recorder)
         except RayletDied:
             stop_ray(wait=True)  # before Ray ends this process
             again = f"resume with: {resume_command(writer.meta, writer.where)}"

@@ -12,6 +12,8 @@ from mnist_tune import storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.results.journal import known_trials
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
@@ -19,6 +21,7 @@ from mnist_tune.runtime.placement import Placement, choose_placement
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
+from mnist_tune.tuning.fates import Fates
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import own_code
 from mnist_tune.tuning.plan import Plan
@@ -36,7 +39,7 @@ def fit(
     plan: Plan,
     data: list[Dataset],
     options: SweepOptions,
-    rows: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
     recorder: Recorder,
 ) -> None:
     """Run a plan to its end. Ray must be running.
@@ -46,7 +49,7 @@ def fit(
         plan: the trials to run.
         data: the data set in a list, which is emptied once Ray has it: the driver needs no copy.
         options: how to run the plan.
-        rows: the epochs that a resumed sweep has recorded before.
+        events: the journal of a resumed sweep.
         recorder: receives every epoch and every end.
     """
     spec = data[0].spec
@@ -64,7 +67,7 @@ def fit(
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
     placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
-    tuner = make_tuner(writer, plan, options, placement, dataset, rows, recorder)
+    tuner = make_tuner(writer, plan, options, placement, dataset, events, recorder)
     try:
         # Tune asks a searcher, which learns from earlier trials, for one trial at a time.
         pending = {} if plan.search_alg else {PENDING: str(max(4, int(ray.cluster_resources().get("CPU", 1))))}
@@ -98,15 +101,20 @@ def make_tuner(
     options: SweepOptions,
     placement: Placement,
     dataset: Sequence[Any],
-    rows: Sequence[Mapping[str, Any]],
+    events: Sequence[Mapping[str, Any]],
     recorder: Recorder,
 ) -> tune.Tuner:
     """Return the Tuner that runs a plan."""
     folder = storage.join(writer.where, ".ray")
     filesystem, path = storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
+    rows = [event for event in events if event["kind"] == "epoch"]
     slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
-    if scheduler is None and options.scheduler == "asha":
+    if scheduler is None and options.scheduler == "regimes":
+        fates = Fates(data_facts(writer.meta))
+        fates.replay(events, known_trials(writer.meta, events))
+        scheduler = asha(plan.epochs, options.grace_period, rows, fates.decide, recorder.reasons)
+    elif scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if plan.in_a_grid:
