@@ -33,7 +33,7 @@ class Summarize:
 def main() -> None:
     config = cli.parse(Summarize)
     sweep = load_sweep(config.results)
-    print_report(sweep, config.all)
+    print_report(sweep, config.all, picture=True)
     print_replicates(sweep.trials, config.all)
     path = config.figure or sweep.picture("regimes.png")
     plot_regimes(sweep, path)

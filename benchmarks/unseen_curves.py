@@ -75,6 +75,45 @@ def noisy_digits() -> tuple[np.ndarray, ...]:
     return x, np.where(rng.random(len(y)) < 0.25, rng.integers(10, size=len(y)), y), *test
 
 
+def waves() -> tuple[np.ndarray, ...]:
+    """Return noisy waves of six frequencies, as 8 rows of 6 values."""
+    rng = np.random.default_rng(6)
+    y, phase = rng.integers(6, size=3000), rng.random((3000, 1)) * 6.28
+    x = np.sin(np.arange(48) * 0.15 * (1 + y[:, None]) + phase) + 0.6 * rng.normal(size=(3000, 48))
+    x = x.reshape(-1, 8, 6).astype(np.float32)
+    return x[:2400], y[:2400], x[2400:], y[2400:]
+
+
+def iris() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's iris data: 4 numbers, three classes, 110 for training."""
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(7).permutation(len(x))
+    x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)[order]
+    return x[:110], y[order][:110], x[110:], y[order][110:]
+
+
+def moons() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's two moons, with noise."""
+    from sklearn.datasets import make_moons
+
+    x, y = make_moons(2500, noise=0.15, random_state=8)
+    return x[:2000].astype(np.float32), y[:2000], x[2000:].astype(np.float32), y[2000:]
+
+
+def guesses() -> tuple[np.ndarray, ...]:
+    """Return noise with labels at random: there is nothing to learn but the examples themselves."""
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(700, 6, 6)).astype(np.float32), rng.integers(3, size=700)
+    return x[:500], y[:500], x[500:], y[500:]
+
+
+def own(optimizer: str) -> str:
+    """Return the name of an optimizer of `unseen_networks.py`."""
+    return f"{NETWORKS}:{optimizer}"
+
+
 def clusters(
     classes: int, shape: tuple[int, ...], count: int, noise: float, wrong: float = 0.0, shares: Any = None
 ) -> Any:
@@ -305,6 +344,97 @@ SETS = {
             (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
             15,
             {"optimizer": "adam", "batch_size": 1600},
+        ),
+    ),
+    3: (
+        Case(
+            "gated nadam digits",
+            digits,
+            "gated",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+            12,
+            {"optimizer": own("nadam"), "batch_size": 40},
+        ),
+        Case(
+            "radial adabelief tumours",
+            tumours,
+            "radial",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            16,
+            {"optimizer": own("adabelief"), "batch_size": 20},
+            0.95,
+        ),
+        Case(
+            "deep linear sgd digits", digits, "deep_linear", (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0), 14, {"batch_size": 64}
+        ),
+        Case(
+            "mixer signs waves",
+            waves,
+            "mixer",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            10,
+            {"optimizer": own("signs"), "batch_size": 50},
+        ),
+        Case("mixer sgd waves", waves, "mixer", (1e-3, 0.01, 0.1, 0.5, 2.0, 8.0), 15, {"batch_size": 50}, 0.95),
+        Case(
+            "iris yogi",
+            iris,
+            "gated(width=12)",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            30,
+            {"optimizer": own("yogi"), "batch_size": 10},
+        ),
+        Case(
+            "moons momentum",
+            moons,
+            "radial(centres=20)",
+            (1e-3, 0.01, 0.1, 1.0, 10.0, 100.0),
+            14,
+            {"momentum": 0.9, "batch_size": 32},
+            0.96,
+        ),
+        Case(
+            "gated mse clusters",
+            lambda: clusters(8, (25,), 3000, 1.4),
+            "gated",
+            (0.01, 0.1, 0.5, 1.0, 3.0, 10.0),
+            12,
+            {"loss": "mse", "batch_size": 32},
+        ),
+        Case(
+            "thirty labels at random",
+            guesses,
+            "mixer",
+            (1e-3, 0.01, 0.1, 1.0),
+            20,
+            {"momentum": 0.9, "batch_size": 30},
+            0.9,
+        ),
+        Case(
+            "deep linear clipped",
+            lambda: clusters(5, (50,), 2000, 2.2),
+            "deep_linear(layers=3)",
+            (1e-3, 0.01, 0.1, 1.0, 10.0),
+            18,
+            {"clip_norm": 0.5, "batch_size": 100},
+            0.9,
+        ),
+        Case(
+            "gated cosine moons",
+            moons,
+            "gated(width=24)",
+            (0.01, 0.1, 1.0, 10.0, 100.0),
+            10,
+            {"schedule": "cosine", "batch_size": 16},
+            0.96,
+        ),
+        Case(
+            "full batch mixer",
+            lambda: clusters(6, (7, 7), 1500, 1.0),
+            "mixer",
+            (0.01, 0.1, 0.3, 1.0, 3.0, 10.0),
+            40,
+            {"batch_size": 1200},
         ),
     ),
 }

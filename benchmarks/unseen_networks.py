@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from mnist_tune import Network
 
@@ -164,3 +165,91 @@ def normed(data, width=64, rate=0.2):
         return x @ params["out"][0] + params["out"][1], state
 
     return Network(init, apply, train_apply)
+
+
+def gated(data, width=32):
+    """Return two gated linear units."""
+
+    def init(key):
+        a, b, c, d, e = jax.random.split(key, 5)
+        first, second = (
+            (_dense(a, data.size, width), _dense(b, data.size, width)),
+            (_dense(c, width, width), _dense(d, width, width)),
+        )
+        return first, second, _dense(e, width, data.classes)
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for (weight, bias), (gate, gate_bias) in params[:2]:
+            x = (x @ weight + bias) * jax.nn.sigmoid(x @ gate + gate_bias)
+        return x @ params[2][0] + params[2][1]
+
+    return Network(init, apply)
+
+
+def radial(data, centres=40):
+    """Return a softmax over Gaussian bumps with trained centres and widths."""
+
+    def init(key):
+        a, b = jax.random.split(key)
+        middle = 0.5 * jax.random.normal(a, (centres, data.size))
+        return {"centres": middle, "log_width": jnp.zeros(centres), "out": _dense(b, centres, data.classes)}
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        distance = ((x[:, None] - params["centres"]) ** 2).mean(-1)
+        bumps = jnp.exp(-distance * jnp.exp(params["log_width"]))
+        return bumps @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def deep_linear(data, width=40, layers=5):
+    """Return a product of matrices, without any nonlinearity."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        keys = jax.random.split(key, layers + 1)
+        return [_dense(k, a, b, 0.7)[0] for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight in params:
+            x = x @ weight
+        return x
+
+    return Network(init, apply)
+
+
+def mixer(data, width=24):
+    """Return one block that mixes rows, then columns."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        rows, columns = data.shape[0], data.size // data.shape[0]
+        return _dense(a, rows, rows), _dense(b, columns, width), _dense(c, rows * width, data.classes)
+
+    def apply(params, images):
+        (mix, mix_bias), (weight, bias), (out, out_bias) = params
+        x = images.reshape(len(images), images.shape[1], -1)
+        x = x + jax.nn.gelu(x.swapaxes(1, 2) @ mix + mix_bias).swapaxes(1, 2)
+        x = jax.nn.gelu(x @ weight + bias)
+        return x.reshape(len(x), -1) @ out + out_bias
+
+    return Network(init, apply)
+
+
+def nadam(learning_rate):
+    return optax.nadam(learning_rate)
+
+
+def adabelief(learning_rate):
+    return optax.adabelief(learning_rate)
+
+
+def signs(learning_rate):
+    return optax.sign_sgd(learning_rate)
+
+
+def yogi(learning_rate):
+    return optax.yogi(learning_rate)

@@ -158,6 +158,11 @@ TRIALS = (
     Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
     Column("regime", TEXT, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
     Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
+    Column(
+        "reaches", NUMBER, "The epoch since which it is at the target, or its projection; infinite for never.", "epoch"
+    ),
+    Column("reaches_from", NUMBER, "Beginning of the projection's 80% interval.", "epoch"),
+    Column("reaches_to", NUMBER, "End of that interval.", "epoch"),
     Column("curve_regime", TEXT, "The label by the trial's own curve alone.", gaps=False),
     Column(
         "stop_reason",
@@ -166,10 +171,15 @@ TRIALS = (
         gaps=False,
     ),
     Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
+    Column(
+        "target", NUMBER, "The accuracy that a converged curve has: the data set's, or what a sibling set.", "0 to 1"
+    ),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
     Column("test_loss", NUMBER, "Mean loss on the test set after the last epoch.", "nats"),
     Column("test_accuracy", NUMBER, "Accuracy on the test set after the last epoch.", "0 to 1"),
+    Column("validation_loss", NUMBER, "Mean loss on the images held out, after the last epoch.", "nats"),
+    Column("validation_accuracy", NUMBER, "Accuracy on the images held out, after the last epoch.", "0 to 1"),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
     Column("compile_s", NUMBER, "Time spent compiling, over all epochs.", "s"),

@@ -83,7 +83,7 @@ BAD = {
     "--label-noise 201": "fashion-mnist has 200 training images; batch_size=128, label_noise=201",
     "--holdout 200": "fashion-mnist has 200 training images; batch_size=128, label_noise=0 and holdout=200",
     "--holdout 101 --label-noise 100": "batch_size=128, label_noise=100 and holdout=101 don't fit",
-    "--scheduler ahsa": "invalid choice 'ahsa' for argument '--scheduler'. Expected one of ('asha', 'fifo')",
+    "--scheduler ahsa": "invalid choice 'ahsa' for argument '--scheduler'. Expected one of ('regimes', 'asha', 'fifo')",
     "--dataset mnits": "there is no data set 'mnits'; did you mean 'mnist'?",
     "--max-concurrent 0": "--max-concurrent must be above 0, got 0",
     "--cpus-per-trial 0": "--cpus-per-trial must be above 0, got 0",

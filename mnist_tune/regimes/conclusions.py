@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 FAMILY = """
@@ -35,29 +36,89 @@ def _said(name: str, value: Any) -> str:
     return f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4g')}"
 
 
+VERBS = {
+    "slow": "slow",
+    "underfit": "underfits",
+    "on its way": "on its way",
+    "undecided": "undecided",
+    "converged": "converges",
+    "overfit": "overfits",
+    "oscillating": "oscillates",
+    "diverged": "diverges",
+}
+
+MOST_RUNS = 3
+"""If a regime has more runs of learning rates than this, only its first and last rate are named."""
+
+
+def spans(family: pd.DataFrame) -> list[str]:
+    """Return at which learning rates each regime is found, such as `converges from 0.04 to 0.7`.
+
+    Rates between are those that were tried. In `oscillates at 0.7 (1 of 5 seeds) and from 1.3`, the other four seeds
+    are in another regime. A trial that was cut before it could be decided is named so.
+    """
+    rates = sorted(family["learning_rate"].unique())
+    way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
+    found = family["regime"].mask(way, "on its way")
+    cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
+    counts = pd.crosstab(family["learning_rate"], found)
+    lines = []
+    for regime in sorted(
+        counts, key=lambda name: (rates.index(counts.index[counts[name] > 0][0]), list(VERBS).index(name))
+    ):
+        runs = _runs([rate in counts.index[counts[regime] > 0] for rate in rates])
+        if len(runs) > MOST_RUNS:
+            runs = [(runs[0][0], runs[-1][1])]
+        places = []
+        for first, last in runs:
+            inside = family[family["learning_rate"].between(rates[first], rates[last])]
+            here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
+            kind = "seeds" if len(inside) > len(set(inside["learning_rate"])) else "trials"
+            share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
+            share += f" (cut after {inside['epochs_run'][cut].max()} epochs)" if cut[inside.index].any() else ""
+            places.append(_place(rates, first, last) + share)
+        lines.append(f"{VERBS[regime]} {' and '.join(places)}")
+    return lines
+
+
+def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return the first and the last index of each run of true flags."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.array(flags, int), [0]])))
+    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+
+
+def _place(rates: Sequence[float], first: int, last: int) -> str:
+    low, high = f"{rates[first]:.4g}", f"{rates[last]:.4g}"
+    if first == last:
+        return f"at {low}"
+    if (first, last) == (0, len(rates) - 1):
+        return f"at all rates, {low} to {high}"
+    return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"
+
+
 class Edge(NamedTuple):
-    """The learning rates up to which a family converges; None if there is no such learning rate."""
+    """The best learning rate of a family, and those up to which it converges; None if there is no such rate."""
 
     best: float | None
-    """The learning rate with the lowest training loss (mean over replicates). If at some learning rates no replicate
-    diverged, only these count."""
+    """The learning rate with the best held-out accuracy (mean over replicates) among the trials that converged. If at
+    some learning rates every replicate converged, only these count."""
+    accuracy: float
+    """That accuracy; NaN if nothing converged."""
+    split: str
+    """What it was measured on: validation, if images were held out, else test."""
     always: float | None
     """The largest learning rate at which every replicate converged."""
     sometimes: float | None
     """The largest learning rate at which any replicate converged."""
-    share: tuple[int, int]
-    """How many trials converged at `sometimes`, and how many there are; (0, 0) if `sometimes` is None."""
 
 
 def edge(trials: pd.DataFrame) -> Edge:
     """Return the edge of one family, given its trials."""
     converged = trials["regime"].eq("converged").groupby(trials["learning_rate"])
-    count, every = converged.sum(), converged.all()
-    diverged = trials["regime"] == "diverged"
-    finished = trials[trials["train_loss"].astype(float).notna() & ~diverged]
-    safe = finished[~finished["learning_rate"].isin(trials["learning_rate"][diverged])]
-    finished = safe if len(safe) else finished
-    best = finished.groupby("learning_rate")["train_loss"].mean().idxmin() if len(finished) else None
-    always, sometimes = (max(rates, default=None) for rates in (every[every].index, count[count > 0].index))
-    share = (0, 0) if sometimes is None else (int(count[sometimes]), int(converged.size()[sometimes]))
-    return Edge(best, always, sometimes, share)
+    every, some = (each[each].index for each in (converged.all(), converged.any()))
+    held_out = "validation_accuracy" in trials and trials["validation_accuracy"].notna().any()
+    split = "validation" if held_out else "test"
+    good = trials[trials["regime"].eq("converged") & trials["learning_rate"].isin(every if len(every) else some)]
+    scores = good.groupby("learning_rate")[f"{split}_accuracy"].mean().dropna()
+    best, score = (scores.idxmax(), scores.max()) if len(scores) else (None, np.nan)
+    return Edge(best, score, split, max(every, default=None), max(some, default=None))

@@ -77,11 +77,16 @@ def _overfit(curve: Curve) -> str:
     fall = held_out[best] - now
     grown, said = 0.0, f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
-        late, least = float(np.median(loss[-TREND_EPOCHS:])), float(loss.min())
-        if late > calm_limit(least, curve.held_out_count):
-            grown, said = math.log(late / least) / math.log(CLEARLY), f"{said}; loss {least:.3g} to {loss[-1]:.3g}"
+        late = float(np.median(loss[-TREND_EPOCHS:]))
+        if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
+            grown, said = (
+                math.log(late / min(loss)) / math.log(CLEARLY),
+                f"{said}; loss {min(loss):.3g} to {loss[-1]:.3g}",
+            )
     limit = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
     grew = train[-1] - train[best] >= -difference_noise(train[-1], train[best], curve.evaluated)
+    if curve.train_loss is not None:  # where the training loss rises, too, it is not the network that memorises
+        grew = grew and bool(np.median(curve.train_loss[-TREND_EPOCHS:]) <= curve.train_loss[best])
     return said if fall > 0 and fall / limit + grown > 1 and grew else ""
 
 

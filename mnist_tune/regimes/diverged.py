@@ -28,7 +28,7 @@ def _left(curve: Curve) -> str:
     flagged = _last(lost) * curve.windows >= PATIENCE or (curve.diverged is not None and curve.diverged[-1])
     flagged = flagged or (_last(lost) >= ENOUGH_EPOCHS and loss[-1] > BLOWN_UP / 2 * curve.untrained)
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
-    ended = curve.complete and for_good and curve.learned(curve.accuracy[-1]) < LEARNED
+    ended = curve.complete and for_good and curve.accuracy[-1] <= curve.ceiling
     if loss[-1] <= limit or not (flagged or ended):
         return ""
     return said

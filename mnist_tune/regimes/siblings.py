@@ -18,7 +18,7 @@ from mnist_tune.regimes.diverged import since, stuck
 from mnist_tune.regimes.forecast import Forecast
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
-from mnist_tune.regimes.tuned import ENOUGH_EPOCHS, FAR, LEARNED, NEAR_BEST, VISIBLE
+from mnist_tune.regimes.tuned import ENOUGH_EPOCHS, FAR, LEARNED, NEAR_BEST, OFTEN, VISIBLE
 
 SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
 """Trials with equal values in these columns are siblings."""
@@ -40,6 +40,10 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
             for i in family:
                 targets[i] = best - NEAR_BEST * (1 - first.data.chance)
     return targets
+
+
+REACHES = {"reaches": "likely", "reaches_from": "earliest", "reaches_to": "latest"}
+"""The columns that say when a trial reaches the target."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Standings:
 
 
 def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
-    """Return `trials` with `regime`, the label that also uses siblings.
+    """Return `trials` with `regime`, the label that also uses siblings, and with `target` and `REACHES`.
 
     Siblings change a label that a trial's own curve left open:
 
@@ -128,7 +132,10 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
                     evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or evidence[trial.row]
-    return trials.assign(regime=regimes, regime_evidence=evidence)
+    found = [reached(*each) for each in zip(curves, targets, regimes, strict=True)]
+    when = {name: [getattr(one, part, np.nan) for one in found] for name, part in REACHES.items()}
+    known = [np.nan if target is None else target for target in targets]
+    return trials.assign(regime=regimes, regime_evidence=evidence, target=known, **when)
 
 
 class _Judge:
@@ -194,8 +201,9 @@ def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[s
     shaken = trial.label == "undecided" and (falls >= 2 or bool(trial.curve.spikes()[1:].any()))
     if faster:
         return ("undecided" if shaken or early_spike(trial.curve) else "slow"), said
-    if falls >= 2 and landed(trial.curve):
-        return "oscillating", f"accuracy fell {falls} times; {said}"
+    often = (trial.curve.falls > 0).sum() >= max(2 * OFTEN * len(trial.curve.falls), 2) and trial.curve.complete
+    if (falls >= 2 or often) and landed(trial.curve):
+        return "oscillating", said
     return "undecided", said
 
 

@@ -44,7 +44,7 @@ LEVEL_SHARE = 0.45
 """A curve that has levelled off gains, in its last third, less than this share of what a straight line would gain. A
 power law of exponent 0.2 gains 0.36 of it, one of 0.4 gains 0.28."""
 
-DRIFT = 0.35
+DRIFT = 0.4
 """How far the exponent of a power law drifts, as a share of itself, while the error goes on falling: the standard error
 that continuing the fit adds. It makes 80% of the 80% intervals of cut runs hold the epoch."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY, Edge, edge, families
+from mnist_tune.regimes.conclusions import FAMILY, Edge, edge, families, spans
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.trial import TrialConfig
 
@@ -20,8 +20,13 @@ DEFAULTS |= {"train_images": None, "standardize": False}
 """The flags that a proposed command repeats unless they have these defaults."""
 
 
+REFINED = 1.2
+"""Learning rates whose ratio is below this are too close to try others between them."""
+
+
 def conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
-    """Return the counts of the regimes and, for each family, the best and the largest converged learning rate.
+    """Return the counts of the regimes and, for each family, where each regime is found, its best learning rate, and
+    the command that answers the next question.
 
     Args:
         trials: the trials table.
@@ -29,46 +34,55 @@ def conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyT
     """
     lines = [f"Regimes: {regime_counts(trials['regime'])}"]
     for title, family in families(trials):
-        found, rates = edge(family), family["learning_rate"]
         if not family["epochs_run"].any():
             lines.append(f"{title}: no learning rate finished an epoch")
-        elif (family["regime"] == "diverged").all():
-            smallest = f"every learning rate diverged, the smallest is {rates.min():.4g}"
-            lines.append(f"{title}: {smallest}; try smaller ones: {wider(family, options, rates.min(), 0.1)}")
-        elif found.best is not None:
-            best = f"best learning rate {found.best:.4g} (lowest training loss)"
-            lines.append(f"{title}: {best}, {_largest(found)}{_at_an_end(family, options, found.best)}")
-        else:
-            lines.append(f"{title}: no trial that did not diverge has a training loss")
+            continue
+        found = edge(family)
+        best = "none converged"
+        if found.best is not None:
+            best = f"best learning rate {found.best:.4g} ({found.split} accuracy {found.accuracy:.4f})"
+        lines.append(f"{title}: {'; '.join([*spans(family), best])}")
+        following = _next(family, options, found)
+        lines += [f"  {following}"] if following else []
     return lines
 
 
-def _largest(found: Edge) -> str:
+def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> str:
+    """Return the next question and the command that answers it; empty if the edge is known."""
+    rates = sorted(family["learning_rate"].unique())
+    if (family["regime"] == "diverged").all():
+        return f"try smaller rates: {proposed(family, options, _between(rates[0], rates[0] / 10))}"
     if found.sometimes is None:
-        return "none converged"
-    if found.sometimes == found.always:
-        return f"largest that converged {found.always:.4g}"
-    always = "no learning rate converged in every trial"
-    if found.always is not None:
-        always = f"largest that converged in every trial {found.always:.4g}"
-    return f"{always}, {found.sometimes:.4g} in {found.share[0]} of {found.share[1]}"
+        left = family[family["regime"] != "diverged"]
+        best = left.groupby("learning_rate")["test_accuracy"].mean().idxmax()
+        if best not in (rates[0], rates[-1]) or len(rates) < 2:
+            return ""
+        end, factor = ("smaller", 0.1) if best == rates[0] else ("larger", 10)
+        return f"try {end} rates: {proposed(family, options, _between(best, best * factor))}"
+    if found.sometimes == rates[-1]:
+        return f"no edge yet, try larger rates: {proposed(family, options, _between(rates[-1], 10 * rates[-1]))}"
+    above = min(rate for rate in rates if rate > found.sometimes)
+    if above / found.sometimes > REFINED:
+        between = _between(found.sometimes, above, 6)[1:-1]
+        return f"where is the edge? {proposed(family, options, between)}"
+    if family["seed"].nunique() < 3:
+        return f"is it the seed? {proposed(family, options, [found.sometimes, above], range(5))}"
+    return ""
 
 
-def _at_an_end(family: pd.DataFrame, options: Mapping[str, Any], best: float) -> str:
-    rates = family["learning_rate"]
-    if rates.nunique() < 2 or rates.min() < best < rates.max():
-        return ""
-    end, factor = ("smallest", 0.1) if best == rates.min() else ("largest", 10)
-    return f"; it is the {end} tried, widen the range: {wider(family, options, best, factor)}"
+def _between(first: float, last: float, count: int = 4) -> list[float]:
+    return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
 
 
-def wider(family: pd.DataFrame, options: Mapping[str, Any], rate: float, factor: float) -> str:
-    """Return the command that tries four rates from `rate` to `factor * rate`, with all other flags as before."""
-    row = family.loc[(family["learning_rate"] - rate).abs().idxmin()]
-    used = {**options, **row, "seeds": sorted(family["seed"].unique()), "epochs": row["epochs_asked"]}
-    used["dataset"] = options.get("dataset") or row["dataset"]  # a file has a path, of which the table has the name
-    rates = " ".join(f"{rate * factor ** (i / 3):.2g}" for i in range(4))
-    command = f"python sweeps/lr_regimes.py --architecture {shlex.quote(row['architecture'])} --learning-rates {rates}"
+def proposed(
+    family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
+) -> str:
+    """Return the command that tries other learning rates, with all other flags as those of the nearest trial."""
+    row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
+    used = {**options, **row, "seeds": list(seeds or sorted(family["seed"].unique())), "epochs": row["epochs_asked"]}
+    used |= {"dataset": options.get("dataset") or row["dataset"], "target": options.get("target")}
+    tried = " ".join(f"{rate:.3g}" for rate in rates)
+    command = f"python sweeps/lr_regimes.py --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
         if value != default:

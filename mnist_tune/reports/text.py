@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
+from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.large_sweeps import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
@@ -28,16 +33,26 @@ INTERRUPTED = 130
 PLAIN_WIDTH = 160
 """Width of the tables, in characters, if standard output is not a terminal."""
 
+WIDE = 100
+"""From this width on, the table always says why each trial stopped."""
+
+LEAST_EVIDENCE = 24
+"""The least width of the column of evidence, which may wrap."""
+
+SAID_BY_REGIME = ("completed", "diverged", "slow", "dead")
+"""Stop reasons that follow from the other columns."""
+
 FAILURES = 10
 """The most errors that are printed. If more trials failed, their errors are mostly the same."""
 
 
-def print_report(sweep: Sweep, every_line: bool = False) -> int:
-    """Print a sweep's table, its best and largest converged learning rates, its folder and the next command.
+def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) -> int:
+    """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder.
 
     Args:
         sweep: the sweep.
         every_line: print one line per trial; else more than `MANY` trials are condensed.
+        picture: whether the caller draws the picture; else the command that does is printed.
 
     Returns:
         The command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0.
@@ -47,7 +62,10 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
         console = Console(width=PLAIN_WIDTH)
     trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
-    console.print(condensed_table(trials) if condensed else _table(trials), soft_wrap=False)
+    if condensed:
+        console.print(condensed_table(trials))
+    else:
+        _print_table(console, trials)
     lines = conclusions(trials, sweep.meta.get("options", {}))
     for line in lines if every_line else cut(lines, 1 + MANY, "families"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -55,7 +73,7 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
         console.print("No target is known for this data, so each network's best trial is its measure; see --target.")
     if sweep.meta["dataset"]["note"]:
         console.print(escape(f"Note: {sweep.meta['dataset']['note']}"), style="bold yellow", soft_wrap=True)
-    for line in _where(sweep, condensed):
+    for line in _where(sweep, condensed, picture):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     failed = trials[trials["stop_reason"] == "error"].itertuples()
     failures = [f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}" for row in failed]
@@ -66,7 +84,7 @@ def print_report(sweep: Sweep, every_line: bool = False) -> int:
     return INTERRUPTED if (trials["stop_reason"] == "interrupted").any() else 0
 
 
-def _where(sweep: Sweep, condensed: bool) -> list[str]:
+def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
     path = _short(sweep.path)
     again = f"python analysis/summarize.py {shlex.quote(path)}"
     lines = [f"Results: {path}"]
@@ -79,25 +97,57 @@ def _where(sweep: Sweep, condensed: bool) -> list[str]:
         lines.append(f"{left} trials had not ended; resume with: {resume_command(sweep.meta, path)}")
     if failed:
         lines.append(f"{failed} trials failed; train them again with: {resume_command(sweep.meta, path, True)}")
-    return lines if left or failed else [*lines, f"Next: {again}"]
+    return lines if left or failed or picture else [*lines, f"Picture: {again}"]
 
 
-def _table(trials: pd.DataFrame) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
+def _print_table(console: Console, trials: pd.DataFrame) -> None:
+    """Print a line per trial. Where the evidence has no room beside it, it follows on a line of its own."""
+    narrow = console.width < WIDE
+    break_ = "\n" if narrow else " "
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
     many = varied(trials) + ["seed"] * (trials["seed"].nunique() > 1)
-    for name in (*many, "learning rate"):
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for name in (*many, "rate"):
+        table.add_column(name.replace("_", break_), justify="right", no_wrap=True)
     table.add_column("regime", no_wrap=True)
-    for name in ("epochs", "train acc", "test acc"):
+    targets = trials["target"].dropna().unique()
+    reaches = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
+    for name in ("epochs", "train", "test", reaches):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stopped", no_wrap=True)
-    table.add_column("evidence", overflow="ellipsis", no_wrap=True, ratio=1)
+    stops = not narrow or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
+    table.add_column("stopped" if stops else "", no_wrap=True)
     for row in trials.itertuples():
         cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
-        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy)]
-        table.add_row(*cells, escape(row.stop_reason), escape(row.error or row.regime_evidence))
-    return table
+        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), _reaches(row)]
+        table.add_row(*cells, escape(row.stop_reason) if stops else "")
+    evidence = [escape(row.error or row.regime_evidence) for row in trials.itertuples()]
+    left = console.width - Measurement.get(console, console.options, table).maximum
+    if left >= LEAST_EVIDENCE:
+        table.expand = True
+        table.add_column("evidence", overflow="fold", ratio=1)
+        table.columns[-1]._cells.extend(evidence)
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table, soft_wrap=True)
+    heading, *lines = captured.get().splitlines()
+    head = len(lines) - len(evidence)
+    print("\n".join([heading, *lines[:head]]))
+    for line, why in zip(lines[head:], evidence, strict=True):
+        print(line)
+        console.print(Padding(why, (0, 0, 0, 4)))
+
+
+def _reaches(row: Any) -> str:
+    """Return when a trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
+    if math.isnan(row.reaches):
+        return "–"
+    if math.isinf(row.reaches):
+        return "never"
+    if row.reaches <= row.epochs_run:
+        return f"epoch {row.reaches:.0f}"
+    limit = FAR * row.epochs_asked
+    return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
 
 
 def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:

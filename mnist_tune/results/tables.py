@@ -89,6 +89,7 @@ def _read(folder: Path) -> Sweep:
         epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCHS)
         if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
             raise UserError(f"the tables in {folder} were not written by a sweep")
+        trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
     except UserError as error:
         if not (folder / "journal.jsonl").exists():
             raise
@@ -137,7 +138,7 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    return last[[*scores, "node", "device"]].assign(
+    return last[[*scores, "validation_loss", "validation_accuracy", "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),

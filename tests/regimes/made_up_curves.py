@@ -4,6 +4,7 @@ Each has the labels that a person would give it.
 """
 
 import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,16 @@ def curve(accuracy, held_out=None, asked=None, **values):
     accuracy = np.array(accuracy, float)
     held_out = accuracy - 0.005 if held_out is None else np.array(held_out, float)
     return Curve(held_out, asked or len(accuracy), train_accuracy=accuracy, **arrays)
+
+
+def cut(curve, epochs):
+    """Return a curve of the first epochs only, as if the trial had been stopped then."""
+    arrays = {
+        field.name: getattr(curve, field.name)[:epochs]
+        for field in fields(curve)
+        if isinstance(getattr(curve, field.name), np.ndarray)
+    }
+    return replace(curve, **arrays)
 
 
 def rise(first, last, epochs):

@@ -1,12 +1,11 @@
 """What a curve that is cut may be labelled: what it shows so far, or undecided, never what later epochs will refute."""
 
-from dataclasses import fields, replace
 from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_curves import FURTHER_CURVES, ISSUE_CURVES
+from made_up_curves import FURTHER_CURVES, ISSUE_CURVES, cut
 from real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.regimes.curve import Curve, curves_of
@@ -31,15 +30,6 @@ def every_curve():
 
 
 EVERY_CURVE = dict(every_curve())
-
-
-def cut(curve, epochs):
-    arrays = {
-        field.name: getattr(curve, field.name)[:epochs]
-        for field in fields(curve)
-        if isinstance(getattr(curve, field.name), np.ndarray)
-    }
-    return replace(curve, **arrays)
 
 
 def came_later(curve, epochs, label, whole):

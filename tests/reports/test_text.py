@@ -1,12 +1,14 @@
 """The text that a sweep prints."""
 
+import math
 import re
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from mnist_tune.reports.conclusions import conclusions, wider
+from mnist_tune.reports import text
+from mnist_tune.reports.conclusions import conclusions, proposed
 from mnist_tune.reports.large_sweeps import LINES, MANY
 from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_replicates, print_report
 
@@ -18,8 +20,7 @@ def test_a_sweep_without_errors_returns_0(sweep, capsys):
     assert print_report(found) == 0
     said = capsys.readouterr().out
     assert "Regimes: 1 converged, 2 diverged, 1 undecided" in said
-    assert "mlp-1024-128-tanh: best learning rate 0.1 (lowest training loss), largest that converged 0.1" in said
-    assert f"Next: python analysis/summarize.py {found.path}" in said
+    assert f"Picture: python analysis/summarize.py {found.path}" in said
 
 
 def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, capsys):
@@ -33,11 +34,12 @@ def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, caps
     cells = dict(zip(*(re.split(r"\s{2,}", text.strip()) for text in (heads, line)), strict=True))
     assert cells.pop("evidence").startswith("accuracy 0.9800")
     assert cells == {
-        "learning rate": "0.1",
+        "rate": "0.1",
         "regime": "converged",
         "epochs": "3/4",
-        "train acc": "0.9800",
-        "test acc": "0.9700",
+        "train": "0.9800",
+        "test": "0.9700",
+        "reaches 0.91": "epoch 1",
         "stopped": "asha",
     }
     assert "Note: fewer images" in others
@@ -97,69 +99,90 @@ def test_conclusions_where_nothing_finished(new_writer, tmp_path):
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
 
 
+COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates"
+
+
 def test_conclusions_where_every_rate_diverged(made_up_sweep):
-    line = conclusions(made_up_sweep([3.0, 4.0]).trials)[1]
-    assert line.startswith("mlp-4-tanh: every learning rate diverged, the smallest is 3; try smaller ones: ")
-    command = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates 3 1.4 0.65 0.3"
-    assert line.endswith(f"{command} --epochs 4 --dataset mnist-5k")
+    _, line, following = conclusions(made_up_sweep([3.0, 4.0]).trials)
+    assert line == "mlp-4-tanh: diverges at all rates, 3 to 4; none converged"
+    assert following == f"  try smaller rates: {COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
 
 
 @pytest.mark.parametrize(
-    ("rates", "said"),
+    ("rates", "regimes", "question", "proposed"),
     [
-        ([0.01, 0.1, 1.0], "it is the largest tried, widen the range: python sweeps/lr_regimes.py --architecture"),
-        ([1.9, 3.0, 4.0], "it is the smallest tried, widen the range: python sweeps/lr_regimes.py --architecture"),
-        ([0.1, 1.0, 3.0], "largest that converged 1"),
-        ([1.0], "largest that converged 1"),
+        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
+        ((0.1, 1.0, 3.0), "cco", "where is the edge?", "1.25 1.55 1.93 2.41"),
+        ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
+        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "ooo", "try larger rates", "0.4 0.862 1.86 4"),
     ],
 )
-def test_a_best_rate_at_an_end_asks_for_a_wider_range(made_up_sweep, rates, said):
-    line = conclusions(made_up_sweep(rates).trials)[1]
-    assert said in line
-    assert ("widen" in line) == ("widen" in said)
+def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, proposed):
+    names = {"c": "converged", "o": "oscillating", "s": "slow"}
+    trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
+    trials = trials.assign(regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9])
+    *_, following = conclusions(trials)
+    assert following.startswith(f"  {question}")
+    assert f"--learning-rates {proposed} --" in following
 
 
-@pytest.mark.parametrize(
-    ("rates", "proposed"), [([0.01, 0.1, 1.0], "1 2.2 4.6 10"), ([1.9, 3.0, 4.0], "1.9 0.88 0.41 0.19")]
-)
-def test_the_wider_range_starts_at_the_best_rate(made_up_sweep, rates, proposed):
-    line = conclusions(made_up_sweep(rates).trials)[1]
-    assert f" --learning-rates {proposed} --epochs" in line
+def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate")
+    trials = trials.assign(regime=["converged", "oscillating"], test_accuracy=[0.9, 0.95])
+    assert conclusions(trials)[1] == (
+        "mlp-4-tanh: converges at 0.1; oscillates at 1; best learning rate 0.1 (test accuracy 0.9000)"
+    )
+    assert conclusions(trials.assign(regime="slow"))[1] == "mlp-4-tanh: slow at all rates, 0.1 to 1; none converged"
 
 
-@pytest.mark.parametrize(
-    ("regimes", "said"),
-    [
-        (("converged", "converged", "slow", "diverged"), "largest that converged 0.1"),
-        (("converged", "converged", "converged", "slow"), "largest that converged in every trial 0.1, 1 in 1 of 2"),
-        (("slow", "converged", "converged", "slow"), "no learning rate converged in every trial, 1 in 1 of 2"),
-        (("slow", "slow", "slow", "slow"), "none converged"),
-    ],
-)
-def test_the_largest_converged_rate_may_converge_only_for_some_seeds(made_up_sweep, regimes, said):
-    trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values(["learning_rate", "seed"])
-    assert conclusions(trials.assign(regime=regimes))[1].split("training loss), ")[1].split("; it")[0] == said
+def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
+    trials = made_up_sweep([1.0, 1.1], seeds=3).trials.sort_values("learning_rate")
+    assert len(conclusions(trials.assign(regime=["converged"] * 3 + ["diverged"] * 3))) == 2
 
 
-def test_the_command_for_a_wider_range_keeps_all_other_flags(made_up_sweep):
+def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
     found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
     ran = {"data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
-    line = conclusions(found.trials, ran)[1]
+    line = conclusions(found.trials.assign(regime="converged"), ran)[2]
     assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
     assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
 
 
-def test_a_wider_range_is_tried_as_the_trials_at_its_end(made_up_sweep):
-    trials = made_up_sweep([0.01, 0.1, 1.0]).trials
-    assert " --batch-size 32 --seeds 3 " in conclusions(trials.assign(batch_size=32, seed=3))[1]
+def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
+    trials = made_up_sweep([0.01, 0.1, 1.0]).trials.assign(regime="converged", batch_size=32, seed=3)
+    assert " --batch-size 32 --seeds 3 " in conclusions(trials)[2]
+
+
+@pytest.mark.parametrize(
+    ("reaches", "said"), [(math.nan, "–"), (math.inf, "never"), (2.0, "epoch 2"), (7.4, "~7"), (900.0, "> 12")]
+)
+def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, said):
+    sweep = made_up_sweep([0.01, 0.1])
+    print_report(replace(sweep, trials=sweep.trials.assign(reaches=reaches, target=0.9)))
+    heading, line, *_ = capsys.readouterr().out.splitlines()
+    assert "reaches 0.9" in heading
+    assert f" {said} " in line
+
+
+def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
+    sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
+    trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
+    trials["regime_evidence"] = "at 5 epochs 0.8119; rate 0.4 had 0.9940"
+    monkeypatch.setattr(text, "PLAIN_WIDTH", 80)
+    print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
+    table = capsys.readouterr().out.split("Regimes:")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert "…" not in table
+    assert " ".join(table.split()).count("0.9940") == 8
 
 
 def test_what_differs_has_a_column_and_a_line_of_its_own(made_up_sweep, capsys):
     sweep = made_up_sweep([0.01, 0.1], architectures=["mlp-4-tanh"])
     trials = pd.concat([sweep.trials, sweep.trials.assign(optimizer="adam", batch_size=64)], ignore_index=True)
     lines = printed(capsys, replace(sweep, trials=trials))
-    assert lines[0].split()[:4] == ["optimizer", "batch", "size", "learning"]
-    assert [line.split(":")[0] for line in lines if ": best learning rate" in line] == [
+    assert lines[0].split()[:4] == ["optimizer", "batch", "size", "rate"]
+    assert [line.split(":")[0] for line in lines if "; best learning rate" in line or "; none converged" in line] == [
         "mlp-4-tanh, adam, batch size 64",
         "mlp-4-tanh, sgd, batch size 128",
     ]
@@ -251,4 +274,4 @@ def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
 def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
     """It may come from a folder that somebody else wrote."""
     trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
-    assert "--architecture 'x; rm -rf ~' --learning-rates" in wider(trials, {}, 0.1, 10)
+    assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
