@@ -167,7 +167,7 @@ TRIALS = (
     Column(
         "stop_reason",
         ID,
-        "Why it ended: completed, diverged, slow, dead, asha (another scheduler), time_budget, interrupted or error.",
+        "Why it ended: completed, diverged, slow, dead, asha, time_budget, interrupted or error; or running, waiting.",
         gaps=False,
     ),
     Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),

@@ -72,7 +72,7 @@ def main() -> int:
     config = cli.parse(LearningRateRegimes)
     if config.smoke:
         config = replace(config, architecture=("mlp-16-tanh",), epochs=3, learning_rates=(0.01, 0.1, 1.0, 100.0))
-    sweep = run_or_resume("lr_regimes", config.trials, config)
+    sweep = run_or_resume("lr_regimes", config)
     return reports.print_report(sweep)
 
 

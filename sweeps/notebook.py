@@ -66,7 +66,7 @@ SEEDS_NOTE = (
 
 def main() -> int:
     config = cli.parse(Notebook)
-    sweep = run_or_resume("notebook", config.trials, config)
+    sweep = run_or_resume("notebook", config)
     code = print_report(sweep)
     comparisons = compare_all(sweep)
     print_comparisons(comparisons)

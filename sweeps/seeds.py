@@ -54,7 +54,7 @@ class Seeds(TrialOptions):
 
 def main() -> int:
     config = cli.parse(Seeds)
-    sweep = run_or_resume("seeds", config.trials, config)
+    sweep = run_or_resume("seeds", config)
     code = reports.print_report(sweep)
     reports.print_replicates(sweep.trials)
     return code

@@ -57,6 +57,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     Rates between are those that were tried. In `oscillates at 0.7 (1 of 5 seeds) and from 1.3`, the other four seeds
     are in another regime. A trial that was cut before it could be decided is named so.
     """
+    family = family[family["epochs_run"] > 0]
     rates = sorted(family["learning_rate"].unique())
     way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
     found = family["regime"].mask(way, "on its way")

@@ -93,6 +93,11 @@ def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
         ranges = "Each line is a range of learning rates, with median accuracies"
         lines.append(f"{ranges}; every trial: {written}{again} --all")
     left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
+    live = sweep.trials["stop_reason"].isin(("running", "waiting"))
+    if live.any():
+        running = int((sweep.trials["stop_reason"] == "running").sum())
+        said = f"{len(live) - live.sum()} of {len(live)} trials ended, {running} running"
+        return [*lines, f"{said}, {live.sum() - running} waiting: this sweep is still running"]
     if left:
         lines.append(f"{left} trials had not ended; resume with: {resume_command(sweep.meta, path)}")
     if failed:

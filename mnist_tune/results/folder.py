@@ -54,6 +54,19 @@ def working_folder(where: Place) -> Path:
     return writable_cache_folder() / "sweeps" / name
 
 
+def is_being_written(folder: Path) -> bool:
+    """Return whether a process on this machine is writing a sweep's folder."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that can't be written has no writer
+        return False
+
+
 def locked(folder: Path, where: Place) -> FileLock:
     """Return the acquired lock of a working folder. Raises `UserError` if another process holds it."""
     lock = FileLock(folder / ".lock", timeout=0)

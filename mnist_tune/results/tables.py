@@ -8,18 +8,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.labels import REGIMES, label_curves, label_siblings
-from mnist_tune.results.folder import fetch
+from mnist_tune.regimes.labels import REGIMES, label_curves, label_siblings, regime_counts
+from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.parquet import read_table, with_kinds
@@ -32,7 +34,7 @@ TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sweep:
     """The tables `trials` and `epochs` of a sweep, and the content of its `sweep.json` as `meta`."""
 
@@ -40,6 +42,29 @@ class Sweep:
     trials: pd.DataFrame
     epochs: pd.DataFrame
     meta: dict[str, Any]
+
+    def __repr__(self) -> str:
+        reasons = ", ".join(f"{count} {name}" for name, count in self.trials["stop_reason"].value_counts().items())
+        return "\n".join(
+            [
+                f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
+                f"trials: {len(self.trials)} ({reasons}), epochs: {len(self.epochs)}",
+                f"regimes: {regime_counts(self.trials['regime'])}",
+                f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
+                f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
+                ".table() prints what follows from them, .plot() draws it",
+            ]
+        )
+
+    def table(self) -> None:
+        """Print the table of the trials, and what follows from it."""
+        import_module("mnist_tune.reports.text").print_report(self)
+
+    def plot(self, path: str | Path | None = None) -> Path:
+        """Draw the regimes and the curves; return the picture's path, by default `regimes.png` in the folder."""
+        found = self.picture("regimes.png") if path is None else Path(path)
+        import_module("mnist_tune.reports.figures").plot_regimes(self, found)
+        return found
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
@@ -83,7 +108,7 @@ def _read(folder: Path) -> Sweep:
     """Return the stored tables. Make them from the journal if the sweep has not ended or their files are damaged."""
     meta = read_meta(folder)
     if meta.get("ended") is None:
-        return tables(folder, meta)
+        return tables(folder, meta, running=is_being_written(folder))
     try:
         trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIALS)
         epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCHS)
@@ -98,8 +123,14 @@ def _read(folder: Path) -> Sweep:
     return Sweep(folder, trials, epochs, meta)
 
 
-def tables(path: Path, meta: dict[str, Any]) -> Sweep:
-    """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts."""
+def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
+    """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
+
+    Args:
+        path: the sweep's folder.
+        meta: its `sweep.json`.
+        running: whether a process is running the sweep, so that trials which have not ended are running or waiting.
+    """
     events = read_journal(path)
     rows = {(event["trial_id"], event["epoch"]): event for event in events if event["kind"] == "epoch"}
     epochs = pd.DataFrame(list(rows.values()), columns=[column.name for column in EPOCHS])
@@ -109,6 +140,11 @@ def tables(path: Path, meta: dict[str, Any]) -> Sweep:
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
+    # A completed trial with fewer epochs than asked for: a resume asked for more.
+    short = (trials["epochs_run"] < trials["epochs_asked"]) & (trials["epochs_run"] > 0)
+    open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
+    live = np.where(trials["epochs_run"] > 0, "running", "waiting") if running else "interrupted"
+    trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     epochs = epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])

@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 TOKEN = "token"
 
+KEPT_BYTES = 2**28
+"""The most that the states of completed trials may take, together."""
+
+
+def _size(file: Place) -> float:
+    """Return the size of a state; infinite in object storage, where none is kept."""
+    if not isinstance(file, Path):
+        return float("inf")
+    return file.stat().st_size if file.exists() else 0
+
 
 class SweepWriter:
     """The only writer of a sweep's folder, which it keeps locked until its process ends.
@@ -133,9 +143,14 @@ class SweepWriter:
         return replace(sweep, path=self.where)
 
     def _tidy(self, trials: pd.DataFrame) -> None:
-        """Remove the states of trials that ended, and Tune's files."""
-        ended = trials["trial_id"][~trials["stop_reason"].isin(UNFINISHED_REASONS)]
-        unneeded = [storage.join(self.states, f"{trial_id}.npz") for trial_id in ended]
+        """Remove the states of trials that ended, and Tune's files. Those of completed trials stay, if they are small:
+        a resume that asks for more epochs goes on from them."""
+        files = {row.trial_id: storage.join(self.states, f"{row.trial_id}.npz") for row in trials.itertuples()}
+        completed = set(trials["trial_id"][trials["stop_reason"] == "completed"])
+        if sum(_size(files[trial_id]) for trial_id in completed) > KEPT_BYTES:
+            completed = set()
+        needed = completed | set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
+        unneeded = [file for trial_id, file in files.items() if trial_id not in needed]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))
             self._remove_tunes_files()

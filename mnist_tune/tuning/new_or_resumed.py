@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of, own_architectures
 from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.extension import additions, extended
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import check_again, check_networks, sources
 from mnist_tune.tuning.plan import Finished
@@ -112,6 +113,7 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
         how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
         raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
     before, asked = meta["dataset"], meta.get("options", {})
+    wanted = [] if search else _wanted(options, asked, where)
     options = as_before(options, asked)
     check_session(options.address, options.dashboard)
     check_again(meta.get("code", []), where, say)
@@ -119,6 +121,7 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say)
+    _extend(writer, wanted, say)
     left, _, failed = left_and_over(writer)
     if options.retry_errored:
         for trial_id in sorted(failed):
@@ -127,6 +130,32 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
         say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
     _remove_states_without_rows(writer, left.keys() | (failed if options.retry_errored else set()))
     return writer, [dataset], options
+
+
+def _wanted(options: SweepOptions, asked: Mapping[str, Any], where: Place) -> list[TrialConfig]:
+    """Return the trials that a sweep is to have; none if the options do not make them, as those from Python."""
+    options = extended(options, asked, where)
+    known = {field.name for field in fields(options)} & asked.keys()
+    if not hasattr(options, "trials") or not {"epochs", "learning_rates", "seeds"} & known:
+        return []
+    trials: list[TrialConfig] = options.trials()
+    return trials
+
+
+def _extend(writer: SweepWriter, wanted: Sequence[TrialConfig], say: Callable[[str], None]) -> None:
+    """Record the trials that a resume adds, or that it trains for more epochs."""
+    known = known_trials(writer.meta, read_journal(writer.path))
+    more = additions(known, wanted)
+    for trial_id, trial in more.items():
+        writer.trial(trial_id, trial)
+    if more:
+        names = ("epochs", "learning_rate", "seed")
+        epochs, rates, seeds = (
+            sorted({getattr(trial, name) for trial in {**known, **more}.values()}) for name in names
+        )
+        writer.update_options(epochs=max(epochs), learning_rates=rates, seeds=seeds)
+        longer = len(more.keys() & known.keys())
+        say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
 
 
 def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
@@ -157,7 +186,8 @@ def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str
     left: dict[str, TrialConfig] = {}
     over: dict[str, Finished] = {}
     for i, trial in known_trials(writer.meta, events).items():
-        if ends.get(i, "interrupted") in OPEN_REASONS:
+        asked_for_more = ends.get(i) == "completed" and rows[i]["epoch"] < trial.epochs
+        if asked_for_more or ends.get(i, "interrupted") in OPEN_REASONS:
             left[i] = trial
         elif i not in failed:
             row = rows.get(i, {})

@@ -28,6 +28,8 @@ class Plan:
     """Whether the known trials are passed to Tune as a grid: population based training allows no searcher."""
     finished: tuple[Finished, ...] = ()
     """In a resumed search: the trials that have ended."""
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks of Tune that the user gave."""
 
     @classmethod
     def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from mnist_tune.trial import own_id
+from mnist_tune.columns import EPOCHS
+from mnist_tune.errors import UserError
+from mnist_tune.trial import closest, own_id
 
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
 """A stop reason; if a scheduler stopped the trial, the reason is its name instead (`scheduler_name`)."""
@@ -87,6 +89,26 @@ def asha(
         grace_period=min(grace_period, epochs),
         reduction_factor=REDUCTION_FACTOR,
     )
+
+
+METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")
+"""What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
+
+
+def check_metric(user: Any) -> None:
+    """Refuse a scheduler or a searcher whose metric or time no result has. Tune would never stop a trial, and say so in
+    pages of traceback at the end.
+
+    Raises:
+        UserError: it is mistyped.
+    """
+    for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
+        found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
+        if found is not None and found not in METRICS:
+            kind = type(user).__name__
+            raise UserError(
+                f"{kind} looks at {found!r}, which no epoch has{closest(found, METRICS)}; see docs/tables.md"
+            )
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:

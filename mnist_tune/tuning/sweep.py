@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +20,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, start_ray, stop_ray, variables
+from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
@@ -27,20 +28,27 @@ from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.stopping import scheduler_name
+from mnist_tune.tuning.stopping import check_metric, scheduler_name
 
 if TYPE_CHECKING:
     from mnist_tune.results.tables import Sweep
 
 
-def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, keep_ray: bool = True) -> Sweep:
-    """Train these trials under Ray Tune and return their tables.
+def run_sweep(
+    name: str,
+    trials: Sequence[TrialConfig],
+    options: SweepOptions,
+    keep_ray: bool = True,
+    callbacks: Sequence[Any] = (),
+) -> Sweep:
+    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables.
 
     Args:
         name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
         trials: the trials, in the order in which they start.
         options: how to run the sweep.
         keep_ray: leave Ray running for the next sweep of this process.
+        callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
 
     Returns:
         The sweep. After Ctrl-C or a spent time budget it holds the epochs trained so far; `stop_reason` says why.
@@ -49,13 +57,34 @@ def run_sweep(name: str, trials: Sequence[TrialConfig], options: SweepOptions, k
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
+    return _shown(_run_new(name, trials, options, keep_ray, callbacks), options)
+
+
+def _run_new(
+    name: str,
+    trials: Sequence[TrialConfig],
+    options: SweepOptions,
+    keep_ray: bool = True,
+    callbacks: Sequence[Any] = (),
+) -> Sweep:
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
+    for callback in callbacks:
+        if not hasattr(callback, "on_trial_result"):
+            raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
     for flag in OWN_FLAGS:
         load_own(flag, [getattr(trial, flag) for trial in trials])
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = open_new(name, named, options)
-    return _run(writer, Plan.of(named), data, options, keep_ray)
+    return _run(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options, keep_ray)
+
+
+def _shown(sweep: Sweep, options: SweepOptions) -> Sweep:
+    if not options.quiet:
+        from mnist_tune.reports.text import print_report  # imports rich's tables
+
+        print_report(sweep)
+    return sweep
 
 
 def run_search(
@@ -65,8 +94,9 @@ def run_search(
     options: SweepOptions,
     scheduler: Any = None,
     search_alg: Any = None,
+    callbacks: Sequence[Any] = (),
 ) -> Sweep:
-    """Train trials that Tune proposes, and return their tables.
+    """Train trials that Tune proposes, print the table unless `options.quiet`, and return the tables.
 
     To resume an interrupted search, call this again with its folder as `options.resume`. Trials that had not ended
     continue with their latest values. The searcher learns the results of the others and proposes the missing trials.
@@ -81,6 +111,7 @@ def run_search(
             `hyperparam_mutations={"trial": {"learning_rate": ...}}`, `metric="scheduler_loss"`, `mode="min"` and
             `time_attr="epoch"`.
         search_alg: a Tune searcher; by default values are drawn independently.
+        callbacks: as in `run_sweep`.
 
     Returns:
         The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a scheduler changed it.
@@ -89,6 +120,8 @@ def run_search(
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
+    for one in (scheduler, search_alg):
+        check_metric(one)
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
     for sample in drawn(space, 1, np.random.default_rng(0)).values():
         for flag in OWN_FLAGS:
@@ -96,7 +129,8 @@ def run_search(
     where = options.goes_on()
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
-        return _run(writer, Plan(dict(space), {}, samples, scheduler, search_alg), data, options)
+        plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
+        return _shown(_run(writer, plan, data, options), options)
     writer, data, options = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
     missing = max(samples - len(left) - len(ended) - len(failed), 0)
@@ -108,8 +142,8 @@ def run_search(
     else:
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
     if not plan.samples:
-        return writer.finish(ended=writer.meta["ended"] or _now())
-    return _run(writer, plan, data, options)
+        return _shown(writer.finish(ended=writer.meta["ended"] or _now()), options)
+    return _shown(_run(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options)
 
 
 def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
@@ -117,13 +151,18 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
 
     Args:
         path: the sweep's folder or URI. The trials and most options are read from there.
-        options: options of how the sweep runs (`CHANGEABLE`); by default as before. All others are ignored.
+        options: options of how the sweep runs (`CHANGEABLE`); by default as before.
         keep_ray: as in `run_sweep`.
 
     Raises:
-        UserError: there is no sweep, or the data has changed.
+        UserError: there is no sweep, the data has changed, or an option was given that can't change.
     """
-    writer, data, options = open_again(storage.place(path), options or SweepOptions(), search=False)
+    options = options or SweepOptions()
+    return _shown(_resume(storage.place(path), options, keep_ray), options)
+
+
+def _resume(where: Place, given: SweepOptions, keep_ray: bool) -> Sweep:
+    writer, data, options = open_again(where, given, search=False)
     left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
@@ -131,17 +170,22 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
     return _run(writer, Plan.of(left), data, options, keep_ray)
 
 
-def run_or_resume(name: str, trials: Callable[[], Sequence[TrialConfig]], options: SweepOptions) -> Sweep:
-    """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this."""
+def run_or_resume(name: str, options: Any) -> Sweep:
+    """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this.
+
+    Args:
+        name: the name of the sweep.
+        options: a `SweepOptions` with a method `trials()`.
+    """
     for flag in OWN_FLAGS:
         named = getattr(options, flag, ())
         load_own(flag, [named] if isinstance(named, str) else named)
     where = options.goes_on()
     if where is not None:
-        return resume_sweep(where, options, keep_ray=False)
+        return _resume(where, options, keep_ray=False)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
-    return run_sweep(name, trials(), options, keep_ray=False)
+    return _run_new(name, options.trials(), options, keep_ray=False)
 
 
 def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, keep_ray: bool = True) -> Sweep:

@@ -139,7 +139,7 @@ def make_tuner(
             storage_path=path,
             storage_filesystem=filesystem,
             verbose=0,
-            callbacks=[recorder, NodeWatch(options.quiet), *filter(None, [placement.servers])],
+            callbacks=[recorder, NodeWatch(options.quiet), *filter(None, [placement.servers]), *plan.callbacks],
             failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

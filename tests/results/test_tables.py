@@ -58,7 +58,7 @@ def test_tables_of_a_running_sweep(writer, epoch_row):
     trials = sweep.trials.set_index("trial_id")
     assert trials["epochs_run"].to_dict() == {"00000": 4, "00001": 2}
     assert trials["epochs_asked"].tolist() == [4, 4]
-    assert trials["stop_reason"].to_dict() == {"00000": "completed", "00001": "interrupted"}
+    assert trials["stop_reason"].to_dict() == {"00000": "completed", "00001": "running"}
     assert trials["regime"].to_dict() == {"00000": "converged", "00001": "undecided"}
     assert trials["learning_rate"].to_dict() == {"00000": 0.1, "00001": 0.2}
     assert set(trials["dataset"]) == {"mnist-5k"}
@@ -94,7 +94,7 @@ def test_the_last_end_of_a_trial_wins(writer, epoch_row):
     writer.end("00000", "error", "no memory")
     trials = load_sweep(writer.path).trials
     assert trials[["stop_reason", "error"]].iloc[0].tolist() == ["error", "no memory"]
-    assert trials[["stop_reason", "error"]].iloc[1].tolist() == ["interrupted", ""]
+    assert trials[["stop_reason", "error"]].iloc[1].tolist() == ["waiting", ""]
 
 
 def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
@@ -255,7 +255,22 @@ def test_a_finished_sweep_keeps_the_states_of_unfinished_trials(writer):
         (writer.states / f"{trial_id}.npz").write_bytes(b"state")
         writer.end(trial_id, reason)
     writer.finish(ended="now")
-    assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial3.npz", "trial4.npz", "trial5.npz"]
+    unfinished = ["trial3.npz", "trial4.npz", "trial5.npz"]
+    assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial0.npz", *unfinished]
+
+
+def test_large_states_of_completed_trials_are_removed(writer, monkeypatch):
+    monkeypatch.setattr("mnist_tune.results.writer.KEPT_BYTES", 4)
+    (writer.states / "00000.npz").write_bytes(b"state")
+    writer.end("00000", "completed")
+    writer.finish(ended="now")
+    assert not list(writer.states.glob("*.npz"))
+
+
+def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
+    record(writer, epoch_row, "00001", (1, 2))
+    writer._lock.release()
+    assert set(load_sweep(writer.path).trials["stop_reason"]) == {"interrupted"}
 
 
 def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):

@@ -1,6 +1,7 @@
 """ASHA, also when it is resumed, and the stop reasons of trials."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
-from mnist_tune.tuning.stopping import LOSS_CEILING, asha, finite_loss, keeping_ids, scheduler_name, stop_reason
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.tuning.stopping import (
+    LOSS_CEILING,
+    asha,
+    check_metric,
+    finite_loss,
+    keeping_ids,
+    scheduler_name,
+    stop_reason,
+)
 
 
 @given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))
@@ -53,11 +63,46 @@ def test_a_trial_that_copies_another_ones_config_keeps_its_id():
     assert operations == {"learning_rate": "copied"}
 
 
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        (
+            AsyncHyperBandScheduler(metric="test_acuracy", mode="max"),
+            "'test_acuracy', which no epoch has; did you",
+        ),
+        (AsyncHyperBandScheduler(time_attr="epochs"), "'epochs', which no epoch has; did you mean 'epoch'?"),
+    ],
+)
+def test_a_mistyped_metric_is_one_line(user, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        check_metric(user)
+
+
+def test_metrics_that_an_epoch_has_are_taken():
+    for user in (None, asha(8, 2), AsyncHyperBandScheduler(metric="test_accuracy", mode="max"), MedianStoppingRule()):
+        check_metric(user)
+
+
+def test_the_label_may_keep_what_asha_would_stop():
+    asked, reasons = [], {}
+
+    def decide(trial_id, config, row, proposed):
+        asked.append((trial_id, proposed))
+        return "slow" if trial_id == "c" and proposed else ""
+
+    scheduled = Scheduled("abcd", decide=decide, reasons=reasons)
+    assert scheduled.decide("a", 2, 0.1) == "CONTINUE"
+    assert scheduled.decide("b", 2, 0.5) == "CONTINUE"
+    assert scheduled.decide("c", 2, 0.6) == "STOP"
+    assert asked == [("a", False), ("b", True), ("c", True)]
+    assert reasons == {"c": "slow"}
+
+
 class Scheduled:
     """A scheduler with made-up Tune trials, whose Tune ids differ from ours."""
 
-    def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a"):
-        self.scheduler = asha(epochs, grace_period, past_rows)
+    def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a", **deciding):
+        self.scheduler = asha(epochs, grace_period, past_rows, **deciding)
         self.trials = {
             trial: SimpleNamespace(trial_id=f"{session}_{trial}", config={"trial": {"trial_id": trial}})
             for trial in trials
@@ -67,6 +112,7 @@ class Scheduled:
 
     def decide(self, trial, epoch, loss, repeated=False):
         result = {"epoch": epoch, "train_loss": loss, "scheduler_loss": finite_loss(loss), "repeated": repeated}
+        result["trial_config"] = TrialConfig()
         return self.scheduler.on_trial_result(None, self.trials[trial], result)
 
     def rungs(self):

@@ -171,7 +171,7 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
 
     monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "_run", run)
-    run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path), scheduler="its own")
+    run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path, quiet=True), scheduler="its own")
     [plan] = plans
     assert plan.scheduler == "its own"
     assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]

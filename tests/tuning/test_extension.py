@@ -1,0 +1,60 @@
+"""What a resume may add to a sweep, and what it refuses."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.tuning.extension import additions, extended
+from mnist_tune.tuning.options import TrialOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(TrialOptions):
+    learning_rates: tuple[float, ...] = (0.1, 1.0)
+    seeds: tuple[int, ...] = (0,)
+    batch_size: tuple[int, ...] = (128,)
+
+
+RECORDED = {"learning_rates": [0.01, 0.1], "seeds": [0, 1], "batch_size": [64], "epochs": 10, "scheduler": "fifo"}
+
+
+def test_what_was_not_given_is_as_before():
+    found = extended(Rates(resume="x", lanes=3), RECORDED, "x")
+    assert (found.learning_rates, found.seeds, found.batch_size) == ((0.01, 0.1), (0, 1), (64,))
+    assert (found.epochs, found.scheduler, found.lanes) == (10, "fifo", 3)
+
+
+def test_rates_and_seeds_are_added_and_epochs_replaced():
+    found = extended(Rates(learning_rates=(0.1, 0.3), seeds=(2,), epochs=20), RECORDED, "x")
+    assert (found.learning_rates, found.seeds, found.epochs) == ((0.01, 0.1, 0.3), (0, 1, 2), 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"batch_size": (32,)}, "--batch-size can't change in a resume: x has 64; leave it out, or start a new sweep"),
+        ({"scheduler": "asha"}, "--scheduler can't change in a resume: x has fifo"),
+        ({"target": 0.9}, "--target can't change in a resume: x has None"),
+        ({"grace_period": 3}, "--grace-period can't change in a resume: x has 5"),
+        ({"epochs": 8}, "--epochs 8: x was asked for 10 already; a resume can only add epochs"),
+    ],
+)
+def test_what_can_not_change_is_refused(given, said):
+    with pytest.raises(UserError) as caught:
+        extended(Rates(**given), RECORDED, "x")
+    assert str(caught.value).startswith(said)
+
+
+def test_a_schedule_that_has_ended_takes_no_more_epochs():
+    with pytest.raises(UserError, match="x has a cosine schedule, which ended at 0"):
+        extended(Rates(epochs=20), RECORDED | {"schedule": "cosine"}, "x")
+
+
+def test_new_trials_have_new_ids_and_old_ones_train_longer():
+    known = {f"{i:05d}": TrialConfig(learning_rate=rate, epochs=10) for i, rate in enumerate((0.1, 1.0))}
+    wanted = [replace(trial, epochs=20) for trial in known.values()]
+    assert additions(known, list(known.values())) == {}
+    assert additions(known, wanted) == dict(zip(known, wanted, strict=True))
+    new = TrialConfig(learning_rate=0.3, epochs=10)
+    assert additions(known, [*known.values(), new]) == {"00002": new}

@@ -1,0 +1,120 @@
+"""Which configurations early stopping lets go on."""
+
+import time
+
+import numpy as np
+import pytest
+
+from mnist_tune import TrialConfig
+from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.tuning.fates import Fates
+
+EPOCHS = np.arange(1, 11)
+FAST = 1 - 0.06 * EPOCHS**-1.2
+SLOW = 1 - 0.45 * EPOCHS**-0.35
+ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4
+WILD = np.array([0.8, 0.6, 0.82, 0.55, 0.85, 0.6, 0.8, 0.5, 0.8, 0.7])
+
+
+class Sweep:
+    """A made-up sweep: trials report their epochs, and are told whether they go on."""
+
+    def __init__(self, epoch_row, data=MNIST):
+        self.fates, self.epoch_row = Fates(data), epoch_row
+
+    def row(self, epoch, accuracy):
+        values = {"train_accuracy": float(accuracy), "test_accuracy": float(accuracy), "untrained_loss": 2.4}
+        return self.epoch_row(epoch, 4 * (1 - float(accuracy)), **values, step_loss_max=1.0)
+
+    def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False):
+        config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve))
+        return self.fates.decide(trial, config, self.row(epoch, curve[epoch - 1]), proposed)
+
+    def run(self, trial, curve, rate=0.1, seed=0, rung=5):
+        """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
+        for epoch in range(1, len(curve) + 1):
+            if self.report(trial, curve, epoch, rate, seed, proposed=epoch == rung):
+                return epoch
+        return None
+
+
+@pytest.fixture
+def sweep(epoch_row):
+    return Sweep(epoch_row)
+
+
+@pytest.mark.parametrize(
+    ("curve", "stopped"), [(SLOW, 5), (ON_ITS_WAY, None), (WILD, None), (FAST, None), (np.full(10, 0.1), 5)]
+)
+def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, stopped):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("trial", curve, rate=0.01) == stopped
+
+
+def test_what_asha_keeps_is_not_stopped(sweep):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("trial", SLOW, rate=0.01, rung=None) is None
+
+
+def test_what_turns_out_slow_after_the_rung_is_stopped_then(sweep):
+    stalled = np.concatenate([ON_ITS_WAY[:5], np.full(5, ON_ITS_WAY[4])])
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("trial", stalled, rate=0.01) in (6, 7, 8, 9)
+
+
+def test_all_seeds_of_a_configuration_stop_after_the_same_epoch(sweep):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("first", SLOW, rate=0.01, seed=0) == 5
+    assert sweep.run("second", SLOW, rate=0.01, seed=1, rung=None) == 5
+    assert sweep.run("third", FAST, rate=0.01, seed=2, rung=None) == 5
+
+
+def test_the_first_seed_to_get_there_decides_for_those_that_follow(sweep):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    for epoch in range(1, 7):
+        assert sweep.report("first", SLOW, epoch, rate=0.01, seed=0) == ""
+    for epoch in range(1, 7):
+        assert sweep.report("second", SLOW, epoch, rate=0.01, seed=1, proposed=epoch == 5) == ""
+    assert sweep.report("second", SLOW, 7, rate=0.01, seed=1) == "slow"
+    assert sweep.report("first", SLOW, 7, rate=0.01, seed=0) == "slow"
+
+
+def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    for epoch in range(1, 5):
+        sweep.report("wild", WILD, epoch, rate=0.01, seed=1)
+    assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
+
+
+def test_a_resumed_sweep_keeps_its_decisions(epoch_row, sweep):
+    trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
+    events = [{"kind": "epoch", "trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
+    events += [{"kind": "end", "trial_id": "a", "stop_reason": "slow"}]
+    events += [{"kind": "epoch", "trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
+    sweep.fates.replay([*events, {"kind": "end", "trial_id": "gone", "stop_reason": "slow"}], trials)
+    config = trials["b"]
+    found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
+    assert found == ["", "", "", "slow"]
+
+
+def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
+    from dataclasses import replace
+
+    sweep = Sweep(epoch_row, replace(MNIST, target=None))
+    assert sweep.run("alone", SLOW, rate=0.01) is None
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("another", SLOW, rate=0.02) == 5
+
+
+def test_many_trials_cost_less_than_half_a_millisecond_a_result(epoch_row):
+    sweep = Sweep(epoch_row)
+    rng = np.random.default_rng(0)
+    reports = [
+        (f"{i:05d}", TrialConfig(learning_rate=float(rate), epochs=10), sweep.row(epoch, 1 - error * epoch**-0.4))
+        for i, (rate, error) in enumerate(zip(np.geomspace(1e-4, 1, 2_000), rng.uniform(0.2, 0.8, 2_000), strict=True))
+        for epoch in range(1, 7)
+    ]
+    start = time.process_time()
+    for trial, config, row in reports:
+        sweep.fates.decide(trial, config, row, row["epoch"] == 5 and hash(trial) % 2 == 0)
+    assert (time.process_time() - start) / len(reports) < 0.5e-3
