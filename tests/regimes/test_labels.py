@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.regimes.conclusions import Edge, edge, spans
+from mnist_tune.regimes.conclusions import Edge, edge
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import REGIMES, Curve, curve_regime, label_curves, label_siblings, regime_counts
@@ -319,36 +319,6 @@ def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
     assert edge(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
     none = edge(REPLICATES[REPLICATES["regime"] == "diverged"])
     assert (none.best, none.always, none.sometimes) == (None, None, None)
-
-
-def test_each_regime_is_said_with_its_rates_and_seeds():
-    assert spans(REPLICATES) == [
-        "converges up to 1.3 (5 of 6 seeds)",
-        "diverges from 1.3 (2 of 4 seeds)",
-        "oscillates at 2 (1 of 2 seeds)",
-    ]
-
-
-def test_gaps_and_cut_trials_are_named():
-    rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
-    table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "reaches"] = 14.0
-    table.loc[5, "epochs_run"] = 5
-    assert spans(table) == [
-        "slow at 0.1",
-        "on its way at 0.2",
-        "converges at 0.4 and at 1",
-        "oscillates at 0.7",
-        "undecided at 1.3 (cut after 5 epochs)",
-    ]
-
-
-def test_many_runs_of_a_regime_are_one_range():
-    regimes = ["converged", "oscillating"] * 6
-    assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [
-        "converges up to 11 (6 of 11 trials)",
-        "oscillates from 2 (6 of 11 trials)",
-    ]
 
 
 def test_counts_are_in_the_order_of_the_regimes():

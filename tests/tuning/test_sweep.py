@@ -216,7 +216,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
 def test_asha_and_divergence_stop_hopeless_trials(tmp_path):
     rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
     trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, grace_period=1, quiet=True)
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="asha", grace_period=1, quiet=True)
     sweep = run_sweep("stopping", trials, options)
     by_rate = sweep.trials.set_index("learning_rate")
     assert by_rate.loc[1e7, "stop_reason"] == "diverged"
@@ -224,6 +224,44 @@ def test_asha_and_divergence_stop_hopeless_trials(tmp_path):
     assert by_rate.loc[1e7, "diverged_at_step"] >= 1
     assert by_rate.loc[0.3, "stop_reason"] == "completed"
     assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
+
+
+def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_path):
+    rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
+    trials = [
+        TrialConfig(architecture="mlp-16-tanh", learning_rate=rate, epochs=10, seed=seed, data_seed=seed)
+        for seed in range(3)
+        for rate in rates
+    ]
+    sweep = run_sweep("seeds", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True))
+    epochs = sweep.trials.groupby("learning_rate")["epochs_run"]
+    assert (epochs.nunique() == 1).all(), sweep.trials[
+        ["learning_rate", "seed", "epochs_run", "stop_reason"]
+    ].to_string()
+    assert epochs.first()[1e-4] < 10
+    assert epochs.first()[1.0] == 10
+    assert set(sweep.trials["stop_reason"]) == {"completed", "slow"}
+    assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {"slow"}
+
+
+def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path):
+    flags = ("--scheduler", "fifo", "--output")
+    assert finish("--learning-rates", 0.1, 0.3, "--epochs", 4, *flags, tmp_path / "whole").returncode == 0
+    assert finish("--learning-rates", 0.1, "--epochs", 2, *flags, tmp_path / "grown").returncode == 0
+    grown = finish("--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4)
+    assert "1 trials are added, 1 train for more epochs" in grown.stderr
+    assert f"resuming {tmp_path / 'grown'}" in grown.stderr
+    found, expected = (
+        sweep.epochs.sort_values(["learning_rate", "epoch"])[["learning_rate", "epoch", "train_loss"]]
+        .to_numpy()
+        .tolist()
+        for sweep in (load_sweep(tmp_path / "grown"), load_sweep(tmp_path / "whole"))
+    )
+    assert found == expected
+    assert set(load_sweep(tmp_path / "grown").trials["stop_reason"]) == {"completed"}
+    refused = finish("--resume", tmp_path / "grown", "--batch-size", 32)
+    assert refused.returncode == 2
+    assert "--batch-size can't change in a resume" in refused.stderr
 
 
 def test_a_spent_time_budget_is_the_stop_reason(tmp_path):

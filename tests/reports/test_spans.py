@@ -1,0 +1,54 @@
+"""At which learning rates each regime is said to be found."""
+
+import math
+
+import pandas as pd
+
+from mnist_tune.reports.spans import spans
+
+
+def family(rows):
+    """A family of one architecture: for each learning rate its regimes and test accuracies, a seed each."""
+    each = [(rate, seed, *pair) for rate, pairs in rows.items() for seed, pair in enumerate(pairs)]
+    table = pd.DataFrame(each, columns=["learning_rate", "seed", "regime", "test_accuracy"])
+    return table.assign(epochs_run=10, epochs_asked=10, reaches=math.nan)
+
+
+REPLICATES = family(
+    {
+        0.1: [("converged", 0.95), ("converged", 0.97)],
+        1.0: [("converged", 0.98), ("converged", 0.98)],
+        1.3: [("converged", 0.99), ("diverged", 0.1)],
+        2.0: [("oscillating", 0.999), ("diverged", 0.1)],
+    }
+)
+
+
+def test_each_regime_is_said_with_its_rates_and_seeds():
+    assert spans(REPLICATES) == [
+        "converges up to 1.3 (5 of 6 seeds)",
+        "diverges from 1.3 (2 of 4 seeds)",
+        "oscillates at 2 (1 of 2 seeds)",
+    ]
+
+
+def test_gaps_and_cut_trials_are_named():
+    rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
+    table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
+    table.loc[1, "reaches"] = 14.0
+    table.loc[5, "epochs_run"] = 5
+    assert spans(table) == [
+        "slow at 0.1",
+        "on its way at 0.2",
+        "converges at 0.4 and at 1",
+        "oscillates at 0.7",
+        "undecided at 1.3 (cut after 5 epochs)",
+    ]
+
+
+def test_many_runs_of_a_regime_are_one_range():
+    regimes = ["converged", "oscillating"] * 6
+    assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [
+        "converges up to 11 (6 of 11 trials)",
+        "oscillates from 2 (6 of 11 trials)",
+    ]
