@@ -11,7 +11,7 @@ from mnist_tune.regimes.curve import Curve, counts, curve_columns
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.siblings import far_ahead
-from mnist_tune.regimes.tuned import LEARNED, NEAR_BEST, TREND_EPOCHS
+from mnist_tune.regimes.tuned import FAR, LEARNED, NEAR_BEST, TREND_EPOCHS
 from mnist_tune.trial import TrialConfig
 
 SLOW, DEAD = "slow", "dead"
@@ -35,6 +35,8 @@ class Fates:
         self._best: dict[Hashable, tuple[float, float]] = {}
         """For a family and an epoch: the best accuracy after as many epochs, and its learning rate."""
         self._highest: dict[Hashable, float] = defaultdict(float)
+        self._first: dict[Hashable, tuple[float, float]] = {}
+        """For a family: the first epoch at the target, and the largest learning rate that was there then."""
 
     def replay(self, events: Iterable[Mapping[str, Any]], trials: Mapping[str, TrialConfig]) -> None:
         """Take up the decisions of a sweep that is resumed, from the events of its journal."""
@@ -74,6 +76,9 @@ class Fates:
             at = family, row["epoch"]
             self._best[at] = max(self._best.get(at, (0.0, 0.0)), (accuracy, config.learning_rate))
             self._highest[family] = max(self._highest[family], accuracy)
+            if accuracy >= (self._target(config) or math.inf):
+                there = row["epoch"], config.learning_rate
+                self._first[family] = min(there, self._first.get(family, there), key=lambda one: (one[0], -one[1]))
 
     def _verdict(self, trial_id: str, config: TrialConfig) -> str:
         others = self._members[_configuration(config)] - {trial_id}
@@ -93,6 +98,9 @@ class Fates:
             return SLOW if label == "slow" else DEAD
         if label != "undecided" or (ahead and ahead.likely <= config.epochs) or shaken(curve):
             return ""
+        if ahead:
+            first, rate = self._first.get(_family(config), (math.inf, 0.0))
+            return SLOW if rate > config.learning_rate and ahead.likely > FAR * first else ""
         best, rate = self._best.get((_family(config), curve.epochs), (0.0, 0.0))
         return SLOW if rate > config.learning_rate and far_ahead(best, curve) else ""
 

@@ -51,6 +51,15 @@ def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, stopped):
     assert sweep.run("trial", curve, rate=0.01) == stopped
 
 
+def test_what_is_on_its_way_after_the_end_goes_on_unless_a_larger_rate_took_a_third_of_that(sweep):
+    late = 1 - 0.16 * EPOCHS**-0.4
+    assert sweep.run("alone", late, rate=0.01) is None
+    sweep.run("fast", 1 - 0.3 * EPOCHS**-0.9, rate=0.1, rung=None)
+    assert sweep.run("beside one of eight epochs", late, rate=0.02) is None
+    sweep.run("faster", FAST, rate=1.0, rung=None)
+    assert sweep.run("beside one of two epochs", late, rate=0.03) == 5
+
+
 def test_what_asha_keeps_is_not_stopped(sweep):
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("trial", SLOW, rate=0.01, rung=None) is None

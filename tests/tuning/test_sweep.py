@@ -282,7 +282,8 @@ def test_smoke(tmp_path):
         capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "best learning rate" in done.stdout
+    assert "mlp-16-tanh: " in done.stdout
+    assert "Regimes: " in done.stdout
     assert f"python analysis/summarize.py {tmp_path / 'smoke'}" in done.stdout
     meta = json.loads((tmp_path / "smoke" / "sweep.json").read_text())
     assert meta["environment"]["versions"]["jax"]
