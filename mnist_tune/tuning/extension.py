@@ -17,14 +17,12 @@ MORE = ("learning_rates", "seeds")
 
 HOW = (
     "address",
-    "architecture",
     "dashboard",
     "data_dir",
     "dataset",
     "execution",
     "lanes",
     "max_concurrent",
-    "optimizer",
     "output",
     "quiet",
     "resume",
@@ -32,7 +30,10 @@ HOW = (
     "time_budget",
     "trials_per_gpu",
 )
-"""Options that say how and where a sweep runs, and where its code and data are, which a resume checks itself."""
+"""Options that say how and where a sweep runs, and where its data are, which a resume checks itself."""
+
+CODE = ("architecture", "optimizer")
+"""Options that a resume may name again, without arguments, so that one's own code is loaded."""
 
 
 def extended(options: Options, recorded: Mapping[str, Any], where: Any) -> Options:
@@ -53,7 +54,7 @@ def extended(options: Options, recorded: Mapping[str, Any], where: Any) -> Optio
             continue
         before = tuple(before) if isinstance(before, list) else before
         found[name] = before
-        if given == field.default or given == before:
+        if given == field.default or given == before or name in CODE:
             continue
         if name in MORE and isinstance(before, tuple):
             found[name] = tuple(dict.fromkeys((*before, *given)))

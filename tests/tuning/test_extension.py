@@ -14,6 +14,7 @@ class Rates(TrialOptions):
     learning_rates: tuple[float, ...] = (0.1, 1.0)
     seeds: tuple[int, ...] = (0,)
     batch_size: tuple[int, ...] = (128,)
+    architecture: tuple[str, ...] = ("mlp-16-tanh",)
 
 
 RECORDED = {"learning_rates": [0.01, 0.1], "seeds": [0, 1], "batch_size": [64], "epochs": 10, "scheduler": "fifo"}
@@ -23,6 +24,8 @@ def test_what_was_not_given_is_as_before():
     found = extended(Rates(resume="x", lanes=3), RECORDED, "x")
     assert (found.learning_rates, found.seeds, found.batch_size) == ((0.01, 0.1), (0, 1), (64,))
     assert (found.epochs, found.scheduler, found.lanes) == (10, "fifo", 3)
+    named = extended(Rates(architecture=("net.py:mlp",)), RECORDED | {"architecture": ["net.py:mlp(width=3)"]}, "x")
+    assert named.architecture == ("net.py:mlp(width=3)",)
 
 
 def test_rates_and_seeds_are_added_and_epochs_replaced():
