@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from mnist_tune.regimes.conclusions import varied
 from mnist_tune.reports.label_placement import Label, place_labels, width
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
@@ -20,13 +22,15 @@ BAND = (0.1, 0.5, 0.9)
 
 def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> None:
     """Draw a column of the epochs table, coloured by regime. Values that are not finite are left out."""
-    known = ["trial_id", "label", "architecture", "learning_rate", "regime"]
+    many = varied(trials)
+    known = list(dict.fromkeys(["trial_id", "label", *many, "learning_rate", "regime"]))
     rows = epochs[["trial_id", "epoch"]].assign(value=epochs[column].astype(float))
     rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))].merge(trials[known], on="trial_id")
     few = len(trials) <= FEW
-    labels = _lines(axis, rows) if few else _bands(axis, rows, trials["regime"].value_counts())
+    labels = _lines(axis, rows, many) if few else _bands(axis, rows, trials["regime"].value_counts())
     if few:
-        title = "every trial; labels: learning rate" + ", × replicates" * any("×" in label.text for label in labels)
+        names = [name.replace("_", " ") for name in ("learning_rate", *many)]
+        title = f"every trial; labels: {', '.join(names)}" + ", × seeds" * any("×" in label.text for label in labels)
     else:
         title = "median and 10–90% band of each regime's trials" + ", finite values" * log
     axis.set_title(title, fontsize=9)
@@ -36,26 +40,31 @@ def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: s
     place_labels(axis, labels)
 
 
-def _lines(axis: Any, rows: pd.DataFrame) -> list[Label]:
-    """Draw the curves. Replicates that end at the same epoch in the same regime share a label."""
+def _lines(axis: Any, rows: pd.DataFrame, many: Sequence[str]) -> list[Label]:
+    """Draw the curves. Replicates that end at the same epoch in the same regime share a label, which names the columns
+    in which trials differ."""
     for regime, part in rows.groupby("regime"):
         table = part.pivot(index="epoch", columns="trial_id", values="value")
         style = {"color": COLOURS[regime], "marker": MARKERS[regime]}
         axis.plot(table.index, table, ms=4.8, lw=1.2, alpha=0.8, mew=0, **style)
     ends = rows.sort_values("epoch").drop_duplicates("trial_id", keep="last")
     labels = []
-    for key, part in ends.groupby(["label", "architecture", "learning_rate", "regime", "epoch"]):
-        text = f"{key[0][:16]} {key[2]:.3g}".strip() + f" ×{len(part)}" * (len(part) > 1)
-        labels.append(Label(key[4], part["value"].median(), text, COLOURS[key[3]]))
+    for (name, rate, regime, epoch, *varying), part in ends.groupby(
+        ["label", "learning_rate", "regime", "epoch", *many]
+    ):
+        values = [f"{rate:.3g}", *(str(value)[:16] for value in varying)]
+        text = f"{name[:16]} {', '.join(values)}".strip() + f" ×{len(part)}" * (len(part) > 1)
+        labels.append(Label(epoch, part["value"].median(), text, COLOURS[regime]))
     return labels
 
 
 def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
-    """Draw a band per regime, up to the last epoch that a tenth of its trials reached."""
+    """Draw a band per regime, up to the last epoch that half of its trials reached: beyond, the median would be that of
+    the survivors."""
     labels = []
     for regime, part in rows.groupby("regime"):
         counts = part["epoch"].value_counts()
-        part = part[part["epoch"].isin(counts.index[counts >= 0.1 * trials[regime]])]
+        part = part[part["epoch"].isin(counts.index[counts >= 0.5 * trials[regime]])]
         if part.empty:
             continue
         low, middle, high = (part.groupby("epoch")["value"].quantile(share) for share in BAND)

@@ -129,9 +129,11 @@ def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("share converged")
-    axis.set_title("seeds that converged, with the 95% interval of their share", fontsize=9)
+    counts = summary["replicates"].unique()
+    many = f"{counts[0]} " * (len(counts) == 1)
+    axis.set_title(f"share of the {many}seeds that converged, with its 95% interval", fontsize=9)
     axis.grid(alpha=0.25)
-    if len(summary) <= FEW:
+    if len(summary) <= FEW and len(counts) > 1:
         spots = zip(beside, share, summary["converged"], strict=True)
         place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 

@@ -35,14 +35,19 @@ def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
             yield title, part
 
 
-def condensed_table(trials: pd.DataFrame) -> Table:
-    """Return the table of a large sweep: one line per range of learning rates, with median accuracies."""
+def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
+    """Return the table of a large sweep: one line per range of learning rates, with median accuracies.
+
+    Args:
+        trials: the trials.
+        stops: whether it says why trials stopped.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = bool(varied(trials))
-    for name in (*["family"] * several, "learning rates", "trials", "epochs", "train acc", "test acc"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("stopped", "regimes"):
-        table.add_column(name, ratio=1 + (name == "regimes"))
+    for name in (*["family"] * several, "rates", "trials", "epochs", "train", "test"):
+        table.add_column(name, justify="right", no_wrap=name != "family", overflow="fold")
+    for name in (*["stopped"] * stops, "regimes"):
+        table.add_column(name, ratio=1 + (name == "regimes"), overflow="fold")
     for title, part in bins(trials):
         rates, epochs = _span(part["learning_rate"], " – "), _span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
@@ -50,7 +55,7 @@ def condensed_table(trials: pd.DataFrame) -> Table:
             middle = part[name].astype(float).median()
             cells.append("-" if np.isnan(middle) else f"{middle:.4f}")
         stopped, regimes = part["stop_reason"].value_counts(), part["regime"].value_counts()
-        cells.append(", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items()))
+        cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
         cells.append(", ".join(f"[{COLOURS[name]}]{regimes[name]} {name}[/]" for name in REGIMES if name in regimes))
         table.add_row(*cells)
     return table

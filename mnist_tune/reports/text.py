@@ -63,7 +63,7 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
     trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     if condensed:
-        console.print(condensed_table(trials))
+        console.print(condensed_table(trials, _says_why(console, trials)))
     else:
         _print_table(console, trials)
     lines = conclusions(trials, sweep.meta.get("options", {}))
@@ -118,7 +118,7 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     reaches = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
     for name in ("epochs", "train", "test", reaches):
         table.add_column(name, justify="right", no_wrap=True)
-    stops = not narrow or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
+    stops = _says_why(console, trials)
     table.add_column("stopped" if stops else "", no_wrap=True)
     for row in trials.itertuples():
         cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
@@ -141,6 +141,11 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     for line, why in zip(lines[head:], evidence, strict=True):
         print(line)
         console.print(Padding(why, (0, 0, 0, 4)))
+
+
+def _says_why(console: Console, trials: pd.DataFrame) -> bool:
+    """Return whether the table says why trials stopped: where it has room, or the other columns don't tell."""
+    return console.width >= WIDE or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
 
 
 def _reaches(row: Any) -> str:
@@ -177,6 +182,8 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
         shown = condensed_replicates(summary)
     shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))
     print(f"\n{heading}")
+    if not shown.get("label", pd.Series(dtype=str)).any():
+        shown = shown.drop(columns="label", errors="ignore")
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", line_width=PLAIN_WIDTH))
 
 

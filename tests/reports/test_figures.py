@@ -1,6 +1,7 @@
 """The figures, for any losses and any number of trials."""
 
 import math
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -132,9 +133,24 @@ def test_of_many_curves_the_median_and_the_band_are_drawn(made_up_sweep):
     assert heights.max() == pytest.approx(curves.quantile(0.9, axis=1).max(), rel=1e-12)
 
 
+def test_seeds_are_counted_where_the_counts_differ(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 3], seeds=5)
+    fewer = replace(sweep, trials=sweep.trials.iloc[1:])
+    assert sorted(text.get_text() for text in regimes_figure(fewer).axes[4].texts) == ["0 of 4", "0 of 5", "5 of 5"]
+
+
+def test_curves_are_named_by_what_varies(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1.0])
+    trials = sweep.trials.assign(batch_size=[32, 64])
+    axis = regimes_figure(replace(sweep, trials=trials)).axes[1]
+    assert axis.get_title() == "every trial; labels: learning rate, batch size"
+    assert sorted(text.get_text() for text in axis.texts) == ["0.1, 32", "1, 64"]
+
+
 def test_replicates_show_the_share_that_converged_with_its_interval(made_up_sweep):
     share = regimes_figure(made_up_sweep([0.01, 0.1, 3], seeds=5)).axes[4]
-    assert [text.get_text() for text in share.texts] == ["0 of 5", "5 of 5", "0 of 5"]
+    assert share.get_title() == "share of the 5 seeds that converged, with its 95% interval"
+    assert not share.texts
     bars: Any = share.containers[0]
     low, high = clopper_pearson([0, 5, 0], 5)
     ends = [[point[1] for point in segment] for segment in bars.lines[2][0].get_segments()]
