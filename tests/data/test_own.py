@@ -55,6 +55,12 @@ def test_standardising_is_by_channel_or_feature(shape, count):
     assert load_dataset((x, y, x_test, y_test)).spec.mean == ()
 
 
+def test_a_class_that_the_first_images_lack_is_still_one():
+    order = np.argsort(Y)
+    spec = load_dataset((X[order], Y[order], X_TEST, Y_TEST), train_images=5).spec
+    assert (spec.classes, spec.label_counts) == (3, (5, 0, 0))
+
+
 def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
     order = np.argsort(Y)  # sorted by class: the last sixth would be of one class
     dataset = load_dataset((X[order], Y[order]))

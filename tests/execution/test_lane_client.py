@@ -10,6 +10,8 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError, LanesFullError
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import trainable
+from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
 
 
 def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
@@ -41,6 +43,24 @@ def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
     for call in (lambda: lanes.epoch("a", tmp_path), lambda: lanes.attach("a", TrialConfig())):
         with pytest.raises(LaneLostError):
             call()
+
+
+def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path):
+    """Tune starts it again, perhaps on another node."""
+    lost, now = LaneLostError("no lane server has room or answers"), [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+        assert now[0] < 2 * LANE_TIMEOUT_S, "it still waits"
+
+    monkeypatch.setattr(trainable, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    trial = object.__new__(trainable.TrialTrainable)
+    trial._lane_id, trial._config, trial._loaded, trial._attached = "a", TrialConfig(), None, False
+    trial._state, trial._pool = tmp_path / "a.npz", MagicMock()
+    trial._pool.attach.side_effect = lost
+    with pytest.raises(LaneLostError, match="no lane server has room"):
+        trial._epoch()
+    assert now[0] == pytest.approx(LANE_TIMEOUT_S, abs=2)
 
 
 class Server:

@@ -1,5 +1,6 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
+import itertools
 import time
 from collections import Counter
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
+from mnist_tune.execution import executor
 from mnist_tune.execution.batching import WAIT_SHARE, Turn
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.device_data import DeviceData
@@ -298,6 +300,15 @@ def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilation
     assert compilations == []
     [group] = pool._groups.values()
     assert {key for key in group.executor._compiled if key[0] == "train"} == {("train", 1), ("train", 16)}
+
+
+def test_the_seconds_of_all_calls_and_compilations_are_counted(mnist_5k, monkeypatch):
+    monkeypatch.setattr(executor, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # each lasts 1 s
+    pool = attached(mnist_5k, 1, RATES[:1])
+    row = pool.run(["0"])["0"]
+    [group] = pool._groups.values()
+    assert row["compile_s"] == len(group.executor._compiled) > 2
+    assert (row["train_s"], row["eval_s"]) == (1, 3)  # the untrained network, then the training and the test set
 
 
 def test_the_seconds_of_all_rows_are_those_that_passed(mnist_5k):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from made_up_curves import ISSUE_CURVES, curve, rise, sweep
 
+from mnist_tune.regimes.curve_rules import reached
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.diverged import since
+from mnist_tune.regimes.forecast import forecast
 from mnist_tune.regimes.labels import curve_regime
 
 
@@ -33,6 +35,12 @@ def test_a_target_belongs_to_the_data_set():
     found = ISSUE_CURVES["Fashion-MNIST"][0]
     assert curve_regime(found, MNIST.target)[0] != "converged"
     assert "no target known" in curve_regime(found, None)[1]
+
+
+def test_too_few_epochs_promise_nothing():
+    """Not even that the target is never reached."""
+    assert forecast(curve([0.5, 0.7]), 0.95).latest == np.inf
+    assert reached(curve([0.5, 0.7]), 0.95, "undecided") is None
 
 
 # --- with siblings

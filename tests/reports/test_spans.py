@@ -46,6 +46,11 @@ def test_gaps_and_cut_trials_are_named():
     ]
 
 
+def test_of_cut_trials_the_one_that_ran_longest_is_named():
+    table = family({0.1: [("undecided", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)]})
+    assert spans(table.assign(epochs_run=[5, 9, 7])) == ["undecided at all rates, 0.1 to 0.2 (cut after 9 epochs)"]
+
+
 def test_many_runs_of_a_regime_are_one_range():
     regimes = ["converged", "oscillating"] * 6
     assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [

@@ -149,6 +149,12 @@ def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
     assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
 
 
+def test_a_proposed_command_trains_on_the_same_images(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
+    assert " --train-images 100 --standardize" in conclusions(trials, {"train_images": 100, "standardize": True})[2]
+    assert "--standardize" not in conclusions(trials, {"standardize": False})[2]
+
+
 def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
     trials = made_up_sweep([0.01, 0.1, 1.0]).trials.assign(regime="converged", batch_size=32, seed=3)
     assert " --batch-size 32 --seeds 3 " in conclusions(trials)[2]

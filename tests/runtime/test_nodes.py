@@ -67,6 +67,12 @@ def test_the_cause_of_a_death_is_one_line(text, address, said):
     assert len(death.said) < 120
 
 
+def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
+    file = tmp_path / "error.txt"
+    file.write_text(f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}")
+    assert Death.last_of(SimpleNamespace(error_file=str(file))) == Death.read(RAISED) != Death.read(KILLED)
+
+
 class Watched:
     """A `NodeWatch` with made-up nodes and trials."""
 

@@ -62,6 +62,18 @@ def test_auto_takes_processes_on_cpus_for_unknown_trials(servers):
     assert servers == []
 
 
+def test_a_lane_server_is_started_for_each_gpu_of_each_node_once(monkeypatch):
+    resources = {"a": {"CPU": 8.0}, "b": {"CPU": 8.0, "GPU": 2.0}, "gone": {"GPU": 1.0}}
+    found = [{"NodeID": name, "Alive": name != "gone", "Resources": has} for name, has in resources.items()]
+    created = []
+    monkeypatch.setattr(ray, "nodes", lambda: found)
+    monkeypatch.setattr(LaneServers, "_create", lambda self, *which: created.append(which))
+    lanes = LaneServers(SETTINGS, "prefix", 4, "GPU")
+    lanes.start()
+    lanes.start()
+    assert created == [("b", 0), ("b", 1)]
+
+
 def test_lanes_on_a_cpu_must_be_asked_for(servers):
     found = choose_placement(TRIALS, DATA, SETTINGS, CPU, execution="lanes")
     assert found.resources == {"CPU": 0.25}
@@ -83,6 +95,7 @@ def test_more_lanes_than_fit_are_refused(servers):
     with pytest.raises(UserError, match="--lanes 11 does not fit into the memory of a GPU; --lanes 10 does"):
         choose_placement(TRIALS, DATA, SETTINGS, small, lanes=11)
     assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 4 / 10}
+    assert choose_placement(TRIALS, DATA, SETTINGS, small, lanes=10).resources == {"CPU": 4 / 10}
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])

@@ -1,12 +1,14 @@
 """The check that a node reaches the folder of saved states."""
 
 import pytest
+from ray.exceptions import NodeDiedError
 
-from mnist_tune import storage
+from mnist_tune import UserError, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
-from mnist_tune.runtime.shared_storage_check import unreachable, why_blind
+from mnist_tune.runtime import shared_storage_check
+from mnist_tune.runtime.shared_storage_check import check_nodes, unreachable, why_blind
 from mnist_tune.tuning import trainable
 
 
@@ -22,6 +24,18 @@ def test_a_folder_without_the_right_token_is_not_the_sweeps(kind, tmp_path, buck
 
 def test_storage_that_does_not_answer_is_reported(silent_s3):
     assert "NETWORK_CONNECTION" in why_blind(silent_s3.uri("mnist-tune", "states"), "mine")
+
+
+def test_a_node_that_dies_while_it_is_asked_is_named(tmp_path, monkeypatch):
+    def answer(asked, timeout):
+        if asked == "b":
+            raise NodeDiedError("it was lost")
+
+    monkeypatch.setattr(shared_storage_check, "alive_nodes", lambda: {"a": "one (10.0.0.1)", "b": "two (10.0.0.2)"})
+    monkeypatch.setattr(shared_storage_check, "_ask", lambda node_id, states, token: node_id)
+    monkeypatch.setattr(shared_storage_check.ray, "get", answer)
+    with pytest.raises(UserError, match=r"reaches .* \(two \(10.0.0.2\): no answer \(NodeDiedError\)\); give --output"):
+        check_nodes(tmp_path, "mine")
 
 
 def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeypatch):

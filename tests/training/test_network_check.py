@@ -125,6 +125,14 @@ WRONG = {
         ),
         "train_apply returned another state than it got",
     ),
+    "NaN in the state": (
+        Network(
+            lambda key: (init(key), {"mean": jnp.full(2, jnp.nan)}),
+            lambda p, s, x: apply(p, x),
+            lambda p, s, x, key: (apply(p, x), s),
+        ),
+        "init returned ['mean'], which holds NaN or infinity before training",
+    ),
 }
 
 

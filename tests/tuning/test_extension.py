@@ -54,6 +54,11 @@ def test_a_schedule_that_has_ended_takes_no_more_epochs():
         extended(Rates(epochs=20), RECORDED | {"schedule": "cosine"}, "x")
 
 
+def test_a_schedule_that_has_ended_takes_more_rates_and_seeds():
+    found = extended(Rates(learning_rates=(1.0,), seeds=(2,)), RECORDED | {"schedule": "cosine"}, "x")
+    assert (found.learning_rates, found.seeds, found.epochs) == ((0.01, 0.1, 1.0), (0, 1, 2), 10)
+
+
 def test_new_trials_have_new_ids_and_old_ones_train_longer():
     known = {f"{i:05d}": TrialConfig(learning_rate=rate, epochs=10) for i, rate in enumerate((0.1, 1.0))}
     wanted = [replace(trial, epochs=20) for trial in known.values()]

@@ -106,6 +106,16 @@ def test_a_resumed_sweep_keeps_its_decisions(epoch_row, sweep):
     assert found == ["", "", "", "slow"]
 
 
+def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(sweep):
+    trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
+    rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
+    events = [{"kind": "epoch", "trial_id": "a", **row} for row in rows]
+    events += [{"kind": "end", "trial_id": "a", "stop_reason": "slow"}]
+    sweep.fates.replay([*events, *({"kind": "epoch", "trial_id": "b", **row} for row in rows)], trials)
+    assert sweep.fates.decide("b", trials["b"], rows[-1], False) == "slow"
+    assert [sweep.fates.decide("c", trials["c"], row, False) for row in rows] == ["", "", "", "", "slow"]
+
+
 def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
     from dataclasses import replace
 

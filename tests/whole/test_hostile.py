@@ -253,6 +253,14 @@ def test_an_invalid_trial_id_is_refused(folder, ended, name):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("name", ["name", "trials", "dataset"])
+def test_a_sweep_json_that_lacks_what_every_sweep_has_is_refused(folder, ended, name):
+    said = json.loads(ended["sweep.json"])
+    del said[name]
+    with pytest.raises(UserError, match=f"was not written by a sweep: {name} is missing"):
+        load_sweep(folder(sweep_json=json.dumps(said).encode()))
+
+
 @pytest.mark.parametrize("target", [0, 1, -0.5, True])
 def test_a_target_that_is_no_share_is_refused(folder, ended, target):
     said = json.loads(ended["sweep.json"]) | {"options": {"target": target}}
@@ -316,6 +324,13 @@ def test_a_column_of_the_wrong_type_is_refused(ended, column):
     content = stored(ended, regime=("regime", column))
     with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
         read_table(io.BytesIO(content), "it", TRIALS)
+
+
+def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
+    content = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["regime"]), content)
+    with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
+        read_table(content, "it", TRIALS)
 
 
 def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch):

@@ -242,6 +242,7 @@ def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
     space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
     assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
     assert Plan(space, known, 1).epochs == 5
+    assert Plan({"epochs": 3}, known, 3, search_alg="a searcher").epochs == 5  # of a trial that is left to finish
 
 
 class Wild(Told):
