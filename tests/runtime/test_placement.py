@@ -134,12 +134,14 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     used = []
 
     def run(writer, plan, data, options, keep_ray):
-        writer.finish()
         used.append(options)
+        return writer.finish()
 
     monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "_run", run)
-    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7, execution="lanes"))
+    with pytest.raises(UserError, match="--cpus-per-trial can't change in a resume: .* has 2"):
+        sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7))
+    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(execution="lanes"))
     expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
     assert {name: getattr(used[0], name) for name in expected} == expected
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
