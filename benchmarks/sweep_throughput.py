@@ -22,7 +22,7 @@ from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime.placement import LANES
-from mnist_tune.training.architectures import architecture
+from mnist_tune.training.architectures import kind_of
 from mnist_tune.trial import closest
 from processes import PeakMemory, empty_cache, run_python
 from sides.sweep_work import Epoch, Outcome, SweepWork
@@ -142,7 +142,7 @@ def steady_rate(epochs: Sequence[Epoch], at_a_time: int) -> float | None:
 def main() -> None:
     config = cli.parse(ThroughputBenchmark)
     for name in config.architectures:
-        architecture(name)  # refuses an unknown name before the first sweep
+        kind_of(name)  # refuses an unknown name before the first sweep
     load_dataset(config.dataset)  # fetched before the clock starts
     run(config, comparisons(config))
 
