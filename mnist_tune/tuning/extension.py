@@ -56,6 +56,9 @@ def extended(options: Options, recorded: Mapping[str, Any], where: Any) -> Optio
         found[name] = before
         if given == field.default or given == before or name in CODE:
             continue
+        if name not in recorded and not hasattr(SweepOptions, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} can't change in a resume: {where} was made from Python; make a new sweep")
         if name in MORE and isinstance(before, tuple):
             found[name] = tuple(dict.fromkeys((*before, *given)))
         elif name == "epochs" and before is not None and given > before:

@@ -49,6 +49,12 @@ def test_what_can_not_change_is_refused(given, said):
     assert str(caught.value).startswith(said)
 
 
+@pytest.mark.parametrize("given", [{"epochs": 20}, {"learning_rates": (0.3,)}, {"batch_size": (32,)}])
+def test_a_sweep_that_was_made_from_python_takes_nothing(given):
+    with pytest.raises(UserError, match=r"can't change in a resume: x was made from Python"):
+        extended(Rates(**given), {"scheduler": "fifo"}, "x")
+
+
 def test_a_schedule_that_has_ended_takes_no_more_epochs():
     with pytest.raises(UserError, match="x has a cosine schedule, which ended at 0"):
         extended(Rates(epochs=20), RECORDED | {"schedule": "cosine"}, "x")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from journals import recorded
+from ray.tune import Callback
 from seaweed import KEYS, seaweed
 
 from mnist_tune import TrialConfig, UserError, load_sweep
@@ -226,6 +227,13 @@ def test_asha_and_divergence_stop_hopeless_trials(tmp_path):
     assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
 
 
+class Count(Callback):
+    results = 0
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.results += result["train_loss"] > 0
+
+
 def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_path):
     rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
     trials = [
@@ -233,7 +241,9 @@ def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_pat
         for seed in range(3)
         for rate in rates
     ]
-    sweep = run_sweep("seeds", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True))
+    options, count = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True), Count()
+    sweep = run_sweep("seeds", trials, options, callbacks=[count])
+    assert count.results == len(sweep.epochs)
     epochs = sweep.trials.groupby("learning_rate")["epochs_run"]
     assert (epochs.nunique() == 1).all(), sweep.trials[
         ["learning_rate", "seed", "epochs_run", "stop_reason"]
