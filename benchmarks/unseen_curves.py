@@ -473,7 +473,8 @@ def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         "epochs_asked",
         "stop_reason",
     ]
-    return sweep.trials[kept].assign(sweep=case.name, **facts), sweep.epochs.reindex(
+    optimizers = sweep.trials["optimizer"].str.rpartition("/")[2]  # without this machine's folders
+    return sweep.trials[kept].assign(sweep=case.name, optimizer=optimizers, **facts), sweep.epochs.reindex(
         columns=["trial_id", "epoch", *CURVE]
     ).assign(sweep=case.name)
 
