@@ -61,11 +61,7 @@ def run_sweep(
 
 
 def _run_new(
-    name: str,
-    trials: Sequence[TrialConfig],
-    options: SweepOptions,
-    keep_ray: bool = True,
-    callbacks: Sequence[Any] = (),
+    name: str, trials: Sequence[TrialConfig], options: SweepOptions, keep_ray: bool, callbacks: Sequence[Any] = ()
 ) -> Sweep:
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")

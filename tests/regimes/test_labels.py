@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from families import REPLICATES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -293,23 +294,6 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
 
 
 # --- a sweep's regimes
-
-
-def family(rows):
-    """A family of one architecture: for each learning rate its regimes and test accuracies, a seed each."""
-    each = [(rate, seed, *pair) for rate, pairs in rows.items() for seed, pair in enumerate(pairs)]
-    table = pd.DataFrame(each, columns=["learning_rate", "seed", "regime", "test_accuracy"])
-    return table.assign(epochs_run=10, epochs_asked=10, reaches=math.nan)
-
-
-REPLICATES = family(
-    {
-        0.1: [("converged", 0.95), ("converged", 0.97)],
-        1.0: [("converged", 0.98), ("converged", 0.98)],
-        1.3: [("converged", 0.99), ("diverged", 0.1)],
-        2.0: [("oscillating", 0.999), ("diverged", 0.1)],
-    }
-)
 
 
 def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
