@@ -197,7 +197,7 @@ def shaken(curve: Curve) -> bool:
 def _hardly_begun(curve: Curve) -> bool:
     """Return whether the training loss fell in every epoch, and at its mean pace needs over an epoch to a guess's."""
     loss = curve.train_loss
-    if loss is None or not (np.diff(loss) < 0).all() or loss[0] > calm_limit(curve.untrained, curve.evaluated):
+    if loss is None or not (loss[1:] < loss[:-1]).all() or loss[0] > calm_limit(curve.untrained, curve.evaluated):
         return False
     return bool(loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
 

@@ -76,7 +76,7 @@ def stuck(curve: Curve) -> bool:
         return False
     worse = bool((loss[-TREND_EPOCHS:] >= calm_floor(curve.guess, curve.evaluated)).all())
     recent = loss[-TREND_EPOCHS - 2 :]  # the loss of a dead network goes to and fro with its steps
-    return worse and not ((np.diff(recent) < 0).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
+    return worse and not ((recent[1:] < recent[:-1]).all() and recent[0] > calm_limit(recent[-1], curve.evaluated))
 
 
 def _dead(curve: Curve) -> str:

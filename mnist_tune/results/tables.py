@@ -140,8 +140,9 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
-    # A completed trial with fewer epochs than asked for: a resume asked for more.
-    short = (trials["epochs_run"] < trials["epochs_asked"]) & (trials["epochs_run"] > 0)
+    # A completed trial that ended before the epochs asked for: a resume asked for more. (In population based training,
+    # a trial that copies another one leaves out epochs.)
+    short = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max()) < trials["epochs_asked"]
     open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
     live = np.where(trials["epochs_run"] > 0, "running", "waiting") if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)

@@ -267,6 +267,14 @@ def test_large_states_of_completed_trials_are_removed(writer, monkeypatch):
     assert not list(writer.states.glob("*.npz"))
 
 
+def test_a_trial_that_left_out_epochs_is_completed_nevertheless(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 4))
+    record(writer, epoch_row, "00001", (1, 2))
+    for trial_id in ("00000", "00001"):
+        writer.end(trial_id, "completed")
+    assert list(writer.finish(ended="now").trials["stop_reason"]) == ["completed", "interrupted"]
+
+
 def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
     record(writer, epoch_row, "00001", (1, 2))
     writer._lock.release()
