@@ -14,7 +14,6 @@ from typing import Annotated
 import tyro
 
 from mnist_tune import cli, load_sweep
-from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.text import print_replicates, print_report
 
 
@@ -35,9 +34,7 @@ def main() -> None:
     sweep = load_sweep(config.results)
     print_report(sweep, config.all, picture=True)
     print_replicates(sweep.trials, config.all)
-    path = config.figure or sweep.picture("regimes.png")
-    plot_regimes(sweep, path)
-    print(f"Picture: {path}")
+    print(f"Picture: {sweep.plot(config.figure)}")
 
 
 if __name__ == "__main__":

@@ -35,11 +35,15 @@ def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float 
         return [target] * len(curves)
     targets: list[float | None] = [None] * len(curves)
     for family in _families(trials, SIBLINGS):
-        best, first = max(curves[i].settled for i in family), curves[family[0]]
-        if first.learned(best) >= LEARNED:
-            for i in family:
-                targets[i] = best - NEAR_BEST * (1 - first.data.chance)
+        near = near_best(max(curves[i].settled for i in family), curves[family[0]].data.chance)
+        for i in family:
+            targets[i] = near
     return targets
+
+
+def near_best(best: float, chance: float) -> float | None:
+    """Return the target that follows from the best sibling's accuracy; None if that has learned nothing."""
+    return best - NEAR_BEST * (1 - chance) if (best - chance) / (1 - chance) >= LEARNED else None
 
 
 REACHES = {"reaches": "likely", "reaches_from": "earliest", "reaches_to": "latest"}
@@ -132,7 +136,10 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
                     evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or evidence[trial.row]
-    found = [reached(*each) for each in zip(curves, targets, regimes, strict=True)]
+    found = [
+        one.reaches if one.label == regime else reached(one.curve, one.target, regime)
+        for one, regime in zip(made, regimes, strict=True)
+    ]
     when = {name: [getattr(one, part, np.nan) for one in found] for name, part in REACHES.items()}
     known = [np.nan if target is None else target for target in targets]
     return trials.assign(regime=regimes, regime_evidence=evidence, target=known, **when)

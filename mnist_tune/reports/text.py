@@ -107,9 +107,24 @@ def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
 
 def _print_table(console: Console, trials: pd.DataFrame) -> None:
     """Print a line per trial. Where the evidence has no room beside it, it follows on a line of its own."""
-    narrow = console.width < WIDE
+    stops, narrow = _says_why(console, trials), console.width < WIDE
+    table = _table(trials, narrow, stops)
+    if console.width - Measurement.get(console, console.options, table).maximum >= LEAST_EVIDENCE:
+        console.print(_table(trials, narrow, stops, evidence=True))
+        return
+    with console.capture() as captured:
+        console.print(table, soft_wrap=True)
+    heading, *lines = captured.get().splitlines()
+    head = len(lines) - len(trials)
+    print("\n".join([heading, *lines[:head]]))
+    for line, row in zip(lines[head:], trials.itertuples(), strict=True):
+        print(line)
+        console.print(Padding(_why(row), (0, 0, 0, 4)))
+
+
+def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = False) -> Table:
     break_ = "\n" if narrow else " "
-    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow, expand=evidence)
     many = varied(trials) + ["seed"] * (trials["seed"].nunique() > 1)
     for name in (*many, "rate"):
         table.add_column(name.replace("_", break_), justify="right", no_wrap=True)
@@ -118,29 +133,19 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     reaches = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
     for name in ("epochs", "train", "test", reaches):
         table.add_column(name, justify="right", no_wrap=True)
-    stops = _says_why(console, trials)
     table.add_column("stopped" if stops else "", no_wrap=True)
+    if evidence:
+        table.add_column("evidence", overflow="fold", ratio=1)
     for row in trials.itertuples():
         cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
         cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), _reaches(row)]
-        table.add_row(*cells, escape(row.stop_reason) if stops else "")
-    evidence = [escape(row.error or row.regime_evidence) for row in trials.itertuples()]
-    left = console.width - Measurement.get(console, console.options, table).maximum
-    if left >= LEAST_EVIDENCE:
-        table.expand = True
-        table.add_column("evidence", overflow="fold", ratio=1)
-        table.columns[-1]._cells.extend(evidence)
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table, soft_wrap=True)
-    heading, *lines = captured.get().splitlines()
-    head = len(lines) - len(evidence)
-    print("\n".join([heading, *lines[:head]]))
-    for line, why in zip(lines[head:], evidence, strict=True):
-        print(line)
-        console.print(Padding(why, (0, 0, 0, 4)))
+        table.add_row(*cells, escape(row.stop_reason) if stops else "", *[_why(row)] * evidence)
+    return table
+
+
+def _why(row: Any) -> str:
+    return escape(row.error or row.regime_evidence)
 
 
 def _says_why(console: Console, trials: pd.DataFrame) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from mnist_tune.regimes.curve import Curve, counts, curve_columns
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
 from mnist_tune.regimes.data_facts import DataFacts
-from mnist_tune.regimes.siblings import far_ahead
-from mnist_tune.regimes.tuned import FAR, LEARNED, NEAR_BEST, TREND_EPOCHS
+from mnist_tune.regimes.siblings import far_ahead, near_best
+from mnist_tune.regimes.tuned import FAR, TREND_EPOCHS
 from mnist_tune.trial import TrialConfig
 
 SLOW, DEAD = "slow", "dead"
@@ -110,10 +110,9 @@ class Fates:
 
     def _target(self, config: TrialConfig) -> float | None:
         """Return the data set's target, or what follows from the best of the family so far."""
-        highest, chance = self._highest[_family(config)], self._data.chance
-        if self._data.target is not None or highest < chance + LEARNED * (1 - chance):
+        if self._data.target is not None:
             return self._data.target
-        return highest - NEAR_BEST * (1 - chance)
+        return near_best(self._highest[_family(config)], self._data.chance)
 
 
 def _family(config: TrialConfig) -> Hashable:
