@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.reports.label_placement import Label, place_labels, width
+from mnist_tune.reports.prepared import FEW, Band, bands, curve_rows, named
 from mnist_tune.reports.styles import COLOURS, MARKERS
-
-FEW = 24
-"""Up to this many curves are drawn one by one, each with a label."""
-
-BAND = (0.1, 0.5, 0.9)
-"""Quantiles over the trials of a regime: the lower edge, the median and the upper edge of its band."""
 
 
 def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> None:
     """Draw a column of the epochs table, coloured by regime. Values that are not finite are left out."""
-    many = varied(trials)
-    known = list(dict.fromkeys(["trial_id", "label", *many, "learning_rate", "regime"]))
-    rows = epochs[["trial_id", "epoch"]].assign(value=epochs[column].astype(float))
-    rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))].merge(trials[known], on="trial_id")
-    few = len(trials) <= FEW
-    labels = _lines(axis, rows, many) if few else _bands(axis, rows, trials["regime"].value_counts())
+    many, few = varied(trials), len(trials) <= FEW
+    rows = curve_rows(trials, epochs, column, log)
+    labels = _lines(axis, rows, many) if few else _bands(axis, bands(rows, trials))
     if few:
-        names = [name.replace("_", " ") for name in ("learning_rate", *many)]
-        title = f"every trial; labels: {', '.join(names)}" + ", × seeds" * any("×" in label.text for label in labels)
+        title = f"every trial; labels: {named(['learning_rate', *many])}"
+        title += ", × seeds" * any("×" in label.text for label in labels)
     else:
         title = "median and 10–90% band of each regime's trials" + ", finite values" * log
     axis.set_title(title, fontsize=9)
@@ -58,22 +49,15 @@ def _lines(axis: Any, rows: pd.DataFrame, many: Sequence[str]) -> list[Label]:
     return labels
 
 
-def _bands(axis: Any, rows: pd.DataFrame, trials: pd.Series) -> list[Label]:
-    """Draw a band per regime, up to the last epoch that half of its trials reached: beyond, the median would be that of
-    the survivors."""
+def _bands(axis: Any, found: Iterable[Band]) -> list[Label]:
     labels = []
-    for regime, part in rows.groupby("regime"):
-        counts = part["epoch"].value_counts()
-        part = part[part["epoch"].isin(counts.index[counts >= 0.5 * trials[regime]])]
-        if part.empty:
-            continue
-        low, middle, high = (part.groupby("epoch")["value"].quantile(share) for share in BAND)
-        colour = COLOURS[regime]
-        axis.fill_between(middle.index, low, high, color=colour, alpha=0.18, lw=0)
-        if len(middle) == 1:  # a band of one epoch has no area
-            axis.vlines(middle.index, low, high, color=colour, alpha=0.3, lw=5, zorder=1)
-        axis.plot(middle.index, middle, color=colour, marker=MARKERS[regime], ms=6, lw=1.6)
-        labels.append(Label(middle.index[-1], middle.iloc[-1], f"n = {part['trial_id'].nunique()}", colour))
+    for band in found:
+        colour = COLOURS[band.regime]
+        axis.fill_between(band.epochs, band.low, band.high, color=colour, alpha=0.18, lw=0)
+        if len(band.epochs) == 1:  # a band of one epoch has no area
+            axis.vlines(band.epochs, band.low, band.high, color=colour, alpha=0.3, lw=5, zorder=1)
+        axis.plot(band.epochs, band.middle, color=colour, marker=MARKERS[band.regime], ms=6, lw=1.6)
+        labels.append(Label(band.epochs[-1], band.middle[-1], f"n = {band.trials}", colour))
     return labels
 
 

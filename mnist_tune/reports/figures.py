@@ -12,11 +12,10 @@ from matplotlib.figure import Figure  # not pyplot: that takes longer to import,
 from matplotlib.lines import Line2D
 
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.reports.curve_plots import FEW, draw_curves, log_axis
+from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.reports.prepared import FEW, counts, finite, mark, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Sweep
 
@@ -47,7 +46,7 @@ def regimes_figure(sweep: Sweep) -> Figure:
     names = sorted(sweep.trials["architecture"].unique())
     shown = ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
     figure.suptitle(f"{shown} on {sweep.meta['dataset']['name']}: regimes by learning rate", parse_math=False)
-    trials = sweep.trials[sweep.trials["epochs_run"] > 0]
+    trials = with_epochs(sweep.trials)
     if trials.empty:
         figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center", color="0.4")
         return figure
@@ -60,10 +59,10 @@ def regimes_figure(sweep: Sweep) -> Figure:
     axes[0, 1].set_ylabel("test accuracy")
     draw_curves(axes[1, 1], trials, sweep.epochs, "train_loss", log=True)
     axes[1, 1].set_ylabel("training loss (nats)")
-    several = trials[trials.duplicated(CONFIGURATION, keep=False)]
-    if len(several):
-        _share_converged(_between(axes[0, 0], axes[1, 0]), summarise_replicates(several))
-    handles = _legend(trials["regime"].value_counts())
+    summary = shares(trials)
+    if len(summary):
+        _share_converged(_between(axes[0, 0], axes[1, 0]), summary)
+    handles = _legend(counts(trials))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
 
@@ -73,15 +72,14 @@ _SPLITS = (("test", True), ("train", False))
 
 
 def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
-    """Draw both splits of every trial. With more trials the markers are smaller and paler."""
-    root = np.sqrt(len(trials))
-    style = {"s": np.clip(450 / root, 5, 46), "alpha": np.clip(11 / root, 0.15, 0.85), "linewidths": 0.9}
+    """Draw both splits of every trial."""
+    size, alpha = mark(len(trials))
+    style = {"s": size, "alpha": alpha, "linewidths": 0.9}
     log_axis(axis, "x")
     for regime, part in trials.groupby("regime"):
         colour = COLOURS[regime]
         for split, filled in _SPLITS:
-            values = part[f"{split}_{what}"].astype(float)
-            values, fill = values.where(np.isfinite(values)), colour if filled else "none"
+            values, fill = finite(part[f"{split}_{what}"]), colour if filled else "none"
             axis.scatter(part["learning_rate"], values, ec=colour, fc=fill, marker=MARKERS[regime], **style)
     if what == "loss":
         _log_losses(axis, trials, style)
@@ -95,7 +93,7 @@ def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
     losses = trials[["train_loss", "test_loss"]].to_numpy(dtype=float)
     if (np.isfinite(losses) & (losses > 0)).any():
         log_axis(axis, "y")
-    lost = trials[~np.isfinite(trials["train_loss"].astype(float))]
+    lost = trials[finite(trials["train_loss"]).isna()]
     if lost.empty:
         return
     axis.margins(y=0.14)
@@ -121,9 +119,7 @@ def _between(above: Any, below: Any) -> Any:
 
 
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
-    rates, share = summary["learning_rate"], summary["converged_share"]
-    places = rates.groupby(rates)
-    beside = rates * 1.05 ** (places.cumcount() - (places.transform("size") - 1) / 2)
+    beside, share = summary["beside"], summary["converged_share"]
     bars = [share - summary["converged_low"], summary["converged_high"] - share]
     axis.errorbar(beside, share, bars, fmt=".", color=COLOURS["converged"], capsize=3, lw=1)
     axis.set_ylim(-0.08, 1.08)
@@ -138,11 +134,10 @@ def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
         place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 
 
-def _legend(counts: pd.Series) -> list[Line2D]:
+def _legend(of: dict[str, int]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({counts[name]})")
-        for name in REGIMES
-        if name in counts
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({count})")
+        for name, count in of.items()
     ]
     splits = ((split, None if filled else "none") for split, filled in _SPLITS)
     return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]

@@ -16,9 +16,9 @@ from matplotlib.text import Text
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.reports.curve_plots import FEW
 from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure
 from mnist_tune.reports.notebook import Comparison, experiments, section
+from mnist_tune.reports.prepared import FEW
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
