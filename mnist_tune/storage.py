@@ -1,13 +1,16 @@
 """Reading and writing files, in a local folder or at a URI that pyarrow knows: `s3://bucket/folder`, `gs://...`.
 
 A `Place` is a `Path`, or a URI as a string. The query of a URI (`?endpoint_override=...`) is for its filesystem. Writes
-are atomic: a file is there in full, or not at all.
+are atomic: a file is there in full, or not at all. A folder may come from somebody else, so nothing is ever written
+through a link.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,6 +33,9 @@ PERMANENT = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|SIGNATURE|CREDENTIAL|ACCESS
 
 PATIENCE_S = 120.0
 """How long a training process retries object storage that does not answer, before its trial ends in an error."""
+
+PART = ".part"
+"""How the name of a file ends that is being written. A killed process leaves it behind."""
 
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
@@ -112,13 +118,14 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
         sync: make a local file survive a power cut, too.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file can't be written, or its name is that of a link.
     """
     if not isinstance(where, Path):
         return _retried(lambda: _upload(where, content), patience_s)
-    part = where.with_name(f".{where.name}.{os.getpid()}.part")
+    refuse_link(where)
+    part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")
     try:
-        with part.open("wb") as file:
+        with open(part, "xb", opener=no_link) as file:
             file.write(content)
             if sync:
                 file.flush()
@@ -127,6 +134,33 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def open_to_append(where: Path) -> IO[str]:
+    """Open a local file to append text to. Raises OSError, also if it is a link."""
+    return open(where, "a", encoding="utf-8", opener=no_link)
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file unless it is a link: the opener of `open` for every local file that is written.
+
+    Raises:
+        OSError: it is a link, or can't be opened.
+    """
+    refuse_link(Path(path))
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise an OSError that says so if this is a link."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and what we write must not land elsewhere; remove it", str(path))
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete the unfinished files that killed processes left in a folder. Raises OSError."""
+    for part in folder.glob(f".*.{'?' * 16}{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def _upload(where: str, content: bytes) -> None:

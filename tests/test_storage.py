@@ -178,3 +178,37 @@ def test_a_missing_file_is_not_retried(folder, monkeypatch):
     monkeypatch.setattr(storage, "open_file", counted)
     assert storage.read(storage.join(folder, "nothing"), patience_s=2) is None
     assert len(tries) == 1
+
+
+def test_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):
+    outside, link = tmp_path / "outside", tmp_path / "link"
+    outside.write_bytes(b"ours")
+    link.symlink_to(outside)
+    with pytest.raises(OSError, match="it is a link") as error:
+        storage.write(link, b"new")
+    assert storage.reason(error.value).startswith("it is a link")
+    with pytest.raises(OSError, match="it is a link"):
+        storage.open_to_append(link)
+    with pytest.raises(OSError, match="it is a link"):
+        open(link, "r+b", opener=storage.no_link)
+    assert outside.read_bytes() == b"ours"
+
+
+def test_an_unfinished_file_has_a_name_that_nobody_can_guess(tmp_path, monkeypatch):
+    names = []
+    monkeypatch.setattr(os, "replace", lambda part, whole: names.append(part))
+    for _ in range(2):
+        storage.write(tmp_path / "a", b"content")
+    first, second = names
+    assert first != second
+    (tmp_path / ".hidden.part").write_bytes(b"the user's")
+    storage.remove_parts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".hidden.part"]
+
+
+def test_an_unfinished_file_is_never_one_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.secrets, "token_hex", lambda count: "guessed")
+    (tmp_path / ".a.guessed.part").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match="it is a link"):
+        storage.write(tmp_path / "a", b"content")
+    assert not (tmp_path / "outside").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mnist_tune import storage
 from mnist_tune.cache import cache_folder, writable_cache_folder
 from mnist_tune.data.idx import DataError, read_raw
 
@@ -191,10 +192,7 @@ def _store(folder: Path, name: str, raw: bytes) -> None:
     """Write a file atomically: if the process or the machine stops, it is complete or absent."""
     target, part = folder / name, folder / f"{name}.part"
     try:
-        with open(part, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
+        storage.write(part, raw, sync=True)
         if target.exists():
             # It may be somebody's only copy of Fashion-MNIST, whose files have the same names.
             os.replace(target, folder / f"{name}.rejected")

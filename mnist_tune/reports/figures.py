@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure  # not pyplot: that takes longer to import, and keeps figures
 from matplotlib.lines import Line2D
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
@@ -30,10 +32,13 @@ def plot_regimes(sweep: Sweep, path: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    picture = io.BytesIO()
     try:
-        figure.savefig(path)
+        figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
+        storage.write(path, picture.getvalue())
     except (OSError, ValueError) as error:
-        raise UserError(f"can't write the picture {path}: {error}; name another file") from None
+        why = storage.reason(error) if isinstance(error, OSError) else error
+        raise UserError(f"can't write the picture {path}: {why}; name another file") from None
 
 
 def regimes_figure(sweep: Sweep) -> Figure:

@@ -56,10 +56,11 @@ def working_folder(where: Place) -> Path:
 
 def is_being_written(folder: Path) -> bool:
     """Return whether a process on this machine is writing a sweep's folder."""
-    if not (folder / ".lock").exists():
+    lock = folder / ".lock"
+    if lock.is_symlink() or not lock.exists():
         return False
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True
@@ -75,6 +76,14 @@ def locked(folder: Path, where: Place) -> FileLock:
     except Timeout:
         raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
     return lock
+
+
+def refuse_links(*folders: Path) -> None:
+    """Raise a `UserError` if there is a link in one of these folders of a sweep, some of which may be missing."""
+    for folder in folders:
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.is_symlink():
+                raise UserError(f"{file} is a link, so a sweep would write outside its folder; remove it")
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -114,7 +123,7 @@ def fetch(uri: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
     if not (path.exists() and path.read_bytes().startswith(journal)):
-        path.write_bytes(journal)
+        storage.write(path, journal)
     for name, content in found.items():
         if content is None:
             (folder / name).unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.results.validation import printable
@@ -88,7 +89,7 @@ def mend_last_line(journal: Path) -> None:
     """End a line that a kill cut short, so that the next event starts on a new line."""
     if not journal.exists():
         return
-    with journal.open("r+b") as file:
+    with open(journal, "r+b", opener=storage.no_link) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_BYTES))
         tail = file.read().rpartition(b"\n")[2]
         if tail:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.results.folder import JOURNAL, exists, locked, working_folder
+from mnist_tune.results.folder import JOURNAL, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line, read_journal
 from mnist_tune.results.upload import Upload
 from mnist_tune.storage import Place
@@ -65,18 +65,19 @@ class SweepWriter:
         self.failure: UserError | None = None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.path, self.path / "states")
             self._lock = locked(self.path, where)
-            if resume and (links := [file for file in self.path.iterdir() if file.is_symlink()]):
-                raise UserError(f"{links[0]} is a link, so a sweep would write outside its folder; remove it")
             self._remove_tunes_files()
             if isinstance(where, Path):
                 (self.path / "states").mkdir(exist_ok=True)
+                for folder in (self.path, self.path / "states"):
+                    storage.remove_parts(folder)
             elif not resume:
                 (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
             mend_last_line(self.path / JOURNAL)
             storage.write(storage.join(self.states, TOKEN), self.token.encode())
             self._write_meta()
-            self._journal = (self.path / JOURNAL).open("a", encoding="utf-8")
+            self._journal = storage.open_to_append(self.path / JOURNAL)
             if isinstance(where, str):
                 self._upload = Upload(self.path, where, say)
         except OSError as error:

@@ -1,0 +1,101 @@
+"""A folder from somebody else, with a link in it at any name that the package writes: nothing outside it changes."""
+
+import shutil
+import sys
+from contextlib import suppress
+from importlib import util
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_sweep
+from mnist_tune.tuning.sweep import resume_sweep
+
+ANALYSIS = sorted((Path(__file__).parents[2] / "analysis").glob("*.py"))
+OURS = "what was outside before"
+
+
+def analyse(folder):
+    """Run every script in `analysis/` on a folder, in this process."""
+    for script in ANALYSIS:
+        spec = util.spec_from_file_location(script.stem, script)
+        module = util.module_from_spec(spec)
+        with pytest.MonkeyPatch.context() as patch, suppress(UserError):
+            patch.setitem(sys.modules, script.stem, module)
+            patch.setattr(sys, "argv", [script.name, str(folder)])
+            spec.loader.exec_module(module)
+            module.main()
+
+
+def resume(folder):
+    with suppress(UserError):
+        resume_sweep(folder, SweepOptions(quiet=True))
+
+
+def load(folder):
+    with suppress(UserError):
+        load_sweep(folder).table()
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder of a small sweep that looks interrupted, and every name that the package ever opened or made in it."""
+    folder, seen, watching = tmp_path_factory.mktemp("swept") / "sweep", set(), [True]
+
+    def see(event, arguments):
+        if watching and event in ("open", "os.rename", "os.mkdir"):
+            seen.update(path for path in map(str, arguments[:2]) if path.startswith(f"{folder}/"))
+
+    sys.addaudithook(see)
+    trials = [TrialConfig(architecture="mlp-2-tanh", epochs=1)]
+    run_sweep("links", trials, SweepOptions(dataset="mnist-5k", output=folder, train_images=500, quiet=True))
+    analyse(folder)
+    watching.clear()
+    journal, lines = folder / "journal.jsonl", (folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"end"' not in line))
+    names = {Path(path).relative_to(folder) for path in seen} | {path.relative_to(folder) for path in folder.rglob("*")}
+    return folder, sorted(name for name in names if ".ray" not in name.parts[:-1])
+
+
+def outside_of(folder, name, kind):
+    """Replace a name in a folder by a link that leads out of it, and return what it leads to."""
+    outside = folder.parent / "outside"
+    if kind == "folder":
+        outside.mkdir()
+        (outside / "file").write_text(OURS)
+    elif kind == "file":
+        outside.write_text(OURS)
+    place = folder / name
+    place.parent.mkdir(exist_ok=True)
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    place.symlink_to(outside)
+    return outside
+
+
+def content(path):
+    files = [path, *path.rglob("*")] if path.exists() else []
+    return {str(file): file.read_bytes() if file.is_file() else None for file in files}
+
+
+@pytest.mark.ray
+def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
+    folder, names = swept
+    written = {str(name) for name in names}
+    assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", "regimes.png", ".lock"}
+    assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
+    monkeypatch.setattr("mnist_tune.tuning.sweep._run", lambda writer, *rest: writer.finish(ended="now"))
+    monkeypatch.setattr("mnist_tune.reports.figures.regimes_figure", lambda sweep: Figure())
+    for i, name in enumerate(names):
+        for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
+            for act in (load, analyse, resume):
+                below = tmp_path / f"{i}-{kind}-{act.__name__}"
+                copy = below / "sweep"
+                shutil.copytree(folder, copy)
+                outside = outside_of(copy, name, kind)
+                before = content(outside)
+                act(copy)
+                assert content(outside) == before, (str(name), kind, act.__name__)
+                shutil.rmtree(below)
