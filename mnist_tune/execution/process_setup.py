@@ -40,10 +40,14 @@ class WorkerSettings:
     """How many training images an evaluation uses, at most; None uses all."""
     own_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The user's factories of networks ("architecture") and optimisers ("optimizer"), by name."""
+    umask: int | None = None
+    """The user's umask: a Ray that a sweep starts has a stricter one. None keeps the process's own."""
 
 
 def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     """Configure JAX and return a `LanePool` for a `Dataset`."""
+    if settings.umask is not None:
+        os.umask(settings.umask)
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime.ray_connect import connect
+from mnist_tune.terminal import announce
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -32,6 +35,8 @@ QUIET = {
     "RAY_worker_maximum_startup_concurrency": str(3 * usable_cpus()),
 }
 """Environment variables of Ray during a sweep. Those that the user has set are kept."""
+
+_log = logging.getLogger(__name__)
 
 SILENT: Mapping[str, Any] = {"logging_level": "error", "log_to_driver": False}
 
@@ -108,6 +113,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
 
     if ray.is_initialized():
         return
+    make_token_private()
     if address is not None:
         with variables(QUIET):
             connect(address, **SILENT)
@@ -116,7 +122,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         # Ray's workers inherit this environment, and import this package from a checkout that is not installed. (A
         # runtime environment would do the same, but costs 0.3 CPU seconds per worker.)
         path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
-        with variables(QUIET), variables({"PYTHONPATH": path}, override=True):
+        with variables(QUIET), variables({"PYTHONPATH": path}, override=True), private_files():
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),
@@ -130,6 +136,38 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             f"Ray did not start on this machine ({error}); check whether it is very busy, or its disk or memory is "
             "full, then try again, with --resume if the sweep's folder exists"
         ) from error
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Let this process, and those that it starts, make files that only the user can read."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def umask() -> int:
+    """Return this process's umask."""
+    before = os.umask(0o077)
+    os.umask(before)
+    return before
+
+
+def make_token_private() -> None:
+    """Make the file of Ray's token readable by the user only. Earlier runs of Ray left it open to everybody.
+
+    Ray listens on all interfaces of the machine, and whoever has the token can run code there as this user.
+    """
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        if not file.exists() or not file.stat().st_mode & 0o077:
+            return
+        file.chmod(0o600)
+        announce(f"note: others could read Ray's token, {file}, and run code as you with it; it is private now")
+    except OSError as error:
+        announce(f"warning: others can read Ray's token, {file}, and run code as you with it ({error.strerror})")
 
 
 def check_session(address: str | None, dashboard: bool) -> None:
@@ -149,11 +187,27 @@ def check_session(address: str | None, dashboard: bool) -> None:
         raise UserError("Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'")
 
 
-def stop_ray(wait: bool = False) -> None:
-    """Shut Ray down, which takes over a second. Without `wait`, do so in the background; the process's exit waits."""
-    import ray
+@contextmanager
+def ray_until_the_end(keep: bool) -> Iterator[None]:
+    """Shut Ray down on exit, unless it is to be kept."""
+    try:
+        yield
+    finally:
+        if not keep:
+            stop_ray()
 
-    if wait:
+
+def stop_ray() -> None:
+    """Shut Ray down, which takes over a second. An error of the shutdown is only logged: what was trained is saved.
+
+    Nothing may touch Ray meanwhile, not even a reference that is freed: Ray would end the process, with exit code 1 and
+    no message. So this waits, comes after all else, and frees first what nobody uses any more.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None:
+        return
+    gc.collect()
+    try:
         ray.shutdown()
-    else:
-        threading.Thread(target=ray.shutdown).start()
+    except (Exception, KeyboardInterrupt) as error:
+        _log.warning("Ray did not shut down properly (%s); the sweep is complete", error)

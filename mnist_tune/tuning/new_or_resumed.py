@@ -50,8 +50,9 @@ KEPT = (
 )
 """Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
 
-CHANGEABLE = ("address", "execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
-"""Options that may change when a sweep is resumed: they say how it runs."""
+CHANGEABLE = ("execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
+"""Options that may change when a sweep is resumed: they say how it runs. The cluster's address is never taken from the
+folder, which may come from anybody: Ray's token would go there."""
 
 
 def open_new(
@@ -61,14 +62,14 @@ def open_new(
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
-    check_session(options.address, options.dashboard)
+    check_session(options.cluster(), options.dashboard)
     for trial in trials.values():
         kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
     meta = {
         "name": name,
         "command": redacted(shlex.join(sys.argv)),
-        "options": {key: _plain(value) for key, value in vars(options).items()},
+        "options": {key: _plain(value) for key, value in vars(options).items()} | {"address": options.cluster()},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": datetime.now(UTC).isoformat(),
@@ -83,8 +84,8 @@ def open_new(
         architecture(name, dataset.spec)
     _note_long_warmups(list(trials.values()), dataset, partial(announce, quiet=options.quiet))
     meta["code"] = sources(_used(trials.values()))
-    if options.address or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
-        start_ray(options.address, options.max_concurrent, options.dashboard)
+    if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
+        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if meta["code"]:
         check_networks(list(trials.values()), dataset)
     if options.lanes:
@@ -115,11 +116,13 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     before, asked = meta["dataset"], meta.get("options", {})
     wanted = [] if search else _wanted(options, asked, where)
     options = as_before(options, asked)
-    check_session(options.address, options.dashboard)
+    check_session(options.cluster(), options.dashboard)
+    _hint_at_cluster(asked.get("address"), options.cluster(), say)
     check_again(meta.get("code", []), where, say)
     dataset = _same_data(before, options, asked, path)
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
+    meta["options"] = asked | {"address": options.cluster()}
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say)
     _extend(writer, wanted, say)
     left, _, failed = left_and_over(writer)
@@ -130,6 +133,12 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
         say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
     _remove_states_without_rows(writer, left.keys() | (failed if options.retry_errored else set()))
     return writer, [dataset], options
+
+
+def _hint_at_cluster(before: Any, now: str | None, say: Callable[[str], None]) -> None:
+    if before and before != now:
+        where = f"the cluster at {now}" if now else "this machine"
+        say(f"note: on {where}; before, it ran on a Ray cluster: --address {shlex.quote(str(before))}")
 
 
 def _wanted(options: SweepOptions, asked: Mapping[str, Any], where: Place) -> list[TrialConfig]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
@@ -60,7 +61,8 @@ class SweepOptions:
     trials_per_gpu: int = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: str | None = None
-    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT. By default Ray is started on this machine."""
+    """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of $RAY_ADDRESS. With local, or
+    without either, Ray is started on this machine. A resume needs it again: a results folder may come from anybody."""
     dashboard: bool = False
     """Start Ray's dashboard; needs ray[default]."""
     time_budget: float | None = None
@@ -76,6 +78,14 @@ class SweepOptions:
     """With --resume: also resume the trials that ended in an error, each from its last epoch."""
     quiet: bool = False
     """Print results only, no progress."""
+
+    def cluster(self) -> str | None:
+        """Return the address of the Ray cluster to run on, or None to start Ray on this machine.
+
+        An address that begins with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS.
+        """
+        given = self.address or os.environ.get("RAY_ADDRESS") or "local"
+        return None if given == "local" or (not self.address and given.startswith("http")) else given
 
     def goes_on(self) -> Place | None:
         """Return the place of the sweep to resume, or None for a new sweep."""

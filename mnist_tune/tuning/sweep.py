@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, start_ray, stop_ray, variables
+from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, ray_until_the_end, start_ray, stop_ray, variables
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
@@ -47,7 +48,7 @@ def run_sweep(
         name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
         trials: the trials, in the order in which they start.
         options: how to run the sweep.
-        keep_ray: leave Ray running for the next sweep of this process.
+        keep_ray: leave Ray running for the next sweep of this process, instead of shutting it down at the end.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
 
     Returns:
@@ -57,12 +58,11 @@ def run_sweep(
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
-    return _shown(_run_new(name, trials, options, keep_ray, callbacks), options)
+    with ray_until_the_end(keep_ray):
+        return _shown(_run_new(name, trials, options, callbacks), options)
 
 
-def _run_new(
-    name: str, trials: Sequence[TrialConfig], options: SweepOptions, keep_ray: bool, callbacks: Sequence[Any] = ()
-) -> Sweep:
+def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, callbacks: Sequence[Any] = ()) -> Sweep:
     if not trials:
         raise UserError("a sweep needs at least one trial; the list of values is empty")
     for callback in callbacks:
@@ -72,7 +72,7 @@ def _run_new(
         load_own(flag, [getattr(trial, flag) for trial in trials])
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = open_new(name, named, options)
-    return _run(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options, keep_ray)
+    return _run(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
 
 
 def _shown(sweep: Sweep, options: SweepOptions) -> Sweep:
@@ -154,20 +154,23 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
         UserError: there is no sweep, the data has changed, or an option was given that can't change.
     """
     options = options or SweepOptions()
-    return _shown(_resume(storage.place(path), options, keep_ray), options)
+    with ray_until_the_end(keep_ray):
+        return _shown(_resume(storage.place(path), options), options)
 
 
-def _resume(where: Place, given: SweepOptions, keep_ray: bool) -> Sweep:
+def _resume(where: Place, given: SweepOptions) -> Sweep:
     writer, data, options = open_again(where, given, search=False)
     left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
         return writer.finish(ended=writer.meta["ended"] or _now())
-    return _run(writer, Plan.of(left), data, options, keep_ray)
+    return _run(writer, Plan.of(left), data, options)
 
 
 def run_or_resume(name: str, options: Any) -> Sweep:
     """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this.
+
+    Ray is shut down when the process ends, after the script has printed its tables.
 
     Args:
         name: the name of the sweep.
@@ -176,15 +179,16 @@ def run_or_resume(name: str, options: Any) -> Sweep:
     for flag in OWN_FLAGS:
         named = getattr(options, flag, ())
         load_own(flag, [named] if isinstance(named, str) else named)
+    atexit.register(stop_ray)
     where = options.goes_on()
     if where is not None:
-        return _resume(where, options, keep_ray=False)
+        return _resume(where, options)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
-    return _run_new(name, options.trials(), options, keep_ray=False)
+    return _run_new(name, options.trials(), options)
 
 
-def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, keep_ray: bool = True) -> Sweep:
+def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
     trials = plan.trials
     events = read_journal(writer.path)
     rows = [event for event in events if event["kind"] == "epoch"]
@@ -195,7 +199,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
-            start_ray(options.address, options.max_concurrent, options.dashboard)
+            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.tuning.recorder import Recorder
@@ -206,7 +210,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         try:
             fit(writer, plan, data, options, events, recorder)
         except RayletDied:
-            stop_ray(wait=True)  # before Ray ends this process
+            stop_ray()  # before Ray ends this process
             again = f"resume with: {resume_command(writer.meta, writer.where)}"
             raise UserError(f"Ray's raylet on this machine died; no finished epoch is lost, {again}") from None
         except Exception as error:  # Tune wraps the writer's error in one with a traceback
@@ -214,8 +218,6 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
-            if not keep_ray:
-                stop_ray()  # while the tables are written
             sweep = writer.finish(ended=_now(), driver=recorder.cost())
     return sweep
 

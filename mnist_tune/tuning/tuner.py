@@ -18,7 +18,7 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
 from mnist_tune.runtime.placement import Placement, choose_placement
-from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, variables
+from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.fates import Fates
@@ -63,6 +63,7 @@ def fit(
         cache_dir=str(cache_folder()),
         train_evaluation=options.train_evaluation,
         own_code=own_code(),
+        umask=None if options.cluster() else umask(),
     )
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
@@ -88,7 +89,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
         nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
         return 1 if device == "GPU" or not nodes else min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
     most = int(ray.cluster_resources().get("CPU", 1))
-    if options.address is not None or options.cpus_per_trial <= most:
+    if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
     change = f"a trial gets {most}, not {options.cpus_per_trial}"
     announce(f"note: this machine has {most} cores, so {change}; last bits may differ", options.quiet)

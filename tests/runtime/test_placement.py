@@ -126,14 +126,14 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     new_writer(tmp_path / "sweep").finish()
     file = tmp_path / "sweep" / "sweep.json"
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500}
-    ran = {"address": "auto", "execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4}
+    ran = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4}
     meta = json.loads(file.read_text()) | {"options": kept | ran | {"time_budget": 60.0, "data_dir": None}}
     meta["environment"] = {"versions": {"jax": "0.0.1"}, "processor": "a relay"}
     meta["dataset"]["checksums"] = mnist_5k.checksums
     file.write_text(json.dumps(meta))
     used = []
 
-    def run(writer, plan, data, options, keep_ray):
+    def run(writer, plan, data, options):
         used.append(options)
         return writer.finish()
 

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import ray
+from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
@@ -26,7 +27,8 @@ SAID = {
 
 
 @pytest.fixture(autouse=True)
-def no_ray(monkeypatch):
+def no_ray(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 
@@ -84,3 +86,30 @@ def test_the_interrupt_handler_is_restored(monkeypatch):
     with ray_session.interrupts_as_before():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def mode(file):
+    return f"{file.stat().st_mode & 0o777:o}"
+
+
+def test_the_token_that_ray_makes_is_private(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda **options: generate_and_save_token())
+    before = ray_session.umask()
+    start_ray(None, None, False)
+    assert mode(tmp_path / ".ray" / "auth_token") == "600"
+    assert mode(tmp_path / ".ray") == "700"
+    assert ray_session.umask() == before
+
+
+@pytest.mark.parametrize("address", [None, "head:6379"])
+def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address):
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
+    file = tmp_path / "a token"
+    file.write_text("token")
+    file.chmod(0o644)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    for said in (f"note: others could read Ray's token, {file}, and run code as you with it; it is private now\n", ""):
+        start_ray(address, None, False)
+        assert mode(file) == "600"
+        assert capsys.readouterr().err == said

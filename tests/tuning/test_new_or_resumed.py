@@ -10,6 +10,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
+from mnist_tune.tuning import sweep
 from mnist_tune.tuning.new_or_resumed import as_before, open_again
 from mnist_tune.tuning.options import SweepOptions
 
@@ -59,7 +60,6 @@ def test_a_resumed_sweep_keeps_what_its_numbers_depend_on():
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500, "target": 0.8}
     kept |= {"standardize": True, "train_images": 100}
     run = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4, "time_budget": 60.0}
-    run |= {"address": "auto"}
     for given in (SweepOptions(), SweepOptions(grace_period=7, cpus_per_trial=1, train_evaluation=9, target=0.9)):
         found = as_before(given, kept | run)
         assert {name: getattr(found, name) for name in kept | run} == kept | run
@@ -70,3 +70,40 @@ def test_a_resumed_sweep_keeps_what_its_numbers_depend_on():
 def test_resume_auto_needs_an_output():
     with pytest.raises(UserError, match="--resume auto resumes the sweep in --output, so it needs --output, too"):
         SweepOptions(resume="auto")
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "found"),
+    [
+        (None, None, None),
+        (None, "head:6379", "head:6379"),
+        (None, "local", None),
+        (None, "http://127.0.0.1:8265", None),  # where `ray job submit` sends jobs to
+        ("local", "head:6379", None),
+        ("auto", "head:6379", "auto"),
+    ],
+)
+def test_the_cluster_is_that_of_the_command_line_or_of_the_environment(monkeypatch, given, variable, found):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    assert SweepOptions(address=given).cluster() == found
+
+
+@pytest.mark.parametrize("given", [None, "local", "head:6379"])
+def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, tmp_path, monkeypatch, capsys, given):
+    writer = new_writer(tmp_path / "sweep")
+    writer.meta |= {"options": {"address": "evil:6379; rm"}}
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    writer.finish()
+    joined = []
+
+    def run(writer, plan, data, options):
+        joined.append(options.cluster())
+        return writer.finish()
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sweep, "_run", run)
+    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(address=given))
+    assert joined == [given if given == "head:6379" else None]
+    assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("grace_period", "3"), ("scheduler", "hyperband"), ("address", ["x"]), ("target", True), ("lanes", 2.5)],
+    [("grace_period", "3"), ("scheduler", "hyperband"), ("max_concurrent", ["x"]), ("target", True), ("lanes", 2.5)],
 )
 def test_options_of_the_wrong_type_are_refused(name, value):
     with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
@@ -183,3 +183,46 @@ assert pool.epoch("a", folder / "a.npz")["epoch"] == 1
 def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
     done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+SLOW = """
+import runpy, sys, time
+import ray
+from ray._private import worker
+from mnist_tune.results import tables
+from mnist_tune.tuning import tuner
+
+def with_a_reference(*arguments):
+    sys.reference = ray.put("read at the end")
+    return fit(*arguments)
+
+def read(*arguments, **named):
+    time.sleep(1)
+    assert ray.get(sys.reference) == "read at the end"
+    return made(*arguments, **named)
+
+def slow(*arguments):
+    disconnect(*arguments)  # from here on, what touches Ray ends the process
+    worker.disconnect = disconnect
+    time.sleep(3)
+    raise RuntimeError("a node did not answer")
+
+fit, made, disconnect = tuner.fit, tables.tables, worker.disconnect
+tuner.fit, tables.tables, worker.disconnect = with_a_reference, read, slow
+sys.argv = ["lr_regimes.py", *sys.argv[2:]]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.ray
+def test_a_shutdown_that_is_slow_and_fails_takes_nothing_from_the_sweep(tmp_path):
+    """The driver reads from Ray while it writes its tables."""
+    flags = "--dataset mnist-5k --architecture mlp-2-tanh --learning-rates 0.1 --epochs 1 --train-images 500".split()
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW.format(script=str(SCRIPT)), "--", *flags, "--output", str(tmp_path / "sweep")],
+        capture_output=True, text=True, timeout=150,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "mlp-2-tanh: undecided at 0.1" in done.stdout
+    assert "Ray did not shut down properly (a node did not answer); the sweep is complete" in done.stderr
+    assert "Traceback" not in done.stderr
