@@ -12,6 +12,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.result import NODE_IP
 
+from mnist_tune.runtime.ray_private import raylet_is_dead
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 
@@ -107,11 +108,6 @@ class NodeWatch(Callback):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks; see `Recorder`
-
-
-def raylet_is_dead() -> bool:
-    """Return whether the raylet that this process started is dead; `ray.nodes` notices too late."""
-    return "raylet" in dict(ray._private.worker._global_node.dead_processes())
 
 
 def alive_nodes() -> dict[str, str]:

@@ -14,6 +14,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_servers import LaneServers
+from mnist_tune.runtime.ray_private import kinds_of_nodes
 from mnist_tune.trial import TrialConfig
 
 LANES = {"CPU": 4, "GPU": 64}
@@ -69,6 +70,28 @@ def choose_placement(
     cluster = ray.cluster_resources()
     cpus = cluster["CPU"] / cluster[device.kind] if on_gpu else 1.0
     return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=prefix), servers)
+
+
+def refuse_unholdable(cpus: int | None, execution: str) -> None:
+    """Refuse trials that no node of the cluster can hold, which would wait for ever, in silence.
+
+    Args:
+        cpus: CPU cores per trial that were asked for, if any.
+        execution: as in `choose_placement`.
+
+    Raises:
+        UserError: no node that is up, and none that the autoscaler can start, has so many cores.
+    """
+    nodes = [*(node["Resources"] for node in ray.nodes() if node["Alive"]), *kinds_of_nodes()]
+    with_gpu = [node for node in nodes if node.get("GPU")]
+    if execution == "lanes" or (execution == "auto" and with_gpu):
+        return  # clients of lanes take fractions of a core
+    largest = int(max((node.get("CPU", 0) for node in with_gpu or nodes), default=0))
+    if cpus and largest and cpus > largest:
+        raise UserError(
+            f"--cpus-per-trial {cpus}: no node of the cluster has that many, so no trial could start; the largest has "
+            f"{largest}: start a sweep with --cpus-per-trial {largest}, or add a larger node"
+        )
 
 
 def lanes_that_fit(trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device) -> int:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from mnist_tune.errors import UserError
@@ -45,31 +41,14 @@ def connect(address: str, **settings: Any) -> None:
 def _check_reachable(address: str) -> None:
     """Connect to the cluster once. `ray.init` would retry for a quarter of an hour if nobody listens, and 20 times,
     with a line on standard error each, if the token is wrong."""
-    from ray._private.authentication import authentication_token_setup as tokens
-    from ray._private.services import canonicalize_bootstrap_address
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from mnist_tune.runtime.ray_private import gcs_address, greet
 
-    gcs: str = canonicalize_bootstrap_address(address)
+    gcs = gcs_address(address)
+    if gcs is None:
+        return
     host, _, port = gcs.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
-    if address == "auto":  # as `ray.init` does
-        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
-    with _no_stderr():  # Ray's C++ code prints there what the exception says, too
-        GcsClient(address=gcs)
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    greet(gcs, auto=address == "auto")
 
 
 def _line(error: Exception) -> str:

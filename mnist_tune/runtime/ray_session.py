@@ -6,7 +6,6 @@ import gc
 import importlib.util
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -74,20 +73,16 @@ def variables(values: Mapping[str, str], override: bool = False) -> Iterator[Non
 
 @contextmanager
 def deaths_told_by_us() -> Iterator[None]:
-    """Silence what Ray and Tune print about dead processes and nodes, since `NodeWatch` announces them.
-
-    Ray reads its environment variable for this only on import.
-    """
-    from ray._private.ray_logging import stdout_deduplicator as printer
+    """Silence what Ray and Tune print about dead processes and nodes, since `NodeWatch` announces them."""
+    from mnist_tune.runtime.ray_private import skipped_lines
 
     logger = logging.getLogger("ray.tune.tune")
-    before, level = printer.skip_re, logger.level
-    printer.skip_re = re.compile("^A worker died or was killed|marked dead|^Raylet is terminated")
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with skipped_lines("^A worker died or was killed|marked dead|^Raylet is terminated"):
+            yield
     finally:
-        printer.skip_re = before
         logger.setLevel(level)
 
 

@@ -86,6 +86,10 @@ def open_new(
     meta["code"] = sources(_used(trials.values()))
     if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+    if options.cluster():
+        from mnist_tune.runtime.placement import refuse_unholdable
+
+        refuse_unholdable(options.cpus_per_trial, options.execution)
     if meta["code"]:
         check_networks(list(trials.values()), dataset)
     if options.lanes:

@@ -16,6 +16,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import Curve, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
+from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.progress import ProgressView
@@ -74,17 +75,12 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the end of a trial that a scheduler stopped while it waited: there is no result. HyperBand does this.
 
-        Then make Tune forget the trial. Tune would keep 0.1 MB of statistics per trial, search all of them at every
-        event, and save all of them at the end.
+        Then make Tune forget the trial.
         """
         trial_id = own_id(trial)
         if trial_id in self._configs and trial_id not in self._ended:
             self._end(trial_id, self._scheduler)
-        metadata = trial.run_metadata
-        metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
-        trial.get_json_state = _empty_state
-        if len(trials) > 1:  # with an empty list, Tune would load its saved state
-            trials.remove(trial)
+        forget(trial, trials)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         deaths = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
@@ -134,8 +130,3 @@ class Recorder(Callback):  # type: ignore[misc]
         curve = Curve.cut(curve_columns(rows), slice(None), config.epochs, **known)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
-
-
-def _empty_state() -> tuple[str, str]:
-    """Replaces a trial's state in Tune's own file, which nothing reads."""
-    return "{}", "{}"

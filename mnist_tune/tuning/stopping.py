@@ -50,8 +50,17 @@ def asha(
         decide: takes a trial's id, config, row and whether ASHA would stop it; returns why it is stopped, if it is. By
             default ASHA decides alone.
         reasons: where these reasons are kept, by trial id.
+
+    Raises:
+        UserError: the rungs of this Ray can't be filled.
     """
     from ray.tune.schedulers import ASHAScheduler
+
+    from mnist_tune.runtime.ray_private import need
+
+    past_rows = list(past_rows)
+    if past_rows:
+        need("rungs", "bracket")
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
         """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
@@ -67,7 +76,7 @@ def asha(
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
             action = super().on_trial_result(tune_controller, _named(trial), result)
-            if decide is None or result["epoch"] >= self._max_t or not result.get("trial_config"):
+            if decide is None or result["epoch"] >= epochs or not result.get("trial_config"):
                 return action
             trial_id = own_id(trial)
             reason = decide(trial_id, result["trial_config"], result, action == self.STOP)
@@ -128,8 +137,17 @@ def scheduler_name(scheduler: Any, otherwise: str) -> str:
 def keeping_ids(scheduler: Any) -> Any:
     """Return the scheduler, patched so that each trial keeps its own id.
 
-    In population based training a trial copies the config of another one. In a resumed sweep that config holds an id.
+    In population based training a trial copies the config of another one, and so its id.
+
+    Raises:
+        UserError: this Ray's population based training can't be patched so.
     """
+    from ray.tune.schedulers import PopulationBasedTraining
+
+    from mnist_tune.runtime.ray_private import need
+
+    if isinstance(scheduler, PopulationBasedTraining):
+        need("new config")
     new_config = getattr(scheduler, "_get_new_config", None)
     if new_config is None:
         return scheduler

@@ -202,9 +202,11 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
+        from mnist_tune.runtime.ray_private import announce_missing
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 
+        announce_missing(options.quiet)
         context.enter_context(deaths_told_by_us())
         recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
         try:

@@ -17,7 +17,7 @@ from mnist_tune.results.journal import known_trials
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, choose_placement
+from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -56,6 +56,7 @@ def fit(
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
     device = find_device(options.quiet)
     cpus = cpus_of(plan, device.kind, options)
+    refuse_unholdable(cpus, options.execution)
     writer.update_options(cpus_per_trial=cpus)
     settings = WorkerSettings(
         writer.states,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 
 import pytest
@@ -294,3 +295,36 @@ def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True, **sharing)
     done = run_search("shared", space, 3, options, Together(3))
     assert list(done.trials["stop_reason"]) == ["together"] * 3
+
+
+@pytest.mark.parametrize(
+    ("cpus", "execution", "nodes", "refused"),
+    [
+        (4, "auto", [{"CPU": 2.0}, {"CPU": 4.0}], False),
+        (5, "auto", [{"CPU": 2.0}, {"CPU": 4.0}], True),
+        (5, "process", [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 8.0}], True),  # the larger one has no GPU
+        (5, "auto", [{"CPU": 4.0, "GPU": 1.0}], False),  # lanes
+        (None, "auto", [{"CPU": 2.0}], False),
+        (5, "auto", [{}], False),  # an autoscaler has not started a node yet
+    ],
+)
+def test_trials_that_no_node_can_hold_are_refused(monkeypatch, cpus, execution, nodes, refused):
+    found = [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {"CPU": 64.0}}]
+    monkeypatch.setattr(placement.ray, "nodes", lambda: found)
+    monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
+    said = "--cpus-per-trial 5: no node of the cluster has that many, so no trial could start; the largest has 4"
+    with pytest.raises(UserError, match=said) if refused else nullcontext():
+        placement.refuse_unholdable(cpus, execution)
+    monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [{"CPU": 8.0, "GPU": 1.0}])
+    placement.refuse_unholdable(cpus, execution)
+
+
+def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
+    monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
+    monkeypatch.setattr(new_or_resumed, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
+    options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
+    with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
+        new_or_resumed.open_new("sweep", {"00000": TrialConfig()}, options)
+    assert not (tmp_path / "sweep").exists()

@@ -1,0 +1,98 @@
+"""Ray's private names: each is there in the Ray that is installed, and a sweep does without it or is refused."""
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune.schedulers import PopulationBasedTraining
+
+import mnist_tune
+from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
+from mnist_tune.runtime import ray_private
+from mnist_tune.runtime.ray_connect import _check_reachable
+from mnist_tune.runtime.ray_private import NAMES, REFUSED, lacking
+from mnist_tune.tuning.stopping import asha, keeping_ids
+
+DONE_WITHOUT = [name for name, private in NAMES.items() if private.without not in REFUSED]
+
+
+@pytest.fixture
+def renamed(monkeypatch):
+    """A function that lets Ray seem to have renamed one of its private names."""
+
+    def rename(name):
+        other = {name: replace(NAMES[name], path=f"{NAMES[name].path}_renamed")}
+        monkeypatch.setattr(ray_private, "NAMES", NAMES | other)
+        monkeypatch.setattr(ray_private, "MISSING", lacking(NAMES | other))
+
+    return rename
+
+
+def test_the_ray_that_is_installed_has_all_private_names():
+    assert lacking(NAMES) == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_renamed_name_is_noticed(name, renamed, capsys):
+    renamed(name)
+    assert ray_private.MISSING == {name}
+    ray_private.announce_missing(quiet=False)
+    line = (
+        f"note: Ray {ray.__version__} has no {NAMES[name].module}.{NAMES[name].path}_renamed, {NAMES[name].without}\n"
+    )
+    assert capsys.readouterr().err == (line if name in DONE_WITHOUT else "")
+
+
+def test_no_private_name_of_ray_is_imported_elsewhere():
+    root = Path(mnist_tune.__file__).parent
+    for file in set(root.rglob("*.py")) - {root / "runtime" / "ray_private.py"}:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in getattr(node, "names", [])] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
+            assert not [name for name in names if re.match(r"ray(\.\w+)*\._", name)], file
+
+
+@pytest.mark.parametrize("name", ["rungs", "bracket"])
+def test_without_the_rungs_of_asha_a_resume_is_refused(name, renamed):
+    renamed(name)
+    asha(5, 1)
+    with pytest.raises(UserError, match=r"_renamed, so a sweep that stops trials early can't be resumed.*ray\[tune\]"):
+        asha(5, 1, [{"trial_id": "a", "epoch": 1, "train_loss": 0.5}])
+
+
+def test_without_its_configs_population_based_training_is_refused(renamed):
+    renamed("new config")
+    scheduler = PopulationBasedTraining(hyperparam_mutations={"trial": {"learning_rate": [0.1]}})
+    with pytest.raises(UserError, match="_get_new_config_renamed, so population based training is refused"):
+        keeping_ids(scheduler)
+
+
+@pytest.mark.parametrize("name", ["canonical address", "token mode", "token", "GCS"])
+def test_without_the_names_of_a_cluster_ray_itself_decides(name, renamed, monkeypatch):
+    renamed(name)
+    connected = []
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: SimpleNamespace(close=lambda: connected.append(1)))
+    monkeypatch.setattr("ray._raylet.GcsClient", lambda **_: pytest.fail("a request without its token"))
+    _check_reachable("127.0.0.1:6379")
+    assert connected == [1] * (name != "canonical address")
+
+
+def test_without_the_names_of_the_raylet_its_death_goes_unnoticed(renamed):
+    for name in ("node", "dead processes"):
+        renamed(name)
+        assert not ray_private.raylet_is_dead()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", DONE_WITHOUT)
+def test_a_sweep_ends_well_without_a_private_name(name, renamed, tmp_path, capsys):
+    renamed(name)
+    trials = [TrialConfig(architecture="mlp-2-tanh", epochs=1, seed=seed) for seed in (0, 1)]
+    sweep = run_sweep("renamed", trials, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", train_images=500))
+    assert list(sweep.trials["stop_reason"]) == ["completed"] * 2
+    assert f"{NAMES[name].path}_renamed, {NAMES[name].without}" in capsys.readouterr().err
