@@ -39,11 +39,10 @@ def test_the_ray_that_is_installed_has_all_private_names():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_renamed_name_is_noticed(name, renamed, capsys):
     renamed(name)
-    assert ray_private.MISSING == {name}
+    assert list(ray_private.MISSING) == [name]
     ray_private.announce_missing(quiet=False)
-    line = (
-        f"note: Ray {ray.__version__} has no {NAMES[name].module}.{NAMES[name].path}_renamed, {NAMES[name].without}\n"
-    )
+    private = NAMES[name]
+    line = f"note: Ray {ray.__version__} has no {private.module}.{private.path}_renamed, {private.without}\n"
     assert capsys.readouterr().err == (line if name in DONE_WITHOUT else "")
 
 
