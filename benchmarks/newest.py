@@ -54,7 +54,7 @@ def name(requirement: str) -> str:
     return re.split(r"[<>=!~; ]", requirement)[0]
 
 
-def broke(python: Path, what: str, arguments: list[str]) -> bool:
+def broke(python: str, what: str, arguments: list[str]) -> bool:
     """Run a command of the new environment, and print what broke."""
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([python, *arguments], cwd=REPOSITORY, capture_output=True, text=True, env=variables)
@@ -70,7 +70,7 @@ def main() -> int:
     config = cli.parse(Newest)
     with TemporaryDirectory(prefix="newest-") as folder:
         venv.create(folder, with_pip=True)
-        python = Path(folder, "bin", "python")
+        python = str(Path(folder, "bin", "python"))
         pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", *["--pre"] * config.pre, *requirements(config.keep)], check=True)
         frozen = subprocess.run([*pip, "list", "--format=freeze"], check=True, capture_output=True, text=True).stdout

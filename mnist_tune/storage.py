@@ -206,6 +206,15 @@ def names(where: Place) -> Sequence[str]:
     return sorted(info.base_name for info in found if info.type == FileType.File)
 
 
+def times(uri: str) -> dict[str, float]:
+    """Return when the files in a folder of object storage were written, by name, by its own clock. Raises OSError."""
+    from pyarrow.fs import FileSelector, FileType
+
+    filesystem, path = filesystem_of(uri)
+    found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
+    return {info.base_name: info.mtime.timestamp() for info in found if info.type == FileType.File}
+
+
 def reason(error: OSError) -> str:
     """Return an error of a filesystem in a few words; pyarrow writes a paragraph."""
     if error.strerror and error.errno:

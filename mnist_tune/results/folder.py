@@ -16,7 +16,8 @@ from mnist_tune.errors import UserError
 from mnist_tune.storage import Place
 
 JOURNAL = "journal.jsonl"
-FILES = ("sweep.json", "trials.parquet", "epochs.parquet")
+META = "sweep.json"
+FILES = (META, "trials.parquet", "epochs.parquet")
 
 
 def exists(where: Place) -> bool:

@@ -90,8 +90,7 @@ class Upload:
 
     def _upload_new(self) -> None:
         if time.monotonic() - self._signed > SIGN_S:
-            sign = {"host": platform.node(), "process": os.getpid(), "time": time.time()}
-            storage.write(storage.join(self._to, SIGN), json.dumps(sign).encode())
+            sign(self._to)
             self._signed = time.monotonic()
         self._upload_journal()
         for name in FILES:
@@ -111,27 +110,44 @@ class Upload:
             self._journal_bytes = number * SEGMENT_BYTES + len(content)
 
 
-def await_silence(to: str, say: Callable[[str], None]) -> None:
+def sign(to: str) -> None:
+    """Leave a sign of life at `to`. Raises OSError."""
+    content = {"host": platform.node(), "process": os.getpid(), "time": time.time()}
+    storage.write(storage.join(to, SIGN), json.dumps(content).encode())
+
+
+def await_silence(to: str, say: Callable[[str], None]) -> dict[str, Any] | None:
     """Make sure that no other machine is writing the sweep at `to`. Wait if one gave a sign of life just now.
+
+    Returns:
+        The last sign of life of a writer, if there is one.
 
     Raises:
         UserError: the other machine is still writing.
         OSError: the storage can't be read.
     """
-    first = _sign(to)
+    first = last_sign(to)
     if first is None or first["host"] == platform.node():  # on this machine the folder's lock decides
-        return
+        return first
     age = time.time() - first["time"]
     if age > SILENCE_S:
-        return
+        return first
     left = SILENCE_S - max(age, 0)
     say(f"{first['host']} wrote to {to} {max(age, 0):.0f} s ago; waiting {left:.0f} s to see whether it still does")
     time.sleep(left)
-    if _sign(to) != first:
-        raise UserError(f"a sweep on {first['host']} is writing to {to}; wait for it, or stop it first")
+    refuse_another_sign(to, first)
+    return first
 
 
-def _sign(to: str) -> dict[str, Any] | None:
+def refuse_another_sign(to: str, seen: dict[str, Any] | None) -> None:
+    """Raise a `UserError` if another machine has given a sign of life since the one that was seen."""
+    found = last_sign(to)
+    if found and found != seen and found["host"] != platform.node():
+        raise UserError(f"a sweep on {found['host']} is writing to {to}; wait for it, or stop it first")
+
+
+def last_sign(to: str) -> dict[str, Any] | None:
+    """Return the last sign of life of a writer, or None. Raises OSError."""
     content = storage.read(storage.join(to, SIGN))
     try:
         found = json.loads(content) if content else None

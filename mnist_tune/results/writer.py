@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.results.folder import JOURNAL, exists, locked, refuse_links, working_folder
+from mnist_tune.results.claim import claimed
+from mnist_tune.results.folder import JOURNAL, META, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line, read_journal
-from mnist_tune.results.upload import Upload
+from mnist_tune.results.upload import Upload, refuse_another_sign, sign
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -51,32 +52,37 @@ class SweepWriter:
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
     trials are written to object storage directly, by the processes that train them.
 
+    Args:
+        where: the folder, or the URI.
+        meta: the content of `sweep.json`.
+        resume: whether the sweep is there already.
+        say: called with a line when uploads fail, and when they work again.
+        seen: of a resumed sweep in object storage: the last sign of life of its former writer (`await_silence`).
+
     Raises:
         UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
     """
 
     def __init__(
-        self, where: Place, meta: dict[str, Any], resume: bool = False, say: Callable[[str], None] = lambda line: None
+        self,
+        where: Place,
+        meta: dict[str, Any],
+        resume: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+        seen: dict[str, Any] | None = None,
     ) -> None:
         self.where, self.meta, self._upload = where, meta, None
         self.path = working_folder(where)
-        if not resume and exists(where):
-            raise UserError(f"{where} already holds a sweep; name another --output or resume with --resume {where}")
         self.failure: UserError | None = None
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            refuse_links(self.path, self.path / "states")
-            self._lock = locked(self.path, where)
-            self._remove_tunes_files()
-            if isinstance(where, Path):
-                (self.path / "states").mkdir(exist_ok=True)
-                for folder in (self.path, self.path / "states"):
-                    storage.remove_parts(folder)
-            elif not resume:
-                (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
-            mend_last_line(self.path / JOURNAL)
-            storage.write(storage.join(self.states, TOKEN), self.token.encode())
-            self._write_meta()
+            if isinstance(where, str):
+                with claimed(where):
+                    refuse_another_sign(where, seen)
+                    self._begin(resume)
+                    storage.write(storage.join(where, META), (self.path / META).read_bytes())
+                    sign(where)
+            else:
+                self._begin(resume)
             self._journal = storage.open_to_append(self.path / JOURNAL)
             if isinstance(where, str):
                 self._upload = Upload(self.path, where, say)
@@ -85,6 +91,26 @@ class SweepWriter:
         self._rows = {
             (event["trial_id"], event["epoch"]) for event in read_journal(self.path) if event["kind"] == "epoch"
         }
+
+    def _begin(self, resume: bool) -> None:
+        """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
+        if not resume and exists(self.where):
+            raise UserError(
+                f"{self.where} already holds a sweep; name another --output or resume with --resume {self.where}"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        refuse_links(self.path, self.path / "states")
+        self._lock = locked(self.path, self.where)
+        self._remove_tunes_files()
+        if isinstance(self.where, Path):
+            (self.path / "states").mkdir(exist_ok=True)
+            for folder in (self.path, self.path / "states"):
+                storage.remove_parts(folder)
+        elif not resume:
+            (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
+        mend_last_line(self.path / JOURNAL)
+        storage.write(storage.join(self.states, TOKEN), self.token.encode())
+        self._write_meta()
 
     @property
     def states(self) -> Place:
@@ -161,7 +187,7 @@ class SweepWriter:
         storage.remove_folder(storage.join(self.where, ".ray"))
 
     def _write_meta(self) -> None:
-        storage.write(self.path / "sweep.json", json.dumps(self.meta, indent=1).encode(), sync=True)
+        storage.write(self.path / META, json.dumps(self.meta, indent=1).encode(), sync=True)
 
     def _append(self, event: dict[str, Any]) -> None:
         try:

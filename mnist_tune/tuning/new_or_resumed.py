@@ -105,9 +105,10 @@ def open_new(
 def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
     """Open the folder of a sweep to resume it. Return its writer, its data (as in `open_new`) and its options."""
     where, say = _absolute(where), partial(announce, quiet=options.quiet)
+    seen = None
     if isinstance(where, str):
         try:
-            await_silence(where, say)
+            seen = await_silence(where, say)
         except OSError as error:
             raise UserError(f"can't read {where}: {storage.reason(error)}") from None
     path = fetched(where)
@@ -127,7 +128,7 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     meta["options"] = asked | {"address": options.cluster()}
-    writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say)
+    writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say, seen=seen)
     _extend(writer, wanted, say)
     left, _, failed = left_and_over(writer)
     if options.retry_errored:

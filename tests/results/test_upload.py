@@ -8,9 +8,10 @@ import time
 import pytest
 
 from mnist_tune import UserError, load_sweep, storage
-from mnist_tune.results import upload
+from mnist_tune.results import claim, upload, writer
 from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.writer import SweepWriter
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +227,62 @@ def test_an_active_writer_on_another_machine_is_an_error(bucket, monkeypatch):
 def test_an_invalid_sign_of_life_is_ignored(bucket, content):
     storage.write(storage.join(bucket, upload.SIGN), content)
     upload.await_silence(bucket, pytest.fail)
+
+
+# --- two machines at the same moment
+
+
+@pytest.fixture
+def machines(tmp_path, monkeypatch):
+    """A function that runs another one on several pretended machines at once, and returns what it returned or raised."""
+    monkeypatch.setattr(claim, "PAUSE_S", 0.2)
+    monkeypatch.setattr(writer, "working_folder", lambda where: tmp_path / threading.current_thread().name)
+    monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
+
+    def run(function, count):
+        found, ready = {}, threading.Barrier(count)
+
+        def one():
+            ready.wait()
+            try:
+                found[threading.current_thread().name] = function()
+            except UserError as error:
+                found[threading.current_thread().name] = error
+
+        threads = [threading.Thread(target=one, name=f"machine-{i}") for i in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    return run
+
+
+def test_of_sweeps_that_start_at_once_at_a_new_place_one_writes(machines, new_writer, bucket):
+    found = machines(lambda: new_writer(bucket), 4)
+    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
+    for error in (one for one in found.values() if one is not first):
+        assert (
+            "already holds a sweep" in str(error) or "is being started at" in str(error) or "is writing" in str(error)
+        )
+    first.finish(ended="now")
+    assert not [name for name in storage.names(bucket) if name.startswith("claim-")]
+
+
+def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
+    new_writer(bucket).finish(ended=None)
+    found = machines(lambda: new_writer(bucket, resume=True), 3)
+    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
+    first.finish(ended="now")
+
+
+def test_a_claim_that_a_killed_writer_left_is_in_nobodys_way(new_writer, bucket, monkeypatch):
+    storage.write(storage.join(bucket, "claim-left"), b"elsewhere")
+    monkeypatch.setattr(claim, "TRIES", 1)
+    with pytest.raises(UserError, match="another sweep is being started at s3://.*try again"):
+        new_writer(bucket)
+    times = storage.times
+    monkeypatch.setattr(storage, "times", lambda uri: times(uri) | {"claim-left": 0.0})
+    new_writer(bucket).finish(ended="now")
+    assert "claim-left" not in storage.names(bucket)
