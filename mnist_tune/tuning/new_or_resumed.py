@@ -130,13 +130,14 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     meta["options"] = asked | {"address": options.cluster()}
     writer = SweepWriter(where, meta | {"ended": None}, resume=True, say=say, seen=seen)
     _extend(writer, wanted, say)
-    left, _, failed = left_and_over(writer)
+    left, over, failed = left_and_over(writer)
     if options.retry_errored:
         for trial_id in sorted(failed):
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
     elif failed:
         say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
-    _remove_states_without_rows(writer, left.keys() | (failed if options.retry_errored else set()))
+    _remove_states_without_rows(writer, left.keys() | (failed.keys() if options.retry_errored else set()))
+    _remove_states_of_nobody(writer, left.keys() | over.keys() | failed.keys())
     return writer, [dataset], options
 
 
@@ -191,21 +192,29 @@ def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
         list(threads.map(check, trials))
 
 
-def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], set[str]]:
-    """Return the trials to resume, those that have ended with their last rows (for searchers), and the failed ones."""
+def _remove_states_of_nobody(writer: SweepWriter, trials: Set[str]) -> None:
+    """Remove the states of trials that were proposed but never recorded: other trials will get their ids."""
+    for name in storage.names(writer.states):
+        if name.endswith(".npz") and name.removesuffix(".npz") not in trials:
+            storage.remove(storage.join(writer.states, name))
+
+
+def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], dict[str, Finished]]:
+    """Return the trials to resume, those that have ended, and those that failed, with their last rows for searchers."""
     events = read_journal(writer.path)
     rows = {event["trial_id"]: event for event in events if event["kind"] == "epoch"}
     ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
-    failed = {i for i, reason in ends.items() if reason == "error"}
     left: dict[str, TrialConfig] = {}
     over: dict[str, Finished] = {}
+    failed: dict[str, Finished] = {}
     for i, trial in known_trials(writer.meta, events).items():
         asked_for_more = ends.get(i) == "completed" and rows[i]["epoch"] < trial.epochs
         if asked_for_more or ends.get(i, "interrupted") in OPEN_REASONS:
             left[i] = trial
-        elif i not in failed:
-            row = rows.get(i, {})
-            over[i] = trial, row | {"scheduler_loss": finite_loss(row.get("train_loss", math.inf))}
+            continue
+        row = rows.get(i, {}) | {"stop_reason": ends[i]}
+        row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
+        (failed if ends[i] == "error" else over)[i] = trial, row
     return left, over, failed
 
 

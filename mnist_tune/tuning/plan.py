@@ -9,7 +9,7 @@ from typing import Any
 from mnist_tune.trial import TrialConfig
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
-"""A trial that has ended, and its last row."""
+"""A trial that has ended, and its last row with its `stop_reason`."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Plan:
     """Whether the known trials are passed to Tune as a grid: population based training allows no searcher."""
     finished: tuple[Finished, ...] = ()
     """In a resumed search: the trials that have ended."""
+    taken: frozenset[str] = frozenset()
+    """In a resumed search: the ids of all its trials."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks of Tune that the user gave."""
 

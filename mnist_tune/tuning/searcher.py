@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,51 +23,99 @@ def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
     return {"trial_id": trial_id, **trial.to_dict()}
 
 
+def new_ids(taken: Collection[str]) -> Iterator[str]:
+    """Yield the ids of new trials: the next numbers that no other trial of the sweep has."""
+    return (trial_id for i in itertools.count(len(taken)) if (trial_id := f"{i:05d}") not in taken)
+
+
 class KnownTrials(Searcher):  # type: ignore[misc]
     """Proposes these trials in order, then the trials of another searcher, if there is one.
 
+    The other searcher is told how every trial ended, also those that it did not propose in this run.
+
     Tune's grid search is slow: it copies the whole grid for every trial (10 seconds for 1,000 trials) and creates all
     trials before the first one starts.
+
+    Args:
+        trials: the known trials by id.
+        then: the other searcher.
+        finished: in a resumed search, the trials that have ended.
+        taken: in a resumed search, the ids of all its trials.
     """
 
     def __init__(
-        self, trials: Mapping[str, TrialConfig], then: Searcher | None = None, finished: Sequence[Finished] = ()
+        self,
+        trials: Mapping[str, TrialConfig],
+        then: Searcher | None = None,
+        finished: Sequence[Finished] = (),
+        taken: Collection[str] = (),
     ) -> None:
         super().__init__()
         self._left, self._then, self._finished = iter(trials.items()), then, finished
-        self._own: set[str] = set()
+        self._ids = new_ids({*trials, *taken})
+        self._own: dict[str, TrialConfig] = {}
+        self._searched: list[str] = []
+        self._learns = True
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
         if self._then is None:
             return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
-        searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
-        metric = self._then.metric
-        try:
-            for trial, row in self._finished:
-                if not isinstance(metric, str):
-                    raise NotImplementedError
-                values = trial.to_dict()
-                if isinstance(row.get(metric), (int, float)) and math.isfinite(row[metric]):
-                    self._then.add_evaluated_point({f"trial/{name}": values[name] for name in searched}, row[metric])
-        except NotImplementedError:
-            announce("note: this searcher can't learn from the trials that ended before; it starts without them")
+        self._searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
+        for trial, row in self._finished:
+            self._tell(trial, row)
         return accepted
+
+    def _tell(self, trial: TrialConfig, row: Mapping[str, Any]) -> None:
+        """Tell the other searcher the result of a trial that it does not know."""
+        if self._then is None or not self._learns:
+            return
+        metric, values = self._then.metric, trial.to_dict()
+        point = {f"trial/{name}": values[name] for name in self._searched}
+        try:
+            if not isinstance(metric, str):
+                raise NotImplementedError
+            if row.get("stop_reason") == "error":
+                self._then.add_evaluated_point(point, math.nan, error=True)
+            elif isinstance(row.get(metric), (int, float)) and math.isfinite(row[metric]):
+                self._then.add_evaluated_point(point, row[metric])
+        except NotImplementedError:
+            self._learns = False
+            announce("note: this searcher can't learn from the trials that ended before; it starts without them")
 
     def suggest(self, trial_id: str) -> Any:
         for own_id, trial in self._left:
-            self._own.add(trial_id)
+            self._own[trial_id] = trial
             return {"trial": with_id(own_id, trial)}
-        return Searcher.FINISHED if self._then is None else self._then.suggest(trial_id)
+        if self._then is None:
+            return Searcher.FINISHED
+        found = self._then.suggest(trial_id)
+        if not isinstance(found, dict):
+            return found
+        return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if self._then is not None and trial_id not in self._own:
             self._then.on_trial_result(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        failed = error or (result or {}).get("stop_reason") == "error"
+        if trial_id in self._own:
+            self._tell(self._own[trial_id], {"stop_reason": "error"} if failed else result or {})
+        elif self._then is not None:
+            self._then.on_trial_complete(trial_id, None if failed else result, failed)
+
+    def on_pause(self, trial_id: str) -> None:
         if self._then is not None and trial_id not in self._own:
-            self._then.on_trial_complete(trial_id, result, error)
+            self._then.on_pause(trial_id)
+
+    def on_unpause(self, trial_id: str) -> None:
+        if self._then is not None and trial_id not in self._own:
+            self._then.on_unpause(trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher; see `save`
 
     def save(self, checkpoint_path: str) -> None:
         """Save an empty file: sweeps are resumed from their journal."""
@@ -77,11 +125,13 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         raise NotImplementedError("sweeps are resumed from their journal")
 
 
-def drawn(space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space and return them by new ids.
+def drawn(
+    space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None, taken: Collection[str] = ()
+) -> dict[str, TrialConfig]:
+    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken.
 
     By default `rng` is NumPy's global generator, as in Tune.
     """
     spec = {"trial": dict(space)}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
-    return {uuid.uuid4().hex[:8]: TrialConfig.from_dict(values) for values in draws}
+    return dict(zip(new_ids(taken), map(TrialConfig.from_dict, draws), strict=False))

@@ -129,14 +129,16 @@ def run_search(
         return _shown(_run(writer, plan, data, options), options)
     writer, data, options = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
-    missing = max(samples - len(left) - len(ended) - len(failed), 0)
+    taken = frozenset(left.keys() | ended.keys() | failed.keys())
+    missing = max(samples - len(taken), 0)
     if search_alg is None:
-        new = drawn(space, missing)
+        new = drawn(space, missing, taken=taken)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
         plan = replace(Plan.of(left | new), scheduler=scheduler, in_a_grid=True)
     else:
-        plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=tuple(ended.values()))
+        finished = (*ended.values(), *failed.values())
+        plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
     if not plan.samples:
         return _shown(writer.finish(ended=writer.meta["ended"] or _now()), options)
     return _shown(_run(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options)

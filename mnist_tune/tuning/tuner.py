@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.search import Searcher
 
 from mnist_tune import storage
 from mnist_tune.cache import cache_folder
@@ -121,8 +122,8 @@ def make_tuner(
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if plan.in_a_grid:
         space, samples = tune.grid_search([with_id(*item) for item in plan.trials.items()]), 1
-    elif plan.trials or plan.finished:
-        search = KnownTrials(plan.trials, search, plan.finished)
+    elif plan.trials or isinstance(search, Searcher):
+        search = KnownTrials(plan.trials, search, plan.finished, plan.taken)
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),

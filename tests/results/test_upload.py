@@ -234,7 +234,7 @@ def test_an_invalid_sign_of_life_is_ignored(bucket, content):
 
 @pytest.fixture
 def machines(tmp_path, monkeypatch):
-    """A function that runs another one on several pretended machines at once, and returns what it returned or raised."""
+    """A function that calls another one on pretended machines at once, and returns what that returned or raised."""
     monkeypatch.setattr(claim, "PAUSE_S", 0.2)
     monkeypatch.setattr(writer, "working_folder", lambda where: tmp_path / threading.current_thread().name)
     monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
@@ -280,7 +280,7 @@ def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
 def test_a_claim_that_a_killed_writer_left_is_in_nobodys_way(new_writer, bucket, monkeypatch):
     storage.write(storage.join(bucket, "claim-left"), b"elsewhere")
     monkeypatch.setattr(claim, "TRIES", 1)
-    with pytest.raises(UserError, match="another sweep is being started at s3://.*try again"):
+    with pytest.raises(UserError, match=r"another sweep is being started at s3://.*try again"):
         new_writer(bucket)
     times = storage.times
     monkeypatch.setattr(storage, "times", lambda uri: times(uri) | {"claim-left": 0.0})

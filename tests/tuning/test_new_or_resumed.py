@@ -37,9 +37,11 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is lost, so it trains again."""
     state = storage.join(interrupted.states, "00000.npz")
     Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
+    storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
     again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
     assert saved_epochs(state) == kept
+    assert list(storage.names(interrupted.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert [event["epoch"] for event in read_journal(again.path)] == [1, 2, 3]
     again.finish(ended="now")
 

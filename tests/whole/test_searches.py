@@ -1,6 +1,7 @@
 """Searches under Ray Tune, also killed and resumed."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
+from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import new_or_resumed, sweep
+from mnist_tune.tuning import new_or_resumed, sweep, trainable
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.searcher import KnownTrials
+from mnist_tune.tuning.searcher import KnownTrials, drawn
+from mnist_tune.tuning.stopping import METRICS
 
 SEARCH = """
 import sys
@@ -208,16 +211,16 @@ def test_a_search_without_samples_or_with_a_mistyped_field_is_refused(tmp_path):
 class Told(Searcher):
     def __init__(self, metric):
         super().__init__(metric, "max" if isinstance(metric, str) else ["max"])
-        self.told = []
+        self.told, self.ends = [], []
 
     def suggest(self, trial_id):
         return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id, result=None, error=False):
-        pass
+        self.ends.append((result, error))
 
     def add_evaluated_point(self, parameters, value, error=False, pruned=False, intermediate_values=None):
-        self.told.append((parameters, value))
+        self.told.append((parameters, None if error else value))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,45 @@ def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
     assert ("it starts without them" in "".join(capsys.readouterr())) == isinstance(metric, list)
 
 
+class Proposer(Told):
+    """Proposes the same again and again."""
+
+    def suggest(self, trial_id):
+        return {"trial": {"learning_rate": 0.7}}
+
+
+def test_a_resumed_searcher_hears_how_every_trial_ended():
+    """Those that ended before, those that were in flight, and those that it proposes itself."""
+    search = Proposer("test_accuracy")
+    known = {f"0000{i}": TrialConfig(learning_rate=rate) for i, rate in ((1, 0.1), (2, 0.2))}
+    finished = [
+        (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"}),
+        (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"}),
+    ]
+    every = KnownTrials(known, search, finished, taken={"00000", "00001", "00002", "00003", "00005"})
+    every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
+    ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
+    assert ids == ["00001", "00002", "00006", "00007", "00008"]
+    assert pickle.dumps(every)  # as Tune does
+    every.on_trial_complete("tunes 0", {"test_accuracy": 0.8, "stop_reason": "diverged"})
+    every.on_trial_complete("tunes 1", None, error=True)
+    every.on_trial_complete("tunes 2", {"test_accuracy": 0.9, "stop_reason": ""})
+    every.on_trial_complete("tunes 3", {"test_accuracy": float("nan"), "stop_reason": "error"})
+    told = [(parameters["trial/learning_rate"], value) for parameters, value in search.told]
+    assert told == [(0.3, 0.5), (0.4, None), (0.1, 0.8), (0.2, None)]
+    assert search.ends == [({"test_accuracy": 0.9, "stop_reason": ""}, False), (None, True)]
+
+
+def test_trials_that_are_drawn_get_the_next_numbers():
+    found = drawn({"learning_rate": 0.1}, 3, taken={"1b2c3d4e", "00002"})  # older versions drew ids at random
+    assert list(found) == ["00003", "00004", "00005"]
+
+
+def test_a_trial_that_cannot_train_has_every_column():
+    assert {column.name for column in EPOCHS[1:]} <= trainable._NO_ROW.keys()
+    assert set(METRICS) - {"trial_id", "training_iteration", "time_total_s"} <= trainable._NO_ROW.keys()
+
+
 def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
     space, known = {"epochs": 20}, {"a": TrialConfig(epochs=5)}
     assert Plan(space, known, 3, search_alg="a searcher").epochs == 20
@@ -246,10 +288,10 @@ def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
 
 
 class Wild(Told):
-    """Proposes an invalid momentum, then a valid one."""
+    """Proposes an invalid momentum, then a valid one. Its metric is a column that a refused trial has no number for."""
 
     def __init__(self):
-        super().__init__("test_accuracy")
+        super().__init__("step")
         self._left = [1.5, 0.5]
 
     def suggest(self, trial_id):
@@ -263,7 +305,10 @@ class Wild(Told):
 def test_one_invalid_proposal_does_not_end_the_search(tmp_path, capsys):
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
     space = {"architecture": "mlp-8-tanh", "epochs": 2}
-    found = run_search("search", space, 2, options, search_alg=Wild())
+    search = Wild()
+    found = run_search("search", space, 2, options, search_alg=search)
+    assert found.trials["trial_id"].tolist() == ["00001"]
+    assert [(result and result["step"], error) for result, error in search.ends] == [(None, True), (64, False)]
     assert found.trials["momentum"].tolist() == [0.5]
     assert found.trials["stop_reason"].tolist() == ["completed"]
     assert "momentum must be in [0, 1), got 1.5" in "".join(capsys.readouterr())
