@@ -225,4 +225,6 @@ def test_a_shutdown_that_is_slow_and_fails_takes_nothing_from_the_sweep(tmp_path
     assert done.returncode == 0, done.stderr
     assert "mlp-2-tanh: undecided at 0.1" in done.stdout
     assert "Ray did not shut down properly (a node did not answer); the sweep is complete" in done.stderr
+    modes = {(tmp_path / "sweep" / name).stat().st_mode for name in ("journal.jsonl", "states/00000.npz")}
+    assert len(modes) == 1, "Ray's umask is not the user's, whose files these are"
     assert "Traceback" not in done.stderr
