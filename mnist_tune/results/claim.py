@@ -13,7 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -46,7 +46,8 @@ def claimed(to: str) -> Iterator[None]:
                 yield
                 return
         finally:
-            storage.remove(claim)
+            with suppress(OSError):  # then it is stale soon
+                storage.remove(claim)
         time.sleep(random.uniform(0, 2 * PAUSE_S))
     raise UserError(f"another sweep is being started at {to} at this moment; try again, or name another --output")
 

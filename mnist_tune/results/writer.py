@@ -77,7 +77,8 @@ class SweepWriter:
         try:
             if isinstance(where, str):
                 with claimed(where):
-                    refuse_another_sign(where, seen)
+                    if resume:
+                        refuse_another_sign(where, seen)
                     self._begin(resume)
                     storage.write(storage.join(where, META), (self.path / META).read_bytes())
                     sign(where)

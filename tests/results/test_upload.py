@@ -277,6 +277,11 @@ def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
     first.finish(ended="now")
 
 
+def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
+    sign(bucket, "elsewhere", age=0.0)
+    new_writer(bucket).finish(ended="now")
+
+
 def test_a_claim_that_a_killed_writer_left_is_in_nobodys_way(new_writer, bucket, monkeypatch):
     storage.write(storage.join(bucket, "claim-left"), b"elsewhere")
     monkeypatch.setattr(claim, "TRIES", 1)
