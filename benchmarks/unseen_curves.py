@@ -109,6 +109,39 @@ def guesses() -> tuple[np.ndarray, ...]:
     return x[:500], y[:500], x[500:], y[500:]
 
 
+def checkerboard() -> tuple[np.ndarray, ...]:
+    """Return the fields of a board of six by six, in two colours."""
+    x = np.random.default_rng(10).uniform(-3, 3, (3600, 2)).astype(np.float32)
+    y = (np.floor(x).sum(1) % 2).astype(np.int32)
+    return x[:3000], y[:3000], x[3000:], y[3000:]
+
+
+def shifted_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits, each moved by up to two pixels around its edges."""
+    x, y, test_x, test_y = digits()
+    rng = np.random.default_rng(11)
+
+    def moved(images: np.ndarray) -> np.ndarray:
+        return np.stack([np.roll(image, rng.integers(-2, 3, 2), (0, 1)) for image in images])
+
+    return moved(x), y, moved(test_x), test_y
+
+
+def rings() -> tuple[np.ndarray, ...]:
+    """Return four rings in five dimensions, two of which matter."""
+    rng = np.random.default_rng(12)
+    y, angle = rng.integers(4, size=2500), rng.random(2500) * 6.28
+    x = rng.normal(size=(2500, 5)).astype(np.float32)
+    x[:, :2] = ((1 + y + 0.25 * rng.normal(size=2500)) * np.stack([np.cos(angle), np.sin(angle)])).T / 2
+    return x[:2000], y[:2000], x[2000:], y[2000:]
+
+
+def long_tail() -> tuple[np.ndarray, ...]:
+    """Return clusters of eight classes, each half as frequent as the one before."""
+    shares = 0.5 ** np.arange(8)
+    return tuple(clusters(8, (30,), 4000, 1.3, shares=shares / shares.sum()))
+
+
 def own(optimizer: str) -> str:
     """Return the name of an optimizer of `unseen_networks.py`."""
     return f"{NETWORKS}:{optimizer}"
@@ -435,6 +468,114 @@ SETS = {
             (0.01, 0.1, 0.3, 1.0, 3.0, 10.0),
             40,
             {"batch_size": 1200},
+        ),
+    ),
+    4: (
+        Case("sines sgd rings", rings, "sines", (1e-4, 1e-3, 0.003, 0.01, 0.03, 0.1, 0.5, 3.0), 24, {"batch_size": 25}),
+        Case(
+            "maxout adamax shifted digits",
+            shifted_digits,
+            "maxout",
+            (1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.1, 1.0),
+            20,
+            {"optimizer": own("adamax"), "batch_size": 32},
+            0.93,
+        ),
+        Case(
+            "cosines momentum digits",
+            digits,
+            "cosine_classifier",
+            (1e-4, 1e-3, 0.003, 0.01, 0.1, 1.0, 10.0),
+            18,
+            {"momentum": 0.9, "batch_size": 50},
+        ),
+        Case(
+            "squares radam board",
+            checkerboard,
+            "quadratic",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            24,
+            {"optimizer": own("radam"), "batch_size": 60},
+            0.9,
+        ),
+        Case(
+            "sines nesterov board",
+            checkerboard,
+            "sines(width=96)",
+            (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.4, 2.0),
+            30,
+            {"momentum": 0.9, "nesterov": True, "batch_size": 40},
+            0.92,
+        ),
+        Case(
+            "maxout lamb long tail",
+            long_tail,
+            "maxout(width=32)",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.1, 1.0),
+            16,
+            {"optimizer": own("lamb"), "batch_size": 64},
+        ),
+        Case(
+            "cosines mse tumours",
+            tumours,
+            "cosine_classifier(width=16, scale=2.0)",
+            (0.001, 0.003, 0.01, 0.1, 1.0, 10.0),
+            24,
+            {"loss": "mse", "batch_size": 12},
+            0.95,
+        ),
+        Case(
+            "noisy sgd shifted digits",
+            shifted_digits,
+            "maxout(width=64)",
+            (0.003, 0.01, 0.03, 0.1, 0.5, 2.0),
+            22,
+            {"optimizer": own("noisy_sgd"), "batch_size": 32},
+            0.93,
+        ),
+        Case(
+            "squares wrong labels",
+            lambda: clusters(6, (24,), 3000, 0.9, wrong=0.3),
+            "quadratic(width=40)",
+            (1e-4, 1e-3, 0.01, 0.05, 0.2, 1.0),
+            30,
+            {"batch_size": 48},
+            0.9,
+        ),
+        Case(
+            "few digits decay",
+            lambda: tuple(a[:200] if i < 2 else a for i, a in enumerate(shifted_digits())),
+            "sines(width=128)",
+            (1e-3, 0.01, 0.1, 1.0),
+            40,
+            {"optimizer": "adamw(weight_decay=0.2)", "batch_size": 20},
+            0.9,
+        ),
+        Case(
+            "warm-up momentum rings",
+            rings,
+            "cosine_classifier(width=24)",
+            (0.003, 0.01, 0.03, 0.1, 1.0, 10.0, 100.0),
+            20,
+            {"momentum": 0.95, "warmup_steps": 150, "batch_size": 40},
+            0.9,
+        ),
+        Case(
+            "one image a step",
+            lambda: clusters(3, (12,), 500, 1.1),
+            "maxout(width=6)",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.1, 1.0),
+            14,
+            {"batch_size": 1},
+            0.93,
+        ),
+        Case(
+            "full batch squares",
+            lambda: clusters(5, (18,), 1000, 0.8),
+            "quadratic",
+            (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
+            60,
+            {"batch_size": 800},
         ),
     ),
 }

@@ -239,6 +239,69 @@ def mixer(data, width=24):
     return Network(init, apply)
 
 
+def sines(data, width=40, frequency=3.0):
+    """Return two layers of sines, whose initial weights follow their frequency."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        keys = jax.random.split(key, 3)
+        return [_dense(k, a, b) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jnp.sin(frequency * (x @ weight) + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def maxout(data, width=20, pieces=3):
+    """Return one layer of maxima over linear pieces."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return _dense(first, data.size, width * pieces), _dense(second, width, data.classes)
+
+    def apply(params, images):
+        (weight, bias), (out, out_bias) = params
+        x = (images.reshape(len(images), -1) @ weight + bias).reshape(len(images), width, pieces)
+        return x.max(-1) @ out + out_bias
+
+    return Network(init, apply)
+
+
+def cosine_classifier(data, width=32, scale=10.0):
+    """Return a ReLU layer, and the cosines between its output and a direction for each class."""
+
+    def init(key):
+        first, second = jax.random.split(key)
+        return _dense(first, data.size, width, 1.4), _dense(second, width, data.classes)[0]
+
+    def apply(params, images):
+        (weight, bias), directions = params
+        x = jax.nn.relu(images.reshape(len(images), -1) @ weight + bias)
+        x = x / jnp.sqrt((x**2).sum(-1, keepdims=True) + 1e-6)
+        return scale * x @ (directions / jnp.sqrt((directions**2).sum(0, keepdims=True) + 1e-6))
+
+    return Network(init, apply)
+
+
+def quadratic(data, width=24):
+    """Return the squares of a linear layer, and a linear layer of them and of the images."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        return _dense(a, data.size, width, 0.5), _dense(b, width, data.classes), _dense(c, data.size, data.classes)[0]
+
+    def apply(params, images):
+        (weight, bias), (out, out_bias), straight = params
+        x = images.reshape(len(images), -1)
+        return (x @ weight + bias) ** 2 @ out + x @ straight + out_bias
+
+    return Network(init, apply)
+
+
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 
@@ -253,3 +316,19 @@ def signs(learning_rate):
 
 def yogi(learning_rate):
     return optax.yogi(learning_rate)
+
+
+def adamax(learning_rate):
+    return optax.adamax(learning_rate)
+
+
+def radam(learning_rate):
+    return optax.radam(learning_rate)
+
+
+def lamb(learning_rate):
+    return optax.lamb(learning_rate)
+
+
+def noisy_sgd(learning_rate):
+    return optax.noisy_sgd(learning_rate, eta=0.01, gamma=0.55, key=0)
