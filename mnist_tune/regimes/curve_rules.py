@@ -153,7 +153,7 @@ def _short(curve: Curve, target: float, limit: float) -> tuple[str, str]:
     error, final, goal = curve.avoidable_error, curve.accuracy[-1], curve.avoidable_goal(target)
     gains = -np.diff(error)
     waits = curve.accuracy.max() <= curve.ceiling or gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    waits = waits or goal >= error[-1] or _flat(curve) or shaken(curve)
+    waits = waits or not 0 < goal < error[-1] or _flat(curve) or shaken(curve)
     needed = 0.0 if waits else math.log(goal / error[-1]) / math.log(error[-1] / error[-2])
     if needed <= limit:
         return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"

@@ -37,6 +37,13 @@ def test_a_target_belongs_to_the_data_set():
     assert "no target known" in curve_regime(found, None)[1]
 
 
+@pytest.mark.parametrize("epochs", range(1, 7))
+def test_without_a_target_every_length_has_a_label(epochs):
+    """No sibling has learned, so that there is no target, and the curve is above chance and rises ever faster."""
+    found = curve([0.16, 0.17, 0.19, 0.22, 0.26, 0.31][:epochs])
+    assert curve_regime(found, None)[0] == "undecided"
+
+
 def test_too_few_epochs_promise_nothing():
     """Not even that the target is never reached."""
     assert forecast(curve([0.5, 0.7]), 0.95).latest == np.inf
