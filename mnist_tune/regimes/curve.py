@@ -18,6 +18,9 @@ from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, windo
 COLUMNS = [column.name for column in EPOCHS if column.curve]
 """The columns of the `epochs` table that curves are made of."""
 
+SETTINGS = ("batch_size", "holdout", "label_noise", "loss", "schedule")
+"""The settings of a trial that decide how its curve is read."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -40,12 +43,10 @@ class Curve:
     guessing_since: int | None = None
     """Step since which the loss has not been below that of a constant guess."""
     batch_size: int = 128
-    held_out_images: int | None = None
-    """Images that `held_out` is measured on; by default, the data set's test images."""
-    trained_images: int | None = None
-    """Images in an epoch; by default, the data set's training images."""
-    wrong_labels: float = 0.0
-    """Share of wrong training labels: the error of a network that has learned, but has not memorised them."""
+    holdout: int = 0
+    """Training images that are held out, the last ones. `held_out` is then measured on these."""
+    label_noise: int = 0
+    """Training images, the first ones, with random labels."""
     data: DataFacts = MNIST
     loss: str = "cross-entropy"
     """The loss that the network was trained with."""
@@ -55,13 +56,17 @@ class Curve:
     """The course of the learning rate. After cosine and linear a run can't go on: they end at 0."""
 
     @classmethod
-    def of(cls, epochs: pd.DataFrame, epochs_asked: int, **counts: Any) -> Curve:
-        """Make a curve from a trial's rows of the `epochs` table, in order."""
-        return cls.cut(columns_of(epochs), slice(None), epochs_asked, **counts)
+    def of(cls, rows: Sequence[Mapping[str, Any]], config: Any, data: DataFacts) -> Curve:
+        """Make a curve from a trial's rows and its config. Pandas would take as long as all else we do for a trial."""
+        columns = {
+            name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS
+        }
+        settings = {name: getattr(config, name) for name in SETTINGS}
+        return cls.cut(columns, slice(None), config.epochs, data=data, **settings)
 
     @classmethod
     def cut(
-        cls, columns: Mapping[str, np.ndarray], rows: slice | np.ndarray, epochs_asked: int, **counts: Any
+        cls, columns: Mapping[str, np.ndarray], rows: slice | np.ndarray, epochs_asked: int, **settings: Any
     ) -> Curve:
         """Make a curve from some rows of `columns_of`. Selecting them with pandas would take 1 ms per trial."""
 
@@ -91,7 +96,7 @@ class Curve:
             above_since=None if since is None else int(since),
             window_loss_max=measured("window_loss_max"),
             guessing_since=None if guessing is None else int(guessing),
-            **counts,
+            **settings,
         )
 
     @cached_property
@@ -127,17 +132,22 @@ class Curve:
 
     @property
     def held_out_count(self) -> int:
-        return self.held_out_images or self.data.test_images
+        return self.holdout or self.data.test_images
 
     @property
     def trained(self) -> int:
         """The number of images in an epoch."""
-        return self.trained_images or self.data.train_images
+        return max(self.data.train_images - self.holdout, 1)
 
     @property
     def evaluated(self) -> int:
         """The number of training images that `train_loss` is measured on: the first ones."""
-        return self.data.evaluated_of(self.trained)
+        return min(self.trained, self.data.evaluated or self.trained)
+
+    @property
+    def wrong_labels(self) -> float:
+        """The share of wrong labels: the error of a network that has learned, but has not memorised them."""
+        return min(self.label_noise / self.evaluated, 1) * (1 - 1 / self.data.classes)
 
     @property
     def epochs(self) -> int:
@@ -228,33 +238,10 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
 
 
-def curve_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Return `columns_of` a trial's rows. With pandas this would take as long as everything else we do for a trial."""
-    return {name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS}
-
-
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
-    defaults = {"batch_size": 128, "holdout": 0, "label_noise": 0, "loss": "cross-entropy", "schedule": "constant"}
-    known = [trials[name] if name in trials else [default] * len(trials) for name, default in defaults.items()]
+    known = [trials[name] if name in trials else [getattr(Curve, name)] * len(trials) for name in SETTINGS]
     for trial_id, asked, *config in zip(trials["trial_id"], trials["epochs_asked"], *known, strict=True):
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, **counts(data, *config))
-
-
-def counts(
-    data: DataFacts, batch_size: int, holdout: int, label_noise: float, loss: str, schedule: str
-) -> dict[str, Any]:
-    """Return the fields of `Curve` that do not come from the epochs. The first images have label noise and are
-    evaluated, and the last ones are held out."""
-    trained = max(data.train_images - int(holdout), 1)
-    noisy = min(label_noise / data.evaluated_of(trained), 1)
-    return {
-        "batch_size": int(batch_size),
-        "loss": loss,
-        "schedule": schedule,
-        "held_out_images": int(holdout) or None,
-        "trained_images": trained,
-        "wrong_labels": noisy * (1 - 1 / data.classes),
-        "data": data,
-    }
+        settings = dict(zip(SETTINGS, config, strict=True))
+        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, data=data, **settings)

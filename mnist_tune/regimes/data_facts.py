@@ -32,10 +32,6 @@ class DataFacts:
         guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
         return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target, len(label_counts))
 
-    def evaluated_of(self, trained: int) -> int:
-        """Return how many of the images that a trial trains on are evaluated; these are the first ones."""
-        return min(trained, self.evaluated or trained)
-
     def uniform_loss(self, loss: str) -> float:
         """Return the loss of a network that gives all classes the same probability; an untrained one has about it."""
         return max(self.guess_losses[loss], guess_loss([1] * self.classes, loss))

@@ -18,14 +18,9 @@ CONFIGURATION = """
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
-def interval(values: np.ndarray, confidence: float = 0.95) -> float:
-    """Return the half-width of Student's interval of the mean, `t * s / sqrt(n)`; NaN for fewer than two values."""
-    count = len(values)
-    return _half_width(values.std(ddof=1), count, confidence) if count > 1 else float("nan")
-
-
-def _half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:
-    """Return `t * s / sqrt(n)` for one sample, or for a column of samples; NaN if `spread` is NaN."""
+def half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:
+    """Return the half-width of Student's interval of the mean, `t * s / sqrt(n)`, for one sample or for a column of
+    samples with standard deviation s; NaN for fewer than two values, which have none."""
     from scipy.special import stdtrit  # its import takes a quarter of a second, that of scipy.stats three times as long
 
     return stdtrit(count - 1, (1 + confidence) / 2) * spread / np.sqrt(count)
@@ -68,5 +63,5 @@ def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
         values = trials[name].astype(float)
         found = values.where(np.isfinite(values)).groupby(keys, sort=True)
         summary[f"{name}_mean"], summary[f"{name}_std"] = found.mean(), found.std()
-        summary[f"{name}_ci95"] = _half_width(found.std(), found.count().clip(lower=2))
+        summary[f"{name}_ci95"] = half_width(found.std(), found.count().clip(lower=2))
     return summary.reset_index()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
-from mnist_tune.regimes.curve import Curve, counts, curve_columns
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.siblings import far_ahead, near_best
@@ -105,8 +105,7 @@ class Fates:
         return SLOW if rate > config.learning_rate and far_ahead(best, curve) else ""
 
     def _curve(self, trial_id: str, config: TrialConfig) -> Curve:
-        known = config.batch_size, config.holdout, config.label_noise, config.loss, config.schedule
-        return Curve.cut(curve_columns(self._rows[trial_id]), slice(None), config.epochs, **counts(self._data, *known))
+        return Curve.of(self._rows[trial_id], config, self._data)
 
     def _target(self, config: TrialConfig) -> float | None:
         """Return the data set's target, or what follows from the best of the family so far."""

@@ -11,7 +11,6 @@ from ray.tune import Callback
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.curve import counts, curve_columns
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import Curve, curve_regime
 from mnist_tune.results.writer import SweepWriter
@@ -126,7 +125,6 @@ class Recorder(Callback):  # type: ignore[misc]
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error)
         config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
-        known = counts(self._data, config.batch_size, config.holdout, config.label_noise, config.loss, config.schedule)
-        curve = Curve.cut(curve_columns(rows), slice(None), config.epochs, **known)
+        curve = Curve.of(rows, config, self._data)
         left = config.epochs - (rows[-1]["epoch"] if rows else 0)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])

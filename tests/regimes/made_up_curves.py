@@ -153,7 +153,8 @@ def measured(accuracy, images=60_000, seed=0):
 
 def held_out_only(accuracy, asked=None, images=10_000, **values):
     """Return a curve as from another framework, which says nothing about the training set."""
-    return Curve(np.array(accuracy, float), asked or len(accuracy), held_out_images=images, **values)
+    data = replace(values.pop("data", MNIST), test_images=images)
+    return Curve(np.array(accuracy, float), asked or len(accuracy), data=data, **values)
 
 
 def losses(train, peaks=None, untrained=2.35, **values):
@@ -299,14 +300,14 @@ FURTHER_CURVES = {
     "noisy labels, a small network": (
         curve(
             [0.49, 0.503, 0.507, 0.509, 0.510, 0.5107, 0.511, 0.5112, 0.5113, 0.5114],
-            held_out=[0.85, 0.875, 0.88, 0.882, 0.883, 0.884, 0.884, 0.8845, 0.885, 0.8848], wrong_labels=0.45,
+            held_out=[0.85, 0.875, 0.88, 0.882, 0.883, 0.884, 0.884, 0.8845, 0.885, 0.8848], label_noise=30_000,
         ),
         {"underfit"},
     ),
     "overfit on a hundred held-out images": (
         curve(
             [0.7, 0.85, 0.93, 0.97, 0.99, 1.0, 1.0, 1.0], held_out=[0.71, 0.80, 0.84, 0.80, 0.81, 0.78, 0.79, 0.80],
-            held_out_images=100,
+            data=replace(MNIST, test_images=100),
         ),
         {"converged"},
     ),

@@ -13,9 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.regimes.conclusions import Edge, edge
+from mnist_tune.regimes.curve import columns_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import REGIMES, Curve, curve_regime, label_curves, label_siblings, regime_counts
+
+
+def curve_of(rows, epochs_asked):
+    """The curve of a trial's rows of the epochs table."""
+    return Curve.cut(columns_of(rows), slice(None), epochs_asked)
+
 
 lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
 """Whether a trial on MNIST has diverged after an epoch."""
@@ -102,7 +109,7 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
     ],
 )
 def test_measured_curves(measured, rate, seed, regime, evidence):
-    found, why = curve_regime(Curve.of(trial(measured, rate, seed), 10))
+    found, why = curve_regime(curve_of(trial(measured, rate, seed), 10))
     assert found == regime
     assert why.startswith(evidence)
 
@@ -110,11 +117,11 @@ def test_measured_curves(measured, rate, seed, regime, evidence):
 def test_a_first_epoch_above_the_untrained_loss_may_recover(measured):
     first = trial(measured, 1.6, 3)
     assert (first["train_loss"] > first["untrained_loss"]).all()
-    assert curve_regime(Curve.of(first, 10))[0] == "undecided"
+    assert curve_regime(curve_of(first, 10))[0] == "undecided"
 
 
 def test_a_network_too_small_underfits(measured):
-    curve = Curve.of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
+    curve = curve_of(trial(measured, 0.1, architecture="mlp-4-tanh"), 10)
     regime, evidence = curve_regime(curve)
     assert regime == "underfit"
     assert evidence == "levelled off at accuracy 0.8402"
@@ -151,7 +158,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
     ids = {rate: f"{i:05d}" for i, rate in enumerate(rates)}
     epochs = pd.concat([trial(measured, rate).assign(trial_id=ids[rate]) for rate in rates])
     trials = pd.DataFrame({"trial_id": [*ids.values(), "none"], "epochs_asked": 10})
-    expected = [curve_regime(Curve.of(trial(measured, rate), 10)) for rate in rates]
+    expected = [curve_regime(curve_of(trial(measured, rate), 10)) for rate in rates]
     for rows in (epochs, epochs.sort_values("epoch", kind="stable"), epochs.iloc[::-1].sort_values("epoch")):
         found = label_curves(trials, rows)
         assert list(zip(found["curve_regime"], found["regime_evidence"], strict=True))[:-1] == expected
@@ -241,10 +248,10 @@ def test_an_early_spike_leaves_a_cut_curve_undecided():
 
 def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
     rows = pd.DataFrame([epoch_row(epoch, 2.5, 0.12, above_since=5) for epoch in (1, 2)])
-    assert curve_regime(Curve.of(rows, 2))[0] == "diverged"
-    assert curve_regime(Curve.of(rows, 3))[0] != "diverged"
+    assert curve_regime(curve_of(rows, 2))[0] == "diverged"
+    assert curve_regime(curve_of(rows, 3))[0] != "diverged"
     does_not_guess = pd.concat([rows, rows]).assign(train_accuracy=0.3, test_accuracy=0.3)
-    assert curve_regime(Curve.of(does_not_guess, 4))[0] == "oscillating"
+    assert curve_regime(curve_of(does_not_guess, 4))[0] == "oscillating"
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -253,7 +260,7 @@ def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     last["diverged"] = lost(last)
     rows = pd.DataFrame([epoch_row(1), last])
     evidence = f"training loss {loss:.3g}, 2.4 untrained, above since step 12"
-    assert curve_regime(Curve.of(rows, 10)) == ("diverged", evidence)
+    assert curve_regime(curve_of(rows, 10)) == ("diverged", evidence)
 
 
 def test_a_gap_repeats_the_epoch_before():
@@ -270,7 +277,7 @@ def test_a_peak_is_measured_by_the_larger_of_the_losses_before_and_after():
 
 def test_validation_is_held_out_before_test(epoch_row):
     rows = pd.DataFrame([epoch_row(1, validation_accuracy=0.5), epoch_row(2, validation_accuracy=0.6)])
-    assert Curve.of(rows, 2).held_out.tolist() == [0.5, 0.6]
+    assert curve_of(rows, 2).held_out.tolist() == [0.5, 0.6]
 
 
 ACCURACIES = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 0.96, 1.0])
@@ -285,7 +292,7 @@ ROWS = st.fixed_dictionaries(
 def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
     epochs = pd.DataFrame(rows).assign(untrained_loss=2.3)
     epochs["above_since"] = epochs["above_since"].astype("Int64")
-    regime, evidence = curve_regime(Curve.of(epochs if train_known else epochs.drop(columns="train_accuracy"), 12))
+    regime, evidence = curve_regime(curve_of(epochs if train_known else epochs.drop(columns="train_accuracy"), 12))
     assert regime in REGIMES
     assert evidence.strip()
     regime, evidence = curve_regime(calm(epochs["test_accuracy"], asked=len(rows) + more))

@@ -1,10 +1,12 @@
 """Curves that somebody read, and that the rules once labelled in another way: what a person says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_curves import MNIST_5K, curve, rise
 
-from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.labels import curve_regime
 
 CHANCE_90 = DataFacts.of((9_000, 1_000), 2_000, 0.97)
@@ -53,7 +55,7 @@ REPORTED = {
     ),
     "a decline": (curve(np.linspace(0.90, 0.8775, 10)), {"underfit"}),
     "eight units, a third of the labels wrong": (
-        curve([0.572, 0.578, 0.581, 0.583, 0.584, 0.586, 0.587, 0.588, 0.588, 0.589, 0.589], wrong_labels=0.36),
+        curve([0.572, 0.578, 0.581, 0.583, 0.584, 0.586, 0.587, 0.588, 0.588, 0.589, 0.589], label_noise=24_000),
         {"underfit"},
     ),
     "the held-out loss rises, the accuracy falls": (
@@ -61,7 +63,7 @@ REPORTED = {
             [0.90, 0.95, 0.98, 0.99, 0.995, 1.0, 1.0, 1.0, 1.0, 1.0],
             held_out=[0.70, 0.74, 0.755, 0.75, 0.745, 0.735, 0.73, 0.725, 0.72, 0.715],
             held_out_loss=[0.9, 0.78, 0.73, 0.76, 0.80, 0.85, 0.89, 0.93, 0.96, 0.99],
-            held_out_images=500,
+            data=replace(MNIST, test_images=500),
         ),
         {"overfit"},
     ),

@@ -1,18 +1,18 @@
 """What siblings may say of each other, and what they may not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.curve import Curve, counts
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
 from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
 from mnist_tune.regimes.noise import window_means
 from mnist_tune.regimes.siblings import Standings, Trial
 
 K = np.arange(10)
-
-CE = "cross-entropy"
 
 
 def level(end):
@@ -114,7 +114,7 @@ def test_rates_of_different_batches_are_compared_by_image():
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
 @pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
 def test_windows_are_those_of_training(batch_size, holdout):
-    curve = Curve(np.zeros(1), 1, **counts(MNIST, batch_size, holdout, 0, CE, "constant"))
+    curve = Curve(np.zeros(1), 1, batch_size=batch_size, holdout=holdout)
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
@@ -134,7 +134,7 @@ def lost(epochs, holdout=0, evaluated=None):
     chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
     curve = Curve(
         chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,
-        diverged=np.zeros(epochs, bool), **counts(data, 128, holdout, 0, CE, "constant"),
+        diverged=np.zeros(epochs, bool), holdout=holdout, data=data,
     )  # fmt: skip
     return curve_regime(curve)[0]
 
@@ -147,10 +147,10 @@ def test_patience_counts_steps_whatever_is_evaluated():
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
     share = {
-        "all": counts(MNIST, 128, 0, 30_000, CE, "constant"),
-        "held out": counts(MNIST, 128, 20_000, 20_000, CE, "constant"),
-        "few evaluated": counts(data_facts({"options": {"train_evaluation": 20_000}}), 128, 0, 30_000, CE, "constant"),
+        "all": Curve(np.zeros(1), 1, label_noise=30_000),
+        "held out": Curve(np.zeros(1), 1, holdout=20_000, label_noise=20_000),
+        "few evaluated": Curve(np.zeros(1), 1, label_noise=30_000, data=replace(MNIST, evaluated=20_000)),
     }
-    assert {name: found["wrong_labels"] for name, found in share.items()} == pytest.approx(
+    assert {name: found.wrong_labels for name, found in share.items()} == pytest.approx(
         {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}
     )
