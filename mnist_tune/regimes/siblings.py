@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import Curve, curves_of
-from mnist_tune.regimes.curve_rules import reached
+from mnist_tune.regimes.curve_rules import curve_regime, reached
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.diverged import since, stuck
 from mnist_tune.regimes.forecast import Forecast
@@ -61,6 +62,8 @@ class Trial:
     while steps are small (the linear scaling of Goyal et al. 2017). Among peers, it orders as learning rates do."""
     curve: Curve
     label: str
+    """What its own curve shows, and the evidence."""
+    evidence: str
     target: float | None
     reaches: Forecast | None = None
     """When it reaches the target, if it is calm."""
@@ -105,8 +108,9 @@ class Standings:
         return self._best_slower[bisect_left(self._speeds, speed)]
 
 
-def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
-    """Return `trials` with `regime`, the label that also uses siblings, and with `target` and `REACHES`.
+def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
+    """Return `trials` with `curve_regime`, the label that follows from a trial's own curve; with `regime`, the label
+    that also uses its siblings, and `regime_evidence`, the numbers that decided it; and with `target` and `REACHES`.
 
     Siblings change a label that a trial's own curve left open:
 
@@ -115,17 +119,8 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
     - Far behind a larger rate after as many epochs, or at the end below what a larger rate reached: slow.
     - Accuracy goes to and fro, while a smaller rate did better: oscillating.
     """
-    regimes, evidence = list(trials["curve_regime"]), list(trials["regime_evidence"])
-    curves = list(curves_of(trials, epochs, data))
-    targets = family_targets(trials, curves, data.target)
-    rates = trials["learning_rate"].to_numpy(dtype=float)
-    momentum = trials["momentum"].to_numpy(dtype=float) if "momentum" in trials else np.zeros(len(trials))
-    speeds = rates / [curve.batch_size for curve in curves] / (1 - momentum) if len(curves) else rates
-    speeds = [float(f"{speed:.12g}") for speed in speeds]  # equal but for rounding is equal
-    reaches = [reached(*each) for each in zip(curves, targets, regimes, strict=True)]
-    made = [
-        Trial(i, *each) for i, each in enumerate(zip(rates, speeds, curves, regimes, targets, reaches, strict=True))
-    ]
+    made = _made(trials, epochs, data)
+    regimes, evidence = [one.label for one in made], [one.evidence for one in made]
     groups = list(_families(trials, SIBLINGS + PEERS))
     for family in _families(trials, SIBLINGS):
         members, siblings = set(family), [made[i] for i in family]
@@ -135,14 +130,28 @@ def label_siblings(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts =
             for trial in peers:
                 if trial.open:
                     regimes[trial.row], why = judge.label(trial)
-                    evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or evidence[trial.row]
+                    evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or trial.evidence
     found = [
         one.reaches if one.label == regime else reached(one.curve, one.target, regime)
         for one, regime in zip(made, regimes, strict=True)
     ]
-    when = {name: [getattr(one, part, np.nan) for one in found] for name, part in REACHES.items()}
-    known = [np.nan if target is None else target for target in targets]
-    return trials.assign(regime=regimes, regime_evidence=evidence, target=known, **when)
+    columns: dict[str, list[Any]] = {"curve_regime": [one.label for one in made], "regime": regimes}
+    columns |= {"regime_evidence": evidence, "target": [np.nan if one.target is None else one.target for one in made]}
+    columns |= {name: [getattr(one, part, np.nan) for one in found] for name, part in REACHES.items()}
+    return trials.assign(**columns)
+
+
+def _made(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> list[Trial]:
+    """Return each trial with the label of its own curve."""
+    curves = list(curves_of(trials, epochs, data))
+    momenta = trials["momentum"] if "momentum" in trials else [0.0] * len(trials)
+    targets, made = family_targets(trials, curves, data.target), []
+    for row, each in enumerate(zip(trials["learning_rate"], momenta, curves, targets, strict=True)):
+        rate, momentum, curve, target = each
+        speed = float(f"{rate / curve.batch_size / (1 - momentum):.12g}")  # equal but for rounding is equal
+        label, evidence = curve_regime(curve, target)
+        made.append(Trial(row, rate, speed, curve, label, evidence, target, reached(curve, target, label)))
+    return made
 
 
 class _Judge:

@@ -20,7 +20,7 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.labels import REGIMES, label_curves, label_siblings, regime_counts
+from mnist_tune.regimes.labels import REGIMES, label_trials, regime_counts
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import known_trials, read_journal
 from mnist_tune.results.meta import read_meta
@@ -146,7 +146,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
     open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
     live = np.where(trials["epochs_run"] > 0, "running", "waiting") if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
-    trials = label_siblings(label_curves(trials, epochs, data), epochs, data).assign(dataset=meta["dataset"]["name"])
+    trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     epochs = epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])
     return Sweep(path, trials[[column.name for column in TRIALS]], epochs, meta)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
-from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
+from mnist_tune.regimes.labels import curve_regime, label_trials
 
 MNIST_5K = DATA["mnist-5k"]
 
@@ -138,7 +138,7 @@ def sweep(*trials, data=MNIST, asked=None, **columns):
         epochs.append(table.assign(trial_id=f"{i:05d}", epoch=range(1, len(table) + 1)))
     table, epochs = pd.DataFrame(rows), pd.concat(epochs, ignore_index=True)
     table["train_accuracy"] = [accuracy[-1] for _, accuracy, *_ in trials]
-    return label_siblings(label_curves(table, epochs, data), epochs, data)
+    return label_trials(table, epochs, data)
 
 
 HUNDRED_CLASSES = DataFacts.of([500] * 100, 10_000, 0.8)

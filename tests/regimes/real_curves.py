@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.labels import label_curves, label_siblings
+from mnist_tune.regimes.labels import label_trials
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,7 @@ def data_of(trials):
 
 def labelled(trials, epochs):
     data = data_of(trials)
-    return label_siblings(label_curves(trials, epochs, data), epochs, data)
+    return label_trials(trials, epochs, data)
 
 
 SWEEPS = {name: (trials, epochs) for name, trials, epochs in real_sweeps()}

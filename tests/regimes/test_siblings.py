@@ -8,7 +8,7 @@ import pytest
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
-from mnist_tune.regimes.labels import curve_regime, label_curves, label_siblings
+from mnist_tune.regimes.labels import curve_regime, label_trials
 from mnist_tune.regimes.noise import window_means
 from mnist_tune.regimes.siblings import Standings, Trial
 
@@ -30,7 +30,7 @@ def labels(*trials):
         for accuracy, peak in zip(curve, [fields.get("first_peak", 1.0)] + [1.0] * (len(curve) - 1), strict=True)
     ]
     epochs = pd.DataFrame(rows).assign(untrained_loss=2.4)
-    found = label_siblings(label_curves(table, epochs), epochs)
+    found = label_trials(table, epochs)
     return list(zip(found["regime"], found["regime_evidence"], strict=True))
 
 
@@ -89,7 +89,7 @@ def test_what_is_on_its_way_within_the_epochs_asked_is_not_slow():
 @pytest.mark.parametrize("order", [1, -1])
 def test_ties_go_to_the_slower_then_to_the_earlier_row(order):
     curve = Curve(np.full(3, 0.9), 3)
-    trials = [Trial(row, rate, rate, curve, "slow", None) for row, rate in enumerate((2.0, 1.0, 1.0, 3.0, 3.0))]
+    trials = [Trial(row, rate, rate, curve, "slow", "", None) for row, rate in enumerate((2.0, 1.0, 1.0, 3.0, 3.0))]
     found = Standings(trials[::order])
     assert found.best.row == 1
     assert (found.above(1.0).row, found.above(2.0).row, found.above(3.0)) == (0, 3, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_tune.regimes.data_facts import DATA, DataFacts
-from mnist_tune.regimes.labels import label_curves, label_siblings
+from mnist_tune.regimes.labels import label_trials
 
 HERE = Path(__file__).parent
 
@@ -31,4 +31,4 @@ def data_of(trial):
 
 
 def labelled(trials, epochs, data):
-    return label_siblings(label_curves(trials, epochs, data), epochs, data)
+    return label_trials(trials, epochs, data)
