@@ -525,15 +525,6 @@ SETS = {
             0.95,
         ),
         Case(
-            "noisy sgd shifted digits",
-            shifted_digits,
-            "maxout(width=64)",
-            (0.003, 0.01, 0.03, 0.1, 0.5, 2.0),
-            22,
-            {"optimizer": own("noisy_sgd"), "batch_size": 32},
-            0.93,
-        ),
-        Case(
             "squares wrong labels",
             lambda: clusters(6, (24,), 3000, 0.9, wrong=0.3),
             "quadratic(width=40)",

@@ -328,7 +328,3 @@ def radam(learning_rate):
 
 def lamb(learning_rate):
     return optax.lamb(learning_rate)
-
-
-def noisy_sgd(learning_rate):
-    return optax.noisy_sgd(learning_rate, eta=0.01, gamma=0.55, key=0)
