@@ -109,7 +109,9 @@ def _converged(curve: Curve, target: float) -> str:
     last = curve.accuracy[-TREND_EPOCHS:]
     rising = bool((np.diff(last) >= 0).all()) and len(last) == TREND_EPOCHS
     beyond = last[-1] - target > SIGMAS * difference_noise(last[-1], target, curve.images) / math.sqrt(2)
-    reached = (last >= target).all() or (rising and (np.median(last) >= target or beyond))
+    steady = rising or (curve.epochs > ENOUGH_EPOCHS and not falls_beyond(curve, VISIBLE / 3)[-ENOUGH_EPOCHS:].any())
+    there = (last >= target).all() or (steady and min(curve.settled, last[-1]) >= target)
+    reached = there or (rising and beyond)
     if not reached:
         return ""
     events = [(int(curve.spikes()[1:].sum()), "spike"), (int(falls_beyond(curve, VISIBLE).sum()), "drop")]

@@ -30,6 +30,8 @@ def oscillating(curve: Curve, target: float) -> str:
     if not landed(curve):
         return ""
     drops, slips = falls_beyond(curve, VISIBLE), falls_beyond(curve, VISIBLE / 3)
+    if curve.train_loss is not None:
+        slips = slips | ((curve.falls > VISIBLE) & (curve.train_loss[1:] > curve.train_loss[:-1]))
     return (
         _often(curve, drops, unstable(curve), target)
         or _to_and_fro(curve, slips, target)
@@ -61,16 +63,12 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray, target: float) -
 
 
 def _to_and_fro(curve: Curve, slips: np.ndarray, target: float) -> str:
-    """Return the evidence for slips in a third of all epochs or of the last half, unless the curve is at the target."""
-    if (curve.accuracy[-TREND_EPOCHS:] >= target).all():
+    """Return the evidence for slips in a third of the epochs, unless the curve is at the target."""
+    count, epochs, accuracy = int(slips.sum()), len(slips), curve.accuracy
+    often = count >= max(2 * OFTEN * epochs, 2 if curve.complete else 3) and epochs >= TREND_EPOCHS
+    if not often or (accuracy[-TREND_EPOCHS:] >= target).all():
         return ""
-    needed = 2 if curve.complete else 3
-    half = slips[len(slips) // 2 :]
-    for part, least in ((slips, needed), (half, needed + 1)):
-        if part.sum() >= least and part.sum() >= 2 * OFTEN * len(part) and len(part) >= TREND_EPOCHS:
-            top = curve.accuracy[-len(part) - 1 :]
-            return f"accuracy fell in {part.sum()} of {len(part)} epochs, {top.min():.4f} to {top.max():.4f}"
-    return ""
+    return f"accuracy fell in {count} of {epochs} epochs, {accuracy.min():.4f} to {accuracy.max():.4f}"
 
 
 def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
