@@ -142,6 +142,42 @@ def long_tail() -> tuple[np.ndarray, ...]:
     return tuple(clusters(8, (30,), 4000, 1.3, shares=shares / shares.sum()))
 
 
+def circles() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's two circles, with noise."""
+    from sklearn.datasets import make_circles
+
+    x, y = make_circles(4000, noise=0.12, factor=0.55, random_state=13)
+    return x[:3200].astype(np.float32), y[:3200], x[3200:].astype(np.float32), y[3200:]
+
+
+def counts() -> tuple[np.ndarray, ...]:
+    """Return Poisson counts of eight rates, as square roots: ten classes, as 5 rows of 8."""
+    rng = np.random.default_rng(14)
+    rates, y = rng.gamma(2.0, 1.0, (10, 40)), rng.integers(10, size=5000)
+    x = np.sqrt(rng.poisson(0.7 * rates[y])).reshape(-1, 5, 8).astype(np.float32)
+    return x[:4000], y[:4000], x[4000:], y[4000:]
+
+
+def sums() -> tuple[np.ndarray, ...]:
+    """Return pairs of scikit-learn's digits side by side; the class is the sum of both, modulo five."""
+    x, y, test_x, test_y = digits()
+    rng = np.random.default_rng(15)
+
+    def paired(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        left, right = rng.integers(len(images), size=(2, count))
+        return np.concatenate([images[left], images[right]], 2), (labels[left] + labels[right]) % 5
+
+    return *paired(x, y, 6000), *paired(test_x, test_y, 1000)
+
+
+def informative() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's made-up classification, a twentieth of its labels wrong."""
+    from sklearn.datasets import make_classification
+
+    x, y = make_classification(4000, 30, n_informative=10, n_classes=4, flip_y=0.05, class_sep=1.2, random_state=16)
+    return x[:3200].astype(np.float32), y[:3200], x[3200:].astype(np.float32), y[3200:]
+
+
 def own(optimizer: str) -> str:
     """Return the name of an optimizer of `unseen_networks.py`."""
     return f"{NETWORKS}:{optimizer}"
@@ -567,6 +603,116 @@ SETS = {
             (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
             60,
             {"batch_size": 800},
+        ),
+    ),
+    5: (
+        Case(
+            "highway amsgrad sums",
+            sums,
+            "highway",
+            (1e-5, 1e-4, 3e-4, 1e-3, 0.01, 0.1),
+            24,
+            {"optimizer": own("amsgrad"), "batch_size": 48},
+            0.9,
+        ),
+        Case("patches sgd counts", counts, "patches", (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0), 24, {"batch_size": 50}),
+        Case(
+            "fourier sgd circles", circles, "fourier", (1e-3, 0.01, 0.03, 0.1, 1.0, 10.0), 20, {"batch_size": 64}, 0.9
+        ),
+        Case(
+            "bottleneck momentum digits",
+            digits,
+            "bottleneck",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.05, 0.3),
+            36,
+            {"momentum": 0.9, "batch_size": 40},
+        ),
+        Case(
+            "fourier novograd digits",
+            digits,
+            "fourier(features=100, scale=0.3)",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.1),
+            24,
+            {"optimizer": own("novograd"), "batch_size": 32},
+            0.95,
+        ),
+        Case(
+            "highway nesterov informative",
+            informative,
+            "highway(width=20, layers=3)",
+            (3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0),
+            30,
+            {"momentum": 0.9, "nesterov": True, "batch_size": 64},
+            0.85,
+        ),
+        Case(
+            "patches mse digits",
+            digits,
+            "patches",
+            (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.5, 2.0),
+            30,
+            {"loss": "mse", "batch_size": 28},
+            0.95,
+        ),
+        Case(
+            "full batch rprop counts",
+            counts,
+            "bottleneck(width=6)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            40,
+            {"optimizer": own("rprop"), "batch_size": 4000},
+        ),
+        Case(
+            "adadelta informative",
+            informative,
+            "bottleneck(width=8)",
+            (0.01, 0.03, 0.1, 0.3, 1.0, 5.0),
+            24,
+            {"optimizer": own("adadelta"), "batch_size": 32},
+            0.85,
+        ),
+        Case(
+            "highway wrong labels",
+            lambda: clusters(10, (20,), 4000, 0.7, wrong=0.4),
+            "highway(width=48, layers=2)",
+            (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.5),
+            30,
+            {"batch_size": 32},
+            0.9,
+        ),
+        Case(
+            "few counts adam",
+            lambda: tuple(a[:250] if i < 2 else a for i, a in enumerate(counts())),
+            "patches(width=24)",
+            (1e-5, 1e-4, 3e-4, 1e-3, 0.01, 0.1),
+            40,
+            {"optimizer": "adam", "batch_size": 25},
+        ),
+        Case(
+            "clipped momentum sums",
+            sums,
+            "patches(width=16)",
+            (1e-3, 3e-3, 0.01, 0.03, 0.1, 1.0),
+            24,
+            {"momentum": 0.9, "clip_norm": 1.0, "batch_size": 100},
+            0.9,
+        ),
+        Case(
+            "batches of four circles",
+            circles,
+            "bottleneck",
+            (1e-5, 1e-4, 3e-4, 1e-3, 0.01, 0.1, 1.0),
+            16,
+            {"batch_size": 4},
+            0.9,
+        ),
+        Case(
+            "full batch fourier digits",
+            digits,
+            "fourier(features=60, scale=0.2)",
+            (0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+            60,
+            {"batch_size": 1400},
         ),
     ),
 }

@@ -302,6 +302,74 @@ def quadratic(data, width=24):
     return Network(init, apply)
 
 
+def highway(data, width=28, layers=4):
+    """Return layers that a gate mixes with their input."""
+
+    def init(key):
+        first, last, *rest = jax.random.split(key, 2 + 2 * layers)
+        pairs = [(_dense(rest[2 * i], width, width), _dense(rest[2 * i + 1], width, width)) for i in range(layers)]
+        return _dense(first, data.size, width), pairs, _dense(last, width, data.classes)
+
+    def apply(params, images):
+        (weight, bias), pairs, (out, out_bias) = params
+        x = images.reshape(len(images), -1) @ weight + bias
+        for (up, a), (gate, b) in pairs:
+            share = jax.nn.sigmoid(x @ gate + b - 1)
+            x = share * jax.nn.tanh(x @ up + a) + (1 - share) * x
+        return x @ out + out_bias
+
+    return Network(init, apply)
+
+
+def fourier(data, features=64, scale=1.0):
+    """Return a linear layer on the sines and cosines of random directions, which are not trained."""
+
+    def init(key):
+        return _dense(key, 2 * features, data.classes, 0.5)
+
+    def apply(params, images):
+        directions = scale * jax.random.normal(jax.random.key(7), (data.size, features))
+        x = images.reshape(len(images), -1) @ directions
+        return jnp.concatenate([jnp.sin(x), jnp.cos(x)], -1) @ params[0] + params[1]
+
+    return Network(init, apply)
+
+
+def patches(data, width=12):
+    """Return a layer of its own for each row, without shared weights, and a ReLU layer."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        rows, columns = data.shape[0], data.size // data.shape[0]
+        rowwise = 1.4 * jax.random.normal(a, (rows, columns, width)) / columns**0.5
+        return rowwise, _dense(b, rows * width, width, 1.4), _dense(c, width, data.classes)
+
+    def apply(params, images):
+        rowwise, (weight, bias), (out, out_bias) = params
+        x = jnp.einsum("nrc,rcw->nrw", images.reshape(len(images), images.shape[1], -1), rowwise)
+        x = jax.nn.relu(jax.nn.relu(x).reshape(len(x), -1) @ weight + bias)
+        return x @ out + out_bias
+
+    return Network(init, apply)
+
+
+def bottleneck(data, width=3):
+    """Return a network through very few units."""
+
+    def init(key):
+        keys = jax.random.split(key, 3)
+        sizes = [data.size, 40, width, data.classes]
+        return [_dense(k, a, b, 1.2) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.elu(x @ weight + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 
@@ -328,3 +396,19 @@ def radam(learning_rate):
 
 def lamb(learning_rate):
     return optax.lamb(learning_rate)
+
+
+def amsgrad(learning_rate):
+    return optax.amsgrad(learning_rate)
+
+
+def novograd(learning_rate):
+    return optax.novograd(learning_rate)
+
+
+def rprop(learning_rate):
+    return optax.rprop(learning_rate)
+
+
+def adadelta(learning_rate):
+    return optax.adadelta(learning_rate)
