@@ -77,7 +77,7 @@ class Program:
     def _begin(self, variables: Any) -> TrainState:
         params, extra = variables if self.network.train_apply else (variables, ())
         zeros = dict.fromkeys(self.step.names, np.float32(0))  # a JAX array would start JAX on a device
-        return TrainState(params, self.step.transformation(zeros).init(params), extra)
+        return TrainState(params, _numbers(self.step.transformation(zeros).init(params)), extra)
 
     def train_epoch(
         self, state: TrainState, hyper: Hyperparameters, key: Array, images: Array, labels: Array, order: Array
@@ -106,9 +106,10 @@ class Program:
                 return LOSSES[self.loss](logits.astype(jnp.float32), y).mean(), extra
 
             (loss, extra), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-            updates, optimizer = transformation.update(gradient, state.optimizer, state.params)
+            kinds = jax.eval_shape(transformation.init, state.params)
+            updates, optimizer = transformation.update(gradient, _keys(state.optimizer, kinds), state.params)
             params = optax.apply_updates(state.params, updates)
-            return _with_types_of(state, TrainState(params, optimizer, extra)), loss
+            return _with_types_of(state, TrainState(params, _numbers(optimizer), extra)), loss
 
         full, rest = divmod(order.shape[0], self.batch_size)
         whole = order[: full * self.batch_size].reshape(full, self.batch_size)
@@ -174,6 +175,20 @@ def scale(images: Array, data: DataSpec) -> Array:
         mean, deviation = (jnp.array(values, jnp.float32).reshape(shape) for values in (data.mean, data.deviation))
         x = (x - mean) / deviation
     return x
+
+
+def _numbers(state: Any) -> Any:
+    """Return an optimiser's state with its random keys as numbers, which can be saved and stacked as others are."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def _keys(state: Any, kinds: Any) -> Any:
+    """Return what `_numbers` was given; `kinds` has its types."""
+    return jax.tree.map(lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, state, kinds)
+
+
+def _is_key(x: Any) -> bool:
+    return bool(jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key))
 
 
 def _with_types_of(state: TrainState, new: TrainState) -> TrainState:

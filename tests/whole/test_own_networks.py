@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 import pytest
 import ray
 from own_networks import DATA_SETS, digits, patterns, write_networks
@@ -15,7 +16,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.training import architectures
+from mnist_tune.training import architectures, optimizers
 from mnist_tune.tuning.own_code import load_own
 
 
@@ -80,11 +81,14 @@ STEPS = {
     "adam in its warm-up, down a cosine": {"optimizer": "adam", "schedule": "cosine", "warmup_steps": 100},
     "sgd, clipped and decayed": {"momentum": 0.9, "clip_norm": 0.5, "weight_decay": 1e-3, "schedule": "linear"},
     "batch normalisation and dropout": {"architecture": "batch_norm_net"},
+    "noise from a random key": {"optimizer": "noisy"},
 }
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path):
+def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimizers, "_REGISTERED", {})
+    optimizers.register_optimizer("noisy")(lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0))
     dataset, values = load_dataset(digits()), dict(STEPS[step])
     values["architecture"] = networks[values.get("architecture", "net")]
     config = TrialConfig(learning_rate=0.01, batch_size=16, epochs=4, **values)
