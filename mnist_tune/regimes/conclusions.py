@@ -1,9 +1,8 @@
-"""What follows from a sweep's table: its families of trials, and each one's edge, beyond which it does not converge."""
+"""What follows from a sweep's table: in what its families differ, and the edge beyond which one does not converge."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,22 +17,6 @@ FAMILY = """
 def varied(trials: pd.DataFrame) -> list[str]:
     """Return the columns of `FAMILY` in which these trials differ."""
     return [name for name in FAMILY if name in trials and trials[name].nunique() > 1]
-
-
-def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
-    names = ["architecture", *(name for name in varied(trials) if name != "architecture")]
-    for values, family in trials.groupby(names):
-        said = [_said(name, value) for name, value in zip(names, values, strict=True)]
-        yield ", ".join(filter(None, said)), family
-
-
-def _said(name: str, value: Any) -> str:
-    if name == "nesterov":
-        return "nesterov" * bool(value)
-    if name in ("architecture", "optimizer", "loss"):
-        return str(value)
-    return f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4g')}"
 
 
 class Edge(NamedTuple):

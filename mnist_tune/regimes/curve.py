@@ -102,11 +102,12 @@ class Curve:
     @cached_property
     def accuracy(self) -> np.ndarray:
         """Training accuracy if every epoch has one, else held-out accuracy. A gap repeats the value before it."""
-        train = self.train_accuracy
+        train, found = self.train_accuracy, self.held_out
         if train is not None and not np.isnan(train).any():
             return train
-        found = self.held_out
-        return found if train is None or not np.isnan(found).any() else _filled(np.where(np.isnan(train), found, train))
+        if train is None or not np.isnan(found).any():
+            return found
+        return pd.Series(train).fillna(pd.Series(found)).ffill().bfill().fillna(0).to_numpy()
 
     @cached_property
     def avoidable_error(self) -> np.ndarray:
@@ -200,18 +201,14 @@ class Curve:
     def spikes(self, factor: float = 1) -> np.ndarray:
         """Return which epochs have a spike: a window whose loss is above `factor` times the untrained loss, and above
         what a calm network with that epoch's loss reaches by chance."""
-        peaks, images = self.window_loss_max, window_images(self.batch_size)
-        if peaks is None:
-            peaks, images = self.step_loss_max, self.batch_size
-        if peaks is None:
-            return np.zeros(self.epochs, bool)
-        draws = max(self.trained / images, 1)
+        images = self.batch_size if self.window_loss_max is None else window_images(self.batch_size)
         with np.errstate(invalid="ignore"):
-            limit = calm_limit(np.minimum(self._expected_loss(), 1e9), images, draws)
-            return np.asarray(peaks > np.maximum(limit, factor * self.untrained))
+            limit = calm_limit(np.minimum(self._expected_loss(), 1e9), images, max(self.trained / images, 1))
+            return np.asarray(self.peak > np.maximum(limit, factor * self.untrained))
 
+    @cached_property
     def peak(self) -> np.ndarray:
-        """Return the loss of each epoch that `spikes` compares with its limits."""
+        """The loss of each epoch that `spikes` compares with its limits; NaN if it is not known."""
         peaks = self.step_loss_max if self.window_loss_max is None else self.window_loss_max
         return np.full(self.epochs, np.nan) if peaks is None else peaks
 
@@ -222,14 +219,6 @@ class Curve:
         loss = factor * (1 - self.accuracy) if self.train_loss is None else self.train_loss
         before = np.concatenate([[self.untrained], loss[:-1]])
         return np.asarray(np.fmax(loss, before))
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    """Fill each gap with the value before it, or with the first value; with 0 if there are only gaps."""
-    known = np.flatnonzero(~np.isnan(values))
-    if not len(known):
-        return np.zeros_like(values)
-    return np.asarray(values[known[np.maximum(np.searchsorted(known, np.arange(len(values)), side="right") - 1, 0)]])
 
 
 def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:

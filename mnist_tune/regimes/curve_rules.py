@@ -24,12 +24,8 @@ from mnist_tune.regimes.tuned import (
 
 
 def curve_regime(curve: Curve, target: float | None = 0.95) -> tuple[str, str]:
-    """Return the regime that a trial's own curve shows, and the numbers that decided it.
-
-    Args:
-        curve: the trial's curve.
-        target: the accuracy of a network that has learned the data set. If it is None, no curve is converged.
-    """
+    """Return the regime that a trial's own curve shows, and the numbers that decided it, given the accuracy of a
+    network that has learned the data set. If that is None, no curve is converged."""
     if not curve.epochs:
         return "undecided", "no epoch finished"
     goal = math.inf if target is None else target
@@ -79,10 +75,8 @@ def _overfit(curve: Curve) -> str:
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
         late = float(np.median(loss[-TREND_EPOCHS:]))
         if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
-            grown, said = (
-                math.log(late / min(loss)) / math.log(CLEARLY),
-                f"{said}; loss {min(loss):.3g} to {loss[-1]:.3g}",
-            )
+            grown = math.log(late / min(loss)) / math.log(CLEARLY)
+            said += f"; loss {min(loss):.3g} to {loss[-1]:.3g}"
     limit = sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count)
     grew = train[-1] - train[best] >= -difference_noise(train[-1], train[best], curve.evaluated)
     if curve.train_loss is not None:  # where the training loss rises, too, it is not the network that memorises

@@ -32,18 +32,13 @@ def chance_ceiling(chance: float) -> float:
 
 
 def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images: int) -> bool:
-    """Return whether a trial has diverged by the end of an epoch.
+    """Return whether a trial has diverged by the end of an epoch, given the epoch's row of the `epochs` table, the
+    share of the most frequent label, and the number of images that the training loss is measured on.
 
     It has if its loss is not finite, or at least `BLOWN_UP` times the untrained loss. It also has if the network
     guesses, its loss is above the untrained loss by more than noise, and no step was below that for `PATIENCE` steps.
     (Near the edge, a run may guess for some epochs and recover. With random labels, a network stays at its untrained
     loss, up to the noise of its steps, and has not diverged.)
-
-    Args:
-        row: the epoch's row of the `epochs` table.
-        batch_size: images in a step.
-        chance: share of the most frequent label.
-        images: the number of images that the training loss is measured on.
     """
     if not row["finite"] or row["train_loss"] >= BLOWN_UP * row["untrained_loss"]:
         return True
@@ -56,7 +51,7 @@ def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images:
 def left_for_good(
     losses: np.ndarray, untrained_loss: float, first_step: int, since: int | None, starts: np.ndarray | None = None
 ) -> int | None:
-    """Return the step since which the loss has been above a limit.
+    """Return the number, from 1, of the step since which all losses are above a limit; None if the last one is not.
 
     Args:
         losses: the losses of an epoch's steps or their means over windows, in order, nats; NaN counts as above.
@@ -64,9 +59,6 @@ def left_for_good(
         first_step: the number of the epoch's first step, from 1.
         since: what this function returned for the epoch before.
         starts: the index of each window's first step; by default, a window is a step.
-
-    Returns:
-        The number, from 1, of the step since which all losses are above the limit; None if the last one is not.
     """
     below = np.flatnonzero(losses <= untrained_loss)
     if not len(below):

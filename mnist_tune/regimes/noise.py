@@ -63,15 +63,11 @@ def window_images(batch_size: int) -> int:
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average the step losses of an epoch over windows of `WINDOW_IMAGES` images or more.
+    """Average the losses of an epoch's steps, [steps], over windows of `WINDOW_IMAGES` images or more. Return the
+    means, and the index of each window's first step.
 
-    Args:
-        losses: the loss of each step, [steps].
-        batch_size: images in a step. The last step may have fewer; an incomplete window is added to the one before it.
-        images: images in the epoch.
-
-    Returns:
-        The means, and the index of each window's first step.
+    The epoch has `images` images. Its last step may have fewer than `batch_size`; an incomplete window is added to the
+    one before it.
     """
     sizes = np.full(len(losses), float(batch_size))
     sizes[-1] = images - batch_size * (len(losses) - 1)

@@ -57,7 +57,7 @@ def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray, target: float) -
     often = events >= 2 and events > OFTEN * len(drops) and bool(shaken[len(drops) // 2 :].any())
     if not often and (late.sum() < 2 or late.sum() <= OFTEN * len(late)):
         return ""
-    said = [f"loss up to {np.nanmax(curve.peak()[1:]):.3g}"] if curve.spikes()[1:].any() else []
+    said = [f"loss up to {np.nanmax(curve.peak[1:]):.3g}"] if curve.spikes()[1:].any() else []
     said += [f"falls of {curve.falls.max():.3f}"] if drops.any() else []
     return ": ".join(filter(None, (f"unstable in {events} of {len(drops)} epochs", ", ".join(said))))
 
@@ -87,4 +87,4 @@ def early_spike(curve: Curve) -> str:
     """Return what the evidence says of a spike in the first epoch; empty if there is none."""
     if not curve.spikes(CLEARLY)[0]:
         return ""
-    return f", loss up to {curve.peak()[0]:.3g} in epoch 1"
+    return f", loss up to {curve.peak[0]:.3g} in epoch 1"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY, Edge, edge, families
+from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
 from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.reports.families import families
 from mnist_tune.reports.spans import spans
 from mnist_tune.trial import TrialConfig
 

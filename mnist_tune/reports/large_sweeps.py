@@ -9,8 +9,9 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from mnist_tune.regimes.conclusions import families, varied
+from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.reports.families import families
 from mnist_tune.reports.styles import COLOURS
 
 MANY = 60
