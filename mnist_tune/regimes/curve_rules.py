@@ -129,7 +129,9 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
         return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
     limit = FAR * max(curve.epochs_asked, curve.epochs)
     if curve.epochs < ENOUGH_EPOCHS:
-        return _short(curve, target, limit)
+        if accuracy.max() <= curve.ceiling or _flat(curve) or shaken(curve) or ahead.earliest <= FAR * limit:
+            return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
+        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
     if _flat(curve) or _dies_out(curve, ahead.slowest):
         return _levelled(curve, target, ahead)
     if shaken(curve):
@@ -141,19 +143,6 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if (ahead.likely if curve.complete else ahead.earliest) > limit:
         return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
     return "undecided", f"on its way: {target:.4g} {ahead}"
-
-
-def _short(curve: Curve, target: float, limit: float) -> tuple[str, str]:
-    """Label a curve of three or four epochs: slow only if it would be at the pace of its last epoch, which can only
-    get slower, and if it is not a deep network that has yet to leave chance."""
-    error, final, goal = curve.avoidable_error, curve.accuracy[-1], curve.avoidable_goal(target)
-    gains = -np.diff(error)
-    waits = curve.accuracy.max() <= curve.ceiling or gains[-1] <= 0 or gains[-1] < gains[-2] / 2
-    waits = waits or not 0 < goal < error[-1] or _flat(curve) or shaken(curve)
-    needed = 0.0 if waits else math.log(goal / error[-1]) / math.log(error[-1] / error[-2])
-    if needed <= limit:
-        return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
-    return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(curve.epochs + needed)}"
 
 
 def _levelled(curve: Curve, target: float, ahead: Forecast) -> tuple[str, str]:
