@@ -40,10 +40,8 @@ def oscillating(curve: Curve, target: float) -> str:
 
 
 def falls_beyond(curve: Curve, limit: float) -> np.ndarray:
-    """Return, for each epoch but the first, whether the accuracy fell in it by more than a limit and noise, and the
-    training loss did not fall: while it does, the accuracy only wavers."""
-    found = curve.falls > np.maximum(limit, curve.falls_noise)
-    return np.asarray(found if curve.train_loss is None else found & ~(curve.train_loss[1:] < curve.train_loss[:-1]))
+    """Return, for each epoch but the first, whether the accuracy fell in it by more than a limit and noise."""
+    return np.asarray(curve.falls > np.maximum(limit, curve.falls_noise))
 
 
 def _often(curve: Curve, drops: np.ndarray, spikes: np.ndarray, target: float) -> str:
