@@ -192,14 +192,14 @@ class _Judge:
         after as many epochs or, for a trial that ran all its epochs, a sibling that ended higher."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
-            there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label != "diverged")
+            there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label not in ("diverged", "overfit"))
             self._after[epochs] = Standings(there, lambda one: float(one.curve.accuracy[epochs - 1]))
         after, siblings = self._after[epochs], self._siblings
         peer, best = (one.above(trial.speed) if faster else one.below(trial.speed) for one in (after, siblings))
         if peer and far_ahead(float(peer.curve.accuracy[epochs - 1]), trial.curve):
             return peer
         decided = trial.label != "undecided" or (trial.curve.complete and epochs >= ENOUGH_EPOCHS)
-        counts = best and decided and best.label != "diverged" and (best.there or best is siblings.best)
+        counts = best and decided and best.label not in ("diverged", "overfit") and (best.there or best is siblings.best)
         return best if best and counts and _higher(best, trial) else None
 
 
