@@ -9,7 +9,7 @@ from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.curve_rules import curve_regime, reached
 from unseen_curves import labelled, unseen_sweeps
 
-RIGHT = {1: 0.89, 2: 0.93, 3: 0.95}
+RIGHT = {1: 0.89, 2: 0.94, 3: 0.96, 4: 0.84, 5: 0.92}
 """The least share of right labels in each set since its misses were mended."""
 
 
