@@ -107,7 +107,7 @@ class Curve:
             return train
         if train is None or not np.isnan(found).any():
             return found
-        return pd.Series(train).fillna(pd.Series(found)).ffill().bfill().fillna(0).to_numpy()
+        return np.asarray(pd.Series(train).fillna(pd.Series(found)).ffill().bfill().fillna(0))
 
     @cached_property
     def avoidable_error(self) -> np.ndarray:

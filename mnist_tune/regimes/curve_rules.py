@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.diverged import diverged
-from mnist_tune.regimes.forecast import NEVER, Forecast, forecast
+from mnist_tune.regimes.forecast import NEVER, Forecast, forecast, rounded
 from mnist_tune.regimes.noise import SIGMAS, calm_limit, difference_noise, sigmas
 from mnist_tune.regimes.oscillating import early_spike, falls_beyond, oscillating
 from mnist_tune.regimes.tuned import (
@@ -131,7 +131,7 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if curve.epochs < ENOUGH_EPOCHS:
         if accuracy.max() <= curve.ceiling or _flat(curve) or shaken(curve) or ahead.earliest <= FAR * limit:
             return "undecided", f"{curve.epochs} epochs, accuracy {final:.4f}: too few to tell"
-        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
+        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {rounded(min(ahead.earliest, 1000))}"
     if _flat(curve) or _dies_out(curve, ahead.slowest):
         return _levelled(curve, target, ahead)
     if shaken(curve):
@@ -141,7 +141,7 @@ def _below(curve: Curve, target: float) -> tuple[str, str]:
     if curve.complete and curve.schedule != "constant":
         return "undecided", f"accuracy {final:.4f} when the learning rate was 0"
     if (ahead.likely if curve.complete else ahead.earliest) > limit:
-        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {_about(ahead.earliest)}"
+        return "slow", f"accuracy {final:.4f}; {target:.4g} not before epoch {rounded(min(ahead.earliest, 1000))}"
     return "undecided", f"on its way: {target:.4g} {ahead}"
 
 
@@ -185,7 +185,3 @@ def _hardly_begun(curve: Curve) -> bool:
     if loss is None or not (loss[1:] < loss[:-1]).all() or loss[0] > calm_limit(curve.untrained, curve.evaluated):
         return False
     return bool(loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
-
-
-def _about(epoch: float) -> str:
-    return "1000" if epoch > 1000 else f"{float(f'{epoch:.2g}'):.0f}"

@@ -47,13 +47,14 @@ class Forecast:
     def __str__(self) -> str:
         if self.is_past or self is NEVER:
             return f"in epoch {self.likely:.0f}" if self.is_past else "never"
-        return f"about epoch {_rounded(self.likely)} ({_rounded(self.earliest)} to {_rounded(self.latest)})"
+        return f"about epoch {rounded(self.likely)} ({rounded(self.earliest)} to {rounded(self.latest)})"
 
 
 NEVER = Forecast(math.inf, math.inf, math.inf)
 
 
-def _rounded(epoch: float) -> str:
+def rounded(epoch: float) -> str:
+    """Return an epoch in two digits."""
     return "any later" if math.isinf(epoch) else f"{float(f'{epoch:.2g}'):.0f}"
 
 

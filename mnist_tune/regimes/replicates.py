@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.labels import regime_counts
 
-CONFIGURATION = """
-    label architecture optimizer momentum nesterov weight_decay clip_norm schedule warmup_steps loss batch_size
-    label_noise holdout epochs_asked learning_rate
-""".split()
+CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 """Trials with equal values in these columns are replicates: they differ only in their seeds."""
 
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import attrgetter
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.curve_rules import curve_regime, reached
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
@@ -22,24 +24,8 @@ from mnist_tune.regimes.oscillating import early_spike, landed
 from mnist_tune.regimes.tuned import ENOUGH_EPOCHS, FAR, LEARNED, NEAR_BEST, OFTEN, VISIBLE
 
 SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
-"""Trials with equal values in these columns are siblings."""
-
-PEERS = ["batch_size", "momentum", "nesterov", "weight_decay", "clip_norm", "warmup_steps", "holdout"]
-"""Siblings with equal values in these columns, too, are peers. Their epochs have as many images and as many steps, so
-they can be compared epoch by epoch."""
-
-
-def family_targets(trials: pd.DataFrame, curves: Sequence[Curve], target: float | None) -> list[float | None]:
-    """Return each trial's target: the data set's, or if that has none, `NEAR_BEST` below the best sibling. If no
-    sibling has learned, it is None."""
-    if target is not None:
-        return [target] * len(curves)
-    targets: list[float | None] = [None] * len(curves)
-    for family in _families(trials, SIBLINGS):
-        near = near_best(max(curves[i].settled for i in family), curves[family[0]].data.chance)
-        for i in family:
-            targets[i] = near
-    return targets
+"""Trials with equal values in these columns are siblings. If all columns of `FAMILY` are equal, they are peers: their
+epochs have as many images and as many steps, so they can be compared epoch by epoch."""
 
 
 def near_best(best: float, chance: float) -> float | None:
@@ -68,12 +54,23 @@ class Trial:
     reaches: Forecast | None = None
     """When it reaches the target, if it is calm."""
 
+    @classmethod
+    def of(cls, row: int, rate: float, momentum: float, curve: Curve, target: float | None) -> Trial:
+        speed = float(f"{rate / curve.batch_size / (1 - momentum):.12g}")  # equal but for rounding is equal
+        label, evidence = curve_regime(curve, target)
+        return cls(row, rate, speed, curve, label, evidence, target, reached(curve, target, label))
+
     @property
     def open(self) -> bool:
         """Whether siblings may change the label. A curve at chance without losses may be slow, not diverged."""
         guesses = self.label == "diverged" and self.curve.train_loss is None
         there = self.target is not None and bool(self.curve.epochs) and self.curve.accuracy[-1] >= self.target
         return bool(self.curve.epochs) and not there and (guesses or self.label in ("slow", "underfit", "undecided"))
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether others are compared with it; what it memorised, they need not reach."""
+        return self.label not in ("diverged", "overfit")
 
     @property
     def there(self) -> bool:
@@ -119,39 +116,43 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = M
     - Far behind a larger rate after as many epochs, or at the end below what a larger rate reached: slow.
     - Accuracy goes to and fro, while a smaller rate did better: oscillating.
     """
-    made = _made(trials, epochs, data)
-    regimes, evidence = [one.label for one in made], [one.evidence for one in made]
-    groups = list(_families(trials, SIBLINGS + PEERS))
-    for family in _families(trials, SIBLINGS):
-        members, siblings = set(family), [made[i] for i in family]
-        learned, everyone = Standings(one for one in siblings if one.learned), Standings(siblings)
-        for peers in ([made[i] for i in group] for group in groups if group[0] in members):
+    curves, families = list(curves_of(trials, epochs, data)), _groups(trials, SIBLINGS)
+    rates = list(trials["learning_rate"])
+    momenta = list(trials["momentum"]) if "momentum" in trials else [0.0] * len(trials)
+    family_of = {row: number for number, rows in enumerate(families) for row in rows}
+    peers_of: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+    for rows in _groups(trials, FAMILY):
+        peers_of[family_of[rows[0]]].append(rows)
+    found: dict[int, tuple[Trial, str, str]] = {}
+    for number, rows in enumerate(families):
+        best = max(curves[row].settled for row in rows)
+        target = near_best(best, data.chance) if data.target is None else data.target
+        siblings = {row: Trial.of(row, rates[row], momenta[row], curves[row], target) for row in rows}
+        learned = Standings(one for one in siblings.values() if one.learned)
+        everyone = Standings(siblings.values())
+        for peers in ([siblings[row] for row in rows] for rows in peers_of[number]):
             judge = _Judge(learned, everyone, peers)
-            for trial in peers:
-                if trial.open:
-                    regimes[trial.row], why = judge.label(trial)
-                    evidence[trial.row] = (why if regimes[trial.row] != trial.label else "") or trial.evidence
-    found = [
-        one.reaches if one.label == regime else reached(one.curve, one.target, regime)
-        for one, regime in zip(made, regimes, strict=True)
-    ]
-    columns: dict[str, list[Any]] = {"curve_regime": [one.label for one in made], "regime": regimes}
-    columns |= {"regime_evidence": evidence, "target": [np.nan if one.target is None else one.target for one in made]}
-    columns |= {name: [getattr(one, part, np.nan) for one in found] for name, part in REACHES.items()}
-    return trials.assign(**columns)
+            found |= {one.row: (one, *judge.label(one)) for one in peers}
+    return trials.assign(**_columns([found[row] for row in range(len(trials))]))
 
 
-def _made(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> list[Trial]:
-    """Return each trial with the label of its own curve."""
-    curves = list(curves_of(trials, epochs, data))
-    momenta = trials["momentum"] if "momentum" in trials else [0.0] * len(trials)
-    targets, made = family_targets(trials, curves, data.target), []
-    for row, each in enumerate(zip(trials["learning_rate"], momenta, curves, targets, strict=True)):
-        rate, momentum, curve, target = each
-        speed = float(f"{rate / curve.batch_size / (1 - momentum):.12g}")  # equal but for rounding is equal
-        label, evidence = curve_regime(curve, target)
-        made.append(Trial(row, rate, speed, curve, label, evidence, target, reached(curve, target, label)))
-    return made
+def _groups(trials: pd.DataFrame, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the rows of each group of trials with equal values in these columns, so far as the table has them."""
+    known = [name for name in names if name in trials]
+    if not known:
+        return [np.arange(len(trials))] * (len(trials) > 0)
+    return list(trials.groupby(known, sort=False).indices.values())
+
+
+def _columns(found: Sequence[tuple[Trial, str, str]]) -> dict[str, list[Any]]:
+    ahead = [one.reaches if one.label == label else reached(one.curve, one.target, label) for one, label, _ in found]
+    return {
+        "curve_regime": [one.label for one, _, _ in found],
+        "regime": [label for _, label, _ in found],
+        "regime_evidence": [evidence for _, _, evidence in found],
+        "target": [np.nan if one.target is None else one.target for one, _, _ in found],
+        **{name: [getattr(one, part, np.nan) for one in ahead] for name, part in REACHES.items()},
+    }
 
 
 class _Judge:
@@ -163,11 +164,13 @@ class _Judge:
         self._after: dict[int, Standings] = {}  # by number of epochs
 
     def label(self, trial: Trial) -> tuple[str, str]:
-        """Return the label, and the evidence if it is another."""
+        """Return the label of a trial, and the evidence."""
+        label, evidence = self._label(trial) if trial.open else (trial.label, "")
+        return label, evidence if label != trial.label and evidence else trial.evidence
+
+    def _label(self, trial: Trial) -> tuple[str, str]:
         if self._learned.best and stuck(trial.curve):
             return self._at_chance(trial, self._learned.best)
-        if trial.label == "diverged":
-            return trial.label, ""
         if trial.label == "undecided" and trial.reaches:
             return self._on_its_way(trial, trial.reaches)
         faster, slower = (self._better(trial, above) for above in (True, False))
@@ -192,14 +195,14 @@ class _Judge:
         after as many epochs or, for a trial that ran all its epochs, a sibling that ended higher."""
         epochs = trial.curve.epochs
         if epochs not in self._after:
-            there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.label not in ("diverged", "overfit"))
+            there = (peer for peer in self._peers if peer.curve.epochs >= epochs and peer.is_measure)
             self._after[epochs] = Standings(there, lambda one: float(one.curve.accuracy[epochs - 1]))
         after, siblings = self._after[epochs], self._siblings
         peer, best = (one.above(trial.speed) if faster else one.below(trial.speed) for one in (after, siblings))
         if peer and far_ahead(float(peer.curve.accuracy[epochs - 1]), trial.curve):
             return peer
         decided = trial.label != "undecided" or (trial.curve.complete and epochs >= ENOUGH_EPOCHS)
-        counts = best and decided and best.label not in ("diverged", "overfit") and (best.there or best is siblings.best)
+        counts = best and decided and best.is_measure and (best.there or best is siblings.best)
         return best if best and counts and _higher(best, trial) else None
 
 
@@ -214,7 +217,7 @@ def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[s
     said = f"at {epochs} epochs {trial.curve.accuracy[epochs - 1]:.4f}; {_named(best, trial)} had "
     said += f"{best.curve.accuracy[epochs - 1]:.4f}"
     falls = int((trial.curve.falls > trial.curve.falls_noise).sum())
-    shaken = trial.label == "undecided" and (falls >= 2 or bool(trial.curve.spikes()[1:].any()))
+    shaken = falls >= 2 or bool(trial.curve.spikes()[1:].any())
     if faster:
         return ("undecided" if shaken or early_spike(trial.curve) else "slow"), said
     often = (trial.curve.falls > 0).sum() >= max(2 * OFTEN * len(trial.curve.falls), 2) and trial.curve.complete
@@ -242,11 +245,3 @@ def far_ahead(accuracy: float, curve: Curve) -> bool:
     ours = float(curve.accuracy[-2:].max())
     noise = SIGMAS * difference_noise(accuracy, ours, curve.images)
     return bool(FAR * (1 - accuracy) <= 1 - ours and accuracy - ours > noise)
-
-
-def _families(trials: pd.DataFrame, names: Sequence[str]) -> Iterator[np.ndarray]:
-    known = [name for name in names if name in trials]
-    if len(trials) and known:
-        yield from trials.groupby(known, sort=False).indices.values()
-    elif len(trials):
-        yield np.arange(len(trials))
