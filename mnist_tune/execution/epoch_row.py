@@ -9,8 +9,9 @@ import numpy as np
 
 from mnist_tune.execution.checkpoint import Progress
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged, left_for_good
-from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_means
+from mnist_tune.execution.step_losses import left_for_good, window_means
+from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged
+from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor
 from mnist_tune.trial import TrialConfig
 
 Row = dict[str, Any]

@@ -162,8 +162,8 @@ def _levelled(curve: Curve, target: float, ahead: Forecast) -> tuple[str, str]:
 
 def _flat(curve: Curve) -> bool:
     """Return whether the accuracy gained nothing beyond noise."""
-    gain = curve.accuracy[-1] - curve.accuracy[0]
-    return bool(gain <= SIGMAS * difference_noise(curve.accuracy[0], curve.accuracy[-1], curve.images))
+    first, last = curve.accuracy[0], curve.accuracy[-1]
+    return bool(last - first <= SIGMAS * difference_noise(first, last, curve.images))
 
 
 def _dies_out(curve: Curve, exponent: float) -> bool:

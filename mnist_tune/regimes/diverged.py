@@ -29,9 +29,7 @@ def _left(curve: Curve) -> str:
     flagged = flagged or (_last(lost) >= ENOUGH_EPOCHS and loss[-1] > BLOWN_UP / 2 * curve.untrained)
     for_good = curve.diverged is None or curve.above_since is not None  # rows without flags don't say since when
     ended = curve.complete and for_good and curve.accuracy[-1] <= curve.ceiling
-    if loss[-1] <= limit or not (flagged or ended):
-        return ""
-    return said
+    return said if loss[-1] > limit and (flagged or ended) else ""
 
 
 def _collapsed(curve: Curve) -> str:
@@ -89,12 +87,8 @@ def _dead(curve: Curve) -> str:
         said += f" after {curve.accuracy.max():.4f} in epoch {int(curve.accuracy.argmax()) + 1}"
     if loss is None:
         return said
-    guess = curve.guess
-    exploded = bool(curve.spikes(CLEARLY).any())
-    near = loss[-1] < CLEARLY**0.5 * guess
-    if not (exploded or curve.untrained > CLEARLY * curve.data.uniform_loss(curve.loss)) or not near:
-        return ""
-    return f"dead{since(curve)}: {said}, loss that of a guess"
+    far = curve.spikes(CLEARLY).any() or curve.untrained > CLEARLY * curve.data.uniform_loss(curve.loss)
+    return f"dead{since(curve)}: {said}, loss that of a guess" if far and loss[-1] < CLEARLY**0.5 * curve.guess else ""
 
 
 def since(curve: Curve) -> str:

@@ -1,4 +1,4 @@
-"""The decision, in training, whether a trial has diverged, and since which step its loss has been too high."""
+"""The decision, in training, whether a trial has diverged."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from mnist_tune.regimes.tuned import BLOWN_UP, CHANCE_MARGIN, PATIENCE
 
 def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:
     """Return the accuracy of the best constant answer: the share of the most frequent label."""
-    counts = np.asarray(label_counts, float)
-    return float(counts.max() / counts.sum())
+    return float(max(label_counts) / sum(label_counts))
 
 
 def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entropy") -> float:
@@ -46,24 +45,3 @@ def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images:
         return False
     windows = (row["step"] - row["above_since"] + 1) * batch_size / window_images(batch_size)
     return bool(windows >= PATIENCE and row["train_accuracy"] <= chance_ceiling(chance))
-
-
-def left_for_good(
-    losses: np.ndarray, untrained_loss: float, first_step: int, since: int | None, starts: np.ndarray | None = None
-) -> int | None:
-    """Return the number, from 1, of the step since which all losses are above a limit; None if the last one is not.
-
-    Args:
-        losses: the losses of an epoch's steps or their means over windows, in order, nats; NaN counts as above.
-        untrained_loss: the limit, such as the loss of the untrained network, nats.
-        first_step: the number of the epoch's first step, from 1.
-        since: what this function returned for the epoch before.
-        starts: the index of each window's first step; by default, a window is a step.
-    """
-    below = np.flatnonzero(losses <= untrained_loss)
-    if not len(below):
-        return first_step if since is None else since
-    after = int(below[-1]) + 1
-    if after == len(losses):
-        return None
-    return first_step + (after if starts is None else int(starts[after]))

@@ -9,12 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.curve_rules import curve_regime
-from mnist_tune.regimes.siblings import label_trials
-
-__all__ = ["REGIMES", "Curve", "curve_regime", "label_trials", "regime_counts"]
-
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
 
 

@@ -60,19 +60,3 @@ def sigmas(differences: int) -> float:
 def window_images(batch_size: int) -> int:
     """Return the number of images in a window: as many whole batches as hold at least `WINDOW_IMAGES` images."""
     return batch_size * -(-WINDOW_IMAGES // batch_size)
-
-
-def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Average the losses of an epoch's steps, [steps], over windows of `WINDOW_IMAGES` images or more. Return the
-    means, and the index of each window's first step.
-
-    The epoch has `images` images. Its last step may have fewer than `batch_size`; an incomplete window is added to the
-    one before it.
-    """
-    sizes = np.full(len(losses), float(batch_size))
-    sizes[-1] = images - batch_size * (len(losses) - 1)
-    span = window_images(batch_size) // batch_size
-    starts = np.arange(0, max(len(losses) - span * (images % (span * batch_size) > 0), 1), span)
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.add.reduceat(losses.astype(np.float64) * sizes, starts)
-    return sums / np.add.reduceat(sizes, starts), starts

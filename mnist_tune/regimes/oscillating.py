@@ -83,6 +83,4 @@ def _not_recovered(curve: Curve, drops: np.ndarray, target: float) -> str:
 
 def early_spike(curve: Curve) -> str:
     """Return what the evidence says of a spike in the first epoch; empty if there is none."""
-    if not curve.spikes(CLEARLY)[0]:
-        return ""
-    return f", loss up to {curve.peak[0]:.3g} in epoch 1"
+    return f", loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""

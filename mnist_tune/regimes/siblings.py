@@ -97,11 +97,9 @@ class Standings:
         self.largest_rate = max((trial.rate for trial in ordered), default=0.0)
 
     def above(self, speed: float) -> Trial | None:
-        """Return the best of the faster trials."""
         return self._best_faster[bisect_right(self._speeds, speed)]
 
     def below(self, speed: float) -> Trial | None:
-        """Return the best of the slower trials."""
         return self._best_slower[bisect_left(self._speeds, speed)]
 
 
@@ -160,7 +158,8 @@ class _Judge:
 
     def __init__(self, learned: Standings, siblings: Standings, peers: Sequence[Trial]) -> None:
         self._learned, self._siblings, self._peers = learned, siblings, peers
-        self._there = Standings((peer for peer in peers if peer.label == "converged"), _soonest)
+        there = (peer for peer in peers if peer.label == "converged" and peer.reaches)
+        self._there = Standings(there, lambda one: -one.reaches.likely if one.reaches else -np.inf)
         self._after: dict[int, Standings] = {}  # by number of epochs
 
     def label(self, trial: Trial) -> tuple[str, str]:
@@ -204,10 +203,6 @@ class _Judge:
         decided = trial.label != "undecided" or (trial.curve.complete and epochs >= ENOUGH_EPOCHS)
         counts = best and decided and best.is_measure and (best.there or best is siblings.best)
         return best if best and counts and _higher(best, trial) else None
-
-
-def _soonest(trial: Trial) -> float:
-    return -trial.reaches.likely if trial.reaches else -np.inf
 
 
 def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[str, str]:

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.labels import Curve, curve_regime, regime_counts
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve_rules import curve_regime
+from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Sweep
 from mnist_tune.trial import TrialConfig

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
-from mnist_tune.regimes.labels import curve_regime, label_trials
+from mnist_tune.regimes.siblings import label_trials
 
 MNIST_5K = DATA["mnist-5k"]
 

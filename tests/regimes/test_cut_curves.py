@@ -9,7 +9,7 @@ from made_up_curves import FURTHER_CURVES, ISSUE_CURVES, cut
 from real_curves import SWEEPS, data_of, labelled
 
 from mnist_tune.regimes.curve import Curve, curves_of
-from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.tuned import VISIBLE
 
 

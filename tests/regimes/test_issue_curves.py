@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from made_up_curves import ISSUE_CURVES, curve, rise, sweep
 
-from mnist_tune.regimes.curve_rules import reached
+from mnist_tune.regimes.curve_rules import curve_regime, reached
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.diverged import since
 from mnist_tune.regimes.forecast import forecast
-from mnist_tune.regimes.labels import curve_regime
 
 
 @pytest.mark.parametrize("name", ["late collapse", "late collapse of ten", "collapse in the last epoch"])

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.regimes.conclusions import Edge, edge
-from mnist_tune.regimes.curve import columns_of
+from mnist_tune.regimes.curve import Curve, columns_of
+from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
-from mnist_tune.regimes.labels import REGIMES, Curve, curve_regime, label_trials, regime_counts
+from mnist_tune.regimes.labels import REGIMES, regime_counts
+from mnist_tune.regimes.siblings import label_trials
 
 
 def curve_of(rows, epochs_asked):

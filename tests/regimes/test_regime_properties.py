@@ -15,11 +15,12 @@ from made_up_curves import rise, sweep
 from real_curves import SWEEPS, data_of
 
 from mnist_tune import TrialConfig
+from mnist_tune.execution.step_losses import left_for_good, window_means
 from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.regimes.divergence import has_diverged, left_for_good
-from mnist_tune.regimes.labels import curve_regime
-from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, calm_limit, window_means
+from mnist_tune.regimes.divergence import has_diverged
+from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, calm_limit
 from mnist_tune.results.tables import tables
 
 CALM = {

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mnist_tune.execution.step_losses import window_means
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
-from mnist_tune.regimes.labels import curve_regime, label_trials
-from mnist_tune.regimes.noise import window_means
-from mnist_tune.regimes.siblings import Standings, Trial
+from mnist_tune.regimes.siblings import Standings, Trial, label_trials
 
 K = np.arange(10)
 
@@ -100,6 +100,15 @@ def test_what_spiked_in_its_first_epoch_is_not_slow():
     faster = (level(0.97), {"learning_rate": 1.0})
     assert labels((level(0.80), {}), faster)[0][0] == "slow"
     assert labels((level(0.80), {"first_peak": 9.0}), faster)[0][0] == "undecided"
+
+
+@pytest.mark.parametrize(("asked", "label"), [(10, "undecided"), (8, "slow")])
+def test_what_gets_there_within_the_epochs_asked_for_is_on_its_way(asked, label):
+    """Though a larger rate was there in its first epoch: it will be there in epoch 9."""
+    own, faster = 1 - 0.15 * np.arange(1, 8) ** -0.5, 1 - 0.04 * np.arange(1, 11) ** -0.5
+    found = labels((own, {"epochs_asked": asked}), (faster, {"learning_rate": 1.0}))
+    assert found[0][0] == label
+    assert found[1][0] == "converged"
 
 
 def test_rates_of_different_batches_are_compared_by_image():
