@@ -6,6 +6,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would split sums
@@ -13,6 +14,7 @@ os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would 
 import hypothesis
 import jax
 import pytest
+from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
 from pyarrow.fs import FileSystem
 
 from emulated import processor_seen
@@ -30,7 +32,7 @@ if COMPILED not in os.environ:
     atexit.register(shutil.rmtree, os.environ[COMPILED], ignore_errors=True)
 jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
 jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a limit, JAX locks its files
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # JAX reads all entries when it adds one
 
 # No deadline for single examples: the machine is shared.
 hypothesis.settings.register_profile("shared machine", deadline=None)
@@ -44,6 +46,27 @@ _running: list[pytest.Item] = []
 def pytest_xdist_auto_num_workers(config):
     """Use two processes, or none if single tests are named. (With --pdb, xdist itself uses none.)"""
     return 0 if any("::" in argument for argument in config.args) else 2
+
+
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+"""With these, XLA compiles three times as fast, to slower code. Tests of numbers and Ray's processes do without."""
+_compile_options = compiler.get_compile_options
+
+
+def quick_compile_options(*args, **kwargs):
+    """Return JAX's compile options, with `QUICK` unless a test of numbers runs."""
+    options = _compile_options(*args, **kwargs)
+    if not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable")):
+        options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
+    return options
+
+
+compiler.get_compile_options = quick_compile_options
 
 
 def pytest_report_header():
@@ -87,6 +110,13 @@ def mnist():
 def mnist_5k():
     """4,000 training and 1,000 test images, for tests that don't need all of MNIST."""
     return load_dataset("mnist-5k")
+
+
+@pytest.fixture(scope="session")
+def few_images(mnist_5k):
+    """1,024 training and 256 test images. They make whole batches of 128: a partial one is compiled a second time."""
+    parts = {"train_images": 1024, "train_labels": 1024, "test_images": 256, "test_labels": 256}
+    return replace(mnist_5k, **{name: getattr(mnist_5k, name)[:count] for name, count in parts.items()})
 
 
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):

@@ -33,12 +33,12 @@ def exits(monkeypatch):
 
 
 @pytest.fixture
-def server(mnist_5k, exits):
+def server(few_images, exits):
     """Two lanes of which "a" and "b" are attached, with tokens of the same names."""
     before = set(threading.enumerate())
     server = LaneServer(WorkerSettings("states"), 2)
     [thread] = set(threading.enumerate()) - before
-    server._pool = LanePool(mnist_5k, 2)
+    server._pool = LanePool(few_images, 2)
 
     async def attach():
         for lane in "ab":

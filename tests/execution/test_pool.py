@@ -50,8 +50,8 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(count)
 
 
-def test_sixteen_learning_rates_compile_once(mnist_5k, compilations):
-    pool = LanePool(mnist_5k)
+def test_sixteen_learning_rates_compile_once(few_images, compilations):
+    pool = LanePool(few_images)
     for i, rate in enumerate(np.geomspace(0.001, 4, 16)):
         pool.attach(str(i), TrialConfig(architecture="mlp-8-tanh", learning_rate=float(rate)))
         row = pool.run([str(i)])[str(i)]
@@ -64,25 +64,25 @@ def test_sixteen_learning_rates_compile_once(mnist_5k, compilations):
     assert compilations == []
 
 
-def test_a_restored_trial_is_bit_identical(mnist_5k, tmp_path):
+def test_a_restored_trial_is_bit_identical(few_images, tmp_path):
     config = TrialConfig(architecture="mlp-8-tanh", momentum=0.9, learning_rate=0.02)
-    straight = LanePool(mnist_5k)
+    straight = LanePool(few_images)
     straight.attach("a", config)
     rows = [straight.run(["a"])["a"] for _ in range(4)]
-    first = LanePool(mnist_5k)
+    first = LanePool(few_images)
     first.attach("a", config)
     first.run(["a"])
     first.run(["a"])
     first.checkpoint("a").save(tmp_path / "a.npz")
     batch_orders.forget()  # as in another process
-    second = LanePool(mnist_5k)
+    second = LanePool(few_images)
     second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
     for epoch in (2, 3):
         assert_same(second.run(["a"])["a"], rows[epoch])
 
 
-def test_a_reused_lane_starts_anew(mnist_5k):
-    pool = LanePool(mnist_5k)
+def test_a_reused_lane_starts_anew(few_images):
+    pool = LanePool(few_images)
     pool.attach("a", SMALL)
     first = pool.run(["a"])["a"]
     pool.detach("a")
@@ -90,8 +90,8 @@ def test_a_reused_lane_starts_anew(mnist_5k):
     assert_same(pool.run(["b"])["b"], first)
 
 
-def test_a_full_pool_and_a_foreign_state_are_refused(mnist_5k):
-    pool = LanePool(mnist_5k)
+def test_a_full_pool_and_a_foreign_state_are_refused(few_images):
+    pool = LanePool(few_images)
     pool.attach("a", SMALL)
     with pytest.raises(UserError, match="lanes"):
         pool.attach("b", SMALL)
@@ -100,8 +100,8 @@ def test_a_full_pool_and_a_foreign_state_are_refused(mnist_5k):
         pool.attach("c", other, pool.checkpoint("a"))
 
 
-def test_a_state_of_another_type_is_refused(mnist_5k):
-    pool = LanePool(mnist_5k)
+def test_a_state_of_another_type_is_refused(few_images):
+    pool = LanePool(few_images)
     pool.attach("a", SMALL)
     saved = pool.checkpoint("a")
     double = {name: array.astype(np.float64) for name, array in saved.arrays.items()}
@@ -110,8 +110,8 @@ def test_a_state_of_another_type_is_refused(mnist_5k):
     assert "\n" not in str(error.value)
 
 
-def test_detaching_twice_frees_one_lane(mnist_5k):
-    pool = LanePool(mnist_5k)
+def test_detaching_twice_frees_one_lane(few_images):
+    pool = LanePool(few_images)
     pool.attach("a", SMALL)
     pool.detach("a")
     pool.detach("a")
@@ -155,8 +155,8 @@ def test_noise_that_would_reach_the_held_out_images_is_refused():
         DeviceData.put(labelled(range(8), range(4)), label_noise=7, holdout=2)
 
 
-def test_a_rate_that_is_too_large_diverges_at_a_step(mnist_5k):
-    pool = LanePool(mnist_5k)
+def test_a_rate_that_is_too_large_diverges_at_a_step(few_images):
+    pool = LanePool(few_images)
     pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=1e6))
     row = pool.run(["a"])["a"]
     assert row["diverged"]
@@ -185,6 +185,7 @@ def assert_close(row, other, tolerances=CALM):
     assert row["diverged"] == other["diverged"]
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     ("architecture", "fields"),
     [
@@ -195,15 +196,16 @@ def assert_close(row, other, tolerances=CALM):
 )
 def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k, architecture, fields):
     configs = [TrialConfig(architecture=architecture, learning_rate=rate, **fields) for rate in RATES]
-    together, single = LanePool(mnist_5k, 8), LanePool(mnist_5k)
+    pool = LanePool(mnist_5k, 8)
     for i, config in enumerate(configs):
-        together.attach(str(i), config)
-    rows = together.run([str(i) for i in range(len(RATES))])
+        pool.attach(str(i), config)
+    rows = pool.run([str(i) for i in range(len(RATES))])
     for i, config in enumerate(configs):
-        single.attach("0", config)
-        assert_close(rows[str(i)], single.run(["0"])["0"])
+        pool.attach("0", config)
+        assert_close(rows[str(i)], pool.run(["0"])["0"])
 
 
+@pytest.mark.numerical
 def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
     """Lanes ahead of others, and with other seeds, train in one call of `run` and keep their own numbers."""
     configs = [
@@ -223,6 +225,7 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
+@pytest.mark.numerical
 def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(mnist_5k):
     configs = [replace(SMALL, seed=seed) for seed in range(3)]
     pool, expected = LanePool(mnist_5k, 4), {}
@@ -255,6 +258,7 @@ def prelu(monkeypatch):
     architectures.architecture.cache_clear()
 
 
+@pytest.mark.numerical
 def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
     configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
     together, single = LanePool(mnist_5k, 4), LanePool(mnist_5k)
@@ -271,8 +275,8 @@ def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
     assert single.run(["0"])["0"]["epoch"] == 2
 
 
-def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
-    pool = attached(mnist_5k, 8, RATES)
+def test_lanes_that_do_not_ask_stay_as_they_are(few_images):
+    pool = attached(few_images, 8, RATES)
     before = pool.checkpoint("6")
     pool.run([str(i) for i in range(5)])  # padded to 8: the writes of the padding must be dropped
     after = pool.checkpoint("6")
@@ -280,16 +284,16 @@ def test_lanes_that_do_not_ask_stay_as_they_are(mnist_5k):
         np.testing.assert_array_equal(after.arrays[name], array)
 
 
-def test_padding_changes_no_lane_where_every_slot_is_taken(mnist_5k):
-    pool = attached(mnist_5k, 4, RATES[:4])
+def test_padding_changes_no_lane_where_every_slot_is_taken(few_images):
+    pool = attached(few_images, 4, RATES[:4])
     before = [pool.checkpoint(lane).arrays for lane in "0123"]
     pool.run(["1", "2"])
     for lane in "03":
         np.testing.assert_equal(pool.checkpoint(lane).arrays, before[int(lane)])
 
 
-def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilations):
-    pool = attached(mnist_5k, 16, [0.01 * (1 + i) for i in range(16)])
+def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(few_images, compilations):
+    pool = attached(few_images, 16, [0.01 * (1 + i) for i in range(16)])
     compilations.clear()
     pool.run(["0", "1"])
     assert compilations == []  # done while the clients of the lanes start
@@ -302,17 +306,17 @@ def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(mnist_5k, compilation
     assert {key for key in group.executor._compiled if key[0] == "train"} == {("train", 1), ("train", 16)}
 
 
-def test_the_seconds_of_all_calls_and_compilations_are_counted(mnist_5k, monkeypatch):
+def test_the_seconds_of_all_calls_and_compilations_are_counted(few_images, monkeypatch):
     monkeypatch.setattr(executor, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # each lasts 1 s
-    pool = attached(mnist_5k, 1, RATES[:1])
+    pool = attached(few_images, 1, RATES[:1])
     row = pool.run(["0"])["0"]
     [group] = pool._groups.values()
     assert row["compile_s"] == len(group.executor._compiled) > 2
     assert (row["train_s"], row["eval_s"]) == (1, 3)  # the untrained network, then the training and the test set
 
 
-def test_the_seconds_of_all_rows_are_those_that_passed(mnist_5k):
-    pool = attached(mnist_5k, 4, RATES[:3])
+def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
+    pool = attached(few_images, 4, RATES[:3])
     pool.run(["0", "1", "2"])
     start = time.perf_counter()
     rows = [row for _ in range(3) for row in pool.run(["0", "1", "2"]).values()]
@@ -356,8 +360,8 @@ def test_the_first_batch_waits_for_nobody():
     assert Turn(asking={"a": None}, attached={"a", "b"}, since=100.0).ready(100.0)
 
 
-def test_no_lane_leaks_over_many_trials(mnist_5k):
-    pool = LanePool(mnist_5k, 4)
+def test_no_lane_leaks_over_many_trials(few_images):
+    pool = LanePool(few_images, 4)
     for i in range(200):
         pool.attach(str(i), SMALL)
         if i >= 3:
@@ -373,7 +377,7 @@ def out_of_memory():
     return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
 
 
-def test_a_device_out_of_memory_goes_on_with_smaller_batches(mnist_5k, monkeypatch):
+def test_a_device_out_of_memory_goes_on_with_smaller_batches(few_images, monkeypatch):
     sizes, train = [], Executor.train
 
     def scarce(self, size, *arguments):
@@ -383,7 +387,7 @@ def test_a_device_out_of_memory_goes_on_with_smaller_batches(mnist_5k, monkeypat
         return train(self, size, *arguments)
 
     monkeypatch.setattr(Executor, "train", scarce)
-    pool = attached(mnist_5k, 8, RATES)
+    pool = attached(few_images, 8, RATES)
     rows = pool.run([str(i) for i in range(7)])
     assert sizes == [8, 4, 2, 2, 2, 1]
     assert [row["epoch"] for row in rows.values()] == [1] * 7
@@ -413,8 +417,8 @@ def test_out_of_memory_in_an_evaluation_trains_no_epoch_twice(mnist_5k, monkeypa
         assert_close(row, expected[lane])
 
 
-def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(mnist_5k, monkeypatch):
-    pool = attached(mnist_5k, 8, RATES)
+def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monkeypatch):
+    pool = attached(few_images, 8, RATES)
     pool.attach("other", TrialConfig(architecture="mlp-9-tanh"))
     [group] = [group for key, group in pool._groups.items() if key[0].architecture == "mlp-8-tanh"]
 
@@ -435,8 +439,8 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(mnist_5k, monkey
     assert pool.run(["0"])["0"]["epoch"] == 1
 
 
-def test_a_lane_that_could_not_be_evaluated_is_free_again(mnist_5k, monkeypatch):
-    pool = LanePool(mnist_5k, 2)
+def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatch):
+    pool = LanePool(few_images, 2)
 
     def scarce(*arguments):
         raise out_of_memory()
@@ -451,8 +455,8 @@ def test_a_lane_that_could_not_be_evaluated_is_free_again(mnist_5k, monkeypatch)
     assert pool.run(["b", "c"])["c"]["epoch"] == 1
 
 
-def test_versions_of_the_data_that_no_lane_uses_are_dropped(mnist_5k):
-    pool = LanePool(mnist_5k, 2)
+def test_versions_of_the_data_that_no_lane_uses_are_dropped(few_images):
+    pool = LanePool(few_images, 2)
     pool.attach("stays", SMALL)
     for noise in range(100, 600, 100):
         pool.attach("moves", replace(SMALL, label_noise=noise))
@@ -461,8 +465,8 @@ def test_versions_of_the_data_that_no_lane_uses_are_dropped(mnist_5k):
     assert pool.run(["moves"])["moves"]["epoch"] == pool.run(["stays"])["stays"]["epoch"] == 1
 
 
-def test_a_program_without_lanes_gives_its_memory_back(mnist_5k):
-    pool = attached(mnist_5k, 4, RATES[:2])
+def test_a_program_without_lanes_gives_its_memory_back(few_images):
+    pool = attached(few_images, 4, RATES[:2])
     [group] = pool._groups.values()
     state = group.executor.state
     pool.detach("0")
@@ -474,8 +478,8 @@ def test_a_program_without_lanes_gives_its_memory_back(mnist_5k):
     assert pool.run(["0"])["0"]["epoch"] == 1
 
 
-def test_the_first_training_images_alone_are_evaluated(mnist_5k):
-    few, all_ = LanePool(mnist_5k, train_evaluation=300), LanePool(mnist_5k, train_evaluation=10**6)
+def test_the_first_training_images_alone_are_evaluated(few_images):
+    few, all_ = LanePool(few_images, train_evaluation=300), LanePool(few_images, train_evaluation=10**6)
     for pool in (few, all_):
         pool.attach("a", SMALL)
     row, whole = few.run(["a"])["a"], all_.run(["a"])["a"]
@@ -485,15 +489,15 @@ def test_the_first_training_images_alone_are_evaluated(mnist_5k):
     assert row["step"] == whole["step"]
 
 
-def test_lanes_that_fit(mnist_5k):
-    program = Program.of(TrialConfig(architecture="mlp-8-tanh"), mnist_5k.spec)
+def test_lanes_that_fit(few_images):
+    program = Program.of(TrialConfig(architecture="mlp-8-tanh"), few_images.spec)
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
     assert fitting_lanes(program, 40.5 * state) == 10
 
 
-def test_a_rate_changed_in_mid_flight_is_the_one_used(mnist_5k):
+def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):
     """As population based training does it: another rate from a checkpoint on."""
-    pool = LanePool(mnist_5k)
+    pool = LanePool(few_images)
     pool.attach("a", TrialConfig(architecture="mlp-8-tanh", learning_rate=0.1))
     before = pool.run(["a"])["a"]
     checkpoint = pool.checkpoint("a")

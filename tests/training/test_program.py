@@ -30,6 +30,7 @@ def pool(mnist):
     return LanePool(mnist)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("trial", NOTEBOOK)
 def test_reproduces_the_notebook(trial, pool):
     name, rate = trial.split(" at ")
