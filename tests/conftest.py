@@ -59,9 +59,9 @@ _compile_options = compiler.get_compile_options
 
 
 def quick_compile_options(*args, **kwargs):
-    """Return JAX's compile options, with `QUICK` unless a test of numbers runs."""
+    """Return JAX's compile options, with `QUICK` unless a test of numbers runs, or one that may compare with Ray's."""
     options = _compile_options(*args, **kwargs)
-    if not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable")):
+    if not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable", "ray")):
         options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
     return options
 
