@@ -1,0 +1,187 @@
+"""Is the edge where a search says it is? Simulate searches whose edge is known, and count.
+
+    python benchmarks/edge_coverage.py
+
+A cell is a truth (how the share of seeds that learn falls with the learning rate), its width s, and a number of
+workers. Each has 1,000 searches of up to 100 trials, without any training: trials draw whether they learn. Those that
+fail end in a third of the time, so that they return first. A third of the searches expect the edge where it is, up to
+30%; a third 8 times too low; a third 8 times too high.
+
+For each cell: how many of the 95% intervals of the 50% rate hold the true one, the mean error of the median, the mean
+half-width of the interval, trials used, and how many searches reached the precision asked for.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once; each process has a core
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from mnist_tune import cli
+from mnist_tune.regimes.edge_posterior import EdgePosterior
+from mnist_tune.tuning.edge_choice import next_rates
+
+LEARNED, FAILED = 3.0, 1.0
+"""Epochs that a trial takes."""
+
+EXPECTED = (0.0, -math.log(8), math.log(8))
+"""How far from the true edge searches expect it, in ln η."""
+
+BATCH = 50
+"""Searches that are simulated together: their arrays fit into the processor's cache."""
+
+Truth = Callable[[np.ndarray, float], np.ndarray]
+
+
+def lapses(share: float) -> Truth:
+    """Return a logistic curve below which this share of seeds fails."""
+    return lambda x, s: (1 - share) * expit(math.log(0.5 / (0.5 - share)) - x / s)
+
+
+def not_monotone(x: np.ndarray, s: float) -> np.ndarray:
+    """Return a logistic curve with a dip of 0.2 below the edge and a bump of 0.2 above it."""
+    dip, bump = (0.2 * np.exp(-(((x - at) / 0.25) ** 2) / 2) for at in (-0.8, 0.8))
+    return np.clip(expit(-x / s) - dip + bump, 0, 1)
+
+
+TRUTHS: dict[str, Truth] = {
+    "logistic": lambda x, s: expit(-x / s),
+    "lapses of 5%": lapses(0.05),
+    "lapses of 10%": lapses(0.1),
+    "probit": lambda x, s: ndtr(-x / (1.6 * s)),
+    "complementary log-log": lambda x, s: np.exp(-math.log(2) * np.exp(np.minimum(x / (1.4 * s), 50))),
+    "not monotone": not_monotone,
+    "step": lambda x, s: (x < 0).astype(float),
+}
+"""The share of seeds that learn, by ln of the learning rate and s; ½ at 0. The first three are as the model says."""
+
+
+@dataclass(frozen=True)
+class EdgeCoverage:
+    """Simulate searches for the edge, and print how often their intervals hold it."""
+
+    searches: int = 1000
+    """Searches of a cell."""
+    trials: int = 100
+    """The most trials of a search."""
+    precision: float = 0.05
+    """The half-width of the 95% interval at which a search ends, as a share of the rate."""
+    truths: tuple[str, ...] = tuple(TRUTHS)
+    widths: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+    """Values of s."""
+    workers: tuple[int, ...] = (2, 16, 64)
+    """Trials that run at the same time."""
+    processes: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What came out of the searches of a cell: arrays over searches, in ln η."""
+
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
+    trials: np.ndarray
+    precise: np.ndarray
+
+    @property
+    def covers(self) -> float:
+        return float(((self.low <= 0) & (self.high >= 0)).mean())
+
+    def line(self, name: str, s: float, workers: int) -> str:
+        bias, width = math.expm1(self.median.mean()), math.expm1(((self.high - self.low) / 2).mean())
+        scale = "    –" if name == "step" else f"{s:5.2f}"
+        return (
+            f"{name:22} {scale} {workers:8d} {self.covers:8.1%} {bias:+8.2%} {width:10.1%} {self.trials.mean():7.0f} "
+            f"{self.precise.mean():8.0%}"
+        )
+
+
+HEADING = (
+    f"{'truth':22} {'s':>5} {'workers':>8} {'covers':>8} {'bias':>8} {'half-width':>10} {'trials':>7} {'precise':>8}"
+)
+
+
+def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
+    """Simulate the searches of a cell."""
+    rng = np.random.default_rng([config.seed, list(TRUTHS).index(truth), round(1000 * s), workers])
+    found = []
+    for batch in range(max(1, config.searches // BATCH)):
+        expected = EXPECTED[batch % len(EXPECTED)] + rng.uniform(-0.26, 0.26, min(BATCH, config.searches))
+        found.append(_searches(partial(TRUTHS[truth], s=s), expected, workers, config, rng))
+    return Cell(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+
+
+def _searches(
+    chance: Callable[[np.ndarray], np.ndarray],
+    expected: np.ndarray,
+    workers: int,
+    config: EdgeCoverage,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, ...]:
+    """Simulate searches side by side, each in its own time: it receives what has ended, then starts what it may."""
+    searches = len(expected)
+    posterior = EdgePosterior(expected)
+    ends, x = np.full((searches, workers), np.inf), np.full((searches, workers), np.nan)
+    learned, now = np.zeros((searches, workers), bool), np.zeros(searches)
+    started, precise = np.zeros(searches, int), np.zeros(searches, bool)
+    while True:
+        first = ends.min(1)
+        receives = np.flatnonzero(first <= now)
+        starts = np.flatnonzero((first > now) & np.isinf(ends).any(1) & (started < config.trials) & ~precise)
+        waits = np.setdiff1d(np.flatnonzero(np.isfinite(first)), np.concatenate([receives, starts]))
+        if not len(receives) + len(starts) + len(waits):
+            return *posterior.interval(), started, precise
+        now[waits] = first[waits]
+        if len(receives):
+            worker = ends[receives].argmin(1)
+            posterior.add(receives, x[receives, worker], learned[receives, worker])
+            ends[receives, worker], x[receives, worker] = np.inf, np.nan
+            precise[receives] = posterior.is_precise(config.precision, receives)
+        if len(starts):
+            worker = np.isinf(ends[starts]).argmax(1)
+            pending = np.sort(x[starts], 1)  # NaN last
+            tried = next_rates(posterior, starts, started[starts], pending, FAILED / LEARNED, rng)
+            fine = rng.random(len(starts)) < chance(tried)
+            x[starts, worker], learned[starts, worker] = tried, fine
+            ends[starts, worker] = now[starts] + np.where(fine, LEARNED, FAILED)
+            started[starts] += 1
+
+
+def main() -> None:
+    config = cli.parse(EdgeCoverage)
+    start = time.perf_counter()
+    cells = [cell for cell in product(config.truths, config.widths, config.workers)
+             if cell[0] != "step" or cell[1] == config.widths[0]]  # fmt: skip
+    print(HEADING)
+    with ProcessPoolExecutor(config.processes) as pool:
+        waiting = [(cell, pool.submit(simulate, *cell, config)) for cell in cells]
+        done = [
+            (cell, future.result()) for cell, future in waiting if not print(future.result().line(*cell), flush=True)
+        ]
+    for name, specified in (("as the model says", True), ("others", False)):
+        some = [found for (truth, _, _), found in done if (truth in tuple(TRUTHS)[:3]) == specified]
+        if some:
+            covers = [found.covers for found in some]
+            bias = max(abs(math.expm1(found.median.mean())) for found in some)
+            print(
+                f"{name}: {len(some)} cells, covers {min(covers):.1%} to {max(covers):.1%} "
+                f"(mean {np.mean(covers):.1%}), largest bias {bias:.2%}"
+            )
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    cli.run(main)
