@@ -99,11 +99,9 @@ class Program:
 
         def step(state: TrainState, batch: tuple[Array, Array]) -> tuple[TrainState, Array]:
             index, number = batch
-            x, y = scale(images[index], self.data), labels[index]
 
             def loss_of(params: Any) -> tuple[Array, Any]:
-                logits, extra = self._train_logits(params, state.extra, x, key, number)
-                return LOSSES[self.loss](logits.astype(jnp.float32), y).mean(), extra
+                return self.batch_loss(params, state.extra, images, labels, index, key, number)
 
             (loss, extra), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             kinds = jax.eval_shape(transformation.init, state.params)
@@ -118,6 +116,19 @@ class Program:
             return state, losses
         state, last = step(state, (order[full * self.batch_size :], jnp.int32(full)))
         return state, jnp.append(losses, last)
+
+    def batch_loss(
+        self, params: Any, extra: Any, images: Array, labels: Array, index: Array, key: Array, number: Array
+    ) -> tuple[Array, Any]:
+        """Return the mean loss of a training step's batch, float32 or wider, and the new state of the network.
+
+        Args:
+            index: int32 [batch size], the indices of the batch's images.
+            number: int32, the step's number in its epoch. The rest is as in `train_epoch`.
+        """
+        x, y = scale(images[index], self.data), labels[index]
+        logits, extra = self._train_logits(params, extra, x, key, number)
+        return LOSSES[self.loss](logits.astype(np.promote_types(logits.dtype, np.float32)), y).mean(), extra
 
     def _train_logits(self, params: Any, extra: Any, x: Array, key: Array, number: Array) -> tuple[Array, Any]:
         train_apply = self.network.train_apply

@@ -1,0 +1,177 @@
+"""The sharpness of a training loss: the largest eigenvalue of its Hessian, by Lanczos' method.
+
+Gradient descent on a quadratic converges for learning rates below 2/λ, where λ is the sharpness. These are pure
+functions, for one trial and, under `vmap`, for many. Hessian-vector products are reverse over reverse, because the
+dense layers have a gradient of their own, through which JAX can't differentiate forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from matfree import decomp
+
+from mnist_tune.training.program import Program
+
+PRODUCTS = 16
+"""Lanczos steps, one Hessian-vector product each."""
+MORE_PRODUCTS = 32
+"""Lanczos steps where those were too few."""
+TOLERANCE = 1e-2
+"""Ritz residual above which `PRODUCTS` are too few: λ may be wrong by as much, relative to its value."""
+BLOCK = 500
+"""Images that are differentiated at a time; the memory of their activations does not grow with the probe."""
+
+
+ROUNDING = 10
+"""A Lanczos vector that is shorter than so many rounding errors of the map is noise."""
+
+
+class Sharpness(NamedTuple):
+    """A sharpness, and how far Lanczos' method has come."""
+
+    value: Array
+    """λ, the algebraically largest eigenvalue found."""
+    residual: Array
+    """The Ritz residual `‖Hv - λv‖ / |λ|` with `‖v‖ = 1`: an eigenvalue of H is at most so far away, relative to λ."""
+
+
+def sharpness(
+    program: Program, params: Any, extra: Any, images: Array, labels: Array, probe: Array, products: int = PRODUCTS
+) -> Sharpness:
+    """Return the sharpness of a trial's training loss on some images.
+
+    The loss is that of a training step. What is random in it, such as dropout, is drawn from fixed keys, and batch
+    normalisation sees `BLOCK` images at a time.
+
+    Args:
+        program: the trial's program.
+        params: its parameters.
+        extra: the state of its network, if it has one.
+        images: [n, *shape] as the data set holds them.
+        labels: [n].
+        probe: int32 [m], the indices of the images that the loss is the mean of.
+        products: Lanczos steps, at most the number of parameters.
+    """
+
+    def loss(params: Any, number: Array, block: Array) -> Array:
+        return program.batch_loss(params, extra, images, labels, block, _fixed_key(), number)[0]
+
+    return largest_eigenvalue(lambda vector: mean_product(loss, params, probe, vector), params, products)
+
+
+def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, labels: Array, batches: Array) -> Array:
+    """Return the mean of `gᵀHg / ‖g‖²` over batches, where g and H are the gradient and the Hessian of a batch's loss.
+
+    With SGD it is this, rather than the sharpness of the whole training loss, that rises to 2 / learning rate
+    (Andreyev and Beneventano 2024, arXiv 2412.20553).
+
+    Args:
+        batches: int32 [count, batch size], the indices of each batch's images. The rest is as in `sharpness`.
+    """
+
+    def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, Array]:
+        number, index = batch
+
+        def loss(params: Any) -> Array:
+            return program.batch_loss(params, extra, images, labels, index, _fixed_key(), number)[0]
+
+        wide, narrow = _widened(params)
+        gradient = jax.grad(lambda p: loss(narrow(p)))(wide)
+        curved = _dot(gradient, hessian_product(lambda p: loss(narrow(p)), wide, gradient))
+        return None, curved / _dot(gradient, gradient)
+
+    _, found = jax.lax.scan(along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches))
+    return found.mean()
+
+
+def converged(measure: Callable[[int], Sharpness]) -> Sharpness:
+    """Return `measure(PRODUCTS)`, or `measure(MORE_PRODUCTS)` if its residual is above `TOLERANCE`."""
+    found = measure(PRODUCTS)
+    return measure(MORE_PRODUCTS) if float(found.residual) > TOLERANCE else found
+
+
+def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
+    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers.
+
+    They are drawn at random, because label noise is in the first images. Without a count it is the whole training set.
+    """
+    order = np.random.default_rng(0).permutation(train_count).astype(np.int32)
+    return order[:count]
+
+
+def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int = PRODUCTS) -> Sharpness:
+    """Return the algebraically largest eigenvalue of a symmetric linear map, by Lanczos' method.
+
+    Every step is orthogonalised against all earlier ones. The start vector is drawn from a fixed key. If the steps
+    exhaust what the start vector reaches, as with a Hessian of low rank, the residual is 0; NaN in the first product
+    gives NaN.
+
+    Args:
+        product: the map, on trees like the parameters, in float32 or wider.
+        params: the parameters; only their shapes and types are used.
+        products: steps, at most the number of parameters.
+    """
+    flat, back = ravel_pytree(_widened(params)[0])
+    start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)  # leaf by leaf it takes seconds to compile
+    lanczos = decomp.tridiag_sym(min(products, flat.size), reortho="full", materialize=False, custom_vjp=False)
+    found = lanczos(product, back(start))
+    diagonal, beside = found.J_small
+    # Where a step leaves only rounding errors, what follows is not orthogonal, and its eigenvalues are of any size.
+    scale = jax.lax.cummax(jnp.abs(diagonal[:-1]) + beside)
+    reached = jnp.cumprod(beside > ROUNDING * jnp.finfo(beside.dtype).eps * scale) > 0  # False where NaN
+    diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])  # a Rayleigh quotient, never above λ
+    beside = jnp.where(reached, beside, 0)
+    values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
+    left = jnp.sqrt(_dot(found.residual, found.residual)) * jnp.abs(vectors[-1, -1] / values[-1])
+    return Sharpness(values[-1], jnp.where(reached.all(), left, 0 * values[-1]))
+
+
+def hessian_product(loss: Callable[[Any], Array], params: Any, vector: Any) -> Any:
+    """Return the product of the Hessian of `loss` at `params` with a vector, a tree like the parameters."""
+    return jax.grad(lambda p: _dot(jax.grad(loss)(p), vector))(params)
+
+
+def mean_product(loss: Callable[[Any, Array, Array], Array], params: Any, probe: Array, vector: Any) -> Any:
+    """Return `hessian_product` of the mean over a probe's images, computed in blocks.
+
+    Args:
+        loss: takes the parameters, the block's number and the indices of its images; the mean over these.
+        params: the parameters, of any float types.
+        probe: int32 [m]; the last block may be smaller.
+        vector: a tree like the parameters, in float32 or wider.
+    """
+    wide, narrow = _widened(params)
+
+    def of_block(number: Array, block: Array) -> Any:
+        found = hessian_product(lambda p: loss(narrow(p), number, block), wide, vector)
+        return jax.tree.map(lambda x: x * (len(block) / len(probe)), found)
+
+    def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, of_block(*block)), None
+
+    full = len(probe) // BLOCK
+    whole = probe[: full * BLOCK].reshape(full, BLOCK)
+    total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, wide), (jnp.arange(full, dtype=jnp.int32), whole))
+    rest = probe[full * BLOCK :]
+    return add(total, (jnp.int32(full), rest))[0] if len(rest) else total
+
+
+def _widened(params: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return the parameters in float32 at least, and the function that gives them back their types."""
+    wide = jax.tree.map(lambda x: x.astype(np.promote_types(x.dtype, np.float32)), params)
+    return wide, lambda p: jax.tree.map(lambda x, like: x.astype(like.dtype), p, params)
+
+
+def _dot(first: Any, second: Any) -> Array:
+    return jnp.stack(jax.tree.leaves(jax.tree.map(jnp.vdot, first, second))).sum()
+
+
+def _fixed_key() -> Array:
+    return jnp.zeros(2, jnp.uint32)
