@@ -123,9 +123,16 @@ EPOCHS = (
         curve=True,
     ),
     Column("untrained_loss", NUMBER, "Mean loss on the training set before the first step.", "nats", curve=True),
+    Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
+    Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
+    Column(
+        "batch_sharpness", NUMBER, "The mean of `gᵀHg / ‖g‖²` over batches, with each batch's gradient and Hessian."
+    ),
+    Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
+    Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
     Column("compile_s", NUMBER, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
     Column("train_s", NUMBER, "Time spent training, shared likewise.", "s"),
-    Column("eval_s", NUMBER, "Time spent evaluating, shared likewise.", "s"),
+    Column("eval_s", NUMBER, "Time spent evaluating and measuring sharpness, shared likewise.", "s"),
     Column("batch_s", NUMBER, "Time that the whole batch of lanes took in which the trial trained.", "s"),
     Column("wait_s", NUMBER, "Time between two epochs in which the trial did not compute.", "s"),
     Column("lanes", COUNT, "Trials that trained together in this epoch."),

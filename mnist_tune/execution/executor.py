@@ -30,10 +30,16 @@ COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
 
 
-def fitting_lanes(program: Program, memory: float) -> int:
-    """Return how many lanes of a program fit into `memory` bytes."""
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(program.shapes()))
-    return int(memory // (COPIES * state))
+def fitting_lanes(program: Program, memory: float, measured: bool = False) -> int:
+    """Return how many lanes of a program fit into `memory` bytes, if sharpness is `measured` or not."""
+    shapes = program.shapes()
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    lane = COPIES * state
+    if measured:
+        from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
+
+        lane += memory_of(shapes.params)
+    return int(memory // lane)
 
 
 class Executor:
@@ -100,16 +106,18 @@ class Executor:
         keys: np.ndarray,
         orders: Sequence[np.ndarray],
         data: Data,
+        first: int | None = None,
     ) -> np.ndarray:
-        """Train a batch of lanes for one epoch.
+        """Train a batch of lanes for one epoch, or for a part of it.
 
         Args:
             size: the batch size, at least the number of lanes; the rest is padding.
             slots: the slot of each lane.
             hyper: the hyperparameters, float32 [lanes] each.
             keys: the data of each lane's random key for this epoch, uint32 [lanes, 2].
-            orders: for each lane, the order of the training images, int32 [training images].
+            orders: for each lane, the order of the training images, or of those of the part, int32 [images].
             data: images and labels on the device.
+            first: the steps of the epoch before this part; None trains the whole epoch.
 
         Returns:
             The loss of each step, [lanes, steps].
@@ -118,10 +126,11 @@ class Executor:
             StateLostError: the device ran out of memory, and the failed call took the state with it.
         """
         padded = {name: _pad(values, size) for name, values in hyper.items()}
-        rest = _pad(keys, size), _pad(np.stack(orders), size)
+        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first or 0)
         arguments = jax.device_put((self._slots(slots, size), padded, *rest))
         call = (self.state, *arguments, *data)
-        run = self._executable(("train", size), partial(_train, self.program), call, donate=(0,))
+        key = ("train", size) if first is None else ("train part", size, len(orders[0]))
+        run = self._executable(key, partial(_train, self.program), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 self._state, losses = jax.block_until_ready(run(*call))
@@ -145,12 +154,29 @@ class Executor:
         pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(corrects), strict=False)
         return [(float(loss) / count, int(correct) / count) for loss, correct in pairs]
 
+    def measure(
+        self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
+    ) -> Any:
+        """Return `function(program, params, extra, images, labels, index, *static)` of each lane.
+
+        Args:
+            function: a pure function of one lane; its results are scalars.
+            index: indices of images, int32.
+            static: what is compiled in. The rest is as in `evaluate`.
+        """
+        call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), *data)
+        key = (function, size, index.shape, static)
+        run = self._executable(key, partial(_measure, self.program, function, static), call)
+        with jax.transfer_guard("disallow"), self._timed("eval_s"):
+            found = jax.block_until_ready(run(*call))
+        return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], found)
+
     def prepare(self, size: int, train_count: int, data: Any) -> None:
         """Compile ahead of time what a batch of `size` lanes needs; only the shapes and types of `data` are used."""
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, train_count), jnp.int32)
-        trained = self._stacked, slots, hyper, keys, order
+        trained = self._stacked, slots, hyper, keys, order, scalar
         evaluated = _variables(self._stacked), slots, scalar, scalar
         self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
         self._executable(("evaluate", size), partial(_evaluate, self.program), (*evaluated, *data))
@@ -184,14 +210,21 @@ def _variables(state: TrainState) -> tuple[Any, Any]:
 
 
 def _train(
-    program: Program, stack: TrainState, slots: Array, hyper: Hyperparameters, keys: Array, order: Array, *data: Array
+    program: Program,
+    stack: TrainState,
+    slots: Array,
+    hyper: Hyperparameters,
+    keys: Array,
+    order: Array,
+    first: Array,
+    *data: Array,
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
     if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0))
+        run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0, None))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
-    state, losses = run(_take(stack, slots), hyper, keys, *data, order)
+    state, losses = run(_take(stack, slots), hyper, keys, *data, order, first)
     return _put(stack, slots, state), jnp.atleast_2d(losses)
 
 
@@ -201,6 +234,17 @@ def _evaluate(program: Program, variables: Any, slots: Array, first: Array, coun
         run = jax.vmap(run, in_axes=(0, 0, None, None, None, None))
     loss, correct = run(*_take(variables, slots), *data, first, count)
     return jnp.atleast_1d(loss), jnp.atleast_1d(correct)
+
+
+def _measure(
+    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, *data: Array
+) -> Any:
+    def run(params: Any, extra: Any) -> Any:
+        return function(program, params, extra, *data, index, *static)
+
+    if len(slots) > 1:
+        return jax.vmap(run)(*_take(variables, slots))
+    return jax.tree.map(jnp.atleast_1d, run(*_take(variables, slots)))
 
 
 def _take(stack: Any, slots: Array) -> Any:

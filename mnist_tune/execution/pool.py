@@ -11,6 +11,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, Progress, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import Row, epoch_row
 from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.storage import Place
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
@@ -66,10 +68,18 @@ class LanePool:
         dataset: the data set without label noise and held-out split, which each trial's config adds.
         capacity: the most lanes of one program.
         train_evaluation: how many training images an evaluation uses, at most; None uses all.
+        sharpness: when sharpness is measured; None never does.
     """
 
-    def __init__(self, dataset: Dataset, capacity: int = 1, train_evaluation: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        capacity: int = 1,
+        train_evaluation: int | None = None,
+        sharpness: SharpnessSettings | None = None,
+    ) -> None:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
+        self._sharpness = sharpness
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
         self._lanes: dict[str, Lane] = {}
@@ -127,16 +137,56 @@ class LanePool:
         """
         lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
         group, fill = lanes[lane_ids[0]].group, len(lanes) / self._capacity
-        trained = _in_batches(group, lanes, lambda size, batch: _train(group, size, batch))
+        trained, measured = self._train(group, lanes)
         # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
         scores = {
             split: _in_batches(group, lanes, lambda size, batch: _evaluate(group, size, batch, split))  # noqa: B023
             for split in group.data.splits
         }
         return {
-            lane_id: _finish_epoch(lane, {split: of[lane_id] for split, of in scores.items()}, fill, *trained[lane_id])
+            lane_id: _finish_epoch(
+                lane,
+                {split: of[lane_id] for split, of in scores.items()},
+                fill,
+                *trained[lane_id],
+                sharpness_columns(measured[lane_id], lane.progress.row) if self._sharpness else {},
+            )
             for lane_id, lane in lanes.items()
         }
+
+    def _train(
+        self, group: LaneGroup, lanes: dict[str, Lane]
+    ) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
+        """Train an epoch, which pauses where sharpness is to be measured. Return the step losses of each lane and the
+        lanes in its last batch, and its measurements."""
+        steps = _steps(group)
+        measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
+        if not self._sharpness:
+            return _in_batches(group, lanes, lambda size, batch: _train(group, size, batch, 0, steps)), measured
+        self._measure(group, {i: lane for i, lane in lanes.items() if not lane.progress.epoch}, 0, measured)
+        parts = []
+        for first, last in pairwise([0, *self._sharpness.pauses(steps)]):
+            parts.append(_in_batches(group, lanes, lambda size, batch: _train(group, size, batch, first, last)))  # noqa: B023
+            due = {
+                lane_id: lane
+                for lane_id, lane in lanes.items()
+                if self._sharpness.due(*(lane.progress.epoch * steps + step for step in (first, last)))
+            }
+            self._measure(group, due, last, measured)
+        losses = {i: np.concatenate([part[i][0] for part in parts]) for i in lanes}
+        return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
+
+    def _measure(
+        self, group: LaneGroup, lanes: dict[str, Lane], step: int, measured: dict[str, list[Measured]]
+    ) -> None:
+        """Measure the sharpness of some lanes after a step of their epoch."""
+        assert self._sharpness is not None
+        images = self._sharpness.images_at(step)
+        found = _in_batches(
+            group, lanes, lambda size, batch: measure(group.executor, group.data, size, [i.slot for i in batch], images)
+        )
+        for lane_id, values in found.items():
+            measured[lane_id].append((lanes[lane_id].progress.epoch * _steps(group) + step, *values))
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout
@@ -198,15 +248,25 @@ def _share_seconds(group: LaneGroup, batch: Sequence[Lane]) -> None:
         lane.spent.update(share | {"batch_s": sum(spent.values())})
 
 
-def _train(group: LaneGroup, size: int, batch: Sequence[Lane]) -> Iterable[tuple[np.ndarray, int]]:
-    """Train a batch. Return the step losses of each lane, and the number of lanes in the batch."""
+def _steps(group: LaneGroup) -> int:
+    """Return the number of steps of an epoch."""
+    return -(-group.data.train_count // group.executor.program.batch_size)
+
+
+def _train(
+    group: LaneGroup, size: int, batch: Sequence[Lane], first: int, last: int
+) -> Iterable[tuple[np.ndarray, int]]:
+    """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and the
+    number of lanes in the batch."""
     data, step = group.data, group.executor.program.step
-    steps = -(-data.train_count // group.executor.program.batch_size)
-    values = [step.hyperparameters(lane.config, steps) for lane in batch]
+    values = [step.hyperparameters(lane.config, _steps(group)) for lane in batch]
     hyper = {name: np.array([of[name] for of in values], np.float32) for name in step.names}
     keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
     orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
-    losses = group.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays)
+    images = slice(first * group.executor.program.batch_size, last * group.executor.program.batch_size)
+    orders = [order[images] for order in orders]
+    part = None if last - first == _steps(group) else first
+    losses = group.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
     return [(row, len(batch)) for row in losses]
 
 
@@ -216,9 +276,14 @@ def _evaluate(group: LaneGroup, size: int, batch: Sequence[Lane], split: str) ->
 
 
 def _finish_epoch(
-    lane: Lane, scores: dict[str, tuple[float, float]], fill: float, losses: np.ndarray, lanes: int
+    lane: Lane,
+    scores: dict[str, tuple[float, float]],
+    fill: float,
+    losses: np.ndarray,
+    lanes: int,
+    sharpness: dict[str, Any],
 ) -> Row:
-    row = epoch_row(lane.progress, losses, scores, lane.config, lane.group.data) | dict(lane.spent)
+    row = epoch_row(lane.progress, losses, scores, lane.config, lane.group.data) | sharpness | dict(lane.spent)
     row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes, "fill": fill}
     row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
     lane.spent.clear()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune.cache import writable_or_temporary
+from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import processor_model
 from mnist_tune.storage import Place
 from mnist_tune.training.architectures import register
@@ -38,6 +39,8 @@ class WorkerSettings:
     """Prefix of the names of the lane servers; None trains in the trial's own process."""
     train_evaluation: int | None = None
     """How many training images an evaluation uses, at most; None uses all."""
+    sharpness: SharpnessSettings | None = None
+    """When the sharpness of trials is measured; None never does."""
     own_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The user's factories of networks ("architecture") and optimisers ("optimizer"), by name."""
     umask: int | None = None
@@ -55,7 +58,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
         for name, factory in settings.own_code.get(kind, {}).items():
             add(name)(factory)
 
-    return LanePool(dataset, capacity, settings.train_evaluation)
+    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness)
 
 
 def configure_jax(settings: WorkerSettings) -> None:

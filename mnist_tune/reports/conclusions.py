@@ -19,6 +19,7 @@ DEFAULTS = {name: getattr(TrialConfig, name) for name in FAMILY if name != "arch
 DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "regimes"}
 DEFAULTS |= {"grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None}
 DEFAULTS |= {"train_images": None, "standardize": False}
+DEFAULTS |= {"sharpness": False, "sharpness_every": None, "sharpness_images": None}
 """The flags that a proposed command repeats unless they have these defaults."""
 
 

@@ -28,10 +28,15 @@ def plot_regimes(sweep: Sweep, path: Path) -> None:
     Raises:
         UserError: the file can't be written, or its format is unknown.
     """
-    _save(regimes_figure(sweep), path)
+    save(regimes_figure(sweep), path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure.
+
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
+    """
     picture = io.BytesIO()
     try:
         figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
@@ -174,4 +179,4 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
     named = {label: handle for panel in entries for handle, label in panel}
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
-    _save(figure, path)
+    save(figure, path)

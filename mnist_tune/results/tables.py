@@ -5,8 +5,9 @@ A sweep that is running, or was killed at any moment, can be read too.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -81,6 +82,39 @@ class Sweep:
             raise UserError(f"epochs has no column {column!r}; it has {', '.join(self.epochs.columns)}")
         return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
 
+    def sharpness(self) -> pd.DataFrame:
+        """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`. Step 0
+        is before training.
+
+        Raises:
+            UserError: none was measured.
+        """
+        if "sharpness_steps" not in self.epochs:
+            raise UserError(f"no sharpness was measured in {self.path}; --sharpness does")
+        rows = [
+            (trial_id, *measured)
+            for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
+            for measured in json.loads(steps)
+        ]
+        return pd.DataFrame(rows, columns=["trial_id", "step", "sharpness", "residual", "batch_sharpness"])
+
+
+def together(sweeps: Sequence[Sweep]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ.
+
+    Raises:
+        UserError: no sharpness was measured in any.
+    """
+    if not any("sharpness_steps" in sweep.epochs for sweep in sweeps):
+        sweeps[0].sharpness()  # raises
+    parts: list[list[pd.DataFrame]] = [[], [], []]
+    for i, sweep in enumerate(sweeps):
+        tables = [sweep.trials, sweep.epochs, *([sweep.sharpness()] if "sharpness_steps" in sweep.epochs else [])]
+        for found, table in zip(parts, tables, strict=False):
+            found.append(table.assign(trial_id=f"{i}-" + table["trial_id"]))
+    trials, epochs, measured = (pd.concat(found, ignore_index=True) for found in parts)
+    return trials, epochs, measured
+
 
 def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep, finished or not.
@@ -149,7 +183,8 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    epochs = epochs.drop(columns=[c for c in epochs if c.startswith("validation") and epochs[c].isna().all()])
+    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name]
+    epochs = epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
     return Sweep(path, trials[[column.name for column in TRIALS]], epochs, meta)
 
 

@@ -63,7 +63,7 @@ def choose_placement(
             return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
         share = _rounded_down(1 / trials_per_gpu)
         return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
-    capacity = lanes_that_fit(trials, data, lanes, device)
+    capacity = lanes_that_fit(trials, data, lanes, device, settings.sharpness is not None)
     prefix = f"mnist_tune-lanes-{uuid.uuid4().hex[:8]}"
     servers = LaneServers(settings, prefix, capacity, device.kind)
     servers.start()
@@ -94,8 +94,13 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
         )
 
 
-def lanes_that_fit(trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device) -> int:
+def lanes_that_fit(
+    trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device, measured: bool = False
+) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit.
+
+    Args:
+        measured: whether sharpness is measured, which takes memory.
 
     Raises:
         UserError: more lanes are asked for than fit.
@@ -104,7 +109,7 @@ def lanes_that_fit(trials: Sequence[TrialConfig], data: DataSpec, asked: int | N
     from mnist_tune.training.program import Program
 
     programs = {Program.of(trial, data) for trial in trials}
-    room = min((fitting_lanes(program, device.memory) for program in programs), default=None)
+    room = min((fitting_lanes(program, device.memory, measured) for program in programs), default=None)
     if asked and room is not None and asked > room:
         raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; --lanes {room} does")
     most = LANES[device.kind]

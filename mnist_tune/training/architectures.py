@@ -19,6 +19,8 @@ from mnist_tune.named_code import parse_call
 from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
+INITIALISATIONS = ("glorot", "he", "he0")
+"""How the weights of an MLP may be drawn other than as in the notebook."""
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,17 @@ def architecture(name: str, data: DataSpec) -> Network:
 
 @register("mlp")
 def _mlp(data: DataSpec, *parts: str) -> Network:
-    glorot = parts[-1:] == ("glorot",)
-    *widths, activation = parts[:-1] if glorot else parts or ("",)
+    *rest, last = parts or ("",)
+    rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
+    *widths, activation = rest or ("",)
     if activation not in ACTIVATIONS or not all(width.isdecimal() and int(width) > 0 for width in widths):
         raise UserError(
-            "write mlp-<widths>-<activation>[-glorot], such as mlp-1024-128-tanh "
+            f"write mlp-<widths>-<activation>[-{'|'.join(INITIALISATIONS)}], such as mlp-1024-128-tanh "
             f"(activations: {', '.join(ACTIVATIONS)})"
         )
     sizes = (data.size, *map(int, widths), data.classes)
-    draw = "glorot_mlp" if glorot else "normal_mlp"
     return Network(
-        lambda seed: getattr(_networks(), draw)(sizes, seed),
+        lambda seed: getattr(_networks(), f"{draw}_mlp")(sizes, seed),
         lambda params, x: _networks().apply_mlp(activation, params, x),
         seeded=True,
     )

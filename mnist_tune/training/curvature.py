@@ -33,6 +33,10 @@ ROUNDING = 10
 """A Lanczos vector that is shorter than so many rounding errors of the map is noise."""
 
 
+VECTORS = MORE_PRODUCTS + 8
+"""Vectors like the parameters that a measurement holds: one for each Lanczos step, and those of a product."""
+
+
 class Sharpness(NamedTuple):
     """A sharpness, and how far Lanczos' method has come."""
 
@@ -106,6 +110,12 @@ def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
     return order[:count]
 
 
+def memory_of(params: Any) -> int:
+    """Return the bytes of the vectors of a measurement; only the shapes and types of the parameters are used."""
+    vector: int = sum(x.size * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
+    return VECTORS * vector
+
+
 def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int = PRODUCTS) -> Sharpness:
     """Return the algebraically largest eigenvalue of a symmetric linear map, by Lanczos' method.
 
@@ -125,7 +135,7 @@ def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int
     diagonal, beside = found.J_small
     # Where a step leaves only rounding errors, what follows is not orthogonal, and its eigenvalues are of any size.
     scale = jax.lax.cummax(jnp.abs(diagonal[:-1]) + beside)
-    reached = jnp.cumprod(beside > ROUNDING * jnp.finfo(beside.dtype).eps * scale) > 0  # False where NaN
+    reached = jnp.cumprod(beside > ROUNDING * np.finfo(beside.dtype).eps * scale) > 0  # False where NaN
     diagonal = jnp.where(jnp.append(True, reached), diagonal, diagonal[0])  # a Rayleigh quotient, never above λ
     beside = jnp.where(reached, beside, 0)
     values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))

@@ -16,7 +16,18 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.training.architectures import Network
 from mnist_tune.training.convolution import Params, convnet_logits
 
-__all__ = ["Params", "apply_mlp", "convnet_logits", "dense", "glorot_convnet", "glorot_mlp", "initial", "normal_mlp"]
+__all__ = [
+    "Params",
+    "apply_mlp",
+    "convnet_logits",
+    "dense",
+    "glorot_convnet",
+    "glorot_mlp",
+    "he0_mlp",
+    "he_mlp",
+    "initial",
+    "normal_mlp",
+]
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
@@ -53,6 +64,22 @@ def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
     return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
 
 
+def he_mlp(sizes: Sequence[int], seed: int) -> Any:
+    """Draw the weights of an MLP without biases: `RandomState(seed).randn` with variance 2 / fan-in, in the last layer
+    1 / fan-in (He et al. 2015, arXiv 1502.01852)."""
+    rng, last = np.random.RandomState(seed), len(sizes) - 2
+    return tuple(
+        ((rng.randn(m, n) * np.sqrt((1 if i == last else 2) / m)).astype(np.float32),)
+        for i, (m, n) in enumerate(pairwise(sizes))
+    )
+
+
+def he0_mlp(sizes: Sequence[int], seed: int) -> Any:
+    """Draw as `he_mlp`, but with a last layer of zeros: the untrained outputs are 0."""
+    *layers, (last,) = he_mlp(sizes, seed)
+    return (*layers, (np.zeros_like(last),))
+
+
 Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
 """Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
 
@@ -84,11 +111,18 @@ def _stax_params(shapes: Shapes, seed: int) -> Any:
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them."""
+    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them.
+
+    A layer is (weight, bias), or (weight,) alone.
+    """
     x = x.reshape(len(x), -1)
-    for w, b in params[:-1]:
-        x = ACTIVATIONS[activation](dense(x, w, b))
-    return dense(x, *params[-1])
+    for layer in params[:-1]:
+        x = ACTIVATIONS[activation](_layer(x, *layer))
+    return _layer(x, *params[-1])
+
+
+def _layer(x: Array, w: Array, b: Array | None = None) -> Array:
+    return dense(x, w, jnp.zeros(w.shape[1], w.dtype) if b is None else b)
 
 
 @jax.custom_vjp

@@ -80,9 +80,16 @@ class Program:
         return TrainState(params, _numbers(self.step.transformation(zeros).init(params)), extra)
 
     def train_epoch(
-        self, state: TrainState, hyper: Hyperparameters, key: Array, images: Array, labels: Array, order: Array
+        self,
+        state: TrainState,
+        hyper: Hyperparameters,
+        key: Array,
+        images: Array,
+        labels: Array,
+        order: Array,
+        first: Array | int = 0,
     ) -> tuple[TrainState, Array]:
-        """Train for one pass over the training set in the given order.
+        """Train for one pass over the training set in the given order, or for a part of it.
 
         Args:
             state: the state of one trial.
@@ -91,6 +98,7 @@ class Program:
             images: [n, *shape] as the data set holds them, on the device; each step scales its images (`scale`).
             labels: [n].
             order: int32 [n], the indices of the images in the order of the epoch. The last batch may be smaller.
+            first: int32, the steps of the epoch before this part.
 
         Returns:
             The new state, and the loss of each step before its update, float32 [ceil(n / batch_size)].
@@ -111,10 +119,10 @@ class Program:
 
         full, rest = divmod(order.shape[0], self.batch_size)
         whole = order[: full * self.batch_size].reshape(full, self.batch_size)
-        state, losses = jax.lax.scan(step, state, (whole, jnp.arange(full, dtype=jnp.int32)))
+        state, losses = jax.lax.scan(step, state, (whole, first + jnp.arange(full, dtype=jnp.int32)))
         if not rest:
             return state, losses
-        state, last = step(state, (order[full * self.batch_size :], jnp.int32(full)))
+        state, last = step(state, (order[full * self.batch_size :], first + jnp.int32(full)))
         return state, jnp.append(losses, last)
 
     def batch_loss(

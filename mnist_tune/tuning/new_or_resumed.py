@@ -44,6 +44,9 @@ KEPT = (
     "grace_period",
     "cpus_per_trial",
     "train_evaluation",
+    "sharpness",
+    "sharpness_every",
+    "sharpness_images",
     "target",
     "standardize",
     "train_images",
@@ -96,7 +99,9 @@ def open_new(
         from mnist_tune.runtime.device import find_device
         from mnist_tune.runtime.placement import lanes_that_fit
 
-        lanes_that_fit(list(trials.values()), dataset.spec, options.lanes, find_device(quiet=True))
+        lanes_that_fit(
+            list(trials.values()), dataset.spec, options.lanes, find_device(quiet=True), options.measures() is not None
+        )
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     meta["environment"] = describe_environment()
     return SweepWriter(_absolute(where), meta, say=partial(announce, quiet=options.quiet)), [dataset]

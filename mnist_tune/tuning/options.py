@@ -12,6 +12,7 @@ import tyro
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -58,6 +59,14 @@ class SweepOptions:
     train_evaluation: int | None = None
     """Evaluate only this many training images after each epoch: the first ones, which include those with label noise.
     By default all are evaluated, as in the notebook, which takes a third of an epoch."""
+    sharpness: bool = False
+    """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each
+    epoch."""
+    sharpness_every: int | None = None
+    """Measure it after every so many steps instead, within an epoch or every few epochs."""
+    sharpness_images: int | None = None
+    """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
+    are fewer."""
     trials_per_gpu: int = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: str | None = None
@@ -87,6 +96,12 @@ class SweepOptions:
         given = self.address or os.environ.get("RAY_ADDRESS") or "local"
         return None if given == "local" or (not self.address and given.startswith("http")) else given
 
+    def measures(self) -> SharpnessSettings | None:
+        """Return when sharpness is measured; None if never."""
+        if self.sharpness or self.sharpness_every:
+            return SharpnessSettings(self.sharpness_every, self.sharpness_images)
+        return None
+
     def goes_on(self) -> Place | None:
         """Return the place of the sweep to resume, or None for a new sweep."""
         if self.resume is None:
@@ -101,7 +116,7 @@ class SweepOptions:
             if name != "dataset" and not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
                 raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        for name in (*counts, "train_images", "time_budget"):
+        for name in (*counts, "sharpness_every", "sharpness_images", "train_images", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
@@ -159,8 +174,8 @@ class TrialOptions(SweepOptions):
         return {name: getattr(self, name) for name in names}
 
 
-ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot] (tanh, relu, gelu, silu), stax-mlp or convnet; or a network of
-your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
+ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, gelu, silu), stax-mlp or convnet; or a
+network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
 OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments if need be: "adam(b1=0.8)"; or your own,
 FILE.py:FUNCTION."""
 

@@ -64,6 +64,7 @@ def fit(
         writer.token,
         cache_dir=str(cache_folder()),
         train_evaluation=options.train_evaluation,
+        sharpness=options.measures(),
         own_code=own_code(),
         umask=None if options.cluster() else umask(),
     )

@@ -146,6 +146,23 @@ def test_glorot_initialisation_is_staxs():
         np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
 
 
+def test_he_initialisation_has_no_biases_and_its_variances():
+    params = initial(architecture("mlp-300-200-relu-he", DATA), 7)
+    assert [layer[0].shape for layer in params] == [(784, 300), (300, 200), (200, 10)]
+    assert all(len(layer) == 1 for layer in params)
+    for (w,), variance in zip(params, (2 / 784, 2 / 300, 1 / 200), strict=True):
+        assert w.var() == pytest.approx(variance, rel=0.1)
+    zero = initial(architecture("mlp-300-200-relu-he0", DATA), 7)
+    np.testing.assert_array_equal(zero[-1][0], np.zeros((200, 10)))
+    for (ours,), (theirs,) in zip(zero[:-1], params[:-1], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    images = np.random.RandomState(0).rand(5, 784).astype(np.float32)
+    by_hand = np.maximum(np.maximum(images @ params[0][0], 0) @ params[1][0], 0) @ params[2][0]
+    np.testing.assert_allclose(
+        architecture("mlp-300-200-relu-he", DATA).apply(params, images), by_hand, rtol=1e-4, atol=1e-5
+    )
+
+
 def test_the_notebooks_second_network():
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes().params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]

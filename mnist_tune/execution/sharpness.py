@@ -1,0 +1,83 @@
+"""When the sharpness of lanes is measured, on which images, and how it is recorded. It does not import JAX itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_tune.execution.device_data import DeviceData
+    from mnist_tune.execution.executor import Executor
+
+UNTRAINED_IMAGES = 1_000
+"""Images that an untrained network is measured on: λ is 1 to 3% off."""
+TRAINED_IMAGES = 5_000
+"""Images that a trained one is measured on: on 1,000, λ is a tenth too high, on these 1 to 4%."""
+MOST_BATCHES = 100
+"""Batches that batch sharpness is the mean of."""
+
+Measured = tuple[int, float, float, float]
+"""Steps made, sharpness, its Ritz residual, batch sharpness."""
+
+
+@dataclass(frozen=True)
+class SharpnessSettings:
+    """How often sharpness is measured, and on how many training images."""
+
+    every: int | None = None
+    """Steps between measurements; None measures after each epoch. All trials are measured before training."""
+    images: int | None = None
+    """Images of each measurement; None takes `UNTRAINED_IMAGES` before training and `TRAINED_IMAGES` later."""
+
+    def pauses(self, steps: int) -> list[int]:
+        """Return the steps of an epoch after which its training pauses, the last one included."""
+        return [*range(self.every, steps, self.every), steps] if self.every else [steps]
+
+    def due(self, before: int, now: int) -> bool:
+        """Return whether to measure after step `now` of a trial, when training paused after step `before`, too."""
+        return not self.every or now // self.every > before // self.every
+
+    def images_at(self, step: int) -> int:
+        return self.images or (TRAINED_IMAGES if step else UNTRAINED_IMAGES)
+
+
+def measure(
+    executor: Executor, data: DeviceData, size: int, slots: Sequence[int], images: int
+) -> list[tuple[float, float, float]]:
+    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness.
+
+    Lanes whose residual is too large are measured again with more Lanczos steps.
+    """
+    from mnist_tune.training import curvature
+
+    def of_lanes(slots: Sequence[int], products: int) -> list[tuple[float, float]]:
+        found = executor.measure(curvature.sharpness, size, slots, data.arrays, probe, products)
+        return [(float(value), float(residual)) for value, residual in zip(*found, strict=True)]
+
+    probe = curvature.probe_of(data.train_count, images)
+    batch_size = min(executor.program.batch_size, data.train_count)
+    count = min(max(images // batch_size, 1), MOST_BATCHES)
+    batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
+    found = of_lanes(slots, curvature.PRODUCTS)
+    again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]
+    if again:
+        better = of_lanes([slots[i] for i in again], curvature.MORE_PRODUCTS)
+        found = [better[again.index(i)] if i in again else one for i, one in enumerate(found)]
+    along = executor.measure(curvature.batch_sharpness, size, slots, data.arrays, batches)
+    return [(value, residual, float(one)) for (value, residual), one in zip(found, along, strict=True)]
+
+
+def sharpness_columns(measured: Sequence[Measured], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the columns of an epoch's row.
+
+    Args:
+        measured: the epoch's measurements in order, for the first epoch with that before training.
+        before: the last epoch's row; None for the first epoch.
+    """
+    names = ("sharpness", "sharpness_residual", "batch_sharpness")
+    row: dict[str, Any] = {"sharpness_steps": json.dumps(measured)}
+    row["untrained_sharpness"] = (before or {}).get("untrained_sharpness") if before else measured[0][1]
+    later = [one for one in measured if one[0]]
+    return row | (dict(zip(names, later[-1][1:], strict=True)) if later else {})

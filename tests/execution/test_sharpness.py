@@ -1,0 +1,152 @@
+"""Sharpness in a pool: when it is measured, that training does not notice, and the rows that come of it."""
+
+import json
+import math
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.executor import fitting_lanes
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
+from mnist_tune.results.tables import load_sweep
+from mnist_tune.training import architectures, curvature
+from mnist_tune.training.architectures import Network, register
+from mnist_tune.training.program import Program
+from mnist_tune.trial import TrialConfig
+
+CONFIG = TrialConfig(architecture="random", batch_size=1500)
+"""Three steps an epoch of mnist-5k, the last one of 1,000 images."""
+COLUMNS = ("sharpness", "sharpness_residual", "batch_sharpness")
+OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+
+
+def random(data):
+    def init(key):
+        return 0.1 * jax.random.normal(key, (data.size, data.classes)), ()
+
+    def train_apply(params, state, x, key):
+        factor = jax.random.key_data(key)[0].astype(jnp.float32) * 2.0**-32  # to draw more would take long to compile
+        return factor * x.reshape(len(x), -1) @ params, state
+
+    return Network(init, lambda params, state, x: x.reshape(len(x), -1) @ params, train_apply)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network():
+    register("random")(random)
+    yield
+    del architectures._KINDS["random"]
+    architectures.architecture.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def rows(mnist_5k):
+    """Two epochs of the same trial: without measurements, with those of each epoch, and with one every two steps."""
+
+    def train(settings):
+        pool = LanePool(mnist_5k, sharpness=settings)
+        pool.attach("a", CONFIG)
+        return [pool.run(["a"])["a"] for _ in range(2)]
+
+    return [train(settings) for settings in (None, SharpnessSettings(images=900), SharpnessSettings(2, 900))]
+
+
+@pytest.mark.parametrize(
+    ("every", "steps", "pauses", "due"),
+    [(None, 5, [5], [5, 10]), (2, 5, [2, 4, 5], [2, 4, 7, 9, 10]), (5, 5, [5], [5, 10]), (8, 5, [5], [10])],
+)
+def test_when_it_is_measured(every, steps, pauses, due):
+    settings = SharpnessSettings(every)
+    assert settings.pauses(steps) == pauses
+    stops = [0, *pauses, *(steps + step for step in pauses)]
+    assert [now for before, now in pairwise(stops) if settings.due(before, now)] == due
+
+
+def test_training_does_not_notice(rows):
+    off, *on = ([{k: v for k, v in row.items() if k not in OF_THE_BATCH} for row in epochs] for epochs in rows)
+    for epochs in on:
+        for without, row in zip(off, epochs, strict=True):
+            assert {name: row[name] for name in without} == without
+            assert all("sharpness" in name for name in row.keys() - without.keys())
+
+
+def test_a_row_holds_the_last_measurement_and_all(rows):
+    _, by_epoch, by_step = rows
+    (first, second), (third, fourth) = (
+        [json.loads(row["sharpness_steps"]) for row in epochs] for epochs in (by_epoch, by_step)
+    )
+    assert [[one[0] for one in steps] for steps in (first, second)] == [[0, 3], [6]]
+    assert [[one[0] for one in steps] for steps in (third, fourth)] == [[0, 2], [5, 6]]
+    assert third[0] == first[0]
+    assert fourth[-1] == second[-1]  # after the same step
+    for epochs, steps in ((by_epoch, (first, second)), (by_step, (third, fourth))):
+        for row, measured in zip(epochs, steps, strict=True):
+            assert [row[name] for name in COLUMNS] == measured[-1][1:]
+            assert row["untrained_sharpness"] == first[0][1]
+
+
+def test_an_epoch_without_a_measurement_has_none():
+    row = sharpness_columns([], {"untrained_sharpness": 1.5})
+    assert row == {"sharpness_steps": "[]", "untrained_sharpness": 1.5}
+
+
+def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
+    pool = LanePool(mnist_5k, 2, sharpness=SharpnessSettings(images=900))
+    for i in range(2):
+        pool.attach(str(i), replace(CONFIG, seed=i))
+    row = pool.run(["0", "1"])["0"]
+    for name in ("untrained_sharpness", *COLUMNS):
+        assert row[name] == pytest.approx(rows[1][0][name], rel=1e-3)
+
+
+def test_lanes_that_have_not_converged_are_measured_again():
+    """And batch sharpness is the mean over as many batches as the probe has, at least one."""
+    asked = []
+
+    def measured(function, size, slots, data, index, *static):
+        asked.append((function, slots, index.shape, static))
+        if function is curvature.batch_sharpness:
+            return np.array([7.0, 8.0, 9.0])
+        residuals = {1: 0.02, 2: 0.001, 3: math.nan} if static == (16,) else {1: 1e-5}
+        return np.array([slot + static[0] for slot in slots]), np.array([residuals[slot] for slot in slots])
+
+    data = DeviceData((), 4000, {}, ())
+    for batch_size, batches in ((300, (3, 300)), (1500, (1, 1500)), (2, (100, 2))):
+        executor = SimpleNamespace(program=SimpleNamespace(batch_size=batch_size), measure=measured)
+        found = measure(executor, data, 4, [1, 2, 3], 1000)
+        np.testing.assert_equal(found, [(33, 1e-5, 7), (18, 0.001, 8), (19, math.nan, 9)])
+        assert [(slots, shape) for _, slots, shape, _ in asked] == [
+            ([1, 2, 3], (1000,)),
+            ([1], (1000,)),
+            ([1, 2, 3], batches),
+        ]
+        asked.clear()
+
+
+def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
+    program = Program.of(TrialConfig(architecture="mlp-8-tanh", momentum=0.9), mnist_5k.spec)
+    params = 4 * (784 * 8 + 8 + 8 * 10 + 10)
+    assert fitting_lanes(program, 100 * 2 * 4 * params) == 100
+    assert fitting_lanes(program, 100 * (2 * 4 + 40) * params, measured=True) == 100
+    assert fitting_lanes(program, 100 * (2 * 4 + 40) * params - 1, measured=True) == 99
+
+
+def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):
+    writer = new_writer(tmp_path)
+    writer.epoch("00000", epoch_row(1, sharpness_steps="[[0, 1.5, 0.01, 0.5], [10, NaN, NaN, NaN]]"), False)
+    writer.epoch("00000", epoch_row(2, sharpness_steps="[[20, 2.5, 0.02, 0.6]]"), False)
+    writer.epoch("00001", epoch_row(1), False)
+    writer.finish(ended="now")
+    found = load_sweep(tmp_path).sharpness()
+    assert list(found.columns) == ["trial_id", "step", "sharpness", "residual", "batch_sharpness"]
+    np.testing.assert_equal(
+        found.to_numpy().tolist(),
+        [["00000", 0, 1.5, 0.01, 0.5], ["00000", 10, *[np.nan] * 3], ["00000", 20, 2.5, 0.02, 0.6]],
+    )

@@ -1,0 +1,51 @@
+"""The table and the picture of the edge of stability, from sweeps on disk."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from mnist_tune import UserError
+
+SCRIPT = Path(__file__).parents[2] / "analysis" / "stability.py"
+
+
+@pytest.fixture
+def stability():
+    spec = importlib.util.spec_from_file_location("stability", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["stability"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["stability"]
+
+
+def test_several_sweeps_in_one_table(stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys):
+    for batch_size, sharpness in ((64, 20), (128, 10)):
+        writer = new_writer(tmp_path / str(batch_size), count=1, batch_size=batch_size)
+        steps = f"[[0, 1, 0, 1], [10, {sharpness}, 0, {sharpness}]]"
+        writer.epoch("00000", epoch_row(1, sharpness_steps=steps), False)
+        writer.finish(ended="now")
+    figure = tmp_path / "picture.png"
+    monkeypatch.setattr(
+        sys, "argv", ["stability", *(str(tmp_path / n) for n in ("64", "128")), "--figure", str(figure)]
+    )
+    stability.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-6:] for line in lines[3:5]] == [
+        ["step", "10", "1.000", "1.000", "1.000", "1.000"],
+        ["0.050", "never", "0.500", "0.500", "0.500", "0.500"],
+    ]
+    assert "batch size 64, rate 0.1" in lines[3]
+    assert min(matplotlib.image.imread(figure).shape[:2]) > 300
+
+
+def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row, tmp_path, monkeypatch):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.epoch("00000", epoch_row(1), False)
+    writer.finish(ended="now")
+    monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "sweep")])
+    with pytest.raises(UserError, match=r"no sharpness was measured in .*sweep; --sharpness does"):
+        stability.main()
