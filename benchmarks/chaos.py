@@ -144,7 +144,8 @@ def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     sweep, found = load_sweep(path), []
     if set(sweep.trials["stop_reason"]) != set(undisturbed.trials["stop_reason"]):
         found.append(f"trials ended as {sweep.trials['stop_reason'].value_counts().to_dict()}")
-    keys = [(event["trial_id"], event["epoch"]) for event in read_journal(path) if event["kind"] == "epoch"]
+    epochs = read_journal(path).epochs
+    keys = list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
     if len(keys) != len(set(keys)):
         found.append(f"{len(keys) - len(set(keys))} rows are in the journal twice")
     if set(keys) != set(numbers(undisturbed).index):

@@ -197,13 +197,18 @@ def remove_folder(where: Place) -> None:
 
 def names(where: Place) -> Sequence[str]:
     """Return the sorted names of the files in a folder, or none if it does not exist. Raises OSError."""
+    return sorted(sizes(where))
+
+
+def sizes(where: Place) -> dict[str, int]:
+    """Return the sizes in bytes of the files in a folder by name; empty if it does not exist. Raises OSError."""
     if isinstance(where, Path):
-        return sorted(file.name for file in where.iterdir() if file.is_file()) if where.exists() else []
+        return {file.name: file.stat().st_size for file in where.iterdir() if file.is_file()} if where.exists() else {}
     from pyarrow.fs import FileSelector, FileType
 
     filesystem, path = filesystem_of(where)
     found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-    return sorted(info.base_name for info in found if info.type == FileType.File)
+    return {info.base_name: info.size for info in found if info.type == FileType.File}
 
 
 def times(uri: str) -> dict[str, float]:

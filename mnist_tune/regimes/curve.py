@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,11 +56,8 @@ class Curve:
     """The course of the learning rate. After cosine and linear a run can't go on: they end at 0."""
 
     @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Any]], config: Any, data: DataFacts) -> Curve:
-        """Make a curve from a trial's rows and its config. Pandas would take as long as all else we do for a trial."""
-        columns = {
-            name: np.array([np.nan if row.get(name) is None else row[name] for row in rows], float) for name in COLUMNS
-        }
+    def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
+        """Make a curve from a trial's columns (`Histories.columns`) and its config."""
         settings = {name: getattr(config, name) for name in SETTINGS}
         return cls.cut(columns, slice(None), config.epochs, data=data, **settings)
 

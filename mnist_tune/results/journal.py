@@ -9,16 +9,20 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OPEN_REASONS = ("interrupted", "time_budget")
 """Stop reasons of trials that continue when their sweep is resumed."""
@@ -29,6 +33,9 @@ other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 
 MOST_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
+
+BLOCK_BYTES = 2**20
+"""About how much of a journal is read at a time."""
 
 TORN = b" (torn by a kill)\n"
 """Appended to a line that a kill has cut short."""
@@ -51,38 +58,71 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
     return command + " --retry-errored" * retry_errored
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a sweep in order.
+@dataclass(frozen=True)
+class Journal:
+    """What a journal says: the rows of all epochs, and the last event of each other kind for each trial."""
+
+    epochs: pd.DataFrame
+    """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that was recorded twice is there
+    twice."""
+    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The trials that `sweep.json` lacks, or has with other values."""
+    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Take up an event that is not an epoch."""
+        {"trial": self.trials, "end": self.ends}[event["kind"]][event["trial_id"]] = event
+
+    def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
+        """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
+        configs = meta["trials"] | {trial_id: event["config"] for trial_id, event in self.trials.items()}
+        return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
+
+    def last_rows(self) -> dict[str, dict[str, Any]]:
+        """Return the row that each trial recorded last."""
+        last = self.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
+        return {str(trial_id): row for trial_id, row in last.to_dict("index").items()}
+
+    def last_epochs(self) -> dict[str, int]:
+        """Return the epoch that each trial recorded last."""
+        return dict(zip(self.epochs["trial_id"], self.epochs["epoch"].tolist(), strict=True))
+
+
+def read_journal(path: Path) -> Journal:
+    """Return what the journal of a sweep says.
 
     Damaged lines are skipped, with one warning that counts them. A last line that a kill cut short is skipped silently.
 
     Raises:
         UserError: the journal can't be read.
     """
-    journal, events, damaged = path / "journal.jsonl", [], []
+    from mnist_tune.results.rows import Rows  # imports pandas, and a new sweep has no journal to read
+
+    file, rows, first = path / "journal.jsonl", Rows(), 1
+    events: list[dict[str, Any]] = []
+    damaged: list[int] = []
     try:
-        with journal.open("rb") as file:
-            for number, line in enumerate(_lines(file), start=1):
-                event = parse_event(line)
-                if event is not None:
-                    events.append(event)
-                elif line.endswith(b"\n") and not line.endswith(TORN):
-                    damaged.append(number)
+        with file.open("rb") as opened:
+            for lines in _blocks(opened):
+                others = rows.add(lines, parse_event)
+                events += filter(None, others.values())
+                damaged += [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
+                first += len(lines)
     except FileNotFoundError:
-        return []
+        pass
     except OSError as error:
-        raise UserError(f"can't read {journal}: {error.strerror}") from None
+        raise UserError(f"can't read {file}: {error.strerror}") from None
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
-        _warn_once(f"{journal}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
-    return events
+        _warn_once(f"{file}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
+    journal = Journal(rows.table())
+    for event in events:
+        journal.add(event)
+    return journal
 
 
-def known_trials(meta: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> dict[str, TrialConfig]:
-    """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
-    configs = dict(meta["trials"])
-    configs |= {event["trial_id"]: event["config"] for event in events if event["kind"] == "trial"}
-    return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
+def _is_damage(line: bytes) -> bool:
+    return line.endswith(b"\n") and not line.endswith(TORN)
 
 
 def mend_last_line(journal: Path) -> None:
@@ -105,6 +145,18 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError, TypeError, LookupError):
         pass
     return None
+
+
+def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
+    lines, size = [], 0
+    for line in _lines(file):
+        lines.append(line)
+        size += len(line)
+        if size >= BLOCK_BYTES:
+            yield lines
+            lines, size = [], 0
+    yield lines
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -133,6 +185,6 @@ _EVENTS = {
 """The values of each kind of event."""
 
 
-@cache  # a resumed sweep reads its journal several times
+@cache  # a resumed sweep reads its journal before it goes on, and when it has ended
 def _warn_once(line: str) -> None:
     _log.warning("%s", line)

@@ -24,7 +24,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, regime_counts
 from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
-from mnist_tune.results.journal import known_trials, read_journal
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.parquet import read_table, with_kinds
 from mnist_tune.storage import Place
@@ -166,12 +166,10 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
         meta: its `sweep.json`.
         running: whether a process is running the sweep, so that trials which have not ended are running or waiting.
     """
-    events = read_journal(path)
-    rows = {(event["trial_id"], event["epoch"]): event for event in events if event["kind"] == "epoch"}
-    epochs = pd.DataFrame(list(rows.values()), columns=[column.name for column in EPOCHS])
+    journal = read_journal(path)
+    epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
-    ends = {event["trial_id"]: event for event in events if event["kind"] == "end"}
-    trials = _configs_and_ends(known_trials(meta, events), ends).join(_summary(epochs), on="trial_id")
+    trials = _configs_and_ends(journal.known_trials(meta), journal.ends).join(_summary(epochs), on="trial_id")
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
@@ -204,7 +202,6 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     All trials at once: pandas takes as long to sum ten rows as ten thousand.
     """
     scores = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-    epochs = epochs.astype(dict.fromkeys((*scores, *TIMES), float))  # an empty table has no types
     curves = epochs.groupby("trial_id")
     last = epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
     # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.

@@ -40,12 +40,14 @@ class Upload:
         folder: the local folder in which the sweep is written.
         to: the URI to which it is uploaded.
         say: called with a line when uploads begin to fail, and when they work again.
+        resume: whether the folder was made from what is there (`folder.fetch`), so that its journal begins with that.
     """
 
-    def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, to: str, say: Callable[[str], None], resume: bool = False) -> None:
         self._folder, self._to, self._say = folder, to, say
         self._seen: dict[str, tuple[int, int]] = {}
-        self._journal_bytes, self._signed, self._failing = 0, 0.0, False
+        self._signed, self._failing = 0.0, False
+        self._journal_bytes = _uploaded_bytes(to) if resume else 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -108,6 +110,15 @@ class Upload:
                 content = file.read(SEGMENT_BYTES)
             storage.write(storage.join(self._to, "journal", f"{number:06d}"), content)
             self._journal_bytes = number * SEGMENT_BYTES + len(content)
+
+
+def _uploaded_bytes(to: str) -> int:
+    """Return how much of the journal is there already, in segments of today's size."""
+    sizes = storage.sizes(storage.join(to, "journal"))
+    whole = 0
+    while sizes.get(f"{whole:06d}") == SEGMENT_BYTES:
+        whole += 1
+    return whole * SEGMENT_BYTES
 
 
 def sign(to: str) -> None:

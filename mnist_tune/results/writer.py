@@ -23,7 +23,7 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.results.claim import claimed
 from mnist_tune.results.folder import JOURNAL, META, exists, locked, refuse_links, working_folder
-from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line, read_journal
+from mnist_tune.results.journal import UNFINISHED_REASONS, Journal, mend_last_line, read_journal
 from mnist_tune.results.upload import Upload, refuse_another_sign, sign
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -86,12 +86,12 @@ class SweepWriter:
                 self._begin(resume)
             self._journal = storage.open_to_append(self.path / JOURNAL)
             if isinstance(where, str):
-                self._upload = Upload(self.path, where, say)
+                self._upload = Upload(self.path, where, say, resume)
         except OSError as error:
             raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
-        self._rows = {
-            (event["trial_id"], event["epoch"]) for event in read_journal(self.path) if event["kind"] == "epoch"
-        }
+        self.journal: Journal | None = read_journal(self.path) if resume else None
+        """What was recorded before a resume. It is set to None once the trials start: it holds all rows."""
+        self._last = self.journal.last_epochs() if self.journal else {}
 
     def _begin(self, resume: bool) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
@@ -130,18 +130,18 @@ class SweepWriter:
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
-        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
+        self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> None:
         """Record an epoch's row. A resumed trial repeats its last row, which is recorded only if it was lost."""
-        if repeated and (trial_id, row["epoch"]) in self._rows:
+        if repeated and row["epoch"] <= self._last.get(trial_id, 0):
             return
-        self._rows.add((trial_id, row["epoch"]))
+        self._last[trial_id] = row["epoch"]
         self._append({"kind": "epoch", "trial_id": trial_id, **row})
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""
-        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
+        self._record({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Sweep:
         """Write the tables and return them; `meta` is added to `sweep.json`.
@@ -189,6 +189,11 @@ class SweepWriter:
 
     def _write_meta(self) -> None:
         storage.write(self.path / META, json.dumps(self.meta, indent=1).encode(), sync=True)
+
+    def _record(self, event: dict[str, Any]) -> None:
+        self._append(event)
+        if self.journal:
+            self.journal.add(event)
 
     def _append(self, event: dict[str, Any]) -> None:
         try:

@@ -45,7 +45,8 @@ Ray would get them, too."""
 
 PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
 """The number of trials that Tune keeps ready to start; we set about one per core. A free worker gets any of them, so
-with Tune's default of 200, trials would start in random order."""
+with Tune's default of 200, trials would start in random order. With its default of 1 for searchers, the trials of a
+search would start one after the other."""
 
 TRIAL_SLOT = "trial_slot"
 """A Ray resource that limits concurrent trials. With Tune's own limit every trial would start a new actor."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
+
+import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
 from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.siblings import far_ahead, near_best
 from mnist_tune.regimes.tuned import FAR, TREND_EPOCHS
 from mnist_tune.trial import TrialConfig
 
 SLOW, DEAD = "slow", "dead"
 """The reasons for which trials are stopped."""
+
+PROGRESS = ("trial_id", "epoch", "train_accuracy")
 
 
 class Fates:
@@ -28,7 +33,7 @@ class Fates:
 
     def __init__(self, data: DataFacts) -> None:
         self._data = data
-        self._rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self._histories = Histories()
         self._members: dict[Hashable, set[str]] = defaultdict(set)
         self._proposed: set[Hashable] = set()
         self._decided: dict[Hashable, dict[int, str]] = defaultdict(dict)
@@ -38,18 +43,26 @@ class Fates:
         self._first: dict[Hashable, tuple[float, float]] = {}
         """For a family: the first epoch at the target, and the largest learning rate that was there then."""
 
-    def replay(self, events: Iterable[Mapping[str, Any]], trials: Mapping[str, TrialConfig]) -> None:
-        """Take up the decisions of a sweep that is resumed, from the events of its journal."""
-        for event in events:
-            trial_id = event.get("trial_id", "")
-            if trial_id not in trials:
-                continue
-            decided = self._decided[_configuration(trials[trial_id])]
-            if event["kind"] == "epoch":
-                self._add(trial_id, trials[trial_id], event)
-                decided.setdefault(event["epoch"], "")
-            elif event["kind"] == "end" and event["stop_reason"] in (SLOW, DEAD):
-                decided[self._rows[trial_id][-1]["epoch"]] = event["stop_reason"]
+    def replay(self, epochs: pd.DataFrame, stopped: Mapping[str, str], trials: Mapping[str, TrialConfig]) -> None:
+        """Take up the decisions of a sweep that is resumed.
+
+        Args:
+            epochs: the rows of its journal.
+            stopped: the stop reasons of its trials, by id.
+            trials: the configs of all trials, by id.
+        """
+        self._histories = Histories.of(epochs, trials)
+        families = {trial_id: _family(config) for trial_id, config in trials.items()}
+        decided = {trial_id: self._decided[trials[trial_id].learning_rate, families[trial_id]] for trial_id in trials}
+        for trial_id, epoch, accuracy in zip(*(epochs[name].tolist() for name in PROGRESS), strict=True):
+            if trial_id in trials:
+                self._note(families[trial_id], trials[trial_id], epoch, accuracy)
+                decided[trial_id].setdefault(epoch, "")
+        for trial_id, epoch in ((trial_id, self._histories.last_epoch(trial_id)) for trial_id in trials):
+            if epoch:
+                self._members[trials[trial_id].learning_rate, families[trial_id]].add(trial_id)
+            if stopped.get(trial_id) in (SLOW, DEAD):
+                decided[trial_id][epoch] = stopped[trial_id]
 
     def decide(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], proposed: bool) -> str:
         """Return the reason for which a trial is stopped after an epoch; empty if it goes on.
@@ -60,38 +73,40 @@ class Fates:
             row: the epoch's row.
             proposed: whether ASHA would stop it.
         """
-        key, epoch = _configuration(config), row["epoch"]
-        self._add(trial_id, config, row)
+        family, epoch = _family(config), row["epoch"]
+        key = config.learning_rate, family
+        self._histories.add(trial_id, row)
+        self._members[key].add(trial_id)
+        self._note(family, config, epoch, row["train_accuracy"])
         if proposed:
             self._proposed.add(key)
         if epoch not in self._decided[key]:
             self._decided[key][epoch] = self._verdict(trial_id, config) if key in self._proposed else ""
         return self._decided[key][epoch]
 
-    def _add(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any]) -> None:
-        self._rows[trial_id] = [past for past in self._rows[trial_id] if past["epoch"] < row["epoch"]] + [row]
-        self._members[_configuration(config)].add(trial_id)
-        accuracy, family = row["train_accuracy"], _family(config)
-        if accuracy is not None and math.isfinite(accuracy):
-            at = family, row["epoch"]
-            self._best[at] = max(self._best.get(at, (0.0, 0.0)), (accuracy, config.learning_rate))
-            self._highest[family] = max(self._highest[family], accuracy)
-            if accuracy >= (self._target(config) or math.inf):
-                there = row["epoch"], config.learning_rate
-                self._first[family] = min(there, self._first.get(family, there), key=lambda one: (one[0], -one[1]))
+    def _note(self, family: Hashable, config: TrialConfig, epoch: int, accuracy: float | None) -> None:
+        """Take note of how far a trial got, for its peers."""
+        if accuracy is None or not math.isfinite(accuracy):
+            return
+        at = family, epoch
+        self._best[at] = max(self._best.get(at, (0.0, 0.0)), (accuracy, config.learning_rate))
+        self._highest[family] = max(self._highest[family], accuracy)
+        if accuracy >= (self._target(family) or math.inf):
+            there = epoch, config.learning_rate
+            self._first[family] = min(there, self._first.get(family, there), key=lambda one: (one[0], -one[1]))
 
     def _verdict(self, trial_id: str, config: TrialConfig) -> str:
-        others = self._members[_configuration(config)] - {trial_id}
-        if any(self._goes_on(other, config) for other in others if len(self._rows[other]) >= TREND_EPOCHS):
+        others = self._members[config.learning_rate, _family(config)] - {trial_id}
+        if any(self._goes_on(other, config) for other in others if self._histories.count(other) >= TREND_EPOCHS):
             return ""
         return self._reason(self._curve(trial_id, config), config)
 
     def _goes_on(self, trial_id: str, config: TrialConfig) -> bool:
-        label, _ = curve_regime(self._curve(trial_id, config), self._target(config))
+        label, _ = curve_regime(self._curve(trial_id, config), self._target(_family(config)))
         return label in ("converged", "oscillating", "overfit")
 
     def _reason(self, curve: Curve, config: TrialConfig) -> str:
-        target = self._target(config)
+        target = self._target(_family(config))
         label, _ = curve_regime(curve, target)
         ahead = reached(curve, target, label)
         if label in ("slow", "diverged"):
@@ -105,19 +120,15 @@ class Fates:
         return SLOW if rate > config.learning_rate and far_ahead(best, curve) else ""
 
     def _curve(self, trial_id: str, config: TrialConfig) -> Curve:
-        return Curve.of(self._rows[trial_id], config, self._data)
+        return Curve.of(self._histories.columns(trial_id), config, self._data)
 
-    def _target(self, config: TrialConfig) -> float | None:
+    def _target(self, family: Hashable) -> float | None:
         """Return the data set's target, or what follows from the best of the family so far."""
         if self._data.target is not None:
             return self._data.target
-        return near_best(self._highest[_family(config)], self._data.chance)
+        return near_best(self._highest[family], self._data.chance)
 
 
 def _family(config: TrialConfig) -> Hashable:
     """Return what a config shares with its peers: all but the learning rate and the seeds."""
     return tuple(value for name, value in vars(config).items() if name not in ("learning_rate", "seed", "data_seed"))
-
-
-def _configuration(config: TrialConfig) -> Hashable:
-    return config.learning_rate, _family(config)

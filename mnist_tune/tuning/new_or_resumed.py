@@ -19,7 +19,7 @@ from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.results.folder import fetched, new_folder
-from mnist_tune.results.journal import OPEN_REASONS, known_trials, read_journal
+from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions, describe_environment
 from mnist_tune.results.upload import await_silence
@@ -164,7 +164,7 @@ def _wanted(options: SweepOptions, asked: Mapping[str, Any], where: Place) -> li
 
 def _extend(writer: SweepWriter, wanted: Sequence[TrialConfig], say: Callable[[str], None]) -> None:
     """Record the trials that a resume adds, or that it trains for more epochs."""
-    known = known_trials(writer.meta, read_journal(writer.path))
+    known = _journal(writer).known_trials(writer.meta)
     more = additions(known, wanted)
     for trial_id, trial in more.items():
         writer.trial(trial_id, trial)
@@ -184,8 +184,7 @@ def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
     The rows in between were lost with the driver's machine, so the trial trains again from its first epoch. If the
     state is one epoch ahead, the trial itself reports the missing row.
     """
-    events = read_journal(writer.path)
-    recorded = {event["trial_id"]: event["epoch"] for event in events if event["kind"] == "epoch"}
+    recorded = _journal(writer).last_epochs()
 
     def check(trial_id: str) -> None:
         state = storage.join(writer.states, f"{trial_id}.npz")
@@ -206,13 +205,13 @@ def _remove_states_of_nobody(writer: SweepWriter, trials: Set[str]) -> None:
 
 def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], dict[str, Finished]]:
     """Return the trials to resume, those that have ended, and those that failed, with their last rows for searchers."""
-    events = read_journal(writer.path)
-    rows = {event["trial_id"]: event for event in events if event["kind"] == "epoch"}
-    ends = {event["trial_id"]: event["stop_reason"] for event in events if event["kind"] == "end"}
+    journal = _journal(writer)
+    rows = journal.last_rows()
+    ends = {trial_id: end["stop_reason"] for trial_id, end in journal.ends.items()}
     left: dict[str, TrialConfig] = {}
     over: dict[str, Finished] = {}
     failed: dict[str, Finished] = {}
-    for i, trial in known_trials(writer.meta, events).items():
+    for i, trial in journal.known_trials(writer.meta).items():
         asked_for_more = ends.get(i) == "completed" and rows[i]["epoch"] < trial.epochs
         if asked_for_more or ends.get(i, "interrupted") in OPEN_REASONS:
             left[i] = trial
@@ -221,6 +220,11 @@ def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str
         row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
         (failed if ends[i] == "error" else over)[i] = trial, row
     return left, over, failed
+
+
+def _journal(writer: SweepWriter) -> Journal:
+    assert writer.journal, "the sweep is not resumed, or its trials have started"
+    return writer.journal
 
 
 def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:

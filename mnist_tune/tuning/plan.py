@@ -24,8 +24,6 @@ class Plan:
     """The total number of trials."""
     scheduler: Any = None
     search_alg: Any = None
-    in_a_grid: bool = False
-    """Whether the known trials are passed to Tune as a grid: population based training allows no searcher."""
     finished: tuple[Finished, ...] = ()
     """In a resumed search: the trials that have ended."""
     taken: frozenset[str] = frozenset()

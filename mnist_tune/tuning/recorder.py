@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ray.tune import Callback
@@ -14,6 +13,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
 from mnist_tune.runtime.ray_private import forget
@@ -29,7 +29,7 @@ class Recorder(Callback):  # type: ignore[misc]
         writer: writes the sweep's folder.
         view: the progress on the terminal.
         trials: the trials known in advance.
-        rows: the epochs that a resumed sweep has recorded before.
+        histories: the epochs of these trials that a resumed sweep has recorded before.
         scheduler: the stop reason of trials that the scheduler stops.
     """
 
@@ -38,7 +38,7 @@ class Recorder(Callback):  # type: ignore[misc]
         writer: SweepWriter,
         view: ProgressView,
         trials: Mapping[str, TrialConfig],
-        rows: Iterable[Mapping[str, Any]],
+        histories: Histories,
         scheduler: str = "scheduler",
     ) -> None:
         self._scheduler = scheduler
@@ -46,9 +46,7 @@ class Recorder(Callback):  # type: ignore[misc]
         """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in rows:
-            self._rows[row["trial_id"]].append(row)
+        self._histories = histories
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
@@ -63,7 +61,7 @@ class Recorder(Callback):  # type: ignore[misc]
         row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
         row["ended_at"] = time.time()
         self._writer.epoch(trial_id, row, result["repeated"])
-        self._rows[trial_id] = [past for past in self._rows[trial_id] if past["epoch"] < row["epoch"]] + [row]
+        self._histories.add(trial_id, row)
         name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
         self._view.epoch(trial_id, name, row)
         if result["done"]:
@@ -125,7 +123,8 @@ class Recorder(Callback):  # type: ignore[misc]
     def _end(self, trial_id: str, reason: str, error: str = "") -> None:
         self._ended.add(trial_id)
         self._writer.end(trial_id, reason, error)
-        config, rows = self._configs[trial_id], self._rows.pop(trial_id, [])
-        curve = Curve.of(rows, config, self._data)
-        left = config.epochs - (rows[-1]["epoch"] if rows else 0)
+        config = self._configs[trial_id]
+        curve = Curve.of(self._histories.columns(trial_id), config, self._data)
+        left = config.epochs - self._histories.last_epoch(trial_id)
+        self._histories.forget(trial_id)
         self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])

@@ -1,4 +1,4 @@
-"""A Tune searcher that proposes known trials first, then those of another searcher."""
+"""A Tune searcher that proposes known trials first, then those of another searcher, and as many as there are slots."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
 from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
@@ -38,9 +38,11 @@ class KnownTrials(Searcher):  # type: ignore[misc]
 
     Args:
         trials: the known trials by id.
-        then: the other searcher.
+        then: the other searcher. It is asked for a trial for each slot that is free, and for one more, which waits for
+            the next slot: what it proposes earlier, it proposes knowing less.
         finished: in a resumed search, the trials that have ended.
         taken: in a resumed search, the ids of all its trials.
+        slots: the number of trials that can run at the same time.
     """
 
     def __init__(
@@ -49,13 +51,18 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         then: Searcher | None = None,
         finished: Sequence[Finished] = (),
         taken: Collection[str] = (),
+        slots: int = 1,
     ) -> None:
         super().__init__()
-        self._left, self._then, self._finished = iter(trials.items()), then, finished
+        self._left, self._then, self._finished, self._slots = iter(trials.items()), then, finished, slots
         self._ids = new_ids({*trials, *taken})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []
         self._learns = True
+        self._waiting: set[str] = set()
+        """The trials that have no result yet."""
+        self._running: set[str] = set()
+        """Those that have, and have not ended."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
@@ -87,19 +94,27 @@ class KnownTrials(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> Any:
         for own_id, trial in self._left:
             self._own[trial_id] = trial
+            self._waiting.add(trial_id)
             return {"trial": with_id(own_id, trial)}
         if self._then is None:
             return Searcher.FINISHED
+        if len(self._waiting) >= max(1, self._slots - len(self._running)):
+            return None
         found = self._then.suggest(trial_id)
         if not isinstance(found, dict):
             return found
+        self._waiting.add(trial_id)
         return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._waiting.discard(trial_id)
+        self._running.add(trial_id)
         if self._then is not None and trial_id not in self._own:
             self._then.on_trial_result(trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._waiting.discard(trial_id)
+        self._running.discard(trial_id)
         failed = error or (result or {}).get("stop_reason") == "error"
         if trial_id in self._own:
             self._tell(self._own[trial_id], {"stop_reason": "error"} if failed else result or {})
@@ -107,10 +122,12 @@ class KnownTrials(Searcher):  # type: ignore[misc]
             self._then.on_trial_complete(trial_id, None if failed else result, failed)
 
     def on_pause(self, trial_id: str) -> None:
+        self._running.discard(trial_id)
         if self._then is not None and trial_id not in self._own:
             self._then.on_pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
+        self._running.add(trial_id)
         if self._then is not None and trial_id not in self._own:
             self._then.on_unpause(trial_id)
 
@@ -123,6 +140,35 @@ class KnownTrials(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("sweeps are resumed from their journal")
+
+
+class KnownTrialsAlone(SearchAlgorithm):  # type: ignore[misc]
+    """Proposes known trials in order, for any scheduler: population based training refuses a searcher.
+
+    Args:
+        trials: the trials by id.
+        max_concurrent: the most trials that are proposed and have not ended, if there is a limit.
+    """
+
+    def __init__(self, trials: Mapping[str, TrialConfig], max_concurrent: int | None = None) -> None:
+        known = KnownTrials(trials)
+        self._generator = SearchGenerator(ConcurrencyLimiter(known, max_concurrent) if max_concurrent else known)
+
+    @property
+    def total_samples(self) -> int:
+        return int(self._generator.total_samples)
+
+    def add_configurations(self, experiments: Any) -> None:
+        self._generator.add_configurations(experiments)
+
+    def next_trial(self) -> Any:
+        return self._generator.next_trial()
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._generator.on_trial_complete(trial_id, result, error)
+
+    def is_finished(self) -> bool:
+        return bool(self._generator.is_finished())
 
 
 def drawn(

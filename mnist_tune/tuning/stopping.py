@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.trial import closest, own_id
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
 """A stop reason; if a scheduler stopped the trial, the reason is its name instead (`scheduler_name`)."""
@@ -37,7 +40,7 @@ def stop_reason(epoch: int, epochs: int, diverged: bool) -> StopReason | Literal
 def asha(
     epochs: int,
     grace_period: int,
-    past_rows: Iterable[Mapping[str, Any]] = (),
+    past_rows: pd.DataFrame | None = None,
     decide: Callable[..., str] | None = None,
     reasons: MutableMapping[str, str] | None = None,
 ) -> Any:
@@ -58,21 +61,17 @@ def asha(
 
     from mnist_tune.runtime.ray_private import need
 
-    past_rows = list(past_rows)
-    if past_rows:
+    past = [] if past_rows is None or past_rows.empty else [past_rows]  # emptied once it is in the rungs
+    if past:
         need("rungs", "bracket")
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
         """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
 
-        _past = sorted(past_rows, key=lambda row: row["epoch"])
-
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
             super().on_trial_add(tune_controller, _named(trial))
-            past, self._past = self._past, []
-            for row in past:
-                bracket, ghost = self._trial_info[_named(trial).trial_id], SimpleNamespace(trial_id=row["trial_id"])
-                bracket.on_result(ghost, row["epoch"], -finite_loss(row["train_loss"]))
+            if past:
+                _fill(self._trial_info[_named(trial).trial_id], past.pop())
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
             action = super().on_trial_result(tune_controller, _named(trial), result)
@@ -98,6 +97,15 @@ def asha(
         grace_period=min(grace_period, epochs),
         reduction_factor=REDUCTION_FACTOR,
     )
+
+
+def _fill(bracket: Any, rows: pd.DataFrame) -> None:
+    """Put recorded rows into the rungs of a bracket, as their results did."""
+    bracket.cutoff = lambda recorded: None  # it would sort a whole rung for each row; what it decided is known
+    rows = rows[["trial_id", "epoch", "train_loss"]].sort_values("epoch", kind="stable")
+    for trial_id, epoch, loss in zip(*(rows[name].tolist() for name in rows), strict=True):
+        bracket.on_result(SimpleNamespace(trial_id=trial_id), epoch, -finite_loss(loss))
+    del bracket.cutoff
 
 
 METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")

@@ -18,7 +18,7 @@ import numpy as np
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import read_journal, resume_command
+from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, ray_until_the_end, start_ray, stop_ray, variables
 from mnist_tune.storage import Place
@@ -135,7 +135,7 @@ def run_search(
         new = drawn(space, missing, taken=taken)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
-        plan = replace(Plan.of(left | new), scheduler=scheduler, in_a_grid=True)
+        plan = replace(Plan.of(left | new), scheduler=scheduler)
     else:
         finished = (*ended.values(), *failed.values())
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
@@ -192,10 +192,9 @@ def run_or_resume(name: str, options: Any) -> Sweep:
 
 def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
     trials = plan.trials
-    events = read_journal(writer.path)
-    rows = [event for event in events if event["kind"] == "epoch"]
+    before = writer.journal.epochs if writer.journal else None
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
-    done = sum(row["trial_id"] in trials for row in rows)
+    done = 0 if before is None else int(before["trial_id"].isin(list(trials)).sum())
     start = time.monotonic()
     with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
@@ -203,6 +202,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
+        from mnist_tune.regimes.histories import Histories  # imports pandas
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import announce_missing
         from mnist_tune.tuning.recorder import Recorder
@@ -210,9 +210,11 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
 
         announce_missing(options.quiet)
         context.enter_context(deaths_told_by_us())
-        recorder = Recorder(writer, view, trials, rows, scheduler_name(plan.scheduler, options.scheduler))
+        histories = Histories() if before is None else Histories.of(before, trials)
+        del before  # else the rows would be held until the sweep ends
+        recorder = Recorder(writer, view, trials, histories, scheduler_name(plan.scheduler, options.scheduler))
         try:
-            fit(writer, plan, data, options, events, recorder)
+            fit(writer, plan, data, options, recorder)
         except RayletDied:
             stop_ray()  # before Ray ends this process
             again = f"resume with: {resume_command(writer.meta, writer.where)}"

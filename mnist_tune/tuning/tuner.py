@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -14,20 +14,21 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.results.journal import known_trials
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
 from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
+from mnist_tune.runtime.slots import trial_slots
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.fates import Fates
+from mnist_tune.tuning.old_checkpoints import OldCheckpoints
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import own_code
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, with_id
+from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
 from mnist_tune.tuning.stopping import asha, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -40,7 +41,6 @@ def fit(
     plan: Plan,
     data: list[Dataset],
     options: SweepOptions,
-    events: Sequence[Mapping[str, Any]],
     recorder: Recorder,
 ) -> None:
     """Run a plan to its end. Ray must be running.
@@ -50,7 +50,6 @@ def fit(
         plan: the trials to run.
         data: the data set in a list, which is emptied once Ray has it: the driver needs no copy.
         options: how to run the plan.
-        events: the journal of a resumed sweep.
         recorder: receives every epoch and every end.
     """
     spec = data[0].spec
@@ -71,11 +70,11 @@ def fit(
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
     placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
-    tuner = make_tuner(writer, plan, options, placement, dataset, events, recorder)
+    tuner = make_tuner(writer, plan, options, placement, dataset, recorder)
+    slots = trial_slots(placement.resources)
+    pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
-        # Tune asks a searcher, which learns from earlier trials, for one trial at a time.
-        pending = {} if plan.search_alg else {PENDING: str(max(4, int(ray.cluster_resources().get("CPU", 1))))}
-        with variables(TRIALS | pending), interrupts_as_before():
+        with variables(TRIALS | {PENDING: str(pending)}), interrupts_as_before():
             tuner.fit()
     finally:
         if placement.servers:
@@ -105,37 +104,42 @@ def make_tuner(
     options: SweepOptions,
     placement: Placement,
     dataset: Sequence[Any],
-    events: Sequence[Mapping[str, Any]],
     recorder: Recorder,
 ) -> tune.Tuner:
-    """Return the Tuner that runs a plan."""
+    """Return the Tuner that runs a plan. What the sweep recorded before a resume is not needed any more then."""
     folder = storage.join(writer.where, ".ray")
     filesystem, path = storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
-    rows = [event for event in events if event["kind"] == "epoch"]
-    slots = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
+    journal, writer.journal = writer.journal, None
+    rows = journal.epochs if journal else None
+    limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
+    resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
+    most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     if scheduler is None and options.scheduler == "regimes":
         fates = Fates(data_facts(writer.meta))
-        fates.replay(events, known_trials(writer.meta, events))
+        if journal:
+            stopped = {trial_id: end["stop_reason"] for trial_id, end in journal.ends.items()}
+            fates.replay(journal.epochs, stopped, journal.known_trials(writer.meta))
         scheduler = asha(plan.epochs, options.grace_period, rows, fates.decide, recorder.reasons)
     elif scheduler is None and options.scheduler == "asha":
         scheduler = asha(plan.epochs, options.grace_period, rows)
-    space, samples, search = plan.space, plan.samples, plan.search_alg
-    if plan.in_a_grid:
-        space, samples = tune.grid_search([with_id(*item) for item in plan.trials.items()]), 1
-    elif plan.trials or isinstance(search, Searcher):
-        search = KnownTrials(plan.trials, search, plan.finished, plan.taken)
+    search = plan.search_alg
+    if isinstance(search, Searcher):
+        search = KnownTrials(plan.trials, search, plan.finished, plan.taken, trial_slots(resources))
+    elif plan.trials:
+        search, most = KnownTrialsAlone(plan.trials, most), None
+    servers = [placement.servers] if placement.servers else []
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
-        tune.with_resources(trainable, placement.resources | ({TRIAL_SLOT: 1} if slots else {})),
-        param_space={"trial": space},
+        tune.with_resources(trainable, resources),
+        param_space={"trial": plan.space},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=search,
-            num_samples=samples,
+            num_samples=plan.samples,
             reuse_actors=True,
             time_budget_s=options.time_budget,
-            max_concurrent_trials=None if slots else options.max_concurrent,
+            max_concurrent_trials=most,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
@@ -143,7 +147,7 @@ def make_tuner(
             storage_path=path,
             storage_filesystem=filesystem,
             verbose=0,
-            callbacks=[recorder, NodeWatch(options.quiet), *filter(None, [placement.servers]), *plan.callbacks],
+            callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *servers, *plan.callbacks],
             failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

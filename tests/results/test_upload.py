@@ -4,6 +4,7 @@ import json
 import platform
 import threading
 import time
+from unittest import mock
 
 import pytest
 
@@ -77,7 +78,25 @@ def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypa
         time.sleep(0.01)
     writer.finish(ended=None)
     assert len(storage.names(storage.join(bucket, "journal"))) > 10
-    assert [event["epoch"] for event in read_journal(fetched(bucket))] == list(range(1, 30))
+    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 30))
+
+
+def test_a_resume_uploads_only_what_is_new(new_writer, epoch_row, bucket, monkeypatch):
+    monkeypatch.setattr(upload, "SEGMENT_BYTES", 1000)
+    writer = new_writer(bucket)
+    for epoch in range(1, 30):
+        writer.epoch("00000", epoch_row(epoch), False)
+    writer.finish(ended=None)
+    segments = storage.names(storage.join(bucket, "journal"))
+    fetched(bucket)
+    with mock.patch.object(storage, "_upload", wraps=storage._upload) as send:
+        resumed = new_writer(bucket, resume=True)
+        resumed.epoch("00000", epoch_row(30), False)
+        resumed.finish(ended="now")
+    sent = [call.args[0].partition("/journal/")[2][:6] for call in send.mock_calls if "/journal/" in call.args[0]]
+    assert sent
+    assert set(sent) <= {segments[-1], f"{len(segments):06d}"}
+    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 31))
 
 
 def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):

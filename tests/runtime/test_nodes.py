@@ -203,7 +203,7 @@ def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, executio
     assert sweep.returncode == 0, stderr
     assert before < 12 * EPOCHS, "the sweep ended before the new node was the only one"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
-    rows = [(row["trial_id"], row["epoch"]) for row in read_journal(tmp_path / "sweep") if row["kind"] == "epoch"]
+    rows = list(zip(*(read_journal(tmp_path / "sweep").epochs[name] for name in ("trial_id", "epoch")), strict=True))
     assert len(rows) == len(set(rows)) == 12 * EPOCHS
     said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
     died = "died; its trials continue from their last epoch"

@@ -1,11 +1,13 @@
 """Which configurations early stopping lets go on."""
 
 import time
+import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from mnist_tune import TrialConfig
+from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.tuning.fates import Fates
 
@@ -36,6 +38,11 @@ class Sweep:
             if self.report(trial, curve, epoch, rate, seed, proposed=epoch == rung):
                 return epoch
         return None
+
+
+def table(rows):
+    """Return rows as `read_journal` does."""
+    return pd.DataFrame(rows, columns=[column.name for column in columns.EPOCHS])
 
 
 @pytest.fixture
@@ -97,10 +104,9 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 
 def test_a_resumed_sweep_keeps_its_decisions(epoch_row, sweep):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
-    events = [{"kind": "epoch", "trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
-    events += [{"kind": "end", "trial_id": "a", "stop_reason": "slow"}]
-    events += [{"kind": "epoch", "trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
-    sweep.fates.replay([*events, {"kind": "end", "trial_id": "gone", "stop_reason": "slow"}], trials)
+    epochs = [{"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
+    epochs += [{"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
+    sweep.fates.replay(table(epochs), {"a": "slow", "gone": "slow"}, trials)
     config = trials["b"]
     found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", "slow"]
@@ -109,9 +115,7 @@ def test_a_resumed_sweep_keeps_its_decisions(epoch_row, sweep):
 def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(sweep):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
-    events = [{"kind": "epoch", "trial_id": "a", **row} for row in rows]
-    events += [{"kind": "end", "trial_id": "a", "stop_reason": "slow"}]
-    sweep.fates.replay([*events, *({"kind": "epoch", "trial_id": "b", **row} for row in rows)], trials)
+    sweep.fates.replay(table([{"trial_id": name, **row} for name in "ab" for row in rows]), {"a": "slow"}, trials)
     assert sweep.fates.decide("b", trials["b"], rows[-1], False) == "slow"
     assert [sweep.fates.decide("c", trials["c"], row, False) for row in rows] == ["", "", "", "", "slow"]
 
@@ -123,6 +127,19 @@ def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
     assert sweep.run("alone", SLOW, rate=0.01) is None
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("another", SLOW, rate=0.02) == 5
+
+
+def test_rows_are_not_kept(sweep):
+    """Tune's results take 4 KB each; a sweep of 10,000 trials has millions."""
+
+    class Row(dict):
+        """A dictionary that can be weakly referenced."""
+
+    row = Row(sweep.row(1, SLOW[0]))
+    gone = weakref.ref(row)
+    sweep.fates.decide("a", TrialConfig(), row, False)
+    del row
+    assert gone() is None
 
 
 def test_many_trials_cost_less_than_half_a_millisecond_a_result(epoch_row):

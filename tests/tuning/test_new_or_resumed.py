@@ -1,6 +1,7 @@
 """Resumed sweeps: their saved states, their options and their folder."""
 
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import pytest
 from mnist_tune import UserError, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
+from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning import sweep
-from mnist_tune.tuning.new_or_resumed import as_before, open_again
+from mnist_tune.tuning.new_or_resumed import as_before, left_and_over, open_again
 from mnist_tune.tuning.options import SweepOptions
 
 
@@ -42,7 +44,17 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
     assert saved_epochs(state) == kept
     assert list(storage.names(interrupted.states)) == ["00000.npz"] * bool(kept) + ["token"]
-    assert [event["epoch"] for event in read_journal(again.path)] == [1, 2, 3]
+    assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
+    again.finish(ended="now")
+
+
+def test_a_resume_reads_its_journal_once(interrupted, place):
+    interrupted.finish(ended=None)
+    with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
+        again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        left, _, _ = left_and_over(again)
+    assert sorted(left) == ["00000", "00001"]
+    assert read.call_count == 1
     again.finish(ended="now")
 
 

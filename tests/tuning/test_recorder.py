@@ -2,6 +2,7 @@
 
 from ray.tune.experiment import Trial
 
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.progress import ProgressView
@@ -16,7 +17,7 @@ def made_up(**values):
 
 def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep")
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, ())
+    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Histories())
     first, second = trials = [made_up() for _ in range(2)]
     for trial in (first, second):
         trial.update_last_result({"train_loss": 0.5, "node": "here"})
@@ -32,7 +33,7 @@ def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
 def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=2)
     known = {f"{i:05d}": TrialConfig() for i in range(2)}
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), known, (), "hyperband")
+    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), known, Histories(), "hyperband")
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
     assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == ["hyperband", "interrupted"]
@@ -41,7 +42,7 @@ def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp
 
 def test_invalid_values_end_only_that_trial(new_writer, tmp_path, capsys):
     writer = new_writer(tmp_path / "sweep", count=1)
-    recorder = Recorder(writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, ())
+    recorder = Recorder(writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, Histories())
     for trial_id in ("00000", "proposed"):
         recorder.on_trial_result(0, [], made_up(trial_id=trial_id, momentum=1.08), REFUSED)
     recorder.on_trial_complete(0, [], made_up(trial_id="proposed", momentum=1.08))
@@ -56,7 +57,7 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
     """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
     writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
     config = TrialConfig(epochs=4)
-    recorder = Recorder(writer, view, {"00000": config}, ())
+    recorder = Recorder(writer, view, {"00000": config}, Histories())
     for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
         values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
         result = epoch_row(epoch, train_accuracy=accuracy) | values

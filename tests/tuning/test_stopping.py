@@ -5,6 +5,7 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,7 +103,8 @@ class Scheduled:
     """A scheduler with made-up Tune trials, whose Tune ids differ from ours."""
 
     def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a", **deciding):
-        self.scheduler = asha(epochs, grace_period, past_rows, **deciding)
+        past = pd.DataFrame(past_rows, columns=["trial_id", "epoch", "train_loss"])
+        self.scheduler = asha(epochs, grace_period, past, **deciding)
         self.trials = {
             trial: SimpleNamespace(trial_id=f"{session}_{trial}", config={"trial": {"trial_id": trial}})
             for trial in trials

@@ -17,7 +17,7 @@ from seaweed import KEYS, seaweed
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
-from mnist_tune.results.journal import known_trials, read_journal
+from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -198,7 +198,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
         TrialConfig(architecture="mlp-8-tanh", learning_rate=0.0123456789, holdout=100, epochs=3),
     ]
     sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
-    assert list(known_trials(sweep.meta, read_journal(sweep.path)).values()) == trials
+    assert list(read_journal(sweep.path).known_trials(sweep.meta).values()) == trials
     from mnist_tune.data.dataset import load_dataset
     from mnist_tune.execution.pool import LanePool
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from ray import tune
+from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
@@ -17,7 +18,7 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import new_or_resumed, sweep, trainable
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.searcher import KnownTrials, drawn
+from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone, drawn
 from mnist_tune.tuning.stopping import METRICS
 
 SEARCH = """
@@ -121,26 +122,53 @@ def test_population_based_training_resumes_with_its_latest_rates(tmp_path):
         assert set(rates) <= {row["learning_rate"]}
 
 
+class Checkpoints(tune.Callback):
+    """Counts how many checkpoints Tune has made, and the most that were there at the same time."""
+
+    def __init__(self, folder):
+        self._folder, self.made, self.most = folder, 0, 0
+
+    def on_checkpoint(self, iteration, trials, trial, checkpoint, **info):
+        self.made += 1
+        self.most = max(self.most, len(list(self._folder.glob("*/checkpoint_*"))))
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path):
-    """A trial that copies another one's config must not copy its id, which would mix up their rows and states."""
+    """A trial that copies another one's config must not copy its id, which would mix up their rows and states.
+
+    And checkpoints that nobody copies any more go.
+    """
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
     writer, _ = new_or_resumed.open_new("pbt", {}, options, search=True)
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
     for trial_id, rate in rates.items():
-        writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=8))
+        writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=16))
     writer.finish()
     scheduler = PopulationBasedTraining(
         time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=2, quantile_fraction=0.5,
         hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.05, 0.5)}}, require_attrs=False,
     )  # fmt: skip
-    found = run_search("pbt", {}, len(rates), SweepOptions(quiet=True, resume=writer.path), scheduler)
+    checkpoints, options = Checkpoints(writer.path / ".ray" / "tune"), SweepOptions(quiet=True, resume=writer.path)
+    found = run_search("pbt", {}, len(rates), options, scheduler, callbacks=[checkpoints])
+    assert checkpoints.made > 2 * len(rates) >= checkpoints.most > 0
     assert list(found.trials["trial_id"]) == list(rates)
     assert set(found.trials["stop_reason"]) == {"completed"}
     last = found.epochs.groupby("trial_id").last()
-    assert (last["epoch"] == 8).all()
+    assert (last["epoch"] == 16).all()
     assert (last["learning_rate"] > 0.01).sum() > 2  # at least one slow trial copied another one
+
+
+def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
+    """As Tune's grid search does, which then takes 20 ms a trial."""
+    known = {f"{i:05d}": TrialConfig(seed=i) for i in range(2_000)}
+    search = KnownTrialsAlone(known)
+    search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=len(known)))
+    start = time.process_time()
+    found = [search.next_trial().config["trial"] for _ in range(50)]
+    assert (time.process_time() - start) / len(found) < 5e-3
+    assert found == [{"trial_id": trial_id, **known[trial_id].to_dict()} for trial_id in list(known)[:50]]
 
 
 def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
@@ -179,7 +207,6 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
     assert plan.scheduler == "its own"
     assert [trial.learning_rate for trial in plan.trials.values()] == [0.3, 0.2, 0.2]
     assert next(iter(plan.trials)) == "changed"
-    assert plan.in_a_grid  # population based training needs this
 
 
 def test_a_search_without_trials_can_be_read(new_writer, tmp_path):
@@ -287,6 +314,37 @@ def test_a_resumed_search_trains_as_many_epochs_as_its_space_says():
     assert Plan({"epochs": 3}, known, 3, search_alg="a searcher").epochs == 5  # of a trial that is left to finish
 
 
+class Endless(Told):
+    """Proposes as many trials as it is asked for."""
+
+    def suggest(self, trial_id):
+        self.told.append(trial_id)
+        return {"trial": {}}
+
+
+def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
+    search = Endless("test_accuracy")
+    known = KnownTrials({"known": TrialConfig()}, search, slots=3)
+
+    def proposed():
+        before = len(search.told)
+        while known.suggest(f"trial {len(search.told)}"):
+            pass
+        return len(search.told) - before
+
+    assert known.suggest("known")
+    assert proposed() == 2
+    known.on_trial_result("trial 0", {})
+    known.on_trial_result("trial 1", {})
+    assert proposed() == 0  # the third one has not begun
+    known.on_trial_result("known", {})
+    assert proposed() == 1
+    known.on_trial_complete("trial 0", {})
+    assert proposed() == 0
+    known.on_trial_complete("trial 1", {})
+    assert proposed() == 1
+
+
 class Wild(Told):
     """Proposes an invalid momentum, then a valid one. Its metric is a column that a refused trial has no number for."""
 
@@ -301,12 +359,26 @@ class Wild(Told):
         pass
 
 
+class First(tune.Callback):
+    """Notes how many proposals a `Wild` has left when the first trial starts."""
+
+    left = None
+
+    def __init__(self, search):
+        self._search = search
+
+    def on_trial_start(self, iteration, trials, trial, **info):
+        self.left = len(self._search._left) if self.left is None else self.left
+
+
 @pytest.mark.ray
 def test_one_invalid_proposal_does_not_end_the_search(tmp_path, capsys):
-    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
-    space = {"architecture": "mlp-8-tanh", "epochs": 2}
-    search = Wild()
-    found = run_search("search", space, 2, options, search_alg=search)
+    """And both are pending before the first one starts, since there are two slots."""
+    options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep", cpus_per_trial=1)
+    space, search = {"architecture": "mlp-8-tanh", "epochs": 2}, Wild()
+    first = First(search)
+    found = run_search("search", space, 2, options, search_alg=search, callbacks=[first])
+    assert first.left == 0
     assert found.trials["trial_id"].tolist() == ["00001"]
     assert [(result and result["step"], error) for result, error in search.ends] == [(None, True), (64, False)]
     assert found.trials["momentum"].tolist() == [0.5]

@@ -1,0 +1,67 @@
+"""The epochs so far of trials that are running: what their labels, and early stopping, are decided by."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Container, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.regimes.curve import COLUMNS
+
+_NAMES = ("epoch", *COLUMNS)
+
+
+class Histories:
+    """The columns that the curves of many trials are made of, in 8 bytes a value."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, array[float]] = {}
+        """For each trial the values of its rows, one row after the other."""
+
+    @classmethod
+    def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
+        """Return the histories of these trials.
+
+        Args:
+            epochs: rows in the order in which they were recorded.
+            trials: the trials by id; the rows of all others are left out.
+        """
+        found = cls()
+        values = epochs[list(_NAMES)].to_numpy(dtype=float, na_value=np.nan)
+        for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():
+            if trial_id in trials:
+                rows = values[at]
+                least_after = np.minimum.accumulate(rows[::-1, 0])[::-1]
+                kept = np.append(rows[:-1, 0] < least_after[1:], True)
+                found._rows[str(trial_id)] = array("d", rows[kept].tobytes())
+        return found
+
+    def add(self, trial_id: str, row: Mapping[str, Any]) -> None:
+        """Add an epoch's row. A trial that repeats an epoch begins again there: later rows are forgotten."""
+        rows = self._rows.setdefault(trial_id, array("d"))
+        while rows and rows[-len(_NAMES)] >= row["epoch"]:
+            del rows[-len(_NAMES) :]
+        rows.extend(math.nan if row.get(name) is None else row[name] for name in _NAMES)
+
+    def columns(self, trial_id: str) -> dict[str, np.ndarray]:
+        """Return a trial's columns, as `Curve.cut` takes them; they are empty if it has no row."""
+        values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(_NAMES))
+        return dict(zip(_NAMES, values.T.copy(), strict=True))
+
+    def last_epoch(self, trial_id: str) -> int:
+        """Return the last epoch of a trial; 0 if it has none."""
+        rows = self._rows.get(trial_id)
+        return int(rows[-len(_NAMES)]) if rows else 0
+
+    def count(self, trial_id: str | None = None) -> int:
+        """Return the number of rows of a trial, or of all."""
+        found = self._rows.values() if trial_id is None else [self._rows.get(trial_id, ())]
+        return sum(map(len, found)) // len(_NAMES)
+
+    def forget(self, trial_id: str) -> None:
+        """Drop the rows of a trial that has ended."""
+        self._rows.pop(trial_id, None)

@@ -1,0 +1,90 @@
+"""Parse the epochs' rows of a journal into columns: as dictionaries they take several times the time and the memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, LARGEST, NUMBER, Column
+
+Event = dict[str, Any] | None
+"""An event of a journal; None for a line that holds none."""
+
+BEGINS = b'{"kind": "epoch"'
+"""How a sweep writes the line of an epoch."""
+
+_TYPES = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
+SCHEMA = pa.schema([(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS])
+_OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
+
+
+class Rows:
+    """The rows of a journal, which is read in blocks of lines."""
+
+    def __init__(self) -> None:
+        self._blocks = [_encoded(SCHEMA.empty_table())]
+
+    def add(self, lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> dict[int, Event]:
+        """Take up the rows in these lines. Return what `parse` finds in the lines that hold none, by their position."""
+        rows, at = _parsed(lines)
+        others = {i: parse(lines[i]) for i in sorted(set(range(len(lines))).difference(at.tolist()))}
+        more = {i: event for i, event in others.items() if event is not None and event["kind"] == "epoch"}
+        if more:
+            all_rows = pa.concat_tables([rows, _encoded(pa.Table.from_pylist(list(more.values()), SCHEMA))])
+            rows = all_rows.take(pa.array(np.argsort([*at, *more])))
+        self._blocks.append(rows)
+        return {i: event for i, event in others.items() if i not in more}
+
+    def table(self) -> pd.DataFrame:
+        """Return all rows in order. They are moved column by column, so that there are never two copies of all."""
+        rows = pa.concat_tables(self._blocks).cast(SCHEMA)
+        self._blocks = []
+        found: pd.DataFrame = rows.to_pandas(split_blocks=True, self_destruct=True)
+        return found
+
+
+def _parsed(lines: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:
+    """Return the rows that are surely valid, and the positions of their lines.
+
+    A row in a line that looks unlike what a sweep writes, or with an infinite loss, may be valid, but not surely.
+    """
+    at = [i for i, line in enumerate(lines) if line.startswith(BEGINS) and line.endswith(b"}\n") and line.isascii()]
+    content = b"".join([lines[i] for i in at])
+    try:
+        reading = ReadOptions(use_threads=False, block_size=len(content) + 1)
+        rows = _encoded(read_json(io.BytesIO(content), reading, _OPTIONS).select(SCHEMA.names))
+    except pa.ArrowInvalid:  # there is no line, or one is damaged
+        at = []
+    if not at or len(rows) != len(at):
+        return _encoded(SCHEMA.empty_table()), np.array([], int)
+    sure = np.logical_and.reduce([_fits(column, rows[column.name]) for column in EPOCHS])
+    return (rows if sure.all() else rows.filter(pa.array(sure))), np.array(at)[sure]
+
+
+def _encoded(rows: pa.Table) -> pa.Table:
+    """Return rows whose texts, the ids of trials and the names of machines, are each stored once."""
+    columns = [column.combine_chunks() for column in rows.columns]
+    texts = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in columns]
+    return pa.table(texts, names=SCHEMA.names)
+
+
+def _fits(column: Column, values: pa.ChunkedArray) -> np.ndarray:
+    """Return which values surely fit a column."""
+    if column.kind is COUNT or column.kind is NUMBER:
+        numbers = values.to_numpy()  # with NaN for what is missing
+        found = ~(np.abs(numbers) >= LARGEST)  # one more than `LARGEST` has been rounded down
+        if column.kind is COUNT:
+            found &= ~(numbers < 1)
+    elif column.kind is FLAG:
+        found = np.ones(len(values), bool)
+    else:
+        [chunk] = values.chunks
+        fit = [column.kind.holds(text) and text.isprintable() for text in chunk.dictionary.to_pylist()]
+        found = np.array([*fit, True])[chunk.indices.fill_null(-1).to_numpy()]
+    return np.asarray(found & values.is_valid().to_numpy() if column.needed else found)

@@ -1,0 +1,123 @@
+"""The journal as columns: what a line-by-line reader finds, in less time and memory."""
+
+import json
+import math
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory import peak_mb
+
+from mnist_tune.columns import EPOCHS
+from mnist_tune.results import journal
+from mnist_tune.results.journal import parse_event, read_journal
+
+NAMES = [column.name for column in EPOCHS]
+ODD = (
+    None,
+    True,
+    0,
+    -1,
+    3.0,
+    1e300,
+    2**53,
+    2**53 + 1,
+    10**400,
+    math.nan,
+    math.inf,
+    -math.inf,
+    "1",
+    "\x1b[2J",
+    "é",
+    [1],
+    {},
+)
+PLAIN = '{"kind": "epoch", %s'
+FORMS = (
+    PLAIN,
+    '{"above_since": 1, "kind": "epoch", %s',
+    '{"kind": "epoch", "kind": "epoch", %s',
+    '{"kind": "epoch", "epoch": 7, %s',
+    '{"kind": "epoch", "of another version": {"a": [NaN, {}]}, %s',
+    '{"kind":"epoch", %s',
+    '{"kind": "epoch"} {"kind": "epoch", %s',
+)
+
+
+def line(epoch_row, form=PLAIN, **values):
+    row = {"trial_id": "00000", **epoch_row(1)} | values
+    return (form % json.dumps(row)[1:] + "\n").encode()
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    path = tmp_path_factory.mktemp("journal")
+
+    def read(lines):
+        (path / "journal.jsonl").write_bytes(b"".join(lines))
+        return read_journal(path)
+
+    return read
+
+
+@st.composite
+def odd_lines(draw, epoch_row):
+    """Draw the line of an epoch in which a value, the form, or some bytes are not as a sweep writes them."""
+    values = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(ODD), max_size=2))
+    found = line(epoch_row, form=draw(st.sampled_from((PLAIN,) * 3 + FORMS)), **values)
+    place, length = draw(st.integers(0, len(found) - 2)), draw(st.sampled_from([0, 0, 1, 9]))
+    return found[:place] + draw(st.binary(max_size=length)).replace(b"\n", b"") + found[place + length :]
+
+
+def check(read, lines):
+    """Check that the columns hold what each line says, or nothing for a line that is not valid."""
+    found = read(lines).epochs
+    expected = [event for event in map(parse_event, lines) if event]
+    assert list(found) == NAMES
+    pd.testing.assert_frame_equal(
+        found.astype(object).where(found.notna(), None),
+        pd.DataFrame(expected, columns=NAMES).astype(object).where(lambda table: table.notna(), None),
+        check_dtype=False,
+        check_exact=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["trial_id", "epoch", "above_since", "train_loss", "wait_s", "diverged", "finite", "node"]
+)
+def test_a_value_that_no_sweep_writes_is_taken_or_refused_as_in_a_line(read, epoch_row, name):
+    for value in ODD:
+        check(read, [line(epoch_row), line(epoch_row, **{name: value}), line(epoch_row)])
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_columns_hold_what_each_line_says(read, epoch_row, data):
+    lines = data.draw(st.lists(odd_lines(epoch_row), max_size=4))
+    lines.insert(data.draw(st.integers(0, len(lines))), line(epoch_row, trial_id="good", train_loss=math.nan))
+    check(read, lines)
+
+
+def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(read, epoch_row, monkeypatch):
+    monkeypatch.setattr(journal, "BLOCK_BYTES", 1500)
+    losses = [0.5, math.inf, 0.3, math.nan, -math.inf, 0.2, 0.1]
+    lines = [line(epoch_row, epoch=epoch, train_loss=loss) for epoch, loss in enumerate(losses, start=1)]
+    found = read([*lines, lines[0]]).epochs
+    assert found["epoch"].tolist() == [1, 2, 3, 4, 5, 6, 7, 1]
+    assert found["train_loss"].fillna(-1).tolist() == [0.5, math.inf, 0.3, -1, -math.inf, 0.2, 0.1, 0.5]
+
+
+def test_a_row_takes_less_than_400_bytes(epoch_row, tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "BLOCK_BYTES", 2**17)  # as small a share of the journal as in one of a million rows
+    lines = [line(epoch_row, trial_id=f"{i // 20:05d}", epoch=i % 20 + 1, train_loss=i / 7) for i in range(20_000)]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    try:
+        mb = peak_mb(lambda: read_journal(tmp_path))
+    finally:
+        pa.set_memory_pool(usual)
+    assert 200 * len(lines) < 1e6 * mb + pool.max_memory() < 400 * len(lines)
