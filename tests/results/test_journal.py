@@ -68,7 +68,8 @@ def odd_lines(draw, epoch_row):
     values = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(ODD), max_size=2))
     found = line(epoch_row, form=draw(st.sampled_from((PLAIN,) * 3 + FORMS)), **values)
     place, length = draw(st.integers(0, len(found) - 2)), draw(st.sampled_from([0, 0, 1, 9]))
-    return found[:place] + draw(st.binary(max_size=length)).replace(b"\n", b"") + found[place + length :]
+    changed = found[:place] + draw(st.binary(max_size=length)) + found[place + length :]
+    return changed.replace(b"\n", b"") + b"\n"
 
 
 def check(read, lines):

@@ -283,7 +283,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
         (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"}),
         (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"}),
     ]
-    every = KnownTrials(known, search, finished, taken={"00000", "00001", "00002", "00003", "00005"})
+    every = KnownTrials(known, search, finished, taken={"00000", "00001", "00002", "00003", "00005"}, slots=5)
     every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
     assert ids == ["00001", "00002", "00006", "00007", "00008"]
