@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -27,50 +27,68 @@ REFINED = 1.2
 """Learning rates whose ratio is below this are too close to try others between them."""
 
 
+class Conclusion(NamedTuple):
+    """What follows from the trials of one family."""
+
+    family: str
+    sentence: str
+    """Where each regime is found, and the best learning rate."""
+    question: str
+    """The next question; empty if there is none."""
+    command: str
+    """The command that answers it."""
+    edge: Edge | None
+    """None if no trial has finished an epoch."""
+
+
 def conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """Return the counts of the regimes and, for each family, where each regime is found, its best learning rate, and
-    the command that answers the next question.
+    the command that answers the next question. The arguments are those of `family_conclusions`."""
+    lines = [f"Regimes: {regime_counts(trials['regime'])}"]
+    for found in family_conclusions(trials, options):
+        lines.append(f"{found.family}: {found.sentence}")
+        lines += [f"  {found.question} {found.command}"] * bool(found.question)
+    return lines
+
+
+def family_conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Conclusion]:
+    """Yield what follows from each family of trials.
 
     Args:
         trials: the trials table.
         options: the options of the sweep, from `sweep.json`. Proposed commands repeat some of them.
     """
-    lines = [f"Regimes: {regime_counts(trials['regime'])}"]
     for title, family in families(trials):
         if not family["epochs_run"].any():
-            lines.append(f"{title}: no learning rate finished an epoch")
+            yield Conclusion(title, "no learning rate finished an epoch", "", "", None)
             continue
         found = edge(family)
         best = "none converged"
         if found.best is not None:
             best = f"best learning rate {found.best:.4g} ({found.split} accuracy {found.accuracy:.4f})"
-        lines.append(f"{title}: {'; '.join([*spans(family), best])}")
-        following = _next(family, options, found)
-        lines += [f"  {following}"] if following else []
-    return lines
+        yield Conclusion(title, "; ".join([*spans(family), best]), *_next(family, options, found), found)
 
 
-def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> str:
+def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> tuple[str, str]:
     """Return the next question and the command that answers it; empty if the edge is known."""
     rates = sorted(family["learning_rate"].unique())
     if (family["regime"] == "diverged").all():
-        return f"try smaller rates: {proposed(family, options, _between(rates[0], rates[0] / 10))}"
+        return "try smaller rates:", proposed(family, options, _between(rates[0], rates[0] / 10))
     if found.sometimes is None:
         left = family[family["regime"] != "diverged"]
         best = left.groupby("learning_rate")["test_accuracy"].mean().idxmax()
         if best not in (rates[0], rates[-1]) or len(rates) < 2:
-            return ""
+            return "", ""
         end, factor = ("smaller", 0.1) if best == rates[0] else ("larger", 10)
-        return f"try {end} rates: {proposed(family, options, _between(best, best * factor))}"
+        return f"try {end} rates:", proposed(family, options, _between(best, best * factor))
     if found.sometimes == rates[-1]:
-        return f"no edge yet, try larger rates: {proposed(family, options, _between(rates[-1], 10 * rates[-1]))}"
+        return "no edge yet, try larger rates:", proposed(family, options, _between(rates[-1], 10 * rates[-1]))
     above = min(rate for rate in rates if rate > found.sometimes)
     if above / found.sometimes > REFINED:
-        between = _between(found.sometimes, above, 6)[1:-1]
-        return f"where is the edge? {proposed(family, options, between)}"
+        return "where is the edge?", proposed(family, options, _between(found.sometimes, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
-        return f"is it the seed? {proposed(family, options, [found.sometimes, above], range(5))}"
-    return ""
+        return "is it the seed?", proposed(family, options, [found.sometimes, above], range(5))
+    return "", ""
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:

@@ -6,14 +6,14 @@ Drawing is done elsewhere: by `figures` and `curve_plots` with matplotlib, by `p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
+from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, half_width, summarise_replicates
 
 FEW = 24
 """Up to this many curves are drawn one by one."""
@@ -103,6 +103,69 @@ def shares(trials: pd.DataFrame) -> pd.DataFrame:
     return summary.assign(beside=rates * 1.05 ** (places.cumcount() - (places.transform("size") - 1) / 2))
 
 
+def pooled_shares(trials: pd.DataFrame, ranges: int = FEW) -> pd.DataFrame:
+    """Return the share of trials that converged in each of so many ranges of learning rates, with its 95% interval:
+    what is shown instead of `shares` if there are too many configurations."""
+    rates = np.unique(trials["learning_rate"])
+    starts = [part[0] for part in np.array_split(rates, min(ranges, len(rates)))]
+    groups = trials.groupby(np.searchsorted(starts, trials["learning_rate"], side="right"))
+    count, converged = groups.size(), (trials["regime"] == "converged").groupby(groups.ngroup()).sum().to_numpy()
+    low, high = clopper_pearson(converged, count)
+    middle = np.exp(np.log(trials["learning_rate"]).groupby(groups.ngroup()).mean().to_numpy())
+    table = pd.DataFrame({"beside": middle, "converged_share": converged / count.to_numpy()})
+    table = table.assign(converged_low=low, converged_high=high, first=groups["learning_rate"].min().to_numpy())
+    table["last"] = groups["learning_rate"].max().to_numpy()
+    return table.assign(converged=[f"{k} of {n}" for k, n in zip(converged, count, strict=True)])
+
+
 def named(names: Sequence[str]) -> str:
     """Return the columns that curves are named by, in words."""
     return ", ".join(name.replace("_", " ") for name in names)
+
+
+class MeanCurve(NamedTuple):
+    """The mean curve of a configuration over its seeds, with its 95% interval at each epoch."""
+
+    learning_rate: float
+    regime: str
+    """The most frequent regime of its trials."""
+    trials: int
+    epochs: np.ndarray
+    low: np.ndarray
+    middle: np.ndarray
+    high: np.ndarray
+
+
+def mean_curves(trials: pd.DataFrame, epochs: pd.DataFrame, most: int = FEW) -> list[MeanCurve]:
+    """Return the mean curves of configurations with several seeds, in the order of their learning rates; of more than
+    `most`, that many, evenly chosen.
+
+    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch; an epoch that only one of
+    them trained is left out.
+
+    Args:
+        trials: the trials, as from `replicated`.
+        epochs: `trial_id`, `epoch` and a `value`. Values that are not finite are left out.
+        most: the most curves.
+    """
+    number = trials.groupby(CONFIGURATION).ngroup()
+    firsts = trials["learning_rate"].groupby(number).first().sort_values(kind="stable").index
+    found = []
+    for chosen in evenly(firsts, most):
+        part = trials[number == chosen]
+        rows = epochs[epochs["trial_id"].isin(part["trial_id"])]
+        table = finite(rows["value"]).groupby(rows["epoch"]).agg(["mean", "std", "count"])
+        table = table[table["count"] > 1]
+        if len(table):
+            half = half_width(table["std"].to_numpy(), table["count"].to_numpy())
+            middle, rate = table["mean"].to_numpy(), float(part["learning_rate"].iloc[0])
+            regime, ends = str(part["regime"].mode()[0]), (middle - half, middle, middle + half)
+            found.append(MeanCurve(rate, regime, len(part), table.index.to_numpy(), *ends))
+    return found
+
+
+def evenly(items: Any, most: int) -> list[Any]:
+    """Return at most `most` of these, evenly chosen, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, most)]

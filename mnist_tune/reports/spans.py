@@ -38,7 +38,8 @@ def spans(family: pd.DataFrame) -> list[str]:
     for regime in sorted(
         counts, key=lambda name: (rates.index(counts.index[counts[name] > 0][0]), list(VERBS).index(name))
     ):
-        runs = _runs([rate in counts.index[counts[regime] > 0] for rate in rates])
+        found_at = set(counts.index[counts[regime] > 0])
+        runs = _runs([rate in found_at for rate in rates])
         if len(runs) > MOST_RUNS:
             runs = [(runs[0][0], runs[-1][1])]
         places = []

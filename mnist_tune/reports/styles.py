@@ -12,3 +12,19 @@ GROUNDS = {"light": "#ffffff", "dark": "#15181e"}
 
 MARKERS = dict(zip(REGIMES, ("o", "^", "D", "X", "s", "P", "v"), strict=True))
 """A shape for each regime, for readers who don't see its colour."""
+
+PAGE_MARKERS = dict(
+    zip(REGIMES, ("circle", "triangle", "diamond", "x", "square", "plus", "inverted_triangle"), strict=True)
+)
+"""The same shapes by their names in Bokeh."""
+
+OUTLINES = {
+    "circle": "M8 2a6 6 0 1 0 .01 0z",
+    "triangle": "M8 2 15 14H1z",
+    "diamond": "M8 1 15 8 8 15 1 8z",
+    "x": "M3 1 8 6l5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z",
+    "square": "M2 2h12v12H2z",
+    "plus": "M6 1h4v5h5v4h-5v5H6v-5H1V6h5z",
+    "inverted_triangle": "M8 14 1 2h14z",
+}
+"""The same shapes as SVG paths in a square of 16."""

@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -88,6 +89,8 @@ def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
     path = _short(sweep.path)
     again = f"python analysis/summarize.py {shlex.quote(path)}"
     lines = [f"Results: {path}"]
+    if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
+        lines.append(f"Page: {os.path.join(path, 'report.html')}")
     if condensed:
         written = "trials.parquet there, or " * (sweep.meta["ended"] is not None)
         ranges = "Each line is a range of learning rates, with median accuracies"
@@ -130,8 +133,8 @@ def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = Fal
         table.add_column(name.replace("_", break_), justify="right", no_wrap=True)
     table.add_column("regime", no_wrap=True)
     targets = trials["target"].dropna().unique()
-    reaches = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
-    for name in ("epochs", "train", "test", reaches):
+    title = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
+    for name in ("epochs", "train", "test", title):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stopped" if stops else "", no_wrap=True)
     if evidence:
@@ -139,7 +142,7 @@ def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = Fal
     for row in trials.itertuples():
         cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
-        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), _reaches(row)]
+        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), reaches(row)]
         table.add_row(*cells, escape(row.stop_reason) if stops else "", *[_why(row)] * evidence)
     return table
 
@@ -153,7 +156,7 @@ def _says_why(console: Console, trials: pd.DataFrame) -> bool:
     return console.width >= WIDE or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
 
 
-def _reaches(row: Any) -> str:
+def reaches(row: Any) -> str:
     """Return when a trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
     if math.isnan(row.reaches):
         return "–"

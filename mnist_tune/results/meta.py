@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mnist_tune.columns import COUNT, FLAG, ID, TEXT, Column, Kind, first_wrong, is_number, is_whole
+from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, Column, Kind, first_wrong, is_number, is_whole
 from mnist_tune.errors import UserError
 from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
@@ -74,6 +74,13 @@ _OPTIONS = _mapping(
 _CODE = Column("flag", TEXT, needed=True), Column("name", TEXT, needed=True), Column("files", _mapping(), needed=True)
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+_DRIVER = _mapping(*(Column(name, NUMBER) for name in ("results", "cpu_s", "pages", "pages_cpu_s")))
+
+
 def _is_code(value: Any) -> bool:
     return isinstance(value, list) and all(first_wrong(one, _CODE) is None for one in value)
 
@@ -86,6 +93,8 @@ _META = (
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),
     Column("code", Kind("a list of own code", _is_code)),
+    Column("resumed", Kind("a list of times", _are_texts)),
+    Column("driver", _DRIVER),
     *(Column(name, TEXT) for name in ("command", "started", "ended")),
 )
 """The values of `sweep.json` that we use."""

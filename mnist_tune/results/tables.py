@@ -54,7 +54,7 @@ class Sweep:
                 f"regimes: {regime_counts(self.trials['regime'])}",
                 f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
                 f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
-                ".table() prints what follows from them, .plot() draws it",
+                ".table() prints what follows from them, .plot() draws it, .report() writes its page",
             ]
         )
 
@@ -66,6 +66,12 @@ class Sweep:
         """Draw the regimes and the curves; return the picture's path, by default `regimes.png` in the folder."""
         found = self.picture("regimes.png") if path is None else Path(path)
         import_module("mnist_tune.reports.figures").plot_regimes(self, found)
+        return found
+
+    def report(self, path: str | Path | None = None) -> Place:
+        """Write the page of the sweep; return where it is, by default `report.html` in the folder."""
+        found = self.picture("report.html") if path is None else storage.place(path)
+        import_module("mnist_tune.reports.page").write_page([self], found)
         return found
 
     def picture(self, name: str) -> Path:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, ray_until_t
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.live_page import LivePage
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
@@ -213,6 +215,7 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         histories = Histories() if before is None else Histories.of(before, trials)
         del before  # else the rows would be held until the sweep ends
         recorder = Recorder(writer, view, trials, histories, scheduler_name(plan.scheduler, options.scheduler))
+        live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet)))
         try:
             fit(writer, plan, data, options, recorder)
         except RayletDied:
@@ -224,7 +227,9 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
         finally:
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
-            sweep = writer.finish(ended=_now(), driver=recorder.cost())
+            live.stop()
+            sweep = writer.finish(ended=_now(), driver=recorder.cost() | live.cost())
+            live.write(lambda: sweep)
     return sweep
 
 

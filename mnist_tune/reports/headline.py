@@ -1,0 +1,140 @@
+"""The head of the page: what came out of a sweep, what it was, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.reports.conclusions import Conclusion, family_conclusions
+from mnist_tune.results.journal import OPEN_REASONS, resume_command
+from mnist_tune.results.tables import Sweep
+
+
+def title(sweeps: Sequence[Sweep], titles: Sequence[str]) -> str:
+    """Return the title of the page: what one sweep trained on which data, or the names of several."""
+    if len(sweeps) > 1:
+        return " · ".join(titles)
+    names = _listed(sorted(sweeps[0].trials["architecture"].unique()))
+    return f"{names} on {sweeps[0].meta['dataset']['name']}"
+
+
+class Headline(NamedTuple):
+    """What the page says of one sweep before it draws anything."""
+
+    title: str
+    state: str
+    """How far a sweep is that has not ended; else empty."""
+    figures: list[tuple[str, str]]
+    """The few numbers that matter, each with its name; empty if there are several families."""
+    conclusions: list[Conclusion]
+    notes: list[str]
+    facts: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+    """Commands to copy, each with what it does."""
+
+
+def headline(sweep: Sweep, title: str) -> Headline:
+    """Return the head of the page for one sweep."""
+    found = list(family_conclusions(sweep.trials, sweep.meta.get("options", {})))
+    commands = [("repeats this sweep", _again(sweep.meta.get("command", "")))]
+    left = int(sweep.trials["stop_reason"].isin(OPEN_REASONS).sum())
+    if left:
+        commands.insert(
+            0, (f"goes on with the {left} trials that had not ended", resume_command(sweep.meta, sweep.path))
+        )
+    notes = [sweep.meta["dataset"]["note"]]
+    if (sweep.trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
+        notes.append("No target is known for this data, so each network's best trial is its measure; see --target.")
+    return Headline(
+        title=title,
+        state=_state(sweep.trials),
+        figures=_figures(found[0], sweep.trials) if len(found) == 1 else [],
+        conclusions=found,
+        notes=[note for note in notes if note],
+        facts=[(name, value) for name, value in _facts(sweep) if value],
+        commands=[(about, command) for about, command in commands if command],
+    )
+
+
+def _again(command: str) -> str:
+    """Return the command as typed: `sys.argv` lacks the interpreter."""
+    words = shlex.split(command) if command else []
+    return f"python {command}" if words and words[0].endswith(".py") else command
+
+
+def _state(trials: pd.DataFrame) -> str:
+    live = trials["stop_reason"].isin(("running", "waiting"))
+    if not live.any():
+        return ""
+    running = int((trials["stop_reason"] == "running").sum())
+    ended = len(trials) - int(live.sum())
+    return f"running: {ended} of {len(trials)} trials ended, {running} running, {live.sum() - running} waiting"
+
+
+def _figures(found: Conclusion, trials: pd.DataFrame) -> list[tuple[str, str]]:
+    if found.edge is None:
+        return []
+    rates = sorted(trials["learning_rate"].unique())
+    edge, figures = found.edge, []
+    if edge.best is not None:
+        figures += [("best learning rate", f"{edge.best:.4g}"), (f"its {edge.split} accuracy", f"{edge.accuracy:.4f}")]
+    seeds = "every seed converges" if edge.always != edge.sometimes else "converges"
+    if edge.always is not None:
+        figures.append((f"{seeds} up to", f"{edge.always:.4g}"))
+    if edge.sometimes is not None:
+        above = [rate for rate in rates if rate > edge.sometimes]
+        figures.append(("none converges from", f"{above[0]:.4g} on" if above else "– (no edge yet)"))
+    return figures
+
+
+def _facts(sweep: Sweep) -> list[tuple[str, str]]:
+    meta, trials = sweep.meta, sweep.trials
+    environment, data = meta.get("environment", {}), meta["dataset"]
+    images = f"{sum(data['label_counts']):,} training" if data.get("label_counts") else ""
+    images += f" and {data['test_images']:,} test images" if images and data.get("test_images") else ""
+    versions = environment.get("versions", {})
+    processor = environment.get("processor", "")
+    cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
+    devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
+    trained = " – ".join(
+        dict.fromkeys(str(value) for value in (trials["epochs_run"].min(), trials["epochs_run"].max()))
+    )
+    return [
+        ("networks", _listed(sorted(trials["architecture"].unique()))),
+        ("data", data["name"] + (f" ({images})" if images else "")),
+        ("trials", f"{len(trials):,} of {trained} epochs"),
+        ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
+        ("time", _duration(meta)),
+        ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),
+        ("revision", str(environment.get("git_revision") or "")),
+        ("results", str(sweep.path)),
+    ]
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+
+
+def _duration(meta: dict[str, Any]) -> str:
+    try:
+        start = datetime.fromisoformat(meta["started"])
+        if meta.get("ended") is None:
+            return f"started {start:%Y-%m-%d %H:%M} UTC"
+        seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
+    except (KeyError, ValueError, TypeError):  # older sweeps, and those of tests, have no times
+        return ""
+    return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it: `4 min 31 s`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"

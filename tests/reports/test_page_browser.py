@@ -1,0 +1,376 @@
+"""The page in a browser: headless Chromium, driven by Playwright. Without Chromium these tests are skipped."""
+
+import csv
+import io
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from many_trials import many_trials
+
+from mnist_tune import TrialConfig
+from mnist_tune.reports.page import RELOAD_S, write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),
+]
+
+WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def model(name):
+    return f"Bokeh.documents.at(-1).get_model_by_name('{name}')"
+
+
+class Tab:
+    """A tab that shows a page, and what it complained of or asked the network for."""
+
+    def __init__(self, browser, path, clock=False, **options):
+        self.context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | options))
+        self.page = self.context.new_page()
+        self.meter = self.context.new_cdp_session(self.page)
+        self.meter.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.wrong = []
+        self.page.on("console", lambda said: self.note(said.type in ("error", "warning"), said.text))
+        self.page.on("pageerror", lambda error: self.note(True, str(error)))
+        self.page.on("dialog", lambda dialog: self.note(True, f"dialog {dialog.message}"))
+        own = ("file:", "data:", "blob:")
+        self.page.on("request", lambda asked: self.note(not asked.url.startswith(own), asked.url))
+        if clock:
+            self.page.clock.install()
+        self.page.goto(f"file://{path}")
+        self.wait()
+
+    def note(self, wrong, what):
+        self.wrong += [what] * wrong
+
+    def wait(self):
+        self.page.wait_for_function("window.page && page.ready", timeout=60_000)
+
+    def js(self, code):
+        return self.page.evaluate(code)
+
+    def source(self, name, column):
+        return self.js(f"Array.from({model(name)}.data['{column}'])")
+
+    def shown(self, plot):
+        """How many trials a plot shows."""
+        return self.js(f"{model(f'{plot}-shown')}.booleans.filter(Boolean).length")
+
+    def state(self, what):
+        return self.js(f"page.state.{what} instanceof Set ? [...page.state.{what}] : page.state.{what}")
+
+    def at(self, plot, x, y):
+        """Where a point of a plot is on the screen, in pixels; x and y are places on its axes."""
+        return self.js(
+            f"""(() => {{
+              const view = Bokeh.index.find_one_by_id({model(plot)}.id);
+              const box = view.canvas_view.events_el.getBoundingClientRect();
+              const frame = view.frame;
+              return [box.left + frame.x_scale.compute({x}), box.top + frame.y_scale.compute({y})];
+            }})()"""
+        )
+
+    def show(self, what):
+        self.page.locator(what).scroll_into_view_if_needed()
+
+    def drag(self, plot, first, last, steps=6):
+        """Drag over a plot, from one place to another; return how long the page computed for each move, in seconds."""
+        self.show(f"#{plot}")
+        (x0, y0), (x1, y1) = self.at(plot, *first), self.at(plot, *last)
+        self.page.mouse.move(x0, y0)
+        self.page.mouse.down()
+        before = self.computed_s()
+        for i in range(1, steps + 1):
+            self.page.mouse.move(x0 + (x1 - x0) * i / steps, y0 + (y1 - y0) * i / steps)
+            self.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        each = (self.computed_s() - before) / steps
+        self.page.mouse.up()
+        self.page.wait_for_timeout(500)  # the heavy parts follow once a drag rests
+        return each
+
+    def computed_s(self):
+        """CPU seconds of the page's main thread so far; those of the clock depend on what else runs on the machine."""
+        metrics = self.meter.send("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
+
+    def axe(self):
+        from axe_playwright_python.sync_playwright import Axe
+
+        found = Axe().run(self.page).response["violations"]
+        return [
+            f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, new_writer, epoch_row):
+    """A sweep of 16 rates and two batch sizes, some of which diverge to NaN and infinity."""
+    writer = new_writer(tmp_path_factory.mktemp("small") / "sweep")
+    rates = np.geomspace(0.001, 4, 8)
+    trials = [TrialConfig(learning_rate=float(rate), batch_size=size, epochs=4) for rate in rates for size in (32, 128)]
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for i, trial in enumerate(trials):
+        lost = trial.learning_rate > 2
+        for epoch in range(1, 2 if lost else 5):
+            accuracy = 0.1 if lost else 0.98 - 0.8 * float(np.exp(-10 * epoch * trial.learning_rate)) - i / 1e4
+            loss = (np.nan, np.inf)[i % 2] if lost else 1.02 - accuracy
+            values = {"diverged": lost, "finite": not lost, "above_since": 1 if lost else None}
+            writer.epoch(f"{i:05d}", epoch_row(epoch, loss, accuracy, **values), False)
+        writer.end(f"{i:05d}", "diverged" if lost else "completed")
+    return writer.finish(ended="now")
+
+
+@pytest.fixture(scope="module")
+def small_page(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_page([small], path)
+    return path
+
+
+@pytest.fixture
+def tab(browser, small_page):
+    found = Tab(browser, small_page)
+    yield found
+    assert found.wrong == []
+    found.context.close()
+
+
+def test_a_chip_filters_everything(tab, small):
+    diverged = int((small.trials["regime"] == "diverged").sum())
+    assert diverged
+    tab.page.click("[data-regime=diverged]")
+    tab.page.wait_for_timeout(200)
+    shown = tab.shown("map-0")
+    assert shown == len(small.trials) - diverged
+    assert f"{shown} of {len(small.trials)} trials" in tab.page.inner_text("#found")
+    assert "diverged" not in tab.source("curves-0-lines", "regime")
+    tab.page.click("[data-regime=diverged]")
+    assert "diverged" in tab.source("curves-0-lines", "regime")
+
+
+def test_a_brush_on_the_map_changes_curves_slices_and_table(tab, small):
+    xs, ys = tab.source("map-0-trials", "x"), tab.source("map-0-trials", "y")
+    expected = sorted(i for i, x in enumerate(xs) if -1.2 <= x <= 0)
+    assert 2 <= len(expected) < len(xs) - 2
+    tab.drag("map-0", (-1.2, min(ys) - 0.02), (0, max(ys) + 0.02))
+    assert sorted(tab.state("brush")) == expected
+    assert f"{len(expected)} of 16 trials are selected" in tab.page.inner_text("#chosen")
+    assert f"{len(expected)} of 16 trials" in tab.page.inner_text("#found")
+    slices = tab.js(f"{model('setting-batch_size-trials')}.selected.indices")
+    assert sorted(slices) == expected
+    strong = [alpha > 0.5 for alpha in tab.source("curves-0-lines", "alpha")]
+    assert sum(strong) == len(expected)
+    tab.page.keyboard.press("Escape")
+    assert tab.state("brush") is None
+    assert "16 of 16 trials" in tab.page.inner_text("#found")
+
+
+def test_a_click_shows_a_trials_evidence_and_arrows_go_on_from_it(tab, small):
+    rates = small.trials.sort_values(["learning_rate", "trial_id"])["learning_rate"].tolist()
+    x, y = tab.source("map-0-trials", "x")[3], tab.source("map-0-trials", "y")[3]
+    tab.show("#map-0")
+    tab.page.mouse.click(*tab.at("map-0", x, y))
+    tab.page.wait_for_timeout(100)
+    row = small.trials.set_index("trial_id").loc[tab.source("map-0-trials", "trial")[tab.state("focus")]]
+    assert np.log10(row["learning_rate"]) == pytest.approx(x, abs=1e-6)
+    assert tab.page.inner_text("#trial .evidence") == row["regime_evidence"]
+    tab.page.keyboard.press("Escape")
+    assert tab.page.is_hidden("#trial")
+    seen = []
+    for _ in rates:
+        tab.page.keyboard.press("ArrowRight")
+        seen.append(10 ** tab.source("map-0-focus", "x")[0])
+    np.testing.assert_allclose(seen, rates, rtol=1e-5)
+    tab.page.keyboard.press("ArrowUp")
+    assert tab.state("focus") == 14
+
+
+def test_the_table_sorts_and_finds(tab, small):
+    def column(number):
+        cells = tab.page.locator(f"#table .slick-row .slick-cell.l{number}")
+        return [cells.nth(i).inner_text() for i in range(cells.count())]
+
+    titles = tab.page.locator("#table .slick-header-column").all_inner_texts()
+    rate = titles.index("rate")
+    tab.page.locator("#table .slick-header-column").nth(rate).click()
+    tab.page.wait_for_timeout(200)
+    shown = [float(text) for text in column(rate)]
+    assert len(shown) == 16
+    assert shown == sorted(shown)
+    tab.page.fill("#find", "diverged 128")
+    tab.page.wait_for_timeout(400)
+    assert set(column(titles.index("regime"))) == {"diverged"}
+    assert set(column(titles.index("batch size"))) == {"128"}
+
+
+def test_the_other_metrics(tab, small):
+    tab.page.select_option("#metric", "train_loss")
+    tab.page.wait_for_timeout(200)
+    top = tab.js(f"{model('map-0-top')}.location")
+    lost = small.trials.set_index("trial_id")["train_loss"]
+    for trial, y, said in zip(*(tab.source("map-0-trials", name) for name in ("trial", "y", "value")), strict=True):
+        value = lost[trial]
+        if np.isfinite(value):
+            assert y == pytest.approx(np.log10(value), abs=1e-6)
+            assert float(said) == pytest.approx(value, rel=1e-3)
+        else:
+            assert y == pytest.approx(top, abs=1e-6)
+            assert said == ("–" if np.isnan(value) else "infinite")
+    tab.page.select_option("#metric", "test_accuracy")
+    tab.page.wait_for_timeout(100)
+    ends = {
+        trial: ys[-1]
+        for trial, ys in zip(tab.source("curves-0-lines", "trial"), tab.source("curves-0-lines", "ys"), strict=True)
+    }
+    for row in small.trials.itertuples():
+        assert ends[row.trial_id] == pytest.approx(row.test_accuracy, abs=1e-4)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, small_page, scheme):
+    tab = Tab(browser, small_page, color_scheme=scheme)
+    tab.page.keyboard.press("ArrowRight")  # with a trial's details open
+    assert tab.axe() == []
+    tab.context.close()
+
+
+def test_a_phone_and_print(browser, small_page):
+    tab = Tab(browser, small_page, viewport=PHONE, has_touch=True)
+    assert tab.js("document.scrollingElement.scrollWidth") <= PHONE["width"]
+    assert tab.js(f"{model('map-0')}.toolbar.active_drag") is None
+    tab.page.emulate_media(media="print")
+    assert tab.page.is_visible(".printed")
+    assert tab.page.is_hidden("#table")
+    assert tab.page.locator(".printed tbody tr").count() == 16
+    assert tab.wrong == []
+    tab.context.close()
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(2)</script>",
+    "$$\\alpha$$",
+    "=1+1",
+    "a\u202eb\u2028c",
+)
+
+
+def test_hostile_names_are_text(browser, small, tmp_path):
+    names = [HOSTILE[i % len(HOSTILE)] for i in range(16)]
+    trials = small.trials.assign(architecture=names, label=names, regime_evidence=names, error=names, node=names)
+    meta = small.meta | {
+        "command": HOSTILE[1],
+        "dataset": small.meta["dataset"] | {"name": HOSTILE[0], "note": HOSTILE[1]},
+    }
+    path = tmp_path / "report.html"
+    write_page([replace(small, trials=trials, meta=meta)], path)
+    assert "\u202e" not in path.read_text()
+    tab = Tab(browser, path)
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.hover("#map-0")
+    tab.page.wait_for_timeout(300)
+    assert tab.page.locator("img").count() == 0
+    cells = set(tab.page.locator("#table .slick-cell").all_inner_texts())
+    assert set(HOSTILE[:4]) <= cells
+    with tab.page.expect_download() as download:
+        tab.page.click("#download")
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(), newline="")))
+    assert len(rows) == 16
+    assert {row["label"] for row in rows} >= {"'=1+1", HOSTILE[0], HOSTILE[2]}
+    assert tab.wrong == []
+    tab.context.close()
+
+
+def test_the_download_holds_the_tables_numbers(tab, small):
+    with tab.page.expect_download() as download:
+        tab.page.click("#download")
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(), newline="")))
+    trials = small.trials.set_index("trial_id")
+    assert len(rows) == 16
+    for row in rows:
+        trial = trials.loc[row["trial"]]
+        assert float(row["test_accuracy"]) == trial["test_accuracy"]
+        assert row["train_loss"] == ("" if np.isnan(trial["train_loss"]) else row["train_loss"])
+        assert float(row["train_loss"] or "nan") == pytest.approx(trial["train_loss"], rel=0, nan_ok=True)
+
+
+def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, small, tmp_path):
+    path = tmp_path / "report.html"
+    trials = small.trials.copy()
+    trials.loc[trials["stop_reason"] == "diverged", "stop_reason"] = "running"
+    write_page([replace(small, trials=trials.iloc[1:])], path)
+    tab = Tab(browser, path, clock=True)
+    running = int((trials["stop_reason"] == "running").sum())
+    assert f"{15 - running} of 15 trials ended, {running} running" in tab.page.inner_text("main")
+    tab.page.click("[data-regime=slow]")
+    tab.page.select_option("#metric", "test_loss")
+    tab.js("document.querySelector('#find').value = ''")
+    tab.page.keyboard.press("ArrowRight")
+    before = tab.source("map-0-trials", "trial")[tab.state("focus")]
+    write_page([replace(small, trials=trials)], path)
+    tab.js("page.ready = 'old'")
+    tab.page.clock.run_for(1000 * (RELOAD_S + 10))
+    tab.page.wait_for_function("window.page && page.ready === true", timeout=60_000)
+    assert len(tab.source("map-0-trials", "trial")) == 16
+    assert tab.source("map-0-trials", "trial")[tab.state("focus")] == before
+    assert tab.state("off") == ["slow"]
+    assert tab.page.get_attribute("[data-regime=slow]", "aria-pressed") == "false"
+    assert tab.page.input_value("#metric") == "test_loss"
+    assert tab.wrong == []
+    tab.context.close()
+
+
+@pytest.fixture(scope="module", params=[10, 50])
+def large(request, tmp_path_factory):
+    """5,000 trials of 10 or 50 epochs: the sweep and its page."""
+    path, sweep = tmp_path_factory.mktemp("large") / "report.html", many_trials(5_000, request.param)
+    write_page([sweep], path)
+    return sweep, path
+
+
+def test_five_thousand_trials(browser, large):
+    sweep, path = large
+    assert path.stat().st_size < 6e6
+    tab = Tab(browser, path)
+    assert tab.computed_s() < 2
+    assert tab.source("curves-0-lines", "xs") == []
+    low, high = (tab.js(f"{model('map-y')}.{end}") for end in ("start", "end"))
+    assert tab.drag("map-0", (-2, low), (0, high), steps=12) < 0.1
+    selected = len(tab.state("brush"))
+    assert selected > 300
+    assert f"300 of {selected:,} selected trials" in tab.page.inner_text("#curves-0-said")
+    assert len(tab.source("curves-0-lines", "xs")) == 300
+    tab.page.select_option("#metric", "train_loss")
+    tab.page.wait_for_timeout(300)
+    top = tab.js(f"{model('map-0-top')}.location")
+    ys = np.array(tab.source("map-0-trials", "y"))
+    assert np.isclose(ys, top).sum() == (~np.isfinite(sweep.trials["train_loss"])).sum() > 300
+    assert tab.wrong == []
+    tab.context.close()
+
+
+def test_two_sweeps_side_by_side(browser, small, tmp_path):
+    other = replace(small, path=small.path.with_name("other"), trials=small.trials.assign(architecture="mlp-8-tanh"))
+    path = tmp_path / "report.html"
+    write_page([small, other], path)
+    tab = Tab(browser, path)
+    assert (tab.shown("map-0"), tab.shown("map-1")) == (16, 16)
+    xs = [tab.at(f"map-{k}", 0, 0)[0] for k in (0, 1)]
+    assert xs[1] > xs[0] + 300
+    assert tab.axe() == []
+    assert tab.wrong == []
+    tab.context.close()

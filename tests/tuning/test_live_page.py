@@ -1,0 +1,76 @@
+"""The page of a running sweep: written now and then, at a bounded cost, and never the sweep's undoing."""
+
+import json
+import re
+import time
+
+import pytest
+
+from mnist_tune.reports import page
+from mnist_tune.tuning import live_page
+from mnist_tune.tuning.live_page import LivePage
+
+
+@pytest.fixture
+def writer(new_writer, epoch_row, tmp_path):
+    found = new_writer(tmp_path / "sweep")
+    found.epoch("00000", epoch_row(1), False)
+    yield found
+    found.finish(ended="now")
+
+
+def held(writer):
+    """What the page in a sweep's folder holds."""
+    html = (writer.path / "report.html").read_text()
+    return json.loads(re.search(r'id="page-data">(.*?)</script>', html, re.S)[1])
+
+
+def wait_for(what):
+    begun = time.monotonic()
+    while not what() and time.monotonic() - begun < 30:
+        time.sleep(0.02)
+    assert what()
+
+
+def test_a_running_sweep_has_a_page(writer, monkeypatch):
+    monkeypatch.setattr(live_page, "INTERVAL_S", 0.05)
+    said = []
+    with LivePage(writer, said.append) as live:
+        wait_for(lambda: live.cost()["pages"] >= 2)
+    assert held(writer)["running"]
+    assert said == [f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)"]
+    assert live.cost()["pages_cpu_s"] > 0
+
+
+def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
+    monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
+    with LivePage(writer, lambda line: None) as live:
+        begun = time.monotonic()
+        wait_for(lambda: live.cost()["pages"] >= 2)
+        waited = time.monotonic() - begun
+    assert waited >= live.cost()["pages_cpu_s"] / 2 / live_page.SHARE * 0.5
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
+def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, monkeypatch, error):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(page, "write_page", fail)
+    said = []
+    with LivePage(writer, said.append) as live:
+        wait_for(lambda: said)
+        time.sleep(0.1)
+    assert len(said) == 1
+    assert said[0].startswith("note: the page of this sweep was not written (")
+    assert str(error) in said[0]
+    assert live.cost()["pages"] == 0
+
+
+def test_a_short_sweep_writes_no_page_meanwhile_and_ends_at_once(writer):
+    begun = time.monotonic()
+    with LivePage(writer, lambda line: None) as live:
+        pass
+    assert time.monotonic() - begun < 5
+    assert live.cost() == {"pages": 0, "pages_cpu_s": 0.0}
