@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -52,7 +51,8 @@ def lapses(share: float) -> Truth:
 def not_monotone(x: np.ndarray, s: float) -> np.ndarray:
     """Return a logistic curve with a dip of 0.2 below the edge and a bump of 0.2 above it."""
     dip, bump = (0.2 * np.exp(-(((x - at) / 0.25) ** 2) / 2) for at in (-0.8, 0.8))
-    return np.clip(expit(-x / s) - dip + bump, 0, 1)
+    share: np.ndarray = np.clip(expit(-x / s) - dip + bump, 0, 1)
+    return share
 
 
 TRUTHS: dict[str, Truth] = {
@@ -120,7 +120,7 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
     found = []
     for batch in range(max(1, config.searches // BATCH)):
         expected = EXPECTED[batch % len(EXPECTED)] + rng.uniform(-0.26, 0.26, min(BATCH, config.searches))
-        found.append(_searches(partial(TRUTHS[truth], s=s), expected, workers, config, rng))
+        found.append(_searches(lambda x: TRUTHS[truth](x, s), expected, workers, config, rng))
     return Cell(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 

@@ -21,7 +21,7 @@ def saved(tmp_path):
         trial.checkpoint = checkpoint
         return sorted(path.name for path in tmp_path.iterdir())
 
-    save.end = callback.on_trial_complete
+    save.end = callback.on_trial_complete  # type: ignore[attr-defined]
     return save
 
 
