@@ -34,6 +34,9 @@ other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 MOST_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
 
+LEAST_BYTES = 140
+"""Fewer than the shortest line of an epoch has, with the columns that are needed."""
+
 BLOCK_BYTES = 2**20
 """About how much of a journal is read at a time."""
 
@@ -98,11 +101,12 @@ def read_journal(path: Path) -> Journal:
     """
     from mnist_tune.results.rows import Rows  # imports pandas, and a new sweep has no journal to read
 
-    file, rows, first = path / "journal.jsonl", Rows(), 1
+    file, rows, first = path / "journal.jsonl", Rows(0), 1
     events: list[dict[str, Any]] = []
     damaged: list[int] = []
     try:
         with file.open("rb") as opened:
+            rows = Rows(_count_lines(opened))
             for lines in _blocks(opened):
                 others = rows.add(lines, parse_event)
                 events += filter(None, others.values())
@@ -119,6 +123,14 @@ def read_journal(path: Path) -> Journal:
     for event in events:
         journal.add(event)
     return journal
+
+
+def _count_lines(file: BinaryIO) -> int:
+    """Return at least how many lines of a file can hold an event. It is then read from the start."""
+    lines = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b""))
+    size = file.tell()
+    file.seek(0)
+    return min(lines, 1 + size // LEAST_BYTES)
 
 
 def _is_damage(line: bytes) -> bool:
