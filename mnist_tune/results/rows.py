@@ -66,7 +66,10 @@ class Rows:
         texts, found = np.array(list(self._texts), object), {}
         for name in list(self._columns):
             values = self._columns.pop(name)[: self._count]
-            found[name] = pd.Series(texts[values], dtype=_TEXT_TYPE) if values.dtype == np.int32 else values
+            if values.dtype == np.int32:
+                found[name] = pd.Series(texts[values], dtype=_TEXT_TYPE)
+            else:  # without gaps, objects are True or False
+                found[name] = pd.Series(values, copy=False).infer_objects()
         return pd.DataFrame(found, copy=False)
 
 
