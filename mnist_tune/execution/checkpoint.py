@@ -25,6 +25,14 @@ class DamagedStateError(UserError):
     """A file is not the state of a trial. The trial can only start again from the beginning."""
 
 
+class LanesFullError(UserError):
+    """All lanes of a device are taken."""
+
+
+class DeviceFullError(LanesFullError):
+    """A device has no memory for another lane."""
+
+
 class StateLostError(Exception):
     """The device ran out of memory in a call that the stacked state was donated to: all its lanes are lost."""
 

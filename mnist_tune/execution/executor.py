@@ -1,4 +1,4 @@
-"""The lanes of one program: their stacked state, and the compiled calls that train and evaluate them.
+"""Lanes on a device: their stacked states, and the compiled calls of a program that train and evaluate them.
 
 A single lane runs the program itself, a batch of lanes runs its `vmap`. The lane axis is the first of every leaf,
 whatever the leaf's rank: an optimiser's step count becomes a vector. A batch gives the same results as its lanes alone
@@ -8,8 +8,9 @@ up to rounding, because the order in which matrix products sum depends on their 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,59 +31,83 @@ COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
 
 
-def fitting_lanes(program: Program, memory: float, measured: bool = False) -> int:
-    """Return how many lanes of a program fit into `memory` bytes, if sharpness is `measured` or not."""
-    shapes = program.shapes()
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    lane = COPIES * state
+def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = False) -> int:
+    """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
+    or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
+    a stack."""
+    shapes = {shapes_key(found): found for found in (program.shapes() for program in programs)}.values()
+    states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
+    lane = sum(states) + (COPIES - 1) * max(states)
     if measured:
         from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
 
-        lane += memory_of(shapes.params)
+        lane += max(memory_of(found.params) for found in shapes)
     return int(memory // lane)
 
 
+def shapes_key(shapes: TrainState) -> Hashable:
+    """Return what the shapes of two states have in common if they can be in the same stack."""
+    leaves, tree = jax.tree.flatten(shapes)
+    return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+@dataclass(eq=False)
+class Stack:
+    """The stacked states of lanes, of all programs whose states have the same shapes."""
+
+    capacity: int
+    """The number of lanes."""
+    free: list[int]
+    """The slots that no lane uses."""
+    state: TrainState | None = None
+    """On the device; None if there are no lanes, or if their states were lost."""
+
+    @classmethod
+    def of(cls, capacity: int) -> Stack:
+        return cls(capacity, list(range(capacity))[::-1])
+
+
 class Executor:
-    """The stacked state of the lanes of one program, and its compiled calls.
+    """The compiled calls of a program.
 
     Args:
         program: what to compile.
-        capacity: the number of lanes in the stack.
+        stack: the states that the calls work on.
     """
 
-    def __init__(self, program: Program, capacity: int) -> None:
-        self.program, self.capacity = program, capacity
+    def __init__(self, program: Program, stack: Stack) -> None:
+        self.program, self.stack = program, stack
         self._shapes = program.shapes()
         self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
         self._stacked: TrainState = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((capacity, *x.shape), x.dtype), self._shapes
+            lambda x: jax.ShapeDtypeStruct((stack.capacity, *x.shape), x.dtype), self._shapes
         )
-        self._state: TrainState | None = None
-        self._compiled: dict[Hashable, Any] = {}
+        self._compiled: dict[tuple[Any, ...], Any] = {}
         self._seconds = dict.fromkeys(("compile_s", "train_s", "eval_s"), 0.0)
 
     @property
     def state(self) -> TrainState:
         """The stacked lanes; `write` creates them."""
-        assert self._state is not None, "no lane was written"
-        return self._state
+        assert self.stack.state is not None, "no lane was written"
+        return self.stack.state
 
-    def release(self) -> None:
-        """Free the memory of the lanes; their states are lost."""
-        self._state = None
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of the batches that training is compiled for."""
+        return [size for name, size, *_ in self._compiled if name in ("train", "train part")]
 
     def write(self, slot: int, state: TrainState) -> None:
         """Put a lane's state, NumPy or device arrays, into its slot."""
-        if self._state is None:
-            self._state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
+        if self.stack.state is None:
+            self.stack.state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
         call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
-        run = self._executable("write", _put, call, donate=(0,))
-        self._state = run(*call)
+        run = self._executable(("write", 1), _put, call, donate=(0,))
+        self.stack.state = run(*call)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """Return a lane's leaves by name, as host arrays."""
         call = (self.state, jax.device_put(np.array([slot], np.int32)))
-        lane = self._executable("read", _take, call)(*call)
+        lane = self._executable(("read", 1), _take, call)(*call)
         return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -133,10 +158,10 @@ class Executor:
         run = self._executable(key, partial(_train, self.program), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
-                self._state, losses = jax.block_until_ready(run(*call))
+                self.stack.state, losses = jax.block_until_ready(run(*call))
         except jax.errors.JaxRuntimeError as error:
             if any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state)):
-                self.release()
+                self.stack.state = None
                 raise StateLostError(str(error)) from error
             raise
         return np.asarray(losses)[: len(slots)]
@@ -188,9 +213,9 @@ class Executor:
 
     def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
         """Return the slots padded with one that does not exist: `_take` clips it, `_put` drops it."""
-        return np.array([*slots, *[self.capacity] * (size - len(slots))], np.int32)
+        return np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
 
-    def _executable(self, key: Hashable, function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
+    def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
         """Return the compiled function. It is compiled before it runs, so compiling never counts as training time."""
         if key not in self._compiled:
             with self._timed("compile_s"):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -18,8 +20,8 @@ GONE = (RayActorError, ActorUnschedulableError)
 """What Ray raises when a server, or its node, has died."""
 
 
-class LanesFullError(UserError):
-    """All lanes of this server are taken."""
+FULL_S = 1.0
+"""Seconds to wait if a server still holds the lane of a client that has died or moved on."""
 
 
 class LaneLostError(Exception):
@@ -29,54 +31,63 @@ class LaneLostError(Exception):
 class LaneClient:
     """Trains a trial on a lane server, with the methods of a `LanePool` that a trial calls."""
 
-    def __init__(self, prefix: str, dataset: Sequence[Any]) -> None:
-        self._prefix, self._dataset = prefix, dataset
+    def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
+        self._directory, self._dataset = directory, dataset
         self._server: Any = None
         self.token = ""
         """Proves to the server that this client holds its lane; empty if it holds none."""
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Take a lane on the server that has the fewest lanes taken.
+        """Take a lane, as soon as a server has one. That takes as long as other jobs use all devices.
 
         Raises:
-            LaneLostError: no server answered, or all are full.
+            LaneLostError: the server, or the actor that assigns lanes, has died.
+            UserError: the saved state does not fit, or the device is too small for a single lane.
         """
+        self._server = None
         client = ray.get_runtime_context().current_actor
-        for server in self._servers(lane_id):
+        while self._server is None:
             # A new token for each attempt: a server whose reply we missed frees its lane once it sees the new one.
             self.token = uuid.uuid4().hex
+            server = _answer(self._directory.assign.remote(lane_id, self.token))
+            if server is None:
+                continue
             try:
                 _answer(server.attach.remote(lane_id, self.token, config, checkpoint, self._dataset, client))
-            except (LaneLostError, LanesFullError):
-                continue
-            self._server = server
-            return
-        self.token = ""
-        raise LaneLostError("no lane server has room or answers")
+                self._server = server
+            except DeviceFullError:
+                self._directory.full.remote(lane_id)
+            except LanesFullError:
+                time.sleep(FULL_S)
+            except LaneLostError:
+                self._directory.lost.remote(lane_id)
+                raise
+            except UserError:
+                self._directory.free.remote(lane_id, self.token)
+                raise
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Train an epoch and return its row. Raises `LaneLostError` if the lane is lost."""
+        """Train an epoch and return its row. A save may be under way then.
+
+        Raises:
+            LaneLostError: the lane is lost.
+            UserError: the last save failed.
+        """
         row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
         return row
 
+    def save(self, lane_id: str, state: Place) -> None:
+        """Wait until the state of the last epoch is at `state`. Raises as `epoch`."""
+        _answer(self._server.save.remote(lane_id, self.token, state))
+
     def detach(self, lane_id: str) -> None:
-        """Free the lane, if this client holds one. Nothing is raised if the server is dead."""
+        """Free the lane, if this client holds one, and wait until its last save has ended. Nothing is raised if the
+        server is dead."""
         server, self._server = self._server, None
         if server is not None:
-            server.detach.remote(lane_id, self.token)
+            with suppress(LaneLostError):
+                _answer(server.detach.remote(lane_id, self.token))
             self.token = ""
-
-    def _servers(self, lane_id: str) -> list[Any]:
-        """Return the servers that answer, least loaded first. Ties are ordered differently for each trial."""
-        names = [name for name in ray.util.list_named_actors() if name.startswith(self._prefix)]
-        loads = []
-        for name in sorted(names):
-            try:
-                server = ray.get_actor(name)
-                loads.append((ray.get(server.load.remote(), timeout=30), hash((name, lane_id)), server))
-            except (*GONE, ValueError, ray.exceptions.GetTimeoutError):
-                continue
-        return [server for *_, server in sorted(loads, key=lambda entry: entry[:2])]
 
 
 def _answer(call: Any) -> Any:

@@ -24,8 +24,9 @@ from ray.exceptions import RayActorError
 from mnist_tune.errors import UserError
 from mnist_tune.execution.batching import Turn
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
-from mnist_tune.execution.lane_client import LaneLostError, LanesFullError
+from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.saving import Saver
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -36,13 +37,16 @@ CLIENT_CHECK_S = 2.0
 class LaneServer:
     """Serves the lanes of one device; use it through `ray.remote`, with `max_restarts=-1`.
 
+    It tells the directory, an actor that assigns lanes, when one is free again.
+
     Every call names the lane (that is, the trial) and its client's token. Once a client has been replaced, its calls
     are refused, and its `detach` is ignored.
     """
 
-    def __init__(self, settings: WorkerSettings, capacity: int) -> None:
-        self._settings, self._capacity = settings, capacity
+    def __init__(self, settings: WorkerSettings, capacity: int, directory: Any) -> None:
+        self._settings, self._capacity, self._directory = settings, capacity, directory
         self._pool: Any = None
+        self._saver = Saver()
         self._tokens: dict[str, str] = {}
         self._turns: defaultdict[Any, Turn] = defaultdict(Turn)  # by the pool's groups
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
@@ -75,22 +79,41 @@ class LaneServer:
             watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
-        """Train the lane for an epoch, together with others that ask. Save its state at `state` and return its row.
+        """Train the lane for an epoch, together with others that ask, and return its row. If a save is due, begin it,
+        once the lane's last one has ended.
 
         Raises:
             LaneLostError: the lane does not belong to this client.
+            UserError: the lane's last save failed.
         """
-        row: Future[dict[str, Any]] = Future()
-        await self._in_compute_thread(lambda: self._ask(lane_id, token, state, row))
-        return await asyncio.wrap_future(row)
+        asked: Future[dict[str, Any]] = Future()
+        await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
+        row = await asyncio.wrap_future(asked)
+        if row["epoch"] % self._settings.save_every == 0:
+            await self._begin_to_save(lane_id, token, state)
+        return row
+
+    async def save(self, lane_id: str, token: str, state: Place) -> None:
+        """Wait until the state of the lane's last epoch is at `state`. Raises as `epoch`."""
+        await self._begin_to_save(lane_id, token, state)
+        await self._saved(lane_id)
 
     async def detach(self, lane_id: str, token: str) -> None:
-        """Free the lane, if it belongs to this client."""
+        """Free the lane, if it belongs to this client, once its last save has ended."""
+        with suppress(Exception):  # the trial goes on from an older state, or has ended
+            await self._saved(lane_id)
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
-    async def load(self) -> int:
-        """Return the number of lanes that are taken."""
-        return len(self._tokens)
+    async def lanes(self) -> dict[str, str]:
+        """Return the token of each lane that is taken."""
+        return dict(self._tokens)
+
+    async def _saved(self, lane_id: str) -> None:
+        await asyncio.shield(asyncio.wrap_future(self._saver.last(lane_id)))
+
+    async def _begin_to_save(self, lane_id: str, token: str, state: Place) -> None:
+        await self._saved(lane_id)
+        await self._in_compute_thread(lambda: self._read_and_save(lane_id, token, state))
 
     async def _in_compute_thread(self, function: Callable[[], Any]) -> Any:
         future: Future[Any] = Future()
@@ -138,20 +161,18 @@ class LaneServer:
         start = time.monotonic()
         try:
             rows = self._pool.run(list(asking))
-            for lane_id, (path, _) in asking.items():
-                self._pool.checkpoint(lane_id).save(path)
         except StateLostError:
             turn.asking = asking
-            for lane_id in list(turn.attached):
+            for lane_id in self._pool.lost():
                 self._detach(lane_id, self._tokens[lane_id])
             return
         except Exception as error:
             failure = error if isinstance(error, UserError) else RuntimeError(f"{error}\n{traceback.format_exc()}")
-            for _, future in asking.values():
+            for future in asking.values():
                 answer(future, lambda: _raise(failure))
             return
         turn.last_s = time.monotonic() - start
-        for lane_id, (_, future) in asking.items():
+        for lane_id, future in asking.items():
             answer(future, lambda: rows[lane_id])  # noqa: B023
 
     def _attach(
@@ -161,32 +182,41 @@ class LaneServer:
             self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
         if lane_id in self._tokens:
             self._detach(lane_id, self._tokens[lane_id])
-        if len(self._tokens) >= self._capacity:
-            raise LanesFullError(f"all {self._capacity} lanes of this device are taken")
         self._pool.attach(lane_id, config, checkpoint)
         self._tokens[lane_id] = token
         self._turn_of(lane_id).attached.add(lane_id)
 
-    def _ask(self, lane_id: str, token: str, path: Place, row: Future[dict[str, Any]]) -> None:
-        if self._tokens.get(lane_id) != token:
-            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
+    def _ask(self, lane_id: str, token: str, row: Future[dict[str, Any]]) -> None:
+        self._check(lane_id, token)
         turn = self._turn_of(lane_id)
         if not turn.asking:
             turn.since = time.monotonic()
-        turn.asking[lane_id] = path, row
+        turn.asking[lane_id] = row
+
+    def _read_and_save(self, lane_id: str, token: str, state: Place) -> None:
+        self._check(lane_id, token)
+        if not self._saver.holds(lane_id, self._pool.progress(lane_id)):
+            self._saver.begin(lane_id, self._pool.checkpoint(lane_id), state)
+
+    def _check(self, lane_id: str, token: str) -> None:
+        if self._tokens.get(lane_id) != token:
+            raise LaneLostError(f"{lane_id} has no lane here, or another process holds it")
 
     def _detach(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:
             return
         del self._tokens[lane_id]
+        self._directory.free.remote(lane_id, token)
         turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
         if not turn.attached:
             del self._turns[self._pool.group_of(lane_id)]
         if lane_id in turn.asking:
             error = LaneLostError(f"the lane of {lane_id} was taken over, or its state was lost")
-            answer(turn.asking.pop(lane_id)[1], lambda: _raise(error))
+            answer(turn.asking.pop(lane_id), lambda: _raise(error))
         self._pool.detach(lane_id)
+        if self._saver.last(lane_id).done():
+            self._saver.forget(lane_id)
 
     def _turn_of(self, lane_id: str) -> Turn:
         return self._turns[self._pool.group_of(lane_id)]

@@ -1,7 +1,7 @@
 """The lanes of a device, and the epochs that they train together.
 
-A `LanePool` holds a data set and, for each compiled program, the stacked state of its lanes. A trial's own process uses
-a pool with one lane. A lane server (`lane_server`) uses one with many, for continuous batching.
+A `LanePool` holds a data set, compiled programs, and the stacked states of lanes. A trial's own process uses a pool
+with one lane. A lane server (`lane_server`) uses one with many, for continuous batching.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -19,17 +19,20 @@ import numpy as np
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import Checkpoint, Progress, StateLostError
+from mnist_tune.execution.batching import BatchSizes
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import Row, epoch_row
-from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
-from mnist_tune.storage import Place
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 UNTRAINED = Progress(0, math.nan, None, None)
+
+IDLE_PROGRAMS = 2
+"""Programs that are kept without lanes: those used last. Others are loaded again from the compilation cache."""
 
 DRAWS = 0x9E3779B9
 """Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
@@ -41,10 +44,7 @@ class LaneGroup:
 
     executor: Executor
     data: DeviceData
-    free: list[int]
-    """The slots that no lane uses."""
-    largest_batch: int
-    """Lanes in the largest batch; it is halved when the device runs out of memory."""
+    sizes: BatchSizes
     untrained_losses: dict[int, float] = field(default_factory=dict)
     """Training loss of the initial parameters, by seed."""
 
@@ -66,7 +66,7 @@ class LanePool:
 
     Args:
         dataset: the data set without label noise and held-out split, which each trial's config adds.
-        capacity: the most lanes of one program.
+        capacity: the most lanes, of all programs together.
         train_evaluation: how many training images an evaluation uses, at most; None uses all.
         sharpness: when sharpness is measured; None never does.
     """
@@ -81,46 +81,63 @@ class LanePool:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
         self._sharpness = sharpness
         self._data: dict[tuple[int, int], DeviceData] = {}
-        self._groups: dict[tuple[Program, int, int], LaneGroup] = {}
+        self._stacks: dict[Hashable, Stack] = {}
+        self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
         self._lanes: dict[str, Lane] = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
         """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it.
 
         Raises:
-            UserError: no lane of its program is free, or the saved state does not fit.
+            LanesFullError: no lane is free, or (`DeviceFullError`) there is no memory for another one.
+            UserError: the saved state does not fit, or the device is too small for a single lane.
         """
         self.detach(lane_id)
+        if len(self._lanes) == self._capacity:
+            raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
+        try:
+            self._attach(lane_id, config, checkpoint)
+        except jax.errors.JaxRuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            self._drop_idle()
+            if self._lanes:
+                raise DeviceFullError("the device has no memory for another lane") from error
+            raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
+
+    def _attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
         group = self._group(config)
-        if not group.free:
-            raise UserError(f"all {self._capacity} lanes of {config.architecture} are taken; ask for more lanes")
-        lane = Lane(config, group, group.free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+        free = group.executor.stack.free
+        lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
         if checkpoint is None:
             group.executor.write(lane.slot, group.executor.program.init(config.seed))
             lane.progress = replace(UNTRAINED, untrained_loss=_untrained_loss(lane))
         else:
             group.executor.restore(lane.slot, checkpoint.arrays)
         self._lanes[lane_id] = lane
-        group.free.pop()
+        free.pop()
 
     def detach(self, lane_id: str) -> None:
-        """Free a trial's lane, if it has one. In a pool of many lanes, a group that becomes empty frees its memory."""
+        """Free a trial's lane, if it has one. A stack that becomes empty frees its memory."""
         lane = self._lanes.pop(lane_id, None)
         if lane is None:
             return
-        lane.group.free.append(lane.slot)
-        if 1 < self._capacity == len(lane.group.free):
-            lane.group.executor.release()
-
-    def epoch(self, lane_id: str, state: Place) -> Row:
-        """Train one lane for an epoch, save its state, and return its row."""
-        row = self.run([lane_id])[lane_id]
-        self.checkpoint(lane_id).save(state)
-        return row
+        stack = lane.group.executor.stack
+        stack.free.append(lane.slot)
+        if len(stack.free) == self._capacity:
+            stack.state = None
 
     def group_of(self, lane_id: str) -> LaneGroup:
         """Return the group of a lane."""
         return self._lanes[lane_id].group
+
+    def lost(self) -> list[str]:
+        """Return the lanes whose state was lost."""
+        return [lane_id for lane_id, lane in self._lanes.items() if lane.group.executor.stack.state is None]
+
+    def progress(self, lane_id: str) -> Progress:
+        """Return the progress of a lane."""
+        return self._lanes[lane_id].progress
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane, as host arrays."""
@@ -133,7 +150,7 @@ class LanePool:
         The lanes of a batch share its seconds equally.
 
         Raises:
-            StateLostError: the device ran out of memory, and the state of all lanes of the group is lost.
+            StateLostError: the device ran out of memory, and the states of these and other lanes (`lost`) are lost.
         """
         lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
         group, fill = lanes[lane_ids[0]].group, len(lanes) / self._capacity
@@ -190,22 +207,32 @@ class LanePool:
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout
-        if key not in self._groups:
-            version = key[1:]
-            if version not in self._data:
-                self._drop_idle_groups()
-                self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
-            data, executor = self._data[version], Executor(key[0], self._capacity)
-            if self._capacity > 1:  # compile while the other clients are still starting
-                executor.prepare(self._capacity, data.train_count, data.arrays)
-            self._groups[key] = LaneGroup(executor, data, list(range(self._capacity))[::-1], self._capacity)
+        if key in self._groups:
+            self._groups[key] = self._groups.pop(key)
+            return self._groups[key]
+        program, version = key[0], key[1:]
+        self._drop_idle(version)
+        if version not in self._data:
+            self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
+        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
+        data, executor = self._data[version], Executor(program, stack)
+        if self._capacity > 1:  # compile while the other clients are still starting
+            executor.prepare(self._capacity, data.train_count, data.arrays)
+        self._groups[key] = LaneGroup(executor, data, BatchSizes(self._capacity))
         return self._groups[key]
 
-    def _drop_idle_groups(self) -> None:
-        """Drop empty groups and their data: a search over label noise would fill the memory with copies of the data."""
-        self._groups = {key: group for key, group in self._groups.items() if len(group.free) < self._capacity}
-        used = {key[1:] for key in self._groups}
-        self._data = {version: data for version, data in self._data.items() if version in used}
+    def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
+        """Drop groups without lanes, and what only they used. The last ones on a version of the data may stay."""
+        busy = {id(lane.group) for lane in self._lanes.values()}
+        idle = [key for key, group in self._groups.items() if id(group) not in busy]
+        dropped = set(idle).difference([key for key in idle if key[1:] == version][-IDLE_PROGRAMS:])
+        if not dropped:
+            return
+        self._groups = {key: group for key, group in self._groups.items() if key not in dropped}
+        self._data = {version: self._data[version] for version in {key[1:] for key in self._groups}}
+        stacks = {id(group.executor.stack) for group in self._groups.values()}
+        self._stacks = {key: stack for key, stack in self._stacks.items() if id(stack) in stacks}
+        jax.clear_caches()  # JAX itself keeps what was compiled
 
 
 def _untrained_loss(lane: Lane) -> float:
@@ -219,30 +246,31 @@ def _untrained_loss(lane: Lane) -> float:
 def _in_batches(
     group: LaneGroup, lanes: dict[str, Lane], call: Callable[[int, list[Lane]], Iterable[Any]]
 ) -> dict[str, Any]:
-    """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out.
-
-    A batch has one lane, or is padded to the group's largest size, so that only two sizes are compiled. Padding costs a
-    GPU little, but each compilation takes long.
-    """
+    """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out."""
     done: dict[str, Any] = {}
     while left := [lane_id for lane_id in lanes if lane_id not in done]:
-        members = left[: group.largest_batch]
-        size, batch = group.largest_batch if len(members) > 1 else 1, [lanes[lane_id] for lane_id in members]
+        members = left[: group.sizes.largest]
+        size, batch = group.sizes.choose(len(members), group.executor.sizes), [lanes[lane_id] for lane_id in members]
         try:
             done |= zip(members, call(size, batch), strict=True)
         except StateLostError:
-            group.largest_batch = max(group.largest_batch // 2, 1)
+            group.sizes.largest = max(group.sizes.largest // 2, 1)
             raise
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error) or size == 1:
+            if not _is_out_of_memory(error) or size == 1:
                 raise
-            group.largest_batch = size // 2
-        _share_seconds(group, batch)
+            group.sizes.largest = size // 2
+        _share_seconds(group, batch, size)
     return done
 
 
-def _share_seconds(group: LaneGroup, batch: Sequence[Lane]) -> None:
+def _is_out_of_memory(error: Exception) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _share_seconds(group: LaneGroup, batch: Sequence[Lane], size: int = 1) -> None:
     spent = group.executor.take_seconds()
+    group.sizes.ran(len(batch), size, spent["compile_s"], spent["train_s"] + spent["eval_s"])
     for lane in batch:
         share = {name: value / len(batch) for name, value in spent.items()}
         lane.spent.update(share | {"batch_s": sum(spent.values())})

@@ -35,12 +35,14 @@ class WorkerSettings:
     """Share of a GPU's memory that this process may take; None lets XLA choose."""
     cache_dir: str | None = None
     """Folder of the compilation cache; nodes that can't write to it use a temporary folder."""
-    lanes: str | None = None
-    """Prefix of the names of the lane servers; None trains in the trial's own process."""
+    lanes: Any = None
+    """The actor that assigns lanes; None trains in the trial's own process."""
     train_evaluation: int | None = None
     """How many training images an evaluation uses, at most; None uses all."""
     sharpness: SharpnessSettings | None = None
     """When the sharpness of trials is measured; None never does."""
+    save_every: int = 1
+    """A trial's state is saved after every so many epochs."""
     own_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The user's factories of networks ("architecture") and optimisers ("optimizer"), by name."""
     umask: int | None = None

@@ -133,7 +133,7 @@ class SweepWriter:
         self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> None:
-        """Record an epoch's row. A resumed trial repeats its last row, which is recorded only if it was lost."""
+        """Record an epoch's row. A resumed trial repeats rows, which are recorded only if they were lost."""
         if repeated and row["epoch"] <= self._last.get(trial_id, 0):
             return
         self._last[trial_id] = row["epoch"]

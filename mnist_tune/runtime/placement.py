@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime.device import Device
-from mnist_tune.runtime.lane_servers import LaneServers
+from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.ray_private import kinds_of_nodes
 from mnist_tune.trial import TrialConfig
 
@@ -23,11 +22,10 @@ LANES = {"CPU": 4, "GPU": 64}
 
 @dataclass(frozen=True)
 class Placement:
-    """The Ray resources of a trial, the settings of the process that trains it, and the lane servers, if any."""
+    """The Ray resources of a trial, and the settings of the process that trains it."""
 
     resources: dict[str, float]
     settings: WorkerSettings
-    servers: LaneServers | None = None
 
 
 def choose_placement(
@@ -40,7 +38,7 @@ def choose_placement(
     cpus_per_trial: int = 1,
     trials_per_gpu: int = 1,
 ) -> Placement:
-    """Choose between lanes and processes, and start the lane servers. Ray must be running.
+    """Choose between lanes and processes, and start the directory of the lanes. Ray must be running.
 
     Args:
         trials: the trials known in advance; empty if a searcher proposes them.
@@ -64,12 +62,10 @@ def choose_placement(
         share = _rounded_down(1 / trials_per_gpu)
         return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
     capacity = lanes_that_fit(trials, data, lanes, device, settings.sharpness is not None)
-    prefix = f"mnist_tune-lanes-{uuid.uuid4().hex[:8]}"
-    servers = LaneServers(settings, prefix, capacity, device.kind)
-    servers.start()
     cluster = ray.cluster_resources()
     cpus = cluster["CPU"] / cluster[device.kind] if on_gpu else 1.0
-    return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=prefix), servers)
+    lanes_of_all = start_directory(settings, capacity, device.kind)
+    return Placement({"CPU": max(_rounded_down(cpus / capacity), 1e-4)}, replace(settings, lanes=lanes_of_all))
 
 
 def refuse_unholdable(cpus: int | None, execution: str) -> None:
@@ -109,7 +105,7 @@ def lanes_that_fit(
     from mnist_tune.training.program import Program
 
     programs = {Program.of(trial, data) for trial in trials}
-    room = min((fitting_lanes(program, device.memory, measured) for program in programs), default=None)
+    room = fitting_lanes(programs, device.memory, measured) if programs else None
     if asked and room is not None and asked > room:
         raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; --lanes {room} does")
     most = LANES[device.kind]

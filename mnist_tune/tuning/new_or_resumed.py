@@ -53,7 +53,7 @@ KEPT = (
 )
 """Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
 
-CHANGEABLE = ("execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget")
+CHANGEABLE = ("execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget", "save_every")
 """Options that may change when a sweep is resumed: they say how it runs. The cluster's address is never taken from the
 folder, which may come from anybody: Ray's token would go there."""
 

@@ -67,6 +67,9 @@ class SweepOptions:
     sharpness_images: int | None = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
+    save_every: int = 1
+    """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
+    each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
     trials_per_gpu: int = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: str | None = None
@@ -116,7 +119,7 @@ class SweepOptions:
             if name != "dataset" and not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
                 raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        for name in (*counts, "sharpness_every", "sharpness_images", "train_images", "time_budget"):
+        for name in (*counts, "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")

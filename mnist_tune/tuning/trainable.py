@@ -17,6 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.saving import OwnLane
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.stopping import LOSS_CEILING, finite_loss, stop_reason
@@ -34,15 +35,19 @@ _NO_ROW = {column.name: _NOTHING[column.kind] for column in EPOCHS[1:]} | {"sche
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains the trial of `config["trial"]`, one epoch per `step()`.
 
-    The state is saved after every epoch, before the epoch is reported. If a trial finds its own saved state, because
-    its process, node or driver was killed, it continues from there and first reports the row of that state again.
+    A state is saved while the next epoch trains. So a kill may leave a state that is one epoch ahead of the last row,
+    or behind it. If a trial finds its own saved state, because its process, node or driver was killed, it continues
+    from there, and reports the rows from that of the state on again. They have the same numbers, and are recorded only
+    where they were lost.
     """
 
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
         self._pool: Any = (
-            LaneClient(settings.lanes, dataset) if settings.lanes else make_pool(ray.get(dataset[0]), settings)
+            LaneClient(settings.lanes, dataset)
+            if settings.lanes
+            else OwnLane(make_pool(ray.get(dataset[0]), settings), settings.save_every)
         )
         self._begin(config)
 
@@ -69,7 +74,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             self._refused = str(error)
         self._loaded: Checkpoint | None = None
         self._warning = ""
-        self._attached, self._reported, self._mark = False, 0, time.perf_counter()
+        self._attached, self._reported, self._repeats, self._mark = False, 0, True, time.perf_counter()
 
     def step(self) -> dict[str, Any]:
         try:
@@ -86,10 +91,13 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 if not self._attached:
                     row = self._attach()
                     if row is not None:
-                        return self._report(row, repeated=True)
+                        return self._report(row)
                 row = self._pool.epoch(self._lane_id, self._state)
-                self._loaded = None
-                return self._report(row)
+                if self._loaded:  # what was saved has another past: a kill must not go on from there
+                    self._pool.save(self._lane_id, self._state)
+                    self._loaded = None
+                if row["epoch"] > self._reported:  # else this server trains again what another one did not save
+                    return self._report(row)
             except LaneLostError:
                 self._attached = False
                 deadline = min(deadline, time.monotonic() + LANE_TIMEOUT_S)
@@ -112,18 +120,20 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         try:
             return Checkpoint.load(self._state)
         except DamagedStateError as error:
-            self._warning = f"{error}; trial {self._lane_id} starts from its first epoch"
+            self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
             return None
 
-    def _report(self, row: dict[str, Any], repeated: bool = False) -> dict[str, Any]:
-        self._reported = row["epoch"]
+    def _report(self, row: dict[str, Any]) -> dict[str, Any]:
         diverged = self._config.stop_when_diverged and row["diverged"]
         reason = stop_reason(row["epoch"], self._config.epochs, diverged)
+        if reason:
+            self._pool.save(self._lane_id, self._state)
+        self._reported = row["epoch"]
         now = time.perf_counter()
         waited, self._mark = max(now - self._mark - (row["batch_s"] or 0.0), 0.0), now
         extra = {
             "wait_s": waited,
-            "repeated": repeated,
+            "repeated": self._repeats,
             "trial_config": self._config,
             "warning": self._warning,  # reported once
             "stop_reason": reason,
@@ -137,6 +147,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the state of the last epoch for Tune, which never asks before the first one."""
+        if self._loaded is None:
+            self._pool.save(self._lane_id, self._state)
         state = self._loaded or Checkpoint.load(self._state)
         assert state is not None, f"{self._state} is gone"
         state.save(Path(checkpoint_dir) / STATE_FILE)
@@ -146,3 +158,4 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
         assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
+        self._reported, self._repeats = self._loaded.progress.epoch, False

@@ -64,6 +64,7 @@ def fit(
         cache_dir=str(cache_folder()),
         train_evaluation=options.train_evaluation,
         sharpness=options.measures(),
+        save_every=options.save_every,
         own_code=own_code(),
         umask=None if options.cluster() else umask(),
     )
@@ -77,8 +78,8 @@ def fit(
         with variables(TRIALS | {PENDING: str(pending)}), interrupts_as_before():
             tuner.fit()
     finally:
-        if placement.servers:
-            placement.servers.stop()
+        if placement.settings.lanes:
+            ray.kill(placement.settings.lanes)  # and with it the lane servers
 
 
 def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
@@ -128,7 +129,6 @@ def make_tuner(
         search = KnownTrials(plan.trials, search, plan.finished, plan.taken, trial_slots(resources))
     elif plan.trials:
         search, most = KnownTrialsAlone(plan.trials, most), None
-    servers = [placement.servers] if placement.servers else []
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -147,7 +147,7 @@ def make_tuner(
             storage_path=path,
             storage_filesystem=filesystem,
             verbose=0,
-            callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *servers, *plan.callbacks],
+            callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *plan.callbacks],
             failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

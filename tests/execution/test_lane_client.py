@@ -8,7 +8,8 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedul
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
-from mnist_tune.execution.lane_client import LaneClient, LaneLostError, LanesFullError
+from mnist_tune.execution.checkpoint import DeviceFullError, LanesFullError
+from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
 from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
@@ -18,7 +19,7 @@ def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
     def refuse(*arguments):
         raise RayTaskError("epoch", "Traceback: ...", UserError("the disk is full")).as_instanceof_cause()
 
-    lanes = LaneClient("prefix", [])
+    lanes = LaneClient(MagicMock(), [])
     lanes._server = MagicMock()
     monkeypatch.setattr(lane_client.ray, "get", refuse)
     with pytest.raises(UserError, match=r"^the disk is full$"):
@@ -34,12 +35,10 @@ def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
     def fail(*arguments, **fields):
         raise error
 
-    lanes = LaneClient("prefix", [])
+    lanes = LaneClient(MagicMock(), [])
     lanes._server = MagicMock()
     monkeypatch.setattr(lane_client.ray, "get", fail)
-    for name in ("get_actor", "get_runtime_context"):
-        monkeypatch.setattr(lane_client.ray, name, MagicMock())
-    monkeypatch.setattr(lane_client.ray.util, "list_named_actors", lambda: ["prefix-1"])
+    monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     for call in (lambda: lanes.epoch("a", tmp_path), lambda: lanes.attach("a", TrialConfig())):
         with pytest.raises(LaneLostError):
             call()
@@ -47,7 +46,7 @@ def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
 
 def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path):
     """Tune starts it again, perhaps on another node."""
-    lost, now = LaneLostError("no lane server has room or answers"), [0.0]
+    lost, now = LaneLostError("the server died"), [0.0]
 
     def sleep(seconds):
         now[0] += seconds
@@ -58,44 +57,61 @@ def test_a_trial_that_gets_no_lane_gives_up_after_a_while(monkeypatch, tmp_path)
     trial._lane_id, trial._config, trial._loaded, trial._attached = "a", TrialConfig(), None, False
     trial._state, trial._pool = tmp_path / "a.npz", MagicMock()
     trial._pool.attach.side_effect = lost
-    with pytest.raises(LaneLostError, match="no lane server has room"):
+    with pytest.raises(LaneLostError, match="the server died"):
         trial._epoch()
     assert now[0] == pytest.approx(LANE_TIMEOUT_S, abs=2)
 
 
 class Server:
-    """Takes note of its calls. A call that is made is a function, which the test's `ray.get` calls."""
+    """Answers `attach` with these errors, one after another, and then with success. A call is a function, which the
+    test's `ray.get` calls."""
 
-    def __init__(self, load, full=False):
-        self.called = []
-        self.load = SimpleNamespace(remote=lambda: lambda: load)
-        self.detach = SimpleNamespace(remote=lambda *arguments: self.called.append(("detach", *arguments)))
-        self.attach = SimpleNamespace(remote=lambda *arguments: lambda: self._attach(full, *arguments[:2]))
+    def __init__(self, *errors):
+        self.errors, self.called = list(errors), []
+        self.attach = SimpleNamespace(remote=lambda *arguments: lambda: self._attach(*arguments[:2]))
+        self.detach = SimpleNamespace(remote=lambda *arguments: lambda: self.called.append(("detach", *arguments)))
 
-    def _attach(self, full, lane_id, token):
+    def _attach(self, lane_id, token):
         self.called.append(("attach", lane_id, token))
-        if full:
-            raise RayTaskError("attach", "Traceback: ...", LanesFullError("full")).as_instanceof_cause()
+        if self.errors:
+            raise RayTaskError("attach", "Traceback: ...", self.errors.pop(0)).as_instanceof_cause()
 
 
-def test_the_server_with_the_fewest_lanes_that_has_room_is_taken(monkeypatch):
-    busy, full, free = Server(load=3), Server(load=1, full=True), Server(load=2)
-    servers = {"prefix-1": busy, "prefix-2": free, "prefix-3": full, "another": Server(load=0)}
-    monkeypatch.setattr(lane_client.ray.util, "list_named_actors", lambda: list(servers))
-    monkeypatch.setattr(lane_client.ray, "get_actor", servers.get)
+@pytest.fixture
+def lanes(monkeypatch):
+    """A client, and the list of the servers that its directory assigns, one after another."""
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
-    monkeypatch.setattr(lane_client.ray, "get", lambda made, timeout=None: made())
-    lanes = LaneClient("prefix", [])
+    monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
+    monkeypatch.setattr(lane_client, "FULL_S", 0)
+    found, assigned = LaneClient(MagicMock(), []), []
+    found._directory.assign.remote = lambda *arguments: lambda: assigned.pop(0)
+    return found, assigned
+
+
+def test_a_trial_waits_for_a_lane_and_frees_it_once(lanes):
+    (lanes, assigned), server = lanes, Server(LanesFullError("full"), DeviceFullError("no memory"))
+    assigned += [None, server, server, server]
     lanes.attach("a", TrialConfig())
     token = lanes.token
-    lanes.detach("a")
-    lanes.detach("a")
-    assert free.called == [("attach", "a", token), ("detach", "a", token)]
-    [(_, _, refused)] = full.called
-    assert refused not in (token, "")
-    assert busy.called == servers["another"].called == []
+    for _ in range(2):
+        lanes.detach("a")
+    *refused, attached, detached = server.called
+    assert [attached, detached] == [("attach", "a", token), ("detach", "a", token)]
+    assert len({token, "", *(used for *_, used in refused)}) == 4  # a new one for each attempt
+    lanes._directory.full.remote.assert_called_once_with("a")
+    lanes._directory.lost.remote.assert_not_called()
     assert lanes.token == ""
-    del servers["prefix-1"], servers["prefix-2"]
-    with pytest.raises(LaneLostError, match="no lane server has room"):
+
+
+def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_used(lanes):
+    lanes, assigned = lanes
+    assigned += [Server(UserError("a saved state does not fit"))]
+    with pytest.raises(UserError, match=r"^a saved state does not fit$"):
         lanes.attach("a", TrialConfig())
-    assert lanes.token == ""
+    lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
+    gone = MagicMock()
+    gone.attach.remote.return_value.side_effect = ActorDiedError()
+    assigned += [gone]
+    with pytest.raises(LaneLostError):
+        lanes.attach("a", TrialConfig())
+    lanes._directory.lost.remote.assert_called_once_with("a")

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from ray.exceptions import ActorDiedError
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_server as module
-from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
-from mnist_tune.execution.lane_client import LaneLostError, LanesFullError
+from mnist_tune.execution.checkpoint import Checkpoint, LanesFullError, StateLostError
+from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -36,7 +37,7 @@ def exits(monkeypatch):
 def server(few_images, exits):
     """Two lanes of which "a" and "b" are attached, with tokens of the same names."""
     before = set(threading.enumerate())
-    server = LaneServer(WorkerSettings("states"), 2)
+    server = LaneServer(WorkerSettings("states"), 2, MagicMock())
     [thread] = set(threading.enumerate()) - before
     server._pool = LanePool(few_images, 2)
 
@@ -70,6 +71,14 @@ def epochs(server, path, *lanes, tokens=None):
     return [row["epoch"] for row in asyncio.run(ask())]
 
 
+def save(server, path, *lanes):
+    async def all_saved():
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(server.save(lane, lane, path / f"{lane}.npz") for lane in lanes))
+
+    asyncio.run(all_saved())
+
+
 def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
     with pytest.raises(LaneLostError):
         epochs(server, tmp_path, "c")
@@ -87,12 +96,13 @@ def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
 def test_a_full_server_refuses_lanes_of_any_program(server):
     with pytest.raises(LanesFullError, match="all 2 lanes"):
         asyncio.run(server.attach("c", "c", OTHER, None, []))
-    assert asyncio.run(server.load()) == 2
+    assert asyncio.run(server.lanes()) == {"a": "a", "b": "b"}
 
 
 def test_each_lanes_own_state_is_saved(server, tmp_path):
     asyncio.run(server.attach("b", "b", replace(SMALL, seed=1), None, []))
     epochs(server, tmp_path, "a", "b")
+    save(server, tmp_path, "a", "b")
     saved = [Checkpoint.load(tmp_path / f"{lane}.npz") for lane in "ab"]
     np.testing.assert_equal([vars(state) for state in saved], [vars(server._pool.checkpoint(lane)) for lane in "ab"])
 
@@ -175,29 +185,59 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatc
         client = SimpleNamespace(lane_token=SimpleNamespace(remote=lane_token))
         await server.attach("a", "new", SMALL, None, [], client)
         while len(asked) < 2:
-            assert await server.load() == 2
+            assert len(await server.lanes()) == 2
             await asyncio.sleep(0.001)
         [watch] = server._watches
         await asyncio.wait_for(watch, 60)
-        assert await server.load() == 1
+        assert list(await server.lanes()) == ["b"]
+        server._directory.free.remote.assert_called_with("a", "new")
 
     asyncio.run(attach())
     assert len(asked) == 3
 
 
-def test_what_the_user_must_do_reaches_every_lane(server, exits, monkeypatch, tmp_path):
-    def full(*arguments):
-        raise UserError("the disk is full")
+def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_path):
+    save_state = Checkpoint.save
+
+    def full(state, where):
+        if where.name == "a.npz":
+            raise UserError("the disk is full")
+        save_state(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", full)
-    for lane in "ab":
-        with pytest.raises(UserError, match=r"^the disk is full$"):
-            epochs(server, tmp_path, lane)
+    assert epochs(server, tmp_path, "a", "b") == [1, 1]
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        epochs(server, tmp_path, "a")
+    assert epochs(server, tmp_path, "b") == [2]
+    save(server, tmp_path, "b")
+    assert Checkpoint.load(tmp_path / "b.npz").progress.epoch == 2
     assert exits == []
+
+
+def test_no_lane_waits_for_another_ones_save(server, monkeypatch, tmp_path):
+    go_on, save_state = threading.Event(), Checkpoint.save
+
+    def slow(state, where):
+        if where.name == "a.npz":
+            assert go_on.wait(60)
+        save_state(state, where)
+
+    monkeypatch.setattr(Checkpoint, "save", slow)
+    assert epochs(server, tmp_path, "a", "b") == [1, 1]
+
+    async def ask():
+        waits = asyncio.create_task(server.epoch("a", "a", tmp_path / "a.npz"))
+        rows = [await asyncio.wait_for(server.epoch("b", "b", tmp_path / "b.npz"), 60) for _ in range(3)]
+        assert not waits.done()  # one state of a trial is in flight at a time
+        go_on.set()
+        return [(await waits)["epoch"], *(row["epoch"] for row in rows)]
+
+    assert asyncio.run(ask()) == [2, 2, 3, 4]
 
 
 def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):
     def lose(lanes):
+        server._pool.group_of("a").executor.stack.state = None
         raise StateLostError("out of memory")
 
     with monkeypatch.context() as patch:
@@ -206,7 +246,7 @@ def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exit
             epochs(server, tmp_path, "a")
     with pytest.raises(LaneLostError):  # not asking, but of the same group
         epochs(server, tmp_path, "b")
-    assert asyncio.run(server.load()) == 0
+    assert asyncio.run(server.lanes()) == {}
     assert not server._turns
     asyncio.run(server.attach("b", "b", SMALL, None, []))
     assert epochs(server, tmp_path, "b") == [1]

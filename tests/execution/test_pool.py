@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution import executor
-from mnist_tune.execution.batching import WAIT_SHARE, Turn
-from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.batching import WAIT_SHARE, BatchSizes, Turn
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, fitting_lanes
 from mnist_tune.execution.pool import LanePool, _in_batches
@@ -95,9 +95,12 @@ def test_a_full_pool_and_a_foreign_state_are_refused(few_images):
     pool.attach("a", SMALL)
     with pytest.raises(UserError, match="lanes"):
         pool.attach("b", SMALL)
-    other = TrialConfig(architecture="mlp-9-tanh")
+    other, saved = TrialConfig(architecture="mlp-9-tanh"), pool.checkpoint("a")
+    with pytest.raises(UserError, match="all 1 lanes"):  # those of all programs count
+        pool.attach("c", other)
+    pool.detach("a")
     with pytest.raises(UserError, match="does not fit"):
-        pool.attach("c", other, pool.checkpoint("a"))
+        pool.attach("c", other, saved)
 
 
 def test_a_state_of_another_type_is_refused(few_images):
@@ -292,18 +295,38 @@ def test_padding_changes_no_lane_where_every_slot_is_taken(few_images):
         np.testing.assert_equal(pool.checkpoint(lane).arrays, before[int(lane)])
 
 
-def test_a_batch_of_any_number_of_lanes_compiles_two_sizes(few_images, compilations):
+def test_few_lanes_of_many_soon_run_in_a_batch_of_their_own_size(few_images, compilations):
     pool = attached(few_images, 16, [0.01 * (1 + i) for i in range(16)])
+    [group] = pool._groups.values()
+    padded_s = min(pool.run(["0", "1"])["0"]["batch_s"] for _ in range(2))
     compilations.clear()
     pool.run(["0", "1"])
     assert compilations == []  # done while the clients of the lanes start
-    pool.run(["0"])
+    assert group.executor.sizes == [16]
+    group.sizes.padding_s = group.sizes.compile_s + 1.0
+    assert pool.run(["0", "1"])["0"]["compile_s"] > 0
+    assert group.executor.sizes == [16, 2]
     compilations.clear()
     for count in (3, 5, 16, 1):
         pool.run([str(i) for i in range(count)])
-    assert compilations == []
-    [group] = pool._groups.values()
-    assert {key for key in group.executor._compiled if key[0] == "train"} == {("train", 1), ("train", 16)}
+        group.sizes.padding_s = 0.0
+    assert compilations == []  # 1 is padded to 2, and the others to 16
+    assert min(pool.run(["0", "1"])["0"]["batch_s"] for _ in range(5)) < padded_s / 4
+
+
+def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
+    sizes = BatchSizes(64)
+    sizes.ran(64, 64, compile_s=2.0, run_s=9.0)
+    chosen = []
+    for _ in range(4):
+        chosen.append(sizes.choose(2, [64]))
+        sizes.ran(2, 64, compile_s=0.0, run_s=1.0)
+    assert chosen == [64, 64, 64, 2]  # after 3 times 62/64 s
+    sizes.ran(2, 2, compile_s=2.0, run_s=0.1)
+    assert [sizes.choose(lanes, [64, 2]) for lanes in (1, 2, 3)] == [2, 2, 64]
+    sizes.largest = 33  # no power of two: as many as fit
+    assert [sizes.choose(lanes, []) for lanes in (1, 2, 3, 32, 33)] == [1, 2, 4, 32, 33]
+    assert sizes.choose(3, [64, 2]) == 4
 
 
 def test_the_seconds_of_all_calls_and_compilations_are_counted(few_images, monkeypatch):
@@ -331,7 +354,9 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
 
 @given(st.integers(1, 40), st.integers(1, 16))
 def test_every_lane_that_asks_runs_once(count, largest):
-    group = SimpleNamespace(largest_batch=largest, executor=SimpleNamespace(take_seconds=dict))
+    spent = Counter(compile_s=0.0)
+    executor = SimpleNamespace(take_seconds=lambda: spent, sizes=[largest])
+    group = SimpleNamespace(sizes=BatchSizes(largest), executor=executor)
     lanes = {str(i): SimpleNamespace(id=str(i), spent=Counter()) for i in range(count)}
     batches = []
 
@@ -342,8 +367,7 @@ def test_every_lane_that_asks_runs_once(count, largest):
     assert _in_batches(group, lanes, call) == {lane: lane for lane in lanes}
     assert [lane.id for _, batch in batches for lane in batch] == list(lanes)
     for size, batch in batches:
-        assert len(batch) <= size
-        assert size in (1, largest)
+        assert len(batch) <= size <= largest
 
 
 def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
@@ -389,11 +413,11 @@ def test_a_device_out_of_memory_goes_on_with_smaller_batches(few_images, monkeyp
     monkeypatch.setattr(Executor, "train", scarce)
     pool = attached(few_images, 8, RATES)
     rows = pool.run([str(i) for i in range(7)])
-    assert sizes == [8, 4, 2, 2, 2, 1]
+    assert sizes == [8, 4, 2, 2, 2, 2]
     assert [row["epoch"] for row in rows.values()] == [1] * 7
     sizes.clear()
     pool.run([str(i) for i in range(7)])
-    assert sizes == [2, 2, 2, 1]
+    assert sizes == [2, 2, 2, 2]
 
 
 def test_out_of_memory_in_an_evaluation_trains_no_epoch_twice(mnist_5k, monkeypatch):
@@ -431,7 +455,8 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monk
         patch.setitem(group.executor._compiled, ("train", 8), lose)
         with pytest.raises(StateLostError):
             pool.run(["0", "1"])
-    assert group.largest_batch == 4
+    assert group.sizes.largest == 4
+    assert sorted(pool.lost()) == sorted(lane for lane in pool._lanes if lane != "other")
     with pytest.raises(AssertionError, match="no lane was written"):
         pool.run(["1"])
     assert pool.run(["other"])["other"]["epoch"] == 1
@@ -448,7 +473,7 @@ def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Executor, "evaluate", scarce)
         for _ in range(3):
-            with pytest.raises(jax.errors.JaxRuntimeError):
+            with pytest.raises(UserError, match="mlp-8-tanh does not fit into the memory of the device"):
                 pool.attach("a", SMALL)
     for lane in "bc":
         pool.attach(lane, SMALL)
@@ -473,9 +498,47 @@ def test_a_program_without_lanes_gives_its_memory_back(few_images):
     assert group.executor.state is state
     pool.detach("1")
     del state
-    assert group.executor._state is None
+    assert group.executor.stack.state is None
     pool.attach("0", SMALL)
     assert pool.run(["0"])["0"]["epoch"] == 1
+
+
+def test_programs_without_lanes_go_the_least_recently_used_first(few_images):
+    pool = LanePool(few_images)
+    for size in (32, 64, 32, 256, 512):
+        pool.attach("a", replace(SMALL, batch_size=size))
+    assert [key[0].batch_size for key in pool._groups] == [32, 256, 512]
+    assert len(pool._stacks) == len(pool._data) == 1
+
+
+def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
+    """They share a stack, and keep their own states there."""
+
+    def pool_of(*sizes):
+        pool, before = LanePool(few_images, 3), {id(array) for array in jax.live_arrays()}
+        for i in range(3):
+            pool.attach(str(i), replace(SMALL, batch_size=sizes[i % len(sizes)]))
+        return pool, sum(array.nbytes for array in jax.live_arrays() if id(array) not in before)
+
+    (_, one), (pool, three) = pool_of(128), pool_of(100, 128, 500)
+    assert three == one
+    others = [pool.checkpoint(lane).arrays for lane in "02"]
+    assert pool.run(["1"])["1"]["step"] == -(-len(few_images.train_labels) // 128)
+    np.testing.assert_equal([pool.checkpoint(lane).arrays for lane in "02"], others)
+
+
+def test_out_of_memory_while_attaching_is_a_device_that_is_full(few_images, monkeypatch):
+    pool = attached(few_images, 4, RATES[:2])
+
+    def scarce(*arguments):
+        raise out_of_memory()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Executor, "write", scarce)
+        with pytest.raises(DeviceFullError, match="no memory for another lane"):
+            pool.attach("2", SMALL)
+    pool.attach("2", SMALL)
+    assert {row["epoch"] for row in pool.run(["0", "1", "2"]).values()} == {1}
 
 
 def test_the_first_training_images_alone_are_evaluated(few_images):
@@ -492,7 +555,11 @@ def test_the_first_training_images_alone_are_evaluated(few_images):
 def test_lanes_that_fit(few_images):
     program = Program.of(TrialConfig(architecture="mlp-8-tanh"), few_images.spec)
     state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert fitting_lanes(program, 40.5 * state) == 10
+    assert fitting_lanes([program], 40.5 * state) == 10
+    others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
+    assert fitting_lanes([program, *others], 40.5 * state) == 10  # their states share a stack
+    small = Program.of(TrialConfig(architecture="mlp-4-tanh"), mnist_5k.spec)
+    assert fitting_lanes([program, small], (40.5 + 10 * 4.1 / 8) * state) == 10
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

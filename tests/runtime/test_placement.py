@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from importlib.metadata import version
 
@@ -17,7 +18,7 @@ from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
-from mnist_tune.runtime.lane_servers import LaneServers
+from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, lanes_that_fit
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_or_resumed, sweep, tuner
@@ -31,48 +32,33 @@ TRIALS = [TrialConfig(architecture="mlp-8-tanh")]
 
 @pytest.fixture
 def servers(monkeypatch):
-    """Record the lane servers that are created, without starting any, on a cluster of 8 cores and 2 GPUs."""
+    """Record the directories that are started, without starting any, on a cluster of 8 cores and 2 GPUs."""
     asked = []
 
-    class Servers:
-        def __init__(self, *arguments):
-            asked.append(arguments)
+    def start(*arguments):
+        asked.append(arguments)
+        return "the directory"
 
-        def start(self):
-            pass
-
-    monkeypatch.setattr(placement, "LaneServers", Servers)
+    monkeypatch.setattr(placement, "start_directory", start)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9})
     return asked
 
 
 def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
     on_cpu = choose_placement(TRIALS, DATA, SETTINGS, CPU)
-    assert on_cpu.servers is None
+    assert on_cpu.settings.lanes is None
     assert on_cpu.resources == {"CPU": 1}
     assert servers == []
     on_gpu = choose_placement(TRIALS, DATA, SETTINGS, GPU)
-    assert on_gpu.settings.lanes
+    assert on_gpu.settings.lanes == "the directory"
     assert on_gpu.settings.threads is None
     assert on_gpu.resources == {"CPU": 4 / 64}
     assert len(servers) == 1
 
 
 def test_auto_takes_processes_on_cpus_for_unknown_trials(servers):
-    assert choose_placement([], DATA, SETTINGS, CPU).servers is None
+    assert choose_placement([], DATA, SETTINGS, CPU).settings.lanes is None
     assert servers == []
-
-
-def test_a_lane_server_is_started_for_each_gpu_of_each_node_once(monkeypatch):
-    resources = {"a": {"CPU": 8.0}, "b": {"CPU": 8.0, "GPU": 2.0}, "gone": {"GPU": 1.0}}
-    found = [{"NodeID": name, "Alive": name != "gone", "Resources": has} for name, has in resources.items()]
-    created = []
-    monkeypatch.setattr(ray, "nodes", lambda: found)
-    monkeypatch.setattr(LaneServers, "_create", lambda self, *which: created.append(which))
-    lanes = LaneServers(SETTINGS, "prefix", 4, "GPU")
-    lanes.start()
-    lanes.start()
-    assert created == [("b", 0), ("b", 1)]
 
 
 def test_lanes_on_a_cpu_must_be_asked_for(servers):
@@ -260,19 +246,37 @@ def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
-def test_every_gpu_has_a_lane_server(gpus_that_train, tmp_path, monkeypatch):
-    left, stop = [], LaneServers.stop
+@pytest.mark.parametrize(("lanes", "left"), [(2, 0), (4, 1)])
+def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, monkeypatch, lanes, left):
+    found, kill = [], ray.kill
 
-    def look_and_stop(servers):
-        left.append(ray.available_resources().get("GPU", 0))
-        stop(servers)
+    def look_and_kill(actor):
+        found.append(ray.available_resources().get("GPU", 0))
+        kill(actor)
 
-    monkeypatch.setattr(LaneServers, "stop", look_and_stop)
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", lanes=2, quiet=True)
+    monkeypatch.setattr(ray, "kill", look_and_kill)
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", lanes=lanes, quiet=True)
     done = run_sweep("lanes", small(0.01, 0.02, 0.05, 0.1, epochs=2), options)
     assert list(done.trials["stop_reason"]) == ["completed"] * 4
     assert list(done.trials["epochs_run"]) == [2] * 4
-    assert left == [0]
+    assert found == [left]
+
+
+@pytest.mark.ray
+def test_a_lane_server_that_waits_for_a_gpu_delays_nobody(two_gpus, taken):
+    taken(num_cpus=0, num_gpus=1)
+    directory = start_directory(SETTINGS, 2, "GPU")
+    server, other = ray.get([directory.assign.remote(lane, lane) for lane in "ab"])
+    assert server == other
+    waits = directory.assign.remote("c", "c")  # and with it a second server
+    assert ray.wait([waits], timeout=1)[0] == []
+    start = time.monotonic()
+    directory.free.remote("b", "b")
+    assert ray.get(waits) == server
+    directory.free.remote("c", "c")
+    assert ray.get(directory.assign.remote("d", "d")) == server
+    assert time.monotonic() - start < 1
+    ray.kill(directory)
 
 
 class Together(FIFOScheduler):

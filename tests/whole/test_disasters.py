@@ -33,7 +33,8 @@ def half_done(tmp_path, mnist_5k):
     pool, losses = LanePool(mnist_5k), {}
     for trial_id, config in TRIALS.items():
         pool.attach(trial_id, config)
-        row = pool.epoch(trial_id, writer.states / f"{trial_id}.npz")
+        row = pool.run([trial_id])[trial_id]
+        pool.checkpoint(trial_id).save(writer.states / f"{trial_id}.npz")
         writer.epoch(trial_id, row, repeated=False)
         losses[trial_id] = [row["train_loss"], *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2))]
         pool.detach(trial_id)
@@ -176,7 +177,7 @@ pool = make_pool(load_dataset("mnist-5k"), WorkerSettings(str(folder), cache_dir
 pool.attach("a", TrialConfig(architecture="mlp-3-tanh", epochs=2))
 assert list((folder / "cache").rglob("*-cache")), "nothing was kept"
 shutil.rmtree(folder / "cache")
-assert pool.epoch("a", folder / "a.npz")["epoch"] == 1
+assert pool.run(["a"])["a"]["epoch"] == 1
 """
 
 

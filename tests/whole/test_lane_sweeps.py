@@ -17,7 +17,7 @@ from ray.tune.schedulers import PopulationBasedTraining
 
 from mnist_tune import TrialConfig
 from mnist_tune.execution.lane_server import LaneServer
-from mnist_tune.runtime import lane_servers
+from mnist_tune.runtime import lane_directory
 from mnist_tune.runtime.ray_session import start_ray
 from mnist_tune.tuning.sweep import SweepOptions, run_search, run_sweep
 
@@ -179,7 +179,7 @@ def test_a_failed_lane_server_is_restarted(tmp_path, monkeypatch):
                 raise KeyError("unexpected")
             super()._answer_calls()
 
-    monkeypatch.setattr(lane_servers, "LaneServer", Faulty)
+    monkeypatch.setattr(lane_directory, "LaneServer", Faulty)
     sweep = run_sweep("faulty", trials([0.01, 0.1]), options(tmp_path / "sweep"))
     assert failed.exists()
     assert_complete(sweep, 3)

@@ -1,0 +1,91 @@
+"""Saving the states of trials in the background, while the next epoch trains."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.storage import Place
+from mnist_tune.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from mnist_tune.execution.pool import LanePool
+
+THREADS = 16
+"""States that a process writes at the same time, at most. Object storage takes many at once."""
+
+
+class Saver:
+    """Writes states in threads, at most one of a trial at a time. It keeps what became of each trial's last save."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "save")
+        self._last: dict[str, tuple[Progress, Future[None]]] = {}
+
+    def begin(self, lane_id: str, state: Checkpoint, where: Place) -> None:
+        """Start to write a trial's state. Its last save must have ended."""
+        self._last[lane_id] = state.progress, self._threads.submit(state.save, where)
+
+    def last(self, lane_id: str) -> Future[None]:
+        """Return the trial's last save; its result is None, or why it failed."""
+        if lane_id in self._last:
+            return self._last[lane_id][1]
+        nothing: Future[None] = Future()
+        nothing.set_result(None)
+        return nothing
+
+    def holds(self, lane_id: str, progress: Progress) -> bool:
+        """Return whether this very state was the last one that was given to `begin`."""
+        return lane_id in self._last and self._last[lane_id][0] is progress
+
+    def forget(self, lane_id: str) -> None:
+        """Forget a trial's last save, which must have ended."""
+        self._last.pop(lane_id, None)
+
+
+class OwnLane:
+    """Trains a trial in its own process, with the methods of a `LaneClient`.
+
+    Args:
+        pool: a pool of one lane.
+        save_every: a trial's state is saved after every so many epochs.
+    """
+
+    token = ""
+
+    def __init__(self, pool: LanePool, save_every: int = 1) -> None:
+        self._pool, self._save_every, self._saver = pool, save_every, Saver()
+
+    def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
+        """Start a trial, in its initial state or in a saved one."""
+        self._pool.attach(lane_id, config, checkpoint)
+
+    def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
+        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended.
+
+        Raises:
+            UserError: the last save failed.
+        """
+        row = self._pool.run([lane_id])[lane_id]
+        if row["epoch"] % self._save_every == 0:
+            self._begin(lane_id, state)
+        return row
+
+    def save(self, lane_id: str, state: Place) -> None:
+        """Wait until the state of the last epoch is at `state`. Raises `UserError` if it can't be written."""
+        if not self._saver.holds(lane_id, self._pool.progress(lane_id)):
+            self._begin(lane_id, state)
+        self._saver.last(lane_id).result()
+
+    def detach(self, lane_id: str) -> None:
+        """Free the lane, and wait until its last save has ended."""
+        self._pool.detach(lane_id)
+        with suppress(Exception):  # the trial goes on from an older state, or has ended
+            self._saver.last(lane_id).result()
+        self._saver.forget(lane_id)
+
+    def _begin(self, lane_id: str, state: Place) -> None:
+        self._saver.last(lane_id).result()
+        self._saver.begin(lane_id, self._pool.checkpoint(lane_id), state)

@@ -1,0 +1,134 @@
+"""The directory of a sweep's lanes: it starts lane servers as lanes are needed, and assigns trials to them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mnist_tune.execution.lane_server import LaneServer
+from mnist_tune.execution.process_setup import WorkerSettings
+
+WAIT_S = 30.0
+"""Seconds after which a trial that waits for a lane is told to ask again."""
+
+RESTART_S = 1.0
+"""Seconds between two looks whether a dead server has been restarted."""
+
+
+@dataclass(eq=False)
+class Served:
+    """A lane server, as the directory knows it."""
+
+    actor: Any
+    room: int
+    """The most lanes that it holds."""
+    lanes: dict[str, str] = field(default_factory=dict)
+    """Its lanes, and their tokens."""
+    answers: bool = False
+    """False until it has started. It may wait for a device for as long as other jobs use all of them."""
+
+
+class LaneDirectory:
+    """Assigns lanes on as few servers as hold them. It is an actor, and its servers end with it.
+
+    Args:
+        settings: the settings of the servers.
+        capacity: the most lanes of a server.
+        device: the kind of device; each server has one of its own.
+        server: the class of the servers.
+    """
+
+    def __init__(self, settings: WorkerSettings, capacity: int, device: str, server: type = LaneServer) -> None:
+        # On CPUs the trials ask Ray for the cores, and the servers for nothing: it would put them all on one node.
+        options = {"num_gpus": 1} if device == "GPU" else {"scheduling_strategy": "SPREAD"}
+        self._server = ray.remote(server).options(num_cpus=0, max_restarts=-1, **options)
+        self._settings, self._capacity, self._device = settings, capacity, device
+        self._servers: list[Served] = []
+        self._waiting = 0
+        self._latest: dict[str, str] = {}  # the token with which each trial asked last
+        self._changed = asyncio.Condition()
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def assign(self, lane_id: str, token: str) -> Any:
+        """Return the server on which a trial may attach with this token: the one with the fewest lanes. Return None if
+        none had room for a while."""
+        self._drop(lane_id)
+        self._latest[lane_id] = token
+        self._waiting += 1
+        try:
+            self._start_servers()
+            async with self._changed, asyncio.timeout(WAIT_S):
+                found = await self._changed.wait_for(self._with_room)
+                if self._latest[lane_id] != token:  # the trial's process has died meanwhile, and another one asks
+                    return None
+                best: Served = min(found, key=lambda served: len(served.lanes))
+                best.lanes[lane_id] = token
+                return best.actor
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting -= 1
+
+    async def free(self, lane_id: str, token: str) -> None:
+        """Take note of a lane that was detached."""
+        self._drop(lane_id, token)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def full(self, lane_id: str) -> None:
+        """Take note that there was no memory for a lane: its server holds the others only."""
+        for served in self._of(lane_id):
+            served.room = max(len(served.lanes) - 1, 1)
+
+    async def lost(self, lane_id: str) -> None:
+        """Take note that the server of a lane does not answer."""
+        for served in self._of(lane_id):
+            if served.answers:
+                served.answers = False
+                self._watch(served)
+
+    def _start_servers(self) -> None:
+        """Start servers until all trials have room, but no more than there are devices. Ray finds a free one."""
+        needed = self._waiting + sum(len(served.lanes) for served in self._servers)
+        devices, this = int(ray.cluster_resources().get(self._device, 0)), ray.get_runtime_context().current_actor
+        while len(self._servers) < devices and sum(served.room for served in self._servers) < needed:
+            self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
+            self._watch(self._servers[-1])
+
+    def _watch(self, served: Served) -> None:
+        watch = asyncio.ensure_future(self._until_it_answers(served))
+        self._watches.add(watch)  # asyncio itself keeps no reference to a task
+        watch.add_done_callback(self._watches.discard)
+
+    async def _until_it_answers(self, served: Served) -> None:
+        while not served.answers:
+            try:
+                served.lanes = await served.actor.lanes.remote()
+                served.answers = True
+            except RayActorError:
+                await asyncio.sleep(RESTART_S)
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _with_room(self) -> list[Served]:
+        return [served for served in self._servers if served.answers and len(served.lanes) < served.room]
+
+    def _of(self, lane_id: str) -> list[Served]:
+        return [served for served in self._servers if lane_id in served.lanes]
+
+    def _drop(self, lane_id: str, token: str | None = None) -> None:
+        for served in self._of(lane_id):
+            if token in (None, served.lanes[lane_id]):
+                del served.lanes[lane_id]
+
+
+def start_directory(settings: WorkerSettings, capacity: int, device: str) -> Any:
+    """Start the directory, on the driver's node: without that node the sweep ends, too."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000, "scheduling_strategy": here}
+    return ray.remote(LaneDirectory).options(**options).remote(settings, capacity, device, LaneServer)

@@ -1,0 +1,175 @@
+"""Saving while the next epoch trains: what is on disk at each moment, and what a kill then leaves to go on from."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from mnist_tune import TrialConfig, UserError, storage
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.saving import OwnLane
+from mnist_tune.tuning import trainable
+from mnist_tune.tuning.trainable import TrialTrainable
+
+SMALL = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, epochs=6)
+TIMES = {"compile_s", "train_s", "eval_s", "batch_s", "wait_s"}
+
+
+@pytest.fixture
+def lane(mnist_5k):
+    lane = OwnLane(LanePool(mnist_5k))
+    lane.attach("a", SMALL)
+    return lane
+
+
+def saved(path):
+    state = Checkpoint.load(path)
+    return state.progress.epoch if state else 0
+
+
+def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeypatch):
+    go_on, path, save = threading.Event(), tmp_path / "a.npz", Checkpoint.save
+
+    def slow(state, where):
+        assert go_on.wait(60)
+        save(state, where)
+
+    monkeypatch.setattr(Checkpoint, "save", slow)
+    assert lane.epoch("a", path)["epoch"] == 1
+    second = threading.Thread(target=lane.epoch, args=("a", path))
+    second.start()
+    while lane._pool.progress("a").epoch < 2:  # it trains ...
+        time.sleep(0.001)
+    assert saved(path) == 0
+    second.join(0.1)
+    assert second.is_alive()  # ... but only one state is in flight at a time
+    go_on.set()
+    second.join(60)
+    lane.save("a", path)
+    assert saved(path) == 2
+
+
+def test_a_failed_save_is_told_in_the_next_epoch_and_at_the_end(lane, tmp_path):
+    gone = tmp_path / "gone" / "a.npz"
+    lane.epoch("a", gone)
+    for call in (lane.epoch, lane.save):
+        with pytest.raises(UserError, match="can't save the state of a trial"):
+            call("a", gone)
+    lane.detach("a")
+    lane.attach("a", SMALL)
+    lane.epoch("a", tmp_path / "a.npz")
+    lane.save("a", tmp_path / "a.npz")
+    assert saved(tmp_path / "a.npz") == 1
+
+
+def test_a_state_is_saved_every_so_many_epochs_and_when_asked_for(mnist_5k, tmp_path, monkeypatch):
+    lane, path, epochs, save = OwnLane(LanePool(mnist_5k), save_every=2), tmp_path / "a.npz", [], Checkpoint.save
+
+    def noted(state, where):
+        epochs.append(state.progress.epoch)
+        save(state, where)
+
+    monkeypatch.setattr(Checkpoint, "save", noted)
+    lane.attach("a", SMALL)
+    for _ in range(5):
+        lane.epoch("a", path)
+    for _ in range(2):
+        lane.save("a", path)
+    lane.attach("a", SMALL, Checkpoint.load(path))
+    lane.save("a", path)  # another state than the last one that was saved, though of the same epoch
+    lane.detach("a")
+    assert epochs == [2, 4, 5, 5]
+
+
+class Sweep:
+    """A trial that runs without Tune, and what a kill would leave of it after each change on disk."""
+
+    def __init__(self, folder, dataset, save_every=1, rows=()):
+        self.rows, self.moments, self._lock, self.folder = list(rows), [], threading.Lock(), folder
+        self._trial = object.__new__(TrialTrainable)
+        self._trial._trial_info = None
+        (folder / "token").write_text("")
+        settings = WorkerSettings(folder, save_every=save_every)
+        self._trial.setup({"trial": SMALL.to_dict() | {"trial_id": "a"}}, [dataset], settings)
+
+    def run(self):
+        done = False
+        while not done:
+            result = self._trial.step()
+            assert result["stop_reason"] != "error", result
+            last = self.rows[-1]["epoch"] if self.rows else 0
+            if not result["repeated"] or result["epoch"] > last:  # as the sweep's writer decides
+                self.rows.append({name: value for name, value in result.items() if name not in TIMES})
+            self.look()
+            done = result["done"]
+        self._trial.cleanup()
+        return self
+
+    def look(self):
+        with self._lock:
+            self.moments.append((list(self.rows), storage.read(self.folder / "a.npz")))
+
+    def numbers(self):
+        kept = ("epoch", "train_loss", "test_loss", "train_accuracy", "step_loss_last", "done")
+        return [{name: row[name] for name in kept} for row in self.rows]
+
+
+@pytest.fixture
+def new_sweep(mnist_5k, tmp_path, monkeypatch):
+    pool = LanePool(mnist_5k)  # one for all, which compiles once
+    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: pool)
+    monkeypatch.setattr(trainable.ray, "get", lambda dataset: dataset)
+    monkeypatch.setattr(trainable, "blindness", lambda *where: "")
+
+    def new(name, **fields):
+        (tmp_path / name).mkdir()
+        return Sweep(tmp_path / name, mnist_5k, **fields)
+
+    return new
+
+
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monkeypatch, save_every):
+    """The state is written while the next epoch trains, so it is written before or after that one's row."""
+    undisturbed, write, random_ = new_sweep("calm").run().numbers(), storage.write, random.Random(0)
+    sweep = new_sweep("killed", save_every=save_every)
+
+    def slow(where, *rest):
+        time.sleep(random_.choice((0, 0.1)))
+        write(where, *rest)
+        sweep.look()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write", slow)
+        sweep.run()
+    assert sweep.numbers() == undisturbed
+    left = {(len(rows), state): rows for rows, state in sweep.moments}
+    behind = set()
+    for i, ((count, state), rows) in enumerate(left.items()):
+        resumed = new_sweep(f"resumed {i}", rows=rows)
+        if state:
+            (resumed.folder / "a.npz").write_bytes(state)
+        behind.add(count - saved(resumed.folder / "a.npz"))
+        assert resumed.run().numbers() == undisturbed
+    assert {0, 2 * save_every - 1} <= behind <= set(range(-1, 2 * save_every))
+
+
+def test_tunes_checkpoint_is_the_state_of_the_last_epoch(new_sweep, tmp_path, monkeypatch):
+    """A paused trial, or a donor of population based training. Nobody waits for it to be due."""
+    trial = new_sweep("donor", save_every=5)._trial
+    row = [trial.step() for _ in range(2)][-1]
+    (tmp_path / "tune").mkdir()
+    trial.save_checkpoint(str(tmp_path / "tune"))
+    assert saved(tmp_path / "tune" / "state.npz") == 2
+    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: LanePool(dataset))
+    another = new_sweep("copies", save_every=5)._trial
+    for _ in range(4):
+        another.step()
+    another.load_checkpoint(str(tmp_path / "tune"))
+    found = another.step()
+    assert (found["epoch"], found["repeated"]) == (3, False)  # it replaces the row of its own past
+    assert saved(tmp_path / "copies" / "a.npz") == 3  # so that no kill goes on with that past
+    assert found["train_loss"] == trial.step()["train_loss"] != row["train_loss"]

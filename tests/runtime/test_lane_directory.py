@@ -1,0 +1,149 @@
+"""The directory of lanes in this process, with servers that are not there."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import ActorDiedError
+
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.runtime import lane_directory as module
+from mnist_tune.runtime.lane_directory import LaneDirectory
+
+
+class Server:
+    """A server that answers once it has started, and not while it is dead."""
+
+    def __init__(self):
+        self.started, self.dead, self.held = asyncio.Event(), False, {}
+        self.lanes = SimpleNamespace(remote=self._lanes)
+
+    async def _lanes(self):
+        await self.started.wait()
+        if self.dead:
+            raise ActorDiedError
+        return dict(self.held)
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """The servers that were created, on a cluster with 3 GPUs."""
+    created = []
+
+    def create(*arguments):
+        created.append(Server())
+        return created[-1]
+
+    options = SimpleNamespace(options=lambda **fields: SimpleNamespace(remote=create))
+    context = SimpleNamespace(current_actor=None)
+    monkeypatch.setattr(module, "RESTART_S", 0.01)
+    fake = SimpleNamespace(
+        remote=lambda kind: options,
+        cluster_resources=lambda: {"CPU": 8.0, "GPU": 3.0},
+        get_runtime_context=lambda: context,
+    )
+    monkeypatch.setattr(module, "ray", fake)
+    return created
+
+
+def with_directory(act, capacity=2):
+    async def run():
+        async with asyncio.timeout(30):
+            await act(LaneDirectory(WorkerSettings("states"), capacity, "GPU"))
+
+    asyncio.run(run())
+
+
+async def begun(directory, *lanes):
+    """Begin to assign lanes, and let all wait that must."""
+    tasks = [asyncio.create_task(directory.assign(lane, lane)) for lane in lanes]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+async def assigned(directory, *lanes):
+    return [await task for task in await begun(directory, *lanes)]
+
+
+def test_only_as_many_servers_start_as_lanes_are_needed(servers):
+    async def act(directory):
+        waits = await begun(directory, "a", "b", "c")
+        assert len(servers) == 2
+        for server in servers:
+            server.started.set()
+        found = await asyncio.gather(*waits)
+        assert {found.count(server) for server in servers} == {1, 2}
+        await begun(directory, "d", "e", "f", "g")
+        assert len(servers) == 3  # no more than there are devices
+
+    with_directory(act)
+
+
+def test_a_server_that_has_not_started_delays_nobody(servers):
+    async def act(directory):
+        waits = await begun(directory, "a", "b", "c")
+        servers[0].started.set()
+        done, [third] = await asyncio.wait(waits, timeout=0.1)
+        assert [task.result() for task in done] == [servers[0]] * 2
+        lane = "a" if third is not waits[0] else "b"
+        await directory.free(lane, "another token")
+        assert not third.done()
+        await directory.free(lane, lane)
+        assert await third == servers[0]
+
+    with_directory(act)
+
+
+def test_a_trial_that_waits_too_long_is_told_to_ask_again(servers, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_S", 0.01)
+
+    async def act(directory):
+        assert await assigned(directory, "a") == [None]
+        servers[0].started.set()
+        await asyncio.sleep(0.01)
+        assert await assigned(directory, "a", "b") == [servers[0]] * 2
+        assert len(servers) == 1  # the first attempt counts no longer
+
+    with_directory(act)
+
+
+def test_a_server_that_died_gets_no_lanes_until_it_is_back(servers):
+    async def act(directory):
+        waits = await begun(directory, "a")
+        servers[0].started.set()
+        await asyncio.gather(*waits)
+        servers[0].dead = True
+        await directory.lost("a")
+        [again] = await begun(directory, "a")
+        assert not again.done()
+        servers[0].dead, servers[0].held = False, {"zombie": "z"}
+        assert await again == servers[0]
+        assert directory._servers[0].lanes == {"zombie": "z", "a": "a"}
+
+    with_directory(act)
+
+
+def test_a_process_that_died_while_it_waited_gets_no_lane(servers):
+    async def act(directory):
+        former = asyncio.create_task(directory.assign("a", "former"))
+        [latter] = await begun(directory, "a")
+        servers[0].started.set()
+        assert await former is None
+        assert await latter == servers[0]
+        assert directory._servers[0].lanes == {"a": "a"}
+
+    with_directory(act)
+
+
+def test_lanes_for_which_there_is_no_memory_go_to_another_server(servers):
+    async def act(directory):
+        waits = await begun(directory, "a", "b")
+        servers[0].started.set()
+        await asyncio.gather(*waits)
+        await directory.full("b")
+        [again] = await begun(directory, "b")
+        assert len(servers) == 2
+        servers[1].started.set()
+        assert await again == servers[1]
+
+    with_directory(act)
