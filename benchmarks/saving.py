@@ -39,7 +39,7 @@ class Saving(Recorded):
 
     epochs: int = 12
     """Epochs of the trial."""
-    batch_size: int = 320
+    batch_size: int = 100
     """Images in a step; it sets how long an epoch takes."""
     write_s: float = 2.0
     """Seconds that the slow disk takes for a write."""

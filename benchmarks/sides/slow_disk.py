@@ -12,30 +12,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from mnist_tune import Network, TrialConfig, register, storage
+from mnist_tune import TrialConfig, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.tuning import trainable
-
-NUMBERS = 64 * 2**20
-"""float32 values of the table: 256 MiB."""
-
-
-@register("large")
-def large(data: Any) -> Network:
-    """Return a linear network with a large table, of which each step changes all values."""
-
-    def init(seed: int) -> dict[str, Any]:
-        rng = np.random.RandomState(seed)
-        weights = 0.01 * rng.randn(784, data.classes).astype(np.float32)
-        return {"weights": weights, "table": np.full(NUMBERS, 0.01, np.float32)}
-
-    def apply(params: dict[str, Any], x: Any) -> Any:
-        return x.reshape(len(x), -1) @ params["weights"] + params["table"][None, : data.classes]
-
-    return Network(init, apply, seeded=True)
 
 
 def train(folder: Path, epochs: int, batch_size: int, write_s: float) -> None:
@@ -48,10 +28,11 @@ def train(folder: Path, epochs: int, batch_size: int, write_s: float) -> None:
     write, without_ray = storage.write, {"ray": SimpleNamespace(get=lambda data: data), "blindness": lambda *where: ""}
     vars(storage)["write"] = slow
     vars(trainable).update(without_ray)
-    config = TrialConfig(architecture="large", epochs=epochs, batch_size=batch_size, weight_decay=1e-3)
+    config = TrialConfig(architecture="mlp-40000-tanh", momentum=0.9, epochs=epochs, batch_size=batch_size)
+    data = load_dataset("mnist-5k", train_images=1000)
     trial = object.__new__(trainable.TrialTrainable)
     trial._trial_info = None
-    trial.setup({"trial": config.to_dict() | {"trial_id": "a"}}, [load_dataset("mnist-5k")], WorkerSettings(folder))
+    trial.setup({"trial": config.to_dict() | {"trial_id": "a"}}, [data], WorkerSettings(folder))
     done, last = False, max((row["epoch"] for row in read_rows(folder)), default=0)
     with (folder / "rows").open("a") as file:
         while not done:

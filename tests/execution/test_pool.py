@@ -558,7 +558,7 @@ def test_lanes_that_fit(few_images):
     assert fitting_lanes([program], 40.5 * state) == 10
     others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
     assert fitting_lanes([program, *others], 40.5 * state) == 10  # their states share a stack
-    small = Program.of(TrialConfig(architecture="mlp-4-tanh"), mnist_5k.spec)
+    small = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
     assert fitting_lanes([program, small], (40.5 + 10 * 4.1 / 8) * state) == 10
 
 
