@@ -129,6 +129,7 @@ def test_label_noise_and_holdout_reach_the_training(mnist_5k):
     for name, fields in {"plain": {}, "noise": {"label_noise": 3000}, "holdout": {"holdout": 500}}.items():
         pool.attach(name, TrialConfig(architecture="mlp-8-tanh", **fields))
         plain[name] = [pool.run([name])[name] for _ in range(3)][-1]
+        pool.detach(name)
     assert plain["noise"]["train_accuracy"] < plain["plain"]["train_accuracy"] - 0.2
     assert "validation_accuracy" not in plain["plain"]
     assert 0.1 < plain["holdout"]["validation_accuracy"] < 1
