@@ -134,16 +134,21 @@ def new_sweep(mnist_5k, tmp_path, monkeypatch):
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monkeypatch, save_every):
     """The state is written while the next epoch trains, so it is written before or after that one's row."""
-    undisturbed, write, random_ = new_sweep("calm").run().numbers(), storage.write, random.Random(0)
+    undisturbed, save, random_ = new_sweep("calm").run().numbers(), Checkpoint.save, random.Random(0)
     sweep = new_sweep("killed", save_every=save_every)
 
-    def slow(where, *rest):
-        time.sleep(random_.choice((0, 0.1)))
-        write(where, *rest)
+    def slow(state, where):
+        """Save at once, or as late as the trial lets it."""
+        epoch = state.progress.epoch
+        late = epoch == save_every or random_.random() < 0.5
+        rows = min(epoch + save_every, SMALL.epochs) - 1
+        while late and len(sweep.rows) < rows:
+            time.sleep(0.001)
+        save(state, where)
         sweep.look()
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write", slow)
+        patch.setattr(Checkpoint, "save", slow)
         sweep.run()
     assert sweep.numbers() == undisturbed
     left = {(len(rows), state): rows for rows, state in sweep.moments}
