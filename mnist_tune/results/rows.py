@@ -35,7 +35,7 @@ class Rows:
     """
 
     def __init__(self, most: int) -> None:
-        self._columns = {column.name: np.empty(most, _stored(column)) for column in EPOCHS}
+        self._columns: dict[str, np.ndarray] = {column.name: np.empty(most, _stored(column)) for column in EPOCHS}
         self._texts: dict[str | None, int] = {None: 0}
         self._count = 0
 
