@@ -80,6 +80,12 @@ NAMES = {
     "state": Private("ray.tune.experiment.trial", "Trial.get_json_state", _FORGET, _KEPT),
     "rungs": Private("ray.tune.schedulers.async_hyperband", "AsyncHyperBandScheduler._trial_info", _RUNGS, _NO_RUNGS),
     "bracket": Private("ray.tune.schedulers.async_hyperband", "_Bracket.on_result", _RUNGS, _NO_RUNGS),
+    "cutoff": Private(
+        "ray.tune.schedulers.async_hyperband",
+        "_Bracket.cutoff",
+        "to fill the rungs of ASHA without sorting one for each recorded row",
+        "so a large sweep takes longer to resume",
+    ),
     "new config": Private(
         "ray.tune.schedulers.pbt",
         "PopulationBasedTraining._get_new_config",

@@ -133,9 +133,9 @@ def test_lanes_that_have_not_converged_are_measured_again():
 def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
     program = Program.of(TrialConfig(architecture="mlp-8-tanh", momentum=0.9), mnist_5k.spec)
     params = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert fitting_lanes(program, 100 * 2 * 4 * params) == 100
-    assert fitting_lanes(program, 100 * (2 * 4 + 40) * params, measured=True) == 100
-    assert fitting_lanes(program, 100 * (2 * 4 + 40) * params - 1, measured=True) == 99
+    assert fitting_lanes([program], 100 * 2 * 4 * params) == 100
+    assert fitting_lanes([program], 100 * (2 * 4 + 40) * params, measured=True) == 100
+    assert fitting_lanes([program], 100 * (2 * 4 + 40) * params - 1, measured=True) == 99
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):

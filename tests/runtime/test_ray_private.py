@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import ray
 from ray.tune.schedulers import PopulationBasedTraining
@@ -61,7 +62,7 @@ def test_without_the_rungs_of_asha_a_resume_is_refused(name, renamed):
     renamed(name)
     asha(5, 1)
     with pytest.raises(UserError, match=r"_renamed, so a sweep that stops trials early can't be resumed.*ray\[tune\]"):
-        asha(5, 1, [{"trial_id": "a", "epoch": 1, "train_loss": 0.5}])
+        asha(5, 1, pd.DataFrame([{"trial_id": "a", "epoch": 1, "train_loss": 0.5}]))
 
 
 def test_without_its_configs_population_based_training_is_refused(renamed):
