@@ -11,6 +11,8 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
+from mnist_tune import invocation
+from mnist_tune.command_help import CONFIG, print_help
 from mnist_tune.errors import UserError, redacted
 
 Config = TypeVar("Config")
@@ -19,19 +21,35 @@ Config = TypeVar("Config")
 def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
     """Return the config that the command line (or `args`) gives. On a mistake, print one line and exit with code 2."""
     output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # tyro draws other boxes in other encodings
-    arguments = list(sys.argv[1:] if args is None else args)
+    arguments = list(invocation.arguments() if args is None else args)
+    if "-h" in arguments or "--help" in arguments:
+        print_help(config)
     try:
-        if "-h" in arguments or "--help" in arguments:
-            return tyro.cli(config, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
         with redirect_stderr(output), redirect_stdout(output):
-            return tyro.cli(config, args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(config, args=arguments, config=CONFIG)
     except SystemExit as exit_:
         if exit_.code != 2:
             raise
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
     output.seek(0)
-    fail(_one_line(output.read()) + "; --help lists all flags")
+    fail("; ".join(filter(None, [_one_line(output.read()), suggestion(arguments), "--help lists all flags"])))
+
+
+def suggestion(arguments: Sequence[str]) -> str:
+    """Return what was likely meant by lists and flags that are written as elsewhere; empty if nothing comes to mind."""
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if name in ("--lr", "-lr", "--lrs"):
+            return "did you mean --learning-rates?"
+        value = value if equals else word
+        if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", value):
+            return f"did you mean {value.replace(',', ' ')}?"
+        if found := re.fullmatch(r"(\d{1,4})(?:-|\.\.)(\d{1,4})", value):
+            first, last = map(int, found.groups())
+            if first < last < first + 100:
+                return f"did you mean {' '.join(map(str, range(first, last + 1)))}?"
+    return ""
 
 
 def run(main: Callable[[], int | None]) -> None:

@@ -8,72 +8,8 @@ Measured: 4 min 31 s on 2 cores of an AMD EPYC (AVX-512). With seed 0, 784-1024-
 from 0.02 to 1, oscillates at 1.3 and 1.6 and diverges from 2 on.
 """
 
-from __future__ import annotations
-
-import math
-from dataclasses import dataclass, replace
-from itertools import product
-from typing import Annotated
-
-import tyro
-
-from mnist_tune import UserError, cli, reports
-from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, rates_of
-from mnist_tune.tuning.sweep import run_or_resume
-
-NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
-DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearningRateRegimes(TrialOptions):
-    """Train one architecture at many learning rates and say which of them converge, are slow, oscillate or diverge.
-
-    The results go to --output. To print them again: python analysis/summarize.py DIR
-    """
-
-    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
-    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
-    batch_size: tuple[int, ...] = (128,)
-    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
-    momentum: tuple[float, ...] = (0.0,)
-    """Momentum of SGD, in [0, 1)."""
-    learning_rates: tuple[float | str, ...] = DEFAULT_RATES
-    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as 1e-3:4:16. The default rates run from
-    0.001 to 4 in about equal steps, denser near the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
-    seeds: tuple[int, ...] = (0,)
-    """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
-    smoke: bool = False
-    """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs."""
-
-    def trials(self) -> list[TrialConfig]:
-        """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
-        others with, and the short, hopeless ones fill the end, when workers would wait."""
-        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
-        for name in ("learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum"):
-            if not getattr(self, name):
-                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
-        crossed = product(self.architecture, self.optimizer, self.batch_size, self.momentum, rates, self.seeds)
-        trials = [
-            TrialConfig(**self.common() | dict(zip(CROSSED, values, strict=True)) | {"data_seed": values[-1]})
-            for values in dict.fromkeys(crossed)
-        ]
-        logs = [math.log(trial.learning_rate) for trial in trials]
-        middle = (min(logs) + max(logs)) / 2
-        return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))
-
-
-CROSSED = ("architecture", "optimizer", "batch_size", "momentum", "learning_rate", "seed")
-
-
-def main() -> int:
-    config = cli.parse(LearningRateRegimes)
-    if config.smoke:
-        config = replace(config, architecture=("mlp-16-tanh",), epochs=3, learning_rates=(0.01, 0.1, 1.0, 100.0))
-    sweep = run_or_resume("lr_regimes", config)
-    return reports.print_report(sweep)
-
+from mnist_tune import cli
+from mnist_tune.commands.lr_regimes import main
 
 if __name__ == "__main__":
     cli.run(main)

@@ -93,6 +93,10 @@ BAD = {
     "--trials-per-gpu 0": "--trials-per-gpu must be above 0, got 0",
     "--time-budget -1": "--time-budget must be above 0, got -1.0",
     "--time-budget nan": "--time-budget must be above 0, got nan",
+    "--lr 0.1": "Unrecognized options: --lr, 0.1; did you mean --learning-rates?;",
+    "--learning-rates 0.1,0.2": "--learning-rates can't be '0.1,0.2'; did you mean 0.1 0.2?",
+    "--seeds 0-4": "did you mean 0 1 2 3 4?;",
+    "--seeds=0,1": "did you mean 0 1?;",
     "--learning-rate 0.1": "Unrecognized options: --learning-rate, 0.1; did you mean --learning-rates?;",
     "--schedular fifo": "Unrecognized options: --schedular, fifo; did you mean --scheduler?;",
     "--zzz --learning-rate 2": "; did you mean --learning-rates?;",
@@ -179,8 +183,11 @@ def test_help_lists_every_flag_and_starts_nothing(here, command, flag):
     before = contents(here)
     code, stdout, stderr = command(flag)
     assert (code, stderr) == (0, "")
-    for flag in ("--learning-rates", "--architecture", "--resume", "--time-budget", "--data-dir"):
-        assert flag in stdout
+    flags = ("--learning-rates", "--architecture", "--epochs", "--data-dir", "--time-budget", "--resume")
+    assert [flag in stdout for flag in flags] == [True] * len(flags)
+    order = [stdout.index(f"{flag} ") for flag in ("--learning-rates", "--epochs", "--data-dir", "--resume")]
+    assert order == sorted(order)  # what is trained first, how it runs after
+    assert stdout.count(f"    python {SCRIPT}") == 5  # examples
     assert contents(here) == before
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_tune.invocation import command
 from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.reports.families import families
@@ -103,10 +104,10 @@ def proposed(
     used = {**options, **row, "seeds": list(seeds or sorted(family["seed"].unique())), "epochs": row["epochs_asked"]}
     used |= {"dataset": options.get("dataset") or row["dataset"], "target": options.get("target")}
     tried = " ".join(f"{rate:.3g}" for rate in rates)
-    command = f"python sweeps/lr_regimes.py --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
+    line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
         if value != default:
             words = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
-            command += " ".join([f" --{name.replace('_', '-')}", *(shlex.quote(str(word)) for word in words)])
-    return command
+            line += " ".join([f" --{name.replace('_', '-')}", *(shlex.quote(str(word)) for word in words)])
+    return line

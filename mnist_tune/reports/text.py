@@ -16,6 +16,7 @@ from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 
+from mnist_tune.invocation import command
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
@@ -87,7 +88,7 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
 
 def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
     path = _short(sweep.path)
-    again = f"python analysis/summarize.py {shlex.quote(path)}"
+    again = f"{command('summarize')} {shlex.quote(path)}"
     lines = [f"Results: {path}"]
     if isinstance(sweep.path, Path) and (sweep.path / "report.html").exists():
         lines.append(f"Page: {os.path.join(path, 'report.html')}")

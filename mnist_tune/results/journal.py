@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from mnist_tune import storage
+from mnist_tune import invocation, storage
 from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
+from mnist_tune.invocation import started_by
 from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
@@ -45,16 +46,13 @@ TORN = b" (torn by a kill)\n"
 
 _log = logging.getLogger(__name__)
 
-SCRIPTS = ("lr_regimes", "notebook", "seeds")
-"""The scripts in `sweeps/`. The first one can resume any sweep, also one that was started from Python."""
-
 
 def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False) -> str:
     """Return the command that resumes the sweep at `where`; for a search, the Python call."""
     if meta.get("search"):
         return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
-    script = meta["name"] if meta["name"] in SCRIPTS else SCRIPTS[0]
-    command = f"python sweeps/{script}.py --resume {shlex.quote(str(where))}"
+    started = started_by(meta["name"]) or "regimes"  # which can resume any sweep, also one started from Python
+    command = f"{invocation.command(started)} --resume {shlex.quote(str(where))}"
     for flag in ("architecture", "optimizer"):
         names = [shlex.quote(one["name"]) for one in meta.get("code", []) if one["flag"] == flag]
         command += f" --{flag} {' '.join(names)}" if names else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.invocation import command
 from mnist_tune.results.folder import FILES, JOURNAL
 
 INTERVAL_S = 2.0
@@ -66,7 +67,7 @@ class Upload:
         if error:
             raise UserError(
                 f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
-                f"is in {self._folder}: python analysis/summarize.py {self._folder}; "
+                f"is in {self._folder}: {command('summarize')} {self._folder}; "
                 f"once the storage answers, --resume '{self._to}' on this machine uploads it"
             )
         storage.remove(storage.join(self._to, SIGN))

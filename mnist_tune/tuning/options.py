@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Optional, get_args, get_type_hints
 
 import tyro
 
 from mnist_tune import storage
+from mnist_tune.cli import suggestion
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.results.folder import exists
@@ -25,6 +27,11 @@ AUTO = "auto"
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions:
     """How a sweep is run."""
+
+    PANEL: ClassVar[str] = "run"
+    PANELS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "data": ("dataset", "data_dir", "train_images", "standardize", "target", "train_evaluation")
+    }
 
     scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
     """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
@@ -115,8 +122,9 @@ class SweepOptions:
         return where if exists(where) else None
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(SweepOptions).items():
-            if name != "dataset" and not any(_is_of(getattr(self, name), kind) for kind in _kinds(hint)):
+        hints = get_type_hints(SweepOptions)
+        for name in (one.name for one in fields(SweepOptions) if one.name != "dataset"):
+            if not any(_is_of(getattr(self, name), kind) for kind in _kinds(hints[name])):
                 raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
         for name in (*counts, "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"):
@@ -147,6 +155,8 @@ def _is_of(value: Any, kind: Any) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class TrialOptions(SweepOptions):
     """The configuration that all trials of a sweep share."""
+
+    PANEL: ClassVar[str] = "trial"
 
     epochs: int = 10
     """Epochs per trial."""
@@ -198,6 +208,6 @@ def rates_of(text: float | str) -> list[float]:
             raise ValueError
     except (ValueError, IndexError):
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
-        raise UserError(f"--learning-rates can't be {text!r}; {hint}") from None
+        raise UserError(f"--learning-rates can't be {text!r}; {suggestion([str(text)]) or hint}") from None
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
     return [float(f"{first ** (1 - step) * last**step:.3g}") for step in steps]

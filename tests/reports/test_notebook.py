@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from mnist_tune.commands.notebook import Notebook
 from mnist_tune.reports.figures import plot_notebook
 from mnist_tune.reports.notebook import EXACT, compare_all, experiments, outcome, section
 from mnist_tune.reports.text import print_comparisons
@@ -69,9 +70,8 @@ def test_chaotic_experiments_are_judged_over_at_least_six_seeds(name):
 
 
 def test_the_command_runs_all_experiments():
-    command = runpy.run_path(str(SCRIPT))["Notebook"]
-    assert len(command().trials()) == sum(map(sum, RUNS.values()))
-    assert len(command(only=("diverges", "slow"), seeds=2).trials()) == 1 + 2 + 1
+    assert len(Notebook().trials()) == sum(map(sum, RUNS.values()))
+    assert len(Notebook(only=("diverges", "slow"), seeds=2).trials()) == 1 + 2 + 1
 
 
 def test_the_command_refuses_a_negative_count_of_seeds(monkeypatch, capsys):

@@ -142,5 +142,5 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
     command = resume_command(meta, "results/x")
     assert command == (
-        "python sweeps/lr_regimes.py --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+        "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
     )

@@ -1,0 +1,37 @@
+"""`mnist-tune NAME ...`: the one command of an installed package, which has no `sweeps/` and no `analysis/`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from mnist_tune import UserError, cli
+from mnist_tune.invocation import COMMANDS, PROGRAM, arguments, module_of
+from mnist_tune.trial import closest
+
+WIDTH = max(map(len, COMMANDS))
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    cli.run(run)
+
+
+def run() -> int | None:
+    name = next(iter(sys.argv[1:]), "--help")
+    if name in ("-h", "--help"):
+        print(f"usage: {PROGRAM} NAME ...\n")
+        for known, (_, question) in COMMANDS.items():
+            print(f"  {PROGRAM} {known:{WIDTH}}  {question}")
+        print(f"\n{PROGRAM} NAME --help shows the flags of a command.")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")
+    code: int | None = import_module(module_of(name)).main()
+    return code
+
+
+def run_as(name: str, *more: str) -> int | None:
+    """Run another command in place of this one, with these arguments before those that this one was given."""
+    sys.argv[1:] = [name, *more, *arguments()]
+    return run()

@@ -1,0 +1,56 @@
+"""The commands, and how they are called: as a script of a clone, or as `mnist-tune NAME` once the package is installed.
+
+Commands that are printed for the user to type are made here, so that they work where they are read.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+PROGRAM = "mnist-tune"
+
+COMMANDS = {
+    "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
+    "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
+    "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
+    "summarize": ("analysis/summarize.py", "What were the table, the replicates and the picture of a sweep?"),
+    "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),
+    "stability": ("analysis/stability.py", "How sharp does the loss grow, relative to what the learning rate allows?"),
+    "resume": ("", "Go on with an interrupted sweep."),
+}
+"""For each name, its script in a clone and its question. `mnist_tune/commands/` has a module of the script's name, or
+of the command's where there is no script."""
+
+
+def module_of(name: str) -> str:
+    """Return the module of a command, whose function `main` runs it."""
+    return f"mnist_tune.commands.{Path(COMMANDS[name][0]).stem or name}"
+
+
+def started_by(sweep: str) -> str | None:
+    """Return the command that starts sweeps of this name, None if none does. A sweep has the name of its script."""
+    return next((name for name, (script, _) in COMMANDS.items() if script == f"sweeps/{sweep}.py"), None)
+
+
+def arguments() -> list[str]:
+    """Return the arguments that this process was given, without the command's name."""
+    return sys.argv[2:] if _is_program() else sys.argv[1:]
+
+
+def called() -> str:
+    """Return how this process was called, without its arguments."""
+    return shlex.join([PROGRAM, *sys.argv[1:2]]) if _is_program() else f"python {shlex.quote(sys.argv[0])}"
+
+
+def command(name: str) -> str:
+    """Return what the user types for a command: its script if it is there, else `mnist-tune NAME`."""
+    script = COMMANDS[name][0]
+    folders = [] if _is_program() else [Path(), Path(sys.argv[0]).absolute().parent.parent]
+    found = (folder / script for folder in folders if script and (folder / script).is_file())
+    return next((f"python {shlex.quote(str(path))}" for path in found), f"{PROGRAM} {name}")
+
+
+def _is_program() -> bool:
+    return Path(sys.argv[0]).name == PROGRAM
