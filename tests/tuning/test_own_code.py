@@ -141,6 +141,4 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
         check_again(recorded, "results/x", print)
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
     command = resume_command(meta, "results/x")
-    assert command == (
-        "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
-    )
+    assert command == ("mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'")
