@@ -71,7 +71,8 @@ def page(sweeps: Sequence[Sweep], marks: Sequence[RateMark] = ()) -> str:
     """Return the page of one or several sweeps as HTML."""
     data = PageData(sweeps, marks)
     drawn = bool((data.trials["epochs_run"] > 0).any())
-    document = _document(data, drawn)
+    columns = details(data)
+    document = _document(data, drawn, list(columns))
     titles, rows = first_rows(data)
     html: str = _template().render(
         title=printable(title(sweeps, data.titles)),
@@ -98,13 +99,13 @@ def page(sweeps: Sequence[Sweep], marks: Sequence[RateMark] = ()) -> str:
         css=Markup(_part("page.css")),
         bokeh=[Markup(code) for code in _bokeh_code()],
         document=_in_script(document),
-        data=_in_script(_page_data(data, drawn)),
+        data=_in_script(_page_data(data, drawn, columns)),
         script=Markup(_part("page.js")),
     )
     return html
 
 
-def _document(data: PageData, drawn: bool) -> Any:
+def _document(data: PageData, drawn: bool, columns: Sequence[str]) -> Any:
     """Return the figures as Bokeh's JSON, each root with the name of the element that holds it."""
     document = Document()
     if drawn:
@@ -120,7 +121,7 @@ def _document(data: PageData, drawn: bool) -> Any:
             document.add_root(share_figure("shares"))
         if data.mean_curves:
             document.add_root(mean_figure("means"))
-    document.add_root(trial_table(data))
+    document.add_root(trial_table(data, columns))
     return _renumbered(document.to_json(deferred=False))
 
 
@@ -139,7 +140,7 @@ def _renumbered(document: Any) -> Any:
     return renamed(document)
 
 
-def _page_data(data: PageData, drawn: bool) -> dict[str, Any]:
+def _page_data(data: PageData, drawn: bool, columns: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that the page's script needs."""
     trials = data.trials
     found: dict[str, Any] = {
@@ -154,7 +155,7 @@ def _page_data(data: PageData, drawn: bool) -> dict[str, Any]:
         "ids": trials["trial_id"].tolist(),
         "sweep": _stored(trials["sweep"].to_numpy(), "<f4"),
         "rates": _stored(np.log10(trials["learning_rate"].to_numpy(float)), "<f4"),
-        "columns": {name: _column(values) for name, values in details(data).items()},
+        "columns": {name: _column(values) for name, values in columns.items()},
         "fields": [{"name": one.name, "title": one.title} for one in fields(data)],
     }
     if not drawn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -79,15 +80,15 @@ def fields(data: PageData) -> list[Field]:
     ]
 
 
-def trial_table(data: PageData) -> DataTable:
-    """Return the table, which comes without rows, as the figures do."""
+def trial_table(data: PageData, names: Sequence[str]) -> DataTable:
+    """Return the table of these columns of `details`; it comes without rows, as the figures do."""
     columns = [
         TableColumn(
             field=one.name, title=one.title, width=one.width, formatter=HTMLTemplateFormatter(template=one.template)
         )
         for one in fields(data)
     ]
-    source = empty("table-trials", list(details(data)))
+    source = empty("table-trials", names)
     rows = min(max(len(data.trials), 1), ROWS)
     table = DataTable(source=source, columns=columns, view=CDSView(filter=BooleanFilter(name="table-shown")))
     table.update(name="table", index_position=None, row_height=ROW_HEIGHT, height=ROW_HEIGHT * rows + 45)
