@@ -347,9 +347,10 @@ def large(request, tmp_path_factory):
 def test_five_thousand_trials(browser, large):
     sweep, path = large
     assert path.stat().st_size < 6e6
-    tabs = [Tab(browser, path) for _ in range(2)]
-    assert min(tab.computed_s() for tab in tabs) < 2
-    tab = tabs[-1]
+    tab = Tab(browser, path)
+    if tab.computed_s() >= 2:  # once more: the machine may have been busy
+        tab = Tab(browser, path)
+    assert tab.computed_s() < 2
     assert tab.source("curves-0-lines", "xs") == []
     low, high = (tab.js(f"{model('map-y')}.{end}") for end in ("start", "end"))
     assert tab.drag("map-0", (-2, low), (0, high), steps=12) < 0.1
