@@ -209,7 +209,7 @@ A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
 empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out.
+out, and no columns of [sharpness](sharpness.md) where none is measured.
 
 This page is printed by `python -m mnist_tune.columns`.
 """
