@@ -87,6 +87,7 @@ BAD = {
     "--dataset mnits": "there is no data set 'mnits'; did you mean 'mnist'?",
     "--max-concurrent 0": "--max-concurrent must be above 0, got 0",
     "--cpus-per-trial 0": "--cpus-per-trial must be above 0, got 0",
+    "--sharpness-every 0": "--sharpness-every must be above 0, got 0",
     "--train-evaluation 0": "--train-evaluation must be above 0, got 0",
     "--address ray://head:10001": "run the sweep on the cluster: ray job submit",
     "--grace-period 0": "--grace-period must be above 0, got 0",

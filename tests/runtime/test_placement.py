@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -15,6 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
@@ -83,6 +86,43 @@ def test_more_lanes_than_fit_are_refused(servers):
         choose_placement(TRIALS, DATA, SETTINGS, small, lanes=11)
     assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 4 / 10}
     assert choose_placement(TRIALS, DATA, SETTINGS, small, lanes=10).resources == {"CPU": 4 / 10}
+
+
+def test_measuring_sharpness_leaves_room_for_fewer_lanes(servers):
+    small = Device("GPU", 3.5 * (4 + 40) * 4 * (784 * 8 + 8 + 8 * 10 + 10))
+    assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 0.1052}  # 4 cores for 38 lanes
+    measuring = replace(SETTINGS, sharpness=SharpnessSettings())
+    assert choose_placement(TRIALS, DATA, measuring, small).resources == {"CPU": 1.3333}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, None),
+        ({"sharpness": True, "sharpness_images": 9}, SharpnessSettings(None, 9)),
+        ({"sharpness_every": 5}, SharpnessSettings(5)),
+    ],
+)
+def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
+    class Reached(Exception):
+        pass
+
+    def settings(*_, **values):
+        raise Reached(values["sharpness"], values["train_evaluation"])
+
+    for name, stand_in in {
+        "ray": SimpleNamespace(put=id),
+        "cpus_of": lambda *_: 1,
+        "find_device": lambda *_: CPU,
+    }.items():
+        monkeypatch.setattr(tuner, name, stand_in)
+    for name, stand_in in {"refuse_unholdable": lambda *_: None, "WorkerSettings": settings}.items():
+        monkeypatch.setattr(tuner, name, stand_in)
+    writer = SimpleNamespace(states="", token="", update_options=lambda **_: None)
+    options, data = SweepOptions(train_evaluation=7, **asked), [SimpleNamespace(spec=DATA)]
+    with pytest.raises(Reached) as reached:
+        tuner.fit(writer, Plan.of({}), data, options, None)
+    assert reached.value.args == (found, 7)
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])

@@ -73,6 +73,7 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
 def test_a_resumed_sweep_keeps_what_its_numbers_depend_on():
     kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500, "target": 0.8}
     kept |= {"standardize": True, "train_images": 100}
+    kept |= {"sharpness": True, "sharpness_every": 7, "sharpness_images": 300}
     run = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4, "time_budget": 60.0}
     for given in (SweepOptions(), SweepOptions(grace_period=7, cpus_per_trial=1, train_evaluation=9, target=0.9)):
         found = as_before(given, kept | run)
