@@ -44,13 +44,15 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
         relative: what `relative_sharpness` returns.
 
     Returns:
-        A row a trial: `trial_id`, `untrained`, `arrived` (the first step measured at `ARRIVED` or above; NaN if it
-        never was), `low`, `median` and `high` of the relative sharpness from then on (if it never was, over the last
-        quarter of the steps), and `batch_median`, the same of the batch sharpness.
+        A row a trial: `trial_id`, `untrained`, `arrived` (the first step measured at `ARRIVED` or above after one
+        below; NaN if there is none), `low`, `median` and `high` of the relative sharpness from then on (if there is
+        none, over the last quarter of the steps), and `batch_median`, the same of the batch sharpness. An untrained
+        network may be above the edge; its sharpness falls in the first steps.
     """
     rows = []
     for trial_id, curve in relative.groupby("trial_id", sort=False):
-        above = curve["step"][curve["relative"] >= ARRIVED]
+        arrives = (curve["relative"] >= ARRIVED) & (curve["relative"] < ARRIVED).cummax()
+        above = curve["step"][arrives]
         since = above.iloc[0] if len(above) else (1 - SETTLED) * curve["step"].max()
         after = curve[curve["step"] >= since]
         rows.append(
