@@ -1,0 +1,70 @@
+"""The thresholds of a phase diagram, by hand, and the search for the c at which the sharpness rises."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_tune.regimes.phases import LOST, first_steps, open_between, thresholds
+
+
+def tables(rows, sharpness=2.0):
+    """One trial a row: learning rate, largest batch loss (the first is 1), loss at the end, sharpness after steps."""
+    trials, epochs, measured = [], [], []
+    for i, (rate, most, end, later) in enumerate(rows):
+        trials.append({"trial_id": str(i), "architecture": "mlp", "seed": 0, "learning_rate": rate})
+        row = {"trial_id": str(i), "epoch": 1, "step_loss_first": 1.0, "step_loss_max": most, "train_loss": end}
+        epochs.append(row | {"untrained_loss": 1.0, "untrained_sharpness": sharpness if i == 0 else None})
+        fewer_images = enumerate([1.1 * sharpness, *(1.1 * one for one in later)])
+        measured += [{"trial_id": str(i), "step": step, "sharpness": one} for step, one in fewer_images]
+    return pd.DataFrame(trials), pd.DataFrame(epochs), pd.DataFrame(measured)
+
+
+def test_each_threshold_is_where_it_first_happens():
+    rows = [
+        (1.0, 1.0, 0.5, [1.9, 2.0]),
+        (2.0, 1.0, 1.1, []),  # the last step alone makes it rise
+        (3.0, 1.5, 0.5, [1.0, 2.1, 1.0]),
+        (4.0, LOST, 0.5, []),
+        (5.0, np.nan, np.nan, [np.nan]),
+        (6.0, 1.0, 0.9, []),  # lucky beyond
+    ]
+    steps = first_steps(*tables(rows))
+    assert steps["c"].tolist() == [2, 4, 6, 8, 10, 12]
+    assert steps["loss_rises"].tolist() == [False, True, True, True, True, False]
+    np.testing.assert_equal(steps["sharpness_rises"].tolist(), [0, np.nan, 1, np.nan, 1, np.nan])
+    assert steps["lost"].tolist() == [False] * 4 + [True, False]
+    [found] = thresholds(steps.sample(frac=1, random_state=0)).to_dict("records")
+    assert found == {"architecture": "mlp", "seed": 0, "sharpness": 2, "c_loss": 4, "c_sharp": 6, "c_max": 8}
+
+
+def test_what_was_not_reached_is_nan():
+    [found] = thresholds(first_steps(*tables([(1.0, 1.0, 0.5, [1.0])]))).to_dict("records")
+    assert all(np.isnan(found[name]) for name in ("c_loss", "c_sharp", "c_max"))
+
+
+@pytest.mark.parametrize("edge", [3.0, 4.4, 6.2, 11.5, 40.0])
+def test_the_search_ends_beside_the_edge(edge):
+    """Where the sharpness rises from an edge on, within the grid between 0.7 c_loss and the first c that is lost."""
+    grid = [float(f"{2 ** (i / 10):.3g}") for i in range(6, 50)]
+    sharpness = 3.7
+    rows = [(c / sharpness, 1.0 if c < 4 else 2.0 if c < 20 else np.inf, 0.5, []) for c in grid]
+    tried = set()
+    for _ in range(4):
+        more = open_between(first_steps(*tables(rows, sharpness)), grid)
+        assert len(more) <= 3
+        assert not tried & set(more)
+        tried |= set(more)
+        rows += [(c / sharpness, 1.0 if c < 4 else 2.0, 0.5, [sharpness + (1 if c >= edge else -1)]) for c in more]
+    assert open_between(first_steps(*tables(rows, sharpness)), grid) == []
+    found = thresholds(first_steps(*tables(rows, sharpness)))["c_sharp"].item()
+    inside = [c for c in grid if c >= max(edge, 2.9)]
+    assert found == pytest.approx(inside[0]) if edge < 20 else np.isnan(found)
+
+
+def test_networks_are_sorted_by_their_sizes():
+    trials, epochs, measured = tables([(1.0, 1.0, 0.5, [])])
+    names = ["mlp-64-64-relu-he", "mlp-128-relu-he", "mlp-64-relu-he", "mlp-64-relu-he"]
+    steps = pd.concat([first_steps(trials, epochs, measured).assign(architecture=name) for name in names])
+    found = thresholds(steps.assign(seed=[0, 0, 1, 0]))
+    assert found["architecture"].tolist() == [names[2], names[2], names[1], names[0]]
+    assert found["seed"].tolist() == [0, 1, 0, 0]

@@ -1,0 +1,75 @@
+"""The sweeps of a phase diagram, trained in this process: what each asks follows from those before it."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.results.tables import load_sweep
+from mnist_tune.results.writer import SweepWriter
+
+SCRIPT = Path(__file__).parents[2] / "sweeps" / "phase_diagram.py"
+ASKED = """--dataset mnist-5k --widths 16 --depths 3 --seeds 3 --steps 4 --batch-size 64 --c 1:4096:25
+--sharpness-images 64"""
+
+
+def in_process(name, trials, options):
+    """Stands in for `run_sweep`."""
+    named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
+    meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in named.items()}, "ended": None}
+    writer = SweepWriter(Path(options.output), meta | {"dataset": {"name": "mnist-5k", "note": "", "checksums": {}}})
+    dataset = load_dataset(options.dataset, standardize=options.standardize, train_images=options.train_images)
+    pool = LanePool(dataset, sharpness=options.measures())
+    for i, trial in named.items():
+        pool.attach(i, trial)
+        writer.epoch(i, pool.run([i])[i] | {"wait_s": 0.0}, False)
+        writer.end(i, "completed")
+        pool.detach(i)
+    return writer.finish(ended="now")
+
+
+@pytest.fixture
+def phase_diagram(monkeypatch):
+    spec = importlib.util.spec_from_file_location("phase_diagram", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "phase_diagram", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_sweep_asks_what_those_before_left_open(phase_diagram, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(phase_diagram, "run_sweep", in_process)
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", str(tmp_path)])
+    assert phase_diagram.main() == 0
+    printed = capsys.readouterr().out
+    assert (tmp_path / "phase_diagram.png").exists()
+
+    untrained, losses = (load_sweep(tmp_path / name) for name in ("untrained", "losses"))
+    sharpness = untrained.epochs.set_index("trial_id")["untrained_sharpness"].to_numpy()
+    rates = losses.trials["learning_rate"].to_numpy().reshape(1, 25)
+    np.testing.assert_allclose(rates * sharpness[:, None], [np.geomspace(1, 4096, 25)], rtol=6e-3)
+
+    # The smallest c at which the sharpness was seen to rise has its neighbour below tried, too, and it fell there.
+    names = sorted(folder.name for folder in tmp_path.glob("sharpness-*"))
+    for network in untrained.trials["architecture"]:
+        rose = {}
+        for name in names:
+            sweep = load_sweep(tmp_path / name)
+            for row in sweep.trials[sweep.trials["architecture"] == network].itertuples():
+                measured = sweep.sharpness().query("trial_id == @row.trial_id")["sharpness"].to_numpy()
+                assert len(measured) == 5
+                rose[row.learning_rate] = (measured[1:] > measured[0]).any()
+        first = min(rate for rate, yes in rose.items() if yes)
+        below = [rate for rate, yes in rose.items() if not yes]
+        assert max(below) < first < 1.5 * max(below)
+        assert f"{network}" in printed
+
+    monkeypatch.setattr(phase_diagram, "run_sweep", None)  # a finished diagram trains nothing
+    monkeypatch.setattr(phase_diagram, "resume_sweep", lambda where, options: load_sweep(where))
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--resume", str(tmp_path)])
+    assert phase_diagram.main() == 0
+    assert capsys.readouterr().out == printed
