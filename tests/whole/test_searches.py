@@ -90,8 +90,8 @@ def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path):
     done = run(script(SEARCH, tmp_path, 3))
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith("told")]
-    assert len(told) == len(ended)
-    for rate in ended["learning_rate"]:
+    assert len(told) == len(before.trials)  # those in flight, too, once they have ended
+    for rate in before.trials["learning_rate"]:
         assert any(str(rate) in line for line in told)
     after = load_sweep(tmp_path)
     assert len(after.trials) == 12
