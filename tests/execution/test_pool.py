@@ -229,12 +229,11 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
-@pytest.mark.numerical
-def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(mnist_5k):
+def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few_images):
     configs = [replace(SMALL, seed=seed) for seed in range(3)]
-    pool, expected = LanePool(mnist_5k, 4), {}
+    pool, expected = LanePool(few_images, 4), {}
     for config in configs:
-        alone = LanePool(mnist_5k)
+        alone = LanePool(few_images)
         for lanes in (pool, alone):
             lanes.attach(str(config.seed), config)
         expected[str(config.seed)] = pytest.approx(alone.checkpoint(str(config.seed)).progress.untrained_loss, rel=1e-6)
@@ -262,7 +261,6 @@ def prelu(monkeypatch):
     architectures.architecture.cache_clear()
 
 
-@pytest.mark.numerical
 def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
     configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
     together, single = LanePool(mnist_5k, 4), LanePool(mnist_5k)

@@ -1,7 +1,10 @@
 """Starting Ray or joining a cluster: errors are one line, come at once, and say what to do."""
 
+import logging
+import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import ray
@@ -113,3 +116,93 @@ def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, cap
         start_ray(address, None, False)
         assert mode(file) == "600"
         assert capsys.readouterr().err == said
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What `ray.init` is asked for, each with the environment that its processes inherit."""
+    calls = []
+    monkeypatch.setattr(ray, "init", lambda **options: calls.append((options, dict(os.environ))))
+    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
+    for name in (*ray_session.QUIET, "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    return calls
+
+
+@pytest.mark.parametrize("address", [None, "head:6379"])
+def test_ray_is_started_quietly_and_the_environment_is_as_before(started, address):
+    before = dict(os.environ)
+    start_ray(address, None, False)
+    [(options, environment)] = started
+    assert options["address"] == (address or "local")
+    assert (options["logging_level"], options["log_to_driver"]) == ("error", False)
+    assert environment.items() >= ray_session.QUIET.items()
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("path", ["", "mine"])
+def test_rays_processes_find_this_package(started, monkeypatch, path):
+    if path:
+        monkeypatch.setenv("PYTHONPATH", path)
+    start_ray(None, None, False)
+    [(_, environment)] = started
+    first, *rest = environment["PYTHONPATH"].split(os.pathsep)
+    assert (Path(first) / "mnist_tune" / "runtime" / "ray_session.py").exists()
+    assert rest == list(filter(None, [path]))
+
+
+@pytest.mark.parametrize(("most", "resources"), [(3, {"trial_slot": 3}), (None, None)])
+def test_trials_are_limited_by_a_resource(started, most, resources):
+    start_ray(None, most, False, cpus=5)
+    [(options, _)] = started
+    assert options["resources"] == resources
+    assert options["num_cpus"] == 5
+    assert options["include_dashboard"] is False
+
+
+def test_a_ray_that_runs_is_kept(started, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    start_ray(None, None, False)
+    assert started == []
+
+
+def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("too late")
+
+    monkeypatch.setattr(ray, "shutdown", fail)
+    ray_session.stop_ray()
+    assert "Ray did not shut down properly (too late); the sweep is complete" in caplog.text
+
+
+@pytest.mark.parametrize(("keep", "stopped"), [(True, []), (False, ["stopped"])])
+def test_ray_is_stopped_unless_it_is_kept_also_after_an_error(monkeypatch, keep, stopped):
+    calls = []
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("stopped"))
+    with pytest.raises(ZeroDivisionError), ray_session.ray_until_the_end(keep):
+        raise ZeroDivisionError
+    assert calls == stopped
+
+
+def test_what_ray_prints_about_deaths_is_silenced_during_a_sweep_alone():
+    logger = logging.getLogger("ray.tune.tune")
+    before = logger.level
+    levels = []
+
+    def fail():
+        levels.append(logger.level)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), ray_session.deaths_told_by_us():
+        fail()
+    assert levels == [logging.CRITICAL]
+    assert logger.level == before
+
+
+def test_a_session_is_refused_before_it_starts(started, monkeypatch):
+    with pytest.raises(UserError, match="--address ray://head:10001 is one of Ray Client's"):
+        start_ray("ray://head:10001", None, False)
+    monkeypatch.setattr(ray_session.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="Ray's dashboard is not installed"):
+        start_ray(None, None, True)
+    assert started == []

@@ -1,0 +1,239 @@
+"""The trainable of a trial, with a made-up pool: resume, lost lanes, reuse for another trial, what it tells Tune."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.lane_client import LaneLostError
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import trainable
+from mnist_tune.tuning.stopping import LOSS_CEILING
+
+EPOCHS = 4
+
+
+class Pool:
+    """Counts epochs instead of training. `calls` holds what was asked; `failures` is raised first."""
+
+    def __init__(self, row):
+        self.row, self.calls, self.failures, self.epochs = row, [], [], {}
+
+    def attach(self, lane_id, config, checkpoint=None):
+        epoch = checkpoint.progress.epoch if checkpoint else 0
+        self.calls.append(("attach", lane_id, config.learning_rate, epoch))
+        self.epochs[lane_id] = epoch
+
+    def detach(self, lane_id):
+        self.calls.append(("detach", lane_id))
+
+    def epoch(self, lane_id, state):
+        if self.failures:
+            raise self.failures.pop()
+        self.epochs[lane_id] += 1
+        row = self.row(self.epochs[lane_id])
+        Checkpoint({}, Progress(row["epoch"], 2.4, None, row)).save(state)
+        return row
+
+
+@pytest.fixture
+def pool(epoch_row):
+    return Pool(lambda epoch: epoch_row(epoch, train_loss=1 / epoch))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds that have passed, which only the test and `sleep` let pass."""
+    clock = SimpleNamespace(now=100.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+
+    now = lambda: clock.now  # noqa: E731
+    monkeypatch.setattr(trainable, "time", SimpleNamespace(monotonic=now, perf_counter=now, sleep=sleep))
+    return clock
+
+
+@pytest.fixture
+def start(pool, clock, tmp_path, monkeypatch):
+    """A function that starts the process of a trial, as Tune does."""
+    monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: pool)
+    monkeypatch.setattr(trainable.ray, "get", lambda reference: reference)
+    monkeypatch.setattr(trainable, "blindness", lambda states, token: "")
+
+    def run(trial_id="00000", **values):
+        trial = object.__new__(trainable.TrialTrainable)
+        trial._trial_info = SimpleNamespace(trial_id="tunes")
+        trial.setup(config(trial_id, **values), ["data"], WorkerSettings(tmp_path, "token"))
+        return trial
+
+    return run
+
+
+def config(trial_id="00000", **values):
+    values = {"learning_rate": 0.1, "epochs": EPOCHS} | values
+    return {"trial": {"trial_id": trial_id, **values}}
+
+
+def test_a_trial_trains_to_its_last_epoch_and_frees_its_lane(start, pool):
+    trial = start()
+    rows = [trial.step() for _ in range(EPOCHS)]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["done"] for row in rows] == [False, False, False, True]
+    assert [row["stop_reason"] for row in rows] == ["", "", "", "completed"]
+    assert [row["scheduler_loss"] for row in rows] == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert not any(row["repeated"] or row["warning"] for row in rows)
+    assert rows[0]["trial_config"] == TrialConfig(learning_rate=0.1, epochs=EPOCHS)
+    assert pool.calls == [("attach", "00000", 0.1, 0), ("detach", "00000")]
+
+
+def test_a_trial_without_an_id_of_ours_has_tunes(start, pool):
+    start(trial_id=None).cleanup()
+    trial = start()
+    trial._begin({"trial": {}})
+    assert trial._lane_id == "tunes"
+
+
+@pytest.mark.parametrize("died_after", [1, 3])
+def test_a_new_process_reports_the_last_saved_epoch_again_and_goes_on(start, pool, died_after):
+    before = start()
+    for _ in range(died_after):
+        before.step()
+    again = start()
+    first, second = again.step(), again.step()
+    assert (first["epoch"], first["repeated"]) == (died_after, True)
+    assert (second["epoch"], second["repeated"]) == (died_after + 1, False)
+    assert pool.calls[1] == ("attach", "00000", 0.1, died_after)
+
+
+def test_a_process_that_died_after_the_last_epoch_reports_its_end(start):
+    before = start()
+    for _ in range(EPOCHS):
+        before.step()
+    row = start().step()
+    assert (row["epoch"], row["repeated"], row["done"], row["stop_reason"]) == (EPOCHS, True, True, "completed")
+
+
+def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(start, pool, clock):
+    trial = start()
+    trial.step()
+    pool.failures, before = [LaneLostError("its server died")], clock.now
+    row = trial.step()
+    assert (row["epoch"], row["repeated"]) == (2, False)
+    assert pool.calls == [("attach", "00000", 0.1, 0), ("attach", "00000", 0.1, 1)]
+    assert clock.now == before + 1
+    assert [trial.step()["epoch"] for _ in range(2)] == [3, 4]
+    assert len([call for call in pool.calls if call[0] == "attach"]) == 2
+
+
+def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_reported(start, pool, epoch_row, tmp_path):
+    trial = start()
+    trial.step()
+    pool.failures = [LaneLostError("its server died")]
+    row = epoch_row(2, train_loss=0.5)
+    Checkpoint({}, Progress(2, 2.4, None, row)).save(tmp_path / "00000.npz")
+    found = trial.step()
+    assert (found["epoch"], found["repeated"]) == (2, True)
+    assert trial.step()["epoch"] == 3
+
+
+def test_a_damaged_state_is_told_once_and_the_trial_starts_again(start, pool, tmp_path):
+    (tmp_path / "00000.npz").write_bytes(b"damaged")
+    trial = start()
+    first, second = trial.step(), trial.step()
+    assert "00000.npz is not a trial's state" in first["warning"]
+    assert first["warning"].endswith("; trial 00000 starts from its first epoch")
+    assert (first["epoch"], first["repeated"], second["warning"]) == (1, False, "")
+
+
+def test_a_process_that_tune_uses_again_starts_anew(start, pool):
+    first, second = config("00000"), config("00001", learning_rate=0.2)
+    start("00001", learning_rate=0.2).step()  # it has a saved epoch from before
+    pool.calls.clear()
+    trial = start()
+    assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
+    assert trial.reset_config(second)
+    row = trial.step()
+    assert (row["epoch"], row["repeated"], row["trial_config"].learning_rate) == (1, True, 0.2)
+    trial.cleanup()
+    attached, *calls = pool.calls
+    assert attached == ("attach", "00000", 0.1, 0)
+    assert calls == [("detach", "00000"), ("attach", "00001", 0.2, 1), ("detach", "00001")]
+    assert trial.reset_config(first)
+    assert trial.step()["epoch"] == 2  # its own state again
+    trial.cleanup()
+
+
+def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(start, pool, tmp_path):
+    """As population based training does it."""
+    (tmp_path / "tune").mkdir()
+    donor = start("00001", learning_rate=0.3)
+    for _ in range(3):
+        donor.step()
+    donor.save_checkpoint(tmp_path / "tune")
+    trial = start()
+    trial.step()
+    trial.reset_config(config(learning_rate=0.3))
+    trial.load_checkpoint(tmp_path / "tune")
+    pool.calls.clear()
+    trial.save_checkpoint(tmp_path / "tune")  # before it has trained, its state is the donor's
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").progress.epoch == 3
+    row = trial.step()
+    assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
+    assert pool.calls[0] == ("attach", "00000", 0.3, 3)
+    trial.save_checkpoint(tmp_path / "tune")
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").progress.epoch == 4
+
+
+def test_a_checkpoint_of_tunes_frees_the_lane_first(start, pool, tmp_path):
+    trial = start()
+    trial.step()
+    trial.save_checkpoint(tmp_path)
+    trial.load_checkpoint(tmp_path)
+    assert pool.calls[-1] == ("detach", "00000")
+    assert trial.step()["epoch"] == 2
+    assert pool.calls[-1] == ("attach", "00000", 0.1, 1)
+
+
+@pytest.mark.parametrize(("stops", "done"), [(True, True), (False, False)])
+def test_a_diverged_trial_stops_if_it_is_asked_to(start, pool, epoch_row, stops, done):
+    pool.row = lambda epoch: epoch_row(epoch, train_loss=math.nan, diverged=True)
+    row = start(stop_when_diverged=stops).step()
+    assert (row["done"], row["stop_reason"]) == (done, "diverged" if done else "")
+    assert row["scheduler_loss"] == LOSS_CEILING
+    assert math.isnan(row["train_loss"])
+
+
+def test_the_wait_is_the_time_in_which_no_batch_ran(start, pool, clock, epoch_row):
+    trial = start()
+
+    def train(epoch):
+        clock.now += 5.0
+        return epoch_row(epoch, batch_s=batches.pop())
+
+    pool.row, batches = train, [6.0, None, 2.0, 3.0]
+    clock.now += 1.0  # Tune asks late
+    assert [trial.step()["wait_s"] for _ in range(EPOCHS)] == [3.0, 3.0, 5.0, 0.0]
+
+
+def test_an_invalid_proposal_ends_its_trial_alone(start, pool):
+    trial = start(momentum=1.5)
+    row = trial.step()
+    assert (row["done"], row["stop_reason"], row["scheduler_loss"]) == (True, "error", LOSS_CEILING)
+    assert "momentum" in row["error"]
+    assert pool.calls == []
+    trial.reset_config(config("00001"))
+    assert trial.step()["epoch"] == 1
+
+
+def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainable, "LaneClient", lambda *arguments: asked.append(arguments) or pool)
+    trial = object.__new__(trainable.TrialTrainable)
+    trial._trial_info = None
+    trial.setup(config(), ["data"], WorkerSettings(tmp_path, "token", lanes="prefix"))
+    assert asked == [("prefix", ["data"])]
+    pool.token = "proof"
+    assert trial.lane_token() == "proof"

@@ -1,0 +1,165 @@
+"""What Tune is asked for, on a made-up cluster."""
+
+import os
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+
+from mnist_tune import SweepOptions, TrialConfig
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.regimes.histories import Histories
+from mnist_tune.runtime.device import Device
+from mnist_tune.runtime.placement import Placement
+from mnist_tune.runtime.ray_session import PENDING, TRIALS
+from mnist_tune.tuning import tuner
+from mnist_tune.tuning.old_checkpoints import OldCheckpoints
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
+
+PLAN = Plan.of({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """The resources of the cluster."""
+    resources = {"CPU": 8.0}
+    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: resources)
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": resources}])
+    monkeypatch.setattr(tuner.ray, "put", lambda value: value)
+    monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
+    return resources
+
+
+@pytest.fixture
+def asked(cluster, new_writer, tmp_path, monkeypatch):
+    """A function that makes a Tuner, and returns what it is made of."""
+    made = []
+    monkeypatch.setattr(tuner.tune, "with_parameters", lambda kind, **of: of)
+    monkeypatch.setattr(tuner.tune, "with_resources", lambda kind, resources: (kind, resources))
+    monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append((trainable, of)))
+    writer = new_writer(tmp_path / "sweep")
+
+    def make(plan=PLAN, servers=None, **options):
+        placement = Placement({"CPU": 2}, WorkerSettings("states"), servers)
+        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Histories())
+        tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder)
+        trainable, of = made.pop()
+        return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
+
+    yield make
+    writer.finish()
+
+
+def test_trials_get_their_data_settings_and_resources(asked):
+    found = asked(time_budget=7.0)
+    assert found.trainable == ({"dataset": ["data"], "settings": WorkerSettings("states")}, {"CPU": 2})
+    assert found.tune_config.reuse_actors
+    assert found.tune_config.time_budget_s == 7.0
+    assert found.run_config.failure_config.max_failures == 2
+    assert not found.run_config.checkpoint_config.checkpoint_at_end
+    assert found.run_config.verbose == 0
+    assert found.run_config.callbacks[:2] == [found.recorder, "watch"]
+    assert found.tune_config.trial_dirname_creator(SimpleNamespace(trial_id="x")) == "x"
+
+
+def test_lane_servers_and_the_users_callbacks_are_told_what_happens(asked):
+    plan = Plan({}, PLAN.trials, 2, callbacks=("users",))
+    _, _, checkpoints, *others = asked(plan, servers="servers").run_config.callbacks
+    assert isinstance(checkpoints, OldCheckpoints)
+    assert others == ["servers", "users"]
+
+
+@pytest.mark.parametrize(("slots", "limit"), [(4.0, None), (0.0, 4)])
+def test_concurrent_trials_are_limited_by_slots_or_else_by_tune(asked, cluster, slots, limit):
+    cluster["trial_slot"] = slots
+    found = asked(Plan({}, samples=5), max_concurrent=4)
+    assert found.tune_config.max_concurrent_trials == limit
+    assert found.trainable[1].get("trial_slot", 0) == (1 if slots else 0)
+
+
+def test_trials_are_known_or_drawn_or_a_searchers(asked):
+    assert isinstance(asked().tune_config.search_alg, KnownTrialsAlone)
+    assert asked().tune_config.num_samples == 2
+    space = {"learning_rate": tune.uniform(0, 1)}
+    drawn = asked(Plan(space, samples=5))
+    assert (drawn.param_space["trial"], drawn.tune_config.num_samples) == (space, 5)
+    assert drawn.tune_config.search_alg is None
+    searched = asked(Plan(space, samples=5, search_alg=Searcher("train_loss", "min"))).tune_config.search_alg
+    assert isinstance(searched, KnownTrials)
+    assert searched._slots == 4  # two cores a trial, eight in all
+
+
+def test_the_scheduler_is_the_one_asked_for(asked):
+    assert asked(scheduler="fifo").tune_config.scheduler is None
+    for name in ("asha", "regimes"):
+        scheduler = asked(scheduler=name, grace_period=2).tune_config.scheduler
+        assert isinstance(scheduler, ASHAScheduler)
+        assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
+    own = ASHAScheduler(metric="scheduler_loss", mode="min")
+    assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
+
+
+class Servers:
+    stopped = 0
+
+    def stop(self):
+        self.stopped += 1
+
+
+@pytest.mark.parametrize("search", [None, "a searcher"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
+    cluster, new_writer, mnist_5k, tmp_path, monkeypatch, search, fails
+):
+    """While Tune runs, it keeps as many trials ready as there are cores; with a searcher, as there are slots."""
+    seen, servers, writer = {}, Servers(), new_writer(tmp_path / "sweep")
+    placed = []
+
+    def run():
+        seen.update(os.environ)
+        assert servers.stopped == 0
+        if fails:
+            raise ZeroDivisionError
+
+    def place(trials, spec, settings, device, *rest):
+        placed.append((trials, spec, settings.token, device.kind, *rest))
+        return Placement({"CPU": 2}, settings, servers)
+
+    for name in (PENDING, *TRIALS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
+    monkeypatch.setattr(tuner, "refuse_unholdable", lambda cpus, execution: None)
+    monkeypatch.setattr(tuner, "check_nodes", lambda states, token: None)
+    monkeypatch.setattr(tuner, "choose_placement", place)
+    monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
+    plan, data, before = Plan({}, PLAN.trials, 2, search_alg=search), [mnist_5k], dict(os.environ)
+    options = SweepOptions(execution="lanes", lanes=5, trials_per_gpu=3, quiet=True)
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        tuner.fit(writer, plan, data, options, None)
+    assert servers.stopped == 1
+    assert dict(os.environ) == before
+    assert seen.items() >= TRIALS.items()
+    assert seen[PENDING] == ("4" if search else "8")
+    assert data == []  # the driver needs no copy
+    assert writer.meta["options"]["cpus_per_trial"] == 4
+    assert placed == [(list(PLAN.trials.values()), mnist_5k.spec, writer.token, "CPU", "lanes", 5, 4, 3)]
+    writer.finish()
+
+
+def test_cores_per_trial_are_those_of_the_largest_node_at_most(cluster, monkeypatch):
+    one = Plan.of({"00000": TrialConfig()})
+    nodes = [{"Alive": alive, "Resources": {"CPU": cores}} for alive, cores in ((True, 3.0), (True, 6.0), (False, 9.0))]
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: nodes)
+    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 6
+    assert tuner.cpus_of(PLAN, "CPU", SweepOptions()) == 4
+    assert tuner.cpus_of(one, "GPU", SweepOptions()) == 1
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {}}])
+    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 1
+    monkeypatch.setattr(tuner.ray, "nodes", list)
+    assert tuner.cpus_of(one, "CPU", SweepOptions()) == 1
