@@ -1,0 +1,81 @@
+"""The device that trials train on, on made-up clusters."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.runtime import device
+from mnist_tune.runtime.device import Device, find_device
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A function that sets the resources of the cluster, the memory of its GPU for JAX, and how a task ends."""
+    asked = []
+    context = SimpleNamespace(get_node_id=lambda: "here")
+    monkeypatch.setattr(device.ray, "get_runtime_context", lambda: context)
+
+    def run(function, resources, timeout, late):
+        asked.append((resources, timeout))
+        return memory.pop() if "num_gpus" in resources else None
+
+    memory = []
+
+    def be(resources, gpu_memory=None):
+        memory.append(gpu_memory)
+        monkeypatch.setattr(device.ray, "cluster_resources", lambda: resources)
+        monkeypatch.setattr(device, "_on_a_node", run)
+        device._gpu_memory.cache_clear()
+        return asked
+
+    yield be
+    device._gpu_memory.cache_clear()
+
+
+@pytest.mark.parametrize(("cores", "each"), [(4.0, 2e9), (0.5, 8e9)])
+def test_without_gpus_each_core_is_a_device_with_its_part_of_the_memory(cluster, capsys, cores, each):
+    asked = cluster({"CPU": cores, "memory": 1e10})
+    assert find_device(quiet=False) == Device("CPU", each)
+    assert asked == []
+    assert capsys.readouterr().err == ""
+
+
+def test_a_gpu_that_jax_can_use_is_the_device(cluster, capsys):
+    asked = cluster({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, 5e9)
+    assert find_device(quiet=False) == find_device(quiet=False) == Device("GPU", 4e9)
+    assert asked == [({"num_gpus": 1, "num_cpus": 0}, device.PROBE_TIMEOUT_S)]  # once
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_gpu_that_jax_cannot_use_is_a_warning(cluster, capsys, quiet):
+    cluster({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, None)
+    assert find_device(quiet) == Device("CPU", 2e9)
+    assert ("Ray sees a GPU, but JAX does not" in capsys.readouterr().err) is not quiet
+
+
+def test_the_first_node_of_an_autoscaled_cluster_is_waited_for(cluster, capsys):
+    asked = cluster({"memory": 1e10})
+    assert find_device(quiet=False).kind == "CPU"
+    assert asked == [({"num_cpus": 1}, device.NODE_TIMEOUT_S)]
+    assert "no node that trains is up; waiting" in capsys.readouterr().err
+
+
+def test_a_task_that_gets_no_node_in_time_is_cancelled(monkeypatch):
+    cancelled = []
+
+    def late(task, timeout):
+        assert timeout == 7.0
+        raise device.ray.exceptions.GetTimeoutError
+
+    def remote(**options):
+        assert options == {"max_calls": 1, "num_cpus": 1}
+        return lambda function: SimpleNamespace(remote=lambda: "task")
+
+    monkeypatch.setattr(device.ray, "remote", remote)
+    monkeypatch.setattr(device.ray, "get", late)
+    monkeypatch.setattr(device.ray, "cancel", lambda task, force: cancelled.append((task, force)))
+    with pytest.raises(UserError, match=r"^too late$"):
+        device._on_a_node(len, {"num_cpus": 1}, 7.0, "too late")
+    assert cancelled == [("task", True)]
