@@ -2,6 +2,7 @@
 
 import time
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -121,12 +122,16 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
 
 
 def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
-    from dataclasses import replace
-
     sweep = Sweep(epoch_row, replace(MNIST, target=None))
     assert sweep.run("alone", SLOW, rate=0.01) is None
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("another", SLOW, rate=0.02) == 5
+
+
+def test_without_a_target_what_levels_off_below_the_best_is_stopped(epoch_row):
+    sweep = Sweep(epoch_row, replace(MNIST, target=None))
+    sweep.run("best", ON_ITS_WAY, rate=1.0, rung=None)
+    assert sweep.run("level", 0.93 - 0.2 * EPOCHS**-0.8, rate=0.02) == 5
 
 
 def test_rows_are_not_kept(sweep):
