@@ -345,6 +345,25 @@ def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
     assert proposed() == 1
 
 
+class Listening(Endless):
+    def __init__(self):
+        super().__init__("test_accuracy")
+        self.heard = []
+
+    def on_trial_result(self, trial_id, result):
+        self.heard.append((trial_id, result))
+
+
+def test_a_searcher_hears_the_results_of_its_own_trials_alone():
+    search = Listening()
+    known = KnownTrials({"known": TrialConfig()}, search, slots=2)
+    for trial_id in ("tunes 0", "tunes 1"):
+        known.suggest(trial_id)
+        known.on_trial_result(trial_id, {"test_accuracy": 0.5})
+    assert search.heard == [("tunes 1", {"test_accuracy": 0.5})]
+    KnownTrials({"known": TrialConfig()}).on_trial_result("nobody's", {})
+
+
 class Wild(Told):
     """Proposes an invalid momentum, then a valid one. Its metric is a column that a refused trial has no number for."""
 
