@@ -7,7 +7,6 @@ import math
 import os
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,16 +114,16 @@ class HalfFull(io.FileIO):
         full()
 
 
-def half_full(path, mode):
+def half_full(path, mode, **options):
     return HalfFull(path, mode)
 
 
-@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (Path, "open", half_full)])
+@pytest.mark.parametrize(("module", "name", "fails"), [(os, "replace", full), (storage, "open", half_full)])
 def test_a_failed_save_leaves_the_former_file(tmp_path, monkeypatch, module, name, fails):
     path = tmp_path / "00000.npz"
     state(1.0).save(path)
     with monkeypatch.context() as patch:
-        patch.setattr(module, name, fails)
+        patch.setattr(module, name, fails, raising=False)  # in a module, `open` is the built-in one
         with pytest.raises(UserError, match=f"can't save the state of a trial to {path}: No space left on device"):
             state(2.0).save(path)
     check_equal(Checkpoint.load(path), state(1.0))

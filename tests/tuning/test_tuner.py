@@ -2,6 +2,7 @@
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -45,8 +46,8 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
     monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append((trainable, of)))
     writer = new_writer(tmp_path / "sweep")
 
-    def make(plan=PLAN, servers=None, **options):
-        placement = Placement({"CPU": 2}, WorkerSettings("states"), servers)
+    def make(plan=PLAN, **options):
+        placement = Placement({"CPU": 2}, WorkerSettings("states"))
         recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Histories())
         tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder)
         trainable, of = made.pop()
@@ -68,11 +69,11 @@ def test_trials_get_their_data_settings_and_resources(asked):
     assert found.tune_config.trial_dirname_creator(SimpleNamespace(trial_id="x")) == "x"
 
 
-def test_lane_servers_and_the_users_callbacks_are_told_what_happens(asked):
+def test_the_users_callbacks_come_last(asked):
     plan = Plan({}, PLAN.trials, 2, callbacks=("users",))
-    _, _, checkpoints, *others = asked(plan, servers="servers").run_config.callbacks
+    _, _, checkpoints, *others = asked(plan).run_config.callbacks
     assert isinstance(checkpoints, OldCheckpoints)
-    assert others == ["servers", "users"]
+    assert others == ["users"]
 
 
 @pytest.mark.parametrize(("slots", "limit"), [(4.0, None), (0.0, 4)])
@@ -105,34 +106,27 @@ def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
 
-class Servers:
-    stopped = 0
-
-    def stop(self):
-        self.stopped += 1
-
-
 @pytest.mark.parametrize("search", [None, "a searcher"])
 @pytest.mark.parametrize("fails", [False, True])
 def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
     cluster, new_writer, mnist_5k, tmp_path, monkeypatch, search, fails
 ):
     """While Tune runs, it keeps as many trials ready as there are cores; with a searcher, as there are slots."""
-    seen, servers, writer = {}, Servers(), new_writer(tmp_path / "sweep")
-    placed = []
+    seen, killed, writer, placed = {}, [], new_writer(tmp_path / "sweep"), []
 
     def run():
         seen.update(os.environ)
-        assert servers.stopped == 0
+        assert killed == []
         if fails:
             raise ZeroDivisionError
 
     def place(trials, spec, settings, device, *rest):
         placed.append((trials, spec, settings.token, device.kind, *rest))
-        return Placement({"CPU": 2}, settings, servers)
+        return Placement({"CPU": 2}, replace(settings, lanes="directory"))
 
     for name in (PENDING, *TRIALS):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tuner.ray, "kill", killed.append)
     monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
     monkeypatch.setattr(tuner, "refuse_unholdable", lambda cpus, execution: None)
     monkeypatch.setattr(tuner, "check_nodes", lambda states, token: None)
@@ -142,7 +136,7 @@ def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
     options = SweepOptions(execution="lanes", lanes=5, trials_per_gpu=3, quiet=True)
     with pytest.raises(ZeroDivisionError) if fails else nullcontext():
         tuner.fit(writer, plan, data, options, None)
-    assert servers.stopped == 1
+    assert killed == ["directory"]
     assert dict(os.environ) == before
     assert seen.items() >= TRIALS.items()
     assert seen[PENDING] == ("4" if search else "8")
