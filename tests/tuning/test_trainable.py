@@ -235,7 +235,12 @@ def test_an_invalid_proposal_ends_its_trial_alone(start, pool):
 
 def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(trainable, "LaneClient", lambda *arguments: asked.append(arguments) or pool)
+
+    def client(*arguments):
+        asked.append(arguments)
+        return pool
+
+    monkeypatch.setattr(trainable, "LaneClient", client)
     trial = object.__new__(trainable.TrialTrainable)
     trial._trial_info = None
     trial.setup(config(), ["data"], WorkerSettings(tmp_path, "token", lanes="prefix"))
