@@ -15,9 +15,11 @@ COMMANDS = {
     "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
     "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
     "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
+    "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "summarize": ("analysis/summarize.py", "What were the table, the replicates and the picture of a sweep?"),
     "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),
     "stability": ("analysis/stability.py", "How sharp does the loss grow, relative to what the learning rate allows?"),
+    "export": ("analysis/export.py", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
     "resume": ("", "Go on with an interrupted sweep."),
 }
 """For each name, its script in a clone and its question. `mnist_tune/commands/` has a module of the script's name, or

@@ -81,9 +81,13 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
     failures = [f"trial {row.trial_id} (learning rate {row.learning_rate:.4g}) failed: {row.error}" for row in failed]
     for line in failures if every_line else cut(failures, FAILURES, "failed; the column error of trials says why"):
         console.print(line, soft_wrap=True, markup=False)
-    if failures:
-        return 1
-    return INTERRUPTED if (trials["stop_reason"] == "interrupted").any() else 0
+    return exit_code(trials)
+
+
+def exit_code(trials: pd.DataFrame) -> int:
+    """Return a command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0."""
+    reasons = set(trials["stop_reason"])
+    return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
 
 
 def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:

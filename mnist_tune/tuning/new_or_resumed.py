@@ -83,8 +83,8 @@ def open_new(
     )
     meta["dataset"] = _describe(dataset)
     _check_counts(list(trials.values()), dataset)
-    for name in {trial.architecture for trial in trials.values()}:
-        architecture(name, dataset.spec)
+    for network in {trial.architecture for trial in trials.values()}:
+        architecture(network, dataset.spec)
     _note_long_warmups(list(trials.values()), dataset, partial(announce, quiet=options.quiet))
     meta["code"] = sources(_used(trials.values()))
     if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written

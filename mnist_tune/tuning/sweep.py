@@ -77,8 +77,8 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
     return _run(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
 
 
-def _shown(sweep: Sweep, options: SweepOptions) -> Sweep:
-    if not options.quiet:
+def _shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
+    if show and not options.quiet:
         from mnist_tune.reports.text import print_report  # imports rich's tables
 
         print_report(sweep)
@@ -93,6 +93,7 @@ def run_search(
     scheduler: Any = None,
     search_alg: Any = None,
     callbacks: Sequence[Any] = (),
+    show: bool = True,
 ) -> Sweep:
     """Train trials that Tune proposes, print the table unless `options.quiet`, and return the tables.
 
@@ -110,6 +111,7 @@ def run_search(
             `time_attr="epoch"`.
         search_alg: a Tune searcher; by default values are drawn independently.
         callbacks: as in `run_sweep`.
+        show: print the table.
 
     Returns:
         The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a scheduler changed it.
@@ -128,7 +130,7 @@ def run_search(
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
-        return _shown(_run(writer, plan, data, options), options)
+        return _shown(_run(writer, plan, data, options), options, show)
     writer, data, options = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
     taken = frozenset(left.keys() | ended.keys() | failed.keys())
@@ -142,8 +144,8 @@ def run_search(
         finished = (*ended.values(), *failed.values())
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
     if not plan.samples:
-        return _shown(writer.finish(ended=writer.meta["ended"] or _now()), options)
-    return _shown(_run(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options)
+        return _shown(writer.finish(ended=writer.meta["ended"] or _now()), options, show)
+    return _shown(_run(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
 
 
 def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:

@@ -122,3 +122,11 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
     sweep.resume_sweep(tmp_path / "sweep", SweepOptions(address=given))
     assert joined == [given if given == "head:6379" else None]
     assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err
+
+
+def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
+    writer, _ = new_or_resumed.open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
+    writer.finish()
+    assert writer.path.parent == tmp_path / "results" / "mine"

@@ -1,0 +1,74 @@
+"""Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files, once or while it runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import tyro
+
+from mnist_tune import UserError, cli, load_sweep
+from mnist_tune.exports import mirror
+from mnist_tune.results.folder import is_being_written
+from mnist_tune.results.tables import Sweep
+from mnist_tune.terminal import announce
+
+INTERVAL_S = 10.0
+"""The least time between two looks at a running sweep."""
+
+SHARE = 10
+"""How many times as long as the last copy took the next one waits."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Copy a sweep into another tool. Copying again, also after a resume, adds what is new and doubles nothing."""
+
+    EXAMPLES: ClassVar[dict[str, str]] = {
+        "results/lr_regimes": "Two CSV files in the folder of the newest sweep there:",
+        "results/lr_regimes --to tensorboard --follow": "TensorBoard, while the sweep runs:",
+        "results/lr_regimes --to mlflow --output http://localhost:5000": "An MLflow server:",
+        "results/lr_regimes --to wandb": "Offline runs of W&B, to be uploaded with wandb sync:",
+        "results/lr_regimes --to optuna --output all.db": "A study that optuna-dashboard opens:",
+    }
+
+    results: Annotated[str, tyro.conf.Positional]
+    """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
+    to: Literal["csv", "tensorboard", "mlflow", "wandb", "optuna"] = "csv"
+    """The tool."""
+    output: str | None = None
+    """Where to. csv: a folder, by default the sweep's. tensorboard: a folder, by default tensorboard. wandb: the folder
+    that has or gets a folder wandb, by default the current one. mlflow, optuna: a file or a URI, by default mlflow.db
+    and optuna.db."""
+    follow: bool = False
+    """Go on until the sweep has ended. The sweep itself never waits for this."""
+
+
+def main() -> None:
+    config = cli.parse(Export)
+    sweep = load_sweep(config.results)
+    copy = mirror(config.to, config.output)
+    while True:
+        begun, said = time.monotonic(), ""
+        try:
+            said = copy.update(sweep)
+        except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
+            if not config.follow or not _goes_on(sweep):
+                raise
+            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            announce(f"note: {why}; trying again")
+        if not config.follow or not _goes_on(sweep):
+            print(f"{len(sweep.trials)} trials, {len(sweep.epochs)} epochs. {said}")
+            return
+        time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))
+        sweep = load_sweep(sweep.path)
+
+
+def _goes_on(sweep: Sweep) -> bool:
+    """Return whether more is to come: the sweep had not ended when it was read."""
+    if isinstance(sweep.path, Path):
+        live = sweep.trials["stop_reason"].isin(("running", "waiting")).any()
+        return bool(live) or is_being_written(sweep.path)
+    return sweep.meta.get("ended") is None

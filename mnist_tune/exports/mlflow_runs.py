@@ -1,0 +1,95 @@
+"""A sweep in MLflow: a parent run for the sweep, and a child for each trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mnist_tune.errors import UserError
+from mnist_tune.exports.run import Run, library, runs, sweep_id, title
+from mnist_tune.results.tables import Sweep
+
+ID = "mnist_tune.id"
+"""The tag that holds a run's fixed id: MLflow gives every run an id of its own."""
+
+MARK = "mnist_tune.epoch"
+"""The tag that holds the last epoch that a run has."""
+
+BATCH = 1000
+"""The most metrics that MLflow takes at once."""
+
+STATUS = {"running": "RUNNING", "waiting": "SCHEDULED", "error": "FAILED", "interrupted": "KILLED"}
+"""MLflow's status by stop reason; all others are FINISHED."""
+
+
+class Mirror:
+    """Runs in an MLflow store, by default the file `mlflow.db`, which `mlflow server` opens by default."""
+
+    def __init__(self, output: str | None) -> None:
+        self._mlflow = library("mlflow")
+        output = output or "mlflow.db"
+        self._uri = output if ":" in output else f"sqlite:///{output}"
+        self._client = self._mlflow.MlflowClient(self._uri)
+        self._known: dict[str, Any] = {}
+
+    def update(self, sweep: Sweep) -> str:
+        try:
+            self._update(sweep)
+        except self._mlflow.exceptions.MlflowException as error:
+            raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
+        return f"Look at it: mlflow server --backend-store-uri {self._uri}"
+
+    def _update(self, sweep: Sweep) -> None:
+        name = f"mnist_tune {sweep.meta['name']}"
+        experiment = self._client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        known = {run.data.tags[ID]: run for run in self._found(experiment_id) if ID in run.data.tags}
+        top = sweep_id(sweep)
+        parent = known.get(top) or self._client.create_run(experiment_id, tags={ID: top}, run_name=title(sweep))
+        for run in runs(sweep):
+            tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
+            child = known.get(run.id) or self._client.create_run(
+                experiment_id, int(run.rows[0]["time"] * 1000) if run.rows else None, tags, run.trial_id
+            )
+            self._write(run, child)
+        live = sweep.trials["stop_reason"].isin(("running", "waiting")).any()
+        self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
+
+    def _found(self, experiment_id: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _write(self, run: Run, child: Any) -> None:
+        entities, key = self._mlflow.entities, child.info.run_id
+        status = STATUS.get(run.labels["stop_reason"], "FINISHED")
+        state = f"{len(run.rows)} {run.labels}"
+        if self._known.get(run.id) == state:
+            return
+        if not child.data.params:
+            self._client.log_batch(key, params=[entities.Param(name, str(v)) for name, v in run.params.items()])
+        done = int(child.data.tags.get(MARK, 0))
+        for row in run.rows:
+            if row["epoch"] <= done:
+                continue
+            at, step = int(row["time"] * 1000), int(row["epoch"])
+            metrics = [
+                entities.Metric(name, value, at, step)
+                for name, value in row.items()
+                if name not in ("epoch", "time") and not math.isnan(value)
+            ]
+            self._log(key, metrics, [entities.RunTag(MARK, str(step))])
+        self._log(key, [], [entities.RunTag(name, text[:5000]) for name, text in run.labels.items()])
+        if status in ("RUNNING", "SCHEDULED"):
+            self._client.update_run(key, status)
+        else:
+            self._client.set_terminated(key, status, int(run.rows[-1]["time"] * 1000) if run.rows else None)
+        self._known[run.id] = state
+
+    def _log(self, key: str, metrics: Sequence[Any], tags: Sequence[Any]) -> None:
+        self._client.log_batch(key, metrics=metrics, tags=tags)

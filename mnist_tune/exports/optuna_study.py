@@ -1,0 +1,88 @@
+"""A sweep as an Optuna study in SQLite, which optuna-dashboard opens. Diverged trials have failed, with their label."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mnist_tune.errors import UserError
+from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.results.tables import Sweep
+
+ID = "trial_id"
+
+
+class Mirror:
+    """A study in a database, by default the file `optuna.db`."""
+
+    def __init__(self, output: str | None) -> None:
+        self._optuna = library("optuna")
+        output = output or "optuna.db"
+        self._url = output if "://" in output else f"sqlite:///{Path(output)}"
+        self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
+
+    def update(self, sweep: Sweep) -> str:
+        objective = "validation_accuracy" if (sweep.trials["holdout"] > 0).any() else "test_accuracy"
+        found = runs(sweep)
+        params = self._distributions(found)
+        wanted = {run.trial_id: self._trial(run, params, objective) for run in found if self._has_begun(run)}
+        try:
+            self._write(title(sweep), wanted, objective)
+        except self._optuna.exceptions.StorageInternalError as error:
+            raise UserError(f"can't write {self._url}: {str(error).splitlines()[0]}; name another --output") from None
+        return f"Look at it: optuna-dashboard {self._url}"
+
+    def _has_begun(self, run: Run) -> bool:
+        """A trial that waits is left out: once it is in a study, it can't become one that runs."""
+        return run.labels["stop_reason"] != "waiting"
+
+    def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
+        """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one
+        differs, as after a resume, the study is written anew."""
+        study = self._optuna.create_study(storage=self._url, study_name=name, direction="maximize", load_if_exists=True)
+        known = {trial.user_attrs.get(ID): trial for trial in study.get_trials(deepcopy=False)}
+        if any(key not in wanted or _content(trial) != _content(wanted[key]) for key, trial in known.items()):
+            self._optuna.delete_study(study_name=name, storage=self._url)
+            study = self._optuna.create_study(storage=self._url, study_name=name, direction="maximize")
+            known = {}
+        study.set_user_attr("objective", objective)
+        study.add_trials([trial for key, trial in wanted.items() if key not in known])
+
+    def _distributions(self, found: list[Run]) -> dict[str, Any]:
+        """Return Optuna's distribution for each field: the range or the values that the sweep has."""
+        kinds, made = self._optuna.distributions, {}
+        for name in found[0].params if found else ():
+            values = [run.params[name] for run in found]
+            if isinstance(values[0], (str, bool)):
+                made[name] = kinds.CategoricalDistribution(sorted(set(values)))
+            elif isinstance(values[0], int):
+                made[name] = kinds.IntDistribution(min(values), max(values))
+            else:
+                made[name] = kinds.FloatDistribution(min(values), max(values), log=name == "learning_rate")
+        return made
+
+    def _trial(self, run: Run, params: dict[str, Any], objective: str) -> Any:
+        states = self._optuna.trial.TrialState
+        curve = {int(row["epoch"]): row.get(objective, math.nan) for row in run.rows}
+        value = curve[max(curve)] if curve else math.nan
+        state = states.PRUNED
+        if not run.ended and run.labels["stop_reason"] != "error":
+            state = states.RUNNING if run.rows else states.WAITING
+        elif run.failed or math.isnan(value):
+            state = states.FAIL
+        elif run.labels["stop_reason"] == "completed":
+            state = states.COMPLETE
+        return self._optuna.trial.create_trial(
+            state=state,
+            value=value if state in (states.COMPLETE, states.PRUNED) else None,
+            params=dict(run.params),
+            distributions=params,
+            user_attrs={ID: run.trial_id, **run.labels},
+            intermediate_values=curve,
+        )
+
+
+def _content(trial: Any) -> str:
+    """Return what a trial says, for comparisons: NaN is equal to NaN here."""
+    return repr((trial.state, trial.values, sorted(trial.params.items()), trial.user_attrs, trial.intermediate_values))

@@ -1,0 +1,53 @@
+"""A sweep as offline runs of Weights & Biases, which `wandb sync` uploads: a run for each trial, in a group."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from mnist_tune.errors import UserError
+from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.results.tables import Sweep
+
+PROJECT = "mnist_tune"
+
+
+class Mirror:
+    """Offline runs, by default in the folder `wandb`, which W&B itself uses."""
+
+    def __init__(self, output: str | None) -> None:
+        self._wandb = library("wandb")
+        self._output = Path(output or ".")
+        self._written: dict[str, str] = {}
+
+    def update(self, sweep: Sweep) -> str:
+        try:
+            self._output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"can't write {self._output}: {error.strerror}; name another --output") from None
+        for run in runs(sweep):
+            state = f"{len(run.rows)} {run.labels}"
+            if self._written.get(run.id) != state:
+                self._write(run, title(sweep))
+                self._written[run.id] = state
+        return f"Upload it: wandb sync --include-offline {self._output / 'wandb'}/offline-run-*"
+
+    def _write(self, run: Run, group: str) -> None:
+        """Write a run in place of what an earlier export left of it: an offline run can't be continued."""
+        for folder in (self._output / "wandb").glob(f"offline-run-*-{run.id}"):
+            shutil.rmtree(folder)
+        with self._wandb.init(
+            project=PROJECT, group=group, name=run.trial_id, id=run.id, config={**run.params}, mode="offline",
+            dir=os.fspath(self._output), tags=[run.labels["regime"][:64]], reinit="finish_previous",
+            settings=self._wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
+        ) as opened:  # fmt: skip
+            for row in run.rows:
+                opened.log(_values(row), step=int(row["epoch"]))
+            opened.summary.update(dict(run.labels))
+
+
+def _values(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "time" and not math.isnan(value)}

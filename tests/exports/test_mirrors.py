@@ -1,0 +1,229 @@
+"""Copies of a sweep in other tools: exported twice and after a resume, they hold what the tables hold."""
+
+import math
+import struct
+from importlib.util import find_spec
+
+import pandas as pd
+import pytest
+
+from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.commands import export
+from mnist_tune.exports import MIRRORS, mirror
+from mnist_tune.exports.run import library, runs
+
+SETTINGS = vars(TrialConfig()).keys() - {"stop_when_diverged"}  # which no table has
+
+
+@pytest.fixture
+def folder(new_writer, epoch_row, tmp_path):
+    """A sweep that was interrupted: a trial that goes on, and one that has not begun."""
+    writer = new_writer(tmp_path / "sweep", count=5)
+    for epoch in (1, 2, 3, 4):
+        writer.epoch("00000", epoch_row(epoch, 0.1 / epoch, 0.97), False)
+    writer.epoch("00001", epoch_row(1, math.inf, 0.1, finite=False, diverged=True, above_since=2), False)
+    writer.epoch("00002", epoch_row(1, 2.0, 0.3), False)
+    writer.epoch("00003", epoch_row(1, 1.0, 0.5), False)
+    for trial_id, reason in (("00000", "completed"), ("00001", "diverged"), ("00002", "slow")):
+        writer.end(trial_id, reason)
+    writer.finish(ended="now")
+    return tmp_path / "sweep"
+
+
+@pytest.fixture
+def resume(new_writer, epoch_row, folder):
+    """A function that resumes the sweep to its end."""
+
+    def go_on():
+        writer = new_writer(folder, count=5, resume=True)
+        for epoch in (2, 3, 4):
+            writer.epoch("00003", epoch_row(epoch, 1.0 / epoch, 0.96), False)
+        for epoch in (1, 2, 3, 4):
+            writer.epoch("00004", epoch_row(epoch, math.nan if epoch == 3 else 0.5, 0.9), False)
+        for trial_id in ("00003", "00004"):
+            writer.end(trial_id, "completed")
+        writer.finish(ended="now")
+
+    return go_on
+
+
+def counts_of_csv(output):
+    trials, epochs = (pd.read_csv(output / f"{name}.csv", dtype={"trial_id": str}) for name in ("trials", "epochs"))
+    assert len(trials) == 5
+    return epochs.groupby("trial_id")["epoch"].agg(list).to_dict()
+
+
+def events(file):
+    """Yield the events of a TensorBoard file: TFRecords, each with its length and two checksums."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    content = file.read_bytes()
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        yield Event.FromString(content[12 : 12 + length])
+        content = content[16 + length :]
+
+
+def counts_of_tensorboard(output):
+    found = {}
+    for run in sorted(output.glob("*/*")):
+        all_events = [one for file in sorted(run.iterdir()) for one in events(file)]
+        values = [(one.step, value) for one in all_events for value in one.summary.value]
+        found[run.name] = [step for step, value in values if value.tag == "train_accuracy"]
+        [settings] = [value for _, value in values if value.tag == "_hparams_/session_start_info"]
+        assert all(name.encode() in settings.metadata.plugin_data.content for name in SETTINGS)
+    return found
+
+
+def counts_of_mlflow(output):
+    client = library("mlflow").MlflowClient(f"sqlite:///{output}")
+    [experiment] = [one for one in client.search_experiments() if one.name != "Default"]
+    found = client.search_runs([experiment.experiment_id])
+    [parent] = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(children) == len(found) - 1 == 5
+    history = {
+        run.info.run_name: [one.step for one in client.get_metric_history(run.info.run_id, "train_accuracy")]
+        for run in children
+    }
+    return {name: sorted(steps) for name, steps in history.items() if steps}
+
+
+def leveldb_records(content):
+    """Yield the records of a log as LevelDB writes it, after W&B's header of 7 bytes: in blocks of 32 KiB, each part
+    with a checksum, its length and whether it is whole (1), the first (2), a middle (3) or the last (4)."""
+    place, data = 7, b""
+    while place < len(content):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        data += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):
+            yield data
+            data = b""
+
+
+def counts_of_wandb(output):
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found = {}
+    for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
+        records = [Record.FromString(data) for data in leveldb_records(file.read_bytes())]
+        steps = [one.history.step.num for one in records if one.WhichOneof("record_type") == "history"]
+        assert file.stem not in found
+        found[file.stem.rpartition("-")[2]] = steps
+    assert len(found) == 5
+    return {name: steps for name, steps in found.items() if steps}
+
+
+def counts_of_optuna(output):
+    import optuna
+
+    [study] = optuna.get_all_study_summaries(f"sqlite:///{output}")
+    trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{output}").get_trials()
+    assert len(trials) == 5
+    return {one.user_attrs["trial_id"]: sorted(one.intermediate_values) for one in trials if one.intermediate_values}
+
+
+COUNTS = {
+    "csv": (counts_of_csv, "copies"),
+    "tensorboard": (counts_of_tensorboard, "logs"),
+    "mlflow": (counts_of_mlflow, "runs.db"),
+    "wandb": (counts_of_wandb, "runs"),
+    "optuna": (counts_of_optuna, "study.db"),
+}
+
+
+def of_the_tables(folder):
+    return load_sweep(folder).epochs.groupby("trial_id")["epoch"].agg(list).to_dict()
+
+
+@pytest.mark.parametrize("kind", MIRRORS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path):
+    if kind in ("mlflow", "wandb") and find_spec(kind) is None:
+        pytest.skip(f"{kind} is not installed")
+    counts, name = COUNTS[kind]
+    output = tmp_path / name
+    mirror(kind, str(output)).update(load_sweep(folder))
+    assert counts(output) == of_the_tables(folder)
+    copy = mirror(kind, str(output))  # as in another process
+    copy.update(load_sweep(folder))
+    assert counts(output) == of_the_tables(folder)
+    resume()
+    copy.update(load_sweep(folder))
+    assert counts(output) == of_the_tables(folder)
+    assert len(of_the_tables(folder)) == 5
+
+
+def test_a_diverged_trial_is_a_failed_one_in_optuna_with_its_label(folder, tmp_path):
+    import optuna
+
+    mirror("optuna", str(tmp_path / "study.db")).update(load_sweep(folder))
+    [study] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
+    trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{tmp_path}/study.db").get_trials()
+    assert [one.state.name for one in trials] == ["COMPLETE", "FAIL", "PRUNED", "RUNNING", "WAITING"]
+    assert [one.user_attrs["regime"] for one in trials][:2] == ["converged", "diverged"]
+    assert trials[0].params["learning_rate"] == 0.1
+    assert trials[0].value == load_sweep(folder).trials["test_accuracy"][0]
+
+
+def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
+    found = {run.trial_id: run for run in runs(load_sweep(folder))}
+    assert math.isnan(found["00001"].rows[0]["train_loss"])
+    assert found["00001"].rows[0]["train_accuracy"] == 0.1
+    assert set(found["00001"].params) == SETTINGS
+
+
+def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):
+    before = [run.id for run in runs(load_sweep(folder))]
+    resume()
+    folder.rename(tmp_path / "elsewhere")
+    assert [run.id for run in runs(load_sweep(tmp_path / "elsewhere"))] == before
+    assert len(set(before)) == 5
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_a_spreadsheet_takes_no_text_for_a_formula(text, folder, tmp_path):
+    sweep = load_sweep(folder)
+    sweep.trials.loc[0, "error"] = text
+    mirror("csv", str(tmp_path)).update(sweep)
+    read = pd.read_csv(tmp_path / "trials.csv")
+    assert read["error"][0] == f"'{text}"
+    assert read["learning_rate"].tolist() == sweep.trials["learning_rate"].tolist()  # numbers as they are
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "mlflow", "wandb", "optuna"])
+def test_a_tool_that_is_missing_is_asked_for_by_name(kind, monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("mnist_tune.exports.run.import_module", missing)
+    with pytest.raises(UserError, match=rf"this export needs {kind}X?; to install it: python -m pip install {kind}"):
+        mirror(kind, None)
+
+
+def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resume, tmp_path, monkeypatch, capsys):
+    class Dead:
+        calls = 0
+
+        def update(self, sweep):
+            self.calls += 1
+            if self.calls == 1:
+                raise OSError("no route to host")
+            if self.calls == 3:
+                resume()
+                monkeypatch.setattr(export, "is_being_written", lambda folder: False)
+            return f"copy {self.calls}"
+
+    monkeypatch.setattr(export, "mirror", lambda kind, output: Dead())
+    monkeypatch.setattr(export, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(export, "is_being_written", lambda folder: True)
+    monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
+    export.main()
+    said = capsys.readouterr()
+    assert "no route to host; trying again" in said.err
+    assert said.out == "5 trials, 7 epochs. copy 3\n"
