@@ -6,14 +6,14 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from mnist_tune import UserError, storage
+from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning import sweep
-from mnist_tune.tuning.new_or_resumed import as_before, left_and_over, open_again
+from mnist_tune.tuning.new_or_resumed import as_before, left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 
 
@@ -127,6 +127,6 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
-    writer, _ = new_or_resumed.open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
+    writer, _ = open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
