@@ -15,6 +15,7 @@ COMMANDS = {
     "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
     "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
     "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
+    "phase-diagram": ("sweeps/phase_diagram.py", "What do the first steps do, in units of the sharpness?"),
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "summarize": ("analysis/summarize.py", "What were the table, the replicates and the picture of a sweep?"),
     "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),

@@ -1,18 +1,16 @@
 """The sweeps of a phase diagram, trained in this process: what each asks follows from those before it."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.tables import load_sweep
 from mnist_tune.results.writer import SweepWriter
 
-SCRIPT = Path(__file__).parents[2] / "sweeps" / "phase_diagram.py"
 ASKED = """--dataset mnist-5k --widths 16 --depths 3 --seeds 3 --steps 4 --batch-size 64 --c 1:4096:25
 --sharpness-images 64"""
 
@@ -32,16 +30,7 @@ def in_process(name, trials, options):
     return writer.finish(ended="now")
 
 
-@pytest.fixture
-def phase_diagram(monkeypatch):
-    spec = importlib.util.spec_from_file_location("phase_diagram", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "phase_diagram", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_each_sweep_asks_what_those_before_left_open(phase_diagram, tmp_path, monkeypatch, capsys):
+def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(phase_diagram, "run_sweep", in_process)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", str(tmp_path)])
     assert phase_diagram.main() == 0
