@@ -2,7 +2,8 @@
 
     python analysis/summarize.py RESULTS
 
-Writes regimes.png into the sweep's folder, or into the current folder if the sweep is in object storage.
+Writes regimes.png into the sweep's folder, or into the current folder if the sweep is in object storage. A search for
+an edge gets edge.png, too.
 """
 
 from mnist_tune import cli

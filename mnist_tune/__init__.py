@@ -12,17 +12,23 @@ if TYPE_CHECKING:
     from mnist_tune.training.architectures import Network, register
     from mnist_tune.training.optimizers import register_optimizer
     from mnist_tune.trial import TrialConfig
+    from mnist_tune.tuning.edge import EdgeOptions, find_edge
     from mnist_tune.tuning.options import SweepOptions
+    from mnist_tune.tuning.range_test import RangeTestOptions, range_test
     from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
 _MODULE_OF = {
     "DataSpec": "data_spec",
+    "EdgeOptions": "tuning.edge",
     "Network": "training.architectures",
+    "RangeTestOptions": "tuning.range_test",
     "Sweep": "results.tables",
     "SweepOptions": "tuning.options",
     "TrialConfig": "trial",
     "UserError": "errors",
+    "find_edge": "tuning.edge",
     "load_sweep": "results.tables",
+    "range_test": "tuning.range_test",
     "register": "training.architectures",
     "register_optimizer": "training.optimizers",
     "resume_sweep": "tuning.sweep",
@@ -32,12 +38,16 @@ _MODULE_OF = {
 
 __all__ = [
     "DataSpec",
+    "EdgeOptions",
     "Network",
+    "RangeTestOptions",
     "Sweep",
     "SweepOptions",
     "TrialConfig",
     "UserError",
+    "find_edge",
     "load_sweep",
+    "range_test",
     "register",
     "register_optimizer",
     "resume_sweep",

@@ -42,7 +42,7 @@ def command(here, monkeypatch, capsys):
         writer.finish()
         raise Started
 
-    monkeypatch.setattr(mnist_tune.tuning.sweep, "_run", start)
+    monkeypatch.setattr(mnist_tune.tuning.sweep, "run_plan", start)
 
     def run(*flags):
         usual = ["--architecture", "mlp-4-tanh", "--dataset", "fashion-mnist", "--data-dir", "data", "--output", "new"]

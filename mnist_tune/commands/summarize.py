@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from mnist_tune import cli, load_sweep
+from mnist_tune.reports.edges import plot_edges
 from mnist_tune.reports.text import print_replicates, print_report
 
 
@@ -30,3 +31,6 @@ def main() -> None:
     print_report(sweep, config.all, picture=True)
     print_replicates(sweep.trials, config.all)
     print(f"Picture: {sweep.plot(config.figure)}")
+    if edges := sweep.edges():
+        plot_edges(edges, sweep.picture("edge.png"))
+        print(f"Edges: {sweep.picture('edge.png')}")

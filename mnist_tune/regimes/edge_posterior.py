@@ -20,7 +20,11 @@ HALVES = 80
 """Points on the grid's axis of halves, which is moved and rescaled as the posterior narrows."""
 
 WIDTHS = np.geomspace(0.006, 0.8, 10).astype(np.float32)
-"""The values of s, equally probable beforehand. The smallest is a step, at any precision that a search asks for."""
+"""The values of s. The smallest is a step, at any precision that a search asks for."""
+
+WIDTH_PRIOR = WIDTHS ** np.float32(0.2)
+"""A prior that leans to wide edges. With equal weights, intervals at s = 0.05 hold the edge too seldom: searches see an
+edge as a step as long as they have few outcomes on its slope."""
 
 LAPSES = {0.0: 0.5, 0.05: 0.3, 0.12: 0.2}
 """The values of δ, and their prior probabilities."""
@@ -150,7 +154,7 @@ class EdgePosterior:
     def _prior(self, rows: np.ndarray) -> np.ndarray:
         distance = np.abs(self.halves(rows) - self._expected[rows, None])
         density = np.where(distance <= REACH, np.exp(-np.maximum(distance - FLAT, 0)), 0).astype(np.float32)
-        return _normalised(_PRIOR * density[:, None, :, None] * np.ones(len(WIDTHS), np.float32))
+        return _normalised(_PRIOR * density[:, None, :, None] * WIDTH_PRIOR)
 
     def _with(self, weights: np.ndarray, rows: np.ndarray, x: np.ndarray, learned: np.ndarray) -> np.ndarray:
         """Return the weights after one more outcome of each search."""
@@ -188,8 +192,17 @@ class EdgePosterior:
 
 def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return P(learns) at each of `WIDTHS`, a new last axis, at this distance of the half above ln η."""
-    odds = _odds(distance, lapse, luck)
-    found: np.ndarray = (luck + (1 - lapse) * odds) / (1 + odds)
+    found: np.ndarray = luck + (1 - luck - lapse) * steep_part(distance, lapse, luck)
+    return found
+
+
+def steep_part(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
+    """Return σ of that, without lapses and luck."""
+    shift = np.log(_half_odds(lapse, luck)).astype(np.float32)
+    found: np.ndarray = distance.astype(np.float32)[..., None] * (-1 / WIDTHS) - shift
+    np.exp(np.minimum(found, 80, out=found), out=found)
+    found += 1
+    np.reciprocal(found, out=found)
     return found
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from mnist_tune.invocation import command
 from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
 from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.measured_edge import MeasuredEdge
+from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.families import families
 from mnist_tune.reports.spans import spans
 from mnist_tune.trial import TrialConfig
@@ -42,11 +44,19 @@ class Conclusion(NamedTuple):
     """None if no trial has finished an epoch."""
 
 
-def conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+def conclusions(
+    trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({}), edges: Sequence[MeasuredEdge] = ()
+) -> list[str]:
     """Return the counts of the regimes and, for each family, where each regime is found, its best learning rate, and
-    the command that answers the next question. The arguments are those of `family_conclusions`."""
-    lines = [f"Regimes: {regime_counts(trials['regime'])}"]
+    the command that answers the next question. What was measured of an edge replaces what its regimes say.
+
+    The arguments are those of `family_conclusions`, and the edges that the sweep measured.
+    """
+    lines, measured = [f"Regimes: {regime_counts(trials['regime'])}"], {edge.title: edge for edge in edges}
     for found in family_conclusions(trials, options):
+        if found.family in measured:
+            lines += edge_lines(measured[found.family])
+            continue
         lines.append(f"{found.family}: {found.sentence}")
         lines += [f"  {found.question} {found.command}"] * bool(found.question)
     return lines

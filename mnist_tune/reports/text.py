@@ -68,7 +68,7 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
         console.print(condensed_table(trials, _says_why(console, trials)))
     else:
         _print_table(console, trials)
-    lines = conclusions(trials, sweep.meta.get("options", {}))
+    lines = conclusions(trials, sweep.meta.get("options", {}), sweep.edges())
     for line in lines if every_line else cut(lines, 1 + MANY, "families"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if (trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:

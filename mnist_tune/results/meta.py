@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, Column, Kind, first_wrong, is_number, is_whole
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
@@ -59,6 +61,22 @@ def _mapping(*columns: Column) -> Kind:
     return Kind("a mapping", lambda value: first_wrong(value, columns) is None)
 
 
+_ABOVE_0 = Kind("a number above 0", lambda value: is_number(value) and 0 < value < math.inf)
+
+
+def _are_searches(value: Any) -> bool:
+    """Return whether an option lists searches for an edge."""
+    try:
+        return isinstance(value, list) and all(_is_search(one) for one in value)
+    except (UserError, TypeError, AttributeError, KeyError):
+        return False
+
+
+def _is_search(value: Any) -> bool:
+    rates = [value.get("expected"), *(rate for rates in value["predicted"].values() for rate in rates)]
+    return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
+
+
 _DATASET = _mapping(
     Column("name", TEXT, needed=True),
     Column("note", TEXT, needed=True),
@@ -70,6 +88,9 @@ _OPTIONS = _mapping(
     Column("target", Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)),
     Column("train_evaluation", COUNT),
     Column("data_dir", TEXT),
+    Column("precision", _ABOVE_0),
+    Column("learned", _ABOVE_0),
+    Column(SEARCHES, Kind("a list of searches for an edge", _are_searches)),
 )
 _CODE = Column("flag", TEXT, needed=True), Column("name", TEXT, needed=True), Column("files", _mapping(), needed=True)
 

@@ -22,6 +22,7 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import REGIMES, regime_counts
+from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import read_journal
@@ -73,6 +74,11 @@ class Sweep:
         found = self.picture("report.html") if path is None else storage.place(path)
         import_module("mnist_tune.reports.page").write_page([self], found)
         return found
+
+    def edges(self) -> list[MeasuredEdge]:
+        """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it looked for none."""
+        families = import_module("mnist_tune.reports.families").families
+        return list(measured_edges(families(self.trials), self.epochs, self.meta))
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""

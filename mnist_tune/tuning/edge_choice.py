@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.regimes.edge_posterior import WIDTHS, EdgePosterior, learns
+from mnist_tune.regimes.edge_posterior import WIDTHS, EdgePosterior, learns, steep_part
 
-CANDIDATES = 17
+CANDIDATES = 11
 """Learning rates that are compared, equally spaced in ln η over what the posterior holds possible."""
 
 WIDTH_WEIGHT = 2.0
@@ -45,21 +45,23 @@ def next_rates(
     mean, spread, width = _moments(halves, weights)
     reach = 2 * spread + width
     x = mean[:, None] + reach[:, None] * np.linspace(-1, 1, CANDIDATES, dtype=np.float32)
-    chances = learns(halves[:, None] - x[:, :, None], lapse[:, None, None, None], luck[:, None, None, None])
-    score = _gain_per_time(weights, halves - mean[:, None], chances, cost)
+    steep = steep_part(halves[:, None] - x[:, :, None], lapse[:, None, None, None], luck[:, None, None, None])
+    score = _gain_per_time(weights, halves - mean[:, None], steep, lapse[:, None, None], luck[:, None, None], cost)
     best = x[np.arange(len(rows)), score.argmax(1)]
     found: np.ndarray = np.where(numbers % FAR_BELOW == FAR_BELOW - 1, below, best)
     return found
 
 
-def _gain_per_time(weights: np.ndarray, halves: np.ndarray, chances: np.ndarray, cost: Any) -> np.ndarray:
+def _gain_per_time(
+    weights: np.ndarray, halves: np.ndarray, steep: np.ndarray, lapse: Any, luck: Any, cost: Any
+) -> np.ndarray:
     """Return how much a trial at each candidate reduces the expected variance, per time, [n, candidates]."""
     n, _, widths = weights.shape
     half = np.repeat(halves, widths, 1)
     width = np.broadcast_to(WIDTHS, weights.shape).reshape(n, -1)
     moments = np.stack([np.ones_like(half), half, half**2, width, width**2], 2) * weights.reshape(n, -1, 1)
     before = moments.sum(1)[:, None]
-    yes = chances.reshape(n, CANDIDATES, -1) @ moments
+    yes = luck * before + (1 - luck - lapse) * (steep.reshape(n, CANDIDATES, -1) @ moments)
     no = before - yes
     gain = _variance(before) - _variance(yes) - _variance(no)
     found: np.ndarray = gain / (yes[..., 0] + cost * no[..., 0])

@@ -59,14 +59,21 @@ folder, which may come from anybody: Ray's token would go there."""
 
 
 def open_new(
-    name: str, trials: dict[str, TrialConfig], options: SweepOptions, search: bool = False
+    name: str,
+    trials: dict[str, TrialConfig],
+    options: SweepOptions,
+    search: bool = False,
+    templates: Sequence[TrialConfig] = (),
 ) -> tuple[SweepWriter, list[Dataset]]:
     """Check everything that can be checked, then create the sweep's folder.
+
+    `templates` are what a search will propose, but for the learning rates.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
     check_session(options.cluster(), options.dashboard)
-    for trial in trials.values():
+    checked = [*trials.values(), *templates]
+    for trial in checked:
         kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
     meta = {
@@ -82,11 +89,11 @@ def open_new(
         options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
     )
     meta["dataset"] = _describe(dataset)
-    _check_counts(list(trials.values()), dataset)
-    for network in {trial.architecture for trial in trials.values()}:
+    _check_counts(checked, dataset)
+    for network in {trial.architecture for trial in checked}:
         architecture(network, dataset.spec)
-    _note_long_warmups(list(trials.values()), dataset, partial(announce, quiet=options.quiet))
-    meta["code"] = sources(_used(trials.values()))
+    _note_long_warmups(checked, dataset, partial(announce, quiet=options.quiet))
+    meta["code"] = sources(_used(checked))
     if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if options.cluster():
@@ -94,14 +101,12 @@ def open_new(
 
         refuse_unholdable(options.cpus_per_trial, options.execution)
     if meta["code"]:
-        check_networks(list(trials.values()), dataset)
+        check_networks(checked, dataset)
     if options.lanes:
         from mnist_tune.runtime.device import find_device
         from mnist_tune.runtime.placement import lanes_that_fit
 
-        lanes_that_fit(
-            list(trials.values()), dataset.spec, options.lanes, find_device(quiet=True), options.measures() is not None
-        )
+        lanes_that_fit(checked, dataset.spec, options.lanes, find_device(quiet=True), options.measures() is not None)
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     meta["environment"] = describe_environment()
     return SweepWriter(_absolute(where), meta, say=partial(announce, quiet=options.quiet)), [dataset]

@@ -66,6 +66,13 @@ def own_code() -> dict[str, dict[str, Any]]:
     return found
 
 
+def register_own(code: Mapping[str, Mapping[str, Any]]) -> None:
+    """Register what `own_code` returned, in another process."""
+    for flag, factories in code.items():
+        for name, factory in factories.items():
+            _OWN[flag][1](name)(factory)
+
+
 def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     """What `sweep.json` keeps of the own code that a sweep runs: flag, name, and each file's SHA-256 and text.
 
@@ -221,9 +228,7 @@ def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, 
     os.environ["JAX_PLATFORMS"] = "cpu"
     from mnist_tune.training.network_check import check
 
-    for flag, factories in code.items():
-        for name, factory in factories.items():
-            _OWN[flag][1](name)(factory)
+    register_own(code)
     try:
         for trial in trials:
             check(trial, data, images, labels)

@@ -61,7 +61,7 @@ def run_sweep(
             has been started.
     """
     with ray_until_the_end(keep_ray):
-        return _shown(_run_new(name, trials, options, callbacks), options)
+        return shown(_run_new(name, trials, options, callbacks), options)
 
 
 def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, callbacks: Sequence[Any] = ()) -> Sweep:
@@ -74,10 +74,11 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
         load_own(flag, [getattr(trial, flag) for trial in trials])
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = open_new(name, named, options)
-    return _run(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
+    return run_plan(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
 
 
-def _shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
+def shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
+    """Print a sweep's table unless `options.quiet`, and return the sweep."""
     if show and not options.quiet:
         from mnist_tune.reports.text import print_report  # imports rich's tables
 
@@ -130,7 +131,7 @@ def run_search(
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
-        return _shown(_run(writer, plan, data, options), options, show)
+        return shown(run_plan(writer, plan, data, options), options, show)
     writer, data, options = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
     taken = frozenset(left.keys() | ended.keys() | failed.keys())
@@ -144,8 +145,8 @@ def run_search(
         finished = (*ended.values(), *failed.values())
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
     if not plan.samples:
-        return _shown(writer.finish(ended=writer.meta["ended"] or _now()), options, show)
-    return _shown(_run(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
+        return shown(writer.finish(ended=writer.meta["ended"] or now()), options, show)
+    return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
 
 
 def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
@@ -161,7 +162,7 @@ def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray
     """
     options = options or SweepOptions()
     with ray_until_the_end(keep_ray):
-        return _shown(_resume(storage.place(path), options), options)
+        return shown(_resume(storage.place(path), options), options)
 
 
 def _resume(where: Place, given: SweepOptions) -> Sweep:
@@ -169,8 +170,8 @@ def _resume(where: Place, given: SweepOptions) -> Sweep:
     left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
-        return writer.finish(ended=writer.meta["ended"] or _now())
-    return _run(writer, Plan.of(left), data, options)
+        return writer.finish(ended=writer.meta["ended"] or now())
+    return run_plan(writer, Plan.of(left), data, options)
 
 
 def run_or_resume(name: str, options: Any) -> Sweep:
@@ -194,7 +195,8 @@ def run_or_resume(name: str, options: Any) -> Sweep:
     return _run_new(name, options.trials(), options)
 
 
-def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
+def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
+    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`."""
     trials = plan.trials
     before = writer.journal.epochs if writer.journal else None
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
@@ -230,10 +232,11 @@ def _run(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOpt
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
             live.stop()
-            sweep = writer.finish(ended=_now(), driver=recorder.cost() | live.cost())
+            sweep = writer.finish(ended=now(), driver=recorder.cost() | live.cost())
             live.write(lambda: sweep)
     return sweep
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, as `sweep.json` keeps it."""
     return datetime.now(UTC).isoformat()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mnist_tune.regimes import edge_posterior
-from mnist_tune.regimes.edge_posterior import LAPSES, LUCK, REACH, WIDTHS, EdgePosterior
+from mnist_tune.regimes.edge_posterior import LAPSES, LUCK, REACH, WIDTH_PRIOR, WIDTHS, EdgePosterior
 
 
 def posterior_of(outcomes, expected=0.0):
@@ -21,7 +21,9 @@ def dense_quantiles(outcomes, shares, expected=0.0):
     total = np.zeros(len(half))
     for lapse, lapse_share in LAPSES.items():
         for luck, luck_share in LUCK.items():
-            weights = lapse_share * luck_share * np.exp(-np.maximum(np.abs(half - expected) - np.log(8), 0))
+            weights = (
+                lapse_share * luck_share * WIDTH_PRIOR * np.exp(-np.maximum(np.abs(half - expected) - np.log(8), 0))
+            )
             middle = half + s * np.log((0.5 - luck) / (0.5 - lapse))
             for x, learned in outcomes:
                 p = luck + (1 - luck - lapse) / (1 + np.exp(np.clip((x - middle) / s, -700, 700)))

@@ -165,7 +165,7 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
         return writer.finish()
 
     monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
-    monkeypatch.setattr(sweep, "_run", run)
+    monkeypatch.setattr(sweep, "run_plan", run)
     with pytest.raises(UserError, match=r"--cpus-per-trial can't change in a resume: .* has 2"):
         sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7))
     sweep.resume_sweep(tmp_path / "sweep", SweepOptions(execution="lanes"))

@@ -118,7 +118,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
         return writer.finish()
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(sweep, "_run", run)
+    monkeypatch.setattr(sweep, "run_plan", run)
     sweep.resume_sweep(tmp_path / "sweep", SweepOptions(address=given))
     assert joined == [given if given == "head:6379" else None]
     assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err

@@ -201,7 +201,7 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
         plans.append(plan)
 
     monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
-    monkeypatch.setattr(sweep, "_run", run)
+    monkeypatch.setattr(sweep, "run_plan", run)
     run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path, quiet=True), scheduler="its own")
     [plan] = plans
     assert plan.scheduler == "its own"

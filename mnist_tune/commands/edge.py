@@ -1,0 +1,15 @@
+"""How large may the learning rate be? Find the rates at which 90, 50 and 10% of seeds learn, with intervals."""
+
+from __future__ import annotations
+
+from mnist_tune import EdgeOptions, cli, reports
+from mnist_tune.tuning.edge import search_edge
+
+
+def main() -> int:
+    sweep = search_edge(cli.parse(EdgeOptions))
+    code = reports.print_report(sweep, picture=True)
+    if edges := sweep.edges():
+        reports.plot_edges(edges, sweep.picture("edge.png"))
+        print(f"Picture: {sweep.picture('edge.png')}")
+    return code

@@ -1,0 +1,172 @@
+"""Predictors of the edge, seconds each: range tests with the rules in use today, line searches, and the sharpness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.curvature import Sharpness, converged, probe_of, sharpness
+from mnist_tune.training.line_search import critical_rate
+from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.range_test import range_curve
+from mnist_tune.trial import TrialConfig
+
+BRACKET, CRITICAL, CLASSICAL = "forward-only bracket", "critical sharpness", "2/λ0"
+
+PROBE = 2000
+"""Training images that the bracket's gradient and loss are measured on."""
+BLOCK = 500
+"""Images that are differentiated at a time."""
+SHARPNESS_PROBE = 1000
+"""Training images that λ0 is measured on: within 3% of the whole set before training."""
+KEY = np.zeros(2, np.uint32)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network with its optimiser and data, untrained, for predictors to look at.
+
+    Args:
+        config: of the trials whose edge is predicted, with the seed to look at. Schedule and warm-up are left out.
+        data: on the device.
+        spec: its description.
+    """
+
+    config: TrialConfig
+    data: DeviceData
+    spec: Any
+
+    @property
+    def program(self) -> Program:
+        return Program.of(replace(self.config, schedule="constant", warmup_steps=0), self.spec)
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        return self.program.step.hyperparameters(self.config, self.data.train_count // self.config.batch_size)
+
+    @property
+    def state(self) -> TrainState:
+        return self.program.init(self.config.seed)
+
+    def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
+        """Return the losses of a range test."""
+        data = self.data
+        return range_curve(
+            self.program, self.state, self.hyper, self.config.data_seed, *data.arrays, ramp, data.train_count
+        )
+
+    def suggestions(self) -> dict[str, float | None]:
+        """Return what each rule in use today suggests, on the ramp of its library."""
+        curves = {ramp: self.range_curve(ramp) for ramp, _, _ in RULES.values()}
+        return {name: suggestion(name, curves[ramp]) for name, (ramp, _, _) in RULES.items()}
+
+    def bracket(self) -> float:
+        """Return the critical learning rate of gradient descent on `PROBE` images."""
+        count = min(PROBE, self.data.train_count)
+        size = min(BLOCK, count)
+        return self._critical(batch_order(0, 0, self.data.train_count)[: count // size * size].reshape(-1, size))
+
+    def critical(self) -> float:
+        """Return the critical learning rate along the optimiser's first update, on the batch that it follows from."""
+        order = batch_order(self.config.data_seed, 0, self.data.train_count)
+        return self._critical(order[: self.config.batch_size].reshape(1, -1))
+
+    def classical(self) -> float:
+        """Return the edge of a quadratic with the sharpness λ0 of the untrained network: `(2 + 2β) / λ0` for SGD with
+        momentum β. NaN for other optimisers: what their steps amount to, λ0 does not say."""
+        if self.config.optimizer != "sgd":
+            return math.nan
+        program, state = self.program, self.state
+        probe = probe_of(self.data.train_count, min(SHARPNESS_PROBE, self.data.train_count))
+
+        def measured(products: int) -> Sharpness:
+            found: Sharpness = _sharpness(program, products)(state.params, state.extra, *self.data.arrays, probe)
+            return found
+
+        return (2 + 2 * self.config.momentum) / float(converged(measured).value)
+
+    def _critical(self, blocks: np.ndarray) -> float:
+        program, state, data = self.program, self.state, self.data.arrays
+        hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
+        loss, update = _compiled(_update, program)(state, hyper, blocks, *data)
+        after = _compiled(_loss_after, program)
+        start = self.config.learning_rate
+        return critical_rate(
+            lambda rate: after(state, update, np.float32(rate), blocks, *data), float(loss), start
+        ).learning_rate
+
+
+PREDICTORS: Mapping[str, Callable[[Bench], float]] = {
+    BLOW_UP: lambda bench: bench.range_curve().blow_up,
+    BRACKET: Bench.bracket,
+    CRITICAL: Bench.critical,
+    CLASSICAL: Bench.classical,
+}
+"""What predicts the edge by name, apart from the rules of `RULES`."""
+
+
+def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float | None]:
+    """Return the learning rate that each predictor takes for the edge; None where it can't say."""
+    bench = Bench(config, data, spec)
+    found: dict[str, float | None] = {name: one(bench) for name, one in PREDICTORS.items()}
+    found |= bench.suggestions()
+    return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
+
+
+@cache
+def _compiled(function: Any, program: Program) -> Any:
+    return jax.jit(partial(function, program))
+
+
+@cache
+def _sharpness(program: Program, products: int) -> Any:
+    return jax.jit(partial(sharpness, program, products=products))
+
+
+def _update(
+    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Array, images: Array, labels: Array
+) -> Any:
+    """Return the mean loss over blocks of images, and the optimiser's update for a learning rate of 1."""
+
+    def add(sums: Any, one: tuple[Array, Array]) -> tuple[Any, None]:
+        index, number = one
+
+        def loss_of(params: Any) -> Array:
+            return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
+
+        loss, gradient = jax.value_and_grad(loss_of)(state.params)
+        return jax.tree.map(jnp.add, sums, (loss, gradient)), None
+
+    zeros = jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params)
+    sums, _ = jax.lax.scan(add, zeros, (blocks, jnp.arange(len(blocks), dtype=jnp.int32)))
+    loss, gradient = jax.tree.map(lambda x: x / len(blocks), sums)
+    update, _ = program.step.transformation(hyper).update(gradient, state.optimizer, state.params)
+    return loss, update
+
+
+def _loss_after(
+    program: Program, state: TrainState, update: Any, rate: Array, blocks: Array, images: Array, labels: Array
+) -> Array:
+    """Return the mean loss over blocks of images after a step of this rate along an update."""
+    step = jax.tree.map(lambda u: (rate * u).astype(u.dtype), update)
+    params = optax.apply_updates(state.params, step)
+
+    def loss_of(one: tuple[Array, Array]) -> Array:
+        index, number = one
+        return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
+
+    found: Array = jax.lax.map(loss_of, (blocks, jnp.arange(len(blocks), dtype=jnp.int32))).mean()
+    return found

@@ -1,0 +1,152 @@
+"""The edge that a search measured: rates at which shares of the seeds learn, stay calm or diverge, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.regimes.conclusions import FAMILY
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED, LEARNED, outcomes
+from mnist_tune.regimes.edge_posterior import FLAT, WIDTHS, EdgePosterior
+from mnist_tune.trial import TrialConfig
+
+SEARCHES = "searches"
+"""The option in `sweep.json` that lists the edges which are looked for: for each, the fields of its trials, and
+`PREDICTION`."""
+
+PREDICTION = ("expected", "predicted")
+"""The learning rate at which an edge is expected; and by predictor, the rates that it gave, a seed each."""
+
+
+class Interval(NamedTuple):
+    """A learning rate with its 95% interval. An end of 0 or infinity says that there may be no such rate."""
+
+    low: float
+    median: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.median in (0, math.inf) or math.isnan(self.median):
+            return "does not exist"
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's length in ln η; 0.05 is 5%."""
+        return math.log(self.high / self.low) / 2 if 0 < self.low <= self.high < math.inf else math.inf
+
+
+NONE = Interval(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class MeasuredEdge:
+    """What the trials of one search say.
+
+    Args:
+        title: the family of trials.
+        outcomes: a row a trial that has ended: learning_rate and the columns `OUTCOMES`.
+        expected: the rate at which the search expected the edge.
+        precision: the half-width that was asked for.
+        predicted: the rates that predictors gave, by name, a seed each.
+    """
+
+    title: str
+    outcomes: pd.DataFrame
+    expected: float
+    precision: float
+    predicted: Mapping[str, Sequence[float]]
+
+    @cached_property
+    def posterior(self) -> EdgePosterior:
+        """The posterior of the edge of learning."""
+        return self._posterior(self.outcomes[LEARNED])
+
+    def rate(self, share: float) -> Interval:
+        """Return the rate at which this share of seeds learn."""
+        return self._as_rates(self.posterior.interval() if share == 0.5 else self.posterior.interval_of(share))
+
+    @cached_property
+    def calm(self) -> Interval:
+        """The rate up to which half of the seeds stay calm."""
+        return self._half_of(self.outcomes[CALM])
+
+    @cached_property
+    def diverges(self) -> Interval:
+        """The rate from which on half of the seeds diverge."""
+        return self._half_of(~self.outcomes[DIVERGED])
+
+    @property
+    def is_precise(self) -> bool:
+        """Whether the interval of the 50% rate is as narrow as asked for. The search ended by a posterior whose grid
+        had moved in another order, which changes a half-width by up to 2%."""
+        return bool(self.posterior.is_precise(1.02 * self.precision)[0])
+
+    @cached_property
+    def width(self) -> float:
+        """The posterior mean of s."""
+        return float(self.posterior.halves_and_widths()[0].sum(0) @ WIDTHS)
+
+    @property
+    def grid_trials(self) -> int:
+        """The trials of a grid that would measure the 50% rate as precisely, from an eighth to eight times the expected
+        rate.
+
+        With ρ trials per unit of ln η, the Fisher information on the half is ρ ∫ P'² / (P (1 - P)) dx = ρ / s, so its
+        95% interval has the half-width h = 1.96 √(s / ρ). Neighbours are at most 2 h apart, however small s is.
+        """
+        half_width = self.rate(0.5).half_width
+        if math.isinf(half_width):
+            return 0
+        density = max(1.96**2 * self.width / half_width**2, 0.5 / half_width)
+        return math.ceil(2 * float(FLAT) * density)
+
+    def _half_of(self, holds: pd.Series) -> Interval:
+        """Return the rate at which half of the trials do it; none if all do, or none does."""
+        return NONE if holds.nunique() < 2 else self._as_rates(self._posterior(holds).interval())
+
+    def _posterior(self, holds: pd.Series) -> EdgePosterior:
+        posterior = EdgePosterior(math.log(self.expected))
+        for rate, one in zip(self.outcomes["learning_rate"], holds, strict=True):
+            posterior.add([0], [math.log(rate)], [one])
+        return posterior
+
+    @staticmethod
+    def _as_rates(ends: np.ndarray) -> Interval:
+        with np.errstate(over="ignore"):
+            return Interval(*map(float, np.exp(ends[:, 0])))
+
+
+def measured_edges(
+    families: Iterable[tuple[str, pd.DataFrame]], epochs: pd.DataFrame, meta: Mapping[str, Any]
+) -> Iterator[MeasuredEdge]:
+    """Yield what each search of a sweep measured so far; nothing if the sweep was none.
+
+    Args:
+        families: the trials of each family, and its title.
+        epochs: the epochs table.
+        meta: the sweep's `sweep.json`.
+    """
+    options, data = meta.get("options", {}), data_facts(meta)
+    searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
+    for title, family in families if searches else ():
+        search = searches.get(_family(family.iloc[0]))
+        found = outcomes(family, epochs, data, options.get("learned")).assign(learning_rate=family["learning_rate"])
+        if search is not None and len(found):
+            yield MeasuredEdge(title, found, search["expected"], options["precision"], search["predicted"])
+
+
+def template_of(search: Mapping[str, Any]) -> TrialConfig:
+    """Return a trial of a recorded search; its learning rate and seeds mean nothing."""
+    return TrialConfig.from_dict({name: value for name, value in search.items() if name not in PREDICTION})
+
+
+def _family(values: Any) -> tuple[Any, ...]:
+    return tuple(values[name] for name in FAMILY)

@@ -1,0 +1,55 @@
+"""The text and the picture of a range test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mnist_tune.errors import UserError
+from mnist_tune.regimes.range_suggestions import RangeCurve
+from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.styles import COLOURS
+
+
+def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]]) -> None:
+    """Print where the loss leaves, and what the rules of libraries suggest, over seeds."""
+    places = [curve.blow_up for curve in curves]
+    left = sum(curve.blew_up for curve in curves)
+    print(f"{name}: the loss leaves at {_spread(places)} ({left} of {len(curves)} seeds)")
+    for rule, rates in suggestions.items():
+        known = [rate for rate in rates if rate is not None]
+        print(f"  {rule:22} {_spread(known) if known else 'no suggestion: too few points before the loss leaves'}")
+
+
+def _spread(rates: Sequence[float]) -> str:
+    middle = f"{np.median(rates):.3g}"
+    return middle if len(rates) == 1 else f"{middle} [{min(rates):.3g} to {max(rates):.3g}]"
+
+
+def plot_range(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
+    """Draw the losses of every seed by learning rate, smoothed, and where they leave.
+
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
+    axis = figure.subplots()
+    log_axis(axis, "x")
+    top = 1.2 * max(float(curve.smooth[np.isfinite(curve.smooth)][:20].max(initial=0)) for curve in curves)
+    for i, curve in enumerate(curves):
+        axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
+        axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
+        axis.axvline(
+            curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label="the loss leaves" if not i else None
+        )
+    axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
+    axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.25)
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"can't write the picture {path}: {error}; name another file") from None

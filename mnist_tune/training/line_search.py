@@ -1,0 +1,57 @@
+"""How far one step may go before the loss rises: the critical learning rate along a direction, by forward passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+DOUBLINGS = 40
+"""The most doublings, and the most halvings, from the first rate."""
+
+HALVINGS = 4
+"""Bisections of ln η between the last rate that lowers the loss and the first that raises it: within 2.2%."""
+
+
+class Critical(NamedTuple):
+    """The smallest rate at which a step raises the loss, and the forward passes that finding it took."""
+
+    learning_rate: float
+    passes: int
+
+
+def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> Critical:
+    """Return the critical learning rate: the least η > 0 with L(θ + η Δ) > L(θ). `2 / η` is the critical sharpness
+    (Kalra et al. 2026, arXiv 2601.16979).
+
+    From the first rate, η is doubled or halved until the loss after the step crosses the loss before it, then the
+    crossing is bisected. A loss that is not finite has risen.
+
+    Args:
+        loss_after: the loss after a step of a learning rate, a forward pass.
+        loss: the loss before it.
+        start: the first rate. If it is within a factor of 8 of the critical one, nine passes are enough.
+
+    Returns:
+        Infinity or 0 if no rate that was tried crosses it.
+    """
+    passes = 0
+
+    def rises(rate: float) -> bool:
+        nonlocal passes
+        passes += 1
+        return not float(loss_after(rate)) <= loss
+
+    rate, above = start, rises(start)
+    for _ in range(DOUBLINGS):
+        following = rate / 2 if above else rate * 2
+        if rises(following) != above:
+            break
+        rate = following
+    else:
+        return Critical(0.0 if above else math.inf, passes)
+    low, high = sorted((rate, following))
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if rises(middle) else (middle, high)
+    return Critical(math.sqrt(low * high), passes)

@@ -1,0 +1,93 @@
+"""The learning-rate range test: train while the learning rate grows, and watch where the loss leaves (Smith 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mnist_tune.regimes.range_suggestions import BLOWN_UP, Ramp, RangeCurve, smoothed
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.program import Program, TrainState
+
+CHUNK = 50
+"""Steps between two looks at the loss: a ramp ends soon after the loss has left."""
+
+
+def range_curve(
+    program: Program,
+    state: TrainState,
+    hyper: Hyperparameters,
+    seed: int,
+    images: Array,
+    labels: Array,
+    ramp: Ramp,
+    train_count: int,
+) -> RangeCurve:
+    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay.
+
+    Args:
+        program: what is trained.
+        state: where the test begins.
+        hyper: the hyperparameters; the ramp replaces the learning rate.
+        seed: of the order of the images, which goes on over epochs, and of what is random in a step.
+        images: [n, *shape] as the data set holds them.
+        labels: [n].
+        ramp: its learning rates.
+        train_count: how many of the images are trained on.
+    """
+    rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
+    keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
+    run, losses = _compiled(program), np.zeros(0, np.float32)
+    fixed = {name: jnp.float32(value) for name, value in hyper.items()}
+    for first in range(0, len(rates), CHUNK):
+        part = slice(first, first + CHUNK)
+        state, some = run(state, fixed, rates[part], keys[part], orders[part], images, labels)
+        losses = np.append(losses, np.asarray(some))
+        if _left(losses, ramp):
+            break
+    return RangeCurve(ramp, losses)
+
+
+def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
+    """Return the images of each step, int32 [steps, batch size]. The last batch of an epoch is left out if it is
+    smaller."""
+    each = count // batch_size
+    epochs = -(-steps // each)
+    orders = [batch_order(seed, epoch, count)[: each * batch_size].reshape(each, -1) for epoch in range(epochs)]
+    return np.concatenate(orders)[:steps]
+
+
+def _left(losses: Sequence[float] | np.ndarray, ramp: Ramp) -> bool:
+    smooth = smoothed(np.asarray(losses), ramp.smoothing)
+    return not np.isfinite(smooth).all() or bool(smooth[-1] > BLOWN_UP * smooth.min())
+
+
+@cache
+def _compiled(program: Program) -> Any:
+    return jax.jit(partial(_steps, program))
+
+
+def _steps(
+    program: Program,
+    state: TrainState,
+    hyper: Hyperparameters,
+    rates: Array,
+    keys: Array,
+    orders: Array,
+    images: Array,
+    labels: Array,
+) -> tuple[TrainState, Array]:
+    def step(state: TrainState, one: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
+        rate, key, order = one
+        state, loss = program.train_epoch(state, hyper | {"learning_rate": rate}, key, images, labels, order)
+        return state, loss[0]
+
+    found: tuple[TrainState, Array] = jax.lax.scan(step, state, (rates, keys, orders))
+    return found

@@ -1,0 +1,219 @@
+"""Find the edges of networks: the learning rates at which shares of the seeds learn, with intervals."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from mnist_tune.cache import cache_folder
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.errors import UserError
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.regimes.measured_edge import SEARCHES, template_of
+from mnist_tune.regimes.range_suggestions import BLOW_UP
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray
+from mnist_tune.terminal import announce
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.extension import CODE, HOW
+from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions
+from mnist_tune.tuning.own_code import OWN_FLAGS, load_own, own_code, register_own
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.sweep import now, run_plan, shown
+
+if TYPE_CHECKING:
+    from mnist_tune.results.tables import Sweep
+
+MAY_CHANGE = ("trials", "precision")
+"""Options that a resume may give anew."""
+
+CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeOptions(TrialOptions):
+    """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95% interval."""
+
+    scheduler: Literal["fifo"] = "fifo"
+    """Trials run to their end, unless they diverge."""
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
+    batch_size: tuple[int, ...] = (128,)
+    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta; each
+    combination has an edge of its own."""
+    momentum: tuple[float, ...] = (0.0,)
+    """Momentum of SGD, in [0, 1)."""
+    epochs: int = 3
+    """Epochs per trial. An edge belongs to a length of training."""
+    precision: float = 0.05
+    """End the search for an edge once the 95% interval of its 50% rate has this half-width, as a share of the rate."""
+    trials: int = 100
+    """The most trials for an edge."""
+    learned: float | None = None
+    """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one."""
+    expected: float | None = None
+    """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
+    workers: int | None = None
+    """How many trials may be proposed before the outcome of the first is known; by default one more than can run."""
+    predictor_seeds: int = 1
+    """Seeds on which the predictors are tried, of which the first is 0."""
+    seed: int = 0
+    """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("precision", "trials", "expected", "workers", "predictor_seeds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        for name in CROSSED:
+            if not getattr(self, name):
+                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+        if self.learned is not None and not 0 < self.learned < 1:
+            raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
+
+    def templates(self) -> list[TrialConfig]:
+        """Return a trial of each edge, without its learning rate and seeds."""
+        crossed = dict.fromkeys(product(*(getattr(self, name) for name in CROSSED)))
+        common = self.common()
+        return [TrialConfig(**common | dict(zip(CROSSED, values, strict=True))) for values in crossed]
+
+
+def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
+    """Search for edges under Ray Tune, print what was found unless `options.quiet`, and return the tables.
+
+    `sweep.edges()` returns the edges. To resume an interrupted search, give its folder as `options.resume`; `trials`
+    and `precision` may then be given anew. The same search proposes the same trials, whenever it is interrupted.
+
+    Raises:
+        UserError: as in `run_sweep`.
+    """
+    with ray_until_the_end(keep_ray):
+        return shown(_search(options), options)
+
+
+def search_edge(options: EdgeOptions) -> Sweep:
+    """Search for edges, and print nothing but progress. The scripts in `sweeps/` call this.
+
+    Ray is shut down when the process ends.
+    """
+    atexit.register(stop_ray)
+    return _search(options)
+
+
+def _search(options: EdgeOptions) -> Sweep:
+    for flag in OWN_FLAGS:
+        load_own(flag, getattr(options, flag))
+    where = options.goes_on()
+    if where is None:
+        writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
+    else:
+        writer, data, again = open_again(where, options, search=True)
+        assert isinstance(again, EdgeOptions)
+        options = _recorded(again, writer)
+    if SEARCHES not in writer.meta["options"]:
+        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+        searches = _searches(options, data)
+        writer.update_options(workers=options.workers or _workers(options), **{SEARCHES: searches})
+    return _run(writer, data, options)
+
+
+def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions) -> Sweep:
+    from ray.tune.search import Searcher
+
+    if searcher_of(writer).suggest("") == Searcher.FINISHED:
+        return writer.finish(ended=now())
+    samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
+    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer))
+    return run_plan(writer, plan, data, options)
+
+
+def searcher_of(writer: SweepWriter) -> Any:
+    """Return the searcher that goes on from what the journal knows."""
+    from mnist_tune.tuning.edge_searcher import EdgeSearcher
+
+    asked = writer.meta["options"]
+    left, ended, failed = left_and_over(writer) if writer.journal else ({}, {}, {})
+    return EdgeSearcher(
+        [template_of(search) for search in asked[SEARCHES]],
+        [search["expected"] for search in asked[SEARCHES]],
+        ended={trial_id: row for trial_id, (_, row) in ended.items()} | dict.fromkeys(failed),
+        known=left | {trial_id: trial for trial_id, (trial, _) in (ended | failed).items()},
+        **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
+    )
+
+
+def _recorded(given: EdgeOptions, writer: SweepWriter) -> EdgeOptions:
+    """Return the options of a resumed search. Only more trials, or another precision, may be asked for."""
+    asked = writer.meta["options"]
+    if "precision" not in asked:
+        raise UserError(f"{writer.where} is not a search for an edge; resume it with what started it")
+    changed: dict[str, Any] = {}
+    for one in fields(given):
+        name, value, before = one.name, getattr(given, one.name), asked.get(one.name)
+        before = tuple(before) if isinstance(before, list) else before
+        if name in HOW or name not in asked:
+            continue
+        if name in MAY_CHANGE and value != one.default:
+            writer.update_options(**{name: value})
+        elif value in (one.default, before) or name in CODE:
+            changed[name] = before
+        else:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} can't change in a resume: {writer.where} has {before}; start a new search")
+    return replace(given, **changed)
+
+
+def _workers(options: EdgeOptions) -> int:
+    import ray
+
+    running = int(ray.cluster_resources().get("CPU", 1)) // (options.cpus_per_trial or 1)
+    return min(running, options.max_concurrent or running) + 1
+
+
+def _searches(options: EdgeOptions, data: Sequence[Dataset]) -> list[dict[str, Any]]:
+    """Return what `sweep.json` records of each edge: its trials, where it is expected, and what predictors say."""
+    import ray
+
+    announce("predicting the edges ...", options.quiet)
+    dataset, spec, code = ray.put(data[0]), data[0].spec, own_code()
+    task = ray.remote(num_cpus=1, max_calls=1)(_predicted)
+    templates, searches = options.templates(), []
+    seeds = range(options.predictor_seeds)
+    found = ray.get([task.remote(code, template, seeds, dataset, spec) for template in templates])
+    for template, predicted in zip(templates, found, strict=True):
+        expected = options.expected or statistics.median(predicted[BLOW_UP])
+        searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
+    return searches
+
+
+def _predicted(
+    code: Any, template: TrialConfig, seeds: Iterable[int], dataset: Dataset, spec: DataSpec
+) -> dict[str, list[float]]:
+    """Return the rates that each predictor gives, a seed each; without those of seeds on which it has nothing to say.
+
+    Runs in a process of Ray's, as JAX in the driver would take a GPU's memory.
+    """
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
+    register_own(code)
+    from mnist_tune.execution.device_data import DeviceData
+    from mnist_tune.execution.predictors import predict
+
+    data = DeviceData.put(dataset, template.label_noise, template.holdout)
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        for name, rate in predict(replace(template, seed=seed, data_seed=seed), data, spec).items():
+            if rate is not None:
+                found.setdefault(name, []).append(rate)
+    return found

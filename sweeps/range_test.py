@@ -1,0 +1,13 @@
+"""Where does the loss leave if the learning rate grows as a network trains? Seconds, and no sweep.
+
+    python sweeps/range_test.py mlp-64-relu-glorot
+
+Prints that rate over a few seeds, and beside it what the finders of libraries would suggest; draws range_test.png.
+How far these are from the measured edge: docs/edge.md.
+"""
+
+from mnist_tune import cli
+from mnist_tune.commands.range_test import main
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,82 @@
+"""The range test and the line search: pure functions, on losses whose answer is known."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.predictors import Bench, predict
+from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.line_search import critical_rate
+from mnist_tune.training.range_test import range_curve
+from mnist_tune.trial import TrialConfig
+
+CONFIG = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, batch_size=64, seed=3, data_seed=4)
+
+
+@pytest.fixture(scope="module")
+def data(mnist_5k):
+    return DeviceData.put(mnist_5k, 0, 0)
+
+
+def all_bytes(tree):
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def test_it_leaves_everything_as_it_was(mnist_5k, data):
+    bench = Bench(CONFIG, data, mnist_5k.spec)
+    state, order = bench.state, batch_order(4, 0, data.train_count).copy()
+    before = all_bytes((state, data.arrays))
+    short = Ramp(1e-3, 100.0, 130, 0.9)
+    images, labels = data.arrays
+    first, again = (
+        range_curve(bench.program, state, bench.hyper, 4, images, labels, short, data.train_count) for _ in range(2)
+    )
+    assert all_bytes((state, data.arrays)) == before
+    np.testing.assert_array_equal(first.losses, again.losses)
+    np.testing.assert_array_equal(batch_order(4, 0, data.train_count), order)
+    assert first.blew_up
+    assert 0.05 < first.blow_up < 100
+
+
+def test_it_trains_as_an_epoch_does(mnist_5k, data):
+    """With a ramp that hardly rises, the losses are those of an epoch at that rate."""
+    bench = Bench(CONFIG, data, mnist_5k.spec)
+    found = bench.range_curve(Ramp(0.1, 0.1000001, 62, 0.9)).losses
+    hyper = {name: np.float32(value) for name, value in (bench.hyper | {"learning_rate": 0.1}).items()}
+    order = batch_order(4, 0, data.train_count)
+    _, losses = jax.jit(bench.program.train_epoch)(bench.state, hyper, np.zeros(2, np.uint32), *data.arrays, order)
+    np.testing.assert_allclose(found, np.asarray(losses)[:62], rtol=1e-4)
+
+
+def test_predictors_agree_about_a_network(mnist_5k, data):
+    found = predict(CONFIG, data, mnist_5k.spec)
+    assert set(RULES) < found.keys()
+    assert all(rate is None or (0 < rate < math.inf) for rate in found.values())
+    assert found["range test"] <= OURS.last
+    assert 1 / 20 < found["forward-only bracket"] / found["range test"] < 20
+    assert 1 / 20 < found["critical sharpness"] / found["range test"] < 20
+    assert 1 / 40 < found["2/λ0"] / found["range test"] < 4
+
+
+def test_sharpness_says_nothing_about_adam(mnist_5k, data):
+    config = TrialConfig(architecture="mlp-8-tanh", optimizer="adam", batch_size=64)
+    assert math.isnan(Bench(config, data, mnist_5k.spec).classical())
+
+
+@pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])
+@pytest.mark.parametrize("start", [0.1, 1.0])
+def test_the_critical_rate_of_a_quadratic_is_2_over_its_curvature(curvature, start):
+    """L = ½ λ θ² at θ = 1, with the step -η λ θ."""
+    found = critical_rate(lambda rate: 0.5 * curvature * (1 - rate * curvature) ** 2, 0.5 * curvature, start)
+    assert found.learning_rate == pytest.approx(2 / curvature, rel=0.022)
+    if 1 / 8 <= 2 / curvature / start <= 8:
+        assert found.passes < 10
+
+
+def test_a_loss_that_never_rises_or_always_does_has_no_critical_rate():
+    assert critical_rate(lambda rate: 0.0, 1.0, 0.1).learning_rate == math.inf
+    assert critical_rate(lambda rate: math.nan, 1.0, 0.1).learning_rate == 0

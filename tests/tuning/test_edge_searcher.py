@@ -1,0 +1,122 @@
+"""The searcher, driven by a stand-in for Tune with outcomes that follow from rate and seed."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+from ray.tune.search import Searcher
+
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.edge_searcher import EdgeSearcher
+from mnist_tune.tuning.virtual_time import VirtualTime
+
+TEMPLATES = [TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")]
+EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
+
+
+def searcher(templates=TEMPLATES, trials=40, **more):
+    options = {"workers": 3, "precision": 0.05, "trials": trials, "seed": 1} | more
+    return EdgeSearcher(templates, [1.0] * len(templates), **options)
+
+
+def rows_of(config):
+    """The rows of a trial: those that fail diverge after an epoch or after all three, by the seed."""
+    edge, rng = EDGES[config["architecture"]], np.random.default_rng(config["seed"])
+    learned = bool(rng.random() < 1 / (1 + (config["learning_rate"] / edge) ** (1 / 0.05)))
+    epochs = 3 if learned or rng.random() < 0.3 else 1
+    loss = 0.1 if learned else math.nan
+    row = {"train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": not learned, "stop_reason": ""}
+    return [row | {"epoch": epoch} for epoch in range(1, epochs + 1)]
+
+
+def run(search, order, slots=3, most=10**6):
+    """Run trials in an order of arrival that is drawn: return configs and last rows by our ids; stop after `most`."""
+    rng, running, done, configs = random.Random(order), {}, {}, {}
+    for tune_id in map(str, range(10**6)):
+        while True:
+            found = search.suggest(tune_id) if len(running) < slots else None
+            if found is not None:
+                break
+            if not running:
+                pytest.fail("the searcher waits for nothing")
+            one = rng.choice(list(running))
+            rows = running[one]
+            row = rows.pop(0)
+            if rows:
+                search.on_trial_result(one, row)
+            else:
+                del running[one]
+                search.on_trial_complete(one, row)
+                done[configs[one]["trial_id"]] = row
+        if found == Searcher.FINISHED or len(done) >= most:
+            return {config["trial_id"]: config for config in configs.values()}, done
+        configs[tune_id] = found["trial"]
+        running[tune_id] = rows_of(found["trial"])
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return run(searcher(), order=0)
+
+
+def test_trials_do_not_depend_on_which_ends_first(whole):
+    assert run(searcher(), order=1) == whole
+    assert run(searcher(seed=2), order=0)[0] != whole[0]
+
+
+def test_a_resumed_search_makes_the_trials_of_one_that_was_never_interrupted(whole):
+    configs, done = run(searcher(), order=3, most=25)
+    known = {
+        trial_id: TrialConfig.from_dict({name: value for name, value in config.items() if name != "trial_id"})
+        for trial_id, config in configs.items()
+    }
+    again, later = run(searcher(ended=done, known=known), order=4)
+    assert not again.keys() & done.keys()
+    assert {**configs, **again} == whole[0]
+    assert {**done, **later} == whole[1]
+
+
+def test_a_trial_that_the_journal_knows_goes_on_as_it_was():
+    """Another version may propose another rate."""
+    known = TrialConfig(architecture="mlp-4-tanh", learning_rate=0.123, seed=4, epochs=3)
+    found = searcher(known={"00000": known}).suggest("a")["trial"]
+    assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00000", 0.123, 4)
+
+
+def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):
+    configs, done = whole
+    assert len({config["seed"] for config in configs.values()}) == len(configs)
+    assert all(config["seed"] == config["data_seed"] for config in configs.values())
+    for name, edge in EDGES.items():
+        rates = [config["learning_rate"] for config in configs.values() if config["architecture"] == name]
+        assert len(rates) <= 40
+        assert np.median(rates[10:]) == pytest.approx(edge, rel=0.25)
+    assert configs.keys() == done.keys()
+
+
+def test_trials_that_end_in_an_error_say_nothing_and_count():
+    search, trials = searcher(TEMPLATES[:1], trials=3), 0
+    while (found := search.suggest(str(trials))) != Searcher.FINISHED:
+        search.on_trial_complete(str(trials), {"stop_reason": "error"} if trials else None, error=not trials)
+        trials += 1
+        assert found["trial"]["epochs"] == 3
+    assert trials == 3
+
+
+def test_virtual_time_waits_only_for_what_might_end_before():
+    time = VirtualTime(2)
+    time.start(0)
+    time.start(1)
+    assert time.full
+    time.report(1, 2, ended=True)
+    assert time.advance() is None  # 0 might have ended after its first epoch
+    time.report(0, 1)
+    assert time.advance() is None  # or after its second
+    time.report(0, 2)
+    assert time.advance() == [1]
+    assert time.now == 2
+    time.report(0, 3, ended=True)
+    assert time.advance() == [0]
+    assert time.idle

@@ -1,0 +1,119 @@
+"""The search for an edge under Ray Tune, on a network whose edge is known exactly."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray.tune.search import Searcher
+
+from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
+from mnist_tune.reports.edges import plot_edges
+from mnist_tune.reports.text import print_report
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.tuning.edge import searcher_of
+
+SOLVABLE = """
+import jax
+import jax.numpy as jnp
+
+from mnist_tune import Network
+
+
+def solvable(data, width=1000):
+    '''f = v.u / sqrt(n), drawn from a normal distribution, with the loss f^2 / 2 (Lewkowycz et al. 2020).
+
+    Of an example of class k, output k is 1 + f and the others are 0, so that half the squared error is f^2 / 2.
+    '''
+
+    def init(key):
+        return jax.random.normal(key, (2, width))
+
+    def apply(params, examples):
+        f = params[0] @ params[1] / width**0.5
+        return examples * (1 + f)
+
+    return Network(init, apply)
+"""
+
+OPTIONS = """
+import sys
+from mnist_tune import EdgeOptions, find_edge
+find_edge(EdgeOptions(
+    architecture=(sys.argv[1],), dataset=sys.argv[2], output=sys.argv[3], resume="auto", loss="mse", batch_size=(1,),
+    epochs=2, precision=0.02, quiet=True,
+))
+"""
+
+
+@pytest.fixture
+def solvable(tmp_path):
+    """The network's file, and data of which every example is its class's one-hot vector."""
+    (tmp_path / "solvable.py").write_text(SOLVABLE)
+    labels = np.arange(600) % 2
+    one_hot = np.eye(2, dtype=np.float32)[labels]
+    np.savez(tmp_path / "data.npz", x_train=one_hot, y_train=labels, x_test=one_hot[:20], y_test=labels[:20])
+    return f"{tmp_path / 'solvable.py'}:solvable", str(tmp_path / "data.npz"), str(tmp_path / "sweep")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(solvable, capsys):
+    """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² + ‖v‖²) / n is 2 on average."""
+    name, data, folder = solvable
+    journal = Path(folder) / "journal.jsonl"
+    with subprocess.Popen([sys.executable, "-c", OPTIONS, name, data, folder], start_new_session=True) as process:
+        deadline = time.monotonic() + 120
+        while not (journal.exists() and journal.read_text().count('"end"') >= 8):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGKILL)
+    before = load_sweep(folder).trials.set_index("trial_id")
+    sweep = find_edge(EdgeOptions(architecture=(name,), dataset=data, resume=folder, quiet=True))
+    [edge] = sweep.edges()
+    found = edge.rate(0.5)
+    assert found.median == pytest.approx(2.0, rel=0.02)
+    assert found.low < 2.005 < found.high
+    assert edge.is_precise
+    after = sweep.trials.set_index("trial_id")
+    ended = before.index[before["stop_reason"].isin(["completed", "diverged"])]
+    assert len(ended) >= 5
+    assert after.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]].equals(
+        before.loc[ended, ["learning_rate", "seed", "epochs_run", "train_loss"]]
+    )
+    proposed = replayed(folder)
+    assert proposed == {trial_id: row.learning_rate for trial_id, row in after.iterrows()}
+    assert print_report(sweep) == 0
+    said = capsys.readouterr().out
+    assert f"50% at {found}" in said
+    assert f"{len(after)} trials" in said
+    plot_edges([edge], Path(folder) / "edge.png")
+    assert (Path(folder) / "edge.png").stat().st_size > 10_000
+
+
+def replayed(folder):
+    """The rates that an uninterrupted search proposes, given the outcomes but not the trials."""
+    writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
+    search = searcher_of(writer)
+    writer.finish(ended="now")
+    search._known = {}
+    assert search.suggest("") == Searcher.FINISHED
+    return {f"{number:05d}": config.learning_rate for number, config in search.proposed.items()}
+
+
+def test_mistakes_are_refused(tmp_path):
+    for options, said in (
+        ({"precision": 0.0}, "--precision must be above 0"),
+        ({"learned": 1.0}, "--learned must be an accuracy between 0 and 1"),
+        ({"architecture": ()}, "--architecture needs at least one value"),
+    ):
+        with pytest.raises(UserError, match=said):
+            EdgeOptions(**options)
+    with pytest.raises(UserError, match="architecture 'mlp-16-tan': write mlp-"):
+        find_edge(EdgeOptions(architecture=("mlp-16-tan",), output=tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
