@@ -26,16 +26,17 @@ class Mirror:
         objective = "validation_accuracy" if (sweep.trials["holdout"] > 0).any() else "test_accuracy"
         found = runs(sweep)
         params = self._distributions(found)
-        wanted = {run.trial_id: self._trial(run, params, objective) for run in found if self._has_begun(run)}
+        wanted = {run.trial_id: self._trial(run, params, objective) for run in found if self._is_at_rest(run)}
         try:
             self._write(title(sweep), wanted, objective)
         except self._optuna.exceptions.StorageInternalError as error:
             raise UserError(f"can't write {self._url}: {str(error).splitlines()[0]}; name another --output") from None
         return f"Look at it: optuna-dashboard {self._url}"
 
-    def _has_begun(self, run: Run) -> bool:
-        """A trial that waits is left out: once it is in a study, it can't become one that runs."""
-        return run.labels["stop_reason"] != "waiting"
+    def _is_at_rest(self, run: Run) -> bool:
+        """Trials of a running sweep that go on are left out until they end: with each epoch, the study would have to be
+        written anew."""
+        return run.labels["stop_reason"] not in ("running", "waiting")
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
         """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one
@@ -85,4 +86,5 @@ class Mirror:
 
 def _content(trial: Any) -> str:
     """Return what a trial says, for comparisons: NaN is equal to NaN here."""
-    return repr((trial.state, trial.values, sorted(trial.params.items()), trial.user_attrs, trial.intermediate_values))
+    attributes = sorted(trial.user_attrs.items())
+    return repr((trial.state, trial.values, sorted(trial.params.items()), attributes, trial.intermediate_values))

@@ -150,6 +150,8 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder,
     output = tmp_path / name
     mirror(kind, str(output)).update(load_sweep(folder))
     assert counts(output) == of_the_tables(folder)
+    for file in output.glob("*/*/events.*"):  # as if written at another time, or on another machine
+        file.rename(file.with_name("events.out.tfevents.1000000000.elsewhere"))
     copy = mirror(kind, str(output))  # as in another process
     copy.update(load_sweep(folder))
     assert counts(output) == of_the_tables(folder)
@@ -168,6 +170,9 @@ def test_a_diverged_trial_is_a_failed_one_in_optuna_with_its_label(folder, tmp_p
     assert [one.state.name for one in trials] == ["COMPLETE", "FAIL", "PRUNED", "RUNNING", "WAITING"]
     assert [one.user_attrs["regime"] for one in trials][:2] == ["converged", "diverged"]
     assert trials[0].params["learning_rate"] == 0.1
+    mirror("optuna", str(tmp_path / "study.db")).update(load_sweep(folder))
+    again = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{tmp_path}/study.db")
+    assert again._study_id == study._study_id  # nothing changed, so nothing was written anew
     assert trials[0].value == load_sweep(folder).trials["test_accuracy"][0]
 
 
