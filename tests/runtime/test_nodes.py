@@ -151,7 +151,7 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, monkeypatch, 
     assert sweep.trials["error"][1].startswith("its process died 3 times, the last time pid ")
     said = capfd.readouterr()
     assert "failed: its process died 3 times" in said.out
-    deaths = [line for line in said.err.splitlines() if not line.startswith("trials: ")]
+    deaths = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
     assert len(deaths) == 3
     assert all(line.startswith("trial 00001 died, pid ") for line in deaths)
 
@@ -205,7 +205,8 @@ def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, executio
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
     rows = list(zip(*(read_journal(tmp_path / "sweep").epochs[name] for name in ("trial_id", "epoch")), strict=True))
     assert len(rows) == len(set(rows)) == 12 * EPOCHS
-    said = sorted(line.split(") ")[-1] for line in stderr.splitlines() if not line.startswith("trials: "))
+    lines = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
+    said = sorted(line.split(") ")[-1] for line in lines)
     died = "died; its trials continue from their last epoch"
     assert said == [died, died, "joined; trials will start there, too"]
     assert "raylet" not in stdout

@@ -87,7 +87,7 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     assert written >= {"sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", "regimes.png", ".lock"}
     assert "report.html" in written
     assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
-    monkeypatch.setattr("mnist_tune.tuning.sweep._run", lambda writer, *rest: writer.finish(ended="now"))
+    monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda writer, *rest: writer.finish(ended="now"))
     monkeypatch.setattr("mnist_tune.reports.figures.regimes_figure", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps, marks: "")
     for i, name in enumerate(names):
