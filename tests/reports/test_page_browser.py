@@ -344,16 +344,20 @@ def large(request, tmp_path_factory):
     return sweep, path
 
 
+SLOWER = 2
+"""The page should be ready within 2 s and follow a drag within 0.1 s; a machine that is half as fast passes, too."""
+
+
 def test_five_thousand_trials(browser, large):
     sweep, path = large
     assert path.stat().st_size < 6e6
     tab = Tab(browser, path)
-    if tab.computed_s() >= 2:  # once more: the machine may have been busy
+    if tab.computed_s() >= 2 * SLOWER:  # once more: the machine may have been busy
         tab = Tab(browser, path)
-    assert tab.computed_s() < 2
+    assert tab.computed_s() < 2 * SLOWER
     assert tab.source("curves-0-lines", "xs") == []
     low, high = (tab.js(f"{model('map-y')}.{end}") for end in ("start", "end"))
-    assert tab.drag("map-0", (-2, low), (0, high), steps=12) < 0.1
+    assert tab.drag("map-0", (-2, low), (0, high), steps=12) < 0.1 * SLOWER
     selected = len(tab.state("brush"))
     assert selected > 300
     assert f"300 of {selected:,} selected trials" in tab.page.inner_text("#curves-0-said")
