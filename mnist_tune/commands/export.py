@@ -12,6 +12,7 @@ import tyro
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.exports import mirror
 from mnist_tune.results.folder import is_being_written
+from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Sweep
 from mnist_tune.terminal import announce
 
@@ -69,6 +70,6 @@ def main() -> None:
 def _goes_on(sweep: Sweep) -> bool:
     """Return whether more is to come: the sweep had not ended when it was read."""
     if isinstance(sweep.path, Path):
-        live = sweep.trials["stop_reason"].isin(("running", "waiting")).any()
+        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         return bool(live) or is_being_written(sweep.path)
     return sweep.meta.get("ended") is None

@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from mnist_tune import UserError, cli, reports
+from mnist_tune import cli, reports
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, rates_of
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
 
 NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
@@ -51,9 +51,7 @@ class LearningRateRegimes(TrialOptions):
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
         rates = [rate for text in self.learning_rates for rate in rates_of(text)]
-        for name in ("learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum"):
-            if not getattr(self, name):
-                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+        refuse_empty(self, "learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum")
         crossed = product(self.architecture, self.optimizer, self.batch_size, self.momentum, rates, self.seeds)
         trials = [
             TrialConfig(**self.common() | dict(zip(CROSSED, values, strict=True)) | {"data_seed": values[-1]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import Sweep, together
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import SweepOptions, rates_of
+from mnist_tune.tuning.options import SweepOptions, rates_of, refuse_empty
 
 NOTHING = 1e-30
 """A learning rate that changes nothing, of the trials whose untrained sharpness is measured."""
@@ -61,9 +61,7 @@ class PhaseDiagram(SweepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("widths", "depths", "seeds"):
-            if not getattr(self, name):
-                raise UserError(f"--{name} needs at least one value; the list is empty")
+        refuse_empty(self, "widths", "depths", "seeds")
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
@@ -139,7 +137,6 @@ def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
 
 
 def _run(where: Place, trials: list[TrialConfig], every: int | None, config: PhaseDiagram) -> Sweep:
-    shared = {one.name: getattr(config, one.name) for one in fields(SweepOptions)}
-    shared |= {"output": where, "resume": None, "quiet": True, "sharpness_every": every}
-    options = SweepOptions(**shared | {"train_images": config.steps * config.batch_size})
+    images = config.steps * config.batch_size
+    options = config.as_sweep(output=where, resume=None, quiet=True, sharpness_every=every, train_images=images)
     return resume_sweep(where, options) if exists(where) else run_sweep("phases", trials, options)

@@ -21,7 +21,7 @@ from mnist_tune.runtime.ray_session import stop_ray
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import extended
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, SweepOptions
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, SweepOptions, refuse_empty
 from mnist_tune.tuning.own_code import load_own
 from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
@@ -81,9 +81,7 @@ class Search(SweepOptions):
         for name in ("samples", "holdout"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("widths", "depths", "activations", "batch_size", "final_seeds"):
-            if not getattr(self, name):
-                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+        refuse_empty(self, "widths", "depths", "activations", "batch_size", "final_seeds")
         if 0 in self.final_seeds:
             raise UserError("--final-seeds must be fresh: the search itself has seed 0")
         for name in ("learning_rate", "momentum", "weight_decay"):
@@ -198,8 +196,7 @@ def best(trials: pd.DataFrame) -> TrialConfig | None:
 def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
     """Train the winner with fresh seeds, or go on with that."""
     where = storage.join(found.path, WINNER)
-    plain = {name: getattr(config, name) for name in vars(SweepOptions())} | {"scheduler": "fifo", "quiet": True}
-    options = SweepOptions(**plain | {"output": where, "resume": None})
+    options = config.as_sweep(scheduler="fifo", quiet=True, output=where, resume=None)
     if exists(where):
         return resume_sweep(where, replace(options, output=None, scheduler="regimes"))
     trials = [replace(winner, seed=seed, data_seed=seed) for seed in dict.fromkeys(config.final_seeds)]

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from mnist_tune import UserError, cli, reports
+from mnist_tune import cli, reports
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
 
 
@@ -41,8 +41,7 @@ class Seeds(TrialOptions):
     """Use the batch order of this seed for all replicates, so that they differ only in their initialisation."""
 
     def trials(self) -> list[TrialConfig]:
-        if not self.seeds:
-            raise UserError("--seeds needs at least one value; the list is empty")
+        refuse_empty(self, "seeds")
         order = self.data_seed
         return [
             TrialConfig(

@@ -8,6 +8,7 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, sweep_id, title
+from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Sweep
 
 ID = "mnist_tune.id"
@@ -53,7 +54,7 @@ class Mirror:
                 experiment_id, int(run.rows[0]["time"] * 1000) if run.rows else None, tags, run.trial_id
             )
             self._write(run, child)
-        live = sweep.trials["stop_reason"].isin(("running", "waiting")).any()
+        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
 
     def _found(self, experiment_id: str) -> Iterator[Any]:

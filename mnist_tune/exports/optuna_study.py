@@ -8,6 +8,7 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Sweep
 
 ID = "trial_id"
@@ -36,7 +37,7 @@ class Mirror:
     def _is_at_rest(self, run: Run) -> bool:
         """Trials of a running sweep that go on are left out until they end: with each epoch, the study would have to be
         written anew."""
-        return run.labels["stop_reason"] not in ("running", "waiting")
+        return run.labels["stop_reason"] not in LIVE_REASONS
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
         """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one

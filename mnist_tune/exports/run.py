@@ -12,7 +12,7 @@ from typing import Any
 
 from mnist_tune.columns import EPOCHS, NUMBER
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import UNFINISHED_REASONS
+from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
 from mnist_tune.results.tables import Sweep
 from mnist_tune.trial import TrialConfig
 
@@ -22,7 +22,7 @@ METRICS = tuple(one.name for one in EPOCHS if one.kind is NUMBER and one.name !=
 LABELS = ("regime", "regime_evidence", "stop_reason", "node", "device", "dataset", "error")
 """The columns of `trials` that become tags."""
 
-OPEN_REASONS = (*UNFINISHED_REASONS, "running", "waiting")
+NOT_ENDED = (*UNFINISHED_REASONS, *LIVE_REASONS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Run:
     @property
     def ended(self) -> bool:
         """Whether nothing more will come, unless the trial is asked for more epochs."""
-        return self.labels["stop_reason"] not in OPEN_REASONS
+        return self.labels["stop_reason"] not in NOT_ENDED
 
     @property
     def failed(self) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mnist_tune.errors import UserError
 from mnist_tune.regimes.edge_outcomes import LEARNED
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS
 
 
@@ -25,10 +25,7 @@ def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
     figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
     for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
         draw_edge(axis, edge)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't write the picture {path}: {error}; name another file") from None
+    save(figure, path)
 
 
 def draw_edge(axis: Any, edge: MeasuredEdge) -> None:

@@ -17,7 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
-from mnist_tune.reports.prepared import FEW, counts, finite, mark, shares, with_epochs
+from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Sweep
 
@@ -53,8 +53,7 @@ def regimes_figure(sweep: Sweep) -> Figure:
     converged between them. On the right are the test accuracy and the training loss by epoch.
     """
     figure = Figure(figsize=(13, 8.5), dpi=120)
-    names = sorted(sweep.trials["architecture"].unique())
-    shown = ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)
+    shown = listed(sorted(sweep.trials["architecture"].unique()), 3)
     figure.suptitle(f"{shown} on {sweep.meta['dataset']['name']}: regimes by learning rate", parse_math=False)
     trials = with_epochs(sweep.trials)
     if trials.empty:

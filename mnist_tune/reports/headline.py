@@ -11,6 +11,7 @@ import pandas as pd
 
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
+from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
 
@@ -19,8 +20,7 @@ def title(sweeps: Sequence[Sweep], titles: Sequence[str]) -> str:
     """Return the title of the page: what one sweep trained on which data, or the names of several."""
     if len(sweeps) > 1:
         return " · ".join(titles)
-    names = _listed(sorted(sweeps[0].trials["architecture"].unique()))
-    return f"{names} on {sweeps[0].meta['dataset']['name']}"
+    return f"{_networks(sweeps[0].trials)} on {sweeps[0].meta['dataset']['name']}"
 
 
 class Headline(NamedTuple):
@@ -52,7 +52,7 @@ def headline(sweep: Sweep, title: str) -> Headline:
         notes.append("No target is known for this data, so each network's best trial is its measure; see --target.")
     return Headline(
         title=title,
-        state=_state(sweep.trials),
+        state=f"running: {said}" if (said := so_far(sweep.trials)) else "",
         figures=_figures(found[0], sweep.trials) if len(found) == 1 else [],
         conclusions=found,
         notes=[note for note in notes if note],
@@ -65,15 +65,6 @@ def _again(command: str) -> str:
     """Return the command as typed: `sys.argv` lacks the interpreter."""
     words = shlex.split(command) if command else []
     return f"python {command}" if words and words[0].endswith(".py") else command
-
-
-def _state(trials: pd.DataFrame) -> str:
-    live = trials["stop_reason"].isin(("running", "waiting"))
-    if not live.any():
-        return ""
-    running = int((trials["stop_reason"] == "running").sum())
-    ended = len(trials) - int(live.sum())
-    return f"running: {ended} of {len(trials)} trials ended, {running} running, {live.sum() - running} waiting"
 
 
 def _figures(found: Conclusion, trials: pd.DataFrame) -> list[tuple[str, str]]:
@@ -105,7 +96,7 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
         dict.fromkeys(str(value) for value in (trials["epochs_run"].min(), trials["epochs_run"].max()))
     )
     return [
-        ("networks", _listed(sorted(trials["architecture"].unique()))),
+        ("networks", _networks(trials)),
         ("data", data["name"] + (f" ({images})" if images else "")),
         ("trials", f"{len(trials):,} of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
@@ -116,8 +107,8 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     ]
 
 
-def _listed(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+def _networks(trials: pd.DataFrame) -> str:
+    return listed(sorted(trials["architecture"].unique()), 4)
 
 
 def _duration(meta: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.reports.families import families
+from mnist_tune.reports.prepared import range_of
 from mnist_tune.reports.styles import COLOURS
 
 MANY = 60
@@ -24,15 +25,11 @@ LINES = 24
 def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the title of the family and the rows of each range of learning rates, in order.
 
-    All ranges of a family hold equally many different rates, since a searcher's rates are unevenly spread. Each family
-    has at least one range, so only the first `MANY` families are included.
+    Each family has at least one range, so only the first `MANY` families are included.
     """
     found = list(families(rows))[:MANY]
     for title, family in found:
-        rates = np.unique(family["learning_rate"])
-        count = min(len(rates), max(1, LINES // len(found)))
-        starts = [part[0] for part in np.array_split(rates, count)]
-        for _, part in family.groupby(np.searchsorted(starts, family["learning_rate"], side="right")):
+        for _, part in family.groupby(range_of(family["learning_rate"], max(1, LINES // len(found)))):
             yield title, part
 
 

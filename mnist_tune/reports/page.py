@@ -212,12 +212,7 @@ def _shares(data: PageData) -> list[dict[str, Any]]:
 
 
 def _means(data: PageData) -> list[dict[str, Any]]:
-    rows = []
-    for curve in data.mean_curves:
-        parts = {name: _numbers(getattr(curve, name)) for name in ("epochs", "low", "middle", "high")}
-        about = {"regime": curve.regime, "trials": curve.trials, "rate": f"{curve.learning_rate:.4g}"}
-        rows.append(about | parts)
-    return rows
+    return [_band(curve) | {"rate": f"{curve.learning_rate:.4g}"} for curve in data.mean_curves]
 
 
 def _importances(data: PageData) -> Importances | str:

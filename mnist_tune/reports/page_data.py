@@ -25,6 +25,7 @@ from mnist_tune.reports.prepared import (
     shares,
     with_epochs,
 )
+from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Sweep
 
 MOST_CELLS = 2**18
@@ -115,7 +116,7 @@ class PageData:
     @property
     def running(self) -> bool:
         """Whether a sweep is still running, so that the page will change."""
-        return bool(self.trials["stop_reason"].isin(("running", "waiting")).any())
+        return bool(self.trials["stop_reason"].isin(LIVE_REASONS).any())
 
     @property
     def few(self) -> bool:

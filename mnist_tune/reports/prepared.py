@@ -14,6 +14,7 @@ import pandas as pd
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, half_width, summarise_replicates
+from mnist_tune.results.journal import LIVE_REASONS
 
 FEW = 24
 """Up to this many curves are drawn one by one."""
@@ -25,6 +26,26 @@ BAND = (0.1, 0.5, 0.9)
 def with_epochs(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that have something to draw: those that finished an epoch."""
     return trials[trials["epochs_run"] > 0]
+
+
+def so_far(trials: pd.DataFrame) -> str:
+    """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2 waiting`; empty if it has ended."""
+    running, waiting = (int((trials["stop_reason"] == reason).sum()) for reason in LIVE_REASONS)
+    live = running + waiting
+    return f"{len(trials) - live} of {len(trials)} trials ended, {running} running, {waiting} waiting" if live else ""
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are."""
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+
+
+def range_of(rates: pd.Series, count: int) -> np.ndarray:
+    """Return for each learning rate the number of its range, of at most so many. All ranges hold equally many different
+    rates, since a searcher's rates are unevenly spread."""
+    different = np.unique(rates)
+    starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
+    return np.asarray(np.searchsorted(starts, rates, side="right"))
 
 
 def counts(trials: pd.DataFrame) -> dict[str, int]:
@@ -106,9 +127,7 @@ def shares(trials: pd.DataFrame) -> pd.DataFrame:
 def pooled_shares(trials: pd.DataFrame, ranges: int = FEW) -> pd.DataFrame:
     """Return the share of trials that converged in each of so many ranges of learning rates, with its 95% interval:
     what is shown instead of `shares` if there are too many configurations."""
-    rates = np.unique(trials["learning_rate"])
-    starts = [part[0] for part in np.array_split(rates, min(ranges, len(rates)))]
-    groups = trials.groupby(np.searchsorted(starts, trials["learning_rate"], side="right"))
+    groups = trials.groupby(range_of(trials["learning_rate"], ranges))
     count, converged = groups.size(), (trials["regime"] == "converged").groupby(groups.ngroup()).sum().to_numpy()
     low, high = clopper_pearson(converged, count)
     middle = np.exp(np.log(trials["learning_rate"]).groupby(groups.ngroup()).mean().to_numpy())

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mnist_tune.errors import UserError
 from mnist_tune.regimes.range_suggestions import RangeCurve
 from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS
 
 
@@ -49,7 +49,4 @@ def plot_range(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
     axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
     axis.grid(alpha=0.25)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"can't write the picture {path}: {error}; name another file") from None
+    save(figure, path)

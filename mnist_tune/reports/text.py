@@ -24,6 +24,7 @@ from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.large_sweeps import MANY, condensed_replicates, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
@@ -101,11 +102,8 @@ def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
         ranges = "Each line is a range of learning rates, with median accuracies"
         lines.append(f"{ranges}; every trial: {written}{again} --all")
     left, failed = (sweep.trials["stop_reason"].isin(reasons).sum() for reasons in (OPEN_REASONS, ["error"]))
-    live = sweep.trials["stop_reason"].isin(("running", "waiting"))
-    if live.any():
-        running = int((sweep.trials["stop_reason"] == "running").sum())
-        said = f"{len(live) - live.sum()} of {len(live)} trials ended, {running} running"
-        return [*lines, f"{said}, {live.sum() - running} waiting: this sweep is still running"]
+    if said := so_far(sweep.trials):
+        return [*lines, f"{said}: this sweep is still running"]
     if left:
         lines.append(f"{left} trials had not ended; resume with: {resume_command(sweep.meta, path)}")
     if failed:

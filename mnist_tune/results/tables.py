@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,6 +78,10 @@ class Sweep:
 
     def edges(self) -> list[MeasuredEdge]:
         """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it looked for none."""
+        return self._edges
+
+    @cached_property
+    def _edges(self) -> list[MeasuredEdge]:
         families = import_module("mnist_tune.reports.families").families
         return list(measured_edges(families(self.trials), self.epochs, self.meta))
 

@@ -26,7 +26,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import CODE, HOW
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own, own_code, register_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.sweep import now, run_plan, shown
@@ -76,9 +76,7 @@ class EdgeOptions(TrialOptions):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
-        for name in CROSSED:
-            if not getattr(self, name):
-                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+        refuse_empty(self, *CROSSED)
         if self.learned is not None and not 0 < self.learned < 1:
             raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
 

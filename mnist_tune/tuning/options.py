@@ -121,6 +121,10 @@ class SweepOptions:
         where = storage.place(self.output or "")
         return where if exists(where) else None
 
+    def as_sweep(self, **changes: Any) -> SweepOptions:
+        """Return these options with some changed, and without those that a command adds."""
+        return SweepOptions(**{one.name: getattr(self, one.name) for one in fields(SweepOptions)} | changes)
+
     def __post_init__(self) -> None:
         hints = get_type_hints(SweepOptions)
         for name in (one.name for one in fields(SweepOptions) if one.name != "dataset"):
@@ -191,6 +195,13 @@ ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, ge
 network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
 OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments if need be: "adam(b1=0.8)"; or your own,
 FILE.py:FUNCTION."""
+
+
+def refuse_empty(options: Any, *names: str) -> None:
+    """Raise a `UserError` if one of these options, which list values, is empty."""
+    for name in names:
+        if not getattr(options, name):
+            raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
 
 
 def rates_of(text: float | str) -> list[float]:

@@ -11,11 +11,10 @@ import tyro
 
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.regimes.range_suggestions import RangeCurve
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 
 
@@ -45,8 +44,7 @@ class RangeTestOptions:
     """File for the picture of the curves."""
 
     def __post_init__(self) -> None:
-        if not self.seeds:
-            raise UserError("--seeds needs at least one value; the list is empty")
+        refuse_empty(self, "seeds")
 
     def trial(self, seed: int) -> TrialConfig:
         """Return the trial that is tested."""

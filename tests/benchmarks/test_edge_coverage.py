@@ -8,7 +8,7 @@ from edge_coverage import EdgeCoverage, simulate
 
 @pytest.mark.parametrize(("truth", "workers"), [("logistic", 2), ("lapses of 5 to 10%", 16)])
 def test_intervals_hold_the_true_edge(truth, workers):
-    """Of 100 intervals, 95% of which hold it, 85 or fewer would in 1 of 5,000 tries."""
+    """If each of 100 intervals holds the edge with a chance of 95%, only one try in 5,000 has 85 or fewer that do."""
     cell = simulate(truth, 0.05, workers, EdgeCoverage(searches=100, trials=40))
     assert cell.covers * 100 > 85.5
     assert abs(cell.median.mean()) < 0.015
