@@ -85,7 +85,12 @@ class Tab:
         )
 
     def show(self, what):
+        """Scroll to an element, and wait until it stays where it is."""
         self.page.locator(what).scroll_into_view_if_needed()
+        box = f"JSON.stringify(document.querySelector('{what}').getBoundingClientRect())"
+        before = None
+        while before != (before := self.js(box)):
+            self.page.wait_for_timeout(100)
 
     def drag(self, plot, first, last, steps=6):
         """Drag over a plot, from one place to another; return how long the page computed for a move, in seconds: the
@@ -101,7 +106,8 @@ class Tab:
             self.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             times.append(self.computed_s() - before)
         self.page.mouse.up()
-        self.page.wait_for_timeout(500)  # the heavy parts follow once a drag rests
+        self.page.wait_for_function("page.state.brush", timeout=30_000)  # once a drag rests, on a busy machine late
+        self.page.wait_for_timeout(500)  # the last selection, where an earlier one was taken up during the drag
         return min(times[steps // 2 :])  # when half of the trials are selected
 
     def computed_s(self):
