@@ -1,0 +1,53 @@
+"""The sweep over architectures: which trials it asks for, and the pictures that it draws of made-up results."""
+
+import json
+import sys
+
+from mnist_tune.commands import architectures
+from mnist_tune.results.tables import load_sweep
+from mnist_tune.results.writer import SweepWriter
+
+
+def test_one_thing_varies_at_a_time_but_for_width_and_depth():
+    config = architectures.Architectures(learning_rates=("0.1:1:4",), seeds=(0, 1))
+    trials = config.trials()
+    kinds = {(t.architecture, t.batch_size, t.momentum, t.warmup_steps) for t in trials}
+    assert len(trials) == 8 * len(kinds) == 8 * (3 * 3 + 2 + 2 + 2)
+    base = ("mlp-128-relu-glorot", 128, 0.0, 0)
+    assert base in kinds
+    others = [kind for kind in kinds if kind[1:] != base[1:]]
+    assert all(sum(a != b for a, b in zip(kind, base, strict=True)) == 1 for kind in others)
+    assert len({kind[0] for kind in kinds}) == 9
+    assert "mlp-32-32-32-32-relu-glorot" in {kind[0] for kind in kinds}
+    assert {t.holdout for t in trials} == {10_000}
+
+
+def test_a_table_and_five_pictures(epoch_row, tmp_path, monkeypatch, capsys):
+    def trained(name, config):
+        trials = {f"{i:05d}": trial for i, trial in enumerate(config.trials())}
+        meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in trials.items()}, "ended": None}
+        meta |= {"options": json.loads(json.dumps(vars(config), default=str))}
+        meta |= {"dataset": {"name": "mnist", "note": "", "checksums": {}}}
+        writer = SweepWriter(tmp_path, meta)
+        for i, trial in trials.items():
+            good = trial.learning_rate < 0.5 / (1 - trial.momentum)
+            accuracy = 0.97 + trial.learning_rate / 1000 if good else 0.1
+            for epoch in range(1, 6):
+                row = epoch_row(epoch, 0.1 / epoch if good else 30.0, accuracy, diverged=not good)
+                scores = {"validation_loss": row["test_loss"], "validation_accuracy": accuracy - 0.01}
+                writer.epoch(i, row | scores | {"above_since": None if good else 1}, False)
+            writer.end(i, "completed" if good else "diverged")
+        writer.finish(ended="now")
+        return load_sweep(tmp_path)
+
+    monkeypatch.setattr(architectures, "run_or_resume", trained)
+    asked = "--learning-rates 0.1 0.3 0.9 2.7 8.1 --seeds 0 --widths 32 16 --depths 2 3"
+    monkeypatch.setattr(sys, "argv", ["architectures", *asked.split()])
+    assert architectures.main() == 0
+    printed = capsys.readouterr().out.partition("Learning rates: ")[2].splitlines()
+    found = {line.rsplit(maxsplit=5)[0].strip(): line.split()[-5:] for line in printed[2:12]}
+    assert found["mlp-32-relu-glorot, batch size 128, momentum 0, warmup steps 0"] == "0.1 0.3 0.3 0.3 0.9603".split()
+    assert found["mlp-32-relu-glorot, batch size 128, momentum 0.9, warmup steps 0"] == "0.1 2.7 2.7 2.7 0.9627".split()
+    assert sorted(file.name for file in tmp_path.glob("*.png")) == [
+        f"edge-by-{axis}.png" for axis in ("batch", "depth", "momentum", "warmup", "width")
+    ]
