@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from mnist_tune.command_help import CONFIG, print_help
 from mnist_tune.errors import UserError, redacted
 
 Config = TypeVar("Config")
+
+PIPE_CLOSED = 141
+"""A shell's exit code of a program that wrote into a closed pipe: 128 + SIGPIPE."""
 
 
 def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
@@ -55,7 +59,8 @@ def suggestion(arguments: Sequence[str]) -> str:
 def run(main: Callable[[], int | None]) -> None:
     """Run a command's main function and exit with its code.
 
-    A `UserError` becomes one line and exit code 2. Ctrl-C before training begins becomes one line and 130.
+    A `UserError` becomes one line and exit code 2. Ctrl-C before training begins becomes one line and 130. Where nobody
+    reads the output any more, the command ends in silence with 141.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -64,6 +69,9 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(main() or 0)
     except UserError as error:
         fail(str(error))
+    except BrokenPipeError:  # whoever read the output has stopped, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        sys.exit(PIPE_CLOSED)
     except KeyboardInterrupt:
         print("interrupted; nothing was lost. If a sweep's folder exists, --resume continues it", file=sys.stderr)
         sys.exit(130)

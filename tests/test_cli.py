@@ -198,6 +198,16 @@ def run_python(here, *arguments, **environment):
     return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
 
 
+def test_a_reader_that_stops_early_gets_no_traceback():
+    code = "from mnist_tune import cli; cli.run(lambda: print('x' * 10**7))"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe) as printing:
+        assert printing.stdout.read(1) == b"x"
+        printing.stdout.close()
+        assert printing.stderr.read() == b""
+        assert printing.wait(60) == cli.PIPE_CLOSED
+
+
 def test_the_error_line_does_not_depend_on_the_encoding(here):
     before = contents(here)
     done = run_python(here, SCRIPT, "--learning-rate", "0.1", PYTHONIOENCODING="ascii")

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from mnist_tune import TrialConfig, UserError, cli
 from mnist_tune.reports.figures import plot_notebook
 from mnist_tune.reports.notebook import compare_all, experiments
-from mnist_tune.reports.text import print_comparisons, print_replicates, print_report
+from mnist_tune.reports.replicate_table import print_replicates
+from mnist_tune.reports.text import print_comparisons, print_report
 from mnist_tune.trial import closest
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.sweep import run_or_resume

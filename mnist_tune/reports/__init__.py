@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_tune.reports.edges import plot_edges
     from mnist_tune.reports.figures import plot_notebook, plot_regimes
-    from mnist_tune.reports.text import print_comparisons, print_replicates, print_report
+    from mnist_tune.reports.replicate_table import print_replicates
+    from mnist_tune.reports.text import print_comparisons, print_report
 
 __all__ = ["plot_edges", "plot_notebook", "plot_regimes", "print_comparisons", "print_replicates", "print_report"]
 
@@ -17,5 +18,6 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is first used: without pandas and matplotlib, a command starts its sweep sooner."""
     if name not in __all__:
         raise AttributeError(f"module 'mnist_tune.reports' has no attribute {name!r}")
-    module = "edges" if name == "plot_edges" else "figures" if name.startswith("plot") else "text"
+    special = {"plot_edges": "edges", "print_replicates": "replicate_table"}
+    module = special.get(name, "figures" if name.startswith("plot") else "text")
     return getattr(import_module(f"mnist_tune.reports.{module}"), name)

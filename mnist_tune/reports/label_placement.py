@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.patheffects import withStroke
+
+HALO = withStroke(linewidth=2, foreground="white")
+"""Around letters, so that they can be read where a curve passes under them."""
 
 SIZE = 7
 """Font size of a label, in points."""
@@ -57,6 +61,7 @@ def place_labels(axis: Any, labels: Sequence[Label]) -> None:
             }
             axis.annotate(
                 label.text, (label.x, label.y), place, fontsize=SIZE, color=label.colour, va="center", parse_math=False,
+                path_effects=[HALO],
                 arrowprops=leader if abs(height - y) > gap / 2 else None,
             )  # fmt: skip
 

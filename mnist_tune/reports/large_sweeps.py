@@ -47,7 +47,7 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
     for name in (*["stopped"] * stops, "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"), overflow="fold")
     for title, part in bins(trials):
-        rates, epochs = _span(part["learning_rate"], " – "), _span(part["epochs_run"])
+        rates, epochs = span(part["learning_rate"], " – "), span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
         for name in ("train_accuracy", "test_accuracy"):
             middle = part[name].astype(float).median()
@@ -59,24 +59,12 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
     return table
 
 
-def condensed_replicates(summary: pd.DataFrame) -> pd.DataFrame:
-    """Condense the table of `summarise_replicates`: one row per range of learning rates, with medians."""
-    rows = []
-    for title, part in bins(summary):
-        rates = _span(part["learning_rate"], " – ")
-        row = {"family": title, "learning rates": rates, "configurations": len(part)}
-        row["replicates"] = _span(part["replicates"])
-        row["converged"] = f"{part['converged_share'].median():.0%}"
-        rows.append(row | part.filter(like="_accuracy_").median().to_dict())
-    return pd.DataFrame(rows)
-
-
 def cut(lines: list[str], count: int, rest: str) -> list[str]:
     """Return the first `count` lines, and one that says how many more there are."""
     left = len(lines) - count
     return lines if left <= 0 else [*lines[:count], f"... and {left} more {rest}"]
 
 
-def _span(values: pd.Series, to: str = "–") -> str:
+def span(values: pd.Series, to: str = "–") -> str:
     low, high = (f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (values.min(), values.max()))
     return low if low == high else f"{low}{to}{high}"

@@ -19,10 +19,10 @@ from rich.table import Table
 from mnist_tune.invocation import command
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
-from mnist_tune.reports.large_sweeps import MANY, condensed_replicates, condensed_table, cut
+from mnist_tune.reports.console import PLAIN_WIDTH, table_console
+from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
@@ -32,9 +32,6 @@ from mnist_tune.storage import Place
 
 INTERRUPTED = 130
 """The usual exit code of a command that Ctrl-C ended."""
-
-PLAIN_WIDTH = 160
-"""Width of the tables, in characters, if standard output is not a terminal."""
 
 WIDE = 100
 """From this width on, the table always says why each trial stopped."""
@@ -60,9 +57,7 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
     Returns:
         The command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0.
     """
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
+    console = table_console()
     trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     if condensed:
@@ -169,33 +164,6 @@ def reaches(row: Any) -> str:
         return f"epoch {row.reaches:.0f}"
     limit = FAR * row.epochs_asked
     return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
-
-
-def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
-    """Print mean, standard deviation and 95% interval over the seeds of each configuration that has several.
-
-    More than `MANY` configurations are condensed unless `every_line` is set.
-    """
-    several = trials[trials.duplicated(CONFIGURATION, keep=False)]
-    if several.empty:
-        return
-    summary = summarise_replicates(several)
-    parts = [f"{split}_accuracy_{part}" for split in ("train", "test") for part in ("mean", "std", "ci95")]
-    varying = [name for name in varied(summary) if name != "architecture"]
-    shown = summary[["label", "architecture", *varying, "learning_rate", "replicates", "regimes", *parts]]
-    accuracies = "accuracies' mean, standard deviation and half-width of the 95% interval"
-    low, high = summary["converged_low"], summary["converged_high"]
-    spans = [f"{k} ({a:.0%} to {b:.0%})" for k, a, b in zip(summary["converged"], low, high, strict=True)]
-    shown.insert(5 + len(varying), "converged", spans)
-    heading = f"Replicates over seeds: how many converged, with the 95% interval of that share; {accuracies}"
-    if len(summary) > MANY and not every_line:
-        heading = f"Replicates over seeds: the share that converged; {accuracies}; medians over configurations"
-        shown = condensed_replicates(summary)
-    shown = shown.rename(columns=lambda name: name.replace("_accuracy", "").replace("_", " "))
-    print(f"\n{heading}")
-    if not shown.get("label", pd.Series(dtype=str)).any():
-        shown = shown.drop(columns="label", errors="ignore")
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", line_width=PLAIN_WIDTH))
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from mnist_tune.reports import text
+from mnist_tune.reports import console
 from mnist_tune.reports.conclusions import conclusions, proposed
 from mnist_tune.reports.large_sweeps import LINES, MANY
-from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_replicates, print_report
+from mnist_tune.reports.replicate_table import print_replicates
+from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_report
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -175,7 +176,7 @@ def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
     trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
     trials["regime_evidence"] = "at 5 epochs 0.8119; rate 0.4 had 0.9940"
-    monkeypatch.setattr(text, "PLAIN_WIDTH", 80)
+    monkeypatch.setattr(console, "PLAIN_WIDTH", 80)
     print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
     table = capsys.readouterr().out.split("Regimes:")[0]
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
@@ -258,7 +259,8 @@ def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path,
 def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
     lines = printed(capsys, made_up_sweep([0.01, 0.1], seeds=3))
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
-    assert [line.split()[1:3] for line in lines[start + 2 :]] == [["0.01", "3"], ["0.1", "3"]]
+    assert [line.split()[0] for line in lines[start + 2 :]] == ["0.01", "0.1"]
+    assert all(len(line.rstrip()) <= 80 for line in lines[start + 1 :])
     assert "3 of 3 (29% to 100%)" in lines[-1]
 
 
