@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import Sharpness, converged, probe_of, sharpness
@@ -24,7 +25,7 @@ from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.range_test import range_curve
 from mnist_tune.trial import TrialConfig
 
-BRACKET, CRITICAL, CLASSICAL = "forward-only bracket", "critical sharpness", "2/λ0"
+BRACKET, CRITICAL = "forward-only bracket", "critical sharpness"
 
 PROBE = 2000
 """Training images that the bracket's gradient and loss are measured on."""

@@ -24,6 +24,9 @@ SEARCHES = "searches"
 PREDICTION = ("expected", "predicted")
 """The learning rate at which an edge is expected; and by predictor, the rates that it gave, a seed each."""
 
+CLASSICAL = "2/λ0"
+"""The predictor that holds for a quadratic, from the sharpness λ0 of the untrained network."""
+
 
 class Interval(NamedTuple):
     """A learning rate with its 95% interval. An end of 0 or infinity says that there may be no such rate."""

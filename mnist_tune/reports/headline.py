@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
+from mnist_tune.reports.edge_lines import SHARES, edge_lines
 from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
@@ -40,7 +42,9 @@ class Headline(NamedTuple):
 
 def headline(sweep: Sweep, title: str) -> Headline:
     """Return the head of the page for one sweep."""
-    found = list(family_conclusions(sweep.trials, sweep.meta.get("options", {})))
+    measured = {edge.title: edge for edge in sweep.edges()}
+    families = family_conclusions(sweep.trials, sweep.meta.get("options", {}))
+    found = [_with_edge(one, measured.get(one.family)) for one in families]
     commands = [("repeats this sweep", _again(sweep.meta.get("command", "")))]
     left = int(sweep.trials["stop_reason"].isin(OPEN_REASONS).sum())
     if left:
@@ -53,7 +57,7 @@ def headline(sweep: Sweep, title: str) -> Headline:
     return Headline(
         title=title,
         state=f"running: {said}" if (said := so_far(sweep.trials)) else "",
-        figures=_figures(found[0], sweep.trials) if len(found) == 1 else [],
+        figures=_figures(found[0], sweep.trials, measured.get(found[0].family)) if len(found) == 1 else [],
         conclusions=found,
         notes=[note for note in notes if note],
         facts=[(name, value) for name, value in _facts(sweep) if value],
@@ -67,7 +71,17 @@ def _again(command: str) -> str:
     return f"python {command}" if words and words[0].endswith(".py") else command
 
 
-def _figures(found: Conclusion, trials: pd.DataFrame) -> list[tuple[str, str]]:
+def _with_edge(found: Conclusion, edge: MeasuredEdge | None) -> Conclusion:
+    """Return what was measured of an edge in place of what its regimes say."""
+    if edge is None:
+        return found
+    said = "; ".join(line.strip().removeprefix(f"{edge.title}: ") for line in edge_lines(edge))
+    return found._replace(sentence=said, question="", command="")
+
+
+def _figures(found: Conclusion, trials: pd.DataFrame, measured: MeasuredEdge | None) -> list[tuple[str, str]]:
+    if measured is not None:
+        return [(f"{share:.0%} of seeds learn up to", str(measured.rate(share))) for share in SHARES]
     if found.edge is None:
         return []
     rates = sorted(trials["learning_rate"].unique())

@@ -26,7 +26,8 @@ from mnist_tune.reports.headline import headline, title
 from mnist_tune.reports.health import health
 from mnist_tune.reports.importances import Importances, importances
 from mnist_tune.reports.metrics import quantised
-from mnist_tune.reports.page_data import PageData, RateMark, Setting
+from mnist_tune.reports.page_data import PageData, Setting
+from mnist_tune.reports.page_edges import edge_facts, edge_figure, rate_marks
 from mnist_tune.reports.page_figures import (
     curve_figure,
     mean_figure,
@@ -37,6 +38,7 @@ from mnist_tune.reports.page_figures import (
 )
 from mnist_tune.reports.page_table import details, fields, first_rows, trial_table
 from mnist_tune.reports.prepared import counts, mark, with_epochs
+from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, GROUNDS, OUTLINES, PAGE_MARKERS
 from mnist_tune.results.tables import Sweep
 from mnist_tune.results.validation import printable
@@ -49,30 +51,30 @@ RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
 
-def write_page(sweeps: Sequence[Sweep], where: Place, marks: Sequence[RateMark] = ()) -> None:
+def write_page(sweeps: Sequence[Sweep], where: Place) -> None:
     """Write the page of one or several sweeps.
 
     Args:
         sweeps: the sweeps, finished or running.
         where: the file.
-        marks: learning rates that the maps mark, such as a measured edge with its interval.
 
     Raises:
         UserError: the file can't be written.
     """
-    content = page(sweeps, marks).encode()
+    content = page(sweeps).encode()
     try:
         storage.write(where, content)
     except OSError as error:
         raise UserError(f"can't write the page {where}: {storage.reason(error)}; name another file") from None
 
 
-def page(sweeps: Sequence[Sweep], marks: Sequence[RateMark] = ()) -> str:
+def page(sweeps: Sequence[Sweep]) -> str:
     """Return the page of one or several sweeps as HTML."""
-    data = PageData(sweeps, marks)
+    data = PageData(sweeps, list(rate_marks(sweeps)))
+    edges = [PreparedEdge(edge) for sweep in sweeps for edge in sweep.edges()]
     drawn = bool((data.trials["epochs_run"] > 0).any())
     columns = details(data)
-    document = _document(data, drawn, list(columns))
+    document = _document(data, drawn, list(columns), edges)
     titles, rows = first_rows(data)
     html: str = _template().render(
         title=printable(title(sweeps, data.titles)),
@@ -89,7 +91,8 @@ def page(sweeps: Sequence[Sweep], marks: Sequence[RateMark] = ()) -> str:
         shares=len(data.shares) if drawn else 0,
         pooled=len(data.pooled) if drawn else 0,
         means=len(data.mean_curves) if drawn else 0,
-        marks=[_printable(one) for one in marks],
+        marks=[_printable(one) for one in data.marks],
+        edges=[_printable(edge_facts(edge)) for edge in edges],
         drawn=drawn,
         running=data.running,
         few=data.few,
@@ -105,7 +108,7 @@ def page(sweeps: Sequence[Sweep], marks: Sequence[RateMark] = ()) -> str:
     return html
 
 
-def _document(data: PageData, drawn: bool, columns: Sequence[str]) -> Any:
+def _document(data: PageData, drawn: bool, columns: Sequence[str], edges: Sequence[PreparedEdge]) -> Any:
     """Return the figures as Bokeh's JSON, each root with the name of the element that holds it."""
     document = Document()
     if drawn:
@@ -121,6 +124,8 @@ def _document(data: PageData, drawn: bool, columns: Sequence[str]) -> Any:
             document.add_root(share_figure("shares"))
         if data.mean_curves:
             document.add_root(mean_figure("means"))
+        for i, edge in enumerate(edges):
+            document.add_root(edge_figure(f"edge-{i}", edge))
     document.add_root(trial_table(data, columns))
     return _renumbered(document.to_json(deferred=False))
 

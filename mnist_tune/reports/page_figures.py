@@ -56,20 +56,20 @@ def empty(name: str, columns: Sequence[str]) -> ColumnDataSource:
 
 def trial_map(name: str, ranges: Ranges, marks: Sequence[RateMark], size: float, alpha: float) -> Any:
     """Return the map of a sweep's trials: learning rate against the chosen metric, with the rates of `marks`."""
-    plot = _figure(name, 400, brush=True, ranges=ranges)
+    plot = new_figure(name, 400, brush=True, ranges=ranges)
     for low, high in ((mark.low, mark.high) for mark in marks):
         plot.add_layout(BoxAnnotation(left=log10(low), right=log10(high), fill_color="#2b9348", fill_alpha=0.12))
         for edge in {low, high}:
             plot.add_layout(Span(location=log10(edge), dimension="height", line_color="#2b9348", line_dash="dashed"))
     _points(plot, name, size, alpha)
-    _page_axis(plot.xaxis[0], plot.x_range, "learning rate")
-    _page_axis(plot.yaxis[0], plot.y_range, "")
+    page_axis(plot.xaxis[0], plot.x_range, "learning rate")
+    page_axis(plot.yaxis[0], plot.y_range, "")
     return plot
 
 
 def setting_map(name: str, setting: Setting, size: float, alpha: float) -> Any:
     """Return the small map of a setting: its values against the chosen metric."""
-    plot = _figure(name, 260, brush=True)
+    plot = new_figure(name, 260, brush=True)
     _points(plot, name, size, alpha)
     axis, title = plot.xaxis[0], setting.name.replace("_", " ")
     if setting.groups:
@@ -80,8 +80,8 @@ def setting_map(name: str, setting: Setting, size: float, alpha: float) -> Any:
         plot.x_range.update(start=-0.6, end=len(setting.groups) - 0.4)
         axis.axis_label = PlainText(title)
     else:
-        _page_axis(axis, plot.x_range, title, log=setting.log)
-    _page_axis(plot.yaxis[0], plot.y_range, "")
+        page_axis(axis, plot.x_range, title, log=setting.log)
+    page_axis(plot.yaxis[0], plot.y_range, "")
     return plot
 
 
@@ -103,7 +103,7 @@ def _points(plot: Any, name: str, size: float, alpha: float) -> None:
 
 def curve_figure(name: str, ranges: Ranges) -> Any:
     """Return the figure of a sweep's curves: bands of regimes, and lines of single trials."""
-    plot = _figure(name, 400, brush=False, ranges=ranges)
+    plot = new_figure(name, 400, brush=False, ranges=ranges)
     wide = empty(f"{name}-bands", BAND_COLUMNS)
     plot.patches("xs", "ys", source=wide, fill_color="colour", fill_alpha=0.16, line_color=None)
     plot.multi_line("mx", "my", source=wide, line_color="colour", line_width=2.5)
@@ -117,19 +117,19 @@ def curve_figure(name: str, ranges: Ranges) -> Any:
     plot.add_layout(LabelSet(x="x", y="y", y_offset="shift", text="text", source=names, **text))
     plot.xaxis[0].axis_label = "epoch"
     plot.xaxis[0].ticker.update(min_interval=1, num_minor_ticks=0)
-    _page_axis(plot.yaxis[0], plot.y_range, "")
+    page_axis(plot.yaxis[0], plot.y_range, "")
     plot.add_tools(HoverTool(renderers=[drawn], tooltips=TIPS, line_policy="nearest"))
     return plot
 
 
 def share_figure(name: str) -> Any:
     """Return the figure of the shares of seeds that converged, each with its interval."""
-    plot = _figure(name, 260, brush=False)
+    plot = new_figure(name, 260, brush=False)
     source = empty(f"{name}-source", ("x", "share", "low", "high", "rate", "said", "family"))
     plot.segment("x", "low", "x", "high", source=source, line_width=2, line_color="#2b9348")
     dots = plot.scatter("x", "share", source=source, size=8, color="#2b9348")
     plot.y_range = Range1d(-0.05, 1.05)
-    _page_axis(plot.xaxis[0], plot.x_range, "learning rate")
+    page_axis(plot.xaxis[0], plot.x_range, "learning rate")
     plot.yaxis[0].axis_label = "share that converged"
     plot.add_tools(HoverTool(renderers=[dots], tooltips=[TIPS[0], ("converged", "@said"), ("of", "@family")]))
     return plot
@@ -137,13 +137,13 @@ def share_figure(name: str) -> Any:
 
 def mean_figure(name: str) -> Any:
     """Return the figure of the mean curves of configurations with several seeds."""
-    plot = _figure(name, 260, brush=False)
+    plot = new_figure(name, 260, brush=False)
     source = empty(f"{name}-source", (*BAND_COLUMNS, "rate"))
     plot.patches("xs", "ys", source=source, fill_color="colour", fill_alpha=0.2, line_color=None)
     lines = plot.multi_line("mx", "my", source=source, line_color="colour", line_width=2)
     plot.xaxis[0].axis_label = "epoch"
     plot.xaxis[0].ticker.update(min_interval=1, num_minor_ticks=0)
-    _page_axis(plot.yaxis[0], plot.y_range, "test error")
+    page_axis(plot.yaxis[0], plot.y_range, "test error")
     tips = [TIPS[0], ("regime", "@regime"), ("seeds", "@said")]
     plot.add_tools(HoverTool(renderers=[lines], tooltips=tips, line_policy="nearest"))
     return plot
@@ -154,7 +154,8 @@ def ranges_of(name: str) -> Ranges:
     return Range1d(0, 1, name=f"{name}-x"), Range1d(0, 1, name=f"{name}-y")
 
 
-def _figure(name: str, height: int, brush: bool, ranges: Ranges | None = None) -> Any:
+def new_figure(name: str, height: int, brush: bool, ranges: Ranges | None = None) -> Any:
+    """Return a figure without data, as all of the page's are."""
     x_range, y_range = ranges or ranges_of(name)
     plot = figure(name=name, height=height, x_range=x_range, y_range=y_range, tools="", toolbar_location="above")
     plot.sizing_mode = "stretch_width"
@@ -174,7 +175,7 @@ def _figure(name: str, height: int, brush: bool, ranges: Ranges | None = None) -
     return plot
 
 
-def _page_axis(axis: Any, along: Range1d, title: str, log: bool = True) -> None:
+def page_axis(axis: Any, along: Range1d, title: str, log: bool = True) -> None:
     """Let the page's script place and write the ticks: of logarithms while the range is tagged so."""
     along.tags = ["log"] * log
     axis.ticker = CustomJSTicker(major_code="return page.ticks(cb_data.range)", minor_code="return []")

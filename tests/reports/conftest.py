@@ -57,3 +57,21 @@ def made_up_sweep(new_writer, epoch_row, tmp_path):
 def rates():
     """A function that returns `count` learning rates from 0.001 to 4."""
     return lambda count: np.geomspace(1e-3, 4, count)
+
+
+@pytest.fixture
+def edge_sweep(new_writer, epoch_row, tmp_path):
+    """A finished search for an edge: seeds learn up to a learning rate of 1.4, but for a few about there."""
+    writer = new_writer(tmp_path / "edge")
+    rates = [0.2, 0.6, 1.0, *np.geomspace(1.2, 1.6, 24), 2.0]
+    trials = [TrialConfig(learning_rate=float(rate), seed=i, epochs=2) for i, rate in enumerate(rates)]
+    predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "fastai slide": [1e-4]}
+    search = trials[0].to_dict() | {"expected": 1.6, "predicted": predicted}
+    writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for i, trial in enumerate(trials):
+        learns = trial.learning_rate < 1.4 - 0.02 * (-1) ** i
+        for epoch in (1, 2):
+            writer.epoch(f"{i:05d}", epoch_row(epoch, *((0.2, 0.95) if learns else (2.3, 0.1))), False)
+        writer.end(f"{i:05d}", "completed")
+    return writer.finish(ended="now")

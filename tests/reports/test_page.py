@@ -126,8 +126,10 @@ def test_sweeps_of_the_same_name_are_told_apart_by_their_folders(made_up_sweep):
     assert PageData([sweep, sweep]).titles[0].endswith("sweep (1)")
 
 
-def test_marked_rates_are_named_and_drawn(made_up_sweep):
-    html = page([made_up_sweep([0.1, 1, 3])], [RateMark("edge 1.4 (1.2 to 1.6)", 1.2, 1.6), RateMark("2/λ0", 0.5, 0.5)])
+def test_marked_rates_are_named_and_drawn(made_up_sweep, monkeypatch):
+    marks = [RateMark("edge 1.4 (1.2 to 1.6)", 1.2, 1.6), RateMark("2/λ0", 0.5, 0.5)]
+    monkeypatch.setattr("mnist_tune.reports.page.rate_marks", lambda sweeps: marks)
+    html = page([made_up_sweep([0.1, 1, 3])])
     assert "Marked: edge 1.4 (1.2 to 1.6); 2/λ0." in html
     document = json.dumps(part(html, "document"))
     assert f'"left": {math.log10(1.2)!r}' in document

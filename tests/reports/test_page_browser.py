@@ -388,3 +388,17 @@ def test_two_sweeps_side_by_side(browser, small, tmp_path):
     assert tab.axe() == []
     assert tab.wrong == []
     tab.context.close()
+
+
+def test_the_edge_is_drawn_and_can_be_read(browser, edge_sweep, tmp_path):
+    path = tmp_path / "report.html"
+    write_page([edge_sweep], path)
+    tab = Tab(browser, path)
+    assert tab.js(f"{model('edge-0')}.renderers.length") == 4  # band, median, ticks of both outcomes
+    x, y = tab.at("edge-0", np.log10(1.4), 0.5)
+    box = tab.page.locator("#edge-0").bounding_box()
+    assert box["x"] < x < box["x"] + box["width"]
+    assert box["y"] < y < box["y"] + box["height"]
+    assert tab.axe() == []
+    assert tab.wrong == []
+    tab.context.close()

@@ -418,7 +418,8 @@ window.page = (() => {
 
   function paint(dark) {
     const ink = dark ? "#c3cad3" : "#424a53";
-    for (const plot of [...plots.map(plot => plot.name), ...[...Array(maps.length).keys()].map(k => `curves-${k}`), "shares", "means"]) {
+    const edges = [...document.querySelectorAll("[id^=edge-]")].map(holder => holder.id);
+    for (const plot of [...plots.map(plot => plot.name), ...[...Array(maps.length).keys()].map(k => `curves-${k}`), "shares", "means", ...edges]) {
       const model = find(plot);
       if (!model) continue;
       for (const axis of [...model.below, ...model.left]) {

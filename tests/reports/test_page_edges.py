@@ -1,0 +1,69 @@
+"""Measured edges on the page."""
+
+import json
+import math
+import re
+
+import pytest
+
+from mnist_tune.reports.headline import headline
+from mnist_tune.reports.page import page
+from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, rate_marks
+from mnist_tune.reports.prepared_edge import PreparedEdge
+
+
+@pytest.fixture
+def edge(edge_sweep):
+    (found,) = edge_sweep.edges()
+    return PreparedEdge(found)
+
+
+def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edge):
+    measured, classical = rate_marks([edge_sweep])
+    assert (measured.low, measured.high) == (edge.found.low, edge.found.high)
+    assert measured.low < 1.4 < measured.high
+    assert (classical.low, classical.high) == pytest.approx((0.45, 0.45))
+    assert "2/λ0" in classical.title
+
+
+def test_many_edges_are_not_marked(edge_sweep, monkeypatch):
+    monkeypatch.setattr(type(edge_sweep), "edges", lambda sweep: sweep._edges * (MOST_MARKS + 1))
+    assert list(rate_marks([edge_sweep])) == []
+
+
+def test_the_axis_holds_trials_and_near_predictors(edge):
+    low, high = edge.limits
+    assert 0.15 < low < 0.2
+    assert 4 < high < 5  # three times the edge, and not a predictor that is 10,000 times too low
+    rates, lower, middle, upper = edge.band()
+    assert (rates[0], rates[-1]) == pytest.approx((low, high))
+    assert ((lower <= middle) & (middle <= upper)).all()
+    assert middle[0] > 0.9
+    assert middle[-1] < 0.1
+
+
+def test_predictors_are_listed_with_their_factor(edge):
+    facts = edge_facts(edge)
+    assert [row[:3] for row in facts["predictors"]] == [
+        (1, "range test", "1.65"),
+        (2, "2/λ0", "0.45"),
+        (3, "fastai slide", "0.0001"),
+    ]
+    assert float(facts["predictors"][1][3]) == pytest.approx(0.45 / edge.found.median, rel=0.02)
+
+
+def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
+    html = page([edge_sweep])
+    assert "How large may the learning rate be?" in html
+    assert html.count(f"50% at {edge.found}") == 2  # the headline, and beside the figure
+    document = re.search(r'id="page-document">(.*?)</script>', html, re.DOTALL)[1]
+    (figure,) = [root for root in json.loads(document)["roots"] if root.get("attributes", {}).get("name") == "edge-0"]
+    drawn = json.dumps(figure)
+    assert f'"left": {math.log10(edge.found.low)!r}' in drawn
+    assert f'"location": {math.log10(edge.predicted["2/λ0"])!r}' in drawn
+    assert f'"location": {math.log10(1e-4)!r}' not in drawn
+    assert headline(edge_sweep, "it").figures[1] == ("50% of seeds learn up to", str(edge.found))
+
+
+def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
+    assert "How large may" not in page([made_up_sweep([0.1, 1])])
