@@ -90,3 +90,12 @@ def test_a_system_without_cpuinfo(monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.read_text", missing)
     assert processor_model()
+
+
+def test_memory_is_given_back_where_the_c_library_can(monkeypatch):
+    called = []
+    monkeypatch.setattr("ctypes.CDLL", lambda name: type("glibc", (), {"malloc_trim": called.append}))
+    machine.give_memory_back()
+    assert called == [0]
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    machine.give_memory_back()

@@ -25,6 +25,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import Row, epoch_row
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
+from mnist_tune.machine import give_memory_back
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -233,6 +234,7 @@ class LanePool:
         stacks = {id(group.executor.stack) for group in self._groups.values()}
         self._stacks = {key: stack for key, stack in self._stacks.items() if id(stack) in stacks}
         jax.clear_caches()  # JAX itself keeps what was compiled
+        give_memory_back()
 
 
 def _untrained_loss(lane: Lane) -> float:
