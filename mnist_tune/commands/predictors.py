@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from mnist_tune import EdgeOptions, TrialConfig, cli, reports
 from mnist_tune.regimes.predictor_factors import factors
 from mnist_tune.reports.predictors import print_factors
 from mnist_tune.tuning.edge import search_edge
 
-OWN = "benchmarks/unseen_networks.py:residual"
-"""One's own network, in a file that the package knows nothing of."""
+OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
+"""One's own network, in a file that the package knows nothing of. A clone has it, an installed package does not."""
 
 NETWORKS = (
     "mlp-16-tanh",
@@ -20,7 +22,7 @@ NETWORKS = (
     "mlp-64-64-64-relu-glorot",
     "mlp-256-256-gelu-glorot",
     "convnet",
-    OWN,
+    *[f"{os.path.relpath(OWN)}:residual"] * OWN.exists(),
 )
 
 ALSO = ({"momentum": 0.9}, {"optimizer": "adam"})
