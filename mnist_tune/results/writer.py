@@ -137,7 +137,8 @@ class SweepWriter:
         if repeated and row["epoch"] <= self._last.get(trial_id, 0):
             return
         self._last[trial_id] = row["epoch"]
-        self._append({"kind": "epoch", "trial_id": trial_id, **row})
+        known = {name: value for name, value in row.items() if value is not None}
+        self._append({"kind": "epoch", "trial_id": trial_id, **known})
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""

@@ -106,7 +106,7 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
 def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, execution, tmp_path):
     names = [networks["batch_norm_net" if execution == "process" else "linen_net"], f"{networks['net']}(width=8)"]
     trials = [
-        TrialConfig(architecture=name, learning_rate=rate, batch_size=16, epochs=2, optimizer="adam", loss="mse")
+        TrialConfig(architecture=name, learning_rate=rate, batch_size=20, epochs=2, optimizer="adam", loss="mse")
         for name in names
         for rate in (0.01, 0.03)
     ]
