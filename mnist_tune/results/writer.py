@@ -99,6 +99,10 @@ class SweepWriter:
             raise UserError(
                 f"{self.where} already holds a sweep; name another --output or resume with --resume {self.where}"
             )
+        if not resume and any(name.endswith(".npz") for name in storage.names(self.states)):
+            raise UserError(
+                f"{self.states} has the states of a sweep whose {META} is gone; name another --output, or remove them"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, self.path / "states")
         self._lock = locked(self.path, self.where)

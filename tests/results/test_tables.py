@@ -308,6 +308,17 @@ def test_a_new_sweep_does_not_overwrite_an_old_one(writer, epoch_row, new_writer
     assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
 
 
+def test_a_new_sweep_does_not_go_on_from_the_states_of_one_that_is_gone(new_writer, tmp_path):
+    states = tmp_path / "sweep" / "states"
+    states.mkdir(parents=True)
+    (states / "00000.npz").touch()
+    with pytest.raises(UserError, match=f"{states} has the states of a sweep whose sweep.json is gone; name another"):
+        new_writer(tmp_path / "sweep")
+    assert [file.name for file in tmp_path.rglob("*.*")] == ["00000.npz"]
+    (states / "00000.npz").unlink()
+    new_writer(tmp_path / "sweep").finish(ended="now")
+
+
 def test_a_folder_has_only_one_writer(writer, new_writer):
     with pytest.raises(UserError, match=r"another sweep is writing to"):
         new_writer(writer.path, resume=True)
