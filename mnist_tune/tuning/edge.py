@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import atexit
-import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray
-from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.edge_predictions import predictions, processes
 from mnist_tune.tuning.extension import CODE, HOW
 from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
-from mnist_tune.tuning.own_code import OWN_FLAGS, load_own, own_code, register_own
+from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.sweep import now, run_plan, shown
 
@@ -122,7 +117,7 @@ def _search(options: EdgeOptions) -> Sweep:
     if SEARCHES not in writer.meta["options"]:
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
         searches = _searches(options, data)
-        writer.update_options(workers=options.workers or _workers(options), **{SEARCHES: searches})
+        writer.update_options(workers=options.workers or processes(options) + 1, **{SEARCHES: searches})
     return _run(writer, data, options)
 
 
@@ -172,46 +167,10 @@ def _recorded(given: EdgeOptions, writer: SweepWriter) -> EdgeOptions:
     return replace(given, **changed)
 
 
-def _workers(options: EdgeOptions) -> int:
-    import ray
-
-    running = int(ray.cluster_resources().get("CPU", 1)) // (options.cpus_per_trial or 1)
-    return min(running, options.max_concurrent or running) + 1
-
-
 def _searches(options: EdgeOptions, data: Sequence[Dataset]) -> list[dict[str, Any]]:
     """Return what `sweep.json` records of each edge: its trials, where it is expected, and what predictors say."""
-    import ray
-
-    announce("predicting the edges ...", options.quiet)
-    dataset, spec, code = ray.put(data[0]), data[0].spec, own_code()
-    task = ray.remote(num_cpus=1, max_calls=1)(_predicted)
     templates, searches = options.templates(), []
-    seeds = range(options.predictor_seeds)
-    found = ray.get([task.remote(code, template, seeds, dataset, spec) for template in templates])
-    for template, predicted in zip(templates, found, strict=True):
+    for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
         expected = options.expected or statistics.median(predicted[BLOW_UP])
         searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
     return searches
-
-
-def _predicted(
-    code: Any, template: TrialConfig, seeds: Iterable[int], dataset: Dataset, spec: DataSpec
-) -> dict[str, list[float]]:
-    """Return the rates that each predictor gives, a seed each; without those of seeds on which it has nothing to say.
-
-    Runs in a process of Ray's, as JAX in the driver would take a GPU's memory.
-    """
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
-    register_own(code)
-    from mnist_tune.execution.device_data import DeviceData
-    from mnist_tune.execution.predictors import predict
-
-    data = DeviceData.put(dataset, template.label_noise, template.holdout)
-    found: dict[str, list[float]] = {}
-    for seed in seeds:
-        for name, rate in predict(replace(template, seed=seed, data_seed=seed), data, spec).items():
-            if rate is not None:
-                found.setdefault(name, []).append(rate)
-    return found

@@ -1,0 +1,76 @@
+"""What predictors say of edges, before any trial runs: in processes of Ray's, as many as fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+
+from mnist_tune.cache import cache_folder
+from mnist_tune.data.dataset import Dataset
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.terminal import announce
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.own_code import own_code, register_own
+
+if TYPE_CHECKING:
+    from mnist_tune.tuning.edge import EdgeOptions
+
+
+def processes(options: EdgeOptions) -> int:
+    """Return how many trials run at a time."""
+    import ray
+
+    running = max(1, int(ray.cluster_resources().get("CPU", 1)) // (options.cpus_per_trial or 1))
+    return min(running, options.max_concurrent or running)
+
+
+def predictions(
+    options: EdgeOptions, templates: Sequence[TrialConfig], dataset: Dataset
+) -> list[dict[str, list[float]]]:
+    """Return for each template the rates that each predictor gives, a seed each; without those of seeds on which it has
+    nothing to say."""
+    import ray
+    from ray.util import ActorPool
+
+    # Seed by seed, so that a large network does not keep one process busy in the end.
+    looks = [(i, replace(one, seed=seed, data_seed=seed))
+             for seed in range(options.predictor_seeds) for i, one in enumerate(templates)]  # fmt: skip
+    announce(f"predicting the edges: {len(looks)} looks at untrained networks ...", options.quiet)
+    started = [
+        ray.remote(num_cpus=1)(_Predictor).remote(own_code(), ray.put(dataset), templates[0])
+        for _ in range(min(processes(options), len(looks)))
+    ]
+    rates = ActorPool(started).map(lambda process, look: process.predict.remote(look[1]), looks)
+    console = Console(stderr=True, quiet=options.quiet)
+    shown = track(rates, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)
+    found: list[dict[str, list[float]]] = [{} for _ in templates]
+    for (i, _), predicted in zip(looks, shown, strict=True):
+        for name, rate in predicted.items():
+            if rate is not None:
+                found[i].setdefault(name, []).append(rate)
+    for process in started:
+        ray.kill(process)
+    return found
+
+
+class _Predictor:
+    """What predictors say. It runs in a process of Ray's, as JAX in the driver would take a GPU's memory."""
+
+    def __init__(self, code: Any, dataset: Dataset, like: TrialConfig) -> None:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
+        register_own(code)
+        from mnist_tune.execution.device_data import DeviceData
+
+        self._data, self._spec = DeviceData.put(dataset, like.label_noise, like.holdout), dataset.spec
+
+    def predict(self, config: TrialConfig) -> dict[str, float | None]:
+        from mnist_tune.execution.predictors import predict
+
+        return predict(config, self._data, self._spec)
