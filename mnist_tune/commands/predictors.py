@@ -38,8 +38,8 @@ class Predictors(EdgeOptions):
     train_images: int | None = 12_000
     """Train on so many images, so that the command ends soon; an edge is found from few epochs."""
     precision: float = 0.1
-    trials: int = 40
-    predictor_seeds: int = 5
+    trials: int = 32
+    predictor_seeds: int = 3
 
     def templates(self) -> list[TrialConfig]:
         """Return a trial of each edge: of every network, and of one with momentum and with Adam."""

@@ -46,16 +46,17 @@ def predictions(
         ray.remote(num_cpus=1)(_Predictor).remote(own_code(), ray.put(dataset), templates[0])
         for _ in range(min(processes(options), len(looks)))
     ]
-    rates = ActorPool(started).map(lambda process, look: process.predict.remote(look[1]), looks)
+    rates = ActorPool(started).map_unordered(lambda process, look: process.predict.remote(*look), enumerate(looks))
     console = Console(stderr=True, quiet=options.quiet)
     shown = track(rates, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)
-    found: list[dict[str, list[float]]] = [{} for _ in templates]
-    for (i, _), predicted in zip(looks, shown, strict=True):
-        for name, rate in predicted.items():
-            if rate is not None:
-                found[i].setdefault(name, []).append(rate)
+    said = dict(shown)
     for process in started:
         ray.kill(process)
+    found: list[dict[str, list[float]]] = [{} for _ in templates]
+    for number, (i, _) in enumerate(looks):
+        for name, rate in said[number].items():
+            if rate is not None:
+                found[i].setdefault(name, []).append(rate)
     return found
 
 
@@ -70,7 +71,7 @@ class _Predictor:
 
         self._data, self._spec = DeviceData.put(dataset, like.label_noise, like.holdout), dataset.spec
 
-    def predict(self, config: TrialConfig) -> dict[str, float | None]:
+    def predict(self, number: int, look: tuple[int, TrialConfig]) -> tuple[int, dict[str, float | None]]:
         from mnist_tune.execution.predictors import predict
 
-        return predict(config, self._data, self._spec)
+        return number, predict(look[1], self._data, self._spec)
