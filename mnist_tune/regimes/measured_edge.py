@@ -141,8 +141,9 @@ def measured_edges(
     searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
     for title, family in families if searches else ():
         search = searches.get(_family(family.iloc[0]))
-        found = outcomes(family, epochs, data, options.get("learned")).assign(learning_rate=family["learning_rate"])
+        found = outcomes(family, epochs, data, options.get("learned"))
         if search is not None and len(found):
+            found = found.assign(learning_rate=family["learning_rate"])
             yield MeasuredEdge(title, found, search["expected"], options["precision"], search["predicted"])
 
 

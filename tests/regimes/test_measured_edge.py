@@ -51,6 +51,17 @@ def lost(epoch_row, rate):
     return epoch_row(1, math.nan, 0.1, learning_rate=rate, finite=False, diverged=True, above_since=3)
 
 
+def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
+    running = load_sweep(folder)
+    open_ones = running.trials["architecture"] == "mlp-16-tanh"
+    trials = running.trials.assign(stop_reason=running.trials["stop_reason"].mask(open_ones, "running"))
+    [edge] = dataclasses.replace(running, trials=trials).edges()
+    assert edge.title == "mlp-8-tanh"
+    assert edge.outcomes.dtypes.map(str).to_dict() == {
+        "learned": "bool", "calm": "bool", "diverged": "bool", "learning_rate": "float64",
+    }  # fmt: skip
+
+
 def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     sweep = load_sweep(folder)
     edges = sweep.edges()
