@@ -59,7 +59,8 @@ class EdgeOptions(TrialOptions):
     expected: float | None = None
     """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
     workers: int | None = None
-    """How many trials may be proposed before the outcome of the first is known; by default one more than can run."""
+    """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and two more
+    for each further edge."""
     predictor_seeds: int = 1
     """Seeds on which the predictors are tried, of which the first is 0."""
     seed: int = 0
@@ -117,7 +118,9 @@ def _search(options: EdgeOptions) -> Sweep:
     if SEARCHES not in writer.meta["options"]:
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
         searches = _searches(options, data)
-        writer.update_options(workers=options.workers or processes(options) + 1, **{SEARCHES: searches})
+        # One network's trials may take much longer than another's: enough are pending that none waits for them.
+        workers = options.workers or processes(options) + 2 * len(searches) - 1
+        writer.update_options(workers=workers, **{SEARCHES: searches})
     return _run(writer, data, options)
 
 
