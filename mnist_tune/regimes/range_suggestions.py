@@ -11,6 +11,18 @@ import numpy as np
 BLOW_UP = "range test"
 """The name of our own range test among the predictors."""
 
+EDGE_OVER = {
+    BLOW_UP: (0.53, 0.72, 1.1),
+    "fastai steep": (1.3, 2.7, 17),
+    "Lightning before 2.5.3": (1.6, 4.2, 18),
+    "fastai minimum/10": (8.2, 15, 18),
+    "fastai slide": (1.3, 19, 690),
+    "fastai valley": (27, 79, 200),
+    "Lightning from 2.5.3": (1.7e6, 1.1e7, 6e7),
+}
+"""The measured edge over what a range test suggests: the least, the median and the most of ten networks, as
+`sweeps/predictors.py` found them (benchmarks/records/2026-11-26-predictors-amd-epyc-avx-512.csv)."""
+
 BLOWN_UP = 4.0
 """A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""
 

@@ -7,21 +7,32 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from rich.table import Table
 
-from mnist_tune.regimes.range_suggestions import RangeCurve
+from mnist_tune.invocation import command
+from mnist_tune.regimes.range_suggestions import BLOW_UP, EDGE_OVER, RangeCurve
+from mnist_tune.reports.console import table_console
 from mnist_tune.reports.curve_plots import log_axis
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS
 
 
 def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]]) -> None:
-    """Print where the loss leaves, and what the rules of libraries suggest, over seeds."""
-    places = [curve.blow_up for curve in curves]
+    """Print where the loss leaves, what the rules of libraries suggest, over seeds, and how far from there the edges of
+    other networks were."""
     left = sum(curve.blew_up for curve in curves)
-    print(f"{name}: the loss leaves at {_spread(places)} ({left} of {len(curves)} seeds)")
-    for rule, rates in suggestions.items():
+    print(f"{name}: range tests of {len(curves)} seeds, in {left} of which the loss left")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("rule", "suggests", "edge / suggestion", "median"):
+        table.add_column(title, no_wrap=True, justify="left" if title == "rule" else "right")
+    said = {BLOW_UP: [curve.blow_up for curve in curves], **suggestions}
+    for rule, rates in said.items():
         known = [rate for rate in rates if rate is not None]
-        print(f"  {rule:22} {_spread(known) if known else 'no suggestion: too few points before the loss leaves'}")
+        low, middle, high = (f"{factor:.3g}" for factor in EDGE_OVER[rule])
+        table.add_row(rule, _spread(known) if known else "nothing: too few points", f"{low} to {high}", middle)
+    table_console().print(table)
+    print("How far edges were from what the rules suggested, was measured on ten other networks (docs/edge.md).")
+    print(f"{command('edge')} measures the edge of this one.")
 
 
 def _spread(rates: Sequence[float]) -> str:

@@ -1,11 +1,16 @@
 """The rules that finders use, on curves whose suggestion can be read off."""
 
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from mnist_tune.regimes.predictor_factors import by_predictor
 from mnist_tune.regimes.range_suggestions import (
+    BLOW_UP,
+    EDGE_OVER,
     FASTAI,
     OURS,
     RULES,
@@ -71,3 +76,12 @@ def test_no_suggestion_is_ever_nan(losses, ramp):
         said = suggestion(name, found)
         assert said is None or (math.isfinite(said) and said > 0)
     assert math.isfinite(found.blow_up)
+
+
+def test_how_far_edges_are_is_what_the_record_says():
+    [record] = (Path(__file__).parents[2] / "benchmarks" / "records").glob("*predictors*.csv")
+    found = by_predictor(pd.read_csv(record))
+    for rule, said in EDGE_OVER.items():
+        measured = 1 / found.loc[rule, ["most", "median", "least"]]
+        assert list(said) == pytest.approx(list(measured), rel=0.06), rule
+    assert EDGE_OVER.keys() == {BLOW_UP, *RULES}
