@@ -328,13 +328,25 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, sma
     tab.page.select_option("#metric", "test_loss")
     tab.js("document.querySelector('#find').value = ''")
     tab.page.keyboard.press("ArrowRight")
+    tab.show("#map-0")
+    box = tab.page.locator("#map-0").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in ((0.3, 0.2), (0.9, 0.86))]
+    tab.page.mouse.move(*places[0])
+    tab.page.mouse.down()
+    for part in np.linspace(0.1, 1, 10):
+        tab.page.mouse.move(*(first + part * (last - first) for first, last in zip(*places, strict=True)))
+        tab.page.clock.run_for(50)
+    tab.page.mouse.up()
+    tab.page.clock.run_for(1000)  # the drag has rested
     before = tab.source("map-0-trials", "trial")[tab.state("focus")]
+    selected = {tab.source("map-0-trials", "trial")[i] for i in tab.state("brush")}
     write_page([replace(small, trials=trials)], path)
     tab.js("page.ready = 'old'")
     tab.page.clock.run_for(1000 * (RELOAD_S + 10))
     tab.page.wait_for_function("window.page && page.ready === true", timeout=60_000)
     assert len(tab.source("map-0-trials", "trial")) == 16
     assert tab.source("map-0-trials", "trial")[tab.state("focus")] == before
+    assert {tab.source("map-0-trials", "trial")[i] for i in tab.state("brush")} == selected
     assert tab.state("off") == ["slow"]
     assert tab.page.get_attribute("[data-regime=slow]", "aria-pressed") == "false"
     assert tab.page.input_value("#metric") == "test_loss"

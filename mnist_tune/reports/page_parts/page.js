@@ -402,10 +402,11 @@ window.page = (() => {
       + (stale ? " It has not changed since: the sweep may have been killed." : "");
     if (stale) return;
     let busy = 0;
-    for (const name of ["pointerdown", "keydown", "wheel"]) addEventListener(name, () => { busy = Date.now(); }, {passive: true});
+    const early = {capture: true, passive: true};  // Bokeh lets no end of a drag go further
+    for (const name of ["pointerdown", "keydown", "wheel"]) addEventListener(name, () => { busy = Date.now(); }, early);
     let held = false;
-    addEventListener("pointerdown", () => { held = true; });
-    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { held = false; });
+    addEventListener("pointerdown", () => { held = true; }, early);
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, () => { held = false; }, early);
     const begun = Date.now();
     setInterval(() => {
       if (Date.now() - begun < data.reload || document.hidden || held || Date.now() - busy < 3000) return;
