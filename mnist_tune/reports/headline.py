@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
@@ -16,6 +17,7 @@ from mnist_tune.reports.edge_lines import SHARES, edge_lines
 from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
+from mnist_tune.trial import TrialConfig
 
 
 def title(sweeps: Sequence[Sweep], titles: Sequence[str]) -> str:
@@ -111,6 +113,7 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     )
     return [
         ("networks", _networks(trials)),
+        ("all with", _settings(trials)),
         ("data", data["name"] + (f" ({images})" if images else "")),
         ("trials", f"{len(trials):,} of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
@@ -119,6 +122,15 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
         ("revision", str(environment.get("git_revision") or "")),
         ("results", str(sweep.path)),
     ]
+
+
+def _settings(trials: pd.DataFrame) -> str:
+    """Return the settings that all trials share, those that are as usual left out."""
+    same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
+    usual = vars(TrialConfig())
+    always = ("optimizer", "batch_size", "momentum", "loss")
+    shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
 
 
 def _networks(trials: pd.DataFrame) -> str:

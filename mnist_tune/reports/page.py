@@ -39,7 +39,7 @@ from mnist_tune.reports.page_figures import (
 from mnist_tune.reports.page_table import details, fields, first_rows, trial_table
 from mnist_tune.reports.prepared import counts, mark, with_epochs
 from mnist_tune.reports.prepared_edge import PreparedEdge
-from mnist_tune.reports.styles import COLOURS, GROUNDS, OUTLINES, PAGE_MARKERS
+from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
 from mnist_tune.results.tables import Sweep
 from mnist_tune.results.validation import printable
 from mnist_tune.storage import Place
@@ -83,6 +83,7 @@ def page(sweeps: Sequence[Sweep]) -> str:
         healths=[_printable(health(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
         counts=counts(data.trials),
         colours=COLOURS,
+        meanings=MEANINGS,
         grounds=GROUNDS,
         outlines={regime: OUTLINES[shape] for regime, shape in PAGE_MARKERS.items()},
         metrics=data.metrics,

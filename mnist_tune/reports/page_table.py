@@ -71,7 +71,9 @@ def fields(data: PageData) -> list[Field]:
     splits += [("validation", "held out")] * bool(trials["validation_accuracy"].notna().any())
     if (trials["epochs_run"] > 0).any():
         found += [Field(f"{name}_accuracy", said, 80, "<%- page.fixed(value) %>") for name, said in splits]
-        found += [Field("reaches", "reaches", 90, "<%- reaches_said %>")] * bool(trials["reaches"].notna().any())
+        targets = trials["target"].dropna().unique()
+        said = f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches"
+        found += [Field("reaches", said, 100, "<%- reaches_said %>")] * bool(trials["reaches"].notna().any())
     return [
         *found,
         Field("stop_reason", "stopped", 100),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from mnist_tune.invocation import command
-from mnist_tune.regimes.range_suggestions import BLOW_UP, EDGE_OVER, RangeCurve
+from mnist_tune.regimes.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 from mnist_tune.reports.console import table_console
 from mnist_tune.reports.curve_plots import log_axis
 from mnist_tune.reports.figures import save
@@ -21,18 +22,24 @@ def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[st
     """Print where the loss leaves, what the rules of libraries suggest, over seeds, and how far from there the edges of
     other networks were."""
     left = sum(curve.blew_up for curve in curves)
-    print(f"{name}: range tests of {len(curves)} seeds, in {left} of which the loss left")
+    print(
+        f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least"
+    )
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("rule", "suggests", "edge / suggestion", "median"):
+    for title in ("rule", "suggests (over seeds)", "edges were, times that", "so expect the edge at"):
         table.add_column(title, no_wrap=True, justify="left" if title == "rule" else "right")
     said = {BLOW_UP: [curve.blow_up for curve in curves], **suggestions}
     for rule, rates in said.items():
         known = [rate for rate in rates if rate is not None]
-        low, middle, high = (f"{factor:.3g}" for factor in EDGE_OVER[rule])
-        table.add_row(rule, _spread(known) if known else "nothing: too few points", f"{low} to {high}", middle)
+        low, middle, high = EDGE_OVER[rule]
+        cells = ["nothing: too few points", f"{low:.3g} to {high:.3g}", "–"]
+        if known:
+            rate = float(np.median(known))
+            cells[0], cells[2] = _spread(known), f"{rate * middle:.2g} ({rate * low:.2g} to {rate * high:.2g})"
+        table.add_row(rule, *cells)
     table_console().print(table)
-    print("How far edges were from what the rules suggested, was measured on ten other networks (docs/edge.md).")
-    print(f"{command('edge')} measures the edge of this one.")
+    print("The edge is the rate at which half of the seeds learn. It was measured on ten networks (docs/edge.md).")
+    print(f"To measure it here: {command('edge')} --architecture {shlex.quote(name)}")
 
 
 def _spread(rates: Sequence[float]) -> str:

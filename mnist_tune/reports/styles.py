@@ -7,6 +7,23 @@ from mnist_tune.regimes.labels import REGIMES
 COLOURS = dict(zip(REGIMES, ("#2b9348", "#3a7bd5", "#bb7a00", "#d1342f", "#8f5fb5", "#d0569b", "#808080"), strict=True))
 """Each has a contrast of at least 3 on both `GROUNDS`, as WCAG 2.2 asks of graphics (1.4.11)."""
 
+MEANINGS = dict(
+    zip(
+        REGIMES,
+        (
+            "Converged: is at the target in its last three epochs, or rises through it.",
+            "Slow: is calm, and needs more than three times the epochs asked for, or those of a larger rate.",
+            "Oscillating: has loss spikes or accuracy drops in many epochs, or goes to and fro.",
+            "Diverged: its loss left for good or fell back to chance, or the network is dead.",
+            "Underfit: levelled off below the target, and no other learning rate did better.",
+            "Overfit: lost held-out accuracy while it still fitted the training set.",
+            "Undecided: is on its way to the target, or ended before it could tell.",
+        ),
+        strict=True,
+    )
+)
+"""What each regime says of a curve (README, "Regimes")."""
+
 GROUNDS = {"light": "#ffffff", "dark": "#15181e"}
 """What figures and pages are drawn on."""
 

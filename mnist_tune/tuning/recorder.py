@@ -14,6 +14,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.histories import Histories
+from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
 from mnist_tune.runtime.ray_private import forget
@@ -127,4 +128,6 @@ class Recorder(Callback):  # type: ignore[misc]
         curve = Curve.of(self._histories.columns(trial_id), config, self._data)
         left = config.epochs - self._histories.last_epoch(trial_id)
         self._histories.forget(trial_id)
-        self._view.end(trial_id, reason, left, curve_regime(curve, self._data.target)[0])
+        # Why it was stopped may rest on other curves, which its own does not know of.
+        regime = reason if reason in REGIMES else curve_regime(curve, self._data.target)[0]
+        self._view.end(trial_id, reason, left, regime)

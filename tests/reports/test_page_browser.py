@@ -414,3 +414,33 @@ def test_the_edge_is_drawn_and_can_be_read(browser, edge_sweep, tmp_path):
     assert tab.axe() == []
     assert tab.wrong == []
     tab.context.close()
+
+
+def test_esc_and_shift_show_all_regimes_again(tab, small):
+    tab.page.click("[data-regime=slow]", modifiers=["Shift"])
+    assert 0 < tab.shown("map-0") < 16
+    tab.page.click("[data-regime=slow]", modifiers=["Shift"])
+    assert tab.shown("map-0") == 16
+    tab.page.click("[data-regime=diverged]")
+    assert tab.page.is_visible("#clear")
+    tab.page.keyboard.press("Escape")
+    assert tab.shown("map-0") == 16
+    assert not tab.page.is_visible("#clear")
+
+
+def test_a_number_finds_what_equals_it(tab, small):
+    rate = next(one for one in tab.source("map-0-trials", "rate") if "." in one)
+    for asked, found in ((rate, 2), (f"{rate} 128", 1), (rate[:-1], 0), ("00003", 1)):
+        tab.page.fill("#find", asked)
+        tab.page.wait_for_timeout(400)
+        assert tab.page.inner_text("#found").startswith(f"{found} of 16 trials")
+
+
+def test_the_evidence_of_a_chosen_trial_is_in_view(browser, small_page):
+    tab = Tab(browser, small_page, viewport={"width": 1400, "height": 600})
+    tab.show("#map-0")
+    tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_timeout(300)
+    box = tab.page.locator("#trial .evidence").bounding_box()
+    assert 0 <= box["y"] <= 600 - box["height"]
+    tab.context.close()

@@ -258,8 +258,15 @@ window.page = (() => {
   let words;
   function matches(i) {
     if (!state.find) return true;
-    words ??= all.map(j => Object.values(columns).map(column => String(column[j])).join(" ").toLowerCase());
-    return state.find.toLowerCase().split(/\s+/).every(word => words[i].includes(word));
+    words ??= all.map(j => {
+      const cells = Object.values(columns).map(column => column[j]), numbers = cells.filter(one => typeof one === "number");
+      const texts = cells.filter(one => typeof one !== "number");
+      return {text: texts.join(" ").toLowerCase(), numbers: new Set(numbers.map(page.plain))};
+    });
+    const {text, numbers} = words[i], number = word => !Number.isNaN(Number(word));
+    return state.find.toLowerCase().split(/\s+/).every(word => number(word)
+      ? numbers.has(page.plain(Number(word))) || columns.trial[i] === word
+      : text.includes(word));
   }
   const inTable = () => all.map(i => shown[i] && inBrush(i) && matches(i));
   function drawTable() {
@@ -325,16 +332,19 @@ window.page = (() => {
     drawFocus();
     chooseInTable();
     say();
+    element("trial")?.querySelector(".evidence").scrollIntoView({block: "nearest"});
   }
   function clear() {
-    state.brush = null; state.focus = null; state.find = "";
+    state.brush = null; state.focus = null; state.find = ""; state.off.clear();
     element("find").value = "";
+    filter();
+    drawSeeds();
     selectBrush();
     follow();
     chooseInTable();
   }
   function say() {
-    element("clear").hidden = !(state.brush || state.focus !== null || state.find);
+    element("clear").hidden = !(state.brush || state.focus !== null || state.find || state.off.size);
     const status = element("chosen");
     if (status) status.textContent = state.brush ? `${thousands(all.filter(i => drawn(i) && inBrush(i)).length)} of ${thousands(count)} trials are selected.` : "";
     save();
@@ -506,7 +516,8 @@ window.page = (() => {
     for (const chip of document.querySelectorAll(".chip")) {
       chip.addEventListener("click", event => {
         const regime = chip.dataset.regime, all = [...document.querySelectorAll(".chip")].map(one => one.dataset.regime);
-        if (event.shiftKey) state.off = new Set(all.filter(one => one !== regime));
+        const others = all.filter(one => one !== regime), alone = others.every(one => state.off.has(one)) && !state.off.has(regime);
+        if (event.shiftKey) state.off = new Set(alone ? [] : others);
         else if (!state.off.delete(regime)) state.off.add(regime);
         if (state.focus !== null && state.off.has(columns.regime[state.focus])) state.focus = null;
         filter();
