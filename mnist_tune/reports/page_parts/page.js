@@ -263,10 +263,9 @@ window.page = (() => {
       const texts = cells.filter(one => typeof one !== "number");
       return {text: texts.join(" ").toLowerCase(), numbers: new Set(numbers.map(page.plain))};
     });
-    const {text, numbers} = words[i], number = word => !Number.isNaN(Number(word));
-    return state.find.toLowerCase().split(/\s+/).every(word => number(word)
-      ? numbers.has(page.plain(Number(word))) || columns.trial[i] === word
-      : text.includes(word));
+    const {text, numbers} = words[i], number = word => !Number.isNaN(Number(word)) && !/^0\d/.test(word);  // no trial's id
+    return state.find.toLowerCase().split(/\s+/)
+      .every(word => number(word) ? numbers.has(page.plain(Number(word))) : text.includes(word));
   }
   const inTable = () => all.map(i => shown[i] && inBrush(i) && matches(i));
   function drawTable() {
