@@ -28,11 +28,14 @@ class Mirror:
             self._output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"can't write {self._output}: {error.strerror}; name another --output") from None
-        for run in runs(sweep):
-            state = f"{len(run.rows)} {run.labels}"
-            if self._written.get(run.id) != state:
-                self._write(run, title(sweep))
-                self._written[run.id] = state
+        found = list(runs(sweep))
+        states = {run.id: f"{len(run.rows)} {run.labels}" for run in found}
+        changed = [run for run in found if self._written.get(run.id) != states[run.id]]
+        for run in changed:
+            self._write(run, title(sweep))
+        if changed:
+            self._wandb.teardown()  # waits until the last run is on the disk, too
+        self._written |= states
         return f"Upload it: wandb sync --include-offline {self._output / 'wandb'}/offline-run-*"
 
     def _write(self, run: Run, group: str) -> None:
