@@ -89,7 +89,7 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     assert written >= {"states", "states/token", "states/00000.npz", ".ray"}
     monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda writer, *rest: writer.finish(ended="now"))
     monkeypatch.setattr("mnist_tune.reports.figures.regimes_figure", lambda sweep: Figure())
-    monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps, marks: "")
+    monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
     for i, name in enumerate(names):
         for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
             for act in (load, analyse, resume):
