@@ -444,3 +444,15 @@ def test_the_evidence_of_a_chosen_trial_is_in_view(browser, small_page):
     box = tab.page.locator("#trial .evidence").bounding_box()
     assert 0 <= box["y"] <= 600 - box["height"]
     tab.context.close()
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_names_of_curves_are_not_cut(browser, small_page, width):
+    tab = Tab(browser, small_page, viewport={"width": width, "height": 800})
+    (end, right) = tab.js(
+        f"(() => {{ const view = Bokeh.index.find_one_by_id({model('curves-0')}.id), frame = view.frame;"
+        f" const xs = Array.from({model('curves-0-names')}.data.x);"
+        " return [frame.x_scale.compute(Math.max(...xs)), frame.bbox.right]; })()"
+    )
+    assert right - end > 40  # five digits of 11 pixels, and their distance
+    tab.context.close()

@@ -460,7 +460,8 @@ window.page = (() => {
     if (metrics.length) {
       setRange(find("map-x"), ...padded(rates));
       const [first, last] = padded(data.epochs);
-      setRange(find("curves-x"), first, data.few ? last + 0.05 * (last - first) : last);  // room for names
+      const room = Math.max(0.05, 50 / Math.max(150, element("curves-0").clientWidth - 80));  // for names, in pixels
+      setRange(find("curves-x"), first, data.few ? last + room * (last - first) : last);
       for (const [name, xs] of Object.entries(settings)) {
         const range = find(`setting-${name}-x`);
         if (range.start === 0 && range.end === 1) setRange(range, ...padded(xs));
