@@ -22,8 +22,8 @@ from mnist_tune import cli
 from processes import REPOSITORY
 
 LOOK_UP = """
-from mnist_tune.runtime.ray_private import MISSING, NAMES
-missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in MISSING]
+from mnist_tune.runtime.ray_private import NAMES, lacking
+missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in lacking(NAMES)]
 raise SystemExit("".join(f"FAILED no {line}\\n" for line in missing))
 """
 

@@ -1,6 +1,7 @@
 """Every private name of Ray that this package uses, what it is for, and what happens without it.
 
-Ray may rename them in any release. Each is looked up when this module is imported. Without one, its use falls back to
+Ray may rename them in any release. Each is looked up when it is asked for: a cluster is joined while a thread imports
+Tune, and modules that two threads import at once may be found half imported. Without one, its use falls back to
 what Ray does publicly, and a sweep says so in one line; where numbers would differ, the sweep is refused.
 """
 
@@ -110,24 +111,22 @@ def lacking(names: Mapping[str, Private]) -> frozenset[str]:
     return frozenset(found)
 
 
-MISSING = lacking(NAMES)
-
-
 def has(*names: str) -> bool:
     """Return whether this Ray has all of these private names."""
-    return not MISSING & set(names)
+    return not lacking({name: NAMES[name] for name in names})
 
 
 def announce_missing(quiet: bool) -> None:
     """Say what a sweep does without, in one line for each name that this Ray lacks."""
-    for private in (NAMES[name] for name in NAMES if name in MISSING):
+    missing = lacking(NAMES)
+    for private in (NAMES[name] for name in NAMES if name in missing):
         if private.without not in REFUSED:
             announce(f"note: Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}", quiet)
 
 
 def need(*names: str) -> None:
     """Raise a `UserError` if one of these names is missing."""
-    for private in (NAMES[name] for name in names if name in MISSING):
+    for private in (NAMES[name] for name in names if not has(name)):
         raise UserError(
             f"Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}; "
             "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
