@@ -7,12 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from mnist_tune import UserError, cli, reports
+from mnist_tune import cli, reports
 from mnist_tune.regimes.ranges import AXES, along, ranges
 from mnist_tune.reports.families import families
 from mnist_tune.reports.ranges import plot_range, print_ranges
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import TrialOptions, rates_of
+from mnist_tune.tuning.options import TrialOptions, mlp_name, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
 
 OPTIONS = {"width": "widths", "depth": "depths"}
@@ -53,12 +53,10 @@ class Architectures(TrialOptions):
         return self.name(self.widths[0], self.depths[0])
 
     def name(self, width: int, depth: int) -> str:
-        return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), self.activation, self.initialisation]))
+        return mlp_name(width, depth, self.activation, self.initialisation)
 
     def trials(self) -> list[TrialConfig]:
-        for name in ("widths", "depths", "batch_size", "momentum", "warmup_steps", "learning_rates", "seeds"):
-            if not getattr(self, name):
-                raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+        refuse_empty(self, "widths", "depths", "batch_size", "momentum", "warmup_steps", "learning_rates", "seeds")
         base = {name: getattr(self, OPTIONS.get(name, name))[0] for name in AXES}
         points = [base | {"width": width, "depth": depth} for width, depth in product(self.widths, self.depths)]
         for name in AXES[2:]:

@@ -20,7 +20,7 @@ from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import Sweep, together
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import SweepOptions, rates_of, refuse_empty
+from mnist_tune.tuning.options import SweepOptions, mlp_name, rates_of, refuse_empty
 
 NOTHING = 1e-30
 """A learning rate that changes nothing, of the trials whose untrained sharpness is measured."""
@@ -71,7 +71,7 @@ class PhaseDiagram(SweepOptions):
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""
         return [
             TrialConfig(
-                architecture="-".join(["mlp", *[str(width)] * (depth - 1), self.activation, self.initialisation]),
+                architecture=mlp_name(width, depth, self.activation, self.initialisation),
                 learning_rate=NOTHING,
                 loss="mse",
                 batch_size=self.batch_size,

@@ -42,10 +42,8 @@ def predictions(
     looks = [(i, replace(one, seed=seed, data_seed=seed))
              for seed in range(options.predictor_seeds) for i, one in enumerate(templates)]  # fmt: skip
     announce(f"predicting the edges: {len(looks)} looks at untrained networks ...", options.quiet)
-    started = [
-        ray.remote(num_cpus=1)(_Predictor).remote(own_code(), ray.put(dataset), templates[0])
-        for _ in range(min(processes(options), len(looks)))
-    ]
+    start, given = ray.remote(num_cpus=1)(_Predictor).remote, (own_code(), ray.put(dataset), templates[0])
+    started = [start(*given) for _ in range(min(processes(options), len(looks)))]
     rates = ActorPool(started).map_unordered(lambda process, look: process.predict.remote(*look), enumerate(looks))
     console = Console(stderr=True, quiet=options.quiet)
     shown = track(rates, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)

@@ -204,6 +204,11 @@ def refuse_empty(options: Any, *names: str) -> None:
             raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
 
 
+def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
+    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width."""
+    return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
+
+
 def rates_of(text: float | str) -> list[float]:
     """Return the learning rates that one value of --learning-rates means: itself, or those of FIRST:LAST:COUNT.
 
