@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mnist_tune import RangeTestOptions, cli, range_test
-from mnist_tune.reports.range_test import plot_range, print_range
+from mnist_tune.reports.range_test import plot_range_test, print_range
 
 
 def main() -> None:
     options = cli.parse(RangeTestOptions)
     found = range_test(options)
     print_range(found.architecture, found.curves, found.suggestions)
-    plot_range(found.architecture, found.curves, options.picture)
+    plot_range_test(found.architecture, found.curves, options.picture)
     print(f"Picture: {options.picture}")

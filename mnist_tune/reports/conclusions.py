@@ -96,7 +96,7 @@ def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> tupl
         return "no edge yet, try larger rates:", proposed(family, options, _between(rates[-1], 10 * rates[-1]))
     above = min(rate for rate in rates if rate > found.sometimes)
     if above / found.sometimes > REFINED:
-        return "where is the edge?", proposed(family, options, _between(found.sometimes, above, 6)[1:-1])
+        return "try rates between:", proposed(family, options, _between(found.sometimes, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
         return "is it the seed?", proposed(family, options, [found.sometimes, above], range(5))
     return "", ""

@@ -98,7 +98,7 @@ def _points(plot: Any, name: str, size: float, alpha: float) -> None:
     said.update(name=f"{name}-top-label", text_color=INK)
     plot.add_layout(top)
     plot.add_layout(said)
-    plot.add_tools(HoverTool(renderers=[glyph], tooltips=[*TIPS, ("value", "@value")]))
+    plot.add_tools(HoverTool(renderers=[glyph], tooltips=[*TIPS, ("value", "@value")], name=f"{name}-tips"))
 
 
 def curve_figure(name: str, ranges: Ranges) -> Any:

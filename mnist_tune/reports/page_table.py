@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 from bokeh.models import BooleanFilter, CDSView, DataTable, HTMLTemplateFormatter, InlineStyleSheet, TableColumn
 
+from mnist_tune.columns import TRIALS
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import empty
-from mnist_tune.reports.text import reaches
+from mnist_tune.reports.text import one_target, reaches
 from mnist_tune.results.validation import printable
 
 ROWS = 25
 """Rows that are seen at a time."""
 
-ROW_HEIGHT = 26
+ROW_HEIGHT, HEAD_HEIGHT = 26, 45
+"""The height of a row, and of all that is above the first one, in pixels."""
 
 DETAILS = (
     "learning_rate seed data_seed regime evidence reaches_said target epochs_run epochs_asked train_accuracy "
@@ -25,6 +27,20 @@ DETAILS = (
     "diverged_at_step stop_reason curve_regime node device compile_s train_s eval_s wait_s"
 ).split()
 """The columns that a trial's details show, where the sweep has them, and that are downloaded."""
+
+TITLES = {
+    "reaches_said": "reaches the target in epoch",
+    "epochs_run": "epochs",
+    "epochs_asked": "of",
+    "best_epoch": "in epoch",
+    "stop_reason": "ended because",
+    "curve_regime": "regime without its siblings",
+    "compile_s": "compiled for, in s",
+    "train_s": "trained for, in s",
+    "eval_s": "evaluated for, in s",
+    "wait_s": "waited for, in s",
+}
+"""What the details call a column whose name would not say it."""
 
 
 class Field(NamedTuple):
@@ -50,6 +66,13 @@ def details(data: PageData) -> dict[str, Any]:
     return {name: _column(pd.Series(values)) for name, values in (said | known).items()}
 
 
+def named(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return for each of these columns what the details call it, and the sentence that explains it."""
+    about = {column.name: column.about for column in TRIALS}
+    about["reaches_said"] = about["reaches"]
+    return {name: (TITLES.get(name, name.replace("_", " ")), about.get(name, "")) for name in columns}
+
+
 def _column(values: pd.Series) -> Any:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.to_numpy(dtype=float, na_value=math.nan)
@@ -71,8 +94,7 @@ def fields(data: PageData) -> list[Field]:
     splits += [("validation", "held out")] * bool(trials["validation_accuracy"].notna().any())
     if (trials["epochs_run"] > 0).any():
         found += [Field(f"{name}_accuracy", said, 80, "<%- page.fixed(value) %>") for name, said in splits]
-        targets = trials["target"].dropna().unique()
-        said = f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches"
+        said = f"reaches {one_target(trials)}".strip()
         found += [Field("reaches", said, 100, "<%- reaches_said %>")] * bool(trials["reaches"].notna().any())
     return [
         *found,
@@ -93,7 +115,7 @@ def trial_table(data: PageData, names: Sequence[str]) -> DataTable:
     source = empty("table-trials", names)
     rows = min(max(len(data.trials), 1), ROWS)
     table = DataTable(source=source, columns=columns, view=CDSView(filter=BooleanFilter(name="table-shown")))
-    table.update(name="table", index_position=None, row_height=ROW_HEIGHT, height=ROW_HEIGHT * rows + 45)
+    table.update(name="table", index_position=None, row_height=ROW_HEIGHT, height=ROW_HEIGHT * rows + HEAD_HEIGHT)
     table.update(sizing_mode="stretch_width", autosize_mode="none", selectable=True, sortable=True, reorderable=False)
     table.stylesheets = [InlineStyleSheet(css=STYLE)]
     return table
@@ -102,6 +124,7 @@ def trial_table(data: PageData, names: Sequence[str]) -> DataTable:
 STYLE = """
 :host, .slick-viewport, .slick-row, .slick-header { background: var(--ground); color: var(--ink); }
 .slick-header-column { background: var(--panel) !important; color: var(--ink) !important; font-weight: 600; }
+.slick-header-columns { border-bottom: 0 !important; }
 .slick-cell { border-color: var(--line) !important; background: var(--ground); color: var(--ink); }
 .slick-row.odd .slick-cell { background: var(--panel); }
 .slick-cell.selected, .slick-row.odd .slick-cell.selected, .slick-row:hover .slick-cell { background: var(--chosen); }

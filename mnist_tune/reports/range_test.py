@@ -47,7 +47,7 @@ def _spread(rates: Sequence[float]) -> str:
     return middle if len(rates) == 1 else f"{middle} [{min(rates):.3g} to {max(rates):.3g}]"
 
 
-def plot_range(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
+def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
     """Draw the losses of every seed by learning rate, smoothed, and where they leave.
 
     Raises:

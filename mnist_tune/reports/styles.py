@@ -17,7 +17,7 @@ MEANINGS = dict(
             "Diverged: its loss left for good or fell back to chance, or the network is dead.",
             "Underfit: levelled off below the target, and no other learning rate did better.",
             "Overfit: lost held-out accuracy while it still fitted the training set.",
-            "Undecided: is on its way to the target, or ended before it could tell.",
+            "Undecided: is on its way to the target, or has too few epochs to tell.",
         ),
         strict=True,
     )

@@ -130,8 +130,7 @@ def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = Fal
     for name in (*many, "rate"):
         table.add_column(name.replace("_", break_), justify="right", no_wrap=True)
     table.add_column("regime", no_wrap=True)
-    targets = trials["target"].dropna().unique()
-    title = f"reaches{break_}{format(targets[0], '.4g') if len(targets) == 1 else 'target'}"
+    title = f"reaches{break_}{one_target(trials) or 'target'}"
     for name in ("epochs", "train", "test", title):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stopped" if stops else "", no_wrap=True)
@@ -152,6 +151,12 @@ def _why(row: Any) -> str:
 def _says_why(console: Console, trials: pd.DataFrame) -> bool:
     """Return whether the table says why trials stopped: where it has room, or the other columns don't tell."""
     return console.width >= WIDE or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
+
+
+def one_target(trials: pd.DataFrame) -> str:
+    """Return the target that these trials share; empty if they have several, or none."""
+    targets = trials["target"].dropna().unique()
+    return f"{targets[0]:.4g}" if len(targets) == 1 else ""
 
 
 def reaches(row: Any) -> str:

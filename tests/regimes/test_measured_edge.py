@@ -80,7 +80,7 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     assert f"50% at {edges[0].rate(0.5)}" in said
     assert "60 trials, half-width" in said
     assert "precise to 5%" in said
-    assert "where is the edge?" not in said
+    assert "try rates between:" not in said
     plot_edges(edges, tmp_path / "edge.png")
     assert (tmp_path / "edge.png").stat().st_size > 20_000
 

@@ -49,7 +49,7 @@ def test_the_headline_says_what_the_table_says(made_up_sweep):
     html = page([sweep])
     said, proposal = conclusions(sweep.trials)[1:]
     assert f"<b>mlp-4-tanh</b>: {said.removeprefix('mlp-4-tanh: ')}<" in html
-    assert f"<code>{proposal.split('? ')[1]}</code>" in html
+    assert f"<code>{proposal.split(': ', 1)[1]}</code>" in html
     assert "<dt>none converges from</dt><dd>3 on</dd>" in html
 
 

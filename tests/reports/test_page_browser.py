@@ -11,6 +11,7 @@ from many_trials import many_trials
 
 from mnist_tune import TrialConfig
 from mnist_tune.reports.page import RELOAD_S, write_page
+from mnist_tune.reports.page_table import HEAD_HEIGHT, ROW_HEIGHT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -177,6 +178,7 @@ def test_a_brush_on_the_map_changes_curves_slices_and_table(tab, small):
     tab.drag("map-0", (-1.2, min(ys) - 0.02), (0, max(ys) + 0.02))
     assert sorted(tab.state("brush")) == expected
     assert f"{len(expected)} of 16 trials are selected" in tab.page.inner_text("#chosen")
+    assert f"16 of 16 trials, {len(expected)} of them selected" in tab.page.inner_text("#map-0-said")
     assert f"{len(expected)} of 16 trials" in tab.page.inner_text("#found")
     slices = tab.js(f"{model('setting-batch_size-trials')}.selected.indices")
     assert sorted(slices) == expected
@@ -196,6 +198,8 @@ def test_a_click_shows_a_trials_evidence_and_arrows_go_on_from_it(tab, small):
     row = small.trials.set_index("trial_id").loc[tab.source("map-0-trials", "trial")[tab.state("focus")]]
     assert np.log10(row["learning_rate"]) == pytest.approx(x, abs=1e-6)
     assert tab.page.inner_text("#trial .evidence") == row["regime_evidence"]
+    waited = tab.page.locator("#trial dt", has_text="waited for, in s")
+    assert waited.get_attribute("title") == "Time spent waiting, over all epochs."
     tab.page.keyboard.press("Escape")
     assert tab.page.is_hidden("#trial")
     seen = []
@@ -223,11 +227,16 @@ def test_the_table_sorts_and_finds(tab, small):
     tab.page.wait_for_timeout(400)
     assert set(column(titles.index("regime"))) == {"diverged"}
     assert set(column(titles.index("batch size"))) == {"128"}
+    found = len(column(rate))
+    assert 1 <= found < 16
+    assert tab.js(f"{model('table')}.height") == HEAD_HEIGHT + found * ROW_HEIGHT
+    assert "Scroll sideways" not in tab.page.inner_text("#found")
 
 
 def test_the_other_metrics(tab, small):
     tab.page.select_option("#metric", "train_loss")
     tab.page.wait_for_timeout(200)
+    assert tab.js(f"{model('map-0-tips')}.tooltips.at(-1)") == ["training loss", "@value"]
     top = tab.js(f"{model('map-0-top')}.location")
     lost = small.trials.set_index("trial_id")["train_loss"]
     for trial, y, said in zip(*(tab.source("map-0-trials", name) for name in ("trial", "y", "value")), strict=True):
@@ -260,6 +269,7 @@ def test_a_phone_and_print(browser, small_page):
     tab = Tab(browser, small_page, viewport=PHONE, has_touch=True)
     assert tab.js("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert tab.js(f"{model('map-0')}.toolbar.active_drag") is None
+    assert "Scroll sideways to see all columns." in tab.page.inner_text("#found")
     tab.page.emulate_media(media="print")
     assert tab.page.is_visible(".printed")
     assert tab.page.is_hidden("#table")

@@ -113,7 +113,7 @@ def test_conclusions_where_every_rate_diverged(made_up_sweep):
     ("rates", "regimes", "question", "proposed"),
     [
         ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
-        ((0.1, 1.0, 3.0), "cco", "where is the edge?", "1.25 1.55 1.93 2.41"),
+        ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
         ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
         ((0.1, 0.2, 0.4), "ooo", "try larger rates", "0.4 0.862 1.86 4"),

@@ -114,6 +114,8 @@ window.page = (() => {
       const top = find(`${plot.name}-top`), said = find(`${plot.name}-top-label`), visible = now.top !== null;
       top.setv({location: now.top ?? 0, visible});
       said.setv({y: now.top ?? 0, visible});
+      const tips = find(`${plot.name}-tips`);
+      tips.tooltips = [...tips.tooltips.slice(0, -1), [now.title, "@value"]];
     }
     for (let k = 0; k < data.sweeps; k++) {
       title(`map-${k}`, now.title);
@@ -166,6 +168,7 @@ window.page = (() => {
         ? `${drawnLines} of ${thousands(brushed.length)} selected trials${many > data.most ? ", evenly over the rates" : ""}; median and 10–90% band of each regime.`
         : `Median and 10–90% band of each regime's trials, up to the epoch that half of them reached. Drag over the map to see single curves.`;
     element(`map-${k}-said`).textContent = `${thousands(here.length)} of ${thousands(all.filter(i => sweep[i] === k).length)} trials`
+      + `${state.brush ? `, ${thousands(brushed.length)} of them selected` : ""}`
       + `${metric().top === null ? "" : "; what is not finite is on the line at the top"}.`;
   }
   const LETTERS = 13;  // pixels between two names
@@ -246,7 +249,7 @@ window.page = (() => {
       .filter(name => !["trial", "evidence", "learning_rate", "regime", "reaches"].includes(name))
       .map(name => {
         const pair = document.createElement("div"), term = document.createElement("dt"), fact = document.createElement("dd");
-        term.textContent = name.replace("reaches_said", "reaches").replaceAll("_", " ");
+        [term.textContent, term.title] = data.named[name] ?? [name.replaceAll("_", " "), ""];
         fact.textContent = said(columns[name][i]);
         pair.append(term, fact);
         return pair;
@@ -271,7 +274,11 @@ window.page = (() => {
   function drawTable() {
     const rows = inTable(), found = rows.filter(Boolean).length;
     find("table-shown").booleans = rows;
-    element("found").textContent = `${thousands(found)} of ${thousands(count)} trials, best first; click a column to sort.`;
+    const table = find("table"), wide = table.columns.reduce((sum, column) => sum + column.width, 0);
+    const height = data.row_height * Math.min(Math.max(found, 1), data.rows) + data.head_height;
+    if (table.height !== height) table.height = height;
+    element("found").textContent = `${thousands(found)} of ${thousands(count)} trials, best first; click a column to sort.`
+      + (wide > element("table").clientWidth ? " Scroll sideways to see all columns." : "");
   }
   function chooseInTable() {
     const active = document.activeElement;
