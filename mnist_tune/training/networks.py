@@ -94,7 +94,8 @@ def glorot_convnet(data: DataSpec, seed: int) -> Any:
 
 
 def _stax_params(shapes: Shapes, seed: int) -> Any:
-    """Draw as `stax.serial(...)` from `PRNGKey(seed)`: Glorot-normal weights, biases of standard deviation 0.01."""
+    """Draw as `stax.serial(...)` from `PRNGKey(seed)`: Glorot-normal weights, biases of standard deviation 0.01, or of
+    1e-6 in convolutions."""
 
     def draw(key: Array) -> Any:
         params = []
@@ -104,7 +105,8 @@ def _stax_params(shapes: Shapes, seed: int) -> Any:
                 weight_key, bias_key = jax.random.split(layer_key)
                 weight_shape, bias_shape = shapes[position]
                 weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
-                params.append((weight, jax.nn.initializers.normal(1e-2)(bias_key, bias_shape, jnp.float32)))
+                deviation = 1e-6 if len(weight_shape) == 4 else 1e-2
+                params.append((weight, jax.nn.initializers.normal(deviation)(bias_key, bias_shape, jnp.float32)))
         return tuple(params)
 
     return jax.jit(draw)(jax.random.key(seed))

@@ -130,7 +130,10 @@ WRONG = {
     "one-hot labels": ({"y_train": np.eye(3)[Y]}, r"y_train .* has shape \(50, 3\), as one-hot labels do; .*argmax"),
     "labels that are no whole numbers": ({"y_train": Y + 0.5}, "y_train .* must be whole numbers from 0"),
     "a negative label": ({"y_train": Y - 1}, "y_train .* holds -1; number the classes from 0"),
-    "a class without examples": ({"y_train": 2 * Y}, "y_train has no example of class 1, .* without gaps"),
+    "a class without examples": (
+        {"y_train": 2 * Y},
+        "y_train has no example of class 1, its labels go to 4; .* without gaps",
+    ),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y_TEST}, "y_train has one class; two at least are needed"),
     "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 examples"),
     "a class of the test part alone": ({"y_test": Y_TEST + 1}, "y_test holds class 3, which y_train has not"),

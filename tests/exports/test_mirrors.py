@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pandas as pd
@@ -232,3 +233,9 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
     said = capsys.readouterr()
     assert "no route to host; trying again" in said.err
     assert said.out == "5 trials, 7 epochs. copy 3\n"
+
+
+@pytest.mark.parametrize(("ended", "goes_on"), [(None, True), ("2026-01-01T00:00:00+00:00", False)])
+def test_a_sweep_in_object_storage_goes_on_until_it_says_that_it_ended(folder, ended, goes_on):
+    sweep = load_sweep(folder)
+    assert export._goes_on(replace(sweep, path="s3://bucket/sweep", meta=sweep.meta | {"ended": ended})) is goes_on

@@ -5,7 +5,9 @@ import math
 import re
 
 import pytest
+from matplotlib.figure import Figure
 
+from mnist_tune.reports.edges import draw_edge
 from mnist_tune.reports.headline import headline
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, rate_marks
@@ -67,3 +69,15 @@ def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
 
 def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
     assert "How large may" not in page([made_up_sweep([0.1, 1])])
+
+
+def test_the_picture_says_what_its_axes_are(edge):
+    axis = Figure().subplots()
+    draw_edge(axis, edge)
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("learning rate", "share of seeds")
+    assert axis.get_xlim() == pytest.approx(edge.limits)
+    said = axis.get_legend_handles_labels()[1]
+    assert f"50% at {edge.found}" in said
+    assert "fastai slide: 0.0001 (outside)" in said
+    learned = int(edge.learned.sum())
+    assert f"learned ({learned})" in said

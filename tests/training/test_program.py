@@ -1,5 +1,7 @@
 """The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
 
+from dataclasses import replace
+
 import batch_orders
 import jax
 import jax.numpy as jnp
@@ -142,6 +144,20 @@ def test_glorot_initialisation_is_staxs():
         _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(123), (-1, 28, 28, 1))
     ours = initial(architecture("mlp-24-8-relu-glorot", DATA), 123)
     for mine, theirs in zip(ours, [p for p in reference if p], strict=True):
+        np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
+
+
+def test_the_convnets_initialisation_is_staxs():
+    from jax.example_libraries import stax
+
+    images = replace(DATA, shape=(28, 28))
+    pool = stax.MaxPool((2, 2))
+    layers = [stax.Conv(12, (5, 5)), stax.Relu, pool, stax.Conv(16, (5, 5)), stax.Relu, pool, stax.Flatten]
+    layers += [stax.Dense(120), stax.Relu, stax.Dense(84), stax.Relu, stax.Dense(10)]
+    with jax.threefry_partitionable(False):
+        _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(9), (-1, 28, 28, 1))
+    for mine, theirs in zip(initial(architecture("convnet", images), 9), [p for p in reference if p], strict=True):
         np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
         np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
 

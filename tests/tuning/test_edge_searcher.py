@@ -56,6 +56,13 @@ def run(search, order, slots=3, most=10**6):
     raise AssertionError
 
 
+def test_a_failure_costs_what_failures_took():
+    search = searcher(trials=40)._searches[0]
+    assert search.cost == 1
+    search.failed_epochs += [1, 1]
+    assert search.cost == pytest.approx((3 + 1 + 1) / (3 * 3))
+
+
 @pytest.fixture(scope="module")
 def whole():
     return run(searcher(), order=0)
