@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -37,12 +38,12 @@ def test_regimes_prints_the_table(command, made_up_sweep):
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
-    asked = []
-    monkeypatch.setattr(lr_regimes, "run_or_resume", lambda name, config: asked.append(config) or sweep)
-    sweep = made_up_sweep([0.1])
+    run = Mock(return_value=made_up_sweep([0.1]))
+    monkeypatch.setattr(lr_regimes, "run_or_resume", run)
     command(lr_regimes, "--smoke")
-    assert [trial.epochs for trial in asked[0].trials()] == [3] * 4
-    assert {trial.architecture for trial in asked[0].trials()} == {"mlp-16-tanh"}
+    trials = run.call_args.args[1].trials()
+    assert [trial.epochs for trial in trials] == [3] * 4
+    assert {trial.architecture for trial in trials} == {"mlp-16-tanh"}
 
 
 def test_seeds_prints_their_mean(command, made_up_sweep):
