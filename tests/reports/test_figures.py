@@ -188,3 +188,9 @@ def test_picture_of_the_notebook_against_itself(tmp_path):
         found.append(Comparison(experiments()[name], rows, "exact", ""))
     plot_notebook(found, tmp_path / "notebook.png")
     assert min(matplotlib.image.imread(tmp_path / "notebook.png").shape[:2]) > 300
+
+
+def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):
+    accuracy, curves, loss, losses = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
+    assert [axis.get_xscale() for axis in (accuracy, curves, loss, losses)] == ["log", "linear", "log", "linear"]
+    assert (loss.get_yscale(), losses.get_yscale()) == ("log", "log")

@@ -53,6 +53,11 @@ def test_count_of_runs(name):
     assert all(trial.stop_when_diverged for trial in trials[own:])
 
 
+def test_as_many_epochs_as_the_notebook_asks_for():
+    asked = {name: experiment.trial.epochs for name, experiment in experiments().items()}
+    assert asked == dict.fromkeys(RUNS, 10) | {"overfit": 30, "stax_mlp": 12, "convnet": 20}  # its `num_epochs`
+
+
 @pytest.mark.parametrize("name", experiments())
 def test_other_counts_of_seeds_and_epochs(name):
     own, others = RUNS[name]

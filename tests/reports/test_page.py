@@ -160,3 +160,18 @@ def test_without_scikit_learn_the_page_says_how_to_get_it(monkeypatch):
 def test_a_page_that_cannot_be_written(made_up_sweep, tmp_path):
     with pytest.raises(UserError, match=r"can't write the page .*/nowhere/x.html: No such file.*; name another file"):
         made_up_sweep([0.1]).report(tmp_path / "nowhere" / "x.html")
+
+
+def test_a_setting_of_few_values_has_groups_and_one_of_many_has_an_axis(made_up_sweep):
+    sweep = made_up_sweep(np.geomspace(0.01, 1, 26))
+    some = [0.0, 1e-4] * 13
+    many = np.geomspace(1e-5, 1e-2, 26)
+    names = [f"mlp-{i}-tanh" for i in range(26)]
+    trials = sweep.trials.assign(weight_decay=some, clip_norm=many, architecture=names)
+    found = {one.name: one for one in PageData([replace(sweep, trials=trials)]).settings}
+    assert found["weight_decay"].groups == ["0", "0.0001"]
+    assert not found["weight_decay"].log
+    assert found["clip_norm"].groups == []
+    assert found["clip_norm"].log
+    np.testing.assert_allclose(sorted(found["clip_norm"].places), np.log10(many))
+    assert found["architecture"].groups == sorted(names)

@@ -5,12 +5,13 @@ import math
 import re
 
 import pytest
+from bokeh.models import BoxSelectTool
 from matplotlib.figure import Figure
 
 from mnist_tune.reports.edges import draw_edge
 from mnist_tune.reports.headline import headline
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, rate_marks
+from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, edge_figure, rate_marks
 from mnist_tune.reports.prepared_edge import PreparedEdge
 
 
@@ -81,3 +82,7 @@ def test_the_picture_says_what_its_axes_are(edge):
     assert "fastai slide: 0.0001 (outside)" in said
     learned = int(edge.learned.sum())
     assert f"learned ({learned})" in said
+
+
+def test_the_edges_figure_has_no_brush(edge):
+    assert not edge_figure("edge-0", edge).select(BoxSelectTool)

@@ -72,3 +72,10 @@ def test_new_trials_have_new_ids_and_old_ones_train_longer():
     assert additions(known, wanted) == dict(zip(known, wanted, strict=True))
     new = TrialConfig(learning_rate=0.3, epochs=10)
     assert additions(known, [*known.values(), new]) == {"00002": new}
+
+
+def test_added_trials_are_numbered_on_and_longer_ones_keep_their_ids():
+    known = {f"{i:05d}": TrialConfig(learning_rate=rate, epochs=4) for i, rate in enumerate((0.1, 0.2))}
+    wanted = [TrialConfig(learning_rate=rate, epochs=6) for rate in (0.2, 0.3, 0.4)]
+    assert additions(known, wanted) == dict(zip(("00001", "00002", "00003"), wanted, strict=True))
+    assert additions(known, [replace(known["00000"], epochs=3)]) == {}

@@ -13,7 +13,7 @@ from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning import sweep
-from mnist_tune.tuning.new_or_resumed import as_before, left_and_over, open_again, open_new
+from mnist_tune.tuning.new_or_resumed import _hint_at_cluster, as_before, left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 
 
@@ -122,6 +122,15 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
     sweep.resume_sweep(tmp_path / "sweep", SweepOptions(address=given))
     assert joined == [given if given == "head:6379" else None]
     assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err
+
+
+def test_a_cluster_is_hinted_at_only_where_there_was_another_one():
+    said = []
+    for before, now in ((None, None), (None, "head:6379"), ("head:6379", "head:6379")):
+        _hint_at_cluster(before, now, said.append)
+    assert said == []
+    _hint_at_cluster("head:6379", "other:6379", said.append)
+    assert said == ["note: on the cluster at other:6379; before, it ran on a Ray cluster: --address head:6379"]
 
 
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
