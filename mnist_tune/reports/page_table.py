@@ -31,8 +31,8 @@ DETAILS = (
 TITLES = {
     "reaches_said": "reaches the target in epoch",
     "epochs_run": "epochs",
-    "epochs_asked": "of",
-    "best_epoch": "in epoch",
+    "epochs_asked": "epochs asked for",
+    "best_epoch": "best test accuracy in epoch",
     "stop_reason": "ended because",
     "curve_regime": "regime without its siblings",
     "compile_s": "compiled for, in s",
