@@ -22,9 +22,9 @@ HALVES = 80
 WIDTHS = np.geomspace(0.006, 0.8, 10).astype(np.float32)
 """The values of s. The smallest is a step, at any precision that a search asks for."""
 
-WIDTH_PRIOR = WIDTHS ** np.float32(0.2)
-"""A prior that leans to wide edges. With equal weights, intervals at s = 0.05 hold the edge too seldom: searches see an
-edge as a step as long as they have few outcomes on its slope."""
+WIDTH_PRIOR = WIDTHS ** np.float32(0.4)
+"""A prior that leans to wide edges. With equal weights, intervals at s = 0.05 to 0.1 hold the edge too seldom: searches
+see an edge as a step as long as they have few outcomes on its slope, and stop."""
 
 LAPSES = {0.0: 0.5, 0.05: 0.3, 0.12: 0.2}
 """The values of δ, and their prior probabilities."""
@@ -42,7 +42,7 @@ REACH = FLAT + 5
 LEVEL = 0.95
 """The probability that an interval holds."""
 
-LEAST_OUTCOMES = 30
+LEAST_OUTCOMES = 40
 """Outcomes from which on an interval may count as precise. With fewer, the searches that stop are those that have
 underestimated s, and their intervals are too narrow."""
 

@@ -11,9 +11,10 @@ from mnist_tune.regimes.edge_posterior import WIDTHS, EdgePosterior, learns, ste
 CANDIDATES = 11
 """Learning rates that are compared, equally spaced in ln η over what the posterior holds possible."""
 
-WIDTH_WEIGHT = 2.0
-"""What the variance of s counts, relative to that of the half. The rates of 90 and 10% are 2.2 s away from it, and the
-interval of the half is right only if s is known, too."""
+WIDTH_WEIGHT = 0.05
+"""What the variance of s counts, relative to that of the half. With more, trials are further from the half, where they
+say more of s, and of the rates of 90 and 10%. But there a curve that is not logistic differs more from one that is, and
+the half is biased."""
 
 FAR_BELOW = 10
 """One trial in so many is far below the edge, to see lapses, which would bias the edge."""
