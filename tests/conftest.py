@@ -192,13 +192,13 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-FIRST = ("test_sweep.py", "test_lane_sweeps.py", "test_own_networks.py", "test_disasters.py")
-"""Files whose tests take half of the time that all tests which start Ray take."""
+WAITING = ("test_nodes.py", "test_jobs.py")
+"""Files whose tests start Ray and mostly wait for its nodes and jobs."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run two tests that start Ray at the same time, one of `FIRST` and another, and no more: each wants two cores."""
+    """Run tests that start Ray one after another, except that one of `WAITING` may run beside another."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray 1" if item.path.name in FIRST else "ray 2"))
+            item.add_marker(pytest.mark.xdist_group("waiting" if item.path.name in WAITING else "ray"))
