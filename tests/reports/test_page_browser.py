@@ -119,6 +119,7 @@ class Tab:
     def axe(self):
         from axe_playwright_python.sync_playwright import Axe
 
+        self.page.wait_for_selector("#table .slick-row", timeout=30_000)  # on a busy machine the table is drawn last
         found = Axe().run(self.page).response["violations"]
         return [
             f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in ("serious", "critical")
