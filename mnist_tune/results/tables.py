@@ -149,7 +149,8 @@ def load_sweep(path: str | Path) -> Sweep:
             fetch(where, Path(folder))
             return replace(_read(Path(folder)), path=where)
     if not (where / "sweep.json").exists():
-        inside = sorted(where.glob("**/sweep.json"), key=lambda file: file.stat().st_mtime)
+        found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
+        inside = sorted(found, key=lambda file: file.stat().st_mtime)
         if not inside:
             raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
         where = inside[-1].parent

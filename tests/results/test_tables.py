@@ -449,3 +449,10 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     assert sorted(keys(read_journal(path).epochs)) == sorted(
         {*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)}
     )
+
+
+def test_a_link_that_leads_nowhere_is_no_sweep(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="no sweep in"):
+        load_sweep(tmp_path)
