@@ -6,7 +6,6 @@ import shutil
 import socket
 import sys
 import tempfile
-from contextlib import suppress
 from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -49,34 +48,33 @@ def pytest_xdist_auto_num_workers(config):
     return 0 if any("::" in argument for argument in config.args) else 2
 
 
+_compile_options = getattr(compiler, "get_compile_options", None)  # without it, tests compile as users do
+
+
+def is_known(name, value):
+    """Whether this version of XLA has a compile option: JAX 0.12 lacks one that 0.10 has."""
+    try:
+        jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+QUICK = {name: value for name, value in QUICK.items() if is_known(name, value)}
 """With these, XLA compiles three times as fast, to slower code. Tests of numbers and Ray's processes do without."""
-_compile_options = getattr(compiler, "get_compile_options", None)  # without it, tests compile as users do
-
-
-def known_quick_options():
-    """Return those of `QUICK` that this version of XLA has: JAX 0.12 lacks one that 0.10 has."""
-    known = []
-    for name, value in QUICK.items():
-        with suppress(jax.errors.JaxRuntimeError):
-            jax.jit(lambda: 0).lower().compile(compiler_options={name: value})
-            known.append((name, value))
-    return known
-
-
-_known_quick_options = known_quick_options()
 
 
 def quick_compile_options(*args, **kwargs):
     """Return JAX's compile options, with `QUICK` unless a test of numbers runs, or one that may compare with Ray's."""
     options = _compile_options(*args, **kwargs)
     if not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable", "ray")):
-        options.env_option_overrides = [*options.env_option_overrides, *_known_quick_options]
+        options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
     return options
 
 

@@ -36,7 +36,7 @@ from mnist_tune.reports.page_figures import (
     share_figure,
     trial_map,
 )
-from mnist_tune.reports.page_table import HEAD_HEIGHT, ROW_HEIGHT, ROWS, details, first_rows, named, trial_table
+from mnist_tune.reports.page_table import HEAD_HEIGHT, ROWS, details, first_rows, named, trial_table
 from mnist_tune.reports.prepared import counts, mark, with_epochs
 from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
@@ -162,9 +162,8 @@ def _page_data(data: PageData, drawn: bool, columns: Mapping[str, Any]) -> dict[
         "sweep": _stored(trials["sweep"].to_numpy(), "<f4"),
         "rates": _stored(np.log10(trials["learning_rate"].to_numpy(float)), "<f4"),
         "columns": {name: _column(values) for name, values in columns.items()},
-        "named": named(list(columns)),
+        "named": named(columns),
         "rows": ROWS,
-        "row_height": ROW_HEIGHT,
         "head_height": HEAD_HEIGHT,
     }
     if not drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -66,7 +66,7 @@ def details(data: PageData) -> dict[str, Any]:
     return {name: _column(pd.Series(values)) for name, values in (said | known).items()}
 
 
-def named(columns: Sequence[str]) -> dict[str, tuple[str, str]]:
+def named(columns: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return for each of these columns what the details call it, and the sentence that explains it."""
     about = {column.name: column.about for column in TRIALS}
     about["reaches_said"] = about["reaches"]

@@ -249,7 +249,7 @@ window.page = (() => {
       .filter(name => !["trial", "evidence", "learning_rate", "regime", "reaches"].includes(name))
       .map(name => {
         const pair = document.createElement("div"), term = document.createElement("dt"), fact = document.createElement("dd");
-        [term.textContent, term.title] = data.named[name] ?? [name.replaceAll("_", " "), ""];
+        [term.textContent, term.title] = data.named[name];
         fact.textContent = said(columns[name][i]);
         pair.append(term, fact);
         return pair;
@@ -275,7 +275,7 @@ window.page = (() => {
     const rows = inTable(), found = rows.filter(Boolean).length;
     find("table-shown").booleans = rows;
     const table = find("table"), wide = table.columns.reduce((sum, column) => sum + column.width, 0);
-    const height = data.row_height * Math.min(Math.max(found, 1), data.rows) + data.head_height;
+    const height = table.row_height * Math.min(Math.max(found, 1), data.rows) + data.head_height;
     if (table.height !== height) table.height = height;
     element("found").textContent = `${thousands(found)} of ${thousands(count)} trials, best first; click a column to sort.`
       + (wide > element("table").clientWidth ? " Scroll sideways to see all columns." : "");
