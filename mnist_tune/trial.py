@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -89,10 +88,9 @@ class TrialConfig:
         Raises:
             UserError: a key is not a field; the message names the closest field.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
-            if key not in known:
-                raise UserError(f"a trial has no field {key!r}{closest(key, known)}")
+            if key not in _FIELDS:
+                raise UserError(f"a trial has no field {key!r}{closest(key, _FIELDS)}")
         return cls(**values)
 
 

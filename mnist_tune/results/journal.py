@@ -69,18 +69,27 @@ class Journal:
     epochs: pd.DataFrame
     """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that was recorded twice is there
     twice."""
-    trials: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
     """The trials that `sweep.json` lacks, or has with other values."""
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _of_meta: dict[str, TrialConfig] = field(default_factory=dict, repr=False)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take up an event that is not an epoch."""
-        {"trial": self.trials, "end": self.ends}[event["kind"]][event["trial_id"]] = event
+        if event["kind"] == "trial":
+            self.trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
+        else:
+            self.ends[event["trial_id"]] = event
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
-        configs = meta["trials"] | {trial_id: event["config"] for trial_id, event in self.trials.items()}
-        return {trial_id: TrialConfig.from_dict(config) for trial_id, config in configs.items()}
+        return self._planned(meta) | self.trials
+
+    def _planned(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
+        """Return the trials of `sweep.json`, which never change. A resume asks for them several times."""
+        if not self._of_meta:
+            self._of_meta.update({i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()})
+        return self._of_meta
 
     def last_rows(self) -> dict[str, dict[str, Any]]:
         """Return the row that each trial recorded last."""
@@ -89,7 +98,8 @@ class Journal:
 
     def last_epochs(self) -> dict[str, int]:
         """Return the epoch that each trial recorded last."""
-        return dict(zip(self.epochs["trial_id"], self.epochs["epoch"].tolist(), strict=True))
+        last = self.epochs[["trial_id", "epoch"]].drop_duplicates("trial_id", keep="last")
+        return dict(zip(last["trial_id"].tolist(), last["epoch"].tolist(), strict=True))
 
 
 def read_journal(path: Path) -> Journal:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from typing import Any
 
@@ -68,6 +68,12 @@ NAMES = {
     "token mode": Private(_AUTH, "maybe_enable_token_auth_if_token_available", _FAIL_AT_ONCE, _TAKES_LONG),
     "token": Private(_AUTH, "ensure_token_if_auth_enabled", _FAIL_AT_ONCE, _TAKES_LONG),
     "GCS": Private("ray._raylet", "GcsClient", _FAIL_AT_ONCE, _TAKES_LONG),
+    "agent port": Private(
+        "ray._private.parameter",
+        "RayParams.dashboard_agent_listen_port",
+        "to let Ray's agent listen at any free port: it tries its usual one for 4 s while another Ray has it",
+        "so beside another Ray, or just after one was killed, Ray takes 4 s longer to start",
+    ),
     "node": Private("ray._private.worker", "_global_node", _RAYLET, _NO_RAYLET),
     "dead processes": Private("ray._private.node", "Node.dead_processes", _RAYLET, _NO_RAYLET),
     "cluster config": Private(
@@ -161,6 +167,21 @@ def greet(gcs: str, auto: bool) -> None:
     NAMES["token"].find()(create_token_if_missing=False)
     with _no_stderr():  # Ray's C++ code prints there what the exception says, too
         NAMES["GCS"].find()(address=gcs)
+
+
+@contextmanager
+def any_agent_port() -> Iterator[None]:
+    """Let the agent of a Ray that is started meanwhile listen at any free port. `ray.init` has no option for it."""
+    if not has("agent port"):
+        yield
+        return
+    module: Any = import_module(NAMES["agent port"].module)
+    before = module.RayParams
+    module.RayParams = partial(before, dashboard_agent_listen_port=0)
+    try:
+        yield
+    finally:
+        module.RayParams = before
 
 
 @contextmanager

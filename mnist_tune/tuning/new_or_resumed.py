@@ -193,20 +193,29 @@ def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
     recorded = _journal(writer).last_epochs()
 
     def check(trial_id: str) -> None:
-        state = storage.join(writer.states, f"{trial_id}.npz")
+        state = _state(writer, trial_id)
         with suppress(UserError):  # the trial itself reports a damaged state
             if saved_epochs(state) > recorded.get(trial_id, 0) + 1:
                 storage.remove(state)
 
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(check, trials))
+        list(threads.map(check, _saved(writer) & trials))
 
 
 def _remove_states_of_nobody(writer: SweepWriter, trials: Set[str]) -> None:
     """Remove the states of trials that were proposed but never recorded: other trials will get their ids."""
-    for name in storage.names(writer.states):
-        if name.endswith(".npz") and name.removesuffix(".npz") not in trials:
-            storage.remove(storage.join(writer.states, name))
+    for trial_id in _saved(writer) - trials:
+        storage.remove(_state(writer, trial_id))
+
+
+def _saved(writer: SweepWriter) -> set[str]:
+    """Return the trials that have a saved state."""
+    names = storage.names(writer.states)
+    return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
+
+
+def _state(writer: SweepWriter, trial_id: str) -> Place:
+    return storage.join(writer.states, f"{trial_id}.npz")
 
 
 def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], dict[str, Finished]]:

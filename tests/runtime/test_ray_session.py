@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private import parameter
 from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray.exceptions import AuthenticationError, RpcError
 
@@ -158,6 +159,19 @@ def test_trials_are_limited_by_a_resource(started, most, resources):
     assert options["resources"] == resources
     assert options["num_cpus"] == 5
     assert options["include_dashboard"] is False
+
+
+def test_rays_agent_takes_any_free_port(monkeypatch):
+    """It would wait for its usual port for seconds where another Ray has it."""
+    ports = []
+    usual = parameter.RayParams().dashboard_agent_listen_port
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(
+        "ray.init", lambda **_: ports.append(parameter.RayParams(num_cpus=1).dashboard_agent_listen_port)
+    )
+    start_ray(None, None, False)
+    assert ports == [0]
+    assert parameter.RayParams().dashboard_agent_listen_port == usual != 0
 
 
 def test_a_ray_that_runs_is_kept(started, monkeypatch):

@@ -12,7 +12,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
-from mnist_tune.tuning import sweep
+from mnist_tune.tuning import new_or_resumed, sweep
 from mnist_tune.tuning.new_or_resumed import _hint_at_cluster, as_before, left_and_over, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 
@@ -55,6 +55,17 @@ def test_a_resume_reads_its_journal_once(interrupted, place):
         left, _, _ = left_and_over(again)
     assert sorted(left) == ["00000", "00001"]
     assert read.call_count == 1
+    again.finish(ended="now")
+
+
+def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, epoch_row):
+    """Each look is a request where the sweep is in object storage."""
+    state = storage.join(interrupted.states, "00000.npz")
+    Checkpoint({"a": np.zeros(3)}, Progress(3, 2.3, None, epoch_row(3))).save(state)
+    interrupted.finish(ended=None)
+    with mock.patch.object(new_or_resumed, "saved_epochs", wraps=saved_epochs) as looked:
+        again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+    looked.assert_called_once_with(state)
     again.finish(ended="now")
 
 
