@@ -92,6 +92,30 @@ def test_json_round_trip(config):
     assert list(values) == [field.name for field in fields(TrialConfig)]
 
 
+def test_defaults_are_the_notebooks():
+    """Numbers that others have published with them would change."""
+    assert TrialConfig().to_dict() == {
+        "architecture": "mlp-1024-128-tanh",
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "loss": "cross-entropy",
+        "batch_size": 128,
+        "epochs": 10,
+        "label_noise": 0,
+        "holdout": 0,
+        "seed": 0,
+        "data_seed": 0,
+        "stop_when_diverged": True,
+        "label": "",
+    }
+
+
 def test_missing_keys_take_their_defaults():
     assert TrialConfig.from_dict({"epochs": 3}) == TrialConfig(epochs=3)
 

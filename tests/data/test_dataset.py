@@ -329,7 +329,7 @@ def test_a_mirror_that_does_not_answer_is_skipped(
 ) -> None:
     release = threading.Event()
     monkeypatch.setattr(bad_mirror, "answer", lambda request: release.wait(20))
-    monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(download, "ANSWER_TIMEOUT_S", 1.0)
     mirror.serve(files)
     monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
     try:
@@ -337,7 +337,7 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
         shutil.rmtree(folder)
         start = time.monotonic()
-        with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+        with pytest.raises(DataError, match=r"no answer within 1"):
             load_dataset("mnist")
         assert time.monotonic() - start < 4
     finally:

@@ -138,11 +138,11 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monk
     sweep = new_sweep("killed", save_every=save_every)
 
     def slow(state, where):
-        """Save at once, or as late as the trial lets it."""
+        """Save at once, or as late as the trial lets it, and after somebody has looked."""
         epoch = state.progress.epoch
         late = epoch == save_every or random_.random() < 0.5
         rows = min(epoch + save_every, SMALL.epochs) - 1
-        while late and len(sweep.rows) < rows:
+        while late and (not sweep.moments or len(sweep.moments[-1][0]) < rows):
             time.sleep(0.001)
         save(state, where)
         sweep.look()

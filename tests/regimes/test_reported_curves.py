@@ -80,6 +80,10 @@ REPORTED = {
     ),
     "one accident in the last epoch": (curve([0.95, 0.97, 0.98, 0.985, *[0.995] * 5, 0.94]), {"converged"}),
     "the same accident an epoch earlier": (curve([0.95, 0.97, 0.98, 0.985, *[0.995] * 4, 0.94, 0.995]), {"converged"}),
+    "an accident after a slip that nobody sees": (
+        curve([0.95, 0.97, 0.98, 0.985, *[0.995] * 3, 0.9905, 0.995, 0.94]),
+        {"converged"},
+    ),
     "rate 30 on mnist-5k": (
         curve(
             [0.098, 0.11, 0.102, 0.11, 0.098],

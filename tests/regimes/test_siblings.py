@@ -10,6 +10,7 @@ from mnist_tune.execution.step_losses import window_means
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
+from mnist_tune.regimes.noise import window_images
 from mnist_tune.regimes.siblings import Standings, Trial, label_trials
 
 K = np.arange(10)
@@ -127,6 +128,11 @@ def test_windows_are_those_of_training(batch_size, holdout):
     images = 60_000 - holdout
     means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
     assert abs(curve.windows - len(means)) <= 1
+
+
+@pytest.mark.parametrize(("batch_size", "images"), [(1, 128), (3, 129), (100, 200), (128, 128), (1000, 1000)])
+def test_a_window_is_whole_batches(batch_size, images):
+    assert window_images(batch_size) == images
 
 
 def test_facts_of_a_data_set_follow_from_its_counts():

@@ -127,6 +127,12 @@ def test_curves_are_those_of_the_test_accuracy_and_the_training_loss(made_up_swe
         assert sorted(text.xy for text in labels) == sorted((4, value) for value in curves.loc[4])
 
 
+def test_epochs_are_whole_numbers_on_their_axis(made_up_sweep):
+    panels = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
+    for axis in (panels[1], panels[3]):
+        assert axis.get_xticks().tolist() == [1, 2, 3, 4]
+
+
 def test_of_many_curves_the_median_and_the_band_are_drawn(made_up_sweep):
     sweep = made_up_sweep(np.linspace(0.2, 2, FEW + 1))
     axis = regimes_figure(sweep).axes[1]

@@ -53,6 +53,23 @@ def test_count_of_runs(name):
     assert all(trial.stop_when_diverged for trial in trials[own:])
 
 
+def test_networks_and_rates_are_the_notebooks():
+    asked = {
+        name: (one.trial.architecture, one.trial.learning_rate, one.trial.batch_size, one.trial.label_noise)
+        for name, one in experiments().items()
+    }
+    assert asked == {
+        "converges": ("mlp-1024-128-tanh", 0.1, 128, 0),
+        "slow": ("mlp-1024-128-tanh", 0.001, 128, 0),
+        "oscillates": ("mlp-1024-128-tanh", 1.6, 128, 0),
+        "diverges": ("mlp-1024-128-tanh", 2.0, 128, 0),
+        "underfit": ("mlp-4-tanh", 0.1, 128, 0),
+        "overfit": ("mlp-2048-1024-512-1024-512-128-tanh", 0.01, 128, 30_000),
+        "stax_mlp": ("stax-mlp", 0.15, 128, 0),
+        "convnet": ("convnet", 0.06, 128, 0),
+    }
+
+
 def test_as_many_epochs_as_the_notebook_asks_for():
     asked = {name: experiment.trial.epochs for name, experiment in experiments().items()}
     assert asked == dict.fromkeys(RUNS, 10) | {"overfit": 30, "stax_mlp": 12, "convnet": 20}  # its `num_epochs`

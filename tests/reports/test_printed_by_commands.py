@@ -97,6 +97,7 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
     labels = ["converges", "converges", "convnet", "convnet"]
     said = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label=labels)))
     assert "notebook.png" in said
+    assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
     assert (sweep.path / "notebook.png").stat().st_size > 10_000
     assert notebook.SEEDS_NOTE in said
     without = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="converges")))
