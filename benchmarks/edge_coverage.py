@@ -29,7 +29,7 @@ from scipy.special import expit, ndtr
 
 from mnist_tune import cli
 from mnist_tune.regimes.edge_posterior import EdgePosterior
-from mnist_tune.tuning.edge_choice import next_rates
+from mnist_tune.tuning.edge_choice import most_pending, next_rates
 
 LEARNED, FAILED = 3.0, 1.0
 """Epochs that a trial takes."""
@@ -144,7 +144,8 @@ def _searches(
     while True:
         first = ends.min(1)
         receives = np.flatnonzero(first <= now)
-        starts = np.flatnonzero((first > now) & np.isinf(ends).any(1) & (started < config.trials) & ~precise)
+        may_start = np.isfinite(ends).sum(1) < np.minimum(workers, most_pending(posterior.count))
+        starts = np.flatnonzero((first > now) & may_start & (started < config.trials) & ~precise)
         waits = np.setdiff1d(np.flatnonzero(np.isfinite(first)), np.concatenate([receives, starts]))
         if not len(receives) + len(starts) + len(waits):
             return *posterior.interval(), started, precise

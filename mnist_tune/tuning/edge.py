@@ -60,7 +60,7 @@ class EdgeOptions(TrialOptions):
     """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
     workers: int | None = None
     """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and
-    two more for each further edge."""
+    two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
     predictor_seeds: int = 1
     """Seeds on which the predictors are tried, of which the first is 0."""
     seed: int = 0

@@ -19,6 +19,18 @@ the half is biased."""
 FAR_BELOW = 10
 """One trial in so many is far below the edge, to see lapses, which would bias the edge."""
 
+FIRST = 16
+"""Trials that a search may start before it knows any outcome."""
+
+
+def most_pending(outcomes: Any) -> Any:
+    """Return how many trials of a search may be pending, given how many outcomes it has, however many workers wait.
+
+    Trials that are proposed with little known are far from the edge. With 64 pending from the start, a search of 100
+    trials ends after half the time, but its interval is up to three times as wide.
+    """
+    return np.maximum(FIRST, outcomes)
+
 
 def next_rates(
     posterior: EdgePosterior, rows: np.ndarray, numbers: np.ndarray, pending: np.ndarray, cost: Any, rng: Any

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from mnist_tune.regimes.edge_outcomes import has_learned
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.edge_choice import next_rates
+from mnist_tune.tuning.edge_choice import most_pending, next_rates
 from mnist_tune.tuning.searcher import with_id
 from mnist_tune.tuning.virtual_time import VirtualTime
 
@@ -126,13 +126,14 @@ class EdgeSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("sweeps are resumed from their journal")
 
     def _next_search(self) -> _Search | None:
-        """Return the unfinished search that has proposed the fewest trials."""
-        open_ = [
-            search
-            for search in self._searches
-            if search.proposed < self._trials and not search.posterior.is_precise(self._precision)[0]
-        ]
+        """Return the search that has proposed the fewest trials, of those that may propose one now."""
+        open_ = [search for search in self._searches if self._may_propose(search)]
         return min(open_, key=lambda search: search.proposed, default=None)
+
+    def _may_propose(self, search: _Search) -> bool:
+        [outcomes] = search.posterior.count
+        over = search.proposed >= self._trials or search.posterior.is_precise(self._precision)[0]
+        return not over and len(search.pending) < most_pending(outcomes)
 
     def _propose(self, search: _Search) -> tuple[int, TrialConfig]:
         number = len(self.proposed)

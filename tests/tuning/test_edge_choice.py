@@ -39,7 +39,7 @@ def test_trials_proposed_together_spread_over_the_bracket():
 def test_one_trial_in_ten_is_far_below_the_edge():
     posterior = EdgePosterior(0.0)
     rng = np.random.default_rng(0)
-    for x in rng.normal(0, 0.1, 60):
+    for x in rng.normal(0, 0.2, 60):
         posterior.add([0], [x], [rng.random() < 1 / (1 + np.exp(x / 0.1))])
     proposed = [next_x(posterior, number=number, seed=number) for number in range(FAR_BELOW)]
     assert proposed[-1] < -0.4

@@ -92,6 +92,20 @@ def test_a_trial_that_the_journal_knows_goes_on_as_it_was():
     assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00000", 0.123, 4)
 
 
+def test_a_search_starts_few_trials_while_it_knows_little():
+    search = searcher(TEMPLATES[:1], trials=100, workers=64, precision=1e-9)
+    most, running = [], {}
+    for number in range(100):
+        while (found := search.suggest(str(number))) is None:
+            most.append(len(running))
+            for tune_id in running:  # all end together
+                search.on_trial_complete(tune_id, rows_of(running[tune_id])[-1] | {"epoch": 3})
+            running = {}
+        running[str(number)] = found["trial"]
+    assert most == [16, 16, 32]
+    assert len(running) == 36
+
+
 def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):
     configs, done = whole
     assert len({config["seed"] for config in configs.values()}) == len(configs)
