@@ -169,6 +169,7 @@ def test_a_diverged_trial_is_a_failed_one_in_optuna_with_its_label(folder, tmp_p
     [study] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/study.db")
     trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{tmp_path}/study.db").get_trials()
     assert [one.state.name for one in trials] == ["COMPLETE", "FAIL", "PRUNED", "RUNNING", "WAITING"]
+    assert study.user_attrs["objective"] == "test_accuracy"
     assert [one.user_attrs["regime"] for one in trials][:2] == ["converged", "diverged"]
     assert trials[0].params["learning_rate"] == 0.1
     mirror("optuna", str(tmp_path / "study.db")).update(load_sweep(folder))

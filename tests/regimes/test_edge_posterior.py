@@ -88,6 +88,15 @@ def test_what_the_share_never_reaches_does_not_exist():
     assert posterior_of([*lucky, *MANY]).interval_of(0.1)[1, 0] == np.inf
 
 
+def test_grids_are_fitted_only_when_the_posterior_has_narrowed(monkeypatch):
+    """Each time, all outcomes are counted again."""
+    counted = []
+    again = EdgePosterior._recounted
+    monkeypatch.setattr(EdgePosterior, "_recounted", lambda self, rows: counted.append(rows) or again(self, rows))
+    posterior_of(MANY)
+    assert 1 <= len(counted) <= 10
+
+
 def test_few_outcomes_are_never_precise():
     sharp = [(x, x < 0) for x in (*np.linspace(-0.1, 0.1, edge_posterior.LEAST_OUTCOMES - 1), 0.5)]
     assert not posterior_of(sharp[:-1]).is_precise(0.05)

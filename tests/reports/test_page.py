@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune import UserError
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.metrics import MISSING, quantised
@@ -67,6 +68,13 @@ def test_what_is_not_finite_is_above_all_others_and_a_trial_without_epochs_is_no
     assert places["00000"] < axis.top < axis.end
     assert np.isnan(places["00003"])
     assert data.axes["test_error"].top is None
+
+
+def test_an_error_of_0_is_drawn_as_half_an_image(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1])
+    data = PageData([replace(sweep, trials=sweep.trials.assign(test_accuracy=[1.0, 0.9]))])
+    images = data_facts(sweep.meta).test_images
+    np.testing.assert_allclose(sorted(data.axes["test_error"].places), np.log10([0.5 / images, 0.1]))
 
 
 def test_the_best_trial_on_held_out_images_comes_first(made_up_sweep):

@@ -12,7 +12,8 @@ from reference import SGD, cross_entropies, leaves
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.training.architectures import architecture
+from mnist_tune.training import architectures
+from mnist_tune.training.architectures import Network, architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
 from mnist_tune.training.networks import dense, initial
@@ -96,6 +97,30 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
     np.testing.assert_allclose(losses, BY_HAND[form], rtol=2e-6)
     for mine, reference in zip(leaves(got.params), leaves(by_hand.params), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("first", [0, 10])
+def test_step_i_draws_from_the_key_folded_with_i(first, monkeypatch):
+    """Else an epoch, or the next chunk of one, would drop out the same units again."""
+
+    def noting(_):
+        def train_apply(params, state, x, key):
+            drawn, count = state
+            return x @ params, (drawn.at[count].set(jax.random.uniform(key)), count + 1)
+
+        zeros = jnp.zeros((784, 10)), (jnp.zeros(5), jnp.int32(0))
+        return Network(lambda key: zeros, lambda params, state, x: x @ params, train_apply)
+
+    monkeypatch.setitem(architectures._KINDS, "noting", noting)
+    program = Program.of(TrialConfig(architecture="noting", batch_size=16), DATA)
+    images, labels = small_problem(70)  # four whole batches and a smaller one
+    hyper = {name: np.float32(0.1) for name in program.step.names}
+    key = np.array([3, 4], np.uint32)
+    state, _ = jax.jit(program.train_epoch)(
+        program.init(0), hyper, key, images, labels, np.arange(70, dtype=np.int32), first
+    )
+    keys = [jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)]
+    np.testing.assert_array_equal(state.extra[0], [jax.random.uniform(one) for one in keys])
 
 
 @pytest.mark.parametrize("total", [40, EVALUATION_BLOCK, EVALUATION_BLOCK + 5, 2 * EVALUATION_BLOCK + 7, 1000])
