@@ -1,5 +1,7 @@
 """The posterior of the edge, against a dense one computed in the plainest way, and what follows from it."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -88,13 +90,12 @@ def test_what_the_share_never_reaches_does_not_exist():
     assert posterior_of([*lucky, *MANY]).interval_of(0.1)[1, 0] == np.inf
 
 
-def test_grids_are_fitted_only_when_the_posterior_has_narrowed(monkeypatch):
+def test_grids_are_fitted_only_when_the_posterior_has_narrowed():
     """Each time, all outcomes are counted again."""
-    counted = []
     again = EdgePosterior._recounted
-    monkeypatch.setattr(EdgePosterior, "_recounted", lambda self, rows: counted.append(rows) or again(self, rows))
-    posterior_of(MANY)
-    assert 1 <= len(counted) <= 10
+    with mock.patch.object(EdgePosterior, "_recounted", autospec=True, side_effect=again) as counted:
+        posterior_of(MANY)
+    assert 1 <= counted.call_count <= 10
 
 
 def test_few_outcomes_are_never_precise():
