@@ -72,7 +72,7 @@ class Journal:
     trials: dict[str, TrialConfig] = field(default_factory=dict)
     """The trials that `sweep.json` lacks, or has with other values."""
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _of_meta: dict[str, TrialConfig] = field(default_factory=dict, repr=False)
+    _planned: dict[str, TrialConfig] = field(default_factory=dict, repr=False)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take up an event that is not an epoch."""
@@ -83,13 +83,9 @@ class Journal:
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
-        return self._planned(meta) | self.trials
-
-    def _planned(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
-        """Return the trials of `sweep.json`, which never change. A resume asks for them several times."""
-        if not self._of_meta:
-            self._of_meta.update({i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()})
-        return self._of_meta
+        if not self._planned:  # those of `sweep.json` never change, and a resume asks several times
+            self._planned.update({i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()})
+        return self._planned | self.trials
 
     def last_rows(self) -> dict[str, dict[str, Any]]:
         """Return the row that each trial recorded last."""

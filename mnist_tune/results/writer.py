@@ -99,7 +99,7 @@ class SweepWriter:
             raise UserError(
                 f"{self.where} already holds a sweep; name another --output or resume with --resume {self.where}"
             )
-        if not resume and any(name.endswith(".npz") for name in storage.names(self.states)):
+        if not resume and self.saved():
             raise UserError(
                 f"{self.states} has the states of a sweep whose {META} is gone; name another --output, or remove them"
             )
@@ -121,6 +121,15 @@ class SweepWriter:
     def states(self) -> Place:
         """The folder of the trials' states."""
         return storage.join(self.where, "states")
+
+    def state(self, trial_id: str) -> Place:
+        """Return the file of a trial's saved state."""
+        return storage.join(self.states, f"{trial_id}.npz")
+
+    def saved(self) -> set[str]:
+        """Return the trials that have a saved state."""
+        names = storage.names(self.states)
+        return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
 
     @cached_property
     def token(self) -> str:
@@ -178,7 +187,7 @@ class SweepWriter:
     def _tidy(self, trials: pd.DataFrame) -> None:
         """Remove the states of trials that ended, and Tune's files. Those of completed trials stay, if they are small:
         a resume that asks for more epochs goes on from them."""
-        files = {row.trial_id: storage.join(self.states, f"{row.trial_id}.npz") for row in trials.itertuples()}
+        files = {trial_id: self.state(trial_id) for trial_id in trials["trial_id"]}
         completed = set(trials["trial_id"][trials["stop_reason"] == "completed"])
         if sum(_size(files[trial_id]) for trial_id in completed) > KEPT_BYTES:
             completed = set()

@@ -147,8 +147,11 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
     elif failed:
         say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
-    _remove_states_without_rows(writer, left.keys() | (failed.keys() if options.retry_errored else set()))
-    _remove_states_of_nobody(writer, left.keys() | over.keys() | failed.keys())
+    saved = writer.saved()
+    _remove_states_without_rows(writer, saved & (left.keys() | (failed.keys() if options.retry_errored else set())))
+    # What was proposed but never recorded goes: other trials will get these ids.
+    for trial_id in saved - left.keys() - over.keys() - failed.keys():
+        storage.remove(writer.state(trial_id))
     return writer, [dataset], options
 
 
@@ -193,29 +196,13 @@ def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
     recorded = _journal(writer).last_epochs()
 
     def check(trial_id: str) -> None:
-        state = _state(writer, trial_id)
+        state = writer.state(trial_id)
         with suppress(UserError):  # the trial itself reports a damaged state
             if saved_epochs(state) > recorded.get(trial_id, 0) + 1:
                 storage.remove(state)
 
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(check, _saved(writer) & trials))
-
-
-def _remove_states_of_nobody(writer: SweepWriter, trials: Set[str]) -> None:
-    """Remove the states of trials that were proposed but never recorded: other trials will get their ids."""
-    for trial_id in _saved(writer) - trials:
-        storage.remove(_state(writer, trial_id))
-
-
-def _saved(writer: SweepWriter) -> set[str]:
-    """Return the trials that have a saved state."""
-    names = storage.names(writer.states)
-    return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
-
-
-def _state(writer: SweepWriter, trial_id: str) -> Place:
-    return storage.join(writer.states, f"{trial_id}.npz")
+        list(threads.map(check, trials))
 
 
 def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], dict[str, Finished]]:
