@@ -10,6 +10,8 @@ from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would split sums
+# Otherwise each of the hundreds of processes that tests start would compile the package's source again.
+os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 import hypothesis
 import jax
@@ -21,7 +23,9 @@ from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.training import architectures, optimizers
 
+sys.dont_write_bytecode = False
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -44,8 +48,8 @@ _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use two processes, or none if single tests are named. (With --pdb, xdist itself uses none.)"""
-    return 0 if any("::" in argument for argument in config.args) else 2
+    """Use three processes, or none if single tests are named. (With --pdb, xdist itself uses none.)"""
+    return 0 if any("::" in argument for argument in config.args) else 3
 
 
 _compile_options = getattr(compiler, "get_compile_options", None)  # without it, tests compile as users do
@@ -104,6 +108,19 @@ def refuse_new_processes(event, arguments):
     """Refuse processes started by a portable test: they would run on the real processor, unnoticed."""
     if event in STARTS_A_PROCESS and any(item.get_closest_marker("portable") for item in _running):
         raise RuntimeError(f"a portable test must not start a process: {event} {arguments}")
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """A test's own networks and optimisers are unregistered after it: trials of later tests would carry them along."""
+    tables = (architectures._KINDS, optimizers._REGISTERED)
+    before = [dict(table) for table in tables]
+    yield
+    for table, known in zip(tables, before, strict=True):
+        if table != known:
+            table.clear()
+            table.update(known)
+            architectures.architecture.cache_clear()
 
 
 @pytest.fixture
@@ -204,13 +221,13 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-WAITING = ("test_nodes.py", "test_jobs.py")
-"""Files whose tests start Ray and mostly wait for its nodes and jobs."""
+SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_sweep.py")
+"""The files whose tests that start Ray are in the second of two queues, which take about the same time."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run tests that start Ray one after another, except that one of `WAITING` may run beside another."""
+    """Run the tests that start Ray in two queues, each with a Ray of its own."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("waiting" if item.path.name in WAITING else "ray"))
+            item.add_marker(pytest.mark.xdist_group(f"ray {1 + (item.path.name in SECOND_QUEUE)}"))

@@ -23,20 +23,11 @@ def dataset():
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    """`register`, of which nothing is left after the test."""
-    monkeypatch.setattr(architectures, "_KINDS", dict(architectures._KINDS))
-    monkeypatch.setattr(optimizers, "_REGISTERED", {})
-    yield register
-    architectures.architecture.cache_clear()
-
-
-@pytest.fixture
-def said(dataset, registered):
+def said(dataset):
     """A function that checks a network, and an optimiser, and returns the error."""
 
     def run(network, optimizer=None, **fields):
-        registered("mine")(lambda data: network)
+        register("mine")(lambda data: network)
         if optimizer:
             optimizers.register_optimizer("own")(optimizer)
             fields["optimizer"] = "own"
@@ -66,8 +57,8 @@ THROUGH_NUMPY = Network(lambda key: jax.tree.map(np.asarray, init(key)), apply)
 
 
 @pytest.mark.parametrize("network", [GOOD, STATEFUL, THROUGH_NUMPY])
-def test_a_network_that_can_train_passes(network, dataset, registered):
-    registered("mine")(lambda data: network)
+def test_a_network_that_can_train_passes(network, dataset):
+    register("mine")(lambda data: network)
     check(TrialConfig(architecture="mine", batch_size=8), dataset.spec, dataset.train_images, dataset.train_labels)
 
 
@@ -162,7 +153,7 @@ def test_a_factory_must_return_a_network(said):
     assert "mine returned a tuple; return mnist_tune.Network(init, apply)" in said((init, apply))
 
 
-def test_a_network_that_is_registered_again_is_the_new_one(dataset, registered):
+def test_a_network_that_is_registered_again_is_the_new_one(dataset):
     for network in (GOOD, STATEFUL):
-        registered("mine")(lambda data, network=network: network)
+        register("mine")(lambda data, network=network: network)
         assert architectures.architecture("mine", dataset.spec) is network

@@ -29,8 +29,6 @@ size = 3
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A folder with a network, and a module beside it. What a test loads is forgotten."""
-    monkeypatch.setattr(architectures, "_KINDS", dict(architectures._KINDS))
-    monkeypatch.setattr(optimizers, "_REGISTERED", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)

@@ -23,7 +23,8 @@ from mnist_tune.tuning.own_code import load_own
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """The names of the networks by their files' names, loaded from a folder that is gone by then."""
-    folder = tmp_path_factory.mktemp("networks")
+    folder = tmp_path_factory.mktemp("networks") / "gone"  # in a folder that stays, so that its name is not used again
+    folder.mkdir()
     names = write_networks(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(architectures, "_KINDS", dict(architectures._KINDS))
