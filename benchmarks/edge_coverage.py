@@ -154,7 +154,7 @@ def _searches(
             worker = ends[receives].argmin(1)
             posterior.add(receives, x[receives, worker], learned[receives, worker])
             ends[receives, worker], x[receives, worker] = np.inf, np.nan
-            precise[receives] = posterior.is_precise(config.precision, receives)
+            precise[receives] = posterior.has_settled(config.precision, receives)
         if len(starts):
             worker = np.isinf(ends[starts]).argmax(1)
             pending = np.sort(x[starts], 1)  # NaN last

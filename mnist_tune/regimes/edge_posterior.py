@@ -44,9 +44,13 @@ REACH = FLAT + 5
 LEVEL = 0.95
 """The probability that an interval holds."""
 
-LEAST_OUTCOMES = 40
-"""Outcomes from which on an interval may count as precise. With fewer, the searches that stop are those that have
-underestimated s, and their intervals are too narrow."""
+LEAST_OUTCOMES = 32
+"""Outcomes from which on a search may end. With fewer, the searches that end are those that have underestimated s, and
+their intervals are too narrow."""
+
+SETTLED = 0.15
+"""The share of a search's outcomes, the last ones, through which the interval must have been narrow enough for it to
+end. A search of a wide edge that ended with the first such interval would have seen a sharp edge by chance."""
 
 _PAIRS = [(lapse, luck) for lapse in LAPSES for luck in LUCK]
 _LAPSE, _LUCK = (np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True))
@@ -70,6 +74,7 @@ class EdgePosterior:
         self._count = np.zeros(searches, int)
         self._x = np.zeros((searches, 8))
         self._learned = np.zeros((searches, 8), bool)
+        self._half_widths = np.zeros((searches, 8))  # after each outcome
         self._weights = self._prior(np.arange(searches))  # [searches, pairs of δ and γ, halves, widths]
 
     @property
@@ -87,11 +92,15 @@ class EdgePosterior:
         """
         rows, x, learned = np.asarray(rows), np.asarray(x, np.float64), np.asarray(learned, bool)
         if self._count[rows].max(initial=0) == self._x.shape[1]:
-            self._x, self._learned = (np.concatenate([old, np.zeros_like(old)], 1) for old in (self._x, self._learned))
+            self._x, self._learned, self._half_widths = (
+                np.concatenate([old, np.zeros_like(old)], 1) for old in (self._x, self._learned, self._half_widths)
+            )
         self._x[rows, self._count[rows]], self._learned[rows, self._count[rows]] = x, learned
         self._count[rows] += 1
         self._weights[rows] = self._with(self._weights[rows], rows, x, learned)
         self._fit_grids(rows)
+        low, _, high = self.interval(rows)
+        self._half_widths[rows, self._count[rows] - 1] = (high - low) / 2
 
     def halves(self, rows: Any = slice(None)) -> np.ndarray:
         """Return the halves on each grid, [searches, halves]."""
@@ -113,10 +122,14 @@ class EdgePosterior:
         """Return the lower end, the median and the upper end of the half's central interval, ln η, [3, searches]."""
         return self._quantiles(_ends(level), rows)
 
-    def is_precise(self, precision: float, rows: Any = slice(None)) -> np.ndarray:
-        """Return whether the half-width of the interval is at most so many in 1, [searches]."""
-        low, _, high = self.interval(rows)
-        found: np.ndarray = ((high - low) / 2 <= np.log1p(precision)) & (self._count[rows] >= LEAST_OUTCOMES)
+    def has_settled(self, precision: float, rows: Any = slice(None)) -> np.ndarray:
+        """Return whether each search may end: its interval has had at most this half-width, as a share of the rate,
+        through the last `SETTLED` of its outcomes."""
+        counts, half_widths = self._count[rows, None], self._half_widths[rows]
+        number = np.arange(half_widths.shape[1])
+        last = (number < counts) & (number >= np.floor((1 - SETTLED) * counts))
+        wide = last & (half_widths > np.log1p(precision))
+        found: np.ndarray = ~wide.any(1) & (self._count[rows] >= LEAST_OUTCOMES)
         return found
 
     def interval_of(self, share: float, level: float = LEVEL) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED, LEARNED, outcomes
-from mnist_tune.regimes.edge_posterior import FLAT, WIDTHS, EdgePosterior
+from mnist_tune.regimes.edge_posterior import FLAT, LEAST_OUTCOMES, WIDTHS, EdgePosterior
 from mnist_tune.trial import TrialConfig
 
 SEARCHES = "searches"
@@ -90,7 +90,8 @@ class MeasuredEdge:
     def is_precise(self) -> bool:
         """Whether the interval of the 50% rate is as narrow as asked for. The search ended by a posterior whose grid
         had moved in another order, which changes a half-width by up to 2%."""
-        return bool(self.posterior.is_precise(1.02 * self.precision)[0])
+        enough = len(self.outcomes) >= LEAST_OUTCOMES
+        return enough and self.rate(0.5).half_width <= math.log1p(1.02 * self.precision)
 
     @cached_property
     def width(self) -> float:

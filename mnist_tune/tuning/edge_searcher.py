@@ -132,7 +132,7 @@ class EdgeSearcher(Searcher):  # type: ignore[misc]
 
     def _may_propose(self, search: _Search) -> bool:
         [outcomes] = search.posterior.count
-        over = search.proposed >= self._trials or search.posterior.is_precise(self._precision)[0]
+        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)[0]
         return not over and len(search.pending) < most_pending(outcomes)
 
     def _propose(self, search: _Search) -> tuple[int, TrialConfig]:

@@ -98,7 +98,24 @@ def test_grids_are_fitted_only_when_the_posterior_has_narrowed():
     assert 1 <= counted.call_count <= 10
 
 
-def test_few_outcomes_are_never_precise():
-    sharp = [(x, x < 0) for x in (*np.linspace(-0.1, 0.1, edge_posterior.LEAST_OUTCOMES - 1), 0.5)]
-    assert not posterior_of(sharp[:-1]).is_precise(0.05)
-    assert posterior_of(sharp).is_precise(0.05)
+def test_a_search_with_few_outcomes_never_ends():
+    sharp = [(x, x < 0) for x in sorted(np.linspace(-0.2, 0.2, edge_posterior.LEAST_OUTCOMES), key=abs)]
+    assert not posterior_of(sharp[:-1]).has_settled(0.05)
+    assert posterior_of(sharp).has_settled(0.05)
+
+
+@pytest.mark.parametrize("precision", [0.3, 0.35, 0.4])
+def test_a_search_ends_once_its_interval_was_narrow_for_a_while(precision):
+    """As the definition says it, outcome by outcome."""
+    posterior, narrow, settled = EdgePosterior([0.0]), [], []
+    for x, learned in MANY[:120]:
+        posterior.add([0], [x], [learned])
+        low, _, high = posterior.interval()
+        narrow.append(high[0] - low[0] <= 2 * np.log1p(precision))
+        settled += list(posterior.has_settled(precision))
+    assert settled == [
+        n >= edge_posterior.LEAST_OUTCOMES and all(narrow[int((1 - edge_posterior.SETTLED) * n) : n])
+        for n in range(1, len(narrow) + 1)
+    ]
+    assert any(settled)
+    assert settled.index(True) > narrow.index(True) + 5
