@@ -11,7 +11,7 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.cache import cache_folder, writable_cache_folder, writable_or_temporary
-from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.execution.process_setup import CACHE_BYTES, WorkerSettings, configure_jax
 from mnist_tune.machine import processor_model
 
 
@@ -93,6 +93,7 @@ def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, t
         monkeypatch.setattr("mnist_tune.execution.process_setup.processor_model", lambda: processor)  # noqa: B023
         configure_jax(WorkerSettings("states", threads=None, cache_dir=str(named)))
         folders.append(Path(set_["jax_compilation_cache_dir"]))
+    assert set_["jax_compilation_cache_max_size"] == CACHE_BYTES  # without a limit, JAX locks no files
     assert folders[0] != folders[1]
     assert folders[1].name == "Another-CPU-AVX2"
     for folder in folders:

@@ -168,6 +168,24 @@ def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bu
     assert epochs(place) == [("00000", 1), ("00000", 2)]
 
 
+def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkeypatch):
+    send, failed = storage._upload, []
+
+    def first_fails(uri, *rest):
+        if "sweep.json" in uri and not failed:
+            failed.append(uri)
+            raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 7")
+        send(uri, *rest)
+
+    writer = new_writer(working_folder(bucket))
+    monkeypatch.setattr(storage, "_upload", first_fails)
+    up = upload.Upload(writer.path, bucket, lambda line: None)
+    wait_until(lambda: exists(bucket))
+    up.close()
+    writer.finish(ended="now")
+    assert failed
+
+
 def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -287,6 +305,16 @@ def test_of_sweeps_that_start_at_once_at_a_new_place_one_writes(machines, new_wr
         )
     first.finish(ended="now")
     assert not [name for name in storage.names(bucket) if name.startswith("claim-")]
+
+
+def test_two_that_claim_a_place_at_once_try_again_at_different_moments(bucket, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(claim.time, "sleep", pauses.append)
+    monkeypatch.setattr(claim, "_is_only", lambda name, to: False)
+    with pytest.raises(UserError, match="is being started at"), claim.claimed(bucket):
+        pytest.fail("taken")
+    assert len(set(pauses)) == claim.TRIES
+    assert max(pauses) <= 2 * claim.PAUSE_S
 
 
 def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):

@@ -68,6 +68,13 @@ def test_what_is_on_its_way_after_the_end_goes_on_unless_a_larger_rate_took_a_th
     assert sweep.run("beside one of two epochs", late, rate=0.03) == 5
 
 
+@pytest.mark.parametrize("rates", [(1.0, 0.001), (0.001, 1.0)])
+def test_of_rates_that_were_fast_in_the_same_epoch_the_largest_counts(sweep, rates):
+    for rate in rates:
+        sweep.run(f"fast {rate}", FAST, rate=rate, rung=None)
+    assert sweep.run("trial", 1 - 0.16 * EPOCHS**-0.4, rate=0.03) == 5
+
+
 def test_what_asha_keeps_is_not_stopped(sweep):
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("trial", SLOW, rate=0.01, rung=None) is None

@@ -26,3 +26,14 @@ def test_the_time_left_follows_from_the_epochs_since_the_resume(epoch_row, monke
         now[0] += 30.0
         view.epoch("a", "mlp-4-tanh", epoch_row(epoch))
     assert view._left() == "13/20 epochs, at most 210 s left"
+
+
+def test_without_a_terminal_a_line_is_printed_every_quarter_of_a_minute(epoch_row, monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    view = ProgressView(1, 20, 0, quiet=False)
+    for epoch in range(1, 10):
+        view.epoch("a", "mlp-4-tanh", epoch_row(epoch))
+        now[0] += 5.0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("; ")[2].split("; ")[-1].split(" epochs")[0] for line in said] == ["1/20", "5/20", "9/20"]
