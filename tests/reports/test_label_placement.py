@@ -1,11 +1,12 @@
 """Positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.reports.label_placement import spread
+from mnist_tune.reports.label_placement import Label, place_labels, spread
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 
@@ -30,3 +31,13 @@ def test_neighbours_move_apart_about_their_mean():
 
 def test_labels_at_the_edge_move_inwards():
     assert spread(np.array([99.0, 100]), 8, 0, 100).tolist() == [92, 100]
+
+
+def test_each_label_is_beside_its_own_point():
+    figure, axis = plt.subplots()
+    axis.set(xlim=(0, 10), ylim=(0, 1))
+    labels = [Label(9 + 0.1 * i, y, f"curve {i}", "black") for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))]
+    place_labels(axis, labels)
+    placed = {text.get_text(): text.xyann[1] for text in axis.texts}
+    assert placed == {label.text: pytest.approx(label.y) for label in labels}
+    plt.close(figure)

@@ -122,3 +122,13 @@ def test_a_row_takes_less_than_400_bytes(epoch_row, tmp_path, monkeypatch):
     finally:
         pa.set_memory_pool(usual)
     assert 200 * len(lines) < 1e6 * mb + pool.max_memory() < 400 * len(lines)
+
+
+def test_damaged_lines_are_named_by_their_number_in_the_file(epoch_row, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(journal, "BLOCK_BYTES", 1500)
+    lines = [line(epoch_row, epoch=epoch) for epoch in range(1, 41)]
+    for number in (2, 17, 40):
+        lines[number - 1] = b"no event\n"
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+    assert len(read_journal(tmp_path).epochs) == 37
+    assert "skipped 3 damaged lines (line 2, 17, 40) and read all others" in caplog.text

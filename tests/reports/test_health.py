@@ -1,0 +1,41 @@
+"""How well a sweep ran, as lines and rows."""
+
+from mnist_tune import TrialConfig
+from mnist_tune.reports.health import MOST_ERRORS, health
+
+
+def test_of_many_failed_trials_the_first_are_listed_and_the_others_counted(new_writer, epoch_row, tmp_path):
+    writer = new_writer(tmp_path / "sweep")
+    writer.meta["trials"] = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=1).to_dict() for i in range(14)}
+    writer.epoch("00000", epoch_row(1), False)
+    writer.end("00000", "completed")
+    for i in range(1, 14):
+        writer.end(f"{i:05d}", "error", f"out of memory {i}")
+    found = health(writer.finish(ended="now"), "a sweep")
+    assert len(found.errors) == MOST_ERRORS == 10
+    assert found.errors[0] == ("trial 00001 (learning rate 0.2)", "out of memory 1")
+    assert found.errors_left == 3
+    assert dict(found.lines)["trials ended"] == "13 error, 1 completed"
+
+
+def test_times_fill_and_nodes(new_writer, epoch_row, tmp_path):
+    writer = new_writer(tmp_path / "sweep")
+    for trial_id, node in (("00000", "one"), ("00001", "two")):
+        for epoch in (1, 2, 3):
+            values = {"node": node, "lanes": 2 * epoch, "fill": 0.25 * epoch, "ended_at": 1e9 + 6 * epoch}
+            writer.epoch(
+                trial_id, epoch_row(epoch, train_s=50.0, eval_s=30.0, compile_s=15.0, wait_s=5.0, **values), False
+            )
+        writer.end(trial_id, "completed")
+    found = health(writer.finish(ended="now"), "a sweep")
+    lines = dict(found.lines)
+    assert lines["time of all trials"] == (
+        "training 5 min 0 s (50%), evaluating 3 min 0 s (30%), compiling 1 min 30 s (15%), waiting 30 s (5%)"
+    )
+    assert lines["lanes that trained together"] == "4.0 on average, at most 6"
+    assert lines["fill"] == "50% of a device's lanes asked for an epoch"
+    assert lines["resumed"] == "never"
+    assert found.nodes == [
+        {"node": node, "device": "cpu", "trials": "1", "epochs": "3", "epochs a minute": "10.0", "waited": "5%"}
+        for node in ("one", "two")
+    ]
