@@ -6,7 +6,8 @@ from mnist_tune.reports.health import MOST_ERRORS, health
 
 def test_of_many_failed_trials_the_first_are_listed_and_the_others_counted(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep")
-    writer.meta["trials"] = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=1).to_dict() for i in range(14)}
+    trials = [TrialConfig(learning_rate=0.1 * (i + 1), epochs=1) for i in range(14)]
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
     writer.epoch("00000", epoch_row(1), False)
     writer.end("00000", "completed")
     for i in range(1, 14):
