@@ -212,3 +212,16 @@ def test_an_unfinished_file_is_never_one_that_is_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="it is a link"):
         storage.write(tmp_path / "a", b"content")
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
+    storage.write(tmp_path / "file", b"old")
+
+    def fail(*names):
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(error):
+        storage.write(tmp_path / "file", b"new")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}

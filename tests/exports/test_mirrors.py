@@ -4,6 +4,7 @@ import math
 import struct
 from dataclasses import replace
 from importlib.util import find_spec
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -178,6 +179,32 @@ def test_a_diverged_trial_is_a_failed_one_in_optuna_with_its_label(folder, tmp_p
     assert trials[0].value == load_sweep(folder).trials["test_accuracy"][0]
 
 
+def test_the_value_of_a_trial_in_optuna_is_that_of_its_last_epoch(new_writer, epoch_row, tmp_path):
+    import optuna
+
+    writer = new_writer(tmp_path / "sweep", count=1)
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.95, 0.8), start=1):
+        writer.epoch("00000", epoch_row(epoch, 0.3, accuracy), False)
+    writer.end("00000", "completed")
+    sweep = writer.finish(ended="now")
+    mirror("optuna", str(tmp_path / "study.db")).update(sweep)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db")
+    assert study.trials[0].value == sweep.trials["test_accuracy"][0] == 0.79
+
+
+def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
+    """Of a client that only takes note: MLflow itself is not installed in the gate."""
+    library = mock.MagicMock()
+    client = library.MlflowClient.return_value
+    client.search_runs.return_value = mock.MagicMock(token=None, __iter__=lambda page: iter([]))
+    client.create_run.return_value.data.tags = {}
+    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    mirror("mlflow", "runs.db").update(load_sweep(folder))
+    assert [call.args[1] for call in client.create_run.call_args_list[1:]] == [10**12] * 4 + [None]
+    assert {call.args[2] for call in library.entities.Metric.call_args_list} == {10**12}
+    assert {call.args[2] for call in client.set_terminated.call_args_list} == {10**12, None}
+
+
 def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
     found = {run.trial_id: run for run in runs(load_sweep(folder))}
     assert math.isnan(found["00001"].rows[0]["train_loss"])
@@ -234,6 +261,24 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
     said = capsys.readouterr()
     assert "no route to host; trying again" in said.err
     assert said.out == "5 trials, 7 epochs. copy 3\n"
+
+
+@pytest.mark.parametrize(("copying_s", "waited_s"), [(0.1, 10.0), (3.0, 30.0)])
+def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder, monkeypatch, copying_s, waited_s):
+    now, waited = [0.0], []
+
+    class Slow:
+        def update(self, sweep):
+            now[0] += copying_s
+            monkeypatch.setattr(export, "_goes_on", lambda sweep: not waited)
+            return ""
+
+    monkeypatch.setattr(export, "mirror", lambda kind, output: Slow())
+    monkeypatch.setattr(export.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(export.time, "sleep", waited.append)
+    monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
+    export.main()
+    assert waited == [pytest.approx(waited_s)]
 
 
 @pytest.mark.parametrize(("ended", "goes_on"), [(None, True), ("2026-01-01T00:00:00+00:00", False)])

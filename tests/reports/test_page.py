@@ -159,6 +159,14 @@ def test_importances_find_the_setting_that_matters():
     assert importances(table.head(39), ["batch_size"]) == "Importances need 40 trials that finished an epoch."
 
 
+def test_of_noise_the_settings_explain_nothing():
+    """On the trials that the forest has seen, it explains most of it."""
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"learning_rate": 10 ** random.uniform(-3, 0, 200), "momentum": random.uniform(0, 1, 200)})
+    table = table.assign(epochs_run=1, test_accuracy=random.uniform(0.5, 0.95, 200))
+    assert importances(table, ["learning_rate", "momentum"]).explained < 0.1
+
+
 def test_without_scikit_learn_the_page_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.ensemble", None)
     table = pd.DataFrame({"learning_rate": np.linspace(0.1, 1, 50), "epochs_run": 1, "test_accuracy": 0.9})

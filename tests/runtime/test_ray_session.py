@@ -105,13 +105,13 @@ def test_the_token_that_ray_makes_is_private(tmp_path, monkeypatch):
     assert ray_session.umask() == before
 
 
-@pytest.mark.parametrize("address", [None, "head:6379"])
-def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address):
+@pytest.mark.parametrize(("address", "bits"), [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)])
+def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address, bits):
     monkeypatch.setattr(ray, "init", lambda **options: None)
     monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
     file = tmp_path / "a token"
     file.write_text("token")
-    file.chmod(0o644)
+    file.chmod(bits)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
     for said in (f"note: others could read Ray's token, {file}, and run code as you with it; it is private now\n", ""):
         start_ray(address, None, False)

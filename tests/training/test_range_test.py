@@ -11,7 +11,7 @@ from mnist_tune.execution.predictors import Bench, predict
 from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.line_search import critical_rate
-from mnist_tune.training.range_test import range_curve
+from mnist_tune.training.range_test import _batches, range_curve
 from mnist_tune.trial import TrialConfig
 
 CONFIG = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, batch_size=64, seed=3, data_seed=4)
@@ -50,6 +50,13 @@ def test_it_trains_as_an_epoch_does(mnist_5k, data):
     order = batch_order(4, 0, data.train_count)
     _, losses = jax.jit(bench.program.train_epoch)(bench.state, hyper, np.zeros(2, np.uint32), *data.arrays, order)
     np.testing.assert_allclose(found, np.asarray(losses)[:62], rtol=1e-4)
+
+
+def test_each_epoch_has_an_order_of_its_own_without_a_smaller_last_batch():
+    found = _batches(4, 64, 130, 4000)
+    assert found.shape == (130, 64)
+    epochs = np.concatenate([batch_order(4, epoch, 4000)[: 62 * 64] for epoch in range(3)])
+    np.testing.assert_array_equal(found.ravel(), epochs[: 130 * 64])
 
 
 def test_predictors_agree_about_a_network(mnist_5k, data):
