@@ -51,7 +51,8 @@ class EdgeOptions(TrialOptions):
     epochs: int = 3
     """Epochs per trial. An edge belongs to a length of training."""
     precision: float = 0.05
-    """End the search for an edge once the 95% interval of its 50% rate has this half-width, as a share of the rate."""
+    """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
+    through the last 15% of its outcomes."""
     trials: int = 100
     """The most trials for an edge."""
     learned: float | None = None
