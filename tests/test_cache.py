@@ -94,6 +94,7 @@ def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, t
         configure_jax(WorkerSettings("states", threads=None, cache_dir=str(named)))
         folders.append(Path(set_["jax_compilation_cache_dir"]))
     assert set_["jax_compilation_cache_max_size"] == CACHE_BYTES  # without a limit, JAX locks no files
+    assert set_["jax_persistent_cache_min_compile_time_secs"] == 0
     assert folders[0] != folders[1]
     assert folders[1].name == "Another-CPU-AVX2"
     for folder in folders:

@@ -205,6 +205,20 @@ def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
     assert {call.args[2] for call in client.set_terminated.call_args_list} == {10**12, None}
 
 
+def test_a_run_whose_label_changed_is_written_again_to_wandb(folder, tmp_path, monkeypatch):
+    """Of a W&B that only takes note: it is not installed in the gate."""
+    library = mock.MagicMock()
+    monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", lambda name: library)
+    copy, sweep = mirror("wandb", str(tmp_path / "runs")), load_sweep(folder)
+    copy.update(sweep)
+    copy.update(sweep)
+    assert library.init.call_count == 5
+    sweep.trials.loc[2, "regime"] = "underfit"
+    copy.update(sweep)
+    assert [call.kwargs["name"] for call in library.init.call_args_list[5:]] == ["00002"]
+    assert library.init.call_args.kwargs["tags"] == ["underfit"]
+
+
 def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
     found = {run.trial_id: run for run in runs(load_sweep(folder))}
     assert math.isnan(found["00001"].rows[0]["train_loss"])

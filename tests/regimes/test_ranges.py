@@ -27,6 +27,12 @@ def test_the_range_and_its_best():
     assert [found[name] for name in ("width", "depth", "batch_size")] == [64, 2, 128]
 
 
+def test_the_range_begins_where_every_seed_converged():
+    some = {0.05: "slow converged", **REGIMES}
+    [found] = ranges([("", made_up_trials(some))]).to_dict("records")
+    assert (found["lowest"], found["highest"]) == (0.2, 0.4)
+
+
 def test_a_range_without_an_end_or_without_a_rate():
     open_, none = (
         ranges([("", made_up_trials(regimes))]).iloc[0]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mnist_tune.reports.large_sweeps import MANY
+
 SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
 SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
 """Modules that take half a second or more to import and are not needed."""
@@ -22,7 +24,9 @@ def test_summarize_a_large_sweep(made_up_sweep, rates):
     assert not imported & set(SLOW)
 
 
-def test_the_flag_all_prints_every_trial(made_up_sweep, rates):
-    sweep = made_up_sweep(rates(100), epochs=1)
+def test_the_flag_all_prints_every_trial_and_every_configuration(made_up_sweep, rates):
+    sweep = made_up_sweep(rates(MANY + 5), seeds=2, epochs=1)
     done = subprocess.run([sys.executable, SCRIPT, sweep.path, "--all"], capture_output=True, text=True, timeout=60)
-    assert len(done.stdout.splitlines()) > 100
+    trials, _, configurations = done.stdout.partition("Replicates over seeds")
+    assert len(trials.splitlines()) > 2 * MANY
+    assert len(configurations.splitlines()) > MANY

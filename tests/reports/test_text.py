@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from mnist_tune import TrialConfig
 from mnist_tune.reports import console
 from mnist_tune.reports.conclusions import conclusions, proposed
 from mnist_tune.reports.large_sweeps import LINES, MANY
@@ -172,6 +173,15 @@ def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reache
     assert f" {said} " in line
 
 
+@pytest.mark.parametrize(("reaches", "said"), [(7.4, "~7"), (900.0, "> 12")])
+def test_of_a_trial_that_was_stopped_early_the_limit_is_that_of_the_epochs_asked_for(
+    made_up_sweep, capsys, reaches, said
+):
+    sweep = made_up_sweep([0.01, 0.1])
+    print_report(replace(sweep, trials=sweep.trials.assign(reaches=reaches, target=0.9, epochs_run=2)))
+    assert f" {said} " in capsys.readouterr().out.splitlines()[1]
+
+
 def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
     trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
@@ -262,6 +272,17 @@ def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
     assert [line.split()[0] for line in lines[start + 2 :]] == ["0.01", "0.1"]
     assert all(len(line.rstrip()) <= 80 for line in lines[start + 1 :])
     assert "3 of 3 (29% to 100%)" in lines[-1]
+
+
+def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path, capsys):
+    """For two seeds that is 6.35 times their standard error (Student's t), so 4.49 times their standard deviation."""
+    writer = new_writer(tmp_path / "sweep", count=2)
+    trials = [TrialConfig(learning_rate=0.1, seed=seed, epochs=1) for seed in (0, 1)]
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for trial_id, accuracy in (("00000", 0.90), ("00001", 0.91)):
+        writer.epoch(trial_id, epoch_row(1, train_accuracy=accuracy), False)
+    print_replicates(writer.finish(ended="now").trials)
+    assert "0.9050 ± 0.0635" in capsys.readouterr().out
 
 
 def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):

@@ -8,7 +8,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime import shared_storage_check
-from mnist_tune.runtime.shared_storage_check import check_nodes, unreachable, why_blind
+from mnist_tune.runtime.shared_storage_check import blindness, check_nodes, unreachable, why_blind
 from mnist_tune.tuning import trainable
 
 
@@ -24,6 +24,21 @@ def test_a_folder_without_the_right_token_is_not_the_sweeps(kind, tmp_path, buck
 
 def test_storage_that_does_not_answer_is_reported(silent_s3):
     assert "NETWORK_CONNECTION" in why_blind(silent_s3.uri("mnist-tune", "states"), "mine")
+
+
+def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
+    storage.write(storage.join(bucket, TOKEN), b"mine")
+    open_file, failed = storage.open_file, []
+
+    def first_fails(where):
+        if not failed:
+            failed.append(where)
+            raise OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 7")
+        return open_file(where)
+
+    monkeypatch.setattr(storage, "open_file", first_fails)
+    assert blindness(bucket, "mine") == ""
+    assert failed
 
 
 def test_a_node_that_dies_while_it_is_asked_is_named(tmp_path, monkeypatch):

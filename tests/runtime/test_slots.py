@@ -17,8 +17,10 @@ def node(alive=True, **resources):
         ({"CPU": 2}, 6),  # a trial has its cores on one node
         ({"CPU": 0.25}, 52),
         ({"CPU": 1, "GPU": 0.3333}, 6),
+        ({"CPU": 1, "GPU": 0.1}, 8),
         ({"CPU": 4, "GPU": 1}, 2),
         ({"CPU": 1, "trial_slot": 1}, 2),
+        ({"CPU": 0.1}, 130),
         ({"CPU": 9}, 1),  # Ray waits for a node that holds it
     ],
 )
