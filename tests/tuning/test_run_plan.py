@@ -14,8 +14,13 @@ def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, e
     writer.epoch("00001", epoch_row(1), False)
     writer.finish(ended=None)
     again, shown = new_writer(tmp_path / "sweep", count=3, resume=True), []
+
+    def show(*given):
+        shown.append(given)
+        return ProgressView(*given)
+
     monkeypatch.setattr(sweep, "start_ray", lambda *arguments: None)
-    monkeypatch.setattr(sweep, "ProgressView", lambda *given: shown.append(given) or ProgressView(*given))
+    monkeypatch.setattr(sweep, "ProgressView", show)
     monkeypatch.setattr(tuner, "fit", lambda *arguments: None)
     trials = again.journal.known_trials(again.meta)
     plan = Plan.of({trial_id: trials[trial_id] for trial_id in ("00001", "00002")})
