@@ -180,7 +180,7 @@ EPOCHS = 60
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, execution):
     rates = [f"{0.01 * 1.3**i:.3g}" for i in range(12)]
@@ -199,7 +199,7 @@ def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, executio
         cluster.add_node(num_cpus=1)
         cluster.remove_node(second, allow_graceful=False)
         before = journal.read_text().count("\n")
-        stdout, stderr = sweep.communicate(timeout=180)
+        stdout, stderr = sweep.communicate(timeout=320)
     assert sweep.returncode == 0, stderr
     assert before < 12 * EPOCHS, "the sweep ended before the new node was the only one"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
