@@ -85,3 +85,9 @@ def test_how_far_edges_are_is_what_the_record_says():
         measured = 1 / found.loc[rule, ["most", "median", "least"]]
         assert list(said) == pytest.approx(list(measured), rel=0.06), rule
     assert EDGE_OVER.keys() == {BLOW_UP, *RULES}
+
+
+def test_a_predictor_that_is_too_high_here_and_too_low_there_is_off_by_as_much():
+    rows = [("wild", "a", 8.0), ("wild", "b", 1 / 8), ("tame", "a", 2.0), ("tame", "b", 2.0)]
+    table = pd.DataFrame([{"predictor": p, "network": n, "log2": np.log2(factor)} for p, n, factor in rows])
+    assert by_predictor(table)["off"].to_dict() == {"tame": 1.0, "wild": 3.0}

@@ -16,7 +16,7 @@ from mnist_tune.reports.importances import importances
 from mnist_tune.reports.metrics import MISSING, quantised
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_data import PageData, RateMark
-from mnist_tune.reports.prepared import mean_curves, replicated
+from mnist_tune.reports.prepared import bands, mean_curves, replicated
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -100,6 +100,18 @@ def test_bands_are_those_of_the_picture(made_up_sweep, rates):
     curves = sweep.curves("test_accuracy")
     np.testing.assert_allclose(band.middle, curves.median(axis=1), rtol=1e-12)
     np.testing.assert_allclose(band.low, curves.quantile(0.1, axis=1), rtol=1e-12)
+
+
+def test_a_band_ends_where_half_of_its_regimes_trials_do():
+    """However few of all trials they are."""
+    lengths = {"converged": [4] * 8, "slow": [4, 2, 2]}
+    trials = pd.DataFrame([{"regime": regime} for regime, each in lengths.items() for _ in each])
+    trials = trials.assign(trial_id=[f"{i:05d}" for i in range(len(trials))])
+    ends = dict(zip(trials["trial_id"], [n for each in lengths.values() for n in each], strict=True))
+    rows = [{"trial_id": trial, "epoch": epoch, "value": 0.5} for trial, n in ends.items() for epoch in range(1, n + 1)]
+    found = {band.regime: band for band in bands(pd.DataFrame(rows).merge(trials, on="trial_id"), trials)}
+    assert {name: band.epochs.tolist() for name, band in found.items()} == {"converged": [1, 2, 3, 4], "slow": [1, 2]}
+    assert {name: band.trials for name, band in found.items()} == {"converged": 8, "slow": 3}
 
 
 def test_mean_curves_have_students_interval(made_up_sweep):

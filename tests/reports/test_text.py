@@ -115,6 +115,7 @@ def test_conclusions_where_every_rate_diverged(made_up_sweep):
     [
         ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
         ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
         ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
         ((0.1, 0.2, 0.4), "ooo", "try larger rates", "0.4 0.862 1.86 4"),
@@ -123,7 +124,9 @@ def test_conclusions_where_every_rate_diverged(made_up_sweep):
 def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, proposed):
     names = {"c": "converged", "o": "oscillating", "s": "slow"}
     trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
-    trials = trials.assign(regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9])
+    trials = trials.assign(
+        regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9, 0.9][: len(rates)]
+    )
     *_, following = conclusions(trials)
     assert following.startswith(f"  {question}")
     assert f"--learning-rates {proposed} --" in following

@@ -23,6 +23,10 @@ SAID = {
         "Invalid"
     ): "the Ray cluster at head:6379 requires its token: set RAY_AUTH_MODE=token and RAY_AU",
     ConnectionError("Failed\nto connect"): "no Ray cluster at head:6379 (Failed to connect); start one with: ray start",
+    socket.gaierror(
+        -2, "Name not known"
+    ): "no Ray cluster at head:6379 ([Errno -2] Name not known); start one with: ray",
+    TimeoutError("timed out"): "no Ray cluster at head:6379 (timed out); start one with: ray start --head",
     RpcError("Timed out"): "no Ray cluster at head:6379 (Timed out); start one with: ray start --head",
     RuntimeError(
         MISMATCH

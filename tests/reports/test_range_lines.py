@@ -1,0 +1,22 @@
+"""The picture of how the learning rates move with what varies."""
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.reports import ranges
+
+
+def test_the_edge_is_the_largest_rate_at_which_any_seed_converged(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ranges, "save", lambda figure, path: drawn.append(figure))
+    rows = pd.DataFrame(
+        {"width": [16, 64], "lowest": [0.1, 0.2], "highest": [0.5, 0.6], "sometimes": [0.7, 0.9], "next": [1.4, 1.8]}
+    ).assign(best=[0.3, 0.4])
+    ranges.plot_range({", depth 2": rows}, "width", tmp_path / "width.png")
+    [axis] = drawn[0].axes
+    lines = {line.get_label().partition(",")[0]: list(line.get_ydata()) for line in axis.lines}
+    assert lines == {"edge": [0.7, 0.9], "best": [0.3, 0.4]}
+    band, bars = axis.collections
+    assert {*np.round(band.get_paths()[0].vertices[:, 1], 6)} == {0.1, 0.2, 0.5, 0.6}
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[0.7, 1.4], [0.9, 1.8]]
+    assert axis.get_yscale() == "log"
