@@ -279,10 +279,11 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
 
 @pytest.mark.parametrize(("copying_s", "waited_s"), [(0.1, 10.0), (3.0, 30.0)])
 def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder, monkeypatch, copying_s, waited_s):
-    now, waited = [0.0], []
+    now, waited, copied = [0.0], [], []
 
     class Slow:
         def update(self, sweep):
+            copied.append(sweep)
             now[0] += copying_s
             monkeypatch.setattr(export, "_goes_on", lambda sweep: not waited)
             return ""
@@ -293,6 +294,8 @@ def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder,
     monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
     export.main()
     assert waited == [pytest.approx(waited_s)]
+    first, second = copied
+    assert first is not second, "the sweep was not read again"
 
 
 @pytest.mark.parametrize(("ended", "goes_on"), [(None, True), ("2026-01-01T00:00:00+00:00", False)])

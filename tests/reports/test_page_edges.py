@@ -4,6 +4,7 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 from bokeh.models import BoxSelectTool
 from matplotlib.figure import Figure
@@ -41,6 +42,7 @@ def test_the_axis_holds_trials_and_near_predictors(edge):
     rates, lower, middle, upper = edge.band()
     assert (rates[0], rates[-1]) == pytest.approx((low, high))
     assert ((lower <= middle) & (middle <= upper)).all()
+    assert np.interp(edge.found.median, rates, middle) == pytest.approx(0.5, abs=0.05)
     assert middle[0] > 0.9
     assert middle[-1] < 0.1
 

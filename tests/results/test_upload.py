@@ -4,6 +4,7 @@ import json
 import platform
 import threading
 import time
+from contextlib import nullcontext
 from unittest import mock
 
 import pytest
@@ -327,6 +328,18 @@ def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
     sign(bucket, "elsewhere", age=0.0)
     new_writer(bucket).finish(ended="now")
+
+
+@pytest.mark.parametrize(("age_s", "taken"), [(1.0, True), (59.0, True), (61.0, False)])
+def test_a_claim_counts_for_a_minute(bucket, monkeypatch, age_s, taken):
+    times = storage.times
+    monkeypatch.setattr(claim, "TRIES", 1)
+    monkeypatch.setattr(claim, "PAUSE_S", 0.0)
+    storage.write(storage.join(bucket, "claim-other"), b"elsewhere")
+    dated = {"claim-other": 1000.0 - age_s}
+    monkeypatch.setattr(storage, "times", lambda uri: dict.fromkeys(times(uri), 1000.0) | dated)
+    with pytest.raises(UserError, match="is being started") if taken else nullcontext(), claim.claimed(bucket):
+        assert not taken
 
 
 def test_a_claim_that_a_killed_writer_left_is_in_nobodys_way(new_writer, bucket, monkeypatch):

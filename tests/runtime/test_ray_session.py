@@ -89,6 +89,19 @@ def test_an_address_where_nobody_listens_fails_at_once():
             start_ray(address, None, False)
 
 
+def test_a_host_that_does_not_answer_is_waited_for_a_few_seconds(monkeypatch):
+    waited = []
+
+    def connect(address, timeout=None):
+        waited.append(timeout)
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(ray_connect.socket, "create_connection", connect)
+    with pytest.raises(UserError, match=r"no Ray cluster at 10\.0\.0\.1:6379 \(timed out\)"):
+        start_ray("10.0.0.1:6379", None, False)
+    assert waited == [ray_connect.REACH_S]
+
+
 def test_the_interrupt_handler_is_restored(monkeypatch):
     before = signal.getsignal(signal.SIGINT)
     with ray_session.interrupts_as_before():

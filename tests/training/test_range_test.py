@@ -8,7 +8,7 @@ import pytest
 
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.predictors import Bench, predict
-from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp
+from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.line_search import critical_rate
 from mnist_tune.training.range_test import _batches, range_curve
@@ -67,6 +67,16 @@ def test_predictors_agree_about_a_network(mnist_5k, data):
     assert 1 / 20 < found["forward-only bracket"] / found["range test"] < 20
     assert 1 / 20 < found["critical sharpness"] / found["range test"] < 20
     assert 1 / 40 < found["2/λ0"] / found["range test"] < 4
+
+
+def test_each_librarys_rule_looks_at_its_own_ramp(mnist_5k, data, monkeypatch):
+    def curve(bench, ramp=OURS):
+        return RangeCurve(ramp, np.linspace(2.3, 1.0, len(ramp.rates), dtype=np.float32))
+
+    monkeypatch.setattr(Bench, "range_curve", curve)
+    found = Bench(CONFIG, data, mnist_5k.spec).suggestions()
+    assert found == {name: suggestion(name, curve(None, ramp)) for name, (ramp, _, _) in RULES.items()}
+    assert len({ramp for ramp, _, _ in RULES.values()}) == 2
 
 
 def test_sharpness_says_nothing_about_adam(mnist_5k, data):

@@ -1,6 +1,7 @@
 """The sweeps of a phase diagram, trained in this process: what each asks follows from those before it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.reports.text import INTERRUPTED
 from mnist_tune.results.tables import load_sweep
 from mnist_tune.results.writer import SweepWriter
 
@@ -28,6 +30,21 @@ def in_process(name, trials, options):
         writer.end(i, "completed")
         pool.detach(i)
     return writer.finish(ended="now")
+
+
+def test_an_interrupted_sweep_ends_the_diagram_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def interrupted(name, trials, options):
+        sweep = in_process(name, trials, options)
+        return replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "interrupted"]))
+
+    asked = ASKED.replace("--seeds 3", "--seeds 3 4")
+    monkeypatch.setattr(phase_diagram, "run_sweep", interrupted)
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", *asked.split(), "--output", str(tmp_path)])
+    assert phase_diagram.main() == INTERRUPTED
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("interrupted; go on with: ")
+    assert last.endswith(f" --resume {tmp_path}")
+    assert [folder.name for folder in tmp_path.iterdir()] == ["untrained"]
 
 
 def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, capsys):
