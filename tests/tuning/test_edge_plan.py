@@ -12,8 +12,10 @@ def test_each_edge_has_trials_of_its_own(new_writer, tmp_path, monkeypatch):
     ]
     asked = {"searches": searches, "workers": 2, "precision": 0.05, "trials": 7, "learned": None, "seed": 0}
     writer.meta["options"] = asked
-    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: plan)
-    plan = edge._run(writer, [], EdgeOptions(epochs=3))
+    plans = []
+    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: plans.append(plan))
+    edge._run(writer, [], EdgeOptions(epochs=3))
+    [plan] = plans
     assert (plan.samples, plan.trials, plan.space) == (21, {}, {"epochs": 3})
     assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
     writer.finish(ended="now")
