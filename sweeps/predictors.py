@@ -5,8 +5,8 @@
 Measures the edges of ten networks, and holds against them what takes seconds: range tests with the rules that libraries
 use, line searches, and the sharpness. Prints predicted / measured, draws edge.png and writes predictors.csv.
 
-Measured: 11 min 20 s on 2 cores of an AMD EPYC (AVX-512). The range test is 0.88 to 1.9 times the measured edge, 2/λ0
-0.088 to 1.1 times, what the finders of libraries suggest mostly far below.
+Measured: 8 min 30 s on 2 cores of an AMD EPYC (family 26). The range test is 0.84 to 1.8 times the measured edge, 2/λ0
+0.084 to 1.1 times, what the finders of libraries suggest mostly far below.
 """
 
 from mnist_tune import cli

@@ -12,16 +12,16 @@ BLOW_UP = "range test"
 """The name of our own range test among the predictors."""
 
 EDGE_OVER = {
-    BLOW_UP: (0.53, 0.72, 1.1),
-    "fastai steep": (1.3, 2.7, 17),
-    "Lightning before 2.5.3": (1.6, 4.2, 18),
-    "fastai minimum/10": (8.2, 15, 18),
-    "fastai slide": (1.3, 19, 690),
-    "fastai valley": (27, 79, 200),
-    "Lightning from 2.5.3": (1.7e6, 1.1e7, 6e7),
+    BLOW_UP: (0.56, 0.7, 1.2),
+    "fastai steep": (1.4, 2.7, 17),
+    "Lightning before 2.5.3": (1.7, 4.4, 19),
+    "fastai minimum/10": (4.5, 15, 19),
+    "fastai slide": (0.95, 20, 720),
+    "fastai valley": (18, 78, 210),
+    "Lightning from 2.5.3": (1.7e6, 1.2e7, 5.8e7),
 }
 """The measured edge over what a range test suggests: the least, the median and the most of ten networks, as
-`sweeps/predictors.py` found them (benchmarks/records/2026-11-26-predictors-amd-epyc-avx-512.csv)."""
+`sweeps/predictors.py` found them (benchmarks/records/2026-11-27-predictors-amd-epyc-family-26.csv)."""
 
 BLOWN_UP = 4.0
 """A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""
