@@ -19,6 +19,13 @@ def test_of_many_failed_trials_the_first_are_listed_and_the_others_counted(new_w
     assert dict(found.lines)["trials ended"] == "13 error, 1 completed"
 
 
+def test_of_few_failed_trials_none_is_left_out(new_writer, tmp_path):
+    writer = new_writer(tmp_path / "sweep", count=3)
+    writer.end("00000", "error", "out of memory")
+    found = health(writer.finish(ended="now"), "a sweep")
+    assert (len(found.errors), found.errors_left) == (1, 0)
+
+
 def test_times_fill_and_nodes(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep")
     for trial_id, node in (("00000", "one"), ("00001", "two")):

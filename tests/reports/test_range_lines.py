@@ -12,9 +12,12 @@ def test_the_edge_is_the_largest_rate_at_which_any_seed_converged(tmp_path, monk
     rows = pd.DataFrame(
         {"width": [16, 64], "lowest": [0.1, 0.2], "highest": [0.5, 0.6], "sometimes": [0.7, 0.9], "next": [1.4, 1.8]}
     ).assign(best=[0.3, 0.4])
-    ranges.plot_range({", depth 2": rows}, "width", tmp_path / "width.png")
+    others = rows.assign(width=[64, 1024], sometimes=[0.8, 1.1])
+    ranges.plot_range({", depth 2": rows, ", depth 3": others}, "width", tmp_path / "width.png")
     [axis] = drawn[0].axes
-    lines = {line.get_label().partition(",")[0]: list(line.get_ydata()) for line in axis.lines}
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["16", "64", "1024"]
+    assert [list(line.get_xdata()) for line in axis.lines] == [[0, 1], [0, 1], [1, 2], [1, 2]]
+    lines = {line.get_label().partition(",")[0]: list(line.get_ydata()) for line in axis.lines[:2]}
     assert lines == {"edge": [0.7, 0.9], "best": [0.3, 0.4]}
     band, bars = axis.collections
     assert {*np.round(band.get_paths()[0].vertices[:, 1], 6)} == {0.1, 0.2, 0.5, 0.6}

@@ -8,6 +8,7 @@ import matplotlib.image
 import pytest
 
 from mnist_tune import UserError
+from mnist_tune.reports.stability import trial_names
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "stability.py"
 
@@ -40,6 +41,11 @@ def test_several_sweeps_in_one_table(stability, new_writer, epoch_row, tmp_path,
     ]
     assert "batch size 64, rate 0.1" in lines[3]
     assert min(matplotlib.image.imread(figure).shape[:2]) > 300
+
+
+def test_two_seeds_have_two_names(made_up_sweep):
+    names = trial_names(made_up_sweep([0.1], seeds=2).trials)
+    assert list(names.values()) == ["mlp-4-tanh, rate 0.1, seed 0", "mlp-4-tanh, rate 0.1, seed 1"]
 
 
 def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row, tmp_path, monkeypatch):

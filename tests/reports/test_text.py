@@ -166,7 +166,8 @@ def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
 
 
 @pytest.mark.parametrize(
-    ("reaches", "said"), [(math.nan, "–"), (math.inf, "never"), (2.0, "epoch 2"), (7.4, "~7"), (900.0, "> 12")]
+    ("reaches", "said"),
+    [(math.nan, "–"), (math.inf, "never"), (2.0, "epoch 2"), (4.0, "epoch 4"), (7.4, "~7"), (900.0, "> 12")],
 )
 def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, said):
     sweep = made_up_sweep([0.01, 0.1])
