@@ -130,3 +130,14 @@ def test_report_writes_one_page_into_the_folder_and_several_into_the_current_one
     assert command(report, sweep.path, edge_sweep.path) == "Page: report.html\n"
     with pytest.raises(UserError, match="name the folder of a sweep"):
         command(report)
+
+
+@pytest.mark.parametrize(("ended", "code"), [("completed", 0), ("interrupted", 130), ("error", 1)])
+def test_predictors_writes_every_factor_and_ends_with_the_code_of_its_trials(edge_sweep, monkeypatch, ended, code):
+    trials = edge_sweep.trials.assign(stop_reason=["completed"] * (len(edge_sweep.trials) - 1) + [ended])
+    monkeypatch.setattr(predictors, "search_edge", lambda config: replace(edge_sweep, trials=trials))
+    monkeypatch.setattr("sys.argv", ["predictors"])
+    assert predictors.main() == code
+    table = pd.read_csv(edge_sweep.path / "predictors.csv")
+    assert table["predictor"].tolist() == ["range test"] * 2 + ["2/λ0"] * 2 + ["fastai slide"]
+    assert (edge_sweep.path / "edge.png").exists()
