@@ -42,6 +42,7 @@ class Tab:
     def __init__(self, browser, path, clock=False, **options):
         self.context = browser.new_context(**({"viewport": WIDE, "accept_downloads": True} | options))
         self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # the machine may be busy: Playwright would give up after 30 s
         self.meter = self.context.new_cdp_session(self.page)
         self.meter.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.wrong = []
