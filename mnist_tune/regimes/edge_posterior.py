@@ -50,7 +50,7 @@ their intervals are too narrow."""
 
 SETTLED = 0.15
 """The share of a search's outcomes, the last ones, through which the interval must have been narrow enough for it to
-end. A search of a wide edge that ended with the first such interval would have seen a sharp edge by chance."""
+end. If it ended with the first such interval, a search of a wide edge might end because chance made it look sharp."""
 
 _PAIRS = [(lapse, luck) for lapse in LAPSES for luck in LUCK]
 _LAPSE, _LUCK = (np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True))

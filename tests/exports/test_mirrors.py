@@ -193,7 +193,7 @@ def test_the_value_of_a_trial_in_optuna_is_that_of_its_last_epoch(new_writer, ep
 
 
 def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
-    """Of a client that only takes note: MLflow itself is not installed in the gate."""
+    """The gate has no MLflow, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
     client = library.MlflowClient.return_value
     client.search_runs.return_value = mock.MagicMock(token=None, __iter__=lambda page: iter([]))
@@ -206,7 +206,7 @@ def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
 
 
 def test_a_run_whose_label_changed_is_written_again_to_wandb(folder, tmp_path, monkeypatch):
-    """Of a W&B that only takes note: it is not installed in the gate."""
+    """The gate has no W&B, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
     monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", lambda name: library)
     copy, sweep = mirror("wandb", str(tmp_path / "runs")), load_sweep(folder)

@@ -1,10 +1,11 @@
 """Positions of labels: apart, in order, in bounds, and as close as possible to the wanted ones."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from mnist_tune.reports.label_placement import Label, place_labels, spread
 
@@ -34,10 +35,9 @@ def test_labels_at_the_edge_move_inwards():
 
 
 def test_each_label_is_beside_its_own_point():
-    figure, axis = plt.subplots()
+    axis = Figure().subplots()
     axis.set(xlim=(0, 10), ylim=(0, 1))
     labels = [Label(9 + 0.1 * i, y, f"curve {i}", "black") for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))]
     place_labels(axis, labels)
-    placed = {text.get_text(): text.xyann[1] for text in axis.texts}
+    placed = {text.get_text(): text.xyann[1] for text in axis.findobj(Annotation)}
     assert placed == {label.text: pytest.approx(label.y) for label in labels}
-    plt.close(figure)

@@ -47,9 +47,9 @@ def test_a_running_sweep_has_a_page(writer, monkeypatch):
 def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
     monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_page, "SHARE", 1 / 5)
-    writer_of_pages = LivePage(writer, lambda line: None)
-    writer_of_pages.write(lambda: tables(writer.path, writer.meta, running=True))  # the first page imports Bokeh
-    with writer_of_pages as live:
+    live = LivePage(writer, lambda line: None)
+    live.write(lambda: tables(writer.path, writer.meta, running=True))  # the first page imports Bokeh
+    with live:
         begun = time.monotonic()
         wait_for(lambda: live.cost()["pages"] >= 2)
         waited = time.monotonic() - begun
