@@ -1,6 +1,7 @@
 """Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object storage."""
 
 import atexit
+import gc
 import os
 import shutil
 import socket
@@ -100,6 +101,8 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_collection_finish(session):
+    gc.freeze()  # half a million objects of modules and tests, which no collection needs to look at again
+    gc.set_threshold(50_000, 20, 100)  # JAX's tracing makes many objects: collections took a tenth of all time
     if any(item.get_closest_marker("portable") for item in session.items):
         sys.addaudithook(refuse_new_processes)
 

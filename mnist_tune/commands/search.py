@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,7 +16,7 @@ from mnist_tune.results.folder import exists, fetched
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.tables import Sweep
-from mnist_tune.runtime.ray_session import stop_ray
+from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import extended
@@ -151,7 +150,7 @@ DEFAULTS = {name: getattr(Search, name) for name in ("learning_rate", "momentum"
 def main() -> int:
     config = cli.parse(Search)
     load_own("architecture", config.architecture)
-    atexit.register(stop_ray)
+    stop_ray_at_exit()
     where = config.goes_on()
     if where is None:
         np.random.seed(config.search_seed)  # Tune draws from NumPy's generator

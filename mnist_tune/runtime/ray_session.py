@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.util
 import logging
@@ -193,6 +194,12 @@ def ray_until_the_end(keep: bool) -> Iterator[None]:
     finally:
         if not keep:
             stop_ray()
+
+
+def stop_ray_at_exit() -> None:
+    """Shut Ray down when this process ends: once, however many sweeps asked for it."""
+    atexit.unregister(stop_ray)
+    atexit.register(stop_ray)
 
 
 def stop_ray() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -16,7 +15,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray
+from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.edge_predictions import predictions, processes
 from mnist_tune.tuning.extension import CODE, HOW
@@ -102,7 +101,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
 
     Ray is shut down when the process ends.
     """
-    atexit.register(stop_ray)
+    stop_ray_at_exit()
     return _search(options)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,15 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import QUIET, deaths_told_by_us, ray_until_the_end, start_ray, stop_ray, variables
+from mnist_tune.runtime.ray_session import (
+    QUIET,
+    deaths_told_by_us,
+    ray_until_the_end,
+    start_ray,
+    stop_ray,
+    stop_ray_at_exit,
+    variables,
+)
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
@@ -186,7 +193,7 @@ def run_or_resume(name: str, options: Any) -> Sweep:
     for flag in OWN_FLAGS:
         named = getattr(options, flag, ())
         load_own(flag, [named] if isinstance(named, str) else named)
-    atexit.register(stop_ray)
+    stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:
         return _resume(where, options)

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,13 @@ def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
     monkeypatch.setattr(ray, "shutdown", fail)
     ray_session.stop_ray()
     assert "Ray did not shut down properly (too late); the sweep is complete" in caplog.text
+
+
+def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():
+    stops = "from mnist_tune.runtime import ray_session as r\n"
+    stops += "r.stop_ray = lambda: print('stopped')\n[r.stop_ray_at_exit() for _ in range(3)]"
+    printed = subprocess.run([sys.executable, "-c", stops], check=True, capture_output=True, text=True).stdout
+    assert printed == "stopped\n"
 
 
 @pytest.mark.parametrize(("keep", "stopped"), [(True, []), (False, ["stopped"])])
