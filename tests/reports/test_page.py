@@ -13,9 +13,10 @@ from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.importances import importances
-from mnist_tune.reports.metrics import MISSING, quantised
+from mnist_tune.reports.metrics import MISSING, matrix, quantised
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_data import PageData, RateMark
+from mnist_tune.reports.page_data import PageData, RateMark, Setting
+from mnist_tune.reports.page_figures import setting_map
 from mnist_tune.reports.prepared import bands, mean_curves, replicated
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
@@ -92,6 +93,19 @@ def test_quantised_places_are_within_a_hundred_thousandth():
     known = np.isfinite(places)
     assert (codes[known] < MISSING).all()
     np.testing.assert_allclose((low + step * codes)[known], places[known], atol=1e-5 * 6)
+
+
+def test_epochs_that_are_not_kept_leave_no_value():
+    trials = pd.DataFrame({"trial_id": ["a", "b"]})
+    epochs = pd.DataFrame({"trial_id": ["a", "a", "a", "b", "other"], "epoch": [1, 2, 3, 2, 1]})
+    table = matrix(trials, epochs, np.array([0.1, 0.2, 0.3, 0.4, 0.5]), kept=np.array([1, 3]))
+    np.testing.assert_array_equal(table, [[0.1, 0.3], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_the_ticks_of_a_setting_are_logarithms_only_where_its_axis_is(log):
+    plot = setting_map("momentum", Setting("momentum", np.array([0.0, 0.9]), [], log), 10, 1)
+    assert plot.x_range.tags == ["log"] * log
 
 
 def test_bands_are_those_of_the_picture(made_up_sweep, rates):

@@ -53,6 +53,17 @@ def test_invalid_values_end_only_that_trial(new_writer, tmp_path, capsys):
     writer.finish()
 
 
+def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch_row, tmp_path):
+    """Population based training has already given the trial the values of its next epoch."""
+    writer = new_writer(tmp_path / "sweep", count=1)
+    config = TrialConfig(learning_rate=0.1, epochs=4)
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Histories())
+    values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
+    recorder.on_trial_result(0, [], made_up(trial_id="00000", learning_rate=0.5, epochs=4), epoch_row(1) | values)
+    assert tables(writer.path, writer.meta).trials["learning_rate"].tolist() == [0.1]
+    writer.finish()
+
+
 def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row, tmp_path):
     """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
     writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
