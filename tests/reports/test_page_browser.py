@@ -162,12 +162,22 @@ def small_page(small, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def tab(browser, small_page):
+@pytest.fixture(scope="module")
+def opened(browser, small_page):
     found = Tab(browser, small_page)
     yield found
-    assert found.wrong == []
     found.context.close()
+
+
+@pytest.fixture
+def tab(opened):
+    """The page of the small sweep as it is when it was just opened."""
+    yield opened
+    opened.page.select_option("#metric", index=0)
+    if opened.page.is_visible("#clear"):
+        opened.page.click("#clear")
+    opened.js("scrollTo(0, 0)")
+    assert opened.wrong == []
 
 
 def test_a_chip_filters_everything(tab, small):
@@ -269,16 +279,34 @@ def test_the_other_metrics(tab, small):
         assert ends[row.trial_id] == pytest.approx(row.test_accuracy, abs=1e-4)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, small_page, scheme):
-    tab = Tab(browser, small_page, color_scheme=scheme)
+def test_axe_finds_nothing_serious(tab):
     tab.page.keyboard.press("ArrowRight")  # with a trial's details open
+    assert tab.axe() == []
+
+
+def test_axe_finds_nothing_serious_in_the_dark(browser, small_page):
+    tab = Tab(browser, small_page, color_scheme="dark")
+    tab.page.keyboard.press("ArrowRight")
     assert tab.axe() == []
     tab.context.close()
 
 
+def room_for_names(tab):
+    """Pixels between the ends of the curves and the right edge of their plot."""
+    return tab.js(
+        f"(() => {{ const view = Bokeh.index.find_one_by_id({model('curves-0')}.id), frame = view.frame;"
+        f" const xs = Array.from({model('curves-0-names')}.data.x);"
+        " return frame.bbox.right - frame.x_scale.compute(Math.max(...xs)); })()"
+    )
+
+
+def test_names_of_curves_are_not_cut(tab):
+    assert room_for_names(tab) > 40  # five digits of 11 pixels, and their distance
+
+
 def test_a_phone_and_print(browser, small_page):
     tab = Tab(browser, small_page, viewport=PHONE, has_touch=True)
+    assert room_for_names(tab) > 40
     assert tab.js("document.scrollingElement.scrollWidth") <= PHONE["width"]
     assert tab.js(f"{model('map-0')}.toolbar.active_drag") is None
     assert "Scroll sideways to see all columns." in tab.page.inner_text("#found")
@@ -376,20 +404,13 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, sma
     tab.context.close()
 
 
-@pytest.fixture(scope="module", params=[10, 50])
-def large(request, tmp_path_factory):
-    """5,000 trials of 10 or 50 epochs: the sweep and its page."""
-    path, sweep = tmp_path_factory.mktemp("large") / "report.html", many_trials(5_000, request.param)
-    write_page([sweep], path)
-    return sweep, path
-
-
 SLOWER = 2
 """The page should be ready within 2 s and follow a drag within 0.1 s; a machine that is half as fast passes, too."""
 
 
-def test_five_thousand_trials(browser, large):
-    sweep, path = large
+def test_five_thousand_trials(browser, tmp_path):
+    path, sweep = tmp_path / "report.html", many_trials(5_000, 50)
+    write_page([sweep], path)
     assert path.stat().st_size < 6e6
     tab = Tab(browser, path)
     if tab.computed_s() >= 2 * SLOWER:  # once more: the machine may have been busy
@@ -458,23 +479,11 @@ def test_a_number_finds_what_equals_it(tab, small):
         assert tab.page.inner_text("#found").startswith(f"{found} of 16 trials")
 
 
-def test_the_evidence_of_a_chosen_trial_is_in_view(browser, small_page):
-    tab = Tab(browser, small_page, viewport={"width": 1400, "height": 600})
+def test_the_evidence_of_a_chosen_trial_is_in_view(tab):
+    tab.page.set_viewport_size({"width": 1400, "height": 600})
     tab.show("#map-0")
     tab.page.keyboard.press("ArrowRight")
     tab.page.wait_for_timeout(300)
     box = tab.page.locator("#trial .evidence").bounding_box()
+    tab.page.set_viewport_size(WIDE)
     assert 0 <= box["y"] <= 600 - box["height"]
-    tab.context.close()
-
-
-@pytest.mark.parametrize("width", [400, 1400])
-def test_names_of_curves_are_not_cut(browser, small_page, width):
-    tab = Tab(browser, small_page, viewport={"width": width, "height": 800})
-    (end, right) = tab.js(
-        f"(() => {{ const view = Bokeh.index.find_one_by_id({model('curves-0')}.id), frame = view.frame;"
-        f" const xs = Array.from({model('curves-0-names')}.data.x);"
-        " return [frame.x_scale.compute(Math.max(...xs)), frame.bbox.right]; })()"
-    )
-    assert right - end > 40  # five digits of 11 pixels, and their distance
-    tab.context.close()
