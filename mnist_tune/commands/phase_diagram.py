@@ -65,7 +65,7 @@ class PhaseDiagram(SweepOptions):
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
-        rates_of(self.c)
+        rates_of(self.c, "--c")
 
     def networks(self) -> list[TrialConfig]:
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""

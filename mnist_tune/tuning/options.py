@@ -209,8 +209,8 @@ def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") 
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
 
 
-def rates_of(text: float | str) -> list[float]:
-    """Return the learning rates that one value of --learning-rates means: itself, or those of FIRST:LAST:COUNT.
+def rates_of(text: float | str, flag: str = "--learning-rates") -> list[float]:
+    """Return the learning rates that one value of a flag means: itself, or those of FIRST:LAST:COUNT.
 
     Raises:
         UserError: it is neither a number nor such a range.
@@ -224,6 +224,6 @@ def rates_of(text: float | str) -> list[float]:
             raise ValueError
     except (ValueError, IndexError):
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
-        raise UserError(f"--learning-rates can't be {text!r}; {suggestion([str(text)]) or hint}") from None
+        raise UserError(f"{flag} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
     return [float(f"{first ** (1 - step) * last**step:.3g}") for step in steps]
