@@ -143,6 +143,24 @@ def test_good_input_starts_a_sweep(flags, here, command):
     assert (here / "new" / "sweep.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("--lrs 0.1", "--learning-rates"),
+        ("-lr=0.1", "--learning-rates"),
+        ("--seeds 2..4", "2 3 4"),
+        ("--seeds 0-99", " ".join(map(str, range(100)))),
+        ("--seeds 0-100", ""),
+        ("--seeds 4-2", ""),
+        ("--seeds 3-3", ""),
+        ("--output 2026-11", ""),
+        ("--epochs 3", ""),
+    ],
+)
+def test_what_was_likely_meant(words, meant):
+    assert cli.suggestion(words.split()) == (f"did you mean {meant}?" if meant else "")
+
+
 def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(here, command, monkeypatch):
     before = contents(here)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(here / "file" / "below"))
@@ -184,6 +202,7 @@ def test_help_lists_every_flag_and_starts_nothing(here, command, flag):
     before = contents(here)
     code, stdout, stderr = command(flag)
     assert (code, stderr) == (0, "")
+    assert "Train one architecture at many learning rates and say which of them" in stdout
     flags = ("--learning-rates", "--architecture", "--epochs", "--data-dir", "--time-budget", "--resume")
     assert [flag in stdout for flag in flags] == [True] * len(flags)
     order = [stdout.index(f"{flag} ") for flag in ("--learning-rates", "--epochs", "--data-dir", "--resume")]

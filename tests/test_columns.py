@@ -1,11 +1,12 @@
 """The list of columns, and everything that is made from it."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from mnist_tune import columns
-from mnist_tune.columns import COUNT, EPOCHS, TRIALS, Column, first_wrong
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NUMBER, TEXT, TRIALS, WHOLE, Column, first_wrong
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.results.tables import load_sweep
 
@@ -21,6 +22,22 @@ def test_the_page_of_the_tables_is_up_to_date():
 def test_each_column_is_listed_once_with_a_sentence(table):
     assert len({column.name for column in table}) == len(table)
     assert all(column.about.endswith(".") for column in table)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (NUMBER, [0.5, math.nan, -math.inf, 1e300, 2**53, -(2**53)], [True, 2**53 + 1, -(2**53) - 1, "1"]),
+        (COUNT, [1, 2**53], [0, 1.0, True, 2**53 + 1]),
+        (WHOLE, [0, 2**53], [-1, 0.0, False, 2**53 + 1]),
+        (ID, ["a", "b-C_9", "a" * 64], ["", "a" * 65, "a/b", "..", "a\n", "é", 1]),
+        (TEXT, ["", "é\n"], [1]),
+        (FLAG, [True, False], [1, "True"]),
+    ],
+)
+def test_what_a_value_may_be(kind, good, bad):
+    assert [value for value in good if not kind.holds(value)] == []
+    assert [value for value in bad if kind.holds(value)] == []
 
 
 def test_the_first_value_that_is_wrong_is_named():

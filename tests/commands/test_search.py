@@ -2,10 +2,14 @@
 
 import math
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
+from ray import tune
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
@@ -50,6 +54,10 @@ def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
     assert said.index("mlp-16-tanh") < said.index("mlp-8-tanh") < said.index("mlp-4-tanh")
     assert "0.9877" not in said
     assert "test" not in said
+    print_best(pd.concat([table()] * 4).assign(validation_accuracy=[0.5 + i / 100 for i in range(16)]))
+    head, _, *lines = capsys.readouterr().out.splitlines()
+    assert head == "The best 10 of 16 trials on the images held out:"
+    assert [float(line.split()[5]) for line in lines] == [round(0.65 - i / 100, 2) for i in range(10)]
 
 
 def test_every_draw_is_a_trial_within_its_ranges():
@@ -69,6 +77,8 @@ def test_every_draw_is_a_trial_within_its_ranges():
     [
         ({"learning_rate": "1:0.1"}, "--learning-rate can't be '1:0.1'; write a range FIRST:LAST, such as 0.003:3"),
         ({"learning_rate": "0:1"}, "--learning-rate can't be '0:1'"),
+        ({"learning_rate": "0.1:inf"}, "--learning-rate can't be '0.1:inf'"),
+        ({"holdout": 0}, "--holdout must be at least 1, got 0"),
         ({"weight_decay": "a"}, "--weight-decay can't be 'a'"),
         ({"samples": 0}, "--samples must be at least 1, got 0"),
         ({"widths": ()}, "--widths needs at least one value"),
@@ -95,8 +105,90 @@ def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_pat
     again = resumed(Search(resume=tmp_path), tmp_path)
     assert (again.samples, again.widths, again.learning_rate, again.resume) == (12, (8,), "0.1:1", tmp_path)
     assert resumed(Search(resume=tmp_path, samples=20), tmp_path).samples == 20
+    assert resumed(Search(resume=tmp_path, samples=5), tmp_path).samples == 12
     with pytest.raises(UserError, match="--learning-rate can't change in a resume"):
         resumed(Search(resume=tmp_path, learning_rate="0.2:1"), tmp_path)
+    new_writer(tmp_path / "from Python", count=0).finish()
+    with pytest.raises(UserError, match=r"was not started by this command; resume it with run_search from Python$"):
+        resumed(Search(), tmp_path / "from Python")
+
+
+def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same_seed():
+    def proposed(seed):
+        searcher = Search(search_seed=seed).searcher()
+        assert (searcher.metric, searcher.mode) == ("validation_accuracy", "max")
+        searcher.set_search_properties(None, None, {"rate": tune.uniform(0, 1)})
+        return searcher.suggest("a trial")
+
+    assert proposed(7) == proposed(7) != proposed(8)
+
+
+@pytest.fixture
+def searched(new_writer, tmp_path, monkeypatch, capsys):
+    """A function that runs the command with made-up results. It returns the exit code, what was printed, and mocks of
+    what trains: `run_search`, `run_sweep` and `resume_sweep`."""
+
+    def run(*flags, trials, ends=("completed", "completed")):
+        found = SimpleNamespace(trials=trials, meta={"name": "search"}, path=tmp_path / "found")
+        writer = new_writer(tmp_path / "final")
+        for trial_id, end in zip(("00000", "00001"), ends, strict=True):
+            writer.end(trial_id, end)
+        final = writer.finish(ended="now")
+        seeds = final.trials.assign(learning_rate=0.1, seed=[1, 2], test_accuracy=[0.96, 0.98], epochs_run=4)
+        final = replace(final, trials=seeds)
+        names = {"run_search": found, "run_sweep": final, "resume_sweep": final, "stop_ray_at_exit": None}
+        mocks = [Mock(return_value=result) for result in names.values()]
+        for name, made in zip(names, mocks, strict=True):
+            monkeypatch.setattr(search, name, made)
+        monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(found.path), *flags])
+        return search.main(), capsys.readouterr().out, *mocks[:3]
+
+    return run
+
+
+def test_the_winner_is_trained_with_each_fresh_seed_to_its_end(searched, tmp_path):
+    flags = "--samples 4 --search-seed 7 --final-seeds 3 1 3".split()
+    code, said, run_search, run_sweep, _ = searched(*flags, trials=table())
+    assert np.random.rand() == np.random.RandomState(7).rand()  # Tune draws from NumPy's generator
+    name, space, samples, config, *other = run_search.call_args.args
+    assert (name, samples, config.search_seed, other) == ("search", 4, 7, [None, None])
+    assert space["epochs"] == 10
+    kind, trials, options = run_sweep.call_args.args
+    winner = best(table())
+    assert winner is not None
+    assert (kind, trials) == ("seeds", [replace(winner, seed=seed, data_seed=seed) for seed in (3, 1)])
+    where = tmp_path / "found" / "winner"
+    assert (options.output, options.resume, options.scheduler) == (where, None, "fifo")
+    search.train_winner(winner, Search(resume=tmp_path / "found"), load_sweep(tmp_path / "final"))
+    assert run_sweep.call_args.args[2].resume is None
+    assert "The winner: " in said
+    assert "Test accuracy over 2 fresh seeds: 0.9700 ± " in said
+    assert said.endswith(f"Results: {tmp_path / 'found'}\nThe winner's seeds: {tmp_path / 'final'}\n")
+    assert code == 0
+
+
+def test_a_winner_whose_training_has_begun_is_gone_on_with(searched, new_writer, tmp_path):
+    where = tmp_path / "found" / "winner"
+    new_writer(where).finish()
+    code, _, _, run_sweep, resume_sweep = searched(trials=table(), ends=("completed", "error"))
+    path, options = resume_sweep.call_args.args
+    assert (path, options.output, options.resume) == (where, None, None)
+    assert run_sweep.call_count == 0
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code", "says"),
+    [
+        (["completed"] * 3 + ["interrupted"], 130, "Trials had not ended; resume with: "),
+        (["slow"] * 3 + ["diverged"], 1, "No trial was trained to its end, so there is no winner."),
+    ],
+)
+def test_without_a_winner_nothing_more_is_trained(searched, reasons, code, says):
+    found, said, _, run_sweep, resume_sweep = searched(trials=table(stop_reason=reasons))
+    assert found == code
+    assert f"\n{says}" in said
+    assert run_sweep.call_count == resume_sweep.call_count == 0
 
 
 @pytest.mark.ray

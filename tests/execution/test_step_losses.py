@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.execution.step_losses import left_for_good
+from mnist_tune.execution.step_losses import left_for_good, window_means
 
 
 def above_since_by_definition(above, first_step, since):
@@ -41,3 +41,21 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
 @pytest.mark.parametrize(("losses", "expected"), [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)])
 def test_windows_are_told_by_their_first_steps(losses, expected):
     assert left_for_good(np.array(losses), 2.0, 101, None, starts=np.array([0, 4, 8, 12])) == expected
+
+
+@pytest.mark.parametrize(
+    ("losses", "batch_size", "images", "means", "starts"),
+    [
+        ([1, 2, 3, 4], 64, 256, [1.5, 3.5], [0, 2]),
+        ([1, 2, 3, 4], 64, 240, [(64 * 1 + 64 * 2 + 64 * 3 + 48 * 4) / 240], [0]),
+        ([1, 2, 3, 4, 5], 64, 288, [1.5, (64 * 3 + 64 * 4 + 32 * 5) / 160], [0, 2]),
+        ([1, 2, 3], 300, 700, [1, (300 * 2 + 100 * 3) / 400], [0, 1]),
+        ([1, 2, 3], 300, 900, [1, 2, 3], [0, 1, 2]),
+        ([7, 1], 64, 100, [(64 * 7 + 36 * 1) / 100], [0]),
+        ([1, math.inf, 1, 1], 64, 256, [math.inf, 1], [0, 2]),
+    ],
+)
+def test_a_window_has_128_images_or_more_and_every_image_counts_once(losses, batch_size, images, means, starts):
+    found, first_steps = window_means(np.array(losses, np.float32), batch_size, images)
+    np.testing.assert_allclose(found, means, rtol=1e-12)
+    assert first_steps.tolist() == starts

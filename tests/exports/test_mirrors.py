@@ -2,8 +2,10 @@
 
 import math
 import struct
+from collections import namedtuple
 from dataclasses import replace
 from importlib.util import find_spec
+from types import SimpleNamespace
 from unittest import mock
 
 import pandas as pd
@@ -180,16 +182,23 @@ def test_a_diverged_trial_is_a_failed_one_in_optuna_with_its_label(folder, tmp_p
 
 
 def test_the_value_of_a_trial_in_optuna_is_that_of_its_last_epoch(new_writer, epoch_row, tmp_path):
+    """On the images held out, where there are any. Trials that go on have none yet."""
     import optuna
 
-    writer = new_writer(tmp_path / "sweep", count=1)
+    writer, url = new_writer(tmp_path / "sweep", count=4, holdout=100), f"sqlite:///{tmp_path}/study.db"
     for epoch, accuracy in enumerate((0.5, 0.9, 0.95, 0.8), start=1):
-        writer.epoch("00000", epoch_row(epoch, 0.3, accuracy), False)
-    writer.end("00000", "completed")
-    sweep = writer.finish(ended="now")
-    mirror("optuna", str(tmp_path / "study.db")).update(sweep)
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db")
-    assert study.trials[0].value == sweep.trials["test_accuracy"][0] == 0.79
+        writer.epoch("00000", epoch_row(epoch, 0.3, validation_loss=0.3, validation_accuracy=accuracy), False)
+    writer.epoch("00001", epoch_row(1, validation_loss=0.5, validation_accuracy=0.7), False)
+    for trial_id, reason in (("00000", "completed"), ("00001", "slow"), ("00002", "error")):
+        writer.end(trial_id, reason)
+    assert mirror("optuna", str(tmp_path / "study.db")).update(load_sweep(writer.path)).endswith(f" {url}")
+    study = optuna.load_study(study_name=None, storage=url)
+    found = {one.user_attrs["trial_id"]: (one.state.name, one.value) for one in study.trials}
+    assert found == {"00000": ("COMPLETE", 0.8), "00001": ("PRUNED", 0.7), "00002": ("FAIL", None)}
+    assert study.user_attrs["objective"] == "validation_accuracy"
+    rates = optuna.distributions.FloatDistribution(0.1, 0.4, log=True)
+    assert study.trials[0].distributions["learning_rate"] == rates
+    writer.finish(ended="now")
 
 
 def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
@@ -277,6 +286,32 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
     assert said.out == "5 trials, 7 epochs. copy 3\n"
 
 
+@pytest.mark.parametrize("error", [UserError("the disk is full"), OSError("no route to host")])
+@pytest.mark.parametrize("follow", [["--follow"], []])
+def test_a_copy_that_fails_once_the_sweep_has_ended_is_an_error(error, follow, folder, monkeypatch, capsys):
+    copy = mock.Mock(**{"update.side_effect": error})
+    monkeypatch.setattr(export, "mirror", lambda kind, output: copy)
+    monkeypatch.setattr("sys.argv", ["export.py", str(folder), *follow])
+    with pytest.raises(type(error), match=str(error)):
+        export.main()
+    assert copy.update.call_count == 1
+    assert "".join(capsys.readouterr()) == ""
+
+
+def test_a_mistake_of_the_user_is_told_in_its_own_words_while_the_sweep_goes_on(folder, monkeypatch, capsys):
+    copy = mock.Mock(**{"update.side_effect": [UserError("the disk is full"), "Look: there"]})
+    made = mock.Mock(return_value=copy)
+    monkeypatch.setattr(export, "mirror", made)
+    monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(export, "is_being_written", lambda path: copy.update.call_count < 2)
+    monkeypatch.setattr("sys.argv", ["export.py", str(folder), *"--to optuna --output all.db --follow".split()])
+    export.main()
+    made.assert_called_once_with("optuna", "all.db")
+    said = capsys.readouterr()
+    assert said.err == "note: the disk is full; trying again\n"
+    assert said.out == "5 trials, 7 epochs. Look: there\n"
+
+
 @pytest.mark.parametrize(("copying_s", "waited_s"), [(0.1, 10.0), (3.0, 30.0)])
 def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder, monkeypatch, copying_s, waited_s):
     now, waited, copied = [0.0], [], []
@@ -302,3 +337,131 @@ def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder,
 def test_a_sweep_in_object_storage_goes_on_until_it_says_that_it_ended(folder, ended, goes_on):
     sweep = load_sweep(folder)
     assert export._goes_on(replace(sweep, path="s3://bucket/sweep", meta=sweep.meta | {"ended": ended})) is goes_on
+
+
+def test_a_sweep_on_disk_goes_on_while_it_is_written_or_a_trial_lives(new_writer, folder, tmp_path, monkeypatch):
+    writer = new_writer(tmp_path / "other")
+    assert export._goes_on(load_sweep(tmp_path / "other"))
+    writer.finish(ended="now")
+    ended = load_sweep(tmp_path / "other")
+    assert not export._goes_on(ended)
+    assert export._goes_on(replace(ended, trials=ended.trials.assign(stop_reason=["completed", "waiting"])))
+    monkeypatch.setattr(export, "is_being_written", lambda path: path == ended.path)
+    assert export._goes_on(ended)
+
+
+def test_csv_files_are_in_the_sweeps_folder_by_default_and_a_new_folder_is_made(folder, tmp_path):
+    sweep = load_sweep(folder)
+    assert mirror("csv", None).update(sweep) == f"Files: {folder}/trials.csv, {folder}/epochs.csv"
+    mirror("csv", str(tmp_path / "a" / "b")).update(sweep)
+    for name in ("trials.csv", "epochs.csv"):
+        assert (tmp_path / "a" / "b" / name).read_bytes() == (folder / name).read_bytes()
+    with pytest.raises(UserError, match=f"^can't write {folder}/trials.csv/trials.csv: .*; name another --output$"):
+        mirror("csv", f"{folder}/trials.csv").update(sweep)
+
+
+class MLflow:
+    """What a mirror uses of MLflow, in memory, with two runs a page: the gate has no MLflow."""
+
+    exceptions = SimpleNamespace(MlflowException=ConnectionError)
+    entities = SimpleNamespace(
+        Param=namedtuple("Param", "key value"),
+        RunTag=namedtuple("RunTag", "key value"),
+        Metric=namedtuple("Metric", "key value timestamp step"),
+    )
+
+    def __init__(self):
+        self.runs = []
+
+    def MlflowClient(self, uri):
+        return self
+
+    def get_experiment_by_name(self, name):
+        return SimpleNamespace(experiment_id=name) if self.runs else None
+
+    def create_experiment(self, name):
+        return name
+
+    def create_run(self, experiment_id, start_time=None, tags=None, run_name=None):
+        info = SimpleNamespace(run_id=len(self.runs), run_name=run_name, status="RUNNING")
+        self.runs.append(SimpleNamespace(info=info, data=SimpleNamespace(tags=dict(tags), params={}, metrics=[])))
+        return self.runs[-1]
+
+    def search_runs(self, experiment_ids, max_results, page_token):
+        first = page_token or 0
+        last = first + 2 if first + 2 < len(self.runs) else None
+        return mock.MagicMock(token=last, __iter__=lambda page: iter(self.runs[first:last]))
+
+    def log_batch(self, run_id, metrics=(), params=(), tags=()):
+        data = self.runs[run_id].data
+        assert data.params.keys().isdisjoint(one.key for one in params), "MLflow refuses to change a parameter"
+        data.params |= dict(params)
+        data.tags |= dict(tags)
+        data.metrics += metrics
+
+    def update_run(self, run_id, status):
+        self.runs[run_id].info.status = status
+
+    def set_terminated(self, run_id, status, end_time):
+        self.update_run(run_id, status)
+
+    def found(self):
+        """Return the status of each run by its name, the steps of its losses, and its stop reason."""
+        return {
+            run.info.run_name: (
+                run.info.status,
+                [one.step for one in run.data.metrics if one.key == "train_loss"],
+                run.data.tags.get("stop_reason"),
+            )
+            for run in self.runs
+        }
+
+
+def test_runs_in_mlflow_go_on_and_end_as_the_trials_do(new_writer, epoch_row, tmp_path, monkeypatch):
+    library = MLflow()
+    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    writer = new_writer(tmp_path / "sweep", count=4)
+    for epoch, loss in enumerate((0.5, math.nan, 0.3, 0.2), start=1):
+        writer.epoch("00000", epoch_row(epoch, loss), False)
+    writer.epoch("00001", epoch_row(1), False)
+    writer.end("00002", "error", "out of memory")
+    copies = [mirror("mlflow", "runs.db") for _ in range(2)]
+
+    def exported(copy, sweep):
+        copy.update(sweep)
+        (_, *top), *children = library.found().items()
+        return top, dict(children)
+
+    sweep = load_sweep(writer.path)
+    first = exported(copies[0], sweep)
+    assert first == (
+        [("RUNNING", [], None)],
+        {
+            "00000": ("RUNNING", [1, 3, 4], "running"),
+            "00001": ("RUNNING", [1], "running"),
+            "00002": ("FAILED", [], "error"),
+            "00003": ("SCHEDULED", [], "waiting"),
+        },
+    )
+    assert exported(copies[1], sweep) == first
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "log_batch", None)  # nothing is written again
+        assert exported(copies[0], sweep) == first
+    writer.end("00000", "completed")  # with no epoch that was not copied before
+    writer.epoch("00001", epoch_row(2), False)
+    writer.end("00001", "interrupted")
+    sweep = writer.finish(ended="now")
+    last = [exported(copy, sweep) for copy in copies]
+    assert last[0] == last[1]
+    assert last[0] == (
+        [("FINISHED", [], None)],
+        {
+            "00000": ("FINISHED", [1, 3, 4], "completed"),
+            "00001": ("KILLED", [1, 2], "interrupted"),
+            "00002": ("FAILED", [], "error"),
+            "00003": ("KILLED", [], "interrupted"),
+        },
+    )
+    parent, child, *_ = library.runs
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params["learning_rate"] == "0.1"

@@ -72,6 +72,7 @@ def test_predictors_also_writes_its_table(command, edge_sweep):
     assert len(table) == 5  # two rates, two rates, one rate
     assert "range test" in said
     assert "predictors.csv" in said
+    assert "summarize" not in said  # which would draw what has been drawn
     assert (edge_sweep.path / "edge.png").exists()
 
 
@@ -80,8 +81,8 @@ def test_predictors_trains_one_network_with_momentum_and_with_adam_too():
     also = [one for one in templates if one.architecture == predictors.ALSO_OF]
     assert [(one.momentum, one.optimizer) for one in also] == [(0, "sgd"), (0.9, "sgd"), (0, "adam")]
     assert len(templates) == len(predictors.NETWORKS) + 2
-    alone = predictors.Predictors(architecture=("mlp-4-tanh",)).templates()
-    assert [one.architecture for one in alone] == ["mlp-4-tanh"] * 3
+    others = predictors.Predictors(architecture=("mlp-4-tanh", "mlp-5-tanh")).templates()
+    assert [one.architecture for one in others] == ["mlp-4-tanh", "mlp-5-tanh", "mlp-4-tanh", "mlp-4-tanh"]
 
 
 def test_range_draws_the_curves(command, tmp_path):
@@ -99,12 +100,31 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
     assert "notebook.png" in said
     assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
     assert (sweep.path / "notebook.png").stat().st_size > 10_000
-    assert notebook.SEEDS_NOTE in said
+    replicates, _, _ = said.partition("Replicates over seeds: ")[2].partition(notebook.SEEDS_NOTE)
+    assert "convnet" in replicates
+    assert "converges" not in replicates
     without = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="converges")))
+    assert notebook.SEEDS_NOTE in said
     assert notebook.SEEDS_NOTE not in without
+    (sweep.path / "notebook.png").unlink()
+    command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="of another sweep")))
+    assert not (sweep.path / "notebook.png").exists()
+
+
+@pytest.mark.parametrize("module", [lr_regimes, seeds, notebook])
+@pytest.mark.parametrize(("ended", "code"), [("interrupted", 130), ("error", 1)])
+def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):
+    sweep = made_up_sweep([0.1, 1])
+    trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
+    monkeypatch.setattr(module, "run_or_resume", lambda *given: replace(sweep, trials=trials))
+    monkeypatch.setattr(sys, "argv", ["a_command"])
+    assert module.main() == code
 
 
 def test_notebook_knows_its_experiments():
+    assert {trial.epochs for trial in notebook.Notebook(epochs=3).trials()} == {3}
+    longest = notebook.Notebook(only=("slow", "overfit", "convnet"), seeds=1).trials()
+    assert [trial.label for trial in longest] == ["overfit", *["convnet"] * 5, "convnet seeds", "slow"]
     chosen = notebook.Notebook(only=("converges", "convnet", "converges"), seeds=0).trials()
     assert [trial.label for trial in chosen] == ["convnet"] * 5 + ["converges"]
     with pytest.raises(UserError, match=r"--only: no experiment 'convnets'; did you mean 'convnet'\?"):

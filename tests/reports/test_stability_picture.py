@@ -55,3 +55,26 @@ def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row,
     monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "sweep")])
     with pytest.raises(UserError, match=r"no sharpness was measured in .*sweep; --sharpness does"):
         stability.main()
+
+
+def test_only_trials_that_can_be_drawn_are_and_without_any_it_is_one_line(
+    stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys
+):
+    for name, optimizer in (("sgd", "sgd"), ("adam", "adam")):
+        writer = new_writer(tmp_path / name, count=1, optimizer=optimizer)
+        writer.epoch("00000", epoch_row(1, sharpness_steps="[[0, 1, 0, 1], [10, 20, 0, 20]]"), False)
+        writer.finish(ended="now")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stability", "sgd", "adam"])
+    stability.main()
+    _, _, _, *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.strip().split("  ")[0] for line in lines] == ["mlp-1024-128-tanh, rate 0.1"]
+    assert last == "Picture: stability.png"
+    assert (tmp_path / "stability.png").exists()
+    for folders, said in (
+        (["adam"], "no trial can be drawn: they need SGD with a constant"),
+        ([], "name the folder of a"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["stability", *folders])
+        with pytest.raises(UserError, match=said):
+            stability.main()

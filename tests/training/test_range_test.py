@@ -1,14 +1,18 @@
 """The range test and the line search: pure functions, on losses whose answer is known."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
+from mnist_tune.execution import predictors
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.predictors import Bench, predict
 from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
+from mnist_tune.training.architectures import Network, register
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.line_search import critical_rate
 from mnist_tune.training.range_test import _batches, range_curve
@@ -79,9 +83,47 @@ def test_each_librarys_rule_looks_at_its_own_ramp(mnist_5k, data, monkeypatch):
     assert len({ramp for ramp, _, _ in RULES.values()}) == 2
 
 
-def test_sharpness_says_nothing_about_adam(mnist_5k, data):
-    config = TrialConfig(architecture="mlp-8-tanh", optimizer="adam", batch_size=64)
-    assert math.isnan(Bench(config, data, mnist_5k.spec).classical())
+def test_sharpness_speaks_of_sgd_alone(mnist_5k, data, monkeypatch):
+    monkeypatch.setattr(predictors, "converged", lambda measured: SimpleNamespace(value=4.0))
+    for momentum, expected in ((0.0, 0.5), (0.5, 0.75)):
+        assert Bench(replace(CONFIG, momentum=momentum), data, mnist_5k.spec).classical() == expected
+    for optimizer in ("adam", "lion"):
+        config = replace(CONFIG, momentum=0.0, optimizer=optimizer)
+        assert math.isnan(Bench(config, data, mnist_5k.spec).classical())
+
+
+def test_predictors_look_at_a_constant_rate(mnist_5k, data):
+    config = replace(CONFIG, schedule="cosine", warmup_steps=100)
+    assert Bench(config, data, mnist_5k.spec).program == Bench(CONFIG, data, mnist_5k.spec).program
+
+
+def test_a_predictor_that_cannot_say_says_none(mnist_5k, data, monkeypatch):
+    said = {"a": 0.5, "b": 0.0, "c": -1.0, "d": math.nan, "e": math.inf}
+    known = {name: lambda bench, rate=rate: rate for name, rate in said.items()}
+    monkeypatch.setattr(predictors, "PREDICTORS", known)
+    monkeypatch.setattr(Bench, "suggestions", lambda bench: {"f": None, "g": 0.1})
+    found = predict(CONFIG, data, mnist_5k.spec)
+    assert found == {"a": 0.5, **dict.fromkeys("bcdef"), "g": 0.1}
+
+
+def test_line_searches_on_a_linear_network_find_twice_the_inverse_curvature(few_images):
+    """Half the squared error is a quadratic along its gradient g: it is back where it was at 2 ‖g‖² / gᵀHg."""
+
+    def linear(spec):
+        return Network(
+            lambda key: jax.random.normal(key, (spec.size, spec.classes)), lambda w, x: x.reshape(len(x), -1) @ w
+        )
+
+    register("linear")(linear)
+    config = replace(CONFIG, architecture="linear", loss="mse", batch_size=4)
+    bench = Bench(config, DeviceData.put(few_images, 0, 0), few_images.spec)
+    weights = np.asarray(bench.state.params, np.float64)
+    whole_blocks, batch = batch_order(0, 0, 1024)[:1000], batch_order(4, 0, 1024)[:4]
+    for found, order in ((bench.bracket(), whole_blocks), (bench.critical(), batch)):
+        x = few_images.train_images[order].reshape(len(order), -1) / 255
+        gradient = x.T @ (x @ weights - np.eye(10)[few_images.train_labels[order]]) / len(order)
+        curvature = ((x @ gradient) ** 2).sum() / len(order)
+        assert found == pytest.approx(2 * (gradient**2).sum() / curvature, rel=0.022)
 
 
 @pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])

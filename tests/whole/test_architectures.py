@@ -2,7 +2,11 @@
 
 import json
 import sys
+from dataclasses import replace
 
+import pytest
+
+from mnist_tune import UserError, cli
 from mnist_tune.commands import architectures
 from mnist_tune.results.tables import load_sweep
 from mnist_tune.results.writer import SweepWriter
@@ -20,10 +24,22 @@ def test_one_thing_varies_at_a_time_but_for_width_and_depth():
     assert len({kind[0] for kind in kinds}) == 9
     assert "mlp-32-32-32-32-relu-glorot" in {kind[0] for kind in kinds}
     assert {t.holdout for t in trials} == {10_000}
+    assert {(t.seed, t.data_seed) for t in trials} == {(0, 0), (1, 1)}
 
 
-def test_a_table_and_five_pictures(epoch_row, tmp_path, monkeypatch, capsys):
-    def trained(name, config):
+@pytest.mark.parametrize(
+    "name", ["widths", "depths", "batch_size", "momentum", "warmup_steps", "learning_rates", "seeds"]
+)
+def test_an_empty_list_is_refused(name):
+    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} needs at least one value"):
+        architectures.Architectures(**{name: ()}).trials()
+
+
+@pytest.fixture
+def trained(epoch_row, tmp_path):
+    """Stands in for `run_or_resume`: trials below a rate that momentum lowers are good, all others diverge."""
+
+    def run(name, config):
         trials = {f"{i:05d}": trial for i, trial in enumerate(config.trials())}
         meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in trials.items()}, "ended": None}
         meta |= {"options": json.loads(json.dumps(vars(config), default=str))}
@@ -40,6 +56,10 @@ def test_a_table_and_five_pictures(epoch_row, tmp_path, monkeypatch, capsys):
         writer.finish(ended="now")
         return load_sweep(tmp_path)
 
+    return run
+
+
+def test_a_table_and_five_pictures(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(architectures, "run_or_resume", trained)
     asked = "--learning-rates 0.1 0.3 0.9 2.7 8.1 --seeds 0 --widths 32 16 --depths 2 3"
     monkeypatch.setattr(sys, "argv", ["architectures", *asked.split()])
@@ -51,3 +71,24 @@ def test_a_table_and_five_pictures(epoch_row, tmp_path, monkeypatch, capsys):
     assert sorted(file.name for file in tmp_path.glob("*.png")) == [
         f"edge-by-{axis}.png" for axis in ("batch", "depth", "momentum", "warmup", "width")
     ]
+
+
+def test_a_resumed_sweep_is_drawn_by_its_own_options_and_only_along_what_varied(trained, tmp_path, monkeypatch, capsys):
+    flags = "--learning-rates 0.1 0.3 0.9 --seeds 0 --batch-size 64 --momentum 0 0.9 --warmup-steps 0"
+    began = cli.parse(architectures.Architectures, [*flags.split(), "--widths", "16", "32", "--depths", "3"])
+    sweep, drawn = trained("architectures", began), {}
+    sweep = replace(sweep, trials=sweep.trials.assign(stop_reason=["error", *sweep.trials["stop_reason"][1:]]))
+
+    def plot(lines, axis, path):
+        drawn[path.name] = axis, {name: rows[axis].tolist() for name, rows in lines.items()}
+
+    monkeypatch.setattr(architectures, "run_or_resume", lambda name, config: sweep)
+    monkeypatch.setattr(architectures, "plot_range", plot)
+    monkeypatch.setattr(sys, "argv", ["architectures", "--resume", str(tmp_path)])
+    assert architectures.main() == 1
+    assert drawn == {
+        "edge-by-width.png": ("width", {", depth 3": [16, 32]}),
+        "edge-by-momentum.png": ("momentum", {"": [0, 0.9]}),
+    }
+    pictures = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Picture: ")]
+    assert pictures == [f"Picture: {tmp_path / name}" for name in drawn]

@@ -3,9 +3,12 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
+import pytest
 
+from mnist_tune import UserError
 from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
@@ -32,6 +35,31 @@ def in_process(name, trials, options):
     return writer.finish(ended="now")
 
 
+def test_every_network_has_each_seed_as_its_batch_order_too_and_the_largest_comes_first():
+    trials = phase_diagram.PhaseDiagram(widths=(8, 16), depths=(2, 3), seeds=(5, 0), batch_size=32).networks()
+    asked = [(trial.architecture, trial.seed, trial.data_seed) for trial in trials]
+    names = ("mlp-16-16-relu-he", "mlp-8-8-relu-he", "mlp-16-relu-he", "mlp-8-relu-he")
+    assert asked == [(name, seed, seed) for name in names for seed in (5, 0)]
+    assert {(trial.loss, trial.batch_size, trial.epochs) for trial in trials} == {("mse", 32, 1)}
+    assert {trial.learning_rate for trial in trials} == {phase_diagram.NOTHING}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"widths": ()}, "--widths needs at least one value"),
+        ({"depths": ()}, "--depths needs at least one value"),
+        ({"seeds": ()}, "--seeds needs at least one value"),
+        ({"steps": 0}, "--steps must be above 0, got 0"),
+        ({"batch_size": 0}, "--batch-size must be above 0, got 0"),
+        ({"c": "1:2"}, "can't be '1:2'"),
+    ],
+)
+def test_a_diagram_that_cannot_be_drawn_is_refused_before_it_trains(options, said):
+    with pytest.raises(UserError, match=said):
+        phase_diagram.PhaseDiagram(**options)
+
+
 def test_an_interrupted_sweep_ends_the_diagram_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def interrupted(name, trials, options):
         sweep = in_process(name, trials, options)
@@ -51,7 +79,8 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
     monkeypatch.setattr(phase_diagram, "run_sweep", in_process)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", str(tmp_path)])
     assert phase_diagram.main() == 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert "untrained: 1 trials of 4 steps" in told
     assert (tmp_path / "phase_diagram.png").exists()
 
     untrained, losses = (load_sweep(tmp_path / name) for name in ("untrained", "losses"))
@@ -61,10 +90,12 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
 
     # The smallest c at which the sharpness was seen to rise has its neighbour below tried, too, and it fell there.
     names = sorted(folder.name for folder in tmp_path.glob("sharpness-*"))
+    assert names == [f"sharpness-{number}" for number in range(1, len(names) + 1)]
     for network in untrained.trials["architecture"]:
         rose = {}
         for name in names:
             sweep = load_sweep(tmp_path / name)
+            assert len(sweep.trials)
             for row in sweep.trials[sweep.trials["architecture"] == network].itertuples():
                 measured = sweep.sharpness().query("trial_id == @row.trial_id")["sharpness"].to_numpy()
                 assert len(measured) == 5
@@ -75,7 +106,22 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
         assert f"{network}" in printed
 
     monkeypatch.setattr(phase_diagram, "run_sweep", None)  # a finished diagram trains nothing
-    monkeypatch.setattr(phase_diagram, "resume_sweep", lambda where, options: load_sweep(where))
+    resumed = Mock(side_effect=lambda where, options: load_sweep(where))
+    monkeypatch.setattr(phase_diagram, "resume_sweep", resumed)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--resume", str(tmp_path)])
     assert phase_diagram.main() == 0
     assert capsys.readouterr().out == printed
+    for call in resumed.call_args_list:
+        where, options = call.args
+        assert (where.parent, options.output, options.resume) == (tmp_path, where, None)
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(phase_diagram, "exists", lambda where: where.startswith("s3://bucket/diagram/"))
+    monkeypatch.setattr(
+        phase_diagram, "resume_sweep", lambda where, options: load_sweep(tmp_path / where.rpartition("/")[2])
+    )
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", "s3://bucket/diagram", "--quiet"])
+    assert phase_diagram.main() == 0
+    assert capsys.readouterr() == (printed.replace(f"{tmp_path}/", ""), "")
+    assert (tmp_path / "here" / "phase_diagram.png").exists()

@@ -1,0 +1,30 @@
+"""The trials of the sweep over learning rates."""
+
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.commands.lr_regimes import LearningRateRegimes
+
+
+def test_trials_go_from_the_middle_of_the_range_outwards():
+    trials = LearningRateRegimes(learning_rates=(0.001, 0.02, 0.1, 2.0, 10.0)).trials()
+    rates = [trial.learning_rate for trial in trials]
+    assert rates[:3] == [0.1, 0.02, 2.0]
+    assert sorted(rates[3:]) == [0.001, 10.0]
+
+
+def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
+    config = LearningRateRegimes(
+        architecture=("mlp-8-tanh", "mlp-9-tanh"), batch_size=(32, 64), momentum=(0.0, 0.9),
+        learning_rates=(0.1, "0.1:1:2"), seeds=(3, 0, 3), epochs=7, holdout=50,
+    )  # fmt: skip
+    trials = config.trials()
+    assert len(set(trials)) == len(trials) == 2**5
+    assert {(trial.seed, trial.data_seed) for trial in trials} == {(3, 3), (0, 0)}
+    assert {(trial.epochs, trial.holdout) for trial in trials} == {(7, 50)}
+
+
+@pytest.mark.parametrize("name", ["learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum"])
+def test_an_empty_list_is_refused(name):
+    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} needs at least one value"):
+        LearningRateRegimes(**{name: ()}).trials()
