@@ -52,7 +52,7 @@ def test_every_network_has_each_seed_as_its_batch_order_too_and_the_largest_come
         ({"seeds": ()}, "--seeds needs at least one value"),
         ({"steps": 0}, "--steps must be above 0, got 0"),
         ({"batch_size": 0}, "--batch-size must be above 0, got 0"),
-        ({"c": "1:2"}, "can't be '1:2'"),
+        ({"c": "1:2"}, "--c can't be '1:2'"),
     ],
 )
 def test_a_diagram_that_cannot_be_drawn_is_refused_before_it_trains(options, said):
