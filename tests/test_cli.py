@@ -76,6 +76,7 @@ BAD = {
     "--architecture resnet": "unknown architecture 'resnet'; known are mlp-1024-128-tanh, convnet, stax-mlp",
     "--architecture convnett": "unknown architecture 'convnett'; did you mean 'convnet'?",
     "--architecture mlp-4-tahn": "architecture 'mlp-4-tahn': write mlp-<widths>-<activation>[-glorot|he|he0], such",
+    "--optimizer adamm": "unknown optimizer 'adamm'; did you mean 'adam'?",
     "--momentum 1": "momentum must be in [0, 1), got 1.0",
     "--nesterov": "nesterov needs momentum above 0",
     "--batch-size 0": "batch_size must be a whole number of at least 1, got 0",

@@ -75,14 +75,29 @@ def test_ends_of_the_ranges_are_allowed(name, value):
 
 
 def test_whole_numbers_become_the_floats_that_are_trained_with():
-    config = TrialConfig(learning_rate=1, momentum=0)
-    assert [type(value) for value in (config.learning_rate, config.momentum)] == [float, float]
+    config = TrialConfig(learning_rate=1, momentum=0, weight_decay=1, clip_norm=2)
+    values = config.learning_rate, config.momentum, config.weight_decay, config.clip_norm
+    assert values == (1, 0, 1, 2)
+    assert {type(value) for value in values} == {float}
 
 
 def test_nesterov_needs_momentum():
     with pytest.raises(UserError, match="nesterov needs momentum above 0"):
         TrialConfig(nesterov=True)
     assert TrialConfig(nesterov=True, momentum=0.9).nesterov
+
+
+def test_momentum_is_sgds_alone():
+    with pytest.raises(UserError, match=r"^momentum is SGD's, got optimizer='rmsprop'; .* as in 'rmsprop\(momentum=0"):
+        TrialConfig(optimizer="rmsprop", momentum=0.9)
+    assert TrialConfig(optimizer="rmsprop(momentum=0.9)").momentum == 0
+
+
+def test_adamw_needs_a_decay():
+    with pytest.raises(UserError, match=r"^adamw needs weight_decay above 0, .*; 0.01 is usual$"):
+        TrialConfig(optimizer="adamw")
+    assert TrialConfig(optimizer="adamw", weight_decay=0.01).weight_decay == 0.01
+    assert TrialConfig(optimizer="lion").weight_decay == 0
 
 
 @given(CONFIGS)

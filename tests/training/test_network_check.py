@@ -49,6 +49,10 @@ def apply(params, images):
     return images.reshape(len(images), -1) @ params["w"] + params["b"]
 
 
+def product(images, weights):
+    return images.reshape(len(images), -1) @ weights
+
+
 GOOD = Network(init, apply)
 
 
@@ -70,8 +74,12 @@ WRONG = {
     "one image's logits": (Network(init, lambda p, x: apply(p, x)[0]), "it returned [7]"),
     "a pair": (Network(init, lambda p, x: (apply(p, x), 0)), "it returned a tuple of 2"),
     "other images": (
-        Network(lambda key: {"w": jnp.zeros((784, 7)), "b": jnp.zeros(7)}, apply),
-        f"(test_network_check.py, line {apply.__code__.co_firstlineno + 1})",
+        Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p)),
+        "apply fails on images [4, 9, 8, 3], TypeError: ",
+    ),
+    "a mistake in a helper": (
+        Network(lambda key: jnp.zeros((784, 7)), lambda p, x: product(x, p)),
+        f" (test_network_check.py, line {product.__code__.co_firstlineno + 1})",
     ),
     "an init that fails": (Network(lambda key: 1 / 0, apply), "init fails, ZeroDivisionError: division by zero"),
     "no parameters": (Network(lambda key: {}, lambda p, x: x), "init returned no array; return the parameters"),
@@ -108,13 +116,25 @@ WRONG = {
         Network(lambda key: (init(key), ()), lambda p, s, x: apply(p, x), lambda p, s, x, key: apply(p, x)),
         "train_apply must return (logits, state)",
     ),
+    "another number of classes in training": (
+        Network(
+            lambda key: (init(key), ()),
+            lambda p, s, x: apply(p, x),
+            lambda p, s, x, key: (apply(p, x)[:, :5], s),
+        ),
+        "train_apply must return logits [n, 7], since arrays has 7 classes; for 4 images it returned [4, 5]",
+    ),
+    "training that fails": (
+        Network(lambda key: (init(key), ()), lambda p, s, x: apply(p, x), lambda p, s, x, key: 1 / 0),
+        "'mine': train_apply fails on images [4, 9, 8, 3], ZeroDivisionError: division by zero",
+    ),
     "another state": (
         Network(
             lambda key: (init(key), {"n": jnp.zeros(2)}),
             lambda p, s, x: apply(p, x),
             lambda p, s, x, key: (apply(p, x), {"n": jnp.zeros(3)}),
         ),
-        "train_apply returned another state than it got",
+        "train_apply returned another state than it got: {'n': (3,)} for {'n': (2,)}",
     ),
     "NaN in the state": (
         Network(

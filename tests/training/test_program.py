@@ -16,7 +16,7 @@ from mnist_tune.training import architectures
 from mnist_tune.training.architectures import Network, architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
-from mnist_tune.training.networks import dense, initial
+from mnist_tune.training.networks import apply_mlp, dense, initial
 from mnist_tune.training.program import EVALUATION_BLOCK, Program, scale
 from mnist_tune.trial import TrialConfig
 
@@ -140,6 +140,16 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
             np.testing.assert_allclose(loss, losses[inside].sum(), rtol=1e-5)
 
 
+def test_evaluation_is_of_the_loss_that_is_trained():
+    program = Program.of(TrialConfig(architecture="mlp-tanh", loss="mse"), DataSpec("made-up", (2,), (2, 1), 1))
+    images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
+    outputs = [[1, 0], [0, 2], [1, 1]]
+    params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
+    loss, right = program.evaluate(params, (), images, labels, np.int32(0), np.int32(3))
+    assert float(loss) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
+    assert int(right) == 2
+
+
 def test_cross_entropy_is_finite_for_large_logits():
     logits = jnp.array([[1e4] + [0.0] * 9], jnp.float32)
     np.testing.assert_allclose(cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6)
@@ -152,6 +162,21 @@ def test_gradient_of_the_dense_layer():
     got = jax.grad(loss(dense), argnums=(0, 1, 2))(x, w, b)
     for mine, reference in zip(got, jax.grad(loss(plain), argnums=(0, 1, 2))(x, w, b), strict=True):
         np.testing.assert_allclose(mine, reference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("tanh", np.tanh),
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("gelu", lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2),
+        ("silu", lambda x: x / (1 + np.exp(-x))),
+    ],
+)
+def test_an_activation_is_what_its_name_says_between_the_layers(name, by_hand):
+    images = np.array([[-2.0, -0.5, 0.0, 0.5, 3.0]], np.float32)
+    one = np.eye(5, dtype=np.float32), np.zeros(5, np.float32)
+    np.testing.assert_allclose(apply_mlp(name, (one, one), images), by_hand(images), rtol=1e-5, atol=1e-6)
 
 
 def test_normal_initialisation_is_the_notebooks():

@@ -1,10 +1,13 @@
 """The range test and the line search: pure functions, on losses whose answer is known."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,6 +64,33 @@ def test_each_epoch_has_an_order_of_its_own_without_a_smaller_last_batch():
     assert found.shape == (130, 64)
     epochs = np.concatenate([batch_order(4, epoch, 4000)[: 62 * 64] for epoch in range(3)])
     np.testing.assert_array_equal(found.ravel(), epochs[: 130 * 64])
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A program whose loss is a function of how many steps came before, the learning rate and the key."""
+
+    loss: Callable[..., Any]
+    batch_size: int = 2
+
+    def train_epoch(self, state, hyper, key, images, labels, order):
+        return state + 1, self.loss(state, hyper["learning_rate"], key)[None]
+
+    def losses(self, ramp, seed=4):
+        return range_curve(self, jnp.float32(0), {}, seed, np.zeros(6), np.zeros(6), ramp, 6).losses
+
+
+def test_each_step_has_its_rate_and_a_key_of_its_own():
+    ramp = Ramp(1.0, 50.0, 50, 0.9)
+    made_up = MadeUp(lambda before, rate, key: 1e4 * key[0].astype(float) + 100 * key[1].astype(float) + rate)
+    np.testing.assert_allclose(made_up.losses(ramp), 4e4 + 100 * np.arange(50) + ramp.rates, atol=0.01)
+
+
+@pytest.mark.parametrize(("last", "steps"), [(3.0, 150), (10.0, 100), (math.nan, 100)])
+def test_a_ramp_ends_soon_after_the_loss_has_left_its_least(last, steps):
+    """It falls from 100 to 1 and is `last` from step 60 on."""
+    made_up = MadeUp(lambda before, rate, key: jnp.where(before < 60, jnp.maximum(1.0, 100.0 - 5 * before), last))
+    assert len(made_up.losses(Ramp(1e-3, 1.0, 150, 0.5))) == steps
 
 
 def test_predictors_agree_about_a_network(mnist_5k, data):
@@ -138,4 +168,5 @@ def test_the_critical_rate_of_a_quadratic_is_2_over_its_curvature(curvature, sta
 
 def test_a_loss_that_never_rises_or_always_does_has_no_critical_rate():
     assert critical_rate(lambda rate: 0.0, 1.0, 0.1).learning_rate == math.inf
+    assert critical_rate(lambda rate: 1.0, 1.0, 0.1).learning_rate == math.inf  # as high as before is not above it
     assert critical_rate(lambda rate: math.nan, 1.0, 0.1).learning_rate == 0

@@ -1,21 +1,160 @@
-"""How many trials a search for edges asks Tune for."""
+"""How a search for edges starts, what it asks Tune for, and what a resume of it may change."""
 
-from mnist_tune import EdgeOptions, TrialConfig
+import pytest
+
+from mnist_tune import EdgeOptions, TrialConfig, UserError
+from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.tuning import edge
 
+NAMES = ("mlp-4-tanh", "mlp-8-tanh")
 
-def test_each_edge_has_trials_of_its_own(new_writer, tmp_path, monkeypatch):
-    writer = new_writer(tmp_path / "sweep", count=0)
+
+def recorded(names=NAMES, **more):
+    """What `sweep.json` keeps of a search."""
     searches = [
-        TrialConfig(architecture=name, epochs=3).to_dict() | {"expected": 1.0, "predicted": {}}
-        for name in ("mlp-4-tanh", "mlp-8-tanh", "mlp-16-tanh")
+        TrialConfig(architecture=name, epochs=3).to_dict() | {"expected": 1.0, "predicted": {}} for name in names
     ]
     asked = {"searches": searches, "workers": 2, "precision": 0.05, "trials": 7, "learned": None, "seed": 0}
-    writer.meta["options"] = asked
-    plans = []
-    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: plans.append(plan))
+    return asked | {"architecture": list(names), "epochs": 3, "batch_size": [128], "lanes": 5} | more
+
+
+@pytest.fixture
+def writer(new_writer, tmp_path):
+    found = new_writer(tmp_path / "sweep", count=0)
+    yield found
+    found.finish(ended="now")
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """The plans that were run, with their options."""
+    found = []
+    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: found.append((plan, options)))
+    monkeypatch.setattr(edge, "stop_ray_at_exit", lambda: None)
+    return found
+
+
+def test_each_edge_has_trials_of_its_own(writer, planned):
+    writer.meta["options"] = recorded((*NAMES, "mlp-16-tanh"))
     edge._run(writer, [], EdgeOptions(epochs=3))
-    [plan] = plans
+    [(plan, _)] = planned
     assert (plan.samples, plan.trials, plan.space) == (21, {}, {"epochs": 3})
     assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
-    writer.finish(ended="now")
+
+
+def test_several_values_are_crossed_and_each_combination_is_one_edge():
+    shared = {"epochs": 2, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "loss": "mse"}
+    shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "stop_when_diverged": False}
+    options = EdgeOptions(architecture=(*NAMES, NAMES[0]), batch_size=(32, 64), momentum=(0.9,), **shared)
+    assert options.templates() == [
+        TrialConfig(architecture=name, batch_size=size, momentum=0.9, **shared) for name in NAMES for size in (32, 64)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "workers"), [({}, [2.0, 0.5], 3 + 2 * 2 - 1), ({"expected": 0.7, "workers": 4}, [0.7] * 2, 4)]
+)
+def test_an_edge_is_expected_where_most_range_tests_blow_up(writer, planned, monkeypatch, given, expected, workers):
+    said = [{BLOW_UP: [9.0, 1.0, 2.0], "2/λ0": [3.0]}, {BLOW_UP: [0.5]}]
+    options = EdgeOptions(architecture=NAMES, epochs=3, quiet=True, **given)
+
+    def open_new(name, trials, opened, search, templates):
+        assert (name, trials, opened, search, templates) == ("edge", {}, options, True, options.templates())
+        writer.meta["options"] = {"precision": 0.05, "trials": 7, "learned": None, "seed": 0}
+        return writer, ["data"]
+
+    def predict(asked, templates, data):
+        assert (asked, templates, data) == (options, options.templates(), "data")
+        return said
+
+    monkeypatch.setattr(edge, "open_new", open_new)
+    monkeypatch.setattr(edge, "predictions", predict)
+    monkeypatch.setattr(edge, "processes", lambda options: 3)
+    monkeypatch.setattr(edge, "start_ray", lambda *arguments: None)
+    edge.search_edge(options)
+    searches = writer.meta["options"]["searches"]
+    assert [search["expected"] for search in searches] == expected
+    assert [search["predicted"] for search in searches] == said
+    assert [search["architecture"] for search in searches] == list(NAMES)
+    assert writer.meta["options"]["workers"] == workers
+    assert [plan.samples for plan, _ in planned] == [14]
+
+
+@pytest.fixture
+def resume(writer, planned, monkeypatch, tmp_path):
+    """A function that resumes a search with some options, and returns those that it then has."""
+    writer.meta["options"] = recorded()
+
+    def run(**given):
+        options = EdgeOptions(resume=tmp_path / "sweep", quiet=True, **given)
+        monkeypatch.setattr(edge, "open_again", lambda where, options, search: (writer, ["data"], options))
+        edge.search_edge(options)
+        return planned.pop()[1]
+
+    return run
+
+
+def test_a_resumed_search_is_as_before_but_for_how_it_runs(resume, writer):
+    found = resume(lanes=3, max_concurrent=2)
+    assert (found.architecture, found.batch_size, found.epochs) == (NAMES, (128,), 3)
+    assert (found.lanes, found.max_concurrent) == (3, 2)
+    assert writer.meta["options"] == recorded()
+
+
+def test_a_resumed_search_loads_code_that_is_named_again(resume, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(edge, "load_own", lambda flag, names: loaded.append((flag, names)))
+    assert resume(architecture=("net.py:mlp",)).architecture == NAMES
+    assert loaded == [("architecture", ("net.py:mlp",)), ("optimizer", ("sgd",))]
+
+
+def test_a_resumed_search_may_have_more_trials_and_another_precision(resume, writer):
+    resume(trials=20, precision=0.1)
+    assert writer.meta["options"] == recorded(trials=20, precision=0.1)
+
+
+def test_what_no_resume_of_a_search_can_change_is_refused(resume, writer, tmp_path):
+    with pytest.raises(UserError, match=f"^--batch-size can't change in a resume: {tmp_path}/sweep has .128,.; start"):
+        resume(batch_size=(64,))
+    del writer.meta["options"]["precision"]
+    with pytest.raises(UserError, match="sweep is not a search for an edge; resume it with what started it"):
+        resume()
+
+
+@pytest.fixture
+def again(new_writer, epoch_row, tmp_path):
+    """A resumed search with a trial that learned, one that ended in an error, and one that was interrupted."""
+    writer = new_writer(tmp_path / "again", count=0)
+    for number, (rate, epochs, reason) in enumerate(
+        [(0.5, 3, "completed"), (0.6, 1, "error"), (0.7, 1, "interrupted")]
+    ):
+        config = TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=3, seed=number, data_seed=number)
+        writer.trial(f"{number:05d}", config)
+        for epoch in range(1, epochs + 1):
+            writer.epoch(f"{number:05d}", epoch_row(epoch, 0.1), False)
+        writer.end(f"{number:05d}", reason)
+    writer.finish(ended=None)
+    return new_writer(tmp_path / "again", count=0, resume=True)
+
+
+def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_ended(again, epoch_row):
+    rates = []
+    for learned in (None, 0.95):
+        again.meta["options"] = recorded(NAMES[:1], learned=learned)
+        searcher = edge.searcher_of(again)
+        found = searcher.suggest("a")["trial"]
+        assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00002", 0.7, 2)
+        assert [searcher.proposed[number].learning_rate for number in range(3)] == [0.5, 0.6, 0.7]
+        searcher.on_trial_complete("a", epoch_row(3, 0.1))
+        found = searcher.suggest("b")["trial"]
+        assert found["trial_id"] == "00003"
+        rates.append(found["learning_rate"])
+    assert rates[1] < rates[0]  # none of them was as accurate as that
+    again.finish(ended="now")
+
+
+def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned):
+    again.meta["options"] = recorded(NAMES[:1], trials=2)
+    sweep = edge._run(again, [], EdgeOptions(epochs=3))
+    assert planned == []
+    assert sweep.meta["ended"] is not None

@@ -57,10 +57,18 @@ def run(search, order, slots=3, most=10**6):
 
 
 def test_a_failure_costs_what_failures_took():
-    search = searcher(trials=40)._searches[0]
-    assert search.cost == 1
-    search.failed_epochs += [1, 1]
-    assert search.cost == pytest.approx((3 + 1 + 1) / (3 * 3))
+    search = searcher(TEMPLATES[:1], workers=1)
+    calm, lost = ({"untrained_loss": 2.4, "train_loss": loss, "diverged": False} for loss in (0.1, 3.0))
+    for row, cost in [
+        (calm | {"epoch": 3}, 1),
+        (lost | {"epoch": 1}, (3 + 1) / (2 * 3)),
+        (lost | {"epoch": 2}, (3 + 1 + 2) / (3 * 3)),
+    ]:
+        search.suggest("a")
+        search.on_trial_complete("a", row)
+        search.suggest("b")
+        assert search._searches[0].cost == pytest.approx(cost)
+        search.on_trial_complete("b", calm | {"epoch": 3})
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +114,28 @@ def test_a_search_starts_few_trials_while_it_knows_little():
     assert len(running) == 36
 
 
+def test_networks_take_turns():
+    search = searcher(workers=4)
+    found = [search.suggest(name)["trial"]["architecture"] for name in "abcd"]
+    assert found == ["mlp-4-tanh", "mlp-8-tanh"] * 2
+
+
+def test_a_search_ends_once_its_edge_is_as_precise_as_asked_for():
+    counts = [len(run(searcher(TEMPLATES[:1], trials=60, precision=precision), 0)[0]) for precision in (1e-9, 0.5)]
+    assert counts[0] == 60
+    assert counts[1] < 40
+
+
+def test_an_accuracy_may_decide_what_has_learned():
+    configs, _ = run(searcher(TEMPLATES[:1], trials=12, learned=0.95), order=0)
+    assert configs["00011"]["learning_rate"] < 0.5  # below the edge of the loss, as no trial gets so accurate
+
+
 def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):
     configs, done = whole
     assert len({config["seed"] for config in configs.values()}) == len(configs)
     assert all(config["seed"] == config["data_seed"] for config in configs.values())
+    assert all(config["learning_rate"] == float(f"{config['learning_rate']:.4g}") for config in configs.values())
     for name, edge in EDGES.items():
         rates = [config["learning_rate"] for config in configs.values() if config["architecture"] == name]
         assert len(rates) <= 40
@@ -124,6 +150,29 @@ def test_trials_that_end_in_an_error_say_nothing_and_count():
         trials += 1
         assert found["trial"]["epochs"] == 3
     assert trials == 3
+
+
+def test_what_ends_in_an_error_takes_no_time_and_makes_room_at_once():
+    search = searcher(TEMPLATES[:1], workers=2)
+    assert search.suggest("a")
+    assert search.suggest("b")
+    assert search.suggest("c") is None
+    search.on_trial_complete("a", error=True)
+    assert search.suggest("c")
+
+
+def test_virtual_time_goes_on_and_forgets_what_is_trained_again():
+    time = VirtualTime(2)
+    time.start(0)
+    time.report(0, 2, ended=True)
+    time.report(0, 5)  # late
+    assert (time.advance(), time.now) == ([0], 2)
+    time.start(1)
+    time.start(2)
+    time.report(1, 3)
+    time.report(1, 1)  # a new process repeats epochs
+    time.report(2, 3, ended=True)
+    assert (time.advance(), time.now) == ([2], 5)
 
 
 def test_virtual_time_waits_only_for_what_might_end_before():

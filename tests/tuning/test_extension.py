@@ -28,6 +28,14 @@ def test_what_was_not_given_is_as_before():
     assert named.architecture == ("net.py:mlp(width=3)",)
 
 
+def test_how_a_sweep_runs_may_be_given_anew(tmp_path):
+    given = {"address": "head:6379", "dashboard": True, "data_dir": tmp_path, "dataset": "mnist-5k", "quiet": True}
+    given |= {"execution": "lanes", "lanes": 3, "max_concurrent": 2, "time_budget": 9.0, "trials_per_gpu": 2}
+    given |= {"output": tmp_path / "x", "resume": tmp_path / "x", "retry_errored": True}
+    found = extended(Rates(**given), RECORDED | {"lanes": 7, "time_budget": 1.0, "max_concurrent": 1}, "x")
+    assert {name: getattr(found, name) for name in given} == given
+
+
 def test_rates_and_seeds_are_added_and_epochs_replaced():
     found = extended(Rates(learning_rates=(0.1, 0.3), seeds=(2,), epochs=20), RECORDED, "x")
     assert (found.learning_rates, found.seeds, found.epochs) == ((0.01, 0.1, 0.3), (0, 1, 2), 20)

@@ -16,6 +16,8 @@ EPOCHS = np.arange(1, 11)
 FAST = 1 - 0.06 * EPOCHS**-1.2
 SLOW = 1 - 0.45 * EPOCHS**-0.35
 ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4
+LATE = 1 - 0.16 * EPOCHS**-0.4
+LEVEL = 0.93 - 0.2 * EPOCHS**-0.8
 WILD = np.array([0.8, 0.6, 0.82, 0.55, 0.85, 0.6, 0.8, 0.5, 0.8, 0.7])
 
 
@@ -25,18 +27,19 @@ class Sweep:
     def __init__(self, epoch_row, data=MNIST):
         self.fates, self.epoch_row = Fates(data), epoch_row
 
-    def row(self, epoch, accuracy):
-        values = {"train_accuracy": float(accuracy), "test_accuracy": float(accuracy), "untrained_loss": 2.4}
+    def row(self, epoch, accuracy, held_out=None):
+        held_out = accuracy if held_out is None else held_out
+        values = {"train_accuracy": float(accuracy), "test_accuracy": float(held_out), "untrained_loss": 2.4}
         return self.epoch_row(epoch, 4 * (1 - float(accuracy)), **values, step_loss_max=1.0)
 
-    def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False):
-        config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve))
+    def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
+        config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
         return self.fates.decide(trial, config, self.row(epoch, curve[epoch - 1]), proposed)
 
-    def run(self, trial, curve, rate=0.1, seed=0, rung=5):
+    def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
         for epoch in range(1, len(curve) + 1):
-            if self.report(trial, curve, epoch, rate, seed, proposed=epoch == rung):
+            if self.report(trial, curve, epoch, rate, seed, proposed=epoch == rung, **fields):
                 return epoch
         return None
 
@@ -60,19 +63,41 @@ def test_only_a_slow_or_dead_trial_is_stopped(sweep, curve, stopped):
 
 
 def test_what_is_on_its_way_after_the_end_goes_on_unless_a_larger_rate_took_a_third_of_that(sweep):
-    late = 1 - 0.16 * EPOCHS**-0.4
-    assert sweep.run("alone", late, rate=0.01) is None
+    assert sweep.run("alone", LATE, rate=0.01) is None
     sweep.run("fast", 1 - 0.3 * EPOCHS**-0.9, rate=0.1, rung=None)
-    assert sweep.run("beside one of eight epochs", late, rate=0.02) is None
+    assert sweep.run("beside one of eight epochs", LATE, rate=0.02) is None
     sweep.run("faster", FAST, rate=1.0, rung=None)
-    assert sweep.run("beside one of two epochs", late, rate=0.03) == 5
+    assert sweep.run("beside one of two epochs", LATE, rate=0.03) == 5
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.001), (0.001, 1.0)])
 def test_of_rates_that_were_fast_in_the_same_epoch_the_largest_counts(sweep, rates):
     for rate in rates:
         sweep.run(f"fast {rate}", FAST, rate=rate, rung=None)
-    assert sweep.run("trial", 1 - 0.16 * EPOCHS**-0.4, rate=0.03) == 5
+    assert sweep.run("trial", LATE, rate=0.03) == 5
+
+
+@pytest.mark.parametrize("curve", [LATE, LEVEL])
+@pytest.mark.parametrize(
+    ("fast", "stopped"),
+    [({"rate": 1.0}, 5), ({"rate": 0.001}, None), ({"rate": 1.0, "architecture": "convnet"}, None)],
+)
+def test_only_a_larger_rate_of_the_same_configuration_shows_that_a_trial_is_slow(sweep, curve, fast, stopped):
+    sweep.run("fast", FAST, rung=None, **fast)
+    assert sweep.run("trial", curve, rate=0.03) == stopped
+
+
+def test_a_slow_trial_and_a_dead_one_are_told_apart(sweep):
+    ends = [
+        [sweep.report(name, curve, epoch, rate, proposed=epoch == 5) for epoch in range(1, 6)][-1]
+        for name, curve, rate in (("slow", SLOW, 0.01), ("dead", np.full(10, 0.1), 0.02))
+    ]
+    assert ends == ["slow", "dead"]
+
+
+def test_what_is_shaken_goes_on(sweep):
+    sweep.run("fast", FAST, rate=1.0, rung=None)
+    assert sweep.run("trial", LEVEL - 0.1 * (EPOCHS == 3), rate=0.03) is None
 
 
 def test_what_asha_keeps_is_not_stopped(sweep):
@@ -110,14 +135,22 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
-def test_a_resumed_sweep_keeps_its_decisions(epoch_row, sweep):
+def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
+    for epoch, (accuracy, held_out) in enumerate([(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1):
+        row = sweep.row(epoch, accuracy, held_out)
+        sweep.fates.decide("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row, False)
+    assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
+
+
+@pytest.mark.parametrize("reason", ["slow", "dead"])
+def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
     epochs = [{"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
     epochs += [{"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
-    sweep.fates.replay(table(epochs), {"a": "slow", "gone": "slow"}, trials)
+    sweep.fates.replay(table(epochs), {"a": reason, "gone": "slow"}, trials)
     config = trials["b"]
     found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
-    assert found == ["", "", "", "slow"]
+    assert found == ["", "", "", reason]
 
 
 def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(sweep):
@@ -131,6 +164,8 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
 def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
     sweep = Sweep(epoch_row, replace(MNIST, target=None))
     assert sweep.run("alone", SLOW, rate=0.01) is None
+    sweep.run("of another network", FAST, rate=1.0, rung=None, architecture="convnet")
+    assert sweep.run("still alone", SLOW, rate=0.03) is None
     sweep.run("fast", FAST, rate=1.0, rung=None)
     assert sweep.run("another", SLOW, rate=0.02) == 5
 
@@ -138,7 +173,7 @@ def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):
 def test_without_a_target_what_levels_off_below_the_best_is_stopped(epoch_row):
     sweep = Sweep(epoch_row, replace(MNIST, target=None))
     sweep.run("best", ON_ITS_WAY, rate=1.0, rung=None)
-    assert sweep.run("level", 0.93 - 0.2 * EPOCHS**-0.8, rate=0.02) == 5
+    assert sweep.run("level", LEVEL, rate=0.02) == 5
 
 
 def test_rows_are_not_kept(sweep):

@@ -3,9 +3,11 @@
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from mnist_tune import UserError
 from mnist_tune.reports import page
 from mnist_tune.results.tables import tables
 from mnist_tune.tuning import live_page
@@ -54,6 +56,23 @@ def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
         wait_for(lambda: live.cost()["pages"] >= 2)
         waited = time.monotonic() - begun
     assert waited >= live.cost()["pages_cpu_s"] / 2 / live_page.SHARE * 0.5
+
+
+def test_failures_in_a_row_are_said_once_and_those_after_a_page_again(writer):
+    def full():
+        raise UserError("the disk is full")
+
+    def broken():
+        raise ValueError("a bug")
+
+    said, written = [], []
+    live, whole = LivePage(writer, said.append), lambda: SimpleNamespace(report=written.append)
+    assert [live.write(sweep) for sweep in (full, full, whole, broken, full)] == [False, False, True, False, False]
+    assert written == [writer.path / "report.html"]
+    assert said == [
+        "note: the page of this sweep was not written (the disk is full)",
+        "note: the page of this sweep was not written (ValueError: a bug)",
+    ]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])

@@ -1,10 +1,14 @@
 """Resumed sweeps: their saved states, their options and their folder."""
 
+import json
+import math
 import time
+from dataclasses import dataclass
 from unittest import mock
 
 import numpy as np
 import pytest
+from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.data.dataset import load_dataset
@@ -12,9 +16,11 @@ from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
+from mnist_tune.training import architectures
+from mnist_tune.training.architectures import Network, register
 from mnist_tune.tuning import new_or_resumed, sweep
 from mnist_tune.tuning.new_or_resumed import _hint_at_cluster, as_before, left_and_over, open_again, open_new
-from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.options import SweepOptions, TrialOptions
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -107,6 +113,7 @@ def test_resume_auto_needs_an_output():
         (None, "http://127.0.0.1:8265", None),  # where `ray job submit` sends jobs to
         ("local", "head:6379", None),
         ("auto", "head:6379", "auto"),
+        ("http://head:8265", None, "http://head:8265"),
     ],
 )
 def test_the_cluster_is_that_of_the_command_line_or_of_the_environment(monkeypatch, given, variable, found):
@@ -150,3 +157,195 @@ def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypat
     writer, _ = open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
     writer.finish()
     assert writer.path.parent == tmp_path / "results" / "mine"
+
+
+ENDS = {
+    "00000": (4, "completed"),
+    "00001": (4, "completed"),  # and was then asked for more
+    "00002": (2, "diverged"),
+    "00003": (2, "slow"),
+    "00004": (1, "time_budget"),
+    "00005": (1, "interrupted"),
+    "00006": (1, None),
+    "00007": (0, None),
+    "00008": (0, "error"),
+    "00009": (1, "error"),
+}
+"""The epochs that made-up trials have trained, and how they ended."""
+
+
+@pytest.fixture
+def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
+    """The folder of a sweep whose trials have ended in every way. Each has a saved state, as has one unknown."""
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    writer = new_writer(tmp_path / "sweep", count=0)
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    writer.meta |= {"options": {"data_dir": None}, "resumed": ["before"]}
+    for number, (trial_id, (epochs, reason)) in enumerate(ENDS.items()):
+        writer.trial(trial_id, TrialConfig(epochs=4, seed=number))
+        for epoch in range(1, epochs + 1):
+            writer.epoch(trial_id, epoch_row(epoch, math.nan if reason == "diverged" else 0.5), False)
+        if reason:
+            writer.end(trial_id, reason)
+    writer.trial("00001", TrialConfig(epochs=6, seed=1))
+    writer.finish(ended="then")
+    for trial_id in (*ENDS, "00010"):
+        Checkpoint({}, Progress(3, 2.3, None, epoch_row(3))).save(storage.join(writer.states, f"{trial_id}.npz"))
+    return tmp_path / "sweep"
+
+
+def test_what_is_left_has_ended_or_failed(new_writer, ended):
+    writer = new_writer(ended, count=0, resume=True)
+    left, over, failed = left_and_over(writer)
+    assert sorted(left) == ["00001", "00004", "00005", "00006", "00007"]
+    assert left["00001"].epochs == 6
+    assert {
+        trial_id: (row["epoch"], row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in over.items()
+    } == {
+        "00000": (4, "completed", 0.5),
+        "00002": (2, "diverged", 1e9),
+        "00003": (2, "slow", 0.5),
+    }
+    assert {trial_id: (row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in failed.items()} == {
+        "00008": ("error", 1e9),
+        "00009": ("error", 0.5),
+    }
+    assert over["00003"][0] == TrialConfig(epochs=4, seed=3)
+    writer.finish()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
+    """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
+    writer, _, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
+    left, _, failed = left_and_over(writer)
+    assert sorted(left.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
+    assert sorted(failed) == ["00008", "00009"] * (not again)
+    said = "2 trials ended in an error; --retry-errored trains them again"
+    assert capsys.readouterr().err.splitlines() == [said] * (not again)
+    gone = {"00004", "00005", "00006", "00007", "00010"} | ({"00008", "00009"} if again else set())
+    assert writer.saved() == {*ENDS} - gone
+    reasons = {trial_id: end["stop_reason"] for trial_id, end in read_journal(ended).ends.items()}
+    assert (reasons["00008"], reasons["00009"]) == (("interrupted",) * 2 if again else ("error",) * 2)
+    writer.finish(ended="now")
+
+
+def test_a_resumed_sweep_has_not_ended_and_remembers_its_resumes_and_cluster(ended, monkeypatch):
+    monkeypatch.setattr(new_or_resumed, "check_session", lambda *arguments: None)
+    writer, _, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    meta = json.loads((ended / "sweep.json").read_text())
+    assert meta["ended"] is None
+    assert meta["resumed"][0] == "before"
+    assert len(meta["resumed"]) == 2
+    assert meta["options"] == {"data_dir": None, "address": "head:6379"}
+    writer.finish(ended="now")
+
+
+def test_the_sweep_json_of_a_search_holds_its_options_and_no_trials(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    options = SweepOptions(dataset=patterns((4, 3), 3), output=tmp_path / "sweep", address="local", train_images=90)
+    open_new("mine", {}, options, search=True, templates=[TrialConfig(architecture="mlp-4-tanh", batch_size=8)])[
+        0
+    ].finish()
+    meta = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert (meta["name"], meta["search"], meta["trials"], meta["code"]) == ("mine", True, {}, [])
+    asked = {name: meta["options"][name] for name in ("dataset", "output", "address", "train_images", "lanes")}
+    sweep = str(tmp_path / "sweep")
+    assert asked == {"dataset": "arrays", "output": sweep, "address": None, "train_images": 90, "lanes": None}
+    assert (sum(meta["dataset"]["label_counts"]), meta["dataset"]["shape"]) == (90, [4, 3])
+
+
+@pytest.mark.parametrize("kind", ["arrays", "a file"])
+def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind):
+    arrays, others = (patterns((4, 3), 3, seed=seed) for seed in (0, 1))
+    for name, (x, y, x_test, y_test) in (("data", arrays), ("others", others)):
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+    given = arrays if kind == "arrays" else str(tmp_path / "data.npz")
+    trials = {"00000": TrialConfig(architecture="mlp-4-tanh", batch_size=8)}
+    options = SweepOptions(dataset=given, output=tmp_path / "sweep", train_images=90, standardize=True, quiet=True)
+    open_new("mine", trials, options)[0].finish()
+
+    def data(**given):
+        writer, [dataset], _ = open_again(tmp_path / "sweep", SweepOptions(quiet=True, **given), search=False)
+        writer.finish()
+        return dataset
+
+    how = r"give it with --dataset, or from Python with SweepOptions\(dataset=...\)$"
+    if kind == "arrays":
+        with pytest.raises(UserError, match=f"^{tmp_path}/sweep was trained on arrays from Python; {how}"):
+            data()
+    again = data(dataset=given) if kind == "arrays" else data()
+    assert len(again.train_images) == 90
+    assert again.spec.mean
+    with pytest.raises(UserError, match=rf"^{tmp_path}/sweep was trained on other data \(.*\); {how}"):
+        data(dataset=others if kind == "arrays" else str(tmp_path / "others.npz"))
+
+
+def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(new_writer, tmp_path, monkeypatch):
+    read = []
+
+    def load(name, folder, *_):
+        read.append((name, folder))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(new_or_resumed, "load_dataset", load)
+    writer = new_writer(tmp_path / "sweep")
+    writer.update_options(data_dir=str(tmp_path / "data"))
+    writer.finish()
+    for given in (None, tmp_path / "moved"):
+        with pytest.raises(ZeroDivisionError):
+            open_again(tmp_path / "sweep", SweepOptions(data_dir=given), search=False)
+    assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
+
+
+def test_a_search_tries_and_records_all_code_that_is_known_and_its_resume_wants_it(tmp_path, monkeypatch):
+    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
+    tried, started, data = [], [], patterns((4, 3), 3)
+    monkeypatch.setattr(new_or_resumed, "start_ray", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(new_or_resumed, "check_networks", lambda trials, dataset: tried.append((trials, started[:])))
+    options = SweepOptions(dataset=data, output=tmp_path / "sweep", max_concurrent=3, quiet=True)
+    writer, _ = open_new("search", {}, options, search=True)
+    writer.finish()
+    assert [(one["flag"], one["name"]) for one in writer.meta["code"]] == [("architecture", "mine")]
+    assert tried == [([], [(None, 3, False)])]
+    architectures._KINDS.pop("mine")
+    with pytest.raises(UserError, match=f"name it again: --resume {tmp_path}/sweep --architecture mine, or register"):
+        open_again(tmp_path / "sweep", SweepOptions(dataset=data, quiet=True), search=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(TrialOptions):
+    learning_rates: tuple[float, ...] = (0.1,)
+    seeds: tuple[int, ...] = (0,)
+
+    def trials(self):
+        return [TrialConfig(learning_rate=rate, epochs=self.epochs) for rate in self.learning_rates]
+
+
+def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    writer = new_writer(tmp_path / "sweep")
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    writer.update_options(learning_rates=[0.1, 0.2], seeds=[0], epochs=4)
+    writer.finish()
+    again, _, _ = open_again(tmp_path / "sweep", Rates(learning_rates=(0.05,), epochs=6), search=False)
+    assert capsys.readouterr().err == "1 trials are added, 2 train for more epochs\n"
+    left, _, _ = left_and_over(again)
+    assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in left.items()} == {
+        "00000": (0.1, 6),
+        "00001": (0.2, 6),
+        "00002": (0.05, 6),
+    }
+    recorded = {name: again.meta["options"][name] for name in ("learning_rates", "seeds", "epochs")}
+    assert recorded == {"learning_rates": [0.05, 0.1, 0.2], "seeds": [0], "epochs": 6}
+    again.finish()
+
+
+@pytest.mark.parametrize(("warmup", "notes"), [(5, 0), (6, 1), (9, 1)])
+def test_a_warmup_as_long_as_the_training_is_noted_once(tmp_path, capsys, warmup, notes):
+    """Of 100 images 40 are held out: two steps an epoch."""
+    trial = TrialConfig(architecture="mlp-4-tanh", batch_size=30, epochs=3, holdout=40, warmup_steps=warmup)
+    options = SweepOptions(dataset=patterns((4, 3), 3), train_images=100, output=tmp_path / "sweep")
+    open_new("mine", {"00000": trial, "00001": trial}, options)[0].finish()
+    note = f"note: a trial has 6 steps, and warms up for {warmup}; its rate stays below"
+    assert capsys.readouterr().err.splitlines() == [note] * notes

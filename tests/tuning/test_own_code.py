@@ -12,7 +12,7 @@ from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.results.journal import resume_command
 from mnist_tune.training import architectures, optimizers
-from mnist_tune.tuning.own_code import check_again, check_networks, load_own, own_code, sources
+from mnist_tune.tuning.own_code import check_again, check_networks, load_own, own_code, register_own, sources
 
 NET = """from layers import WIDTH
 from mnist_tune import Network
@@ -47,6 +47,45 @@ def test_a_network_in_a_file_with_a_module_beside_it():
     assert code["architecture"]["net.py:mlp"].__name__ == "mlp"
 
 
+def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "net.py").write_text(NET + "other = mlp\n")
+    load_own("architecture", ["net.py:mlp", "~/net.py:other"])
+    named = architectures.own_architectures()
+    assert named["net.py:mlp"] is named["~/net.py:other"]
+
+
+def test_a_file_that_was_mended_can_be_loaded(folder):
+    (folder / "broken.py").write_text("x = undefined\n")
+    with pytest.raises(UserError, match=r"broken\.py can't be loaded"):
+        load_own("architecture", ["broken.py:mlp"])
+    (folder / "broken.py").write_text(NET)
+    load_own("architecture", ["broken.py:mlp"])
+    assert "broken.py:mlp" in architectures.own_architectures()
+
+
+def test_another_process_knows_what_is_sent_to_it(folder):
+    (folder / "opt.py").write_text("def sgd(learning_rate):\n    pass\n")
+    load_own("architecture", ["net.py:mlp"])
+    load_own("optimizer", ["opt.py:sgd"])
+    code = own_code()
+    architectures._KINDS.pop("net.py:mlp")
+    optimizers._REGISTERED.clear()
+    register_own(code)
+    assert list(architectures.own_architectures()) == ["net.py:mlp"]
+    assert list(optimizers.own_optimizers()) == ["opt.py:sgd"]
+
+
+@pytest.mark.parametrize(("place", "files"), [("site-packages", ["net.py"]), ("mine", ["layers.py", "net.py"])])
+def test_the_modules_beside_a_file_go_with_it_unless_they_are_installed_ones(folder, place, files):
+    (folder / place).mkdir()
+    for name in ("net.py", "layers.py"):
+        (folder / name).rename(folder / place / name)
+    load_own("architecture", [f"{place}/net.py:mlp"])
+    [entry] = sources({"architecture": [f"{place}/net.py:mlp"]})
+    assert sorted(entry["files"]) == files
+
+
 def test_a_file_whose_module_has_the_name_of_another(folder):
     (folder / "json.py").write_text("def adam(learning_rate):\n    pass\n")
     load_own("optimizer", ["json.py:adam"])
@@ -59,8 +98,11 @@ def test_a_file_whose_module_has_the_name_of_another(folder):
 def test_a_function_in_a_package(folder):
     (folder / "package").mkdir()
     (folder / "package" / "nets.py").write_text(NET.replace("from layers import WIDTH", "WIDTH = 2"))
+    (folder / "package" / "__init__.py").write_text("")
     load_own("architecture", ["package.nets:mlp"])
     assert "package.nets:mlp" in architectures.own_architectures()
+    [entry] = sources({"architecture": ["package.nets:mlp"]})
+    assert sorted(entry["files"]) == ["__init__.py", "nets.py"]
 
 
 WRONG = {
@@ -99,11 +141,17 @@ def test_a_resume_says_where_the_code_has_changed(folder):
         ["layers.py", "net.py"],
     )
     said = []
+    entry["files"]["no_longer_loaded.py"] = {"sha256": "0"}
     check_again(recorded, "results/x", said.append)
     assert said == []
-    (folder / "net.py").write_text(NET.replace("size = 3", "size = 4"))
+    (folder / "net.py").write_text(NET.replace("size = 3", "size = 4" + "0" * 100))
     check_again(recorded, "results/x", said.append)
-    assert said == ["note: net.py has changed since the sweep started, first in line 9: size = 4"]
+    (folder / "net.py").write_text(NET.replace("def mlp(data, width=WIDTH):\n", ""))
+    check_again(recorded, "results/x", said.append)
+    assert said == [
+        "note: net.py has changed since the sweep started, first in line 9: size = 4" + "0" * 72,
+        "note: net.py has changed since the sweep started, first in line 5: without 'def mlp(data, width=WIDTH):'",
+    ]
 
 
 def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypatch):

@@ -15,6 +15,29 @@ def test_the_view_counts_regimes_and_stop_reasons():
     assert "curves: 1 diverged, 2 slow" in said
 
 
+def test_the_view_says_what_runs_what_waits_and_which_is_best(epoch_row):
+    view = ProgressView(4, 40, 0, quiet=True)
+    for trial_id, accuracy, train in (("a", 0.8, 0.9), ("b", 0.95, 0.9), ("c", 0.9, 0.99)):
+        view.epoch(trial_id, f"trial {trial_id}", epoch_row(1, train_accuracy=train, test_accuracy=accuracy))
+    view.end("a", "diverged", 9, "diverged")
+    assert view._text.plain == (
+        "trials: 1 done (1 diverged), 2 running, 1 waiting; curves: 1 diverged; best test accuracy 0.9500 (trial b)"
+    )
+    assert view._left() == "3/31 epochs"
+
+
+def test_the_time_left_is_said_once_each_trial_that_runs_has_trained_two_epochs(epoch_row, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    view, said = ProgressView(2, 20, 0, quiet=True), []
+    for epoch in (1, 2, 3):
+        for trial in "ab":
+            now[0] += 10.0
+            view.epoch(trial, "mlp-4-tanh", epoch_row(epoch))
+            said.append(view._left())
+    assert said[3:] == ["4/20 epochs", "5/20 epochs, at most 150 s left", "6/20 epochs, at most 140 s left"]
+
+
 def test_the_time_left_follows_from_the_epochs_since_the_resume(epoch_row, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -1,10 +1,13 @@
 """The recorder: ends, invalid proposals, repeated epochs, and the memory of ended trials."""
 
+from types import SimpleNamespace
+
 from ray.tune.experiment import Trial
 
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning import recorder as module
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
 
@@ -75,4 +78,57 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
     assert "curves: 1 undecided;" in view._text.plain
+    writer.finish()
+
+
+def result_of(row, config, **values):
+    """What a trial's process tells Tune after an epoch."""
+    usual = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
+    return row | usual | values
+
+
+def test_an_end_has_its_reason_its_regime_and_the_epochs_that_are_not_run(new_writer, epoch_row, tmp_path, monkeypatch):
+    """Trial 00000 is stopped as slow beside others, which its own curve does not show; 00001 is ASHA's choice."""
+    cpu = iter([1.5, 4.0, 9.5])
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 7.0, process_time=lambda: next(cpu)))
+    writer, view = new_writer(tmp_path / "sweep", count=4), ProgressView(4, 16, 0, quiet=True)
+    configs = {f"{i:05d}": TrialConfig(architecture="mlp-4-tanh", learning_rate=0.1, epochs=4) for i in range(4)}
+    recorder = Recorder(writer, view, configs, Histories(), "asha")
+    recorder.reasons["00000"] = "slow"
+    for trial_id, values in zip(
+        configs, ({"done": True}, {"done": True}, {"done": True, "stop_reason": "diverged"}), strict=False
+    ):
+        trial = made_up(trial_id=trial_id, architecture="mlp-4-tanh", learning_rate=0.1, epochs=4)
+        recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), configs[trial_id], **values))
+        recorder.on_trial_complete(0, [], trial)
+    recorder.close("interrupted")
+    found = tables(writer.path, writer.meta)
+    assert found.trials["stop_reason"].tolist() == ["slow", "asha", "diverged", "interrupted"]
+    assert set(found.epochs["ended_at"]) == {7.0}
+    ends, curves = "1 asha, 1 diverged, 1 interrupted, 1 slow", "1 diverged, 1 slow, 2 undecided"
+    best = "best test accuracy 0.8900 (mlp-4-tanh at learning rate 0.1)"
+    assert view._text.plain == f"trials: 4 done ({ends}), 0 running, 0 waiting; curves: {curves}; {best}"
+    assert view._left().startswith("3/3 epochs")
+    assert recorder.cost() == {"results": 3, "cpu_s": 8.0}
+    writer.finish()
+
+
+def test_a_row_that_is_recorded_is_not_recorded_again_and_a_warning_is_printed(new_writer, epoch_row, tmp_path, capsys):
+    writer, config = new_writer(tmp_path / "sweep", count=1), TrialConfig(epochs=4)
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Histories())
+    for values in ({"warning": "its state is damaged"}, {"repeated": True}):
+        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config, **values))
+    assert (writer.path / "journal.jsonl").read_text().count('"kind": "epoch"') == 1
+    assert capsys.readouterr().err == "warning: its state is damaged\n"
+    writer.finish()
+
+
+def test_a_trial_whose_processes_died_says_how_often_and_of_what(new_writer, tmp_path):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": TrialConfig()}, Histories())
+    died = SimpleNamespace(config={"trial": {"trial_id": "00000"}}, trial_id="tunes", num_failures=3, error_file=None)
+    recorder.on_trial_error(0, [], died)
+    trials = tables(writer.path, writer.meta).trials
+    assert trials["stop_reason"].tolist() == ["error"]
+    assert trials["error"].tolist() == ["its process died 3 times, the last time Ray does not say why"]
     writer.finish()

@@ -1,28 +1,269 @@
-"""How a plan is run, up to where Tune takes over."""
+"""How a sweep or a search is run, up to where Tune takes over."""
 
-from mnist_tune import SweepOptions
-from mnist_tune.tuning import sweep, tuner
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray import tune
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import MedianStoppingRule
+from ray.tune.search import Searcher
+
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
+from mnist_tune.runtime.nodes import RayletDied
+from mnist_tune.tuning import new_or_resumed, sweep, tuner
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 
 
-def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, epoch_row, tmp_path, monkeypatch):
+@pytest.fixture
+def fitted(monkeypatch):
+    """A function that runs a plan with a stand-in for Tune, a clock, and what was done meanwhile, in order."""
+    done = []
+
+    class Page:
+        def __init__(self, writer, say):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def stop(self):
+            done.append("page stopped")
+
+        def cost(self):
+            return {"pages": 3}
+
+        def write(self, found):
+            done.append(f"page of a sweep that ended {found().meta['ended']}")
+
+    def show(*given):
+        done.append(("shown", *given))
+        return ProgressView(*given)
+
+    monkeypatch.setattr(sweep, "start_ray", lambda *arguments: done.append(("Ray", *arguments)))
+    monkeypatch.setattr(sweep, "stop_ray", lambda: done.append("Ray stopped"))
+    monkeypatch.setattr(sweep, "now", lambda: "now")
+    monkeypatch.setattr(sweep, "ProgressView", show)
+    monkeypatch.setattr(sweep, "LivePage", Page)
+
+    def run(writer, plan, fit=lambda recorder: None, **options):
+        monkeypatch.setattr(tuner, "fit", lambda writer, plan, data, options, recorder: fit(recorder))
+        return sweep.run_plan(writer, plan, [], SweepOptions(quiet=True, **options))
+
+    return SimpleNamespace(run=run, done=done)
+
+
+def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, epoch_row, tmp_path, fitted):
     writer = new_writer(tmp_path / "sweep", count=3)
     for epoch in (1, 2, 3, 4):
         writer.epoch("00000", epoch_row(epoch), False)
     writer.end("00000", "completed")
     writer.epoch("00001", epoch_row(1), False)
     writer.finish(ended=None)
-    again, shown = new_writer(tmp_path / "sweep", count=3, resume=True), []
-
-    def show(*given):
-        shown.append(given)
-        return ProgressView(*given)
-
-    monkeypatch.setattr(sweep, "start_ray", lambda *arguments: None)
-    monkeypatch.setattr(sweep, "ProgressView", show)
-    monkeypatch.setattr(tuner, "fit", lambda *arguments: None)
+    again = new_writer(tmp_path / "sweep", count=3, resume=True)
     trials = again.journal.known_trials(again.meta)
     plan = Plan.of({trial_id: trials[trial_id] for trial_id in ("00001", "00002")})
-    sweep.run_plan(again, plan, [], SweepOptions(quiet=True))
-    assert shown == [(2, 8, 1, True)]
+    fitted.run(again, plan)
+    assert fitted.done[0] == ("shown", 2, 8, 1, True)
+
+
+def test_a_search_shows_the_epochs_that_it_may_train(new_writer, tmp_path, fitted):
+    plan = Plan({"epochs": 5}, {"a": TrialConfig(epochs=3)}, 3, search_alg="a searcher")
+    fitted.run(new_writer(tmp_path / "sweep"), plan, max_concurrent=2, dashboard=True)
+    assert fitted.done[:2] == [("shown", 3, 3 + 2 * 5, 0, True), ("Ray", None, 2, True)]
+
+
+@pytest.mark.parametrize(("budget", "reason"), [(None, "interrupted"), (101.0, "interrupted"), (100.0, "time_budget")])
+def test_trials_that_still_run_were_interrupted_unless_the_time_is_spent(
+    new_writer, tmp_path, fitted, monkeypatch, budget, reason
+):
+    clock = iter([50.0, 150.0])
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    found = fitted.run(new_writer(tmp_path / "sweep", count=1), Plan.of({"00000": TrialConfig()}), time_budget=budget)
+    assert found.trials["stop_reason"].tolist() == [reason]
+
+
+def test_a_sweep_that_ended_has_its_cost_and_a_last_page(new_writer, tmp_path, fitted):
+    writer = new_writer(tmp_path / "sweep")
+    found = fitted.run(writer, Plan.of({"00000": TrialConfig()}))
+    assert found.meta["ended"] == "now"
+    assert found.meta["driver"] == {"results": 0, "cpu_s": 0.0, "pages": 3}
+    assert fitted.done[-2:] == ["page stopped", "page of a sweep that ended now"]
+    assert load_sweep(writer.path).meta["driver"]["pages"] == 3
+
+
+def test_a_users_scheduler_is_the_reason_for_which_it_stops_trials(new_writer, tmp_path, fitted):
+    def fit(recorder):
+        recorder.on_trial_complete(0, [], Trial("made up", stub=True, config={"trial": {"trial_id": "00000"}}))
+
+    plan = Plan({}, {"00000": TrialConfig()}, 1, scheduler=MedianStoppingRule())
+    found = fitted.run(new_writer(tmp_path / "sweep", count=1), plan, fit)
+    assert found.trials["stop_reason"].tolist() == ["medianstopping"]
+
+
+def test_what_kept_the_folder_from_being_written_is_the_error_and_not_tunes(new_writer, tmp_path, fitted):
+    def fit(recorder):
+        writer.failure = failure
+        raise RuntimeError("of Tune's, with a traceback")
+
+    writer, failure = new_writer(tmp_path / "sweep"), UserError("the disk is full")
+    with pytest.raises(UserError, match=r"^the disk is full$"):
+        fitted.run(writer, Plan.of({"00000": TrialConfig()}), fit)
+    failure = None
+    with pytest.raises(RuntimeError, match="of Tune's"):
+        fitted.run(writer := new_writer(tmp_path / "another"), Plan.of({"00000": TrialConfig()}), fit)
+
+
+def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp_path, fitted):
+    def fit(recorder):
+        raise RayletDied
+
+    writer = new_writer(tmp_path / "sweep", count=1)
+    with pytest.raises(
+        UserError, match=f"^Ray's raylet on this machine died; .*, resume with: .* --resume {tmp_path}/"
+    ):
+        fitted.run(writer, Plan.of({"00000": TrialConfig()}), fit)
+    assert fitted.done.index("Ray stopped") < fitted.done.index("page stopped")
+    assert load_sweep(writer.path).trials["stop_reason"].tolist() == ["interrupted"]
+
+
+# --- what is planned
+
+
+@pytest.fixture
+def plans(monkeypatch, mnist_5k):
+    """The plans that were run."""
+    found = []
+
+    def run(writer, plan, data, options):
+        found.append(plan)
+        return writer.finish()
+
+    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(sweep, "run_plan", run)
+    return found
+
+
+def test_a_sweep_runs_its_trials_in_order_with_the_users_callbacks(tmp_path, plans):
+    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate) for rate in (0.3, 0.1)]
+    callback = Callback()
+    run_sweep("mine", trials, SweepOptions(output=tmp_path / "sweep", quiet=True), callbacks=[callback])
+    [plan] = plans
+    assert list(plan.trials.items()) == [("00000", trials[0]), ("00001", trials[1])]
+    assert (plan.samples, plan.callbacks) == (2, (callback,))
+
+
+def test_a_sweep_of_nothing_and_callbacks_that_are_none_are_refused(tmp_path, plans):
+    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
+    with pytest.raises(UserError, match="a sweep needs at least one trial; the list of values is empty"):
+        run_sweep("mine", [], options)
+    with pytest.raises(UserError, match="callbacks takes callbacks of Ray Tune, and 'x' is none"):
+        run_sweep("mine", [TrialConfig(architecture="mlp-4-tanh")], options, callbacks=[Callback(), "x"])
+    assert (plans, (tmp_path / "sweep").exists()) == ([], False)
+
+
+SPACE = {"architecture": "mlp-4-tanh", "learning_rate": tune.loguniform(0.1, 1)}
+
+
+def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_users_generator(tmp_path, plans):
+    callback, searcher = Callback(), Searcher("test_accuracy", "max")
+    np.random.seed(7)
+    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
+    run_search("mine", SPACE, 5, options, "a scheduler", searcher, callbacks=[callback])
+    drawn = np.random.rand()
+    np.random.seed(7)
+    assert drawn == np.random.rand()
+    assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
+
+
+def test_a_mistyped_metric_of_a_searcher_starts_nothing(tmp_path, plans):
+    with pytest.raises(UserError, match="Searcher looks at 'test_acuracy', which no epoch has; did you mean"):
+        run_search(
+            "mine", SPACE, 5, SweepOptions(output=tmp_path / "sweep"), search_alg=Searcher("test_acuracy", "max")
+        )
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.fixture
+def cut(new_writer, epoch_row, mnist_5k, tmp_path):
+    """A function that makes a folder with a trial that has ended, one that failed, and one that was interrupted."""
+
+    def make(search, last="interrupted", ended="then"):
+        writer = new_writer(tmp_path / "cut", count=0)
+        writer.meta |= {"search": search, "options": {"data_dir": None}, "ended": ended}
+        writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+        for number, reason in enumerate(("completed", "error", last)):
+            writer.trial(f"{number:05d}", TrialConfig(architecture="mlp-4-tanh", seed=number, epochs=1 + number))
+            writer.epoch(f"{number:05d}", epoch_row(1), False)
+            writer.end(f"{number:05d}", reason)
+        writer.finish()
+        return tmp_path / "cut"
+
+    return make
+
+
+@pytest.mark.parametrize(("samples", "missing"), [(5, 2), (3, 0), (2, 0)])
+def test_a_resumed_search_asks_for_what_is_left_and_missing_and_tells_its_searcher_the_rest(
+    cut, plans, samples, missing
+):
+    callback, searcher = Callback(), Searcher("test_accuracy", "max")
+    options = SweepOptions(resume=cut(search=True), quiet=True)
+    run_search("mine", SPACE, samples, options, None, searcher, callbacks=[callback])
+    [plan] = plans
+    assert (plan.space, list(plan.trials), plan.samples) == (SPACE, ["00002"], 1 + missing)
+    assert (plan.search_alg, plan.callbacks) == (searcher, (callback,))
+    assert plan.taken == {"00000", "00001", "00002"}
+    assert [(trial.seed, row["stop_reason"]) for trial, row in plan.finished] == [(0, "completed"), (1, "error")]
+
+
+def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, plans):
+    run_search("mine", SPACE, 5, SweepOptions(resume=(folder := cut(search=True)), quiet=True))
+    [plan] = plans
+    assert list(plan.trials) == ["00002", "00003", "00004"]
+    assert load_sweep(folder).trials["learning_rate"].tolist()[3:] == [
+        plan.trials[trial_id].learning_rate for trial_id in ("00003", "00004")
+    ]
+
+
+def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
+    resume_sweep(folder := cut(search=False), SweepOptions(retry_errored=True))
+    assert [list(plan.trials) for plan in plans] == [["00001", "00002"]]
+    assert f"resuming {folder}: 1 trials had ended, 2 are resumed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_what_has_nothing_left_ends_without_a_run(cut, plans, monkeypatch, search):
+    monkeypatch.setattr(sweep, "now", lambda: "now")
+    options = SweepOptions(resume=cut(search=search, last="diverged"), quiet=True)
+    found = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, options)
+    assert found.meta["ended"] == "now"
+    assert plans == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(SweepOptions):
+    architecture: tuple[str, ...] = ("a.py:net", "b.py:net")
+    optimizer: str = "c.py:adam"
+
+    def trials(self):
+        return ["a trial"]
+
+
+def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sweep, "load_own", lambda flag, names: seen.append((flag, list(names))))
+    monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
+    monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
+    monkeypatch.setattr(sweep, "_resume", lambda where, options: ("resumed", where, options))
+    before = [("architecture", ["a.py:net", "b.py:net"]), ("optimizer", ["c.py:adam"]), "Ray stops at the end"]
+    for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
+        assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
+    options = Asked(resume=tmp_path, retry_errored=True)
+    assert sweep.run_or_resume("mine", options) == ("resumed", tmp_path, options)
+    assert seen == before * 3

@@ -99,6 +99,29 @@ def test_the_label_may_keep_what_asha_would_stop():
     assert reasons == {"c": "slow"}
 
 
+def test_the_label_is_not_asked_in_the_last_epoch_or_about_a_trial_that_cannot_train():
+    asked = []
+
+    def decide(*given):
+        asked.append(given)
+        return "slow"
+
+    scheduled = Scheduled("ab", epochs=4, decide=decide)
+    scheduled.decide("a", 4, 0.1)
+    scheduled.scheduler.on_trial_result(None, scheduled.trials["b"], {"epoch": 0, "scheduler_loss": LOSS_CEILING})
+    assert asked == []
+
+
+def test_asha_counts_the_last_row_of_a_trial_and_forgets_one_that_is_removed():
+    scheduled = Scheduled("ab")
+    result = {"epoch": 2, "scheduler_loss": 0.1}
+    scheduled.scheduler.on_trial_complete(None, scheduled.trials["a"], result)
+    assert scheduled.rungs()[2] == [-0.1]
+    scheduled.scheduler.on_trial_remove(None, scheduled.trials["b"])
+    with pytest.raises(KeyError):
+        scheduled.decide("b", 1, 0.1)
+
+
 class Scheduled:
     """A scheduler with made-up Tune trials, whose Tune ids differ from ours."""
 

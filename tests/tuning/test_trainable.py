@@ -133,6 +133,59 @@ def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(star
     assert len([call for call in pool.calls if call[0] == "attach"]) == 2
 
 
+def test_a_lane_that_stays_lost_is_tried_for_two_minutes(start, pool, clock):
+    trial = start()
+    trial.step()
+    pool.failures, before = [LaneLostError("its server died")] * 200, clock.now
+    with pytest.raises(LaneLostError):
+        trial.step()
+    assert clock.now - before == pytest.approx(120, abs=2)
+
+
+def test_a_node_that_does_not_see_the_folder_ends_its_trial_before_it_trains(start, pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainable, "blindness", lambda states, token: f"{states} with {token} is not seen")
+    row = start().step()
+    assert (row["done"], row["stop_reason"]) == (True, "error")
+    assert row["error"] == f"{tmp_path} with token is not seen"
+    assert pool.calls == []
+
+
+@pytest.fixture
+def saved(pool, tmp_path):
+    """A function that returns the saved epoch of a trial; 0 if there is none. The pool itself saves no epoch."""
+
+    def train(lane_id, state):
+        if pool.failures:
+            raise pool.failures.pop()
+        pool.epochs[lane_id] += 1
+        pool.rows[lane_id] = pool.row(pool.epochs[lane_id])
+        return pool.rows[lane_id]
+
+    pool.epoch = train
+    return lambda trial_id: state.progress.epoch if (state := Checkpoint.load(tmp_path / f"{trial_id}.npz")) else 0
+
+
+def test_a_trial_saves_its_last_epoch_and_the_first_one_after_another_ones_checkpoint(start, saved, tmp_path):
+    (tmp_path / "tune").mkdir()
+    donor = start("00001")
+    donor.step()
+    assert saved("00001") == 0
+    donor.save_checkpoint(tmp_path / "tune")
+    trial = start()
+    trial.load_checkpoint(tmp_path / "tune")
+    for epoch, found in ((2, 2), (3, 2), (4, 4)):
+        assert trial.step()["epoch"] == epoch
+        assert saved("00000") == found
+
+
+def test_epochs_that_no_server_saved_are_trained_again_and_not_reported_again(start, pool, saved):
+    trial = start()
+    assert [trial.step()["epoch"] for _ in range(2)] == [1, 2]
+    pool.failures = [LaneLostError("its server died")]
+    assert trial.step()["epoch"] == 3
+    assert [call[-1] for call in pool.calls] == [0, 0]  # attached from the start again
+
+
 def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_reported(start, pool, epoch_row, tmp_path):
     trial = start()
     trial.step()

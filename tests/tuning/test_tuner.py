@@ -6,7 +6,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.tune.experiment import Experiment
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Searcher
 
@@ -53,6 +55,7 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
         trainable, of = made.pop()
         return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
 
+    make.writer = writer  # type: ignore[attr-defined]
     yield make
     writer.finish()
 
@@ -104,6 +107,112 @@ def test_the_scheduler_is_the_one_asked_for(asked):
         assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
+
+
+def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypatch):
+    found, where = asked().run_config, asked.writer.where
+    assert (found.storage_path, found.storage_filesystem) == (str(where / ".ray"), None)
+    storage = LocalFileSystem()
+    monkeypatch.setattr(tuner.storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
+    asked.writer.where = "s3://bucket/sweep"
+    found = asked().run_config
+    asked.writer.where = where
+    assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
+
+
+def test_known_trials_are_limited_by_their_own_search_since_tune_limits_none(asked):
+    found = asked(max_concurrent=1).tune_config
+    assert found.max_concurrent_trials is None
+    found.search_alg.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=2))
+    assert [found.search_alg.next_trial() is not None for _ in range(2)] == [True, False]
+
+
+class Told(Searcher):
+    told: tuple[dict[str, float], ...] = ()
+
+    def suggest(self, trial_id):
+        return {"trial": {}}
+
+    def add_evaluated_point(self, parameters, value, **fields):
+        self.told += ({"value": value, **parameters},)
+
+
+def test_a_searcher_hears_of_the_trials_before_a_resume_and_takes_none_of_their_ids(asked):
+    search, finished = Told("test_accuracy", "max"), ((TrialConfig(learning_rate=0.3), {"test_accuracy": 0.9}),)
+    plan = Plan({}, samples=3, search_alg=search, finished=finished, taken=frozenset({"00000", "00001"}))
+    found = asked(plan).tune_config.search_alg
+    found.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
+    assert search.told == ({"value": 0.9, "trial/learning_rate": 0.3},)
+    assert found.suggest("a")["trial"]["trial_id"] == "00002"
+
+
+def test_a_trial_that_copies_another_ones_config_keeps_its_id(asked):
+    population = SimpleNamespace(_get_new_config=lambda trial, donor: (donor.config, {}))
+    asked(Plan({}, PLAN.trials, 2, scheduler=population))
+    trial, donor = (SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": name}}) for name in "ab")
+    assert population._get_new_config(trial, donor)[0] == {"trial": {"trial_id": "a"}}
+
+
+@pytest.mark.parametrize(("scheduler", "stopped"), [("asha", {}), ("regimes", {"00001": "slow"})])
+def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_row, tmp_path, scheduler, stopped):
+    """A second seed is stopped where the first one was, though no rule would stop its curve."""
+    config = TrialConfig(learning_rate=0.1, epochs=4)
+    writer = new_writer(tmp_path / "sweep", count=0)
+    for number in range(2):
+        writer.trial(f"{number:05d}", replace(config, seed=number))
+    for epoch in (1, 2):
+        writer.epoch("00000", epoch_row(epoch, 0.5), False)
+    writer.end("00000", "slow")
+    writer.finish()
+    again = new_writer(tmp_path / "sweep", count=0, resume=True)
+    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, Histories())
+    made, plan = [], Plan.of({"00001": replace(config, seed=1)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of))
+        options = SweepOptions(scheduler=scheduler, grace_period=2)
+        tuner.make_tuner(again, plan, options, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder)
+    assert again.journal is None  # it holds all rows
+    asha, trial = (
+        made[0]["tune_config"].scheduler,
+        SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
+    )
+    asha.on_trial_add(None, trial)
+    [bracket] = asha._brackets
+    assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
+    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1)}
+    assert asha.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
+    assert recorder.reasons == stopped
+    again.finish()
+
+
+@pytest.mark.parametrize("address", [None, "head:6379"])
+def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_path, monkeypatch, address):
+    checked, placed, pending, writer = [], [], [], new_writer(tmp_path / "sweep")
+    cluster["CPU"] = 2.0
+
+    def place(trials, spec, settings, *rest):
+        placed.append(settings)
+        return Placement({"CPU": 2}, settings)
+
+    def run():
+        pending.append(os.environ[PENDING])
+
+    monkeypatch.setattr(tuner, "find_device", lambda quiet: Device("CPU", 1e9))
+    monkeypatch.setattr(tuner, "refuse_unholdable", lambda *given: checked.append(given))
+    monkeypatch.setattr(tuner, "check_nodes", lambda *given: checked.append(given))
+    monkeypatch.setattr(tuner, "own_code", lambda: "the code")
+    monkeypatch.setattr(tuner, "umask", lambda: 0o27)
+    monkeypatch.setattr(tuner, "choose_placement", place)
+    monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
+    options = SweepOptions(train_evaluation=500, sharpness_every=3, save_every=4, execution="process", address=address)
+    tuner.fit(writer, PLAN, [mnist_5k], options, None)
+    assert pending == ["4"]  # more than there are cores
+    assert checked == [(1, "process"), (writer.states, writer.token)]
+    [settings] = placed
+    assert (settings.states, settings.token, settings.own_code) == (writer.states, writer.token, "the code")
+    assert (settings.train_evaluation, settings.sharpness.every, settings.save_every) == (500, 3, 4)
+    assert settings.umask == (None if address else 0o27)  # another machine's umask is its own
+    writer.finish()
 
 
 @pytest.mark.parametrize("search", [None, "a searcher"])

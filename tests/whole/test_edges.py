@@ -109,8 +109,13 @@ def replayed(folder):
 def test_mistakes_are_refused(tmp_path):
     for options, said in (
         ({"precision": 0.0}, "--precision must be above 0"),
+        ({"trials": 0}, "--trials must be above 0, got 0"),
+        ({"expected": 0.0}, "--expected must be above 0"),
+        ({"workers": 0}, "--workers must be above 0"),
+        ({"predictor_seeds": 0}, "--predictor-seeds must be above 0"),
+        ({"learned": 0.0}, "--learned must be an accuracy between 0 and 1"),
         ({"learned": 1.0}, "--learned must be an accuracy between 0 and 1"),
-        ({"architecture": ()}, "--architecture needs at least one value"),
+        *(({name: ()}, "needs at least one value") for name in ("architecture", "optimizer", "batch_size", "momentum")),
     ):
         with pytest.raises(UserError, match=said):
             EdgeOptions(**options)

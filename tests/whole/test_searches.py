@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from ray import tune
 from ray.tune.experiment import Experiment
@@ -261,10 +262,12 @@ def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
     ]
     search = Told(metric)
     KnownTrials({}, search, finished).set_search_properties(
-        None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}}
+        None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
     )
     assert [value for _, value in search.told] == told
-    assert [parameters["trial/learning_rate"] for parameters, _ in search.told] == [0.1, 0.2][: len(told)]
+    assert [parameters for parameters, _ in search.told] == [{"trial/learning_rate": 0.1 * i} for i in (1, 2)][
+        : len(told)
+    ]
     assert ("it starts without them" in "".join(capsys.readouterr())) == isinstance(metric, list)
 
 
@@ -300,6 +303,29 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
 def test_trials_that_are_drawn_get_the_next_numbers():
     found = drawn({"learning_rate": 0.1}, 3, taken={"1b2c3d4e", "00002"})  # older versions drew ids at random
     assert list(found) == ["00003", "00004", "00005"]
+    search = KnownTrials({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
+    assert [search.suggest(name)["trial"]["trial_id"] for name in "ab"] == ["00000", "00001"]
+
+
+def test_the_same_generator_draws_the_same_trials():
+    first, second, other = (
+        drawn({"learning_rate": tune.uniform(0, 1)}, 3, np.random.default_rng(seed)) for seed in (0, 0, 1)
+    )
+    assert first == second != other
+    assert len({trial.learning_rate for trial in first.values()}) == 3
+
+
+def test_no_more_known_trials_are_proposed_at_a_time_than_may_run():
+    search = KnownTrialsAlone({f"{i:05d}": TrialConfig(seed=i) for i in range(3)}, max_concurrent=2)
+    search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=3))
+    first, second, none = (search.next_trial() for _ in range(3))
+    assert none is None
+    search.on_trial_complete(first.trial_id)
+    assert [trial.config["trial"]["trial_id"] for trial in (first, second, search.next_trial())] == [
+        "00000",
+        "00001",
+        "00002",
+    ]
 
 
 def test_a_trial_that_cannot_train_has_every_column():
@@ -345,6 +371,25 @@ def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
     assert proposed() == 1
 
 
+def test_a_trial_that_is_paused_leaves_its_slot_until_it_goes_on():
+    search = Listening()
+    known = KnownTrials({"known": TrialConfig()}, search, slots=4)
+    trials = ["known", *(f"tunes {i}" for i in range(3))]
+    for trial_id in trials:
+        assert known.suggest(trial_id)
+        known.on_trial_result(trial_id, {})
+    search.heard.clear()
+    assert [bool(known.suggest(name)) for name in ("waits", "more")] == [True, False]
+    for trial_id in trials[:2]:
+        known.on_pause(trial_id)
+        known.on_unpause(trial_id)
+    assert not known.suggest("more")
+    for trial_id in trials[:2]:
+        known.on_pause(trial_id)
+    assert known.suggest("more")
+    assert search.heard == [("tunes 0", "pause"), ("tunes 0", "unpause"), ("tunes 0", "pause")]
+
+
 class Listening(Endless):
     def __init__(self):
         super().__init__("test_accuracy")
@@ -352,6 +397,12 @@ class Listening(Endless):
 
     def on_trial_result(self, trial_id, result):
         self.heard.append((trial_id, result))
+
+    def on_pause(self, trial_id):
+        self.heard.append((trial_id, "pause"))
+
+    def on_unpause(self, trial_id):
+        self.heard.append((trial_id, "unpause"))
 
 
 def test_a_searcher_hears_the_results_of_its_own_trials_alone():
