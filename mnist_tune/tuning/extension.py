@@ -27,6 +27,7 @@ HOW = (
     "quiet",
     "resume",
     "retry_errored",
+    "save_every",
     "time_budget",
     "trials_per_gpu",
 )

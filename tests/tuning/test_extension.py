@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.tuning.extension import additions, extended
+from mnist_tune.tuning.extension import HOW, additions, extended
+from mnist_tune.tuning.new_or_resumed import CHANGEABLE
 from mnist_tune.tuning.options import TrialOptions
 
 
@@ -31,9 +32,10 @@ def test_what_was_not_given_is_as_before():
 def test_how_a_sweep_runs_may_be_given_anew(tmp_path):
     given = {"address": "head:6379", "dashboard": True, "data_dir": tmp_path, "dataset": "mnist-5k", "quiet": True}
     given |= {"execution": "lanes", "lanes": 3, "max_concurrent": 2, "time_budget": 9.0, "trials_per_gpu": 2}
-    given |= {"output": tmp_path / "x", "resume": tmp_path / "x", "retry_errored": True}
+    given |= {"output": tmp_path / "x", "resume": tmp_path / "x", "retry_errored": True, "save_every": 5}
     found = extended(Rates(**given), RECORDED | {"lanes": 7, "time_budget": 1.0, "max_concurrent": 1}, "x")
     assert {name: getattr(found, name) for name in given} == given
+    assert set(CHANGEABLE) <= set(HOW)
 
 
 def test_rates_and_seeds_are_added_and_epochs_replaced():
