@@ -34,6 +34,13 @@ def test_usable_cpus_follow_the_affinity(limit):
     assert usable_cpus() == 64
 
 
+def test_without_an_affinity_every_core_is_usable(limit, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, usable in ((8, 8), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert usable_cpus() == usable
+
+
 @pytest.mark.parametrize("group", ["pod/job", "pod", ""])
 @pytest.mark.parametrize(
     ("quota", "cores"),
@@ -82,6 +89,21 @@ flags\t\t: fpu avx avx2 avx512f
 def test_the_processor_and_its_widest_vectors(monkeypatch):
     monkeypatch.setattr("pathlib.Path.read_text", lambda path: TOLD)
     assert processor_model() == "Some CPU @ 2.60GHz (AVX-512)"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (TOLD.replace(" avx512f", ""), "Some CPU @ 2.60GHz (AVX2)"),
+        (TOLD.replace(" avx2 avx512f", ""), "Some CPU @ 2.60GHz (AVX)"),
+        (TOLD.replace(" avx avx2 avx512f", ""), "Some CPU @ 2.60GHz"),
+        ("processor\t: 0\nBogoMIPS\t: 243.75\n", "aarch64"),
+    ],
+)
+def test_a_processor_with_narrower_vectors_or_without_a_name(monkeypatch, told, said):
+    monkeypatch.setattr("pathlib.Path.read_text", lambda path: told)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert processor_model() == said
 
 
 def test_a_system_without_cpuinfo(monkeypatch):

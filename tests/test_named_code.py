@@ -27,3 +27,13 @@ def test_a_name_and_its_arguments(text, call):
 def test_arguments_are_literals_that_are_never_run(text):
     with pytest.raises(UserError, match=r"is no name with arguments .*write numbers and texts, as in 'adam\(width=128"):
         parse_call(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("net.py:mlp(relu)", "quote texts: 'relu'"), ("adam(1)(2)", "something follows the closing parenthesis")],
+)
+def test_what_is_wrong_with_the_arguments_is_said(text, why):
+    with pytest.raises(UserError) as refused:
+        parse_call(text)
+    assert str(refused.value).startswith(f"{text!r} is no name with arguments ({why}); ")

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune.columns import EPOCHS
 from mnist_tune.commands import export
 from mnist_tune.exports import MIRRORS, mirror
-from mnist_tune.exports.run import library, runs
+from mnist_tune.exports.run import library, runs, sweep_id, title
 
 SETTINGS = vars(TrialConfig()).keys() - {"stop_when_diverged"}  # which no table has
 
@@ -228,11 +229,109 @@ def test_a_run_whose_label_changed_is_written_again_to_wandb(folder, tmp_path, m
     assert library.init.call_args.kwargs["tags"] == ["underfit"]
 
 
+def test_tensorboard_has_every_finite_value_at_its_epoch_and_time(folder, tmp_path):
+    sweep = load_sweep(folder)
+    sweep = replace(sweep, epochs=sweep.epochs.assign(ended_at=1e9 + sweep.epochs["epoch"]))
+    said = mirror("tensorboard", str(tmp_path / "my logs")).update(sweep)
+    assert said == f"Look at it: tensorboard --logdir '{tmp_path}/my logs'"
+    assert sorted(path.name for path in (tmp_path / "my logs" / title(sweep)).iterdir()) == sorted(
+        of_the_tables(folder)
+    )
+
+    def written(trial_id):
+        (file,) = (tmp_path / "my logs" / title(sweep) / trial_id).iterdir()
+        return [(one.wall_time, one.step, value) for one in events(file) for value in one.summary.value]
+
+    losses = [
+        (time, step, pytest.approx(value.simple_value))
+        for time, step, value in written("00000")
+        if value.tag == "train_loss"
+    ]
+    assert losses == [(1e9 + epoch, epoch, 0.1 / epoch) for epoch in (1, 2, 3, 4)]
+    assert {time for time, _, value in written("00000") if value.tag.startswith("_hparams_")} == {1e9 + 1}
+    diverged = {value.tag for _, _, value in written("00001")}
+    assert {"train_accuracy", "step_loss_max"} < diverged
+    assert diverged.isdisjoint({"train_loss", "test_loss", "epoch", "time"})
+
+
+def test_logs_that_cannot_be_written_say_why_and_what_helps(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=rf"^can't write {tmp_path}/file: Not a directory; name another --output$"):
+        mirror("tensorboard", str(tmp_path / "file")).update(load_sweep(folder))
+
+
+def test_a_trial_is_a_run_of_its_sweeps_group_in_wandb(folder, tmp_path, monkeypatch):
+    """The gate has no W&B, so a mock stands in for it and records the calls."""
+    library = mock.MagicMock()
+    monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", lambda name: library)
+    sweep, output = load_sweep(folder), tmp_path / "runs"
+    copy = mirror("wandb", str(output))
+    assert copy.update(sweep) == f"Upload it: wandb sync --include-offline {output}/wandb/offline-run-*"
+    asked = library.init.call_args_list[1].kwargs
+    found = runs(sweep)[1]
+    assert (asked["group"], asked["name"], asked["id"]) == (title(sweep), "00001", found.id)
+    assert (asked["dir"], asked["mode"], asked["tags"]) == (str(output), "offline", ["diverged"])
+    assert asked["config"] == found.params
+    opened = library.init.return_value.__enter__.return_value
+    logged = [(call.kwargs["step"], call.args[0]) for call in opened.log.call_args_list]
+    assert [step for step, _ in logged] == [1, 2, 3, 4, 1, 1, 1]
+    assert all(values["epoch"] == step and "time" not in values for step, values in logged)
+    assert "train_accuracy" in logged[4][1]
+    assert "train_loss" not in logged[4][1], "it is infinite"
+    assert opened.summary.update.call_args_list[1].args == (found.labels,)
+    assert library.teardown.call_count == 1
+    copy.update(sweep)
+    assert library.teardown.call_count == 1, "nothing was written"
+
+
 def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
     found = {run.trial_id: run for run in runs(load_sweep(folder))}
     assert math.isnan(found["00001"].rows[0]["train_loss"])
     assert found["00001"].rows[0]["train_accuracy"] == 0.1
     assert set(found["00001"].params) == SETTINGS
+
+
+def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
+    sweep = load_sweep(folder)
+    epochs = sweep.epochs.assign(window_loss_max=[0.5, *[math.nan] * 6], ended_at=1e9 + sweep.epochs["epoch"])
+    first, *others = runs(replace(sweep, epochs=epochs.iloc[::-1]))
+    assert [row["epoch"] for row in first.rows] == [1, 2, 3, 4]
+    assert [row["time"] for row in first.rows] == [1e9 + 1, 1e9 + 2, 1e9 + 3, 1e9 + 4]
+    assert first.rows[0]["window_loss_max"] == 0.5, "measured in some epochs only"
+    assert first.rows[0].keys() - {column.name for column in EPOCHS} == {"time"}
+    assert first.rows[0].keys().isdisjoint({"ended_at", "validation_loss"})
+    assert first.labels == {
+        "regime": "converged", "regime_evidence": "accuracy 0.9700 >= 0.91", "stop_reason": "completed",
+        "node": "here", "device": "cpu", "dataset": "mnist-5k",
+    }  # fmt: skip
+    assert {run.params["epochs"] for run in (first, *others)} == {4}, "as many as were asked for"
+    assert others[-1].labels.keys() == {"regime", "regime_evidence", "stop_reason", "dataset"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "regime", "ended", "failed"),
+    [
+        ("completed", "slow", True, False),
+        ("asha", "slow", True, False),
+        ("diverged", "diverged", True, True),
+        ("running", "slow", False, False),
+        ("waiting", "undecided", False, False),
+        ("time_budget", "undecided", False, False),
+        ("error", "slow", False, True),
+    ],
+)
+def test_whether_a_run_has_ended_and_failed(folder, reason, regime, ended, failed):
+    sweep = load_sweep(folder)
+    run = runs(replace(sweep, trials=sweep.trials.assign(stop_reason=reason, regime=regime)))[0]
+    assert (run.ended, run.failed) == (ended, failed)
+
+
+def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
+    sweep = load_sweep(folder)
+    begun = replace(sweep, meta=sweep.meta | {"started": "2026-01-02T03:04:05.678+00:00"})
+    assert title(begun) == "lr_regimes 2026-01-02T03-04-05"
+    assert title(sweep) == f"lr_regimes {sweep_id(sweep)}"
+    assert sweep_id(begun) != sweep_id(sweep), "the same trials, asked for at another time"
 
 
 def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):

@@ -82,6 +82,23 @@ def test_the_rates_of_90_and_10_percent_lie_on_both_sides_and_agree_with_the_ban
     assert (middle < high).all()
 
 
+def test_intervals_hold_95_percent_unless_they_are_asked_for_less():
+    found = posterior_of(MANY)
+    x = np.array([0.3, 0.4, 0.5])
+    for of in (found.interval, lambda **level: found.interval_of(0.5, **level), lambda **level: found.band(x, **level)):
+        np.testing.assert_array_equal(of(), of(level=0.95))
+        assert (np.ptp(of(level=0.8), axis=0) < np.ptp(of(), axis=0)).all()
+
+
+def test_lapses_are_failures_far_below_the_edge_and_luck_is_successes_far_above():
+    lapse, luck = posterior_of([*((-2.0, i % 8 > 0) for i in range(80)), *MANY]).lapse_and_luck()
+    assert lapse[0] == pytest.approx(0.12, abs=0.01)
+    assert luck[0] < 0.02
+    lapse, luck = posterior_of([*((3.0, i % 10 == 0) for i in range(80)), *MANY]).lapse_and_luck()
+    assert lapse[0] < 0.05
+    assert luck[0] == pytest.approx(0.1, abs=0.01)
+
+
 def test_what_the_share_never_reaches_does_not_exist():
     lapses = [(-2.0, i % 5 > 0) for i in range(100)]
     found = posterior_of([*lapses, *MANY])

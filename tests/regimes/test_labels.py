@@ -1,6 +1,7 @@
 """From curves to regimes: the notebook's own tables, measured curves, and what may never happen to any curve."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -8,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from families import REPLICATES
+from families import REPLICATES, family
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnist_tune import TrialConfig
 from mnist_tune.regimes.conclusions import Edge, edge
-from mnist_tune.regimes.curve import Curve, columns_of
+from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.curve_rules import curve_regime
-from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import REGIMES, regime_counts
 from mnist_tune.regimes.siblings import label_trials
@@ -256,6 +258,7 @@ def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
     rows = pd.DataFrame([epoch_row(epoch, 2.5, 0.12, above_since=5) for epoch in (1, 2)])
     assert curve_regime(curve_of(rows, 2))[0] == "diverged"
     assert curve_regime(curve_of(rows, 3))[0] != "diverged"
+    assert curve_regime(curve_of(rows.assign(above_since=None), 2))[0] != "diverged", "a step was below it again"
     does_not_guess = pd.concat([rows, rows]).assign(train_accuracy=0.3, test_accuracy=0.3)
     assert curve_regime(curve_of(does_not_guess, 4))[0] == "oscillating"
 
@@ -282,8 +285,66 @@ def test_a_peak_is_measured_by_the_larger_of_the_losses_before_and_after():
 
 
 def test_validation_is_held_out_before_test(epoch_row):
-    rows = pd.DataFrame([epoch_row(1, validation_accuracy=0.5), epoch_row(2, validation_accuracy=0.6)])
-    assert curve_of(rows, 2).held_out.tolist() == [0.5, 0.6]
+    held_out = ({"validation_accuracy": 0.5, "validation_loss": 0.7}, {"validation_accuracy": 0.6})
+    curve = curve_of(pd.DataFrame([epoch_row(epoch, **values) for epoch, values in enumerate(held_out, 1)]), 2)
+    assert curve.held_out.tolist() == [0.5, 0.6]
+    np.testing.assert_equal(curve.held_out_loss.tolist(), [0.7, math.nan])
+    curve = curve_of(pd.DataFrame([epoch_row(1, 0.3, 0.9)]), 2)
+    assert (curve.held_out.tolist(), curve.held_out_loss.tolist()) == ([0.89], [0.31])
+
+
+def test_a_trials_curve_has_its_settings_and_the_facts_of_its_data(epoch_row):
+    config = TrialConfig(batch_size=32, holdout=100, label_noise=7, loss="mse", schedule="cosine", epochs=9)
+    rows = [epoch_row(1, guessing_since=3, above_since=2), epoch_row(2, guessing_since=5, above_since=None)]
+    curve = Curve.of(columns_of(pd.DataFrame(rows)), config, DATA["mnist-5k"])
+    assert {name: getattr(curve, name) for name in SETTINGS} == {name: getattr(config, name) for name in SETTINGS}
+    assert (curve.data, curve.epochs_asked) == (DATA["mnist-5k"], 9)
+    assert (curve.guessing_since, curve.above_since, curve.untrained_loss) == (5, None, 2.4)
+
+
+def test_accuracies_are_measured_on_the_training_images_if_all_are_known():
+    train, data = np.array([0.5, 0.6]), replace(MNIST, evaluated=20_000)
+    gap = np.array([0.5, math.nan])
+    found = [
+        Curve(train, 2, train_accuracy=known, holdout=holdout, data=data)
+        for known, holdout in ((train, 0), (gap, 0), (None, 0), (gap, 300), (train, 50_000))
+    ]
+    assert [curve.images for curve in found] == [20_000, 10_000, 10_000, 300, 10_000]
+
+
+def test_wrong_labels_are_no_avoidable_error_unless_some_are_memorised():
+    known, memorised = np.array([0.4, 0.5]), np.array([0.4, 0.7])
+    for curve, errors, goal in (
+        (calm(known, label_noise=30_000), [0.15, 0.05], 0.55 * 0.05),
+        (calm(memorised, label_noise=30_000), [0.6, 0.3], 0.05),
+        (Curve(known, 2, label_noise=30_000), [0.6, 0.5], 0.05),  # on test images, which have the right ones
+    ):
+        np.testing.assert_allclose(curve.avoidable_error, errors)
+        assert curve.avoidable_goal(0.95) == pytest.approx(goal)
+    assert calm([0.4], label_noise=30_000).avoidable_goal(0.5) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "peak", "spike"),
+    [
+        ("cross-entropy", 0.4, 3.0, False),  # an expected loss of 2.4, four times the error, may reach 3.5
+        ("cross-entropy", 0.4, 3.6, True),
+        ("cross-entropy", 0.9, 2.2, False),  # 0.4 may reach 0.9, but that is below the loss of a guess
+        ("mse", 0.4, 1.0, False),  # an expected loss of 0.6, the error, may reach 1.2
+        ("mse", 0.4, 1.4, True),
+    ],
+)
+def test_where_losses_are_unknown_a_spike_is_told_by_the_error(loss, accuracy, peak, spike):
+    curve = calm([accuracy] * 2, window_loss_max=np.array([0.0, peak]), loss=loss)
+    assert curve.spikes().tolist() == [False, spike]
+
+
+def test_the_first_peak_is_measured_by_the_untrained_loss():
+    """Which may reach 3.5 in a window of 128 images."""
+    for peak, spike, clear in ((3.4, False, False), (3.55, True, False), (3.65, True, True)):
+        values = {"train_loss": np.array([0.3]), "untrained_loss": 2.4, "window_loss_max": np.array([peak])}
+        curve = calm([0.9], **values)
+        assert (curve.spikes()[0], curve.spikes(1.5)[0]) == (spike, clear)
 
 
 ACCURACIES = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 0.96, 1.0])
@@ -316,6 +377,13 @@ def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
     assert edge(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
     none = edge(REPLICATES[REPLICATES["regime"] == "diverged"])
     assert (none.best, none.always, none.sometimes) == (None, None, None)
+
+
+def test_the_best_rate_is_that_of_the_mean_of_what_converged():
+    seeds = {0.1: [("converged", 0.90), ("converged", 0.98)], 1.0: [("converged", 0.95), ("converged", 0.95)]}
+    assert edge(family(seeds)).best == 1.0
+    some = {0.1: [("converged", 0.90), ("oscillating", 0.99)], 1.0: [("converged", 0.92), ("diverged", 0.1)]}
+    assert edge(family(some)) == Edge(best=1.0, accuracy=0.92, split="test", always=None, sometimes=1.0)
 
 
 def test_counts_are_in_the_order_of_the_regimes():

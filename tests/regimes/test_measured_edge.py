@@ -11,7 +11,7 @@ import pytest
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
-from mnist_tune.regimes.measured_edge import Interval
+from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.predictor_factors import by_network, by_predictor, factors
 from mnist_tune.reports.edges import plot_edges
 from mnist_tune.reports.predictors import print_factors
@@ -130,8 +130,90 @@ def test_the_last_epoch_counts_also_if_its_loss_is_nan():
     assert found.iloc[0].tolist() == [False, False, True]
 
 
+def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_nor_spiked_is_calm():
+    usual = {"stop_reason": "completed", "curve_regime": "slow", "regime": "slow", "epochs_asked": 2}
+    trials = pd.DataFrame(
+        [
+            usual | {"trial_id": trial_id} | values
+            for trial_id, values in {
+                "calm": {"regime": "diverged"},  # as its siblings learned
+                "spiked": {},
+                "fell": {},
+                "oscillating": {"curve_regime": "oscillating"},
+                "diverged": {"curve_regime": "diverged", "regime": "diverged", "stop_reason": "diverged"},
+                "stopped": {"stop_reason": "slow"},
+                "cut": {"stop_reason": "interrupted"},
+            }.items()
+        ],
+        index=range(10, 17),
+    )
+    known = {"train_loss": 1.0, "untrained_loss": 2.4, "test_accuracy": 0.6, "diverged": False}
+    rows = [
+        known | {"trial_id": trial_id, "epoch": epoch, "train_accuracy": 0.6, "step_loss_max": 1.0}
+        for epoch in (2, 1)
+        for trial_id in trials["trial_id"]
+    ]
+    epochs = pd.DataFrame(rows)
+    epochs.loc[(epochs["trial_id"] == "spiked") & (epochs["epoch"] == 2), "step_loss_max"] = 9.0
+    epochs.loc[(epochs["trial_id"] == "fell") & (epochs["epoch"] == 2), "train_accuracy"] = 0.5
+    epochs.loc[epochs["epoch"] == 1, "train_loss"] = 2.0
+    found = outcomes(trials, epochs.sort_values("epoch", kind="stable"), DATA["mnist"], 0.6)
+    assert found.index.tolist() == [10, 11, 12, 13, 14]
+    assert found["learned"].tolist() == [True, True, False, True, True], "at least the accuracy that was asked for"
+    assert found["calm"].tolist() == [True, False, False, False, False]
+    assert found["diverged"].tolist() == [True, False, False, False, True]
+    assert outcomes(trials, epochs, DATA["mnist"], None)["learned"].all(), "the loss of the last epoch, wherever it is"
+
+
+def measured(outcomes, precision=0.05, expected=1.0):
+    """A measured edge of (learning rate, whether it learned)."""
+    table = pd.DataFrame(outcomes, columns=["learning_rate", "learned"])
+    return MeasuredEdge("it", table.assign(calm=True, diverged=~table["learned"]), expected, precision, {})
+
+
+def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_for():
+    rates = [math.exp(x) for x in sorted(np.linspace(-0.2, 0.2, 32), key=abs)]
+    sharp = [(rate, rate < 1) for rate in rates]
+    edge = measured(sharp)
+    half_width = edge.rate(0.5).half_width
+    assert edge.is_precise
+    assert not measured(sharp[:-1]).is_precise
+    for share, precise in ((0.985, True), (0.97, False)):
+        assert dataclasses.replace(edge, precision=share * math.expm1(half_width)).is_precise is precise
+    assert math.isnan(edge.calm.median), "all were calm"
+    assert str(edge.calm) == "does not exist"
+    assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
+
+
+def test_a_grid_has_enough_points_for_the_width_and_for_the_interval():
+    """Of an edge that is a step, its points are at most two half-widths apart."""
+    wide = measured([(rate, (i * 7) % 10 < 10 / (1 + rate**2)) for i, rate in enumerate(np.geomspace(0.1, 10, 40))])
+    assert wide.grid_trials == math.ceil(2 * math.log(8) * 1.96**2 * wide.width / wide.rate(0.5).half_width ** 2)
+    step = measured([(0.5, True)] * 100 + [(2.0, False)] * 100)
+    half_width = step.rate(0.5).half_width
+    assert 1.96**2 * step.width / half_width < 0.5
+    assert step.grid_trials == math.ceil(math.log(8) / half_width)
+
+
+def test_an_edge_is_looked_for_about_where_it_is_expected():
+    assert measured([(50.0, True), (50.0, False)], expected=50.0).rate(0.5).median == pytest.approx(50, rel=0.1)
+
+
+def test_an_edge_is_measured_as_its_search_was_asked_for(folder):
+    """The families that no search was for are left out."""
+    sweep = load_sweep(folder)
+    search = sweep.meta["options"]["searches"][0] | {"expected": 2.0}
+    options = sweep.meta["options"] | {"searches": [search], "precision": 0.1, "learned": 0.95}
+    [edge] = dataclasses.replace(sweep, meta=sweep.meta | {"options": options}).edges()
+    assert (edge.title, edge.expected, edge.precision) == ("mlp-8-tanh", 2.0, 0.1)
+    assert edge.predicted == PREDICTED
+    assert len(edge.outcomes) == 60
+    assert not edge.outcomes["learned"].any(), "their accuracy is 0.9"
+
+
 def test_a_rate_that_does_not_exist_says_so():
     assert str(Interval(0.0, 0.0, 1.0)) == "does not exist"
+    assert str(Interval(1.0, math.inf, math.inf)) == "does not exist"
     assert str(Interval(1.0, 2.0, math.inf)) == "2 [1, inf]"
     assert math.isinf(Interval(0.0, 1.0, 2.0).half_width)
 

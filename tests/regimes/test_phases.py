@@ -61,6 +61,29 @@ def test_the_search_ends_beside_the_edge(edge):
     assert found == pytest.approx(inside[0]) if edge < 20 else np.isnan(found)
 
 
+def test_the_search_goes_on_between_a_fall_and_what_rises_or_is_lost():
+    cell = pd.DataFrame(
+        {"c": [2.0, 4, 8, 16], "sharpness_rises": [0, np.nan, np.nan, 0], "loss_rises": [False, True, True, True],
+         "lost": [False, False, True, False]}
+    )  # fmt: skip
+    grid = [1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24]
+    assert open_between(cell, grid) == [3, 4, 6]
+    assert open_between(cell.assign(sharpness_rises=[np.nan, 1, np.nan, np.nan]), grid) == [3], "from 0.7 c_loss on"
+
+
+def test_only_the_first_epoch_counts_and_each_seed_has_its_own_sharpness():
+    trials, epochs, measured = tables([(1.0, 1.0, 0.5, []), (2.0, 1.0, 0.5, []), (4.0, 1.0, 0.5, []), (8.0, 1, 1, [])])
+    trials["seed"] = [0, 1, 0, 0]
+    epochs["untrained_sharpness"] = [2.0, 3.0, 2.5, 2.0]
+    later = epochs.assign(epoch=2, step_loss_max=np.inf, train_loss=np.nan, untrained_sharpness=np.nan)
+    found = first_steps(trials, pd.concat([later, epochs[:3]]), measured).set_index("trial_id")
+    assert found.index.tolist() == ["0", "1", "2"], "one has not finished its first epoch"
+    assert found["sharpness"].tolist() == [2, 3, 2]
+    assert found["c"].tolist() == [2, 6, 8]
+    assert not found["loss_rises"].any()
+    assert not found["lost"].any()
+
+
 def test_networks_are_sorted_by_their_sizes():
     trials, epochs, measured = tables([(1.0, 1.0, 0.5, [])])
     names = ["mlp-64-64-relu-he", "mlp-128-relu-he", "mlp-64-relu-he", "mlp-64-relu-he"]

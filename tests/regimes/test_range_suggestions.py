@@ -1,13 +1,14 @@
 """The rules that finders use, on curves whose suggestion can be read off."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.predictor_factors import by_predictor
+from mnist_tune.regimes.predictor_factors import by_network, by_predictor
 from mnist_tune.regimes.range_suggestions import (
     BLOW_UP,
     EDGE_OVER,
@@ -62,6 +63,49 @@ def test_the_blow_up_is_where_the_smoothed_loss_is_four_times_its_least():
     assert not calm.blew_up
 
 
+def test_a_ramp_begins_at_its_first_rate_and_would_end_at_its_last():
+    assert Ramp(1.0, 16.0, 4, 0.0).rates == pytest.approx([1, 2, 4, 8])
+
+
+def test_a_range_test_that_ended_early_blew_up():
+    ramp = Ramp(1e-3, 1.0, 300, 0.0)
+    for losses, blew_up in (([2.0] * 300, False), ([2.0] * 299, True), ([*[2.0] * 99, math.nan], True)):
+        found = curve(losses, ramp)
+        assert found.blow_up == found.rates[-1]
+        assert found.blew_up is blew_up
+
+
+def test_each_rule_looks_at_the_points_that_its_library_looks_at():
+    """The first ten are low, the last five before the blow-up fall ever faster, and of those from 10 to 50 two each are
+    equal."""
+    i = np.arange(100)
+    losses = np.select(
+        [i < 10, i < 50, i < 70, i < 80, i < 85],
+        [1.0, 2.3 - 0.01 * (i // 2), 2.1 - 0.03 * (i - 49) - 0.05 * (i > 60), 1.3, 1.3 - 0.02 * (i - 79) ** 2],
+        20.0,
+    )
+    found = {}
+    for name, (ramp, _, _) in RULES.items():
+        tested = RangeCurve(replace(ramp, smoothing=0.0), losses)
+        assert tested.blow_up == tested.rates[85]
+        said = suggestion(name, tested) * (10 if name == "fastai minimum/10" else 1)
+        found[name] = int(np.abs(np.log(tested.rates / said)).argmin())
+    assert found == {
+        "fastai valley": 58,
+        "fastai slide": 54,
+        "fastai minimum/10": 80,
+        "fastai steep": 69,
+        "Lightning before 2.5.3": 84,
+        "Lightning from 2.5.3": 12,
+    }
+
+
+@pytest.mark.parametrize(("name", "points"), [("fastai minimum/10", 17), ("Lightning before 2.5.3", 13)])
+def test_two_points_are_enough_for_a_suggestion(name, points):
+    assert suggestion(name, curve(np.linspace(2, 1, points - 1))) is None
+    assert suggestion(name, curve(np.linspace(2, 1, points))) is not None
+
+
 @pytest.mark.parametrize("ramp", [OURS, FASTAI])
 @pytest.mark.parametrize(
     "losses",
@@ -91,3 +135,15 @@ def test_a_predictor_that_is_too_high_here_and_too_low_there_is_off_by_as_much()
     rows = [("wild", "a", 8.0), ("wild", "b", 1 / 8), ("tame", "a", 2.0), ("tame", "b", 2.0)]
     table = pd.DataFrame([{"predictor": p, "network": n, "log2": np.log2(factor)} for p, n, factor in rows])
     assert by_predictor(table)["off"].to_dict() == {"tame": 1.0, "wild": 3.0}
+
+
+def test_factors_are_medians_over_the_seeds_and_then_over_the_networks():
+    each = {"z": [1.0, 2, 32], "a": [4.0, 4], "m": [2.0, 8]}
+    table = pd.DataFrame(
+        [{"predictor": "p", "network": n, "log2": np.log2(factor)} for n, factors in each.items() for factor in factors]
+    )
+    assert list(by_network(table).loc["p"].items()) == [("z", 2), ("a", 4), ("m", 4)], "in the order of the table"
+    [found] = by_predictor(table).to_dict("records")
+    spread = {"z": np.std([0, 1, 5], ddof=1), "a": 0.0, "m": 2**0.5}
+    seeds = pytest.approx(np.median([*spread.values()]))
+    assert found == {"networks": 3, "off": 2, "least": 2, "median": 4, "most": 4, "seeds": seeds}

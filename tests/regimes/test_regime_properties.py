@@ -20,7 +20,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
-from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, calm_limit
+from mnist_tune.regimes.noise import WINDOW_IMAGES, accuracy_noise, calm_floor, calm_limit, difference_noise, sigmas
 from mnist_tune.results.tables import tables
 
 CALM = {
@@ -188,6 +188,13 @@ def test_limits_of_a_loss_are_as_far_apart_as_the_draws_ask_for():
     assert calm_floor(4.0, images, 1_000) == pytest.approx(1.0, rel=1e-12)
     assert calm_floor(4.0, images / 4, 1_000) == pytest.approx(0.0, abs=1e-12)
     assert calm_floor(4.0, images / 9, 1_000) == 0
+
+
+def test_differences_must_exceed_three_standard_errors_and_more_where_there_are_many():
+    assert [sigmas(count) for count in (0, 1, 7)] == [3, 3, 3]
+    assert (sigmas(100), sigmas(1000)) == pytest.approx((3.719, 4.265), abs=1e-3)
+    assert accuracy_noise(np.array([0.5, 1.0, 0.0]), 100) == pytest.approx([0.05, 0.01, 0.01])
+    assert difference_noise(0.5, 1.0, 100) == pytest.approx(math.hypot(0.05, 0.01))
 
 
 @given(st.floats(0.5, 50), st.integers(128, 60_000), st.integers(1, 60_000))

@@ -118,6 +118,11 @@ def test_a_decline_is_said_so():
     assert evidence.startswith("declining: accuracy 0.9000 in epoch 1, 0.8775")
 
 
+def test_a_held_out_loss_that_rises_is_evidence():
+    evidence = curve_regime(REPORTED["the held-out loss rises, the accuracy falls"][0])[1]
+    assert evidence == "held out 0.7550 in epoch 3, then 0.7150; loss 0.73 to 0.99"
+
+
 def test_evidence_fits_in_sixty_characters():
     said = [curve_regime(found, found.data.target)[1] for found, _ in REPORTED.values()]
     assert max(said, key=len)[60:] == ""

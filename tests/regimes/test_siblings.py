@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_curves import sweep
 
 from mnist_tune.execution.step_losses import window_means
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
 from mnist_tune.regimes.noise import window_images
-from mnist_tune.regimes.siblings import Standings, Trial, label_trials
+from mnist_tune.regimes.siblings import Standings, Trial, label_trials, near_best
 
 K = np.arange(10)
 
@@ -87,6 +88,90 @@ def test_what_is_on_its_way_within_the_epochs_asked_is_not_slow():
     assert labels(([*CUT[:3], 0.90, 0.90], {"epochs_asked": 6}), faster)[0][0] == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("architecture", "mlp-16-tanh", "mlp-32-tanh"),
+        ("label_noise", 0, 100),
+        ("optimizer", "sgd", "adam"),
+        ("schedule", "constant", "cosine"),
+        ("loss", "cross-entropy", "mse"),
+    ],
+)
+def test_only_trials_of_the_same_network_labels_and_training_are_siblings(name, first, second):
+    own, better = (level(0.80), {name: first}), {"learning_rate": 1.0}
+    assert labels(own, (level(0.97), better | {name: first}))[0][0] == "slow"
+    assert labels(own, (level(0.97), better | {name: second}))[0] == labels(own)[0]
+
+
+def test_the_table_says_when_each_trial_reaches_its_target():
+    """Never, if it is underfit; what a sibling has shown to be slow may get there."""
+    found = sweep((0.1, CUT), (0.01, level(0.97)), (0.001, level(0.80)), asked=10)
+    alone = sweep((0.001, level(0.80)))
+    assert [*found["regime"], *alone["regime"]] == ["undecided", "converged", "slow", "underfit"]
+    assert found["regime_evidence"][0] == "on its way: 0.95 about epoch 16 (9 to 31)"
+    assert found["target"].tolist() == [0.95] * 3
+    columns = ["reaches", "reaches_from", "reaches_to"]
+    expected = [[16, 9, 31], [4, 4, 4], [np.nan] * 3, [np.inf] * 3]
+    np.testing.assert_array_equal(pd.concat([found, alone])[columns].round(), expected)
+
+
+def test_where_the_best_sibling_is_the_measure_the_target_is_nearly_as_good():
+    assert near_best(0.9, 0.5) == pytest.approx(0.9 - 0.5 / 30)
+    assert near_best(0.66, 0.5) is not None
+    assert near_best(0.64, 0.5) is None, "it has learned less than 30% of what can be learned"
+    found = sweep((0.1, level(0.9)), data=replace(MNIST, target=None, chance=0.5))
+    assert found["target"][0] == pytest.approx(near_best(level(0.9)[-2], 0.5))
+
+
+def test_what_got_to_the_target_at_last_is_not_slow_beside_what_was_there_at_once():
+    own = [0.90, 0.91, 0.92, 0.93, 0.935, 0.94, 0.945, 0.948, 0.947, 0.9505]
+    assert [regime for regime, _ in labels((own, {}), ([0.99] * 10, {"learning_rate": 1.0}))] == [
+        "undecided",
+        "converged",
+    ]
+
+
+def test_a_cut_curve_is_not_behind_what_diverged_later():
+    collapsed = [0.8, 0.9, 0.93, 0.95, 0.96, 0.1, 0.1, 0.1, 0.1, 0.1]
+    own = (CUT[:4], {})
+    assert labels(own, (collapsed[:4], {"learning_rate": 1.0}))[0][0] == "slow"
+    assert labels(own, (collapsed, {"learning_rate": 1.0}))[0] == labels(own)[0]
+
+
+def test_a_faster_sibling_that_is_not_the_best_is_no_measure():
+    own, faster, slower = (level(0.80), {}), (level(0.85), {"learning_rate": 1.0}), {"learning_rate": 0.01}
+    assert labels(own, faster)[0] == ("slow", "at 10 epochs 0.7999; rate 1 had 0.8499")
+    found = labels(own, faster, (level(0.90), slower))[0]
+    assert found == ("undecided", "at 10 epochs 0.7999; rate 0.01 had 0.8999")
+
+
+def test_what_a_larger_rate_memorised_need_not_be_reached():
+    memorised = {"test_accuracy": [0.9, 0.95, 0.96, 0.96, *[0.9] * 6]}
+    own, larger = (0.1, level(0.80)), (1.0, level(0.97))
+    assert sweep(own, larger)["regime"].tolist() == ["slow", "converged"]
+    assert sweep(own, (*larger, memorised))["regime"].tolist() == ["underfit", "overfit"]
+
+
+def test_what_goes_a_little_to_and_fro_oscillates_only_once_it_has_ended():
+    own, smaller = (0.1, [0.70, 0.75, 0.749, 0.76, 0.759, 0.765, 0.764, 0.766]), (0.01, level(0.97)[:8])
+    assert sweep(own, smaller)["regime"].tolist() == ["oscillating", "converged"]
+    assert sweep(own, smaller, asked=10)["regime"].tolist() == ["undecided", "converged"]
+
+
+def test_what_is_on_its_way_is_not_slow_beside_what_is_on_its_way_too():
+    """Though it needs four times the epochs: the larger rate may never get there."""
+    own, larger = 1 - 0.5 * np.arange(1, 11) ** -0.684, 1 - 0.5 * np.arange(1, 6) ** -1.18
+    found = sweep((0.1, own), (1.0, larger))
+    assert found["regime"].tolist() == ["undecided", "undecided"]
+    assert found["reaches"].round().tolist() == [29, 7]
+
+
+def test_trials_of_different_lengths_are_compared_at_the_shorter_one():
+    found = labels((level(0.80), {}), ([0.9, 0.95, 0.96, 0.965, 0.97], {"learning_rate": 1.0, "epochs_asked": 5}))
+    assert found[0] == ("slow", "at 5 epochs 0.7923; rate 1 had 0.9700")
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_ties_go_to_the_slower_then_to_the_earlier_row(order):
     curve = Curve(np.full(3, 0.9), 3)
@@ -142,6 +227,14 @@ def test_facts_of_a_data_set_follow_from_its_counts():
         100, 20, chance=0.6, guess_losses=guesses, target=0.9, classes=2, evaluated=50
     )
     assert data_facts({"dataset": said}).target is None
+
+
+def test_a_class_without_images_counts_for_an_untrained_network_alone():
+    facts = DataFacts.of([60, 40, 0], 20)
+    assert (facts.classes, facts.chance) == (3, 0.6)
+    assert facts.guess_losses == {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
+    assert facts.uniform_loss("cross-entropy") == pytest.approx(np.log(3))
+    assert facts.uniform_loss("mse") == pytest.approx(1 / 3)
 
 
 def lost(epochs, holdout=0, evaluated=None):

@@ -49,7 +49,8 @@ def test_momentum_oscillates_beyond_the_edge_and_not_before_it():
 def test_the_summary_begins_where_the_edge_is_reached():
     arrives = pd.DataFrame({"trial_id": "a", "step": range(6), "relative": [1.3, 0.5, 0.96, 0.9, 1.1, 1.0]})
     never = pd.DataFrame({"trial_id": "b", "step": range(9), "relative": [0.2, *[0.9] * 5, 0.5, 0.6, 0.8]})
-    both = pd.concat([arrives, never]).assign(batch_relative=lambda table: 2 * table["relative"])
+    both = pd.concat([never, arrives]).assign(batch_relative=lambda table: 2 * table["relative"])
     found = summarise_stability(both).set_index("trial_id")
+    assert found.index.tolist() == ["b", "a"]
     assert found.loc["a"].tolist() == [1.3, 2, 0.9, 0.98, 1.1, 1.96]
     np.testing.assert_allclose(found.loc["b"].tolist(), [0.2, np.nan, 0.5, 0.6, 0.8, 1.2])

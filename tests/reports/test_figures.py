@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure
+from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure, save
 from mnist_tune.reports.notebook import Comparison, experiments, section
 from mnist_tune.reports.prepared import FEW
 from mnist_tune.reports.styles import COLOURS, MARKERS
@@ -144,6 +146,38 @@ def test_of_many_curves_the_median_and_the_band_are_drawn(made_up_sweep):
     assert heights.max() == pytest.approx(curves.quantile(0.9, axis=1).max(), rel=1e-12)
 
 
+def test_panels_say_what_they_show_of_many_trials(made_up_sweep):
+    sweep = made_up_sweep(np.linspace(2.1, 4, FEW + 1))
+    figure = regimes_figure(replace(sweep, trials=sweep.trials.assign(architecture="one")))
+    assert figure.get_suptitle() == "one on mnist-5k: regimes by learning rate"
+    accuracies, losses = figure.axes[1], figure.axes[3]
+    assert accuracies.get_title() == "median and 10–90% band of each regime's trials"
+    assert losses.get_title() == "median and 10–90% band of each regime's trials, finite values"
+    assert [text.get_text() for text in accuracies.texts] == [f"n = {FEW + 1}"]
+    bars = [part for part in accuracies.collections if isinstance(part, LineCollection)]
+    low, high = sweep.curves("test_accuracy").loc[1].quantile([0.1, 0.9])
+    assert [one.tolist() for bar in bars for one in bar.get_segments()] == [[[1, low], [1, high]]], "the only epoch"
+
+
+def test_a_training_loss_that_is_not_finite_is_above_all_others(sweep):
+    found = sweep(DONE, DIVERGED, DIVERGED, CUT)
+    panel = regimes_figure(replace(found, trials=found.trials.assign(test_loss=1.0))).axes[2]
+    assert "not finite" in [text.get_text() for text in panel.texts]
+    (lost,) = [part for part in panel.collections if (part.get_offsets()[:, 1] == 0.95).any()]
+    assert lost.get_offset_transform() == panel.get_xaxis_transform()
+    assert lost.get_offsets().tolist() == [[0.2, 0.95], [pytest.approx(0.3), 0.95]]
+
+
+def test_a_picture_without_a_suffix_is_a_png(tmp_path):
+    save(Figure(figsize=(1, 1)), tmp_path / "picture")
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curves_label_begins_with_its_trials_label(made_up_sweep):
+    axis = regimes_figure(made_up_sweep([0.1], label="a name of some length")).axes[1]
+    assert [text.get_text() for text in axis.texts] == ["a name of some l 0.1"]
+
+
 def test_seeds_are_counted_where_the_counts_differ(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1, 3], seeds=5)
     fewer = replace(sweep, trials=sweep.trials.iloc[1:])
@@ -194,6 +228,36 @@ def test_picture_of_the_notebook_against_itself(tmp_path):
         found.append(Comparison(experiments()[name], rows, "exact", ""))
     plot_notebook(found, tmp_path / "notebook.png")
     assert min(matplotlib.image.imread(tmp_path / "notebook.png").shape[:2]) > 300
+
+
+def test_each_experiment_has_a_panel_with_both_curves(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("mnist_tune.reports.figures.save", lambda figure, path: drawn.append((figure, path)))
+    others = pd.DataFrame({"00001": [0.3, 0.4], "00002": [0.5, 0.6]}, index=[1, 2])
+    found = []
+    for name in ("slow", "converges", "underfit", "overfit", "oscillates"):
+        rows = section(name).add_suffix("_notebook").join((section(name) / 2).add_suffix("_ours"))
+        found.append(Comparison(experiments()[name], rows, "exact", "", *[others] * (name == "oscillates")))
+    plot_notebook(found, tmp_path / "notebook.png")
+    [(figure, path)] = drawn[:1]
+    assert path == tmp_path / "notebook.png"
+    assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == [
+        "slow: exact", "converges: exact", "underfit: exact", "overfit: exact", "oscillates: exact",
+    ]  # fmt: skip
+    assert len(figure.axes) == 8, "two lines of four"
+    for axis, one in zip(figure.axes, found, strict=False):
+        lines = {line.get_label(): line.get_ydata().tolist() for line in axis.lines[:4]}
+        assert lines == {
+            f"{split}, {said}": one.rows[f"{split}_accuracy_{column}"].tolist()
+            for split in ("train", "test")
+            for said, column in (("notebook", "notebook"), ("ours", "ours"))
+        }
+    assert [line.get_ydata().tolist() for line in figure.axes[4].lines[4:]] == [[0.3, 0.4], [0.5, 0.6]]
+    [legend] = figure.legends
+    said = [text.get_text() for text in legend.texts]
+    assert said == ["train, notebook", "train, ours", "test, notebook", "test, ours", "test, other seeds"]
+    plot_notebook(found[:1], tmp_path / "one.png")
+    assert len(drawn[1][0].axes) == 1
 
 
 def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):

@@ -1,5 +1,8 @@
 """How well a sweep ran, as lines and rows."""
 
+import math
+from dataclasses import replace
+
 from mnist_tune import TrialConfig
 from mnist_tune.reports.health import MOST_ERRORS, health
 
@@ -47,3 +50,30 @@ def test_times_fill_and_nodes(new_writer, epoch_row, tmp_path):
         {"node": node, "device": "cpu", "trials": "1", "epochs": "3", "epochs a minute": "10.0", "waited": "5%"}
         for node in ("one", "two")
     ]
+
+
+def test_what_was_not_measured_has_no_line_and_no_number(new_writer, epoch_row, tmp_path):
+    writer = new_writer(tmp_path / "sweep")
+    writer.epoch("00000", epoch_row(1, train_s=3.0, eval_s=0, compile_s=0, wait_s=1.0, device=None), False)
+    writer.epoch("00001", epoch_row(1, train_s=None, eval_s=None, compile_s=None, wait_s=None), False)
+    found = health(writer.finish(), "it")
+    assert [name for name, _ in found.lines] == ["trials ended", "time of all trials", "resumed"]
+    rows = sorted((row["epochs"], row["epochs a minute"], row["waited"]) for row in found.nodes)
+    assert rows == [("1", "–", "25%"), ("1", "–", "–")], "on a device, and on one that is not known"
+    nothing = health(new_writer(tmp_path / "empty").finish(), "it")
+    assert [name for name, _ in nothing.lines] == ["trials ended", "resumed"]
+    assert nothing.nodes == []
+
+
+def test_resumes_and_what_the_driver_took(sweep):
+    found = sweep(("completed",), ("diverged",), ("diverged",), ("interrupted",))
+    driver = {"results": 200, "cpu_s": 0.5, "pages": 3, "pages_cpu_s": 4.25}
+    times = ["2026-01-02T03:04:05+00:00", "2026-01-03T04:05:06+00:00"]
+    lines = dict(health(replace(found, meta=found.meta | {"driver": driver, "resumed": times}), "it").lines)
+    assert lines["resumed"] == "2 times, last 2026-01-03T04:05"
+    assert lines["driver"] == "2.5 ms of CPU per result"
+    assert lines["this page"] == "written 3 times meanwhile, 4.2 s of CPU"
+    lanes = found.epochs.assign(lanes=[1, 2] * 3, fill=math.nan)
+    lines = dict(health(replace(found, epochs=lanes), "it").lines)
+    assert lines["lanes that trained together"] == "1.5 on average, at most 2"
+    assert "fill" not in lines

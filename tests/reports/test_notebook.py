@@ -277,6 +277,19 @@ def test_other_seeds_of_the_convnet_are_not_judged(new_sweep):
     assert compare_all(new_sweep((own, [], "error"), (other, CALM, "completed"))) == []
 
 
+def test_a_run_that_was_cut_is_compared_with_the_notebooks_table_up_to_there(new_sweep):
+    run, figures, _ = printed_run("slow", -0.001)
+    found = verdict(new_sweep((replace(run, epochs=2), figures[:2], "completed")))
+    assert found == ("differs", "regime undecided (notebook undecided), final test accuracy -0.0010 (band 0)")
+
+
+def test_of_repeated_runs_the_first_is_compared(new_sweep):
+    first, second, *_ = experiments()["convnet"].trials()
+    exact, other = (first, printed("convnet"), "completed"), (second, printed("convnet", -0.003), "completed")
+    assert verdict(new_sweep(exact, other))[0] == "exact"
+    assert verdict(new_sweep(other, exact))[0] == "statistical"
+
+
 def test_a_chaotic_run_is_never_exact(new_sweep):
     (found,) = compare_all(new_sweep(printed_run("oscillates")))
     assert found.verdict == "statistical"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,13 @@ def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
     assert headline(edge_sweep, "it").figures[1] == ("50% of seeds learn up to", str(edge.found))
 
 
+def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
+    [search] = edge_sweep.meta["options"]["searches"]
+    options = edge_sweep.meta["options"] | {"searches": [search | {"predicted": {"a\u202eb": [1.5]}}]}
+    html = page([replace(edge_sweep, meta=edge_sweep.meta | {"options": options})])
+    assert "\u202e" not in html
+
+
 def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
     assert "How large may" not in page([made_up_sweep([0.1, 1])])
 
@@ -84,6 +92,29 @@ def test_the_picture_says_what_its_axes_are(edge):
     assert "fastai slide: 0.0001 (outside)" in said
     learned = int(edge.learned.sum())
     assert f"learned ({learned})" in said
+
+
+def test_the_picture_shows_the_band_the_trials_and_what_predicted_it(edge):
+    axis = Figure().subplots()
+    draw_edge(axis, edge)
+    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+    learned = int(edge.learned.sum())
+    for name, height, trials in (
+        (f"learned ({learned})", 1, edge.learned.index[edge.learned]),
+        (f"did not ({len(edge.learned) - learned})", 0, edge.learned.index[~edge.learned]),
+    ):
+        np.testing.assert_allclose(lines[name], [[rate, height] for rate in trials])
+    np.testing.assert_allclose(lines["range test: 1.65"][:, 0], 1.65)
+    np.testing.assert_allclose(lines["2/λ0: 0.45"][:, 0], 0.45)
+    x, low, middle, high = edge.band()
+    assert any(np.array_equal(line, np.transpose([x, middle])) for line in lines.values() if len(line) == len(x))
+    (band,) = axis.collections
+    edges = {tuple(point) for point in band.get_paths()[0].vertices}
+    assert edges >= {*zip(x, low, strict=True), *zip(x, high, strict=True)}
+    (span,) = axis.patches
+    assert span.get_extents().transformed(axis.transData.inverted()).intervalx == pytest.approx(
+        (edge.found.low, edge.found.high)
+    )
 
 
 def test_the_edges_figure_has_no_brush(edge):

@@ -119,6 +119,7 @@ def test_conclusions_where_every_rate_diverged(made_up_sweep):
         ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
         ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
         ((0.1, 0.2, 0.4), "ooo", "try larger rates", "0.4 0.862 1.86 4"),
+        ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
     ],
 )
 def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, proposed):
@@ -139,6 +140,32 @@ def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
         "mlp-4-tanh: converges at 0.1; oscillates at 1; best learning rate 0.1 (test accuracy 0.9000)"
     )
     assert conclusions(trials.assign(regime="slow"))[1] == "mlp-4-tanh: slow at all rates, 0.1 to 1; none converged"
+
+
+def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
+    at_first = trials.assign(regime="slow", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
+    assert conclusions(at_first)[2].startswith(f"  try smaller rates: {COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
+    inside = at_first.assign(regime=["slow"] * 4 + ["diverged"] * 2, test_accuracy=[0.5, 0.5, 0.7, 0.7, 0.9, 0.9])
+    assert len(conclusions(inside)) == 2, "there is nothing to ask"
+
+
+def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
+    trials = made_up_sweep([1.0, 1.1], seeds=2).trials.sort_values("learning_rate")
+    asked = conclusions(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2))[2]
+    assert asked == f"  is it the seed? {COMMAND} 1 1.1 --seeds 0 1 2 3 4 --epochs 4 --dataset mnist-5k"
+
+
+def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the_nearest_trial(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
+    usual = {"scheduler": "regimes", "grace_period": 5, "sharpness": False, "train_evaluation": None}
+    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8 --dataset mnist-5k"
+    asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
+    asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
+    assert proposed(trials, asked, [0.1, 1.0]) == (
+        f"{COMMAND} 0.1 1 --epochs 4 --dataset own.npz --grace-period 3 --train-evaluation 500 --train-images 9"
+        " --sharpness --sharpness-every 7 --sharpness-images 64"
+    )
 
 
 def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
