@@ -35,6 +35,7 @@ def test_written_files_are_read_back(folder):
     assert storage.read(place) == b"two"
     storage.write(storage.join(folder, "b"), b"")
     assert list(storage.names(folder)) == ["a.txt", "b"]
+    assert storage.sizes(folder) == {"a.txt": 3, "b": 0}
     storage.remove(place)
     storage.remove(place)
     assert list(storage.names(folder)) == ["b"]
@@ -78,6 +79,8 @@ def test_remove_folder_deletes_all_files_in_it(folder):
         below.mkdir()
     storage.write(storage.join(below, "a"), b"1")
     storage.write(storage.join(folder, "b"), b"1")
+    assert list(storage.names(folder)) == ["b"]  # folders are no files
+    assert isinstance(folder, Path) or list(storage.times(folder)) == ["b"]
     storage.remove_folder(below)
     assert list(storage.names(below)) == []
     assert list(storage.names(folder)) == ["b"]
@@ -110,6 +113,7 @@ def test_a_folder_becomes_a_path(where):
         ("s3://", "names no bucket"),
         ("s3:///folder", "names no bucket"),
         ("s3://key:hidden@bucket/x", "s3://bucket/x: there are keys in this URI"),
+        ("gs://key:hidden@bucket/x", "gs://bucket/x: there are keys in this URI"),
         ("s3://bucket/x?secret_key=hidden", "AWS_SECRET_ACCESS_KEY"),
         ("gs://bucket/x?access_token=hidden", "there are keys"),
     ],
@@ -132,6 +136,8 @@ def test_the_error_for_a_missing_bucket_is_short(s3):
     assert storage.reason(error.value).startswith("NO_SUCH_BUCKET")
     assert "\n" not in storage.reason(error.value)
     assert storage.reason(OSError()) == "OSError"
+    assert storage.reason(OSError("one\ntwo")) == "one"
+    assert storage.reason(OSError(errno.ENOSPC, "full", "a file")) == "full"
 
 
 def test_requests_are_retried_until_the_storage_answers(silent_s3):
@@ -151,6 +157,7 @@ def test_storage_is_waited_for_in_reading_too(monkeypatch):
     "error",
     [
         OSError("AWS Error ACCESS_DENIED during PutObject operation: no"),
+        OSError("Couldn't find your credentials"),
         OSError(errno.ENOSPC, "No space left on device"),
         ValueError("a mistake of ours"),
     ],
@@ -178,6 +185,32 @@ def test_a_missing_file_is_not_retried(folder, monkeypatch):
     monkeypatch.setattr(storage, "open_file", counted)
     assert storage.read(storage.join(folder, "nothing"), patience_s=2) is None
     assert len(tries) == 1
+
+
+@pytest.mark.parametrize("where", ["s3://bucket/x", "gs://bucket/x", "gcs://bucket/x", "abfs://container@account/x"])
+def test_a_uri_stays_one_and_no_path_is_taken_for_one(where):
+    assert storage.place(where) == where
+    assert [storage.is_uri(one) for one in (where, "mnist-5k", Path("s3://bucket"))] == [True, False, False]
+
+
+def test_requests_are_tried_again_after_a_few_seconds_at_most(monkeypatch):
+    slept, refused = [], OSError("AWS Error SLOW_DOWN during PutObject operation: later")
+    monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
+    monkeypatch.setattr(storage, "_upload", Mock(side_effect=[refused] * 9 + [None]))
+    storage.write("s3://bucket/x", b"1", patience_s=60)
+    assert len(slept) == 9
+    assert max(slept) == 8
+
+
+def test_names_are_sorted_and_written_files_may_be_read_by_whom_the_user_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        for name in "cab":
+            storage.write(tmp_path / name, b"1")
+    finally:
+        os.umask(before)
+    assert list(storage.names(tmp_path)) == ["a", "b", "c"]
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
 
 
 def test_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):

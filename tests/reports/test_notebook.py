@@ -261,12 +261,13 @@ def test_an_end_within_the_band_is_not_enough_in_another_regime(new_sweep):
     assert why.startswith("regime oscillating (notebook converged), final test accuracy +0.0000")
 
 
-def test_figures_are_printed_under_their_heads(new_sweep, capsys):
-    print_comparisons(compare_all(new_sweep(printed_run("slow", -0.0004))))
+@pytest.mark.parametrize(("shift", "said"), [(-0.0004, "-0.00040"), (0.0004, "+0.00040")])
+def test_figures_are_printed_under_their_heads(new_sweep, capsys, shift, said):
+    print_comparisons(compare_all(new_sweep(printed_run("slow", shift))))
     heads, line, *_ = capsys.readouterr().out.splitlines()
     assert heads.split()[2:5] == ["train:", "notebook", "ours"]
     train, test = printed("slow")[0]
-    shown = [f"{train:.4f}", f"{train - 0.0004:.4f}", "-0.00040", f"{test:.4f}", f"{test - 0.0004:.4f}", "-0.00040"]
+    shown = [f"{train:.4f}", f"{train + shift:.4f}", said, f"{test:.4f}", f"{test + shift:.4f}", said]
     assert line.split() == ["slow", "1", *shown]
 
 

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.models import BoxSelectTool
 
 from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
@@ -18,7 +19,7 @@ from mnist_tune.reports.importances import importances
 from mnist_tune.reports.metrics import MISSING, Axis, Metric, matrix, metrics, quantised
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_data import PageData, RateMark, Setting
-from mnist_tune.reports.page_figures import setting_map
+from mnist_tune.reports.page_figures import curve_figure, mean_figure, ranges_of, setting_map, share_figure
 from mnist_tune.reports.prepared import bands, mean_curves, replicated
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
@@ -241,6 +242,38 @@ def test_a_column_of_one_value_is_held_once(made_up_sweep):
     assert accuracies == sweep.trials["train_accuracy"].sort_values(ascending=False).tolist()
 
 
+def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each():
+    names = ["a", "b" * 24, "c" * 25, "d"]
+    for groups, turned in ((names, "horizontal"), ([*names, "e"], 0.5)):
+        setting = Setting("batch_size", np.zeros(1), groups, False)
+        plot = setting_map("setting", setting, 10, 1)
+        axis = plot.xaxis[0]
+        ticks = range(len(groups))
+        assert axis.ticker.ticks == [*ticks]
+        assert [axis.major_label_overrides[tick].text for tick in ticks][:4] == ["a", "b" * 24, "c" * 23 + "…", "d"]
+        assert (axis.axis_label.text, axis.major_label_orientation) == ("batch size", turned)
+        assert isinstance(plot.toolbar.active_drag, BoxSelectTool)
+        assert (plot.x_range.start, plot.x_range.end) == pytest.approx((-0.6, len(groups) - 1 + 0.6))
+
+
+def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity():
+    share, mean, curves = share_figure("share"), mean_figure("mean"), curve_figure("curves", ranges_of("curves"))
+    bars, dots = (part.glyph for part in share.renderers)
+    assert (bars.x0, bars.y0, bars.x1, bars.y1, dots.y) == ("x", "low", "x", "high", "share")
+    assert share.y_range.start < 0 < 1 < share.y_range.end  # whole dots also at none and at all
+    band, middle = (part.glyph for part in mean.renderers)
+    assert (band.xs, band.ys, middle.xs, middle.ys) == ("xs", "ys", "mx", "my")
+    wide, median, lines, points = (part.glyph for part in curves.renderers)
+    assert (wide.xs, wide.ys, median.xs, median.ys, lines.xs, lines.ys) == ("xs", "ys", "mx", "my", "xs", "ys")
+    assert (lines.line_alpha, lines.line_width, points.fill_alpha, points.line_alpha) == ("alpha", "width") + (
+        "alpha",
+    ) * 2
+    for figure in (share, mean, curves):
+        for part in figure.renderers:
+            fields = {value.field for value in part.glyph.properties_with_values().values() if hasattr(value, "field")}
+            assert fields <= set(part.data_source.column_names)
+
+
 def test_bands_are_those_of_the_picture(made_up_sweep, rates):
     sweep = made_up_sweep(np.linspace(0.2, 2, 30))
     (band,) = PageData([sweep]).bands[0]["test_accuracy"]
@@ -251,14 +284,18 @@ def test_bands_are_those_of_the_picture(made_up_sweep, rates):
 
 def test_a_band_ends_where_half_of_its_regimes_trials_do():
     """However few of all trials they are."""
-    lengths = {"converged": [4] * 8, "slow": [4, 2, 2]}
+    lengths = {"converged": [4] * 8, "slow": [4, 2, 2], "overfit": [3, 3, 2, 2]}
     trials = pd.DataFrame([{"regime": regime} for regime, each in lengths.items() for _ in each])
     trials = trials.assign(trial_id=[f"{i:05d}" for i in range(len(trials))])
     ends = dict(zip(trials["trial_id"], [n for each in lengths.values() for n in each], strict=True))
     rows = [{"trial_id": trial, "epoch": epoch, "value": 0.5} for trial, n in ends.items() for epoch in range(1, n + 1)]
     found = {band.regime: band for band in bands(pd.DataFrame(rows).merge(trials, on="trial_id"), trials)}
-    assert {name: band.epochs.tolist() for name, band in found.items()} == {"converged": [1, 2, 3, 4], "slow": [1, 2]}
-    assert {name: band.trials for name, band in found.items()} == {"converged": 8, "slow": 3}
+    assert {name: band.epochs.tolist() for name, band in found.items()} == {
+        "converged": [1, 2, 3, 4],
+        "slow": [1, 2],
+        "overfit": [1, 2, 3],
+    }
+    assert {name: band.trials for name, band in found.items()} == {"converged": 8, "slow": 3, "overfit": 4}
 
 
 def test_mean_curves_have_students_interval(made_up_sweep):
@@ -379,6 +416,7 @@ def test_marked_rates_are_named_and_drawn(made_up_sweep, monkeypatch):
     assert "Marked: edge 1.4 (1.2 to 1.6); 2/λ0." in html
     document = json.dumps(part(html, "document"))
     assert f'"left": {math.log10(1.2)!r}' in document
+    assert f'"right": {math.log10(1.6)!r}' in document
     assert document.count(f'"location": {math.log10(0.5)!r}') == 1
 
 

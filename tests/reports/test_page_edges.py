@@ -7,14 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bokeh.models import BoxSelectTool
+from bokeh.models import HoverTool, Line, PanTool, ResetTool, Scatter, VArea, WheelZoomTool
+from bokeh.models.annotations import BoxAnnotation, Label, Span
 from matplotlib.figure import Figure
 
+from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.reports.edges import draw_edge
 from mnist_tune.reports.headline import headline
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, edge_figure, rate_marks
 from mnist_tune.reports.prepared_edge import PreparedEdge
+from mnist_tune.reports.styles import COLOURS
 
 
 @pytest.fixture
@@ -34,6 +37,17 @@ def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edg
 def test_many_edges_are_not_marked(edge_sweep, monkeypatch):
     monkeypatch.setattr(type(edge_sweep), "edges", lambda sweep: sweep._edges * (MOST_MARKS + 1))
     assert list(rate_marks([edge_sweep])) == []
+    monkeypatch.setattr(type(edge_sweep), "edges", lambda sweep: sweep._edges * MOST_MARKS)
+    assert [mark.sweep for mark in rate_marks([edge_sweep] * 2)] == [0] * 2 * MOST_MARKS + [1] * 2 * MOST_MARKS
+
+
+@pytest.mark.parametrize("found", [Interval(0.5, math.inf, math.inf), Interval(0.0, 0.0, 2.0)])
+def test_an_edge_that_was_not_found_is_neither_marked_nor_drawn(edge_sweep, edge, monkeypatch, found):
+    monkeypatch.setattr(MeasuredEdge, "rate", lambda measured, share: found)
+    assert [mark.title.partition(" of ")[0] for mark in rate_marks([edge_sweep])] == ["2/λ0"]
+    assert [row[3] for row in edge_facts(edge)["predictors"]] == ["–"] * 3
+    assert edge.limits == pytest.approx((0.2 / 1.1, 2.0 * 1.1))
+    assert not edge_figure("edge-0", edge).select(BoxAnnotation)
 
 
 def test_the_axis_holds_trials_and_near_predictors(edge):
@@ -118,4 +132,28 @@ def test_the_picture_shows_the_band_the_trials_and_what_predicted_it(edge):
 
 
 def test_the_edges_figure_has_no_brush(edge):
-    assert not edge_figure("edge-0", edge).select(BoxSelectTool)
+    toolbar = edge_figure("edge-0", edge).toolbar
+    assert [tool.__class__ for tool in toolbar.tools[:3]] == [PanTool, WheelZoomTool, ResetTool]
+    assert toolbar.active_drag is None  # nor does a swipe over the page move it
+
+
+def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predictors(edge):
+    predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "flat": [0.0]}
+    edge = PreparedEdge(replace(edge.edge, predicted=predicted))
+    plot = edge_figure("edge-0", edge)
+    drawn = [(part.glyph, part.data_source.data) for part in plot.renderers]
+    rates, low, middle, high = edge.band()
+    [band] = [data for glyph, data in drawn if isinstance(glyph, VArea)]
+    np.testing.assert_allclose([band["x"], band["y1"], band["y2"]], [np.log10(rates), low, high])
+    [median] = [data for glyph, data in drawn if isinstance(glyph, Line)]
+    np.testing.assert_allclose([median["x"], median["y"]], [np.log10(rates), middle])
+    tips = {tool.renderers[0].glyph: tool.tooltips for tool in plot.select(HoverTool)}
+    ticks = {tips[glyph][0]: (glyph.line_color, data) for glyph, data in drawn if isinstance(glyph, Scatter)}
+    for said, learned, regime in (("learned", True, "converged"), ("did not learn", False, "diverged")):
+        colour, data = ticks[said, "@rate"]
+        assert (colour, {*data["y"]}) == (COLOURS[regime], {float(learned)})
+        np.testing.assert_allclose(data["x"], np.log10(edge.learned.index[edge.learned == learned]))
+    numbers = {label.text: label.x for label in plot.select(Label)}
+    first, second, _ = edge_facts(edge)["predictors"]
+    assert numbers == pytest.approx({f"{first[0]}": math.log10(1.65), f"{second[0]}": math.log10(0.45)})
+    assert sorted(span.location for span in plot.select(Span)) == sorted(numbers.values())

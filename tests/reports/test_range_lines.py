@@ -23,3 +23,13 @@ def test_the_edge_is_the_largest_rate_at_which_any_seed_converged(tmp_path, monk
     assert {*np.round(band.get_paths()[0].vertices[:, 1], 6)} == {0.1, 0.2, 0.5, 0.6}
     assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[0.7, 1.4], [0.9, 1.8]]
     assert axis.get_yscale() == "log"
+    assert axis.get_legend_handles_labels()[1] == ["edge, depth 2", "best, depth 2", "edge, depth 3", "best, depth 3"]
+
+
+def test_the_axis_is_named_by_what_varies(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ranges, "save", lambda figure, path: drawn.append((figure.axes[0].get_xlabel(), path.name)))
+    rows = pd.DataFrame({name: [0.5] for name in ("lowest", "highest", "sometimes", "next", "best")})
+    for axis in ("warmup_steps", "batch_size"):
+        ranges.plot_range({"": rows.assign(**{axis: 1})}, axis, tmp_path / f"{axis}.png")
+    assert drawn == [("warm-up steps", "warmup_steps.png"), ("batch size", "batch_size.png")]

@@ -27,7 +27,13 @@ def drawn(path):
 
 def test_ranges(tmp_path, capsys):
     print_ranges(RANGES)
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["mlp-128-tanh", "-", "-", "0.3", "0.3", "0.96"]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert lines == [
+        ["network", "lowest", "highest", "sometimes", "best", "accuracy"],
+        ["mlp-32-tanh", "0.1", "1", "1", "0.5", "0.9"],
+        ["mlp-64-tanh", "0.1", "0.5", "0.7", "0.4", "0.95"],
+        ["mlp-128-tanh", "-", "-", "0.3", "0.3", "0.96"],
+    ]
     plot_range({"": RANGES, ", depth 3": RANGES[:2]}, "width", tmp_path / "a.png")
     plot_range({"": RANGES[:0]}, "width", tmp_path / "b.png")
     (size, colours), (_, fewer) = (drawn(tmp_path / name) for name in ("a.png", "b.png"))

@@ -1,9 +1,11 @@
-"""The text of a range test."""
+"""The text and the picture of a range test."""
 
 import numpy as np
 
 from mnist_tune.regimes.range_suggestions import BLOW_UP, EDGE_OVER, OURS, RangeCurve
-from mnist_tune.reports.range_test import print_range
+from mnist_tune.reports import range_test
+from mnist_tune.reports.range_test import plot_range_test, print_range
+from mnist_tune.reports.styles import COLOURS
 
 
 def curve(leaves):
@@ -26,3 +28,35 @@ def test_each_suggestion_stands_beside_how_far_edges_were(capsys):
     assert slide[1] == "nothing: too few points"
     assert lines[-1].endswith("--architecture mlp-8-tanh")
     assert max(map(len, lines)) <= 120
+
+
+def test_of_several_seeds_the_median_the_least_and_the_most_are_said(capsys):
+    calm = RangeCurve(OURS, np.full(OURS.steps, 2.0))
+    print_range("net.py:mlp(width=8)", [curve(1.0), calm], {"fastai steep": [0.9, 0.1, None, 0.2]})
+    heading, _, ours, steep, *_, last = capsys.readouterr().out.splitlines()
+    assert heading.startswith("net.py:mlp(width=8): 2 range tests, one per seed; in 1 the mean loss left")
+    assert f"[{curve(1.0).blow_up:.3g} to {calm.blow_up:.3g}]" in ours
+    assert "0.2 [0.1 to 0.9]" in steep
+    assert steep.endswith("0.54 (0.28 to 3.4)")
+    assert last.endswith(" --architecture 'net.py:mlp(width=8)'")
+
+
+def test_the_picture_shows_each_seed_raw_and_smoothed_and_where_its_loss_leaves(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(range_test, "save", lambda figure, path: drawn.append((figure, path)))
+    curves = [curve(1.0), curve(2.0)]
+    plot_range_test("a $\\frac name", curves, tmp_path / "a.png")
+    [(figure, path)] = drawn
+    [axis] = figure.axes
+    assert path == tmp_path / "a.png"
+    assert (axis.get_title(), axis.get_xscale()) == ("range test of a $\\frac name", "log")
+    assert axis.title.get_parse_math() is False
+    assert axis.get_legend_handles_labels()[1] == ["the loss leaves"]
+    for i, one in enumerate(curves):
+        raw, smooth, leaves = axis.lines[3 * i : 3 * i + 3]
+        assert [*raw.get_xdata()] == [*smooth.get_xdata()] == [*one.rates]
+        assert [*raw.get_ydata()] == [*one.losses]
+        assert [*smooth.get_ydata()] == [*one.smooth]
+        assert ([*leaves.get_xdata()], leaves.get_color()) == ([one.blow_up] * 2, COLOURS["diverged"])
+        assert raw.get_color() == smooth.get_color() == f"C{i}"
+    np.testing.assert_allclose(axis.get_ylim(), (0, 2.4))

@@ -39,3 +39,46 @@ def test_many_runs_of_a_regime_are_one_range():
         "converges up to 11 (6 of 11 trials)",
         "oscillates from 2 (6 of 11 trials)",
     ]
+
+
+def test_a_trial_without_epochs_is_not_counted():
+    table = family({0.1: [("converged", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)], 0.4: [("slow", 0.9)]})
+    assert spans(table.assign(epochs_run=[10, 0, 0, 10])) == ["converges at 0.1", "slow at 0.4"]
+    assert spans(table.assign(epochs_run=0)) == []
+
+
+def test_regimes_are_said_in_the_order_of_their_rates_and_of_how_well_they_learn():
+    regimes = ["diverged", "overfit", "converged", "undecided", "underfit", "slow"]
+    found = spans(family({0.1: [(name, 0.9) for name in regimes], 0.2: [("oscillating", 0.9), ("converged", 0.9)]}))
+    share = "at 0.1 (1 of 6 seeds)"
+    assert found == [
+        f"slow {share}",
+        f"underfits {share}",
+        f"undecided {share}",
+        "converges at all rates, 0.1 to 0.2 (2 of 8 seeds)",
+        f"overfits {share}",
+        f"diverges {share}",
+        "oscillates at 0.2 (1 of 2 seeds)",
+    ]
+
+
+def test_only_undecided_trials_are_said_to_be_cut_or_on_their_way():
+    rows = {0.1: ["slow"], 0.2: ["undecided"], 0.4: ["undecided"] * 2}
+    table = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
+    table = table.assign(epochs_run=[3, 10, 4, 10], reaches=[np.nan, 5.0, np.nan, np.nan])  # 0.2 has been there
+    assert spans(table) == ["slow at 0.1", "undecided from 0.2 (cut after 4 epochs)"]
+
+
+def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
+    regimes = ["converged", "slow", "converged", "slow", "converged"]
+    rows = {rate: [(regime, 0.9)] for rate, regime in enumerate(regimes, start=1)}
+    rows[5] = [("converged", 0.9), ("diverged", 0.1)]
+    assert spans(family(rows))[:2] == [
+        "converges at 1 and at 3 and at 5 (1 of 2 seeds)",
+        "slow at 2 and at 4",
+    ]
+    more = {rate: [("slow" if rate % 2 else "converged", 0.9)] for rate in range(1, 8)}
+    assert spans(family(more).assign(seed=range(7))) == [
+        "slow at all rates, 1 to 7 (4 of 7 trials)",
+        "converges at 2 and at 4 and at 6",
+    ]

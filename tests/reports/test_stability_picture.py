@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import matplotlib.image
+import pandas as pd
 import pytest
 
 from mnist_tune import UserError
-from mnist_tune.reports.stability import trial_names
+from mnist_tune.reports import stability as module
+from mnist_tune.reports.stability import plot_stability, trial_names
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "stability.py"
 
@@ -48,6 +50,13 @@ def test_two_seeds_have_two_names(made_up_sweep):
     assert list(names.values()) == ["mlp-4-tanh, rate 0.1, seed 0", "mlp-4-tanh, rate 0.1, seed 1"]
 
 
+def test_seeds_are_named_if_any_two_trials_differ_in_them(made_up_sweep):
+    trials = made_up_sweep([0.123456, 1]).trials
+    assert trial_names(trials) == {"00000": "mlp-4-tanh, rate 0.1235", "00001": "mlp-4-tanh, rate 1"}
+    named = trial_names(trials.assign(seed=[0, 1], batch_size=[32, 64]))
+    assert named["00001"] == "mlp-4-tanh, batch size 64, rate 1, seed 1"
+
+
 def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row, tmp_path, monkeypatch):
     writer = new_writer(tmp_path / "sweep", count=1)
     writer.epoch("00000", epoch_row(1), False)
@@ -78,3 +87,21 @@ def test_only_trials_that_can_be_drawn_are_and_without_any_it_is_one_line(
         monkeypatch.setattr(sys, "argv", ["stability", *folders])
         with pytest.raises(UserError, match=said):
             stability.main()
+
+
+@pytest.mark.parametrize(("most", "top"), [(0.5, 1.15 * 1.2), (2.0, 1.15 * 2.0), (9.0, 2.5)])
+def test_a_line_for_each_trial_and_a_thin_one_for_its_batch_sharpness(tmp_path, monkeypatch, most, top):
+    drawn = []
+    monkeypatch.setattr(module, "save", lambda figure, path: drawn.append((figure, path)))
+    curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3]})
+    plot_stability({"one": curve.assign(relative=0.1), "two": curve}, tmp_path / "a.png")
+    [(figure, path)] = drawn
+    assert path == tmp_path / "a.png"
+    [axis] = figure.axes
+    edge, one, batches, two, _, _ = axis.lines
+    assert [*edge.get_ydata()] == [1, 1]
+    assert [*two.get_xdata()] == [0, 10]
+    assert [[*line.get_ydata()] for line in (one, two, batches)] == [[0.1, 0.1], [0.1, most], [0.2, 0.3]]
+    assert one.get_color() == batches.get_color() != two.get_color()
+    assert axis.get_legend_handles_labels()[1] == ["one", "two", "batch sharpness"]
+    assert axis.get_ylim() == pytest.approx((0, top))

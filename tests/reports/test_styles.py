@@ -1,11 +1,11 @@
-"""The colours of the regimes: seen on either ground."""
+"""The colours and the marks of the regimes: seen on either ground, and the same everywhere."""
 
 from itertools import product
 
 import pytest
 from matplotlib.colors import to_rgb
 
-from mnist_tune.reports.styles import COLOURS, GROUNDS
+from mnist_tune.reports.styles import COLOURS, GROUNDS, MARKERS, MEANINGS, OUTLINES, PAGE_MARKERS
 
 
 def luminance(colour):
@@ -18,3 +18,14 @@ def luminance(colour):
 def test_every_colour_has_a_contrast_of_three(regime, ground):
     low, high = sorted(luminance(colour) + 0.05 for colour in (COLOURS[regime], GROUNDS[ground]))
     assert high / low >= 3
+
+
+def test_each_regime_has_a_meaning_and_one_shape_in_pictures_and_on_the_page():
+    assert {regime: said.partition(":")[0].lower() for regime, said in MEANINGS.items()} == {
+        name: name for name in COLOURS
+    }
+    matplotlibs = {"circle": "o", "triangle": "^", "diamond": "D", "x": "X", "square": "s", "plus": "P"}
+    matplotlibs["inverted_triangle"] = "v"
+    assert {regime: matplotlibs[shape] for regime, shape in PAGE_MARKERS.items()} == MARKERS
+    assert set(OUTLINES) == set(PAGE_MARKERS.values())
+    assert len(set(COLOURS.values())) == len(COLOURS)

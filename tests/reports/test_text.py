@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from mnist_tune import TrialConfig
+from mnist_tune import TrialConfig, load_sweep
 from mnist_tune.reports import console
 from mnist_tune.reports.conclusions import conclusions, proposed
 from mnist_tune.reports.large_sweeps import LINES, MANY
@@ -58,6 +58,7 @@ def test_a_sweep_with_errors_returns_1_and_prints_them(sweep, capsys, error):
     assert print_report(found) == 1
     said = capsys.readouterr().out
     assert f"trial 00003 (learning rate 0.4) failed: {error}" in said
+    assert "Picture: " not in said
     assert said.count(error) == 2
     command = "python sweeps/lr_regimes.py --resume"
     assert f"1 trials failed; train them again with: {command} {found.path} --retry-errored" in said
@@ -67,7 +68,9 @@ def test_an_interrupted_sweep_returns_130_and_prints_how_to_resume(sweep, capsys
     found = sweep(DONE, DIVERGED, CUT, ("time_budget",))
     assert print_report(found) == INTERRUPTED == 130
     expected = f"2 trials had not ended; resume with: python sweeps/lr_regimes.py --resume {found.path}"
-    assert expected in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert expected in said
+    assert "Picture: " not in said
 
 
 @pytest.mark.parametrize(
@@ -88,12 +91,77 @@ def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys, 
     assert f"1 trials failed; train them again with: {retry}\n" in out
 
 
+def test_an_error_counts_more_than_an_interrupt(sweep):
+    assert print_report(sweep(DONE, DIVERGED, CUT, ("error", "full"))) == 1
+
+
+def test_a_running_sweep_says_how_far_it_is_and_not_how_to_resume(made_up_sweep, capsys):
+    found = made_up_sweep([0.1, 1, 3])
+    reasons = ["error", "running", "waiting"]
+    print_report(replace(found, trials=found.trials.assign(stop_reason=reasons)))
+    out = capsys.readouterr().out
+    assert "\n1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running\n" in out
+    assert not re.search("--resume|Picture: ", out)
+
+
+def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, capsys, monkeypatch):
+    found = made_up_sweep([0.1, 1])
+    print_report(found, picture=True)
+    assert not re.search("Page: |Picture: ", capsys.readouterr().out)
+    (found.path / "report.html").touch()
+    print_report(found)
+    assert f"\nResults: {found.path}\nPage: {found.path}/report.html\nPicture: " in capsys.readouterr().out
+    monkeypatch.chdir(found.path.parent)
+    print_report(found)
+    *_, results, at, picture = capsys.readouterr().out.splitlines()
+    assert (results, at, picture.split()[-1]) == ("Results: sweep", "Page: sweep/report.html", "sweep")
+
+
+def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_up_sweep, capsys):
+    found = made_up_sweep([0.1])
+    assert "No target is known" not in printed_text(capsys, found)
+    own = replace(found, meta=found.meta | {"dataset": {"name": "arrays", "note": "[/] is odd", "checksums": {}}})
+    said = printed_text(capsys, own)
+    assert "No target is known for this data, so each network's best trial is its measure; see --target." in said
+    assert "Note: [/] is odd" in said
+    assert "No target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
+
+
+def printed_text(capsys, sweep):
+    print_report(sweep)
+    return capsys.readouterr().out
+
+
+def test_trials_are_in_the_order_of_what_varies_and_then_of_their_rates_and_seeds(made_up_sweep, capsys):
+    sweep = made_up_sweep([1, 0.1], seeds=2, architectures=["own[/]", "mlp-4-tanh"])
+    trials = sweep.trials.iloc[::-1].assign(target=[0.91] * 7 + [0.5])
+    heads, *lines = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
+    assert heads.split()[:3] == ["architecture", "seed", "rate"]
+    assert " reaches target " in heads
+    assert [line.split()[:3] for line in lines[:8]] == [
+        [name, seed, rate] for name in ("mlp-4-tanh", "own[/]") for rate in ("0.1", "1") for seed in "01"
+    ]
+
+
+@pytest.mark.parametrize(("reason", "said"), [("completed", False), ("dead", False), ("slow", False), ("asha", True)])
+def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not(
+    made_up_sweep, capsys, monkeypatch, reason, said
+):
+    sweep = made_up_sweep([0.1])
+    monkeypatch.setattr(console, "PLAIN_WIDTH", 65)
+    printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
+    assert ("stopped" in printed.split("Regimes:")[0]) is said
+    assert "\n    accuracy 0.96" in printed  # it has no room beside the other columns
+
+
 def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     found = new_writer(tmp_path / "my sweep").finish()
     print_report(found)
     out = capsys.readouterr().out
     assert f"--resume '{found.path}'\n" in out
     assert f"Results: {found.path}\n" in out
+    print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
+    assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
 
 
 def test_conclusions_where_nothing_finished(new_writer, tmp_path):
@@ -194,7 +262,15 @@ def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
 
 @pytest.mark.parametrize(
     ("reaches", "said"),
-    [(math.nan, "–"), (math.inf, "never"), (2.0, "epoch 2"), (4.0, "epoch 4"), (7.4, "~7"), (900.0, "> 12")],
+    [
+        (math.nan, "–"),
+        (math.inf, "never"),
+        (2.0, "epoch 2"),
+        (4.0, "epoch 4"),
+        (7.4, "~7"),
+        (12.0, "~12"),
+        (12.1, "> 12"),
+    ],
 )
 def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, said):
     sweep = made_up_sweep([0.01, 0.1])
@@ -259,6 +335,8 @@ def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, r
         assert sum(int(n) for cell in cells for n in re.findall(rf"(\d+) {regime}", cell)) == count
     (whole,) = [line for line in lines if "--all" in line]
     assert whole.endswith(f"every trial: trials.parquet there, or python analysis/summarize.py {found.path} --all")
+    lines = printed(capsys, replace(found, meta=found.meta | {"ended": None}))
+    assert [line for line in lines if line.endswith(f"every trial: python analysis/summarize.py {found.path} --all")]
 
 
 def test_every_line_prints_every_trial(made_up_sweep, rates, capsys):
@@ -285,7 +363,21 @@ def test_many_replicates_are_summarised_by_ranges_of_learning_rates(made_up_swee
     start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
     assert len(lines) - start == 2 + LINES
     assert re.split(r"\s{2,}", lines[-1].strip())[1:5] == ["3.48 – 4", "2", "2", "0%"]
+    assert lines[start].endswith("; medians over configurations")
     assert len(printed(capsys, found, every_line=True)) > 3 * MANY
+
+
+def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_in(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY // 2), seeds=2, epochs=1, architectures=["mlp-4-tanh", "mlp-8-tanh"])
+    trials = found.trials.assign(label=["[/]"] * MANY + [""] * MANY, batch_size=[32] * MANY + [64] * MANY)
+    trials.loc[:1, ["train_accuracy", "test_accuracy"]] = math.nan
+    print_replicates(trials)
+    _, heading, heads, *lines = capsys.readouterr().out.splitlines()
+    assert heading.startswith("Replicates over seeds: how many converged, with the 95% interval of that share; acc")
+    assert heads.split() == "architecture batch size label rate converged train test".split()
+    assert len(lines) == MANY
+    [first] = [line.split() for line in lines if line.startswith("  mlp-4-tanh") and " 0.001 " in line]
+    assert first == "mlp-4-tanh 32 [/] 0.001 0 of 2 (0% to 84%) - -".split()
 
 
 def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path, capsys):
@@ -295,6 +387,12 @@ def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path,
         writer.epoch(f"{i:05d}", epoch_row(1, **values), False)
     table = printed(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
     assert {tuple(re.split(r"\s{2,}", line.strip())[1:5]) for line in table} == {("3", "1", "0.9000", "0.7500")}
+    trials = load_sweep(writer.path).trials
+    trials = trials.assign(regime=["converged", "slow", "slow"] * (len(trials) // 3))
+    print_replicates(pd.concat([trials, trials.assign(seed=1)]))
+    table = capsys.readouterr().out.splitlines()[-LINES:]
+    cells = {tuple(re.split(r"\s{2,}", line.strip())[2:]) for line in table}
+    assert cells == {("3", "2", "0%", "0.9000 ± 0.0000", "0.7500 ± 0.0000")}
 
 
 def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
@@ -329,6 +427,9 @@ def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith("failed: no memory") for line in lines) == FAILURES
     assert lines[-1] == "... and 5 more failed; the column error of trials says why"
+    found = load_sweep(tmp_path / "sweep")
+    print_report(found, every_line=True)
+    assert capsys.readouterr().out.count("failed: no memory\n") == FAILURES + 5
 
 
 def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):

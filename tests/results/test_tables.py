@@ -5,6 +5,9 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -13,10 +16,11 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.reports import figures, page
 from mnist_tune.results import provenance
-from mnist_tune.results.folder import new_folder
+from mnist_tune.results.folder import is_being_written, new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
-from mnist_tune.results.tables import tables
+from mnist_tune.results.tables import tables, together
 
 DESIGN_TRIALS = """
     trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
@@ -114,8 +118,10 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
 def test_a_proposed_trial_is_in_the_tables(writer, epoch_row):
     writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2))
     record(writer, epoch_row, "proposed", (1,))
+    writer.trial("00001", TrialConfig(learning_rate=0.3, epochs=5))  # changed by population based training
     trials = load_sweep(writer.path).trials.set_index("trial_id")
     assert trials.loc["proposed", ["learning_rate", "epochs_asked", "epochs_run"]].tolist() == [0.7, 2, 1]
+    assert trials.loc["00001", ["learning_rate", "epochs_asked", "epochs_run"]].tolist() == [0.3, 5, 0]
 
 
 def test_a_trial_without_any_epoch(writer, epoch_row):
@@ -145,6 +151,21 @@ def test_a_diverged_trial_has_the_step_at_which_it_diverged(writer, epoch_row):
     assert trials["regime"].tolist() == ["diverged", "diverged"]
     assert trials["diverged_at_step"].tolist() == [4, 10]
     assert trials["diverged_at_step"].dtype == "Int64"
+
+
+@pytest.mark.parametrize(
+    ("loss", "since", "step"),
+    [
+        (math.nan, {"above_since": 4, "guessing_since": 3}, 4),
+        (7.0, {"above_since": 4, "guessing_since": 3}, 4),
+        (math.nan, {"guessing_since": 3}, 3),
+        (math.nan, {}, 10),
+    ],
+)
+def test_a_trial_diverged_when_its_loss_left_or_else_when_it_began_to_guess(writer, epoch_row, loss, since, step):
+    writer.epoch("00000", epoch_row(1, loss, 0.1, diverged=True, **since), False)
+    row = load_sweep(writer.path).trials.iloc[0]
+    assert (row["regime"], row["diverged_at_step"]) == ("diverged", step)
 
 
 def test_nan_and_infinite_losses_are_stored(writer, epoch_row):
@@ -230,6 +251,52 @@ def test_curves_are_epoch_by_trial(writer, epoch_row):
     assert curves["00001"].dropna().to_dict() == {1: 0.2}
 
 
+def test_a_sweep_in_one_glance(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
+    writer.end("00000", "completed")
+    sweep = load_sweep(writer.path)
+    shape = f"[2 x {len(TRIALS)}], .epochs [4 x {sweep.epochs.shape[1]}]"
+    assert repr(sweep).splitlines()[:4] == [
+        f"Sweep lr_regimes on mnist-5k: {writer.path}",
+        "trials: 2 (1 completed, 1 waiting), epochs: 4",
+        "regimes: 1 converged, 1 undecided",
+        f"tables: .trials {shape}, .curves(column)",
+    ]
+
+
+def test_pictures_and_pages_are_written_into_the_folder_or_where_they_are_asked_for(writer, monkeypatch):
+    sweep, written = load_sweep(writer.path), []
+    monkeypatch.setattr(figures, "plot_regimes", lambda drawn, path: written.append(path))
+    monkeypatch.setattr(page, "write_page", lambda shown, path: written.append(path))
+    for one in (sweep, replace(sweep, path="s3://bucket/sweep")):
+        assert [one.plot(), one.report()] == written[-2:]
+        assert [one.plot("x/a.png"), one.report("s3://bucket/a.html")] == written[-2:]
+    assert written[:2] == [writer.path / "regimes.png", writer.path / "report.html"]
+    assert written[4:6] == [Path("regimes.png"), Path("report.html")]
+    assert written[2:4] == written[6:] == [Path("x/a.png"), "s3://bucket/a.html"]
+
+
+def test_measurements_of_several_sweeps_in_one_table(writer, epoch_row):
+    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0]]"
+    record(writer, epoch_row, "00000", (1,))
+    record(writer, epoch_row, "00001", (1,), sharpness_steps=steps)
+    measured = load_sweep(writer.path)
+    assert measured.sharpness().to_dict("list") == {
+        "trial_id": ["00001"] * 2,
+        "step": [0, 10],
+        "sharpness": [1.0, 3.0],
+        "residual": [0.01, 0.03],
+        "batch_sharpness": [2.0, 4.0],
+    }
+    without = replace(measured, epochs=measured.epochs.drop(columns="sharpness_steps"))
+    trials, epochs, found = together([without, measured])
+    ids = ["0-00000", "0-00001", "1-00000", "1-00001"]
+    assert trials["trial_id"].tolist() == epochs["trial_id"].tolist() == ids
+    assert found["trial_id"].tolist() == ["1-00001"] * 2
+    with pytest.raises(UserError, match=f"no sharpness was measured in {writer.path}; --sharpness does"):
+        together([without, without])
+
+
 def test_curves_of_an_unknown_column(writer, epoch_row):
     record(writer, epoch_row, "00000", (1,))
     with pytest.raises(UserError, match=r"^epochs has no column 'accuracy'; it has trial_id, epoch, step, "):
@@ -264,12 +331,16 @@ def test_a_finished_sweep_keeps_the_states_of_unfinished_trials(writer):
     assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial0.npz", *unfinished]
 
 
-def test_large_states_of_completed_trials_are_removed(writer, monkeypatch):
-    monkeypatch.setattr("mnist_tune.results.writer.KEPT_BYTES", 4)
+@pytest.mark.parametrize(("limit", "kept"), [(4, []), (5, ["00000.npz"])])
+def test_large_states_of_completed_trials_are_removed(writer, monkeypatch, limit, kept):
+    monkeypatch.setattr("mnist_tune.results.writer.KEPT_BYTES", limit)
     (writer.states / "00000.npz").write_bytes(b"state")
     writer.end("00000", "completed")
+    writer.end("00001", "completed")  # and saved no state
+    (writer.path / ".ray").mkdir()
     writer.finish(ended="now")
-    assert not list(writer.states.glob("*.npz"))
+    assert [path.name for path in writer.states.glob("*.npz")] == kept
+    assert not (writer.path / ".ray").exists()
 
 
 def test_a_trial_that_left_out_epochs_is_completed_nevertheless(writer, epoch_row):
@@ -284,6 +355,17 @@ def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
     record(writer, epoch_row, "00001", (1, 2))
     writer._lock.release()
     assert set(load_sweep(writer.path).trials["stop_reason"]) == {"interrupted"}
+
+
+def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatch):
+    assert is_being_written(writer.path)
+    (tmp_path / ".lock").symlink_to(writer.path / ".lock")
+    assert not is_being_written(tmp_path)
+    assert not is_being_written(tmp_path / "nowhere")
+    writer._lock.release()
+    assert not is_being_written(writer.path)
+    monkeypatch.setattr("mnist_tune.results.folder.FileLock", Mock(side_effect=PermissionError))
+    assert not is_being_written(writer.path)
 
 
 def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
@@ -317,6 +399,32 @@ def test_a_new_sweep_does_not_go_on_from_the_states_of_one_that_is_gone(new_writ
     assert [file.name for file in tmp_path.rglob("*.*")] == ["00000.npz"]
     (states / "00000.npz").unlink()
     new_writer(tmp_path / "sweep").finish(ended="now")
+
+
+def test_options_that_depend_on_the_machine_are_added_to_those_asked_for(writer):
+    writer.meta["options"] = {"epochs": 4, "lanes": None}
+    writer.update_options(lanes=3)
+    assert load_sweep(writer.path).meta["options"] == {"epochs": 4, "lanes": 3}
+
+
+def test_a_resumed_sweep_knows_what_was_recorded_and_removes_unfinished_files(writer, epoch_row, new_writer):
+    for epoch in (1, 3, 2):
+        writer.epoch("00000", epoch_row(epoch, train_loss=epoch / 10), False)
+    (writer.states / "00001.npz").touch()
+    writer.finish()
+    for folder in (writer.path, writer.states):
+        (folder / f".a.{'0' * 16}.part").touch()
+    resumed = new_writer(writer.path, resume=True)
+    assert not list(resumed.path.rglob("*.part"))
+    assert resumed.saved() == {"00001"}
+    assert resumed.journal.last_epochs() == {"00000": 2}
+    assert resumed.journal.last_rows()["00000"]["train_loss"] == 0.2
+    resumed.trial("00001", TrialConfig(learning_rate=0.7))
+    resumed.end("00001", "error", "s3://key:hidden@bucket is full")
+    assert resumed.journal.known_trials(resumed.meta)["00001"].learning_rate == 0.7
+    assert (resumed.journal.ends["00001"]["stop_reason"], len(resumed.journal.ends)) == ("error", 1)
+    assert "hidden" not in (resumed.path / "journal.jsonl").read_text()
+    resumed.finish()
 
 
 def test_a_folder_has_only_one_writer(writer, new_writer):
@@ -361,8 +469,9 @@ def test_two_sweeps_started_in_the_same_second_get_two_folders(tmp_path):
 
 def test_a_folder_that_cannot_be_written(new_writer, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=f"can't write results to {tmp_path / 'file' / 'below'}: Not a directory"):
-        new_writer(tmp_path / "file" / "below")
+    for begin in (new_writer, lambda path: new_folder(path.parent, path.name)):
+        with pytest.raises(UserError, match=f"can't write results to {tmp_path / 'file' / 'below'}: Not a directory"):
+            begin(tmp_path / "file" / "below")
 
 
 def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
@@ -371,8 +480,9 @@ def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
 
     with writer._journal:
         monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
-        with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}"):
+        with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}") as error:
             record(writer, epoch_row, "00000", (1,))
+        assert writer.failure is error.value
         monkeypatch.undo()
 
 

@@ -100,6 +100,82 @@ def test_a_resume_uploads_only_what_is_new(new_writer, epoch_row, bucket, monkey
     assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 31))
 
 
+@pytest.mark.parametrize(
+    ("local", "kept"), [(None, False), (b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)]
+)
+def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket, local, kept):
+    """Otherwise the sweep went on elsewhere, and its epochs would be trained again."""
+    storage.write(storage.join(bucket, "sweep.json"), b"{}")
+    for number, segment in enumerate((b"[1]\n[", b"2]\n")):
+        storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
+    if local is not None:
+        working_folder(bucket).mkdir(parents=True)
+        (working_folder(bucket) / "journal.jsonl").write_bytes(local)
+    assert (fetched(bucket) / "journal.jsonl").read_bytes() == (local if kept else b"[1]\n[2]\n")
+
+
+@pytest.mark.parametrize("look", [exists, fetched, load_sweep])
+def test_storage_that_cannot_be_read_is_said_in_one_line(monkeypatch, look):
+    monkeypatch.setattr(
+        storage, "read", mock.Mock(side_effect=OSError("AWS Error SLOW_DOWN during GetObject operation: no"))
+    )
+    monkeypatch.setattr(storage, "names", lambda where: [])
+    with pytest.raises(UserError, match=r"^can't read s3://bucket/x: SLOW_DOWN GetObject no$"):
+        look("s3://bucket/x")
+
+
+def test_each_uri_has_a_working_folder_of_its_own(tmp_path):
+    uris = [f"s3://bucket/{'long' * 30}/{name}" for name in ("a", "b")]
+    first, second = map(working_folder, uris)
+    assert first != second
+    assert working_folder(uris[0]) == first
+    assert first.parent == second.parent == tmp_path / "cache" / "sweeps"
+    assert working_folder(tmp_path) == tmp_path
+
+
+@pytest.fixture
+def begin(bucket, monkeypatch):
+    """A function that begins to write a sweep in the bucket, of which nothing is uploaded later."""
+    monkeypatch.setattr(writer, "Upload", lambda *arguments: None)
+    begun = []
+
+    def begin(**options):
+        begun.append(SweepWriter(bucket, {"trials": {}}, **options))
+        return begun[-1].path
+
+    yield begin
+    for one in begun:
+        one._journal.close()
+        one._lock.release()
+
+
+def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left_on_this_machine(bucket, begin):
+    working_folder(bucket).mkdir(parents=True)
+    (working_folder(bucket) / "journal.jsonl").write_bytes(b"[1]\n")
+    assert (begin() / "journal.jsonl").read_bytes() == b""
+    assert list(storage.names(bucket)) == ["sweep.json", "writer.json"]  # before the first upload
+
+
+def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_size_uploaded(
+    bucket, tmp_path, monkeypatch
+):
+    for name in ("journal.jsonl", "sweep.json"):
+        storage.write(tmp_path / name, b"one")
+    said, refused = [], OSError("AWS Error SLOW_DOWN during PutObject operation: later")
+    up = upload.Upload(tmp_path, bucket, said.append)
+    up.close()
+    storage.write(tmp_path / "sweep.json", b"two")
+    with monkeypatch.context() as patch:
+        patch.setattr(upload, "INTERVAL_S", 0.0)
+        patch.setattr(
+            storage, "_upload", mock.Mock(wraps=storage._upload, side_effect=[refused, refused, mock.DEFAULT])
+        )
+        up.close()
+    up.close()
+    assert storage.read(storage.join(bucket, "sweep.json")) == b"two"
+    assert [line.partition(" to ")[0] for line in said] == ["can't upload", "uploads"]
+
+
 def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
     new_writer(bucket).finish(ended="now")
     tables = ["epochs.parquet", "trials.parquet"]
@@ -231,12 +307,12 @@ def sign(place, host, age):
 def test_a_silent_writer_on_another_machine_is_waited_for_once(bucket, monkeypatch):
     monkeypatch.setattr(upload, "SILENCE_S", 0.5)
     said = []
-    upload.await_silence(bucket, said.append)
-    sign(bucket, "elsewhere", age=1.0)
-    upload.await_silence(bucket, said.append)
+    assert upload.await_silence(bucket, said.append) is None
+    sign(bucket, "elsewhere", age=0.6)
+    assert upload.await_silence(bucket, said.append)["host"] == "elsewhere"
     assert said == []
     sign(bucket, "elsewhere", age=0.1)
-    upload.await_silence(bucket, said.append)
+    assert upload.await_silence(bucket, said.append) == upload.last_sign(bucket)
     assert "elsewhere wrote to" in said[0]
 
 
@@ -250,7 +326,17 @@ def test_a_clock_that_is_ahead_lengthens_no_wait(bucket, monkeypatch):
 
 def test_a_writer_on_this_machine_is_not_waited_for(bucket):
     sign(bucket, platform.node(), age=0.0)
-    upload.await_silence(bucket, pytest.fail)
+    assert upload.await_silence(bucket, pytest.fail) == upload.last_sign(bucket)
+
+
+@pytest.mark.parametrize(
+    ("host", "seen", "refused"), [("elsewhere", False, True), ("elsewhere", True, False), ("here", False, False)]
+)
+def test_a_resume_is_refused_if_another_machine_has_written_since(bucket, begin, monkeypatch, host, seen, refused):
+    monkeypatch.setattr(platform, "node", lambda: "here")
+    sign(bucket, host, age=0.0)
+    with pytest.raises(UserError, match="a sweep on elsewhere is writing to") if refused else nullcontext():
+        begin(resume=True, seen=upload.last_sign(bucket) if seen else None)
 
 
 def test_an_active_writer_on_another_machine_is_an_error(bucket, monkeypatch):
@@ -340,6 +426,12 @@ def test_a_claim_counts_for_a_minute(bucket, monkeypatch, age_s, taken):
     monkeypatch.setattr(storage, "times", lambda uri: dict.fromkeys(times(uri), 1000.0) | dated)
     with pytest.raises(UserError, match="is being started") if taken else nullcontext(), claim.claimed(bucket):
         assert not taken
+
+
+def test_a_claim_that_cannot_be_withdrawn_ends_no_sweep(bucket, monkeypatch):
+    monkeypatch.setattr(storage, "remove", mock.Mock(side_effect=OSError("no answer")))
+    with claim.claimed(bucket):
+        assert len(storage.names(bucket)) == 1
 
 
 def test_a_claim_that_a_killed_writer_left_is_in_nobodys_way(new_writer, bucket, monkeypatch):

@@ -55,11 +55,12 @@ def test_a_gpu_that_jax_cannot_use_is_a_warning(cluster, capsys, quiet):
     assert ("Ray sees a GPU, but JAX does not" in capsys.readouterr().err) is not quiet
 
 
-def test_the_first_node_of_an_autoscaled_cluster_is_waited_for(cluster, capsys):
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_first_node_of_an_autoscaled_cluster_is_waited_for(cluster, capsys, quiet):
     asked = cluster({"memory": 1e10})
-    assert find_device(quiet=False).kind == "CPU"
+    assert find_device(quiet).kind == "CPU"
     assert asked == [({"num_cpus": 1}, device.NODE_TIMEOUT_S)]
-    assert "no node that trains is up; waiting" in capsys.readouterr().err
+    assert ("no node that trains is up; waiting" in capsys.readouterr().err) is not quiet
 
 
 def test_a_task_that_gets_no_node_in_time_is_cancelled(monkeypatch):
@@ -79,3 +80,13 @@ def test_a_task_that_gets_no_node_in_time_is_cancelled(monkeypatch):
     with pytest.raises(UserError, match=r"^too late$"):
         device._on_a_node(len, {"num_cpus": 1}, 7.0, "too late")
     assert cancelled == [("task", True)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "stats", "found"),
+    [("gpu", {"bytes_limit": 5e9, "bytes_in_use": 1e9}, 5e9), ("gpu", None, None), ("cpu", {"bytes_limit": 5e9}, None)],
+)
+def test_the_memory_of_a_gpu_is_what_jax_may_take(monkeypatch, platform, stats, found):
+    seen = SimpleNamespace(platform=platform, memory_stats=lambda: stats)
+    monkeypatch.setattr("jax.local_devices", lambda: [seen])
+    assert device._memory_by_jax() == found

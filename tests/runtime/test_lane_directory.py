@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import ActorDiedError
 
+from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.runtime import lane_directory as module
 from mnist_tune.runtime.lane_directory import LaneDirectory
@@ -87,6 +88,7 @@ def test_a_server_that_has_not_started_delays_nobody(servers):
         assert [task.result() for task in done] == [servers[0]] * 2
         lane = "a" if third is not waits[0] else "b"
         await directory.free(lane, "another token")
+        await begun(directory)
         assert not third.done()
         await directory.free(lane, lane)
         assert await third == servers[0]
@@ -147,3 +149,54 @@ def test_lanes_for_which_there_is_no_memory_go_to_another_server(servers):
         assert await again == servers[1]
 
     with_directory(act)
+
+
+def test_a_lane_goes_to_the_server_with_the_fewest(servers):
+    async def act(directory):
+        await begun(directory, *"abcd")
+        for server in servers:
+            server.started.set()
+        await begun(directory)
+        first, second = directory._servers
+        gone, kept = sorted((first, second), key=lambda served: "a" in served.lanes)
+        for lane in list(kept.lanes):
+            await directory.free(lane, lane)
+        assert await assigned(directory, "e", "f") == [kept.actor] * 2
+        assert len(gone.lanes) == len(kept.lanes) == 2
+
+    with_directory(act, capacity=3)
+
+
+def test_a_server_without_memory_for_its_only_lane_is_tried_again(servers):
+    async def act(directory):
+        waits = await begun(directory, "a")
+        servers[0].started.set()
+        await asyncio.gather(*waits)
+        await directory.full("a")
+        assert await assigned(directory, "a") == [servers[0]]
+
+    with_directory(act)
+
+
+@pytest.mark.parametrize(("device", "needed"), [("GPU", {"num_gpus": 1}), ("CPU", {"scheduling_strategy": "SPREAD"})])
+def test_servers_and_directory_are_restarted_wherever_they_die(monkeypatch, device, needed):
+    started = []
+
+    def remote(kind):
+        return SimpleNamespace(
+            options=lambda **options: SimpleNamespace(remote=lambda *given: started.append((kind, options, given)))
+        )
+
+    context = SimpleNamespace(current_actor="the directory", get_node_id=lambda: "a" * 56)
+    fake = SimpleNamespace(remote=remote, cluster_resources=lambda: {device: 1.0}, get_runtime_context=lambda: context)
+    monkeypatch.setattr(module, "ray", fake)
+    monkeypatch.setattr(module, "WAIT_S", 0.0)
+    settings = WorkerSettings("states")
+    module.start_directory(settings, 5, device)
+    [(kind, options, given)] = started
+    assert (kind, given) == (LaneDirectory, (settings, 5, device, LaneServer))
+    here = options.pop("scheduling_strategy")
+    assert (here.node_id, here.soft) == ("a" * 56, True)
+    assert options == {"num_cpus": 0, "max_restarts": -1, "max_concurrency": 10_000}
+    assert asyncio.run(LaneDirectory(*given).assign("a", "a")) is None
+    assert started[1:] == [(LaneServer, {"num_cpus": 0, "max_restarts": -1, **needed}, (settings, 5, "the directory"))]

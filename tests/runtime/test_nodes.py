@@ -1,6 +1,7 @@
 """Processes and nodes that die during a sweep, and what is printed about them."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -71,6 +72,8 @@ def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
     file = tmp_path / "error.txt"
     file.write_text(f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}")
     assert Death.last_of(SimpleNamespace(error_file=str(file))) == Death.read(RAISED) != Death.read(KILLED)
+    for missing in (None, str(tmp_path / "gone")):
+        assert Death.last_of(SimpleNamespace(error_file=missing)) == Death(None, "Ray does not say why")
 
 
 class Watched:
@@ -132,6 +135,44 @@ def test_a_quiet_sweep_announces_no_deaths(monkeypatch, tmp_path, capsys):
     for trial_id in ("00001", "00002", "00003"):
         watched.die(trial_id)
     assert capsys.readouterr().err == ""
+
+
+def test_a_trial_that_is_not_started_again_is_said_so(monkeypatch, tmp_path, capsys):
+    watched = Watched(monkeypatch, tmp_path)
+    watched.file.write_text(KILLED)
+    trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00003"}}, error_file=str(watched.file))
+    watched.watch.on_trial_error(0, [], trial)
+    watched.watch.on_trial_recover(0, [], trial)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("trial 00003 died, pid 11233 on 10.0.0.7: ")
+    assert first.endswith("; it is not started again")
+    assert second.endswith("; it continues from its last epoch")
+    assert pickle.loads(pickle.dumps(watched.watch)).__dict__ == {}
+
+
+def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_then(monkeypatch, tmp_path, capsys):
+    watched = Watched(monkeypatch, tmp_path)
+    monkeypatch.setattr(nodes, "NODE_CHECK_S", 1000.0)
+    watched.look(b="two (10.0.0.2)")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(nodes, "raylet_is_dead", lambda: True)
+    with pytest.raises(nodes.RayletDied) as died:
+        watched.look()
+    assert not isinstance(died.value, Exception)  # which Tune would catch
+
+
+def test_live_nodes_have_names_with_their_addresses(monkeypatch):
+    known = [
+        {
+            "NodeID": name,
+            "NodeManagerHostname": f"host-{name}",
+            "NodeManagerAddress": f"10.0.0.{i}",
+            "Alive": name != "b",
+        }
+        for i, name in enumerate("abc")
+    ]
+    monkeypatch.setattr(nodes.ray, "nodes", lambda: known)
+    assert nodes.alive_nodes() == {"a": "host-a (10.0.0.0)", "c": "host-c (10.0.0.2)"}
 
 
 @pytest.mark.ray

@@ -68,12 +68,18 @@ def test_lanes_on_a_cpu_must_be_asked_for(servers):
     found = choose_placement(TRIALS, DATA, SETTINGS, CPU, execution="lanes")
     assert found.resources == {"CPU": 0.25}
     assert found.settings.threads == 1
+    assert servers == [(SETTINGS, 4, "CPU")]
+
+
+def test_however_many_lanes_there_are_a_client_asks_for_something(servers):
+    assert choose_placement([], DATA, SETTINGS, GPU, lanes=10**6).resources == {"CPU": 1e-4}
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 6, 7])
 def test_shares_of_a_gpu_fit_into_it(servers, trials):
-    found = choose_placement(TRIALS, DATA, SETTINGS, GPU, execution="process", trials_per_gpu=trials)
+    found = choose_placement(TRIALS, DATA, SETTINGS, GPU, execution="process", trials_per_gpu=trials, cpus_per_trial=2)
     share = found.resources["GPU"]
+    assert found.resources["CPU"] == 2
     assert share * trials <= 1
     assert share == pytest.approx(1 / trials, abs=1e-4)
     assert share == round(share, 4)
@@ -349,6 +355,7 @@ def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
         (5, "auto", [{"CPU": 2.0}, {"CPU": 4.0}], True),
         (5, "process", [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 8.0}], True),  # the larger one has no GPU
         (5, "auto", [{"CPU": 4.0, "GPU": 1.0}], False),  # lanes
+        (5, "lanes", [{"CPU": 4.0}], False),
         (None, "auto", [{"CPU": 2.0}], False),
         (5, "auto", [{}], False),  # an autoscaler has not started a node yet
     ],

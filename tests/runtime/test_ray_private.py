@@ -1,6 +1,7 @@
 """Ray's private names: each is there in the Ray that is installed, and a sweep does without it or is refused."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def test_the_ray_that_is_installed_has_all_private_names():
 def test_a_renamed_name_is_noticed(name, renamed, capsys):
     renamed(name)
     assert list(lacking(ray_private.NAMES)) == [name]
+    ray_private.announce_missing(quiet=True)
     ray_private.announce_missing(quiet=False)
     private = NAMES[name]
     line = f"note: Ray {ray.__version__} has no {private.module}.{private.path}_renamed, {private.without}\n"
@@ -97,6 +99,71 @@ def test_a_sweep_ends_well_without_a_private_name(name, renamed, tmp_path, capsy
     sweep = run_sweep("renamed", trials, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", train_images=500))
     assert list(sweep.trials["stop_reason"]) == ["completed"] * 2
     assert f"{NAMES[name].path}_renamed, {NAMES[name].without}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """A function that replaces what some of the private names stand for."""
+
+    def stand_for(**names):
+        private = {
+            name.replace("_", " "): SimpleNamespace(find=lambda value=value: value) for name, value in names.items()
+        }
+        monkeypatch.setattr(ray_private, "NAMES", NAMES | private)
+
+    return stand_for
+
+
+def test_a_dead_raylet_and_the_nodes_of_an_autoscaler_are_seen(found):
+    for dead, seen in (([], False), ([("log_monitor", 1)], False), ([("log_monitor", 1), ("raylet", 2)], True)):
+        found(node=SimpleNamespace(dead_processes=lambda dead=dead: dead), dead_processes=None)
+        assert ray_private.raylet_is_dead() is seen
+    groups = [SimpleNamespace(resources={"CPU": 8.0}), SimpleNamespace(resources={"CPU": 4.0, "GPU": 1.0})]
+    for config, nodes in (
+        (None, []),
+        (SimpleNamespace(node_group_configs=groups), [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]),
+    ):
+        found(cluster_config=lambda config=config: config)
+        assert ray_private.kinds_of_nodes() == nodes
+
+
+def test_lines_about_deaths_are_skipped_for_a_while(found):
+    printer = SimpleNamespace(skip_re="before")
+    found(printer=printer)
+    with ray_private.skipped_lines("^A worker died"):
+        assert printer.skip_re.match("A worker died or was killed")
+    assert printer.skip_re == "before"
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_cluster_is_greeted_with_the_token_and_without_noise(found, capfd, auto):
+    asked = []
+
+    def client(address):
+        asked.append(address)
+        os.write(2, b"noise")
+        raise RuntimeError("refused")
+
+    mode, token = (lambda name=name, **options: asked.append((name, options)) for name in ("mode", "token"))
+    found(token_mode=mode, token=token, GCS=client)
+    with pytest.raises(RuntimeError, match="refused"):
+        ray_private.greet("head:6379", auto)
+    os.write(2, b"said")
+    assert capfd.readouterr().err == "said"
+    assert asked == [("mode", {"warn_if_disabled": False})] * auto + [
+        ("token", {"create_token_if_missing": False}),
+        "head:6379",
+    ]
+
+
+def test_tune_forgets_a_trial_but_for_the_last(found):
+    metadata = SimpleNamespace(metric_analysis={"loss": 1}, metric_n_steps={"loss": 1}, last_result={"loss": 1})
+    first, second = trials = [SimpleNamespace(run_metadata=metadata) for _ in range(2)]
+    ray_private.forget(first, trials)
+    assert vars(metadata) == {"metric_analysis": {}, "metric_n_steps": {}, "last_result": {}}
+    assert trials == [second]
+    ray_private.forget(second, trials)  # with an empty list, Tune would load its saved state
+    assert trials == [second]
 
 
 def test_joining_a_cluster_imports_nothing_of_tune():

@@ -6,7 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import ray
@@ -15,7 +19,7 @@ from ray._private.authentication.authentication_token_setup import generate_and_
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
-from mnist_tune.runtime import ray_connect, ray_session
+from mnist_tune.runtime import ray_connect, ray_private, ray_session
 from mnist_tune.runtime.ray_session import start_ray
 
 MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis process ..."
@@ -246,3 +250,91 @@ def test_a_session_is_refused_before_it_starts(started, monkeypatch):
     with pytest.raises(UserError, match="Ray's dashboard is not installed"):
         start_ray(None, None, True)
     assert started == []
+
+
+def test_variables_are_set_for_a_while_and_those_of_the_user_kept(monkeypatch):
+    monkeypatch.setenv("MINE", "before")
+    monkeypatch.delenv("NEW", raising=False)
+    for override in (False, True):
+        with ray_session.variables({"MINE": "a", "NEW": "b"}, override):
+            assert (os.environ["MINE"], os.environ["NEW"]) == ("a" if override else "before", "b")
+        assert os.environ["MINE"] == "before"
+        assert "NEW" not in os.environ
+
+
+def test_interrupts_of_another_thread_are_left_alone():
+    """Python lets only the main thread set handlers."""
+    failed = []
+
+    def enter():
+        try:
+            with ray_session.interrupts_as_before():
+                pass
+        except ValueError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert not failed
+
+
+def test_a_token_that_cannot_be_made_private_is_a_warning(tmp_path, monkeypatch, capsys):
+    file = tmp_path / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.write_text("token")
+    file.chmod(0o644)
+    monkeypatch.setattr(Path, "chmod", Mock(side_effect=PermissionError(1, "Operation not permitted")))
+    ray_session.make_token_private()
+    assert capsys.readouterr().err == (
+        f"warning: others can read Ray's token, {file}, and run code as you with it (Operation not permitted)\n"
+    )
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_ray_starts(started, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="file"):
+        start_ray(None, None, False)
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("[::1]:6379", "::1"), ("10.0.0.7:6379", "10.0.0.7"), ("auto", "10.0.0.9")]
+)
+def test_a_cluster_is_greeted_once_its_port_is_reached(monkeypatch, address, host):
+    reached = []
+
+    def connect(to, timeout):
+        reached.append(to)
+        return SimpleNamespace(close=lambda: reached.append("closed"))
+
+    monkeypatch.setattr(ray_private, "gcs_address", lambda asked: "10.0.0.9:6379" if asked == "auto" else asked)
+    monkeypatch.setattr(ray_private, "greet", lambda gcs, auto: reached.append((gcs, auto)))
+    monkeypatch.setattr(ray_connect.socket, "create_connection", connect)
+    ray_connect._check_reachable(address)
+    gcs = "10.0.0.9:6379" if address == "auto" else address
+    assert reached == [(host, 6379), "closed", (gcs, address == "auto")]
+
+
+def test_what_nobody_uses_any_more_is_freed_before_the_shutdown(monkeypatch):
+    class Held:
+        pass
+
+    before, freed = [], []
+    held = Held()
+    held.__dict__["itself"] = held
+    weakref.finalize(held, freed.append, "freed")
+    del held
+    monkeypatch.setattr(ray, "shutdown", lambda: before.extend(freed))
+    ray_session.stop_ray()
+    assert before == ["freed"]
+
+
+def test_an_interrupt_during_the_shutdown_is_logged_and_without_ray_there_is_none(monkeypatch, caplog):
+    monkeypatch.setattr(ray, "shutdown", Mock(side_effect=KeyboardInterrupt))
+    ray_session.stop_ray()
+    assert "Ray did not shut down properly" in caplog.text
+    monkeypatch.delitem(sys.modules, "ray")
+    ray_session.stop_ray()
+    assert len(caplog.messages) == 1

@@ -1,5 +1,8 @@
 """The check that a node reaches the folder of saved states."""
 
+import platform
+from types import SimpleNamespace
+
 import pytest
 from ray.exceptions import NodeDiedError
 
@@ -39,6 +42,7 @@ def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
     monkeypatch.setattr(storage, "open_file", first_fails)
     assert blindness(bucket, "mine") == ""
     assert failed
+    assert f" ({platform.node()}: another folder); " in blindness(bucket, "others")
 
 
 def test_a_node_that_dies_while_it_is_asked_is_named(tmp_path, monkeypatch):
@@ -51,6 +55,33 @@ def test_a_node_that_dies_while_it_is_asked_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(shared_storage_check.ray, "get", answer)
     with pytest.raises(UserError, match=r"reaches .* \(two \(10.0.0.2\): no answer \(NodeDiedError\)\); give --output"):
         check_nodes(tmp_path, "mine")
+
+
+def test_every_node_is_asked_where_there_are_several(tmp_path, monkeypatch):
+    asked, alive = [], {"a" * 56: "one", "b" * 56: "two"}
+    answers = {"a" * 56: "another folder", "b" * 56: "there is no such folder"}
+
+    def remote(num_cpus, scheduling_strategy):
+        asked.append((num_cpus, scheduling_strategy.soft))
+        return lambda function: SimpleNamespace(remote=lambda *given: (scheduling_strategy.node_id, function, given))
+
+    def answer(task, timeout):
+        node, *call = task
+        assert (call, timeout) == ([why_blind, (tmp_path, "mine")], shared_storage_check.TIMEOUT_S)
+        return answers[node]
+
+    monkeypatch.setattr(shared_storage_check, "alive_nodes", lambda: alive)
+    monkeypatch.setattr(shared_storage_check.ray, "remote", remote)
+    monkeypatch.setattr(shared_storage_check.ray, "get", answer)
+    with pytest.raises(UserError, match=r"reaches .* \(one: another folder; two: there is no such folder\); give"):
+        check_nodes(tmp_path, "mine")
+    assert asked == [(0, False)] * 2
+    answers.update(dict.fromkeys(answers))
+    check_nodes(tmp_path, "mine")
+    del alive["a" * 56], asked[:]
+    answers["b" * 56] = "another folder"
+    check_nodes(tmp_path, "mine")
+    assert asked == []
 
 
 def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import batch_orders
 import jax
@@ -13,7 +14,7 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.training import architectures
-from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.architectures import Network, architecture, own_architectures, register
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
 from mnist_tune.training.networks import apply_mlp, dense, initial
@@ -229,9 +230,11 @@ def test_he_initialisation_has_no_biases_and_its_variances():
     )
 
 
-def test_the_notebooks_second_network():
+def test_the_notebooks_second_network(monkeypatch):
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes().params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
+    monkeypatch.setattr("mnist_tune.training.networks.glorot_mlp", lambda sizes, seed: (sizes, seed))
+    assert architecture("stax-mlp", DATA).init(3) == ((784, 1024, 128, 10), 3)
 
 
 @pytest.mark.parametrize("shape", [(11, 14), (14, 11, 3)])
@@ -251,3 +254,45 @@ def test_images_are_divided_then_standardised():
 def test_unknown_architectures_are_refused(name):
     with pytest.raises(UserError, match=name):
         architecture(name, DATA)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("stax-mlp-3", "architecture 'stax-mlp-3': stax-mlp takes no arguments; mlp-<widths>-relu-glorot does"),
+        ("convnet-3", "architecture 'convnet-3': convnet takes no arguments"),
+        (
+            "convnet",
+            "architecture 'convnet': convnet takes images .* of at least 11 x 11; those of small are \\[10, 14\\]",
+        ),
+        ("mlpx-8-tanh", "unknown architecture 'mlpx-8-tanh'; did you mean 'mlp-1024-128-tanh'"),
+        (
+            "wide(depth=3)",
+            "'wide\\(depth=3\\)' can't be made for small, TypeError: .*argument.*; it takes width, name$",
+        ),
+        ("fixed(3)", "'fixed\\(3\\)' can't be made for small, TypeError: .*argument.*; it takes none$"),
+        ("wide(width=0)", "'wide\\(width=0\\)' can't be made for small, ValueError: an argument is 0$"),
+        ("wide(width=1)", "'wide\\(width=1\\)': wide returned a int; return mnist_tune.Network"),
+    ],
+)
+def test_a_network_that_cannot_be_made_says_why_and_what_it_takes(name, said):
+    def wide(data, width=2, name=""):
+        if not width:
+            raise ValueError("an argument is 0\nand more")
+        return width
+
+    makers: dict[str, Any] = {"wide": wide, "fixed": lambda data: 1}
+    for kind, maker in makers.items():
+        register(kind)(maker)
+    with pytest.raises(UserError, match=said):
+        architecture(name, DataSpec("small", (10, 14), (5, 5), 5))
+
+
+def test_a_network_that_is_registered_again_replaces_the_former():
+    networks = [Network(len, len), Network(len, len)]
+    for network in networks:
+        register("mine")(lambda data, network=network: network)
+        assert architecture("mine", DATA) is network
+    assert list(own_architectures()) == ["mine"]
+    with pytest.raises(UserError, match="convnet takes images"):
+        architecture("convnet", DataSpec("flat", (400,), (5, 5), 5))

@@ -275,10 +275,59 @@ def test_a_target_that_is_no_share_is_refused(folder, ended, target):
         load_sweep(folder(sweep_json=json.dumps(said).encode()))
 
 
-def test_a_large_sweep_json_is_refused(folder, monkeypatch):
-    monkeypatch.setattr(meta, "MOST_BYTES", 100)
-    with pytest.raises(UserError, match="it has more than 100 bytes"):
+SEARCH = {"architecture": "mlp-4-tanh", "expected": 0.5, "predicted": {"2/λ0": [0.4, 0.6]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("options", {"precision": 0.05}, {"precision": 0}),
+        ("options", {"learned": 0.9}, {"learned": math.inf}),
+        ("options", {"train_evaluation": 500}, {"train_evaluation": 0}),
+        ("options", {"data_dir": "here"}, {"data_dir": 1}),
+        ("options", {"searches": [SEARCH]}, {"searches": [SEARCH | {"expected": 0}]}),
+        ("options", {"searches": []}, {"searches": [SEARCH | {"predicted": {"2/λ0": [0.4, 0]}}]}),
+        ("options", {"searches": []}, {"searches": [SEARCH | {"batch_size": 0}]}),
+        ("options", {"searches": []}, {"searches": [{"expected": 0.5}]}),
+        ("dataset", {"label_counts": [0, 5]}, {"label_counts": [0, 0]}),
+        ("dataset", {"test_images": 1}, {"test_images": 0}),
+        ("dataset", {"label_counts": [5]}, {"label_counts": [-1, 5]}),
+        ("dataset", {"label_counts": None}, {"checksums": []}),
+        ("environment", {"versions": {"jax": None}}, {"versions": []}),
+        ("driver", {"cpu_s": 1.5}, {"cpu_s": "1"}),
+        ("search", True, 1),
+        ("resumed", ["then", "now"], [1]),
+        ("code", [{"flag": "architecture", "name": "a.py:net", "files": {}}], [{"flag": "architecture", "files": {}}]),
+        ("ended", None, 1),
+        ("started", "then", 1),
+        ("command", "mnist-tune", ["mnist-tune"]),
+    ],
+)
+def test_values_of_a_sweep_json_are_read_or_refused(folder, ended, name, right, wrong):
+    whole = json.loads(ended["sweep.json"])
+    values = [whole[name] | value if isinstance(value, dict) and name in whole else value for value in (right, wrong)]
+    taken, refused = (json.dumps(whole | {name: value}).encode() for value in values)
+    assert meta.read_meta(folder(sweep_json=taken))[name] == values[0]
+    with pytest.raises(UserError, match=f"was not written by a sweep: {name} is missing or has the wrong type; name"):
+        meta.read_meta(folder(sweep_json=refused))
+
+
+def test_options_and_environments_that_are_null_count_as_missing(folder, ended):
+    whole = json.loads(ended["sweep.json"]) | {"options": None, "environment": None, "ended": None}
+    found = meta.read_meta(folder(sweep_json=json.dumps(whole).encode()))
+    assert set(whole) - set(found) == {"options", "environment"}
+
+
+def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
+    size = len(ended["sweep.json"])
+    monkeypatch.setattr(meta, "MOST_BYTES", size)
+    load_sweep(folder())
+    monkeypatch.setattr(meta, "MOST_BYTES", size - 1)
+    with pytest.raises(UserError, match=f"it has more than {size - 1} bytes"):
         load_sweep(folder())
+    (tmp_path / "sweep.json").mkdir()
+    with pytest.raises(UserError, match=f"^can't read {tmp_path / 'sweep.json'}: Is a directory; name the folder of"):
+        load_sweep(tmp_path)
 
 
 # --- stored tables
@@ -340,10 +389,38 @@ def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
         read_table(content, "it", TRIALS)
 
 
-def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch):
-    monkeypatch.setattr("mnist_tune.results.parquet.MOST_ROWS", 1)
-    with pytest.raises(UserError, match="it claims to hold 2 rows"):
+@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
+def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch, limit):
+    monkeypatch.setattr(f"mnist_tune.results.parquet.{limit}", 1)
+    with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes"):
         read_table(io.BytesIO(ended["trials.parquet"]), "it", TRIALS)
+
+
+def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
+    content = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["target", "node"]), content)
+    found = load_sweep(folder(trials_parquet=content.getvalue())).trials
+    assert list(found) == [column.name for column in TRIALS]
+    assert found[["target", "node"]].isna().all(axis=None)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("name", ["an unknown regime", "an epoch twice"])
+def test_tables_that_no_sweep_can_have_written_are_made_again_or_refused(folder, ended, caplog, name):
+    if name == "an epoch twice":
+        epochs, content = pq.read_table(io.BytesIO(ended["epochs.parquet"])), io.BytesIO()
+        pq.write_table(pa.concat_tables([epochs, epochs.slice(0, 1)]), content)
+        path = folder(epochs_parquet=content.getvalue())
+    else:
+        path = folder(trials_parquet=stored(ended, regime=("regime", pa.array(["mine", "slow"]))))
+    found = load_sweep(path)
+    assert caplog.messages == [
+        f"the tables in {path} were not written by a sweep; the tables are made again from the journal"
+    ]
+    assert len(found.epochs) == 6
+    (path / "journal.jsonl").unlink()
+    with pytest.raises(UserError, match=r"^the tables in .* were not written by a sweep$"):
+        load_sweep(path)
 
 
 # --- what is shown
