@@ -76,7 +76,7 @@ def named(columns: Iterable[str]) -> dict[str, tuple[str, str]]:
 def _column(values: pd.Series) -> Any:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.to_numpy(dtype=float, na_value=math.nan)
-    return [printable("" if value is None or value is pd.NA else str(value)) for value in values]
+    return [printable("" if pd.isna(value) else str(value)) for value in values]
 
 
 def fields(data: PageData) -> list[Field]:

@@ -79,6 +79,12 @@ def test_details_hold_what_a_sweep_has(made_up_sweep):
     assert "sweep" not in found
 
 
+def test_a_trial_without_epochs_was_trained_nowhere(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    trials = sweep.trials.assign(node=sweep.trials["node"].where([True, False]))
+    assert sorted(details(PageData([replace(sweep, trials=trials)]))["node"]) == ["", "here"]
+
+
 def test_what_the_details_call_a_column_and_how_they_explain_it():
     found = named(["reaches_said", "reaches", "batch_size", "evidence", "stop_reason"])
     assert [title for title, _ in found.values()] == [
