@@ -282,6 +282,8 @@ def test_a_trial_is_a_run_of_its_sweeps_group_in_wandb(folder, tmp_path, monkeyp
     assert library.teardown.call_count == 1
     copy.update(sweep)
     assert library.teardown.call_count == 1, "nothing was written"
+    copy.update(replace(sweep, epochs=sweep.epochs.iloc[1:]))
+    assert [call.kwargs["name"] for call in library.init.call_args_list[5:]] == ["00000"], "it has other epochs"
 
 
 def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):

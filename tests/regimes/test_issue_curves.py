@@ -46,13 +46,14 @@ def test_without_a_target_every_length_has_a_label(epochs):
 
 def test_too_few_epochs_promise_nothing():
     """Not even that the target is never reached."""
-    assert forecast(curve([0.5, 0.7]), 0.95).latest == np.inf
+    assert str(forecast(curve([0.5, 0.7]), 0.95)) == "about epoch any later (3 to any later)"
     assert reached(curve([0.5, 0.7]), 0.95, "undecided") is None
 
 
 POWER_LAW = 1 - 0.5 * np.arange(1, 9) ** -0.4
 """Its error is 0.05 in epoch 316, as 10**2.5."""
 
+RISING = [0.9, 0.93, 0.94, 0.948]
 CREPT = [0.9, 0.95, 0.96, *np.linspace(0.958, 0.94, 7)]
 ACCIDENT = [0.95, 0.97, 0.98, 0.985, *[0.995] * 5, 0.94]
 FASTER = 1 - 0.5 * np.arange(1, 9) ** -0.9
@@ -160,6 +161,8 @@ def test_memorised_labels_are_overfit():
         (curve([0.6, 0.7]), "undecided", "2 epochs, accuracy 0.7000: too few to tell"),
         (curve(CREPT), "undecided", "accuracy 0.9600 in epoch 3, crept to 0.9400"),
         (curve(ACCIDENT), "converged", "accuracy 0.9950, but for 0.9400 in epoch 10"),
+        (curve([*RISING, 0.951, 0.952, 0.949]), "undecided", "accuracy 0.9490, about the target 0.95"),
+        (curve([*RISING, 0.949, 0.952, 0.951]), "converged", "accuracy 0.9510 >= 0.95"),
         (curve(FASTER, schedule="cosine"), "undecided", "accuracy 0.9231 when the learning rate was 0"),
         (curve(FASTER, schedule="cosine", asked=9), "undecided", "on its way: 0.95 about epoch 13 (10 to 17)"),
         (curve([0.10, 0.105, 0.11, 0.116, 0.12]), "slow", "accuracy 0.1200; 0.95 not before epoch 1000"),
@@ -181,7 +184,7 @@ def test_memorised_labels_are_overfit():
             "dead since epoch 1: accuracy never above 0.1124, loss that of a guess",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_label_names_the_numbers_that_decided_it(found, label, evidence):
     assert curve_regime(found) == (label, evidence)
 
@@ -224,6 +227,8 @@ def test_a_fall_within_the_noise_counts_where_the_loss_rose_with_it(losses, said
         ([0.87 if i in (1, 3, 8) else 0.9 for i in range(13)], 13, "unstable in 3 of 12 epochs: falls of 0.030"),
         ([0.6, 0.7, 0.69, 0.75, 0.74], 5, "accuracy fell in 2 of 4 epochs, 0.6000 to 0.7500"),
         ([0.6, 0.7, 0.69, 0.75, 0.74], 6, ""),  # it is not over
+        ([0.945, 0.957, 0.945, 0.957, 0.945, 0.957], 6, "accuracy fell in 2 of 5 epochs, 0.9450 to 0.9570"),
+        ([0.945, 0.957, 0.945, 0.957, 0.951, 0.957], 6, ""),  # it ended at the target
     ],
 )
 def test_what_has_few_slips_oscillates_only_if_they_are_late_and_all(accuracy, asked, said):

@@ -89,6 +89,7 @@ def test_factors_are_predicted_over_measured(folder, capsys):
     edges = load_sweep(folder).edges()
     table = factors(edges)
     assert len(table) == 6
+    assert table["seed"].tolist() == [0, 1] * 3
     seen = by_network(table)
     of_8 = edges[1] if edges[1].title == "mlp-8-tanh" else edges[0]
     measured = of_8.rate(0.5).median

@@ -10,9 +10,9 @@ from made_up_curves import sweep
 from mnist_tune.execution.step_losses import window_means
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
-from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
+from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts, data_facts
 from mnist_tune.regimes.noise import window_images
-from mnist_tune.regimes.siblings import Standings, Trial, label_trials, near_best
+from mnist_tune.regimes.siblings import Standings, Trial, far_ahead, label_trials, near_best
 
 K = np.arange(10)
 
@@ -144,6 +144,30 @@ def test_a_faster_sibling_that_is_not_the_best_is_no_measure():
     assert labels(own, faster)[0] == ("slow", "at 10 epochs 0.7999; rate 1 had 0.8499")
     found = labels(own, faster, (level(0.90), slower))[0]
     assert found == ("undecided", "at 10 epochs 0.7999; rate 0.01 had 0.8999")
+
+
+def test_what_is_a_little_better_is_no_measure_unless_it_is_at_the_target():
+    own, larger = (level(0.80), {}), {"learning_rate": 1.0}
+    assert labels(own, (level(0.812), larger))[0] == labels(own)[0], "nobody sees the difference"
+    assert labels(own, (level(0.82), larger))[0][0] == "slow"
+    there = (level(0.952), larger)
+    assert labels((level(0.94), {}), there)[0] == ("slow", "at 10 epochs 0.9399; rate 1 had 0.9519")
+
+
+@pytest.mark.parametrize(("asked", "label"), [(5, "slow"), (6, "undecided")])
+def test_five_epochs_are_enough_to_be_behind_if_they_are_all(asked, label):
+    own = [0.5, 0.6, 0.65, 0.64, 0.66]
+    found = labels((own, {"epochs_asked": asked}), (level(0.80), {"learning_rate": 1.0}))
+    assert found[0][0] == label
+
+
+def test_far_ahead_is_a_third_of_the_errors_of_the_better_of_the_last_two_epochs():
+    slipped = Curve(np.array([0.5, 0.90, 0.86]), 3)
+    assert [far_ahead(accuracy, slipped) for accuracy in (0.96, 0.97)] == [False, True]
+
+
+def test_the_target_is_that_of_the_data():
+    assert sweep((0.1, level(0.93)), data=DATA["mnist-5k"])["target"].tolist() == [0.91]
 
 
 def test_what_a_larger_rate_memorised_need_not_be_reached():

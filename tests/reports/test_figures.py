@@ -105,6 +105,7 @@ def test_labels_do_not_overlap(made_up_sweep, rates, count, label):
 def test_every_curve_is_labelled_with_its_learning_rate(made_up_sweep):
     figure = regimes_figure(made_up_sweep([0.01, 0.1, 1], seeds=3))
     assert sorted(text.get_text() for text in figure.axes[1].texts) == ["0.01 ×3", "0.1 ×3", "1 ×3"]
+    assert figure.axes[1].get_title() == "every trial; labels: learning rate, × seeds"
 
 
 def test_every_trial_is_a_full_point_of_its_test_and_a_hollow_one_of_its_training_figures(made_up_sweep):
@@ -171,6 +172,14 @@ def test_a_training_loss_that_is_not_finite_is_above_all_others(sweep):
 def test_a_picture_without_a_suffix_is_a_png(tmp_path):
     save(Figure(figsize=(1, 1)), tmp_path / "picture")
     assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_label_of_replicates_is_at_the_median_of_their_ends(made_up_sweep):
+    sweep = made_up_sweep([0.1], seeds=3)
+    sweep.epochs.loc[sweep.epochs["epoch"] == 4, "test_accuracy"] = [0.9, 0.91, 0.95]
+    labels: Any = regimes_figure(sweep).axes[1].texts
+    [label] = labels
+    assert label.xy == (4, 0.91)
 
 
 def test_a_curves_label_begins_with_its_trials_label(made_up_sweep):
@@ -264,3 +273,5 @@ def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):
     accuracy, curves, loss, losses = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
     assert [axis.get_xscale() for axis in (accuracy, curves, loss, losses)] == ["log", "linear", "log", "linear"]
     assert (loss.get_yscale(), losses.get_yscale()) == ("log", "log")
+    said = [axis.get_ylabel() for axis in (accuracy, curves, loss, losses)]
+    assert said == ["final accuracy", "test accuracy", "final loss (nats)", "training loss (nats)"]

@@ -61,6 +61,10 @@ def test_an_interrupted_sweep_says_first_how_to_go_on(made_up_sweep):
     assert found.commands[0] == ("goes on with the 2 trials that had not ended", resume)
     assert [about for about, _ in found.commands[1:]] == ["repeats this sweep"]
     assert dict(found.facts)["time"] == "started 2026-01-02 03:04 UTC"
+    one = sweep.trials.assign(stop_reason=["completed", "interrupted", "completed"])
+    assert headline(replace(sweep, trials=one), "it").commands == [
+        ("goes on with the 1 trials that had not ended", resume)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def test_of_many_failed_trials_the_first_are_listed_and_the_others_counted(new_w
     found = health(writer.finish(ended="now"), "a sweep")
     assert len(found.errors) == MOST_ERRORS == 10
     assert found.errors[0] == ("trial 00001 (learning rate 0.2)", "out of memory 1")
+    assert found.errors[-1][0] == "trial 00010 (learning rate 1.1)"
     assert found.errors_left == 3
     assert dict(found.lines)["trials ended"] == "13 error, 1 completed"
 
@@ -73,7 +74,7 @@ def test_resumes_and_what_the_driver_took(sweep):
     assert lines["resumed"] == "2 times, last 2026-01-03T04:05"
     assert lines["driver"] == "2.5 ms of CPU per result"
     assert lines["this page"] == "written 3 times meanwhile, 4.2 s of CPU"
-    lanes = found.epochs.assign(lanes=[1, 2] * 3, fill=math.nan)
+    lanes = found.epochs.assign(lanes=[1] * 5 + [4], fill=math.nan)
     lines = dict(health(replace(found, epochs=lanes), "it").lines)
-    assert lines["lanes that trained together"] == "1.5 on average, at most 2"
+    assert lines["lanes that trained together"] == "1.5 on average, at most 4"
     assert "fill" not in lines

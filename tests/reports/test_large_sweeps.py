@@ -32,6 +32,13 @@ def test_few_learning_rates_have_a_bin_each():
     assert [sorted(part.index) for _, part in bins(table)] == [[0, 2], [3], [1]]
 
 
+def test_families_share_the_lines():
+    table = pd.DataFrame(
+        [(name, rate) for name in "ab" for rate in range(1, 31)], columns=["architecture", "learning_rate"]
+    )
+    assert [name for name, _ in bins(table)] == ["a"] * (LINES // 2) + ["b"] * (LINES // 2)
+
+
 def test_a_line_says_what_its_trials_reached(made_up_sweep):
     sweep = made_up_sweep([0.1, 0.1234, 3], architectures=["[red]x[/]", "plain"])
     trials = sweep.trials.sort_values(["architecture", "learning_rate"]).assign(

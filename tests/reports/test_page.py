@@ -166,6 +166,7 @@ def test_the_page_holds_the_shares_and_the_means_of_replicates(made_up_sweep):
     assert (held["epochs"], held["reload"]) == ([1, 2, 3, 4], 30_000)
     names = {root["attributes"].get("name") for root in part(html, "document")["roots"]}
     assert names == {"map-0", "curves-0", "setting-architecture", "shares", "means", "table"}
+    assert 'id="means"' in html
 
 
 def test_the_shares_of_many_configurations_are_pooled(made_up_sweep, monkeypatch):
@@ -177,6 +178,8 @@ def test_the_shares_of_many_configurations_are_pooled(made_up_sweep, monkeypatch
     html = page([sweep])
     assert "all settings together, in 24 ranges of learning rates, since there are 25 configurations" in html
     held = part(html, "data")["shares"]
+    assert "The first 25 of 50 trials, best first" in html
+    assert not part(html, "data")["few"]
     first, *_, last = [(row["family"], row["rate"], row["said"]) for row in held]
     assert first == ("all", "0.2 to 0.2287", "4 of 4 (40% to 100%)")
     assert last == ("all", "5 to 5", "2 of 2 (16% to 100%)")
@@ -211,8 +214,23 @@ def test_each_map_has_the_marks_of_its_own_sweep(made_up_sweep, monkeypatch):
         for root in part(html, "document")["roots"]
         if (root["attributes"].get("name") or "").startswith("map-")
     ]
+    assert set(part(html, "data")["columns"]["trial"]["names"]) == {"00000", "00001"}, "as each sweep calls them"
     locations = [f'"location": {math.log10(rate)!r}' for rate in (0.5, 0.25)]
     assert [[where in text for where in locations] for text in maps] == [[True, False], [False, True]]
+
+
+def test_the_page_holds_its_axes_and_what_is_drawn(sweep):
+    found = sweep(DONE, DIVERGED, DIVERGED, CUT)
+    html, axes = page([found]), PageData([found]).axes
+    held = part(html, "data")
+    assert [one["key"] for one in held["metrics"]] == list(axes)
+    assert {one["key"]: one["log"] for one in held["metrics"]} == {key: "accuracy" not in key for key in axes}
+    loss = next(one for one in held["metrics"] if one["key"] == "train_loss")
+    assert loss["start"] < loss["top"] < loss["end"]
+    assert (held["few"], held["most"], held["ids"][0]) == (True, 300, "00000")
+    chips = re.findall(r'data-regime="(\w+)".*?<b>(\d+)</b>', html, re.S)
+    assert chips == [("converged", "1"), ("diverged", "2"), ("undecided", "1")]
+    assert "All 4 trials, best first" in html
 
 
 def test_trials_of_a_group_are_spread_about_its_place(made_up_sweep):
@@ -350,7 +368,10 @@ def test_what_the_page_holds_of_several_sweeps(made_up_sweep):
     data = PageData([sweep, other])
     assert data.few
     assert data.bands == [{}, {}]
-    assert not PageData([replace(sweep, trials=pd.concat([sweep.trials] * 2))]).few
+    twice = pd.concat([sweep.trials] * 2, ignore_index=True)
+    assert not PageData([replace(sweep, trials=twice)]).few
+    without = twice["epochs_run"].mask(twice.index >= 24, 0)
+    assert PageData([replace(sweep, trials=twice.assign(epochs_run=without))]).few, "the others have no curve"
     assert data.least == 0.5 / 10_000
     assert data.varied == ["sweep", "nesterov", "epochs_asked"]
     found = {one.name: (one.groups, sorted(set(one.places))) for one in data.settings}
@@ -363,6 +384,7 @@ def test_what_the_page_holds_of_several_sweeps(made_up_sweep):
 
 def test_of_a_large_sweep_fewer_metrics_are_held_and_then_fewer_epochs(made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.1, 1])
+    sweep = replace(sweep, trials=sweep.trials.assign(epochs_asked=9))
     for cells, metrics_held, epochs in ((16, 6, [1, 2, 3, 4]), (14, 3, [1, 2, 3, 4]), (4, 3, [2, 4]), (3, 3, [1, 4])):
         monkeypatch.setattr("mnist_tune.reports.page_data.MOST_CELLS", cells)
         monkeypatch.setattr("mnist_tune.reports.page_data.FULL_CELLS", cells // 2)
@@ -473,12 +495,12 @@ def test_a_page_that_cannot_be_written(made_up_sweep, tmp_path):
 
 def test_a_setting_of_few_values_has_groups_and_one_of_many_has_an_axis(made_up_sweep):
     sweep = made_up_sweep(np.geomspace(0.01, 1, 26))
-    some = [0.0, 1e-4] * 13
+    some = [0.0, 0.1234] * 13
     many = np.geomspace(1e-5, 1e-2, 26)
     names = [f"mlp-{i}-tanh" for i in range(26)]
     trials = sweep.trials.assign(weight_decay=some, clip_norm=many, architecture=names)
     found = {one.name: one for one in PageData([replace(sweep, trials=trials)]).settings}
-    assert found["weight_decay"].groups == ["0", "0.0001"]
+    assert found["weight_decay"].groups == ["0", "0.1234"]
     assert not found["weight_decay"].log
     assert found["clip_norm"].groups == []
     assert found["clip_norm"].log

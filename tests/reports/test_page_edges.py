@@ -88,8 +88,10 @@ def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
 def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
     [search] = edge_sweep.meta["options"]["searches"]
     options = edge_sweep.meta["options"] | {"searches": [search | {"predicted": {"a\u202eb": [1.5]}}]}
-    html = page([replace(edge_sweep, meta=edge_sweep.meta | {"options": options})])
+    other = replace(edge_sweep, path=edge_sweep.path.with_name("other"), meta=edge_sweep.meta | {"options": {}})
+    html = page([other, replace(edge_sweep, meta=edge_sweep.meta | {"options": options})])
     assert "\u202e" not in html
+    assert html.count("Predictors of the edge of") == 1, "of the second sweep"
 
 
 def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
@@ -100,6 +102,8 @@ def test_the_picture_says_what_its_axes_are(edge):
     axis = Figure().subplots()
     draw_edge(axis, edge)
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("learning rate", "share of seeds")
+    assert axis.get_title() == edge.title
+    assert not axis.title.get_parse_math(), "a name may have a $"
     assert axis.get_xlim() == pytest.approx(edge.limits)
     said = axis.get_legend_handles_labels()[1]
     assert f"50% at {edge.found}" in said

@@ -164,9 +164,11 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
 
 
-def test_conclusions_where_nothing_finished(new_writer, tmp_path):
-    trials = new_writer(tmp_path / "sweep").finish(ended="now").trials
+def test_conclusions_where_nothing_finished(new_writer, sweep, tmp_path):
+    trials = new_writer(tmp_path / "empty").finish(ended="now").trials
     assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
+    some = sweep(DONE, DIVERGED, DIVERGED, CUT).trials
+    assert conclusions(some)[1].startswith("mlp-1024-128-tanh: converges ")
 
 
 COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates"
