@@ -79,7 +79,7 @@ def _nodes(epochs: pd.DataFrame) -> list[dict[str, str]]:
         rows.append(
             {
                 "node": str(node),
-                "device": str(device),
+                "device": "–" if pd.isna(device) else str(device),
                 "trials": f"{part['trial_id'].nunique():,}",
                 "epochs": f"{len(part):,}",
                 "epochs a minute": f"{60 * (len(part) - 1) / span:.1f}" if span > 0 else "–",

@@ -125,7 +125,7 @@ class PageData:
 
     @cached_property
     def least(self) -> float:
-        """The error that stands for none: half an image of the smallest test set."""
+        """The error that stands for none: half an image of the largest test set."""
         return float(0.5 / max(data_facts(sweep.meta).test_images for sweep in self.sweeps))
 
     @cached_property

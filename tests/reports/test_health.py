@@ -39,7 +39,8 @@ def test_times_fill_and_nodes(new_writer, epoch_row, tmp_path):
                 trial_id, epoch_row(epoch, train_s=50.0, eval_s=30.0, compile_s=15.0, wait_s=5.0, **values), False
             )
         writer.end(trial_id, "completed")
-    found = health(writer.finish(ended="now"), "a sweep")
+    sweep = writer.finish(ended="now")
+    found = health(sweep, "a sweep")
     lines = dict(found.lines)
     assert lines["time of all trials"] == (
         "training 5 min 0 s (50%), evaluating 3 min 0 s (30%), compiling 1 min 30 s (15%), waiting 30 s (5%)"
@@ -51,6 +52,8 @@ def test_times_fill_and_nodes(new_writer, epoch_row, tmp_path):
         {"node": node, "device": "cpu", "trials": "1", "epochs": "3", "epochs a minute": "10.0", "waited": "5%"}
         for node in ("one", "two")
     ]
+    nowhere = replace(sweep, epochs=sweep.epochs.assign(device=None))
+    assert {row["device"] for row in health(nowhere, "a sweep").nodes} == {"–"}
 
 
 def test_what_was_not_measured_has_no_line_and_no_number(new_writer, epoch_row, tmp_path):
