@@ -161,6 +161,13 @@ def test_five_epochs_are_enough_to_be_behind_if_they_are_all(asked, label):
     assert found[0][0] == label
 
 
+def test_what_a_peer_reached_later_does_not_count():
+    own = [0.5, 0.6, 0.65, 0.64, 0.66]
+    late = [0.5, 0.6, 0.66, 0.66, 0.67, 0.9, *[0.97] * 4]
+    found = labels((own, {"epochs_asked": 6}), (late, {"learning_rate": 1.0}))
+    assert found[0] == labels((own, {"epochs_asked": 6}))[0]
+
+
 def test_far_ahead_is_a_third_of_the_errors_of_the_better_of_the_last_two_epochs():
     slipped = Curve(np.array([0.5, 0.90, 0.86]), 3)
     assert [far_ahead(accuracy, slipped) for accuracy in (0.96, 0.97)] == [False, True]

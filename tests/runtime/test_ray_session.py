@@ -95,6 +95,12 @@ def test_an_address_where_nobody_listens_fails_at_once():
             start_ray(address, None, False)
 
 
+@pytest.mark.parametrize("address", ["localhost:none", "localhost:99999999"])
+def test_an_address_without_a_port_is_one_line(address):
+    with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*; start one with: ray start --head$"):
+        start_ray(address, None, False)
+
+
 def test_a_host_that_does_not_answer_is_waited_for_a_few_seconds(monkeypatch):
     waited = []
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_tune import UserError
@@ -73,6 +74,13 @@ def test_an_interrupted_sweep_ends_the_diagram_and_says_how_to_go_on(tmp_path, m
     assert last.startswith("interrupted; go on with: ")
     assert last.endswith(f" --resume {tmp_path}")
     assert [folder.name for folder in tmp_path.iterdir()] == ["untrained"]
+
+
+def test_what_measured_the_untrained_networks_is_no_point_of_the_diagram(monkeypatch):
+    steps = pd.DataFrame({"learning_rate": [phase_diagram.NOTHING, 0.1], "c": [0.0, 2.0]})
+    monkeypatch.setattr(phase_diagram, "together", lambda done: ())
+    monkeypatch.setattr(phase_diagram, "first_steps", lambda: steps)
+    assert phase_diagram._measured([])["c"].tolist() == [2.0]
 
 
 def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, capsys):
