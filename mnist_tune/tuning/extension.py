@@ -15,22 +15,11 @@ Options = TypeVar("Options", bound=SweepOptions)
 MORE = ("learning_rates", "seeds")
 """Options that take more values in a resume."""
 
-HOW = (
-    "address",
-    "dashboard",
-    "data_dir",
-    "dataset",
-    "execution",
-    "lanes",
-    "max_concurrent",
-    "output",
-    "quiet",
-    "resume",
-    "retry_errored",
-    "save_every",
-    "time_budget",
-    "trials_per_gpu",
-)
+CHANGEABLE = ("execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget", "save_every")
+"""Options that may change when a sweep is resumed: they say how it runs. The cluster's address is never taken from the
+folder, which may come from anybody: Ray's token would go there."""
+
+HOW = (*CHANGEABLE, "address", "dashboard", "data_dir", "dataset", "output", "quiet", "resume", "retry_errored")
 """Options that say how and where a sweep runs, and where its data are, which a resume checks itself."""
 
 CODE = ("architecture", "optimizer")

@@ -30,7 +30,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of, own_architectures
 from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.extension import additions, extended
+from mnist_tune.tuning.extension import CHANGEABLE, additions, extended
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import check_again, check_networks, sources
 from mnist_tune.tuning.plan import Finished
@@ -52,10 +52,6 @@ KEPT = (
     "train_images",
 )
 """Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
-
-CHANGEABLE = ("execution", "lanes", "trials_per_gpu", "max_concurrent", "time_budget", "save_every")
-"""Options that may change when a sweep is resumed: they say how it runs. The cluster's address is never taken from the
-folder, which may come from anybody: Ray's token would go there."""
 
 
 def open_new(

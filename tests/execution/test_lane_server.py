@@ -284,15 +284,21 @@ def test_states_are_saved_every_so_many_epochs_and_once_each(server, monkeypatch
     assert sorted(written) == [("a", 2), ("a", 3), ("b", 2)]
 
 
-def test_no_lane_waits_for_another_ones_save(server, monkeypatch, tmp_path):
-    go_on, save_state = threading.Event(), Checkpoint.save
+@pytest.fixture
+def go_on(monkeypatch):
+    """An event that saves of lane a wait for."""
+    event, save_state = threading.Event(), Checkpoint.save
 
     def slow(state, where):
         if where.name == "a.npz":
-            assert go_on.wait(60)
+            assert event.wait(60)
         save_state(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", slow)
+    return event
+
+
+def test_no_lane_waits_for_another_ones_save(server, go_on, tmp_path):
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
 
     async def ask():
@@ -305,15 +311,7 @@ def test_no_lane_waits_for_another_ones_save(server, monkeypatch, tmp_path):
     assert asyncio.run(ask()) == [2, 2, 3, 4]
 
 
-def test_a_lane_is_free_once_its_last_save_has_ended(server, monkeypatch, tmp_path):
-    go_on, save_state = threading.Event(), Checkpoint.save
-
-    def slow(state, where):
-        if where.name == "a.npz":
-            assert go_on.wait(60)
-        save_state(state, where)
-
-    monkeypatch.setattr(Checkpoint, "save", slow)
+def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
     assert epochs(server, tmp_path, "a") == [1]
 
     async def leave():

@@ -187,7 +187,7 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
 
 
 def test_a_grid_has_enough_points_for_the_width_and_for_the_interval():
-    """Of an edge that is a step, its points are at most two half-widths apart."""
+    """If the edge is a step, the grid's points are at most two half-widths apart."""
     wide = measured([(rate, (i * 7) % 10 < 10 / (1 + rate**2)) for i, rate in enumerate(np.geomspace(0.1, 10, 40))])
     assert wide.grid_trials == math.ceil(2 * math.log(8) * 1.96**2 * wide.width / wide.rate(0.5).half_width ** 2)
     step = measured([(0.5, True)] * 100 + [(2.0, False)] * 100)

@@ -343,7 +343,7 @@ def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path,
 
 @pytest.mark.parametrize(("warmup", "notes"), [(5, 0), (6, 1), (9, 1)])
 def test_a_warmup_as_long_as_the_training_is_noted_once(tmp_path, capsys, warmup, notes):
-    """Of 100 images 40 are held out: two steps an epoch."""
+    """An epoch has two steps: 40 of the 100 images are held out, and a batch has 30."""
     trial = TrialConfig(architecture="mlp-4-tanh", batch_size=30, epochs=3, holdout=40, warmup_steps=warmup)
     options = SweepOptions(dataset=patterns((4, 3), 3), train_images=100, output=tmp_path / "sweep")
     open_new("mine", {"00000": trial, "00001": trial}, options)[0].finish()
