@@ -34,6 +34,9 @@ PERMANENT = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|SIGNATURE|CREDENTIAL|ACCESS
 PATIENCE_S = 120.0
 """How long a training process retries object storage that does not answer, before its trial ends in an error."""
 
+READS = 10
+"""How often a file is read that is replaced while it is read."""
+
 PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it behind."""
 
@@ -89,14 +92,28 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
         OSError: the file can't be read, or we can't find out whether it exists.
     """
 
-    def once() -> bytes:
-        with open_file(where) as file:
-            return file.read()
-
     try:
-        return _retried(once, 0 if isinstance(where, Path) else patience_s)
+        if isinstance(where, Path):
+            with open_file(where) as file:
+                return file.read()
+        return _retried(lambda: _whole(where), patience_s)
     except FileNotFoundError:
         return None
+
+
+def _whole(where: str) -> bytes:
+    """Return the bytes of a file in object storage, none of which is missing.
+
+    pyarrow asks for the size before it asks for that many bytes. Of a file that a longer one replaces in between, it
+    returns the beginning.
+    """
+    filesystem, path = filesystem_of(where)
+    for _ in range(READS):
+        with open_file(where) as file:
+            content = file.read()
+        if filesystem.get_file_info(path).size == len(content):
+            return content
+    raise OSError(f"{where} was replaced {READS} times while it was read")
 
 
 def open_file(where: Place) -> IO[bytes]:

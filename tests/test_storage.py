@@ -147,10 +147,46 @@ def test_requests_are_retried_until_the_storage_answers(silent_s3):
     assert storage.read(place) == b"1"
 
 
-def test_storage_is_waited_for_in_reading_too(monkeypatch):
+def test_storage_is_waited_for_in_reading_too(bucket, monkeypatch):
+    place = storage.join(bucket, "a.txt")
+    storage.write(place, b"1")
     refused = OSError("AWS Error SLOW_DOWN during GetObject operation: later")
-    monkeypatch.setattr(storage, "open_file", Mock(side_effect=[refused, io.BytesIO(b"1")]))
-    assert storage.read("s3://bucket/x", patience_s=60) == b"1"
+    monkeypatch.setattr(storage, "open_file", Mock(side_effect=[refused, storage.open_file(place)]))
+    assert storage.read(place, patience_s=60) == b"1"
+
+
+@pytest.mark.parametrize("times", [1, storage.READS - 1, storage.READS])
+def test_a_file_that_is_replaced_while_it_is_read_is_read_whole_or_not_at_all(bucket, monkeypatch, times):
+    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
+    contents = [b"x" * length for length in range(1, times + 2)]
+    storage.write(place, contents[0])
+    left = iter(contents[1:])
+
+    def replaced_once_opened(where):
+        file = open_file(where)
+        if (longer := next(left, None)) is not None:
+            storage.write(place, longer)
+        return file
+
+    monkeypatch.setattr(storage, "open_file", replaced_once_opened)
+    if times == storage.READS:
+        with pytest.raises(OSError, match="was replaced 10 times while it was read"):
+            storage.read(place)
+    else:
+        assert storage.read(place) == contents[-1]
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_missing(bucket, monkeypatch):
+    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
+    storage.write(place, b"1")
+
+    def removed_once_read(where):
+        content = open_file(where).read()
+        storage.remove(place)
+        return io.BytesIO(content)
+
+    monkeypatch.setattr(storage, "open_file", removed_once_read)
+    assert storage.read(place) is None
 
 
 @pytest.mark.parametrize(
