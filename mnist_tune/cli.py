@@ -32,11 +32,12 @@ def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
         with redirect_stderr(output), redirect_stdout(output):
             return tyro.cli(config, args=arguments, config=CONFIG)
     except SystemExit as exit_:
-        if exit_.code != 2:
+        output.seek(0)
+        if exit_.code != 2:  # tyro printed a shell's completion script
+            print(output.read(), end="")
             raise
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
-    output.seek(0)
     fail("; ".join(filter(None, [_one_line(output.read()), suggestion(arguments), "--help lists all flags"])))
 
 

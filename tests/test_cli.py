@@ -12,6 +12,7 @@ from idx_files import small_mnist, write
 
 import mnist_tune.tuning.sweep
 from mnist_tune import cli
+from mnist_tune.commands.lr_regimes import LearningRateRegimes
 
 SCRIPT = Path(__file__).parent.parent / "sweeps" / "lr_regimes.py"
 IMAGES = "train-images-idx3-ubyte"
@@ -189,6 +190,15 @@ def test_a_mistyped_flag_shows_no_secret(command):
     code, _, stderr = command("--outptu", "s3://key:hidden@bucket/x")
     assert (code, "hidden" in stderr) == (2, False)
     assert "s3://***@bucket/x" in stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_gets_the_script_that_completes_flags(capsys, shell):
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(LearningRateRegimes, ["--tyro-print-completion", shell])
+    out, err = capsys.readouterr()
+    assert "learning-rates" in out
+    assert (ended.value.code or 0, err) == (0, "")
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1), (130, 130)])

@@ -141,6 +141,11 @@ class SweepWriter:
         self.meta["options"] = self.meta.get("options", {}) | options
         self._write_meta()
 
+    def goes_on(self, at: str) -> None:
+        """Record when trials of a resumed sweep begin to run again."""
+        self.meta |= {"ended": None, "resumed": [*self.meta.get("resumed", []), at]}
+        self._write_meta()
+
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
         self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})

@@ -23,7 +23,7 @@ from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.sweep import now, run_plan, shown
+from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 
 if TYPE_CHECKING:
     from mnist_tune.results.tables import Sweep
@@ -128,7 +128,7 @@ def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions) -> Swee
     from ray.tune.search import Searcher
 
     if searcher_of(writer).suggest("") == Searcher.FINISHED:
-        return writer.finish(ended=now())
+        return unchanged(writer)
     samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
     plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer))
     return run_plan(writer, plan, data, options)

@@ -134,8 +134,7 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     meta["options"] = asked | {"address": options.cluster()}
-    resumed = [*meta.get("resumed", []), datetime.now(UTC).isoformat()]
-    writer = SweepWriter(where, meta | {"ended": None, "resumed": resumed}, resume=True, say=say, seen=seen)
+    writer = SweepWriter(where, meta, resume=True, say=say, seen=seen)
     _extend(writer, wanted, say)
     left, over, failed = left_and_over(writer)
     if options.retry_errored:

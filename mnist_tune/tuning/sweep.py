@@ -152,7 +152,7 @@ def run_search(
         finished = (*ended.values(), *failed.values())
         plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
     if not plan.samples:
-        return shown(writer.finish(ended=writer.meta["ended"] or now()), options, show)
+        return shown(unchanged(writer), options, show)
     return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
 
 
@@ -177,7 +177,7 @@ def _resume(where: Place, given: SweepOptions) -> Sweep:
     left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
-        return writer.finish(ended=writer.meta["ended"] or now())
+        return unchanged(writer)
     return run_plan(writer, Plan.of(left), data, options)
 
 
@@ -204,8 +204,10 @@ def run_or_resume(name: str, options: Any) -> Sweep:
 
 def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
     """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`."""
-    trials = plan.trials
-    before = writer.journal.epochs if writer.journal else None
+    trials, before = plan.trials, None
+    if writer.journal:
+        before = writer.journal.epochs
+        writer.goes_on(now())
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = 0 if before is None else int(before["trial_id"].isin(list(trials)).sum())
     start = time.monotonic()
@@ -242,6 +244,11 @@ def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: Swee
             sweep = writer.finish(ended=now(), driver=recorder.cost() | live.cost())
             live.write(lambda: sweep)
     return sweep
+
+
+def unchanged(writer: SweepWriter) -> Sweep:
+    """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
+    return writer.finish(ended=writer.meta["ended"] or now())
 
 
 def now() -> str:

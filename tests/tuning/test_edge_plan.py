@@ -153,8 +153,10 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
     again.finish(ended="now")
 
 
-def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned):
-    again.meta["options"] = recorded(NAMES[:1], trials=2)
+@pytest.mark.parametrize("ended", [None, "then"])
+def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
+    again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
     sweep = edge._run(again, [], EdgeOptions(epochs=3))
     assert planned == []
     assert sweep.meta["ended"] is not None
+    assert ended in (None, sweep.meta["ended"])

@@ -230,13 +230,11 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     writer.finish(ended="now")
 
 
-def test_a_resumed_sweep_has_not_ended_and_remembers_its_resumes_and_cluster(ended, monkeypatch):
+def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
     monkeypatch.setattr(new_or_resumed, "check_session", lambda *arguments: None)
     writer, _, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
-    assert meta["ended"] is None
-    assert meta["resumed"][0] == "before"
-    assert len(meta["resumed"]) == 2
+    assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"data_dir": None, "address": "head:6379"}
     writer.finish(ended="now")
 

@@ -12,6 +12,7 @@ from ray.tune.schedulers import MedianStoppingRule
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
+from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_or_resumed, sweep, tuner
 from mnist_tune.tuning.plan import Plan
@@ -71,6 +72,20 @@ def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, e
     plan = Plan.of({trial_id: trials[trial_id] for trial_id in ("00001", "00002")})
     fitted.run(again, plan)
     assert fitted.done[0] == ("shown", 2, 8, 1, True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resumes(new_writer, tmp_path, fitted, resume):
+    writer = new_writer(tmp_path / "sweep")
+    if resume:
+        writer.finish(ended="then", resumed=["before"])
+        writer = new_writer(tmp_path / "sweep", resume=True)
+        writer.meta |= {"ended": "then", "resumed": ["before"]}
+    seen = []
+    fitted.run(writer, Plan.of({"00000": TrialConfig()}), lambda recorder: seen.append(read_meta(writer.path)))
+    assert [(meta.get("ended"), meta.get("resumed")) for meta in seen] == [
+        (None, ["before", "now"] if resume else None)
+    ]
 
 
 def test_a_search_shows_the_epochs_that_it_may_train(new_writer, tmp_path, fitted):
@@ -237,12 +252,13 @@ def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
     assert f"resuming {folder}: 1 trials had ended, 2 are resumed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("ended", "found"), [("then", "then"), (None, "now")])
 @pytest.mark.parametrize("search", [False, True])
-def test_what_has_nothing_left_ends_without_a_run(cut, plans, monkeypatch, search):
+def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, monkeypatch, search, ended, found):
     monkeypatch.setattr(sweep, "now", lambda: "now")
-    options = SweepOptions(resume=cut(search=search, last="diverged"), quiet=True)
-    found = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, options)
-    assert found.meta["ended"] == "now"
+    options = SweepOptions(resume=cut(search=search, last="diverged", ended=ended), quiet=True)
+    again = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, options)
+    assert (again.meta["ended"], again.meta.get("resumed")) == (found, None)
     assert plans == []
 
 
