@@ -21,7 +21,8 @@ import pandas as pd
 from mnist_tune import TrialConfig, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import Executor, Stack
+from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.stack import Stack
 from mnist_tune.machine import processor_model
 from mnist_tune.training import curvature
 from mnist_tune.training.batch_order import batch_order

@@ -1,4 +1,4 @@
-"""Lanes on a device: their stacked states, and the compiled calls of a program that train and evaluate them.
+"""The compiled calls of a program that train and evaluate lanes.
 
 A single lane runs the program itself, a batch of lanes runs its `vmap`. The lane axis is the first of every leaf,
 whatever the leaf's rank: an optimiser's step count becomes a vector. A batch gives the same results as its lanes alone
@@ -8,9 +8,8 @@ up to rounding, because the order in which matrix products sum depends on their 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,50 +20,12 @@ from jax import Array
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import StateLostError
+from mnist_tune.execution.stack import Stack, put, take
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
 
 Data = tuple[Array, Array]
 """Images [n, *shape] and labels [n] on the device."""
-
-COPIES = 4
-"""Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
-
-
-def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = False) -> int:
-    """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
-    or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
-    a stack."""
-    shapes = {shapes_key(found): found for found in (program.shapes() for program in programs)}.values()
-    states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
-    lane = sum(states) + (COPIES - 1) * max(states)
-    if measured:
-        from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
-
-        lane += max(memory_of(found.params) for found in shapes)
-    return int(memory // lane)
-
-
-def shapes_key(shapes: TrainState) -> Hashable:
-    """Return what the shapes of two states have in common if they can be in the same stack."""
-    leaves, tree = jax.tree.flatten(shapes)
-    return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-
-
-@dataclass(eq=False)
-class Stack:
-    """The stacked states of lanes, of all programs whose states have the same shapes."""
-
-    capacity: int
-    """The number of lanes."""
-    free: list[int]
-    """The slots that no lane uses."""
-    state: TrainState | None = None
-    """On the device; None if there are no lanes, or if their states were lost."""
-
-    @classmethod
-    def of(cls, capacity: int) -> Stack:
-        return cls(capacity, list(range(capacity))[::-1])
 
 
 class Executor:
@@ -101,13 +62,13 @@ class Executor:
         if self.stack.state is None:
             self.stack.state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
         call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
-        run = self._executable(("write", 1), _put, call, donate=(0,))
+        run = self._executable(("write", 1), put, call, donate=(0,))
         self.stack.state = run(*call)
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """Return a lane's leaves by name, as host arrays."""
         call = (self.state, jax.device_put(np.array([slot], np.int32)))
-        lane = self._executable(("read", 1), _take, call)(*call)
+        lane = self._executable(("read", 1), take, call)(*call)
         return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -212,7 +173,7 @@ class Executor:
         return taken
 
     def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
-        """Return the slots padded with one that does not exist: `_take` clips it, `_put` drops it."""
+        """Return the slots padded with one that does not exist: `take` clips it, `put` drops it."""
         return np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
 
     def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
@@ -249,15 +210,15 @@ def _train(
         run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0, None))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
-    state, losses = run(_take(stack, slots), hyper, keys, *data, order, first)
-    return _put(stack, slots, state), jnp.atleast_2d(losses)
+    state, losses = run(take(stack, slots), hyper, keys, *data, order, first)
+    return put(stack, slots, state), jnp.atleast_2d(losses)
 
 
 def _evaluate(program: Program, variables: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
     run: Any = program.evaluate
     if len(slots) > 1:
         run = jax.vmap(run, in_axes=(0, 0, None, None, None, None))
-    loss, correct = run(*_take(variables, slots), *data, first, count)
+    loss, correct = run(*take(variables, slots), *data, first, count)
     return jnp.atleast_1d(loss), jnp.atleast_1d(correct)
 
 
@@ -268,20 +229,8 @@ def _measure(
         return function(program, params, extra, *data, index, *static)
 
     if len(slots) > 1:
-        return jax.vmap(run)(*_take(variables, slots))
-    return jax.tree.map(jnp.atleast_1d, run(*_take(variables, slots)))
-
-
-def _take(stack: Any, slots: Array) -> Any:
-    if len(slots) == 1:
-        return jax.tree.map(lambda s: s[slots[0]], stack)
-    return jax.tree.map(lambda s: s.at[slots].get(mode="clip"), stack)
-
-
-def _put(stack: Any, slots: Array, state: Any) -> Any:
-    if len(slots) == 1:
-        return jax.tree.map(lambda s, x: s.at[slots[0]].set(x), stack, state)
-    return jax.tree.map(lambda s, x: s.at[slots].set(x, mode="drop"), stack, state)
+        return jax.vmap(run)(*take(variables, slots))
+    return jax.tree.map(jnp.atleast_1d, run(*take(variables, slots)))
 
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:

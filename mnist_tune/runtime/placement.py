@@ -101,7 +101,7 @@ def lanes_that_fit(
     Raises:
         UserError: more lanes are asked for than fit.
     """
-    from mnist_tune.execution.executor import fitting_lanes  # imports JAX
+    from mnist_tune.execution.stack import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
     programs = {Program.of(trial, data) for trial in trials}

@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,22 +9,19 @@ import batch_orders
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution import executor
-from mnist_tune.execution.batching import WAIT_SHARE, BatchSizes, Turn
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import Executor, fitting_lanes
-from mnist_tune.execution.pool import DRAWS, LanePool, _in_batches
+from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.lane_group import DRAWS
+from mnist_tune.execution.pool import LanePool
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training import architectures
 from mnist_tune.training.architectures import Network
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -335,25 +331,6 @@ def test_few_lanes_of_many_soon_run_in_a_batch_of_their_own_size(few_images, com
     assert min(pool.run(["0", "1"])["0"]["batch_s"] for _ in range(5)) < padded_s / 4
 
 
-def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():
-    sizes = BatchSizes(64)
-    sizes.ran(64, 64, compile_s=2.0, run_s=9.0)
-    chosen = []
-    for _ in range(4):
-        chosen.append(sizes.choose(2, [64]))
-        sizes.ran(2, 64, compile_s=0.0, run_s=1.0)
-    assert chosen == [64, 64, 64, 2]  # after 3 times 62/64 s
-    sizes.ran(2, 2, compile_s=0.5, run_s=0.1)
-    for _ in range(3):
-        assert [sizes.choose(lanes, [64, 2]) for lanes in (1, 2, 3)] == [2, 2, 64]
-        sizes.ran(2, 64, compile_s=0.0, run_s=0.6)  # the longest compilation counts, 2 s
-    sizes.ran(3, 4, compile_s=0.0, run_s=100.0)  # no batch of three lanes is smaller
-    assert sizes.choose(3, [64, 2]) == 64
-    sizes.largest = 33  # no power of two: as many as fit
-    assert [sizes.choose(lanes, []) for lanes in (1, 2, 3, 32, 33)] == [1, 2, 4, 32, 33]
-    assert sizes.choose(3, [64, 2]) == 4
-
-
 def test_the_seconds_of_all_calls_and_compilations_are_counted(few_images, monkeypatch):
     monkeypatch.setattr(executor, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # each lasts 1 s
     pool = attached(few_images, 1, RATES[:1])
@@ -375,38 +352,6 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["train_s"] > 0
         assert row["eval_s"] > 0
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
-
-
-@given(st.integers(1, 40), st.integers(1, 16))
-def test_every_lane_that_asks_runs_once(count, largest):
-    spent = Counter(compile_s=0.0)
-    executor = SimpleNamespace(take_seconds=lambda: spent, sizes=[largest])
-    group = SimpleNamespace(sizes=BatchSizes(largest), executor=executor)
-    lanes = {str(i): SimpleNamespace(id=str(i), spent=Counter()) for i in range(count)}
-    batches = []
-
-    def call(size, batch):
-        batches.append((size, batch))
-        return [lane.id for lane in batch]
-
-    assert _in_batches(group, lanes, call) == {lane: lane for lane in lanes}
-    assert [lane.id for _, batch in batches for lane in batch] == list(lanes)
-    for size, batch in batches:
-        assert len(batch) <= size <= largest
-
-
-def test_a_batch_runs_when_all_lanes_ask_or_some_have_waited():
-    turn = Turn(attached={"a", "b"}, last_s=10.0)
-    assert not turn.ready(100.0)
-    turn.asking["a"], turn.since = None, 100.0
-    assert not turn.ready(100.0)
-    assert turn.ready(100.0 + WAIT_SHARE * 10.0)
-    turn.asking["b"] = None
-    assert turn.ready(100.0)
-
-
-def test_the_first_batch_waits_for_nobody():
-    assert Turn(asking={"a": None}, attached={"a", "b"}, since=100.0).ready(100.0)
 
 
 def test_no_lane_leaks_over_many_trials(few_images):
@@ -604,16 +549,6 @@ def test_the_first_training_images_alone_are_evaluated(few_images):
     assert row["train_accuracy"] != whole["train_accuracy"]
     assert row["test_accuracy"] == whole["test_accuracy"]
     assert row["step"] == whole["step"]
-
-
-def test_lanes_that_fit(few_images):
-    program = Program.of(TrialConfig(architecture="mlp-8-tanh"), few_images.spec)
-    state = 4 * (784 * 8 + 8 + 8 * 10 + 10)
-    assert fitting_lanes([program], 40.5 * state) == 10
-    others = [replace(program, batch_size=size) for size in (32, 64, 256, 512)]
-    assert fitting_lanes([program, *others], 40.5 * state) == 10  # their states share a stack
-    small = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
-    assert fitting_lanes([program, small], (40.5 + 10 * 4.1 / 8) * state) == 10
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

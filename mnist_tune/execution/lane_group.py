@@ -1,0 +1,182 @@
+"""The lanes of one program, and the epochs that they train together."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import jax
+import numpy as np
+
+from mnist_tune.execution.batching import BatchSizes
+from mnist_tune.execution.checkpoint import Progress, StateLostError
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.epoch_row import Row, epoch_row
+from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
+from mnist_tune.training.batch_order import batch_order
+from mnist_tune.trial import TrialConfig
+
+UNTRAINED = Progress(0, math.nan, None, None)
+
+DRAWS = 0x9E3779B9
+"""Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
+
+
+@dataclass
+class Lane:
+    """A trial on the device: its slot in the stacked state of its group, and its progress."""
+
+    config: TrialConfig
+    group: LaneGroup
+    slot: int
+    progress: Progress
+    spent: Counter[str] = field(default_factory=Counter)
+    """Its share of the seconds that its batches took since its last row."""
+
+
+Lanes = dict[str, Lane]
+"""Some lanes of a group, by their ids."""
+
+
+@dataclass(eq=False)
+class LaneGroup:
+    """The lanes of one program on the same data (label noise and held-out split). They can train in one batch."""
+
+    executor: Executor
+    data: DeviceData
+    sizes: BatchSizes
+    sharpness: SharpnessSettings | None = None
+    """When sharpness is measured; None never does."""
+    _untrained_losses: dict[int, float] = field(default_factory=dict)
+    """Training loss of the initial parameters, by seed."""
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of an epoch."""
+        return -(-self.data.train_count // self.executor.program.batch_size)
+
+    def untrained_loss(self, lane: Lane) -> float:
+        """Return the training loss of a lane's initial parameters, which are in its slot."""
+        losses, seed = self._untrained_losses, lane.config.seed
+        if seed not in losses:
+            [(losses[seed], _)] = self._evaluate(1, [lane], "train")
+            self._share_seconds([lane])
+        return losses[seed]
+
+    def run(self, lanes: Lanes) -> dict[str, Row]:
+        """Train and evaluate lanes for one epoch, and return their rows. Raises StateLostError, as `LanePool.run`."""
+        trained, measured = self._train_epoch(lanes)
+        # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
+        scores = {
+            split: self._in_batches(lanes, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
+            for split in self.data.splits
+        }
+        fill = len(lanes) / self.executor.stack.capacity
+        return {
+            lane_id: _finish_epoch(
+                lane,
+                {split: of[lane_id] for split, of in scores.items()},
+                fill,
+                *trained[lane_id],
+                sharpness_columns(measured[lane_id], lane.progress.row) if self.sharpness else {},
+            )
+            for lane_id, lane in lanes.items()
+        }
+
+    def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
+        """Train an epoch, which pauses where sharpness is to be measured. Return the step losses of each lane and the
+        lanes in its last batch, and its measurements."""
+        measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
+        if not self.sharpness:
+            return self._in_batches(lanes, lambda size, batch: self._train(size, batch, 0, self.steps)), measured
+        self._measure({i: lane for i, lane in lanes.items() if not lane.progress.epoch}, 0, measured)
+        parts = []
+        for first, last in pairwise([0, *self.sharpness.pauses(self.steps)]):
+            parts.append(self._in_batches(lanes, lambda size, batch: self._train(size, batch, first, last)))  # noqa: B023
+            due = {
+                lane_id: lane
+                for lane_id, lane in lanes.items()
+                if self.sharpness.due(*(lane.progress.epoch * self.steps + step for step in (first, last)))
+            }
+            self._measure(due, last, measured)
+        losses = {i: np.concatenate([part[i][0] for part in parts]) for i in lanes}
+        return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
+
+    def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
+        """Measure the sharpness of some lanes after a step of their epoch."""
+        assert self.sharpness is not None
+        images = self.sharpness.images_at(step)
+        found = self._in_batches(
+            lanes, lambda size, batch: measure(self.executor, self.data, size, [i.slot for i in batch], images)
+        )
+        for lane_id, values in found.items():
+            measured[lane_id].append((lanes[lane_id].progress.epoch * self.steps + step, *values))
+
+    def _in_batches(self, lanes: Lanes, call: Callable[[int, list[Lane]], Iterable[Any]]) -> dict[str, Any]:
+        """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out."""
+        done: dict[str, Any] = {}
+        while left := [lane_id for lane_id in lanes if lane_id not in done]:
+            members = left[: self.sizes.largest]
+            size, batch = self.sizes.choose(len(members), self.executor.sizes), [lanes[lane_id] for lane_id in members]
+            try:
+                done |= zip(members, call(size, batch), strict=True)
+            except StateLostError:
+                self.sizes.largest = max(self.sizes.largest // 2, 1)
+                raise
+            except jax.errors.JaxRuntimeError as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+                self.sizes.largest = size // 2
+            self._share_seconds(batch, size)
+        return done
+
+    def _train(self, size: int, batch: Sequence[Lane], first: int, last: int) -> Iterable[tuple[np.ndarray, int]]:
+        """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and
+        the number of lanes in the batch."""
+        data, program = self.data, self.executor.program
+        values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
+        hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
+        keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
+        images = slice(first * program.batch_size, last * program.batch_size)
+        orders = [order[images] for order in orders]
+        part = None if last - first == self.steps else first
+        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
+        return [(row, len(batch)) for row in losses]
+
+    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
+        return self.executor.evaluate(size, [lane.slot for lane in batch], self.data.arrays, self.data.splits[split])
+
+    def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
+        spent = self.executor.take_seconds()
+        self.sizes.ran(len(batch), size, spent["compile_s"], spent["train_s"] + spent["eval_s"])
+        for lane in batch:
+            share = {name: value / len(batch) for name, value in spent.items()}
+            lane.spent.update(share | {"batch_s": sum(spent.values())})
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error of JAX says that a device has no memory left."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _finish_epoch(
+    lane: Lane,
+    scores: dict[str, tuple[float, float]],
+    fill: float,
+    losses: np.ndarray,
+    lanes: int,
+    sharpness: dict[str, Any],
+) -> Row:
+    row = epoch_row(lane.progress, losses, scores, lane.config, lane.group.data) | sharpness | dict(lane.spent)
+    row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes, "fill": fill}
+    row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+    lane.spent.clear()
+    lane.progress = Progress(row["epoch"], lane.progress.untrained_loss, row["above_since"], row)
+    return row
