@@ -73,6 +73,11 @@ def is_uri(where: Place) -> bool:
     return isinstance(where, str) and "://" in where
 
 
+def absolute(where: Place) -> Place:
+    """Return a place that stays the same in another working folder."""
+    return where.absolute() if isinstance(where, Path) else where
+
+
 def join(where: Place, *names: str) -> Place:
     """Return the place of a file or folder below `where`."""
     if isinstance(where, Path):

@@ -19,10 +19,11 @@ from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ra
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.edge_predictions import predictions, processes
 from mnist_tune.tuning.extension import CODE, HOW
-from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
+from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 
 if TYPE_CHECKING:

@@ -33,11 +33,12 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.live_page import LivePage
-from mnist_tune.tuning.new_or_resumed import left_and_over, open_again, open_new
+from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.stopping import check_metric, scheduler_name
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, lanes_that_fit
 from mnist_tune.runtime.ray_session import QUIET, variables
-from mnist_tune.tuning import new_or_resumed, sweep, tuner
+from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
 from mnist_tune.tuning.plan import Plan
 
 SETTINGS = WorkerSettings("states")
@@ -171,7 +171,7 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
         used.append(options)
         return writer.finish()
 
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     with pytest.raises(UserError, match=r"--cpus-per-trial can't change in a resume: .* has 2"):
         sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7))
@@ -374,9 +374,9 @@ def test_trials_that_no_node_can_hold_are_refused(monkeypatch, cpus, execution, 
 def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
     monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
-    monkeypatch.setattr(new_or_resumed, "start_ray", lambda *arguments: None)
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(new_sweep, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(new_sweep, "load_dataset", lambda name, *_: mnist_5k)
     options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
-        new_or_resumed.open_new("sweep", {"00000": TrialConfig()}, options)
+        new_sweep.open_new("sweep", {"00000": TrialConfig()}, options)
     assert not (tmp_path / "sweep").exists()

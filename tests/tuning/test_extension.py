@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.tuning.extension import HOW, additions, extended
-from mnist_tune.tuning.new_or_resumed import CHANGEABLE
+from mnist_tune.tuning.extension import CHANGEABLE, HOW, additions, extended
 from mnist_tune.tuning.options import TrialOptions
 
 

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
-from mnist_tune.tuning import new_or_resumed, sweep, tuner
+from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 
@@ -160,7 +160,8 @@ def plans(monkeypatch, mnist_5k):
         found.append(plan)
         return writer.finish()
 
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    for module in (new_sweep, resumed_sweep):
+        monkeypatch.setattr(module, "load_dataset", lambda *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     return found
 

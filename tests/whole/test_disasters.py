@@ -13,7 +13,8 @@ from trap import Trap
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.tuning.new_or_resumed import as_before, open_new
+from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning.resumed_sweep import as_before
 
 pytestmark = pytest.mark.timeout(180)
 

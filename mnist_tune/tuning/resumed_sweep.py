@@ -1,43 +1,37 @@
-"""Open the folder of a new or a resumed sweep. Bad input is refused here, before anything is started."""
+"""Open the folder of a sweep to resume it. Bad input is refused here, before anything is started."""
 
 from __future__ import annotations
 
 import math
 import shlex
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import fields, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
-from mnist_tune.errors import UserError, redacted
+from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
-from mnist_tune.results.folder import fetched, new_folder
+from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.provenance import changed_versions, describe_environment
+from mnist_tune.results.provenance import changed_versions
 from mnist_tune.results.upload import await_silence
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import check_session, start_ray
+from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
-from mnist_tune.training.architectures import architecture, kind_of, own_architectures
-from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import CHANGEABLE, additions, extended
+from mnist_tune.tuning.new_sweep import ARRAYS
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.own_code import check_again, check_networks, sources
+from mnist_tune.tuning.own_code import check_again
 from mnist_tune.tuning.plan import Finished
 from mnist_tune.tuning.stopping import finite_loss
-
-ARRAYS = "arrays"
-"""Stands in `sweep.json` for data that was given from Python."""
 
 KEPT = (
     "scheduler",
@@ -54,63 +48,9 @@ KEPT = (
 """Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
 
 
-def open_new(
-    name: str,
-    trials: dict[str, TrialConfig],
-    options: SweepOptions,
-    search: bool = False,
-    templates: Sequence[TrialConfig] = (),
-) -> tuple[SweepWriter, list[Dataset]]:
-    """Check everything that can be checked, then create the sweep's folder.
-
-    `templates` are what a search will propose, but for the learning rates.
-
-    The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
-    """
-    check_session(options.cluster(), options.dashboard)
-    checked = [*trials.values(), *templates]
-    for trial in checked:
-        kind_of(trial.architecture)
-        check_optimizer(trial.optimizer)
-    meta = {
-        "name": name,
-        "command": redacted(shlex.join(sys.argv)),
-        "options": {key: _plain(value) for key, value in vars(options).items()} | {"address": options.cluster()},
-        "trials": {i: trial.to_dict() for i, trial in trials.items()},
-        "search": search,
-        "started": datetime.now(UTC).isoformat(),
-        "ended": None,
-    }
-    dataset = load_dataset(
-        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
-    )
-    meta["dataset"] = _describe(dataset)
-    _check_counts(checked, dataset)
-    for network in {trial.architecture for trial in checked}:
-        architecture(network, dataset.spec)
-    _note_long_warmups(checked, dataset, partial(announce, quiet=options.quiet))
-    meta["code"] = sources(_used(checked))
-    if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
-        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-    if options.cluster():
-        from mnist_tune.runtime.placement import refuse_unholdable
-
-        refuse_unholdable(options.cpus_per_trial, options.execution)
-    if meta["code"]:
-        check_networks(checked, dataset)
-    if options.lanes:
-        from mnist_tune.runtime.device import find_device
-        from mnist_tune.runtime.placement import lanes_that_fit
-
-        lanes_that_fit(checked, dataset.spec, options.lanes, find_device(quiet=True), options.measures() is not None)
-    where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    meta["environment"] = describe_environment()
-    return SweepWriter(_absolute(where), meta, say=partial(announce, quiet=options.quiet)), [dataset]
-
-
 def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
     """Open the folder of a sweep to resume it. Return its writer, its data (as in `open_new`) and its options."""
-    where, say = _absolute(where), partial(announce, quiet=options.quiet)
+    where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
     seen = None
     if isinstance(where, str):
         try:
@@ -231,12 +171,6 @@ def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
     return replace(options, **{name: asked[name] for name in (*KEPT, *unchanged) if name in asked})
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
-    spec = dataset.spec
-    counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
-    return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
-
-
 def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:
     """Load the data of a resumed sweep: a built-in set by its name, the user's from where it was or is said to be."""
     data_dir, name = options.data_dir or asked.get("data_dir"), before["name"]
@@ -251,39 +185,3 @@ def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
     return dataset
-
-
-def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
-    """Return the names of networks and optimisers that a sweep may train. A search may propose any that is known."""
-    if not trials:
-        return {"architecture": set(own_architectures()), "optimizer": set(own_optimizers())}
-    return {name: {getattr(trial, name) for trial in trials} for name in ("architecture", "optimizer")}
-
-
-def _plain(value: Any) -> Any:
-    """Return an option as JSON."""
-    if isinstance(value, tuple) and any(hasattr(one, "shape") for one in value):
-        return ARRAYS
-    return redacted(str(value)) if isinstance(value, (str, Path)) else value
-
-
-def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
-    count = len(dataset.train_images)
-    for trial in trials:
-        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
-            raise UserError(
-                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
-                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-            )
-
-
-def _note_long_warmups(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
-    for trial in trials:
-        steps = trial.epochs * math.ceil((len(dataset.train_images) - trial.holdout) / trial.batch_size)
-        if trial.warmup_steps >= steps:
-            say(f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below")
-            return
-
-
-def _absolute(where: Place) -> Place:
-    return where.absolute() if isinstance(where, Path) else where

@@ -16,11 +16,10 @@ from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
-from mnist_tune.training import architectures
-from mnist_tune.training.architectures import Network, register
-from mnist_tune.tuning import new_or_resumed, sweep
-from mnist_tune.tuning.new_or_resumed import _hint_at_cluster, as_before, left_and_over, open_again, open_new
+from mnist_tune.tuning import resumed_sweep, sweep
+from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions, TrialOptions
+from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, as_before, left_and_over, open_again
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -69,7 +68,7 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     state = storage.join(interrupted.states, "00000.npz")
     Checkpoint({"a": np.zeros(3)}, Progress(3, 2.3, None, epoch_row(3))).save(state)
     interrupted.finish(ended=None)
-    with mock.patch.object(new_or_resumed, "saved_epochs", wraps=saved_epochs) as looked:
+    with mock.patch.object(resumed_sweep, "saved_epochs", wraps=saved_epochs) as looked:
         again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
     looked.assert_called_once_with(state)
     again.finish(ended="now")
@@ -151,14 +150,6 @@ def test_a_cluster_is_hinted_at_only_where_there_was_another_one():
     assert said == ["note: on the cluster at other:6379; before, it ran on a Ray cluster: --address head:6379"]
 
 
-def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    trials = {"00000": TrialConfig(architecture="mlp-4-tanh")}
-    writer, _ = open_new("mine", trials, SweepOptions(dataset="mnist-5k", quiet=True))
-    writer.finish()
-    assert writer.path.parent == tmp_path / "results" / "mine"
-
-
 ENDS = {
     "00000": (4, "completed"),
     "00001": (4, "completed"),  # and was then asked for more
@@ -177,7 +168,7 @@ ENDS = {
 @pytest.fixture
 def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     """The folder of a sweep whose trials have ended in every way. Each has a saved state, as has one unknown."""
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep", count=0)
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.meta |= {"options": {"data_dir": None}, "resumed": ["before"]}
@@ -231,26 +222,12 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
 
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
-    monkeypatch.setattr(new_or_resumed, "check_session", lambda *arguments: None)
+    monkeypatch.setattr(resumed_sweep, "check_session", lambda *arguments: None)
     writer, _, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"data_dir": None, "address": "head:6379"}
     writer.finish(ended="now")
-
-
-def test_the_sweep_json_of_a_search_holds_its_options_and_no_trials(tmp_path, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    options = SweepOptions(dataset=patterns((4, 3), 3), output=tmp_path / "sweep", address="local", train_images=90)
-    open_new("mine", {}, options, search=True, templates=[TrialConfig(architecture="mlp-4-tanh", batch_size=8)])[
-        0
-    ].finish()
-    meta = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
-    assert (meta["name"], meta["search"], meta["trials"], meta["code"]) == ("mine", True, {}, [])
-    asked = {name: meta["options"][name] for name in ("dataset", "output", "address", "train_images", "lanes")}
-    sweep = str(tmp_path / "sweep")
-    assert asked == {"dataset": "arrays", "output": sweep, "address": None, "train_images": 90, "lanes": None}
-    assert (sum(meta["dataset"]["label_counts"]), meta["dataset"]["shape"]) == (90, [4, 3])
 
 
 @pytest.mark.parametrize("kind", ["arrays", "a file"])
@@ -286,7 +263,7 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
         read.append((name, folder))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(new_or_resumed, "load_dataset", load)
+    monkeypatch.setattr(resumed_sweep, "load_dataset", load)
     writer = new_writer(tmp_path / "sweep")
     writer.update_options(data_dir=str(tmp_path / "data"))
     writer.finish()
@@ -294,21 +271,6 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
         with pytest.raises(ZeroDivisionError):
             open_again(tmp_path / "sweep", SweepOptions(data_dir=given), search=False)
     assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
-
-
-def test_a_search_tries_and_records_all_code_that_is_known_and_its_resume_wants_it(tmp_path, monkeypatch):
-    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
-    tried, started, data = [], [], patterns((4, 3), 3)
-    monkeypatch.setattr(new_or_resumed, "start_ray", lambda *arguments: started.append(arguments))
-    monkeypatch.setattr(new_or_resumed, "check_networks", lambda trials, dataset: tried.append((trials, started[:])))
-    options = SweepOptions(dataset=data, output=tmp_path / "sweep", max_concurrent=3, quiet=True)
-    writer, _ = open_new("search", {}, options, search=True)
-    writer.finish()
-    assert [(one["flag"], one["name"]) for one in writer.meta["code"]] == [("architecture", "mine")]
-    assert tried == [([], [(None, 3, False)])]
-    architectures._KINDS.pop("mine")
-    with pytest.raises(UserError, match=f"name it again: --resume {tmp_path}/sweep --architecture mine, or register"):
-        open_again(tmp_path / "sweep", SweepOptions(dataset=data, quiet=True), search=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,7 +283,7 @@ class Rates(TrialOptions):
 
 
 def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(new_or_resumed, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep")
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.update_options(learning_rates=[0.1, 0.2], seeds=[0], epochs=4)
@@ -337,13 +299,3 @@ def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path,
     recorded = {name: again.meta["options"][name] for name in ("learning_rates", "seeds", "epochs")}
     assert recorded == {"learning_rates": [0.05, 0.1, 0.2], "seeds": [0], "epochs": 6}
     again.finish()
-
-
-@pytest.mark.parametrize(("warmup", "notes"), [(5, 0), (6, 1), (9, 1)])
-def test_a_warmup_as_long_as_the_training_is_noted_once(tmp_path, capsys, warmup, notes):
-    """An epoch has two steps: 40 of the 100 images are held out, and a batch has 30."""
-    trial = TrialConfig(architecture="mlp-4-tanh", batch_size=30, epochs=3, holdout=40, warmup_steps=warmup)
-    options = SweepOptions(dataset=patterns((4, 3), 3), train_images=100, output=tmp_path / "sweep")
-    open_new("mine", {"00000": trial, "00001": trial}, options)[0].finish()
-    note = f"note: a trial has 6 steps, and warms up for {warmup}; its rate stays below"
-    assert capsys.readouterr().err.splitlines() == [note] * notes
