@@ -24,7 +24,7 @@ from processes import REPOSITORY
 LOOK_UP = """
 from mnist_tune.runtime.ray_private import NAMES, lacking
 missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in lacking(NAMES)]
-raise SystemExit("".join(f"FAILED no {line}\\n" for line in missing))
+raise SystemExit("".join(f"FAILED no {line}\\n" for line in missing) or 0)
 """
 
 SWEEP = ["sweeps/lr_regimes.py", "--smoke", "--dataset", "mnist-5k"]
@@ -71,8 +71,8 @@ def main() -> int:
     with TemporaryDirectory(prefix="newest-") as folder:
         venv.create(folder, with_pip=True)
         python = str(Path(folder, "bin", "python"))
-        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", *["--pre"] * config.pre, *requirements(config.keep)], check=True)
+        pip = [python, "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--quiet", *["--pre"] * config.pre, *requirements(config.keep)], check=True)
         frozen = subprocess.run([*pip, "list", "--format=freeze"], check=True, capture_output=True, text=True).stdout
         wanted = {name(one).partition("[")[0] for one in requirements(config.keep)}
         print("with " + ", ".join(line for line in frozen.split() if line.partition("==")[0] in wanted), flush=True)

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -113,8 +114,9 @@ def read_journal(path: Path) -> Journal:
     damaged: list[int] = []
     try:
         with file.open("rb") as opened:
-            rows = Rows(_count_lines(opened))
-            for lines in _blocks(opened):
+            count, most = _count_lines(opened)
+            rows = Rows(most)
+            for lines in _blocks(opened, count):
                 others = rows.add(lines, parse_event)
                 events += filter(None, others.values())
                 damaged += [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
@@ -132,12 +134,12 @@ def read_journal(path: Path) -> Journal:
     return journal
 
 
-def _count_lines(file: BinaryIO) -> int:
-    """Return at least how many lines of a file can hold an event. It is then read from the start."""
+def _count_lines(file: BinaryIO) -> tuple[int, int]:
+    """Return how many lines a file has, and at most how many of them hold an event. It is then read from the start."""
     lines = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b""))
     size = file.tell()
     file.seek(0)
-    return min(lines, 1 + size // LEAST_BYTES)
+    return lines, min(lines, 1 + size // LEAST_BYTES)
 
 
 def _is_damage(line: bytes) -> bool:
@@ -166,10 +168,10 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
+def _blocks(file: BinaryIO, count: int) -> Iterator[list[bytes]]:
+    """Yield the first lines of a file, about `BLOCK_BYTES` at a time. A running sweep may have added others since."""
     lines, size = [], 0
-    for line in _lines(file):
+    for line in islice(_lines(file), count):
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES:

@@ -111,6 +111,26 @@ def test_rows_stay_in_order_also_in_blocks_and_where_a_loss_is_infinite(read, ep
     assert found["train_loss"].fillna(-1).tolist() == [0.5, math.inf, 0.3, -1, -math.inf, 0.2, 0.1, 0.5]
 
 
+@pytest.mark.parametrize("begun", [0, 1, 60, -1])
+def test_a_journal_may_grow_while_it_is_read(epoch_row, tmp_path, monkeypatch, begun):
+    """The row that was being written comes with it. Those that follow wait."""
+    rows, file = [line(epoch_row, epoch=epoch) for epoch in range(1, 30)], tmp_path / "journal.jsonl"
+    begun = rows[3][:begun]
+    file.write_bytes(b"".join(rows[:3]) + begun)
+    count = journal._count_lines
+
+    def counted(opened):
+        found = count(opened)
+        with file.open("ab") as grown:
+            grown.write(b"".join(rows[3:])[len(begun) :])
+        return found
+
+    monkeypatch.setattr(journal, "_count_lines", counted)
+    assert read_journal(tmp_path).epochs["epoch"].tolist() == [1, 2, 3, 4]
+    monkeypatch.undo()
+    assert len(read_journal(tmp_path).epochs) == 29
+
+
 def test_a_row_takes_less_than_400_bytes(epoch_row, tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "BLOCK_BYTES", 2**17)  # as small a share of the journal as in one of a million rows
     lines = [line(epoch_row, trial_id=f"{i // 20:05d}", epoch=i % 20 + 1, train_loss=i / 7) for i in range(20_000)]
