@@ -12,7 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -96,7 +97,6 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
     Raises:
         OSError: the file can't be read, or we can't find out whether it exists.
     """
-
     try:
         if isinstance(where, Path):
             with open_file(where) as file:
@@ -112,13 +112,25 @@ def _whole(where: str) -> bytes:
     pyarrow asks for the size before it asks for that many bytes. Of a file that a longer one replaces in between, it
     returns the beginning.
     """
-    filesystem, path = filesystem_of(where)
     for _ in range(READS):
         with open_file(where) as file:
-            content = file.read()
-        if filesystem.get_file_info(path).size == len(content):
-            return content
+            opened = _version(file)
+            try:
+                found: bytes | OSError = file.read()
+            except OSError as error:  # also of a file that was removed meanwhile
+                found = error
+        with open_file(where) as file:
+            if _version(file) != opened:
+                continue
+        if isinstance(found, OSError):
+            raise found
+        return found
     raise OSError(f"{where} was replaced {READS} times while it was read")
+
+
+def _version(file: Any) -> tuple[int, Mapping[str, Any]]:
+    """Return what changes when a file in object storage is replaced: its size, and its tag if the storage has one."""
+    return file.size(), file.metadata()
 
 
 def open_file(where: Place) -> IO[bytes]:
@@ -186,6 +198,12 @@ def remove_parts(folder: Path) -> None:
 
 
 def _upload(where: str, content: bytes) -> None:
+    """Write a file in a thread, which no Ctrl-C interrupts: what was sent by then would become the file."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(_send, where, content).result()
+
+
+def _send(where: str, content: bytes) -> None:
     filesystem, path = filesystem_of(where)
     if filesystem.type_name in OBJECT_STORES:
         part = path

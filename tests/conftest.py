@@ -171,7 +171,7 @@ def epoch_row():
 def new_writer():
     """A function that creates a sweep's folder with `count` trials and returns its writer."""
 
-    def start(path, count=2, resume=False, **config):
+    def start(path, count=2, resume=False, seen=None, **config):
         trials = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config) for i in range(count)}
         meta = {
             "name": "lr_regimes",
@@ -179,7 +179,7 @@ def new_writer():
             "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
             "ended": None,
         }
-        return SweepWriter(path, meta, resume)
+        return SweepWriter(path, meta, resume, seen=seen)
 
     return start
 

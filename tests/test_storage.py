@@ -1,9 +1,11 @@
 """Files in folders and in object storage (moto's S3 in memory)."""
 
+import _thread
 import errno
-import io
+import itertools
 import os
 import threading
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -148,45 +150,62 @@ def test_requests_are_retried_until_the_storage_answers(silent_s3):
 
 
 def test_storage_is_waited_for_in_reading_too(bucket, monkeypatch):
-    place = storage.join(bucket, "a.txt")
+    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
     storage.write(place, b"1")
-    refused = OSError("AWS Error SLOW_DOWN during GetObject operation: later")
-    monkeypatch.setattr(storage, "open_file", Mock(side_effect=[refused, storage.open_file(place)]))
+    refused = iter([OSError("AWS Error SLOW_DOWN during GetObject operation: later")])
+
+    def refused_once(where):
+        for error in refused:
+            raise error
+        return open_file(where)
+
+    monkeypatch.setattr(storage, "open_file", refused_once)
     assert storage.read(place, patience_s=60) == b"1"
 
 
-@pytest.mark.parametrize("times", [1, storage.READS - 1, storage.READS])
-def test_a_file_that_is_replaced_while_it_is_read_is_read_whole_or_not_at_all(bucket, monkeypatch, times):
-    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
-    contents = [b"x" * length for length in range(1, times + 2)]
-    storage.write(place, contents[0])
-    left = iter(contents[1:])
+@pytest.fixture
+def after_opening(monkeypatch):
+    """A function that has a function called after each of the next openings of a file, with their number."""
+    open_file = storage.open_file
 
-    def replaced_once_opened(where):
-        file = open_file(where)
-        if (longer := next(left, None)) is not None:
-            storage.write(place, longer)
-        return file
+    def call(change):
+        numbers = itertools.count(1)
 
-    monkeypatch.setattr(storage, "open_file", replaced_once_opened)
-    if times == storage.READS:
+        def opened(where):
+            file = open_file(where)
+            change(next(numbers))
+            return file
+
+        monkeypatch.setattr(storage, "open_file", opened)
+
+    return call
+
+
+@pytest.mark.parametrize("replaced", [1, storage.READS - 1, storage.READS])
+def test_a_file_that_is_replaced_while_it_is_read_is_read_whole_or_not_at_all(bucket, after_opening, replaced):
+    """Also if it has another size only for a moment: what is read is cut to the size that was asked for."""
+    place = storage.join(bucket, "a.txt")
+    storage.write(place, b"old")
+
+    def replace(number):
+        read = (number + 1) // 2  # a file is opened twice: to be read, and to see whether it is the same
+        if read <= replaced:
+            storage.write(place, b"longer" if number % 2 else f"{read:03d}".encode())
+
+    after_opening(replace)
+    if replaced == storage.READS:
         with pytest.raises(OSError, match="was replaced 10 times while it was read"):
             storage.read(place)
     else:
-        assert storage.read(place) == contents[-1]
+        assert storage.read(place) == f"{replaced:03d}".encode()
 
 
-def test_a_file_that_is_removed_while_it_is_read_is_missing(bucket, monkeypatch):
-    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_file_that_is_removed_while_it_is_read_is_missing_or_read(bucket, after_opening, at):
+    place = storage.join(bucket, "a.txt")
     storage.write(place, b"1")
-
-    def removed_once_read(where):
-        content = open_file(where).read()
-        storage.remove(place)
-        return io.BytesIO(content)
-
-    monkeypatch.setattr(storage, "open_file", removed_once_read)
-    assert storage.read(place) is None
+    after_opening(lambda number: storage.remove(place) if number == at else None)
+    assert storage.read(place) == (None if at == 1 else b"1")
 
 
 @pytest.mark.parametrize(
@@ -294,3 +313,35 @@ def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_pa
     with pytest.raises(error):
         storage.write(tmp_path / "file", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
+
+
+@pytest.mark.parametrize("folder", ["s3", "renaming"], indirect=True)
+def test_ctrl_c_during_an_upload_leaves_a_whole_file(folder, monkeypatch):
+    """An upload that is interrupted would make what was sent so far the file: an empty sweep.json."""
+    place, opened = storage.join(folder, "a.txt"), storage.filesystem_of
+
+    class Interrupting:
+        """A filesystem in which Ctrl-C comes between opening a file and writing it."""
+
+        def __init__(self, filesystem):
+            self._filesystem = filesystem
+
+        def __getattr__(self, name):
+            return getattr(self._filesystem, name)
+
+        def open_output_stream(self, path):
+            stream = self._filesystem.open_output_stream(path)
+            time.sleep(0.2)  # until the main thread waits
+            _thread.interrupt_main()
+            time.sleep(0.2)
+            return stream
+
+    def interrupting(uri):
+        filesystem, path = opened(uri)
+        return Interrupting(filesystem), path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "filesystem_of", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            storage.write(place, b"whole")
+    assert storage.read(place) == b"whole"

@@ -53,23 +53,26 @@ def main() -> None:
     copy = mirror(config.to, config.output)
     while True:
         begun, said = time.monotonic(), ""
+        more = config.follow and isinstance(sweep.path, str)  # object storage may fail for a moment
         try:
+            if config.follow:
+                written = isinstance(sweep.path, Path) and is_being_written(sweep.path)  # look before it is read
+                sweep = load_sweep(sweep.path)
+                more = written or _is_running(sweep)
             said = copy.update(sweep)
         except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
-            if not config.follow or not _goes_on(sweep):
+            if not more:
                 raise
             why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             announce(f"note: {why}; trying again")
-        if not config.follow or not _goes_on(sweep):
+        if not more:
             print(f"{len(sweep.trials)} trials, {len(sweep.epochs)} epochs. {said}")
             return
         time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))
-        sweep = load_sweep(sweep.path)
 
 
-def _goes_on(sweep: Sweep) -> bool:
-    """Return whether more is to come: the sweep had not ended when it was read."""
+def _is_running(sweep: Sweep) -> bool:
+    """Return whether a sweep had not ended when it was read."""
     if isinstance(sweep.path, Path):
-        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
-        return bool(live) or is_being_written(sweep.path)
+        return bool(sweep.trials["stop_reason"].isin(LIVE_REASONS).any())
     return sweep.meta.get("ended") is None

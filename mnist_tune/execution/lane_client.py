@@ -62,7 +62,7 @@ class LaneClient:
             except LaneLostError:
                 self._directory.lost.remote(lane_id)
                 raise
-            except UserError:
+            except Exception:  # such as one of the user's own network
                 self._directory.free.remote(lane_id, self.token)
                 raise
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from mnist_tune.cache import writable_or_temporary
 from mnist_tune.execution.sharpness import SharpnessSettings
@@ -19,6 +22,10 @@ from mnist_tune.training.optimizers import register_optimizer
 CACHE_BYTES = 2**30
 """Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
 processes that start together never read a half-written one."""
+
+
+LOCK_S = 10.0
+"""Seconds for which another process's lock of the compilation cache is waited for, as JAX does."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,19 @@ def configure_jax(settings: WorkerSettings) -> None:
         processor = re.sub(r"\W+", "-", processor_model()).strip("-")
         folder = writable_or_temporary(Path(settings.cache_dir)) / "xla" / processor
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def remove_unfinished(cache: Path) -> None:
+    """Remove what killed processes were writing to JAX's compilation cache.
+
+    JAX writes a program, then the time of its last use. Where that time is missing, it can't drop the oldest programs,
+    so it stores no others.
+    """
+    with suppress(OSError), FileLock(cache / ".lockfile", timeout=LOCK_S):  # a Timeout is an OSError, too
+        for program in cache.glob("*-cache"):
+            if not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
+                program.unlink(missing_ok=True)

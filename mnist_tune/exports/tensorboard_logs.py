@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from mnist_tune.errors import UserError
@@ -37,6 +38,7 @@ class Mirror:
         before = self._written.get(run.id)
         if before is not None and [*map(repr, before)] == [*map(repr, run.rows)]:
             return
+        self._written.pop(run.id, None)  # if this fails halfway, the run is written anew
         new = run.rows[len(before or ()) :]
         if before is None or [*map(repr, before)] != [*map(repr, run.rows[: len(before)])]:
             new = run.rows
@@ -45,13 +47,13 @@ class Mirror:
         folder.mkdir(parents=True, exist_ok=True)
         writer = library("tensorboardX.event_file_writer").EventsWriter(str(folder / "events"), f".{len(run.rows):06d}")
         summary, event = library("tensorboardX.summary"), library("tensorboardX.proto.event_pb2").Event
-        if len(new) == len(run.rows):
-            for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
-                writer.write_event(event(summary=part, wall_time=run.rows[0]["time"]))
-        for row in new:
-            for name, value in row.items():
-                if name not in ("epoch", "time") and not math.isnan(value):
-                    curve = summary.scalar(name, value)
-                    writer.write_event(event(summary=curve, step=int(row["epoch"]), wall_time=row["time"]))
-        writer.close()
+        with closing(writer):
+            if len(new) == len(run.rows):
+                for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
+                    writer.write_event(event(summary=part, wall_time=run.rows[0]["time"]))
+            for row in new:
+                for name, value in row.items():
+                    if name not in ("epoch", "time") and not math.isnan(value):
+                        curve = summary.scalar(name, value)
+                        writer.write_event(event(summary=curve, step=int(row["epoch"]), wall_time=row["time"]))
         self._written[run.id] = run.rows

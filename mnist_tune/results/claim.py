@@ -12,8 +12,9 @@ import platform
 import random
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -30,8 +31,11 @@ STALE_S = 60.0
 
 
 @contextmanager
-def claimed(to: str) -> Iterator[None]:
+def claimed(to: str) -> Iterator[Callable[[], None]]:
     """Hold the only claim to a place. Within, find out whether it is free, and leave a sign that it is taken.
+
+    It yields a function to be called right before that sign is left. It raises a `UserError` if finding out took so
+    long that another machine took the claim for a dead writer's.
 
     Raises:
         UserError: another machine keeps claiming the place.
@@ -43,13 +47,18 @@ def claimed(to: str) -> Iterator[None]:
         try:
             storage.write(claim, platform.node().encode())
             if _is_only(name, to):
-                yield
+                yield partial(_check, name, to)
                 return
         finally:
             with suppress(OSError):  # then it is stale soon
                 storage.remove(claim)
         time.sleep(random.uniform(0, 2 * PAUSE_S))
     raise UserError(f"another sweep is being started at {to} at this moment; try again, or name another --output")
+
+
+def _check(name: str, to: str) -> None:
+    if name not in storage.names(to):
+        raise UserError(f"{to} answered too slowly to begin there: another process may have begun meanwhile; try again")
 
 
 def _is_only(name: str, to: str) -> bool:

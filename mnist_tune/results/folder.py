@@ -17,7 +17,12 @@ from mnist_tune.storage import Place
 
 JOURNAL = "journal.jsonl"
 META = "sweep.json"
-FILES = (META, "trials.parquet", "epochs.parquet")
+FILES = ("trials.parquet", "epochs.parquet", META)
+"""The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
+ended, its tables are there."""
+
+LOOK_S = 0.1
+"""Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
 
 
 def exists(where: Place) -> bool:
@@ -71,11 +76,13 @@ def is_being_written(folder: Path) -> bool:
 
 def locked(folder: Path, where: Place) -> FileLock:
     """Return the acquired lock of a working folder. Raises `UserError` if another process holds it."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock = FileLock(folder / ".lock", timeout=LOOK_S)
     try:
-        lock.acquire()
+        lock.acquire(poll_interval=LOOK_S / 10)
     except Timeout:
         raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
+    except FileNotFoundError:  # at its end, a sweep in object storage removes its working folder
+        raise UserError(f"another process has just written to {where}; try again") from None
     return lock
 
 
@@ -113,13 +120,14 @@ def fetch(uri: str, folder: Path) -> None:
     """
     try:
         with ThreadPoolExecutor(16) as threads:
+            found = {META: storage.read(storage.join(uri, META))}  # first: it may say that the others are final
             segments = [storage.join(uri, "journal", name) for name in storage.names(storage.join(uri, "journal"))]
             journal = b"".join(content or b"" for content in threads.map(storage.read, segments))
-            files = threads.map(storage.read, [storage.join(uri, name) for name in FILES])
-            found = dict(zip(FILES, files, strict=True))
+            tables = [name for name in FILES if name != META]
+            found |= zip(tables, threads.map(storage.read, [storage.join(uri, name) for name in tables]), strict=True)
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
-    if found["sweep.json"] is None:
+    if found[META] is None:
         raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / JOURNAL
@@ -130,3 +138,12 @@ def fetch(uri: str, folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
         else:
             storage.write(folder / name, content)
+
+
+def is_as_fetched(uri: str, folder: Path) -> bool:
+    """Return whether a sweep in object storage is still what was fetched into this folder. Raises OSError."""
+    meta, journal = folder / META, folder / JOURNAL
+    if not (meta.exists() and journal.exists()):
+        return False
+    uploaded = sum(storage.sizes(storage.join(uri, "journal")).values())
+    return storage.read(storage.join(uri, META)) == meta.read_bytes() and uploaded <= journal.stat().st_size

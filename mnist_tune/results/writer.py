@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from mnist_tune import storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.results.claim import claimed
-from mnist_tune.results.folder import JOURNAL, META, exists, locked, refuse_links, working_folder
+from mnist_tune.results.folder import JOURNAL, META, exists, is_as_fetched, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, Journal, mend_last_line, read_journal
-from mnist_tune.results.upload import Upload, refuse_another_sign, sign
+from mnist_tune.results.sign_of_life import SignOfLife, refuse_another_sign
+from mnist_tune.results.upload import Upload
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -76,17 +77,20 @@ class SweepWriter:
         self.failure: UserError | None = None
         try:
             if isinstance(where, str):
-                with claimed(where):
+                self._sign = SignOfLife(where)
+                with claimed(where) as check:
                     if resume:
                         refuse_another_sign(where, seen)
                     self._begin(resume)
+                    check()
                     storage.write(storage.join(where, META), (self.path / META).read_bytes())
-                    sign(where)
+                    self._sign.give()
             else:
                 self._begin(resume)
             self._journal = storage.open_to_append(self.path / JOURNAL)
             if isinstance(where, str):
-                self._upload = Upload(self.path, where, say, resume)
+                self._sign.renew()
+                self._upload = Upload(self.path, where, self._sign, say, resume)
         except OSError as error:
             raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
         self.journal: Journal | None = read_journal(self.path) if resume else None
@@ -106,6 +110,9 @@ class SweepWriter:
         self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, self.path / "states")
         self._lock = locked(self.path, self.where)
+        if resume and isinstance(self.where, str) and not is_as_fetched(self.where, self.path):
+            self._lock.release()
+            raise UserError(f"another process has just written to {self.where}; try again")
         self._remove_tunes_files()
         if isinstance(self.where, Path):
             (self.path / "states").mkdir(exist_ok=True)
@@ -181,8 +188,10 @@ class SweepWriter:
             self._write_meta()
             if self._upload:
                 self._upload.close()
-                shutil.rmtree(self.path, ignore_errors=True)
             self._tidy(sweep.trials)
+            if self._upload:  # others may go on from here
+                self._sign.withdraw()
+                shutil.rmtree(self.path, ignore_errors=True)
         except OSError as error:
             raise self._cannot_write(error) from None
         finally:
@@ -215,6 +224,9 @@ class SweepWriter:
             self.journal.add(event)
 
     def _append(self, event: dict[str, Any]) -> None:
+        if self._upload and self._upload.refused:
+            self.failure = self._upload.refused
+            raise self.failure
         try:
             self._journal.write(json.dumps(event) + "\n")
             self._journal.flush()

@@ -20,7 +20,7 @@ from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions
-from mnist_tune.results.upload import await_silence
+from mnist_tune.results.sign_of_life import await_silence
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
@@ -149,7 +149,8 @@ def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str
     over: dict[str, Finished] = {}
     failed: dict[str, Finished] = {}
     for i, trial in journal.known_trials(writer.meta).items():
-        asked_for_more = ends.get(i) == "completed" and rows[i]["epoch"] < trial.epochs
+        recorded = rows[i]["epoch"] if i in rows else 0  # 0: its only row is a damaged line
+        asked_for_more = ends.get(i) == "completed" and recorded < trial.epochs
         if asked_for_more or ends.get(i, "interrupted") in OPEN_REASONS:
             left[i] = trial
             continue

@@ -117,6 +117,15 @@ def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_
     lanes._directory.lost.remote.assert_called_once_with("a")
 
 
+def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
+    """Else the directory counts it for ever, and other trials wait for a lane that nobody uses."""
+    lanes, assigned = lanes
+    assigned += [Server(TypeError("my network takes no key"))]
+    with pytest.raises(RayTaskError):
+        lanes.attach("a", TrialConfig())
+    lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
+
+
 def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
     (lanes, assigned), state, config = lanes, Checkpoint({}, Progress(1, 2.3, None, None)), TrialConfig()
     server = MagicMock(**{"epoch.remote.return_value": lambda: {"epoch": 2}})

@@ -514,10 +514,11 @@ def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
     """They share a stack, and keep their own states there."""
 
     def pool_of(*sizes):
-        pool, before = LanePool(few_images, 3), {id(array) for array in jax.live_arrays()}
+        pool, before = LanePool(few_images, 3), jax.live_arrays()  # held: else a new one may get the id of an old one
         for i in range(3):
             pool.attach(str(i), replace(SMALL, batch_size=sizes[i % len(sizes)]))
-        return pool, sum(array.nbytes for array in jax.live_arrays() if id(array) not in before)
+        known = {id(array) for array in before}
+        return pool, sum(array.nbytes for array in jax.live_arrays() if id(array) not in known)
 
     (_, one), (pool, three) = pool_of(128), pool_of(100, 128, 500)
     assert three == one

@@ -1,11 +1,14 @@
 """The set-up of a process that trains."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from filelock import FileLock
 
 from mnist_tune.execution import pool, process_setup
-from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool, remove_unfinished
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.training.architectures import own_architectures
 from mnist_tune.training.optimizers import own_optimizers
@@ -41,3 +44,37 @@ def test_jax_is_told_its_threads_and_its_share_of_the_memory(settings, expected,
     monkeypatch.setattr(os, "environ", {})
     configure_jax(WorkerSettings("states", **settings))
     assert os.environ == {"TF_CPP_MIN_LOG_LEVEL": "2", **expected}
+
+
+def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypatch):
+    """JAX stores nothing more beside a program without the time of its last use."""
+    for name in ("whole-cache", "whole-atime", "cut-cache", "another file"):
+        (tmp_path / name).write_bytes(b"1")
+    monkeypatch.setattr(process_setup, "LOCK_S", 0.01)
+    with FileLock(tmp_path / ".lockfile"):  # another process is writing "cut"
+        remove_unfinished(tmp_path)
+    assert (tmp_path / "cut-cache").exists()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} - {".lockfile"} == {"whole-cache", "whole-atime", "another file"}
+    remove_unfinished(tmp_path / "missing")
+
+
+def test_jax_stores_programs_beside_what_a_kill_left(tmp_path):
+    """In a process of its own, since a test has no compilation cache."""
+    program = """
+import sys
+from pathlib import Path
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+configure_jax(WorkerSettings("states", cache_dir=sys.argv[1]))
+import jax
+[folder] = Path(sys.argv[1], "xla").iterdir()
+before = {path.name for path in folder.glob("*-cache")}
+assert "cut-cache" not in before, before
+jax.jit(lambda x: x * float(sys.argv[2]))(1.0)
+raise SystemExit(0 if {path.name for path in folder.glob("*-cache")} > before else "nothing was stored")
+"""
+    for number in (2, 3):
+        command = [sys.executable, "-c", program, str(tmp_path), str(number)]
+        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=120)
+        [folder] = (tmp_path / "xla").iterdir()
+        (folder / "cut-cache").write_bytes(b"")

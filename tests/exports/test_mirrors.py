@@ -1,5 +1,6 @@
 """Copies of a sweep in other tools: exported twice and after a resume, they hold what the tables hold."""
 
+import errno
 import math
 import struct
 from collections import namedtuple
@@ -254,6 +255,29 @@ def test_tensorboard_has_every_finite_value_at_its_epoch_and_time(folder, tmp_pa
     assert diverged.isdisjoint({"train_loss", "test_loss", "epoch", "time"})
 
 
+def test_what_a_full_disk_cut_short_is_written_anew(folder, tmp_path, monkeypatch):
+    """TensorBoard shows twice what is written twice."""
+    copy, sweep = mirror("tensorboard", str(tmp_path / "logs")), load_sweep(folder)
+    copy.update(sweep)
+    more = sweep.epochs[sweep.epochs["trial_id"] == "00000"].assign(epoch=lambda rows: rows["epoch"] + 4)
+    longer = replace(sweep, epochs=pd.concat([sweep.epochs, more], ignore_index=True))
+    writer = library("tensorboardX.event_file_writer").EventsWriter
+    write = writer.write_event
+
+    def full(self, event):
+        if event.step == 6:
+            self.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_event", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            copy.update(longer)
+    copy.update(longer)
+    assert counts_of_tensorboard(tmp_path / "logs")["00000"] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_logs_that_cannot_be_written_say_why_and_what_helps(folder, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=rf"^can't write {tmp_path}/file: Not a directory; name another --output$"):
@@ -384,7 +408,7 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
     export.main()
     said = capsys.readouterr()
     assert "no route to host; trying again" in said.err
-    assert said.out == "5 trials, 7 epochs. copy 3\n"
+    assert said.out == "5 trials, 14 epochs. copy 4\n"
 
 
 @pytest.mark.parametrize("error", [UserError("the disk is full"), OSError("no route to host")])
@@ -404,7 +428,7 @@ def test_a_mistake_of_the_user_is_told_in_its_own_words_while_the_sweep_goes_on(
     made = mock.Mock(return_value=copy)
     monkeypatch.setattr(export, "mirror", made)
     monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(export, "is_being_written", lambda path: copy.update.call_count < 2)
+    monkeypatch.setattr(export, "is_being_written", lambda path: not copy.update.called)
     monkeypatch.setattr("sys.argv", ["export.py", str(folder), *"--to optuna --output all.db --follow".split()])
     export.main()
     made.assert_called_once_with("optuna", "all.db")
@@ -421,8 +445,10 @@ def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder,
         def update(self, sweep):
             copied.append(sweep)
             now[0] += copying_s
-            monkeypatch.setattr(export, "_goes_on", lambda sweep: not waited)
+            monkeypatch.setattr(export, "_is_running", lambda sweep: not waited)
             return ""
+
+    monkeypatch.setattr(export, "_is_running", lambda sweep: True)
 
     monkeypatch.setattr(export, "mirror", lambda kind, output: Slow())
     monkeypatch.setattr(export.time, "monotonic", lambda: now[0])
@@ -434,21 +460,58 @@ def test_the_next_copy_waits_at_least_ten_times_as_long_as_the_last_took(folder,
     assert first is not second, "the sweep was not read again"
 
 
-@pytest.mark.parametrize(("ended", "goes_on"), [(None, True), ("2026-01-01T00:00:00+00:00", False)])
-def test_a_sweep_in_object_storage_goes_on_until_it_says_that_it_ended(folder, ended, goes_on):
+@pytest.mark.parametrize(("ended", "running"), [(None, True), ("2026-01-01T00:00:00+00:00", False)])
+def test_a_sweep_in_object_storage_runs_until_it_says_that_it_ended(folder, ended, running):
     sweep = load_sweep(folder)
-    assert export._goes_on(replace(sweep, path="s3://bucket/sweep", meta=sweep.meta | {"ended": ended})) is goes_on
+    assert export._is_running(replace(sweep, path="s3://bucket/sweep", meta=sweep.meta | {"ended": ended})) is running
 
 
-def test_a_sweep_on_disk_goes_on_while_it_is_written_or_a_trial_lives(new_writer, folder, tmp_path, monkeypatch):
+def test_a_sweep_on_disk_runs_while_a_trial_lives(new_writer, tmp_path):
     writer = new_writer(tmp_path / "other")
-    assert export._goes_on(load_sweep(tmp_path / "other"))
+    assert export._is_running(load_sweep(tmp_path / "other"))
     writer.finish(ended="now")
     ended = load_sweep(tmp_path / "other")
-    assert not export._goes_on(ended)
-    assert export._goes_on(replace(ended, trials=ended.trials.assign(stop_reason=["completed", "waiting"])))
-    monkeypatch.setattr(export, "is_being_written", lambda path: path == ended.path)
-    assert export._goes_on(ended)
+    assert not export._is_running(ended)
+    assert export._is_running(replace(ended, trials=ended.trials.assign(stop_reason=["completed", "waiting"])))
+
+
+@pytest.mark.parametrize("moment", ["before it is read", "after it is read"])
+def test_a_search_that_ends_during_a_copy_is_copied_to_its_end(folder, monkeypatch, capsys, moment):
+    """Between two rounds of a search, no trial runs or waits: only the lock says that there is more to come."""
+    copied, written = [], [True]
+
+    class Copy:
+        def update(self, sweep):
+            copied.append(sweep)
+            written.clear()
+            return "done"
+
+    def read(path):
+        if moment == "before it is read" and copied:
+            written.clear()
+        return load_sweep(path)
+
+    monkeypatch.setattr(export, "mirror", lambda kind, output: Copy())
+    monkeypatch.setattr(export, "load_sweep", read)
+    monkeypatch.setattr(export, "is_being_written", lambda path: bool(written))
+    monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
+    export.main()
+    assert len(copied) == 2
+    assert capsys.readouterr().out == "5 trials, 7 epochs. done\n"
+
+
+def test_a_storage_that_fails_for_a_moment_ends_no_following(folder, monkeypatch, capsys):
+    sweep = replace(load_sweep(folder), path="s3://bucket/sweep")
+    reads = [sweep, UserError("can't read s3://bucket/sweep: SLOW_DOWN"), replace(sweep, meta={"ended": "now"})]
+    monkeypatch.setattr(export, "mirror", lambda kind, output: mock.Mock(**{"update.return_value": "done"}))
+    monkeypatch.setattr(export, "load_sweep", mock.Mock(side_effect=reads))
+    monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("sys.argv", ["export.py", "s3://bucket/sweep", "--follow"])
+    export.main()
+    said = capsys.readouterr()
+    assert said.err == "note: can't read s3://bucket/sweep: SLOW_DOWN; trying again\n"
+    assert said.out == "5 trials, 7 epochs. done\n"
 
 
 def test_csv_files_are_in_the_sweeps_folder_by_default_and_a_new_folder_is_made(folder, tmp_path):

@@ -1,6 +1,5 @@
 """A sweep in object storage: uploads, downloads and resumes."""
 
-import json
 import platform
 import threading
 import time
@@ -10,9 +9,10 @@ from unittest import mock
 import pytest
 
 from mnist_tune import UserError, load_sweep, storage
-from mnist_tune.results import claim, upload, writer
+from mnist_tune.results import claim, folder, sign_of_life, upload, writer
 from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.sign_of_life import SignOfLife
 from mnist_tune.results.writer import SweepWriter
 
 
@@ -28,6 +28,13 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline, "timeout"
         time.sleep(0.05)
+
+
+def signed(place):
+    """Return the sign of life of a writer that has given it."""
+    sign = SignOfLife(place)
+    sign.give()
+    return sign
 
 
 def epochs(place):
@@ -145,6 +152,7 @@ def begin(bucket, monkeypatch):
 
     yield begin
     for one in begun:
+        one._sign.withdraw()
         one._journal.close()
         one._lock.release()
 
@@ -162,7 +170,7 @@ def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_
     for name in ("journal.jsonl", "sweep.json"):
         storage.write(tmp_path / name, b"one")
     said, refused = [], OSError("AWS Error SLOW_DOWN during PutObject operation: later")
-    up = upload.Upload(tmp_path, bucket, said.append)
+    up = upload.Upload(tmp_path, bucket, signed(bucket), said.append)
     up.close()
     storage.write(tmp_path / "sweep.json", b"two")
     with monkeypatch.context() as patch:
@@ -183,18 +191,6 @@ def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
     for name in tables:
         storage.remove(storage.join(bucket, name))
     assert not list(fetched(bucket).glob("*.parquet"))
-
-
-def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypatch):
-    monkeypatch.setattr(upload, "SIGN_S", 0.2)
-    writer, signs = new_writer(bucket), set()
-
-    def signed_again():
-        signs.add(storage.read(storage.join(bucket, upload.SIGN)))
-        return len(signs - {None}) > 1
-
-    wait_until(signed_again)
-    writer.finish(ended="now")
 
 
 def test_an_existing_sweep_is_not_overwritten(new_writer, bucket):
@@ -222,7 +218,7 @@ def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
 
 
 def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bucket, monkeypatch):
-    place, said, tries = bucket, [], []
+    place, said, tries, sign = bucket, [], [], signed(bucket)
 
     def silent(*arguments):
         tries.append(arguments)
@@ -231,7 +227,7 @@ def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bu
     writer = new_writer(working_folder(place))
     with monkeypatch.context() as patch:
         patch.setattr(storage, "_upload", silent)
-        up = upload.Upload(writer.path, place, said.append)
+        up = upload.Upload(writer.path, place, sign, said.append)
         writer.epoch("00000", epoch_row(1), False)
         wait_until(lambda: len(tries) > 2)
         writer.epoch("00000", epoch_row(2), False)
@@ -255,8 +251,9 @@ def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkey
         send(uri, *rest)
 
     writer = new_writer(working_folder(bucket))
+    sign = signed(bucket)
     monkeypatch.setattr(storage, "_upload", first_fails)
-    up = upload.Upload(writer.path, bucket, lambda line: None)
+    up = upload.Upload(writer.path, bucket, sign, lambda line: None)
     wait_until(lambda: exists(bucket))
     up.close()
     writer.finish(ended="now")
@@ -290,67 +287,112 @@ def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket
     wait_until(lambda: exists(bucket) and epochs(bucket))
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
     fetched(bucket)
-    second = new_writer(bucket, resume=True)
+    second = new_writer(bucket, resume=True, seen=sign_of_life.last_sign(bucket))
     second.epoch("00000", epoch_row(1), True)
     second.epoch("00000", epoch_row(2), False)
     second.finish(ended="now")
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
-    first._upload._ended.set()
-    first._journal.close()
+    with pytest.raises(UserError, match="another process took over"):
+        first.finish(ended="now")
 
 
-def sign(place, host, age):
-    content = {"host": host, "process": 1, "time": time.time() - age}
-    storage.write(storage.join(place, upload.SIGN), json.dumps(content).encode())
+def test_the_tables_are_uploaded_before_what_says_that_they_are_final(new_writer, bucket, monkeypatch):
+    """And read after it. Else a reader, or a kill in between, takes the tables of before a resume for final."""
+    writer = new_writer(bucket)
+    wait_until(lambda: exists(bucket))
+    with mock.patch.object(storage, "_upload", wraps=storage._upload) as send:
+        writer.finish(ended="now")
+    names = [call.args[0].partition("?")[0].rpartition("/")[2] for call in send.mock_calls]
+    last = [name for name in names if name in ("sweep.json", "trials.parquet", "epochs.parquet")][-3:]
+    assert last == ["trials.parquet", "epochs.parquet", "sweep.json"]
+    with mock.patch.object(storage, "read", wraps=storage.read) as read:
+        fetched(bucket)
+    assert "/sweep.json" in read.mock_calls[0].args[0]
 
 
-def test_a_silent_writer_on_another_machine_is_waited_for_once(bucket, monkeypatch):
-    monkeypatch.setattr(upload, "SILENCE_S", 0.5)
-    said = []
-    assert upload.await_silence(bucket, said.append) is None
-    sign(bucket, "elsewhere", age=0.6)
-    assert upload.await_silence(bucket, said.append)["host"] == "elsewhere"
-    assert said == []
-    sign(bucket, "elsewhere", age=0.1)
-    assert upload.await_silence(bucket, said.append) == upload.last_sign(bucket)
-    assert "elsewhere wrote to" in said[0]
+def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
+    """Else the states of one that resumes the sweep at that moment would be removed."""
+    writer, seen = new_writer(bucket), []
+    storage.write(storage.join(writer.states, "00000.npz"), b"state")
+    writer.end("00000", "completed")
+    remove = storage.remove
+
+    def look(where):
+        if "00000.npz" in where:
+            seen.append((sign_of_life.last_sign(bucket) is not None, writer.path.exists()))
+        remove(where)
+
+    monkeypatch.setattr(storage, "remove", look)
+    writer.finish(ended="now")
+    assert seen == [(True, True)]
 
 
-def test_a_clock_that_is_ahead_lengthens_no_wait(bucket, monkeypatch):
-    slept = []
-    monkeypatch.setattr(upload.time, "sleep", slept.append)
-    sign(bucket, "elsewhere", age=-600.0)
-    upload.await_silence(bucket, lambda line: None)
-    assert slept == [upload.SILENCE_S]
+def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, monkeypatch):
+    def gone(line):
+        raise BrokenPipeError
+
+    sign, writer, send = signed(bucket), new_writer(working_folder(bucket)), mock.Mock(side_effect=refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_upload", send)
+        up = upload.Upload(writer.path, bucket, sign, gone)
+        wait_until(lambda: send.call_count > 2)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
+    up.close()
+    writer.finish(ended="now")
 
 
-def test_a_writer_on_this_machine_is_not_waited_for(bucket):
-    sign(bucket, platform.node(), age=0.0)
-    assert upload.await_silence(bucket, pytest.fail) == upload.last_sign(bucket)
+# --- two machines, one after the other
 
 
-@pytest.mark.parametrize(
-    ("host", "seen", "refused"), [("elsewhere", False, True), ("elsewhere", True, False), ("here", False, False)]
-)
-def test_a_resume_is_refused_if_another_machine_has_written_since(bucket, begin, monkeypatch, host, seen, refused):
-    monkeypatch.setattr(platform, "node", lambda: "here")
-    sign(bucket, host, age=0.0)
-    with pytest.raises(UserError, match="a sweep on elsewhere is writing to") if refused else nullcontext():
-        begin(resume=True, seen=upload.last_sign(bucket) if seen else None)
+def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(new_writer, epoch_row, bucket):
+    """As a laptop that slept for an hour."""
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket))
+    second = signed(bucket)
+    first.epoch("00000", epoch_row(2), False)
+    wait_until(lambda: first._upload.refused)
+    with pytest.raises(UserError, match=f"^another process took over {bucket[:20]}.* what this one did is in"):
+        first.epoch("00000", epoch_row(3), False)
+    assert first.failure is first._upload.refused
+    with pytest.raises(UserError, match="another process took over"):
+        first.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1)]
+    assert second.is_there()
+    assert read_journal(first.path).epochs["epoch"].tolist() == [1, 2]
 
 
-def test_an_active_writer_on_another_machine_is_an_error(bucket, monkeypatch):
-    monkeypatch.setattr(upload, "SILENCE_S", 0.5)
-    sign(bucket, "elsewhere", age=0.0)
-    threading.Timer(0.1, sign, (bucket, "elsewhere", -1.0)).start()
-    with pytest.raises(UserError, match="a sweep on elsewhere is writing to"):
-        upload.await_silence(bucket, lambda line: None)
+@pytest.mark.parametrize("at", ["there", "here"])
+def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
+    new_writer, epoch_row, bucket, tmp_path, monkeypatch, at
+):
+    """Also if the other one has ended by then, so that it gives no more signs."""
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    first.finish(ended=None)
+    fetched(bucket)
+    with monkeypatch.context() as patch:
+        if at == "there":
+            patch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+            fetched(bucket)
+        other = new_writer(bucket, resume=True)
+        other.epoch("00000", epoch_row(2), False)
+        other.finish(ended=None)
+    with pytest.raises(UserError, match=r"^another process has just written to s3://.*; try again$"):
+        new_writer(bucket, resume=True)
+    fetched(bucket)
+    new_writer(bucket, resume=True).finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"host": 1, "time": "now"}'])
-def test_an_invalid_sign_of_life_is_ignored(bucket, content):
-    storage.write(storage.join(bucket, upload.SIGN), content)
-    upload.await_silence(bucket, pytest.fail)
+def test_a_claim_that_was_taken_for_a_dead_ones_is_noticed(bucket):
+    with claim.claimed(bucket) as check:
+        check()
+        [name] = storage.names(bucket)
+        storage.remove(storage.join(bucket, name))
+        with pytest.raises(UserError, match=r"answered too slowly to begin there: .*; try again$"):
+            check()
 
 
 # --- two machines at the same moment
@@ -360,7 +402,8 @@ def test_an_invalid_sign_of_life_is_ignored(bucket, content):
 def machines(tmp_path, monkeypatch):
     """A function that calls another one on pretended machines at once, and returns what that returned or raised."""
     monkeypatch.setattr(claim, "PAUSE_S", 0.2)
-    monkeypatch.setattr(writer, "working_folder", lambda where: tmp_path / threading.current_thread().name)
+    for module in (writer, sign_of_life, folder):
+        monkeypatch.setattr(module, "working_folder", lambda where: tmp_path / threading.current_thread().name)
     monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
 
     def run(function, count):
@@ -406,14 +449,14 @@ def test_two_that_claim_a_place_at_once_try_again_at_different_moments(bucket, m
 
 def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
     new_writer(bucket).finish(ended=None)
-    found = machines(lambda: new_writer(bucket, resume=True), 3)
+
+    def resume():
+        fetched(bucket)
+        return new_writer(bucket, resume=True)
+
+    found = machines(resume, 3)
     [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
     first.finish(ended="now")
-
-
-def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
-    sign(bucket, "elsewhere", age=0.0)
-    new_writer(bucket).finish(ended="now")
 
 
 @pytest.mark.parametrize(("age_s", "taken"), [(1.0, True), (59.0, True), (61.0, False)])

@@ -205,6 +205,18 @@ def test_what_is_left_has_ended_or_failed(new_writer, ended):
     writer.finish()
 
 
+def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, epoch_row, tmp_path):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.epoch("00000", epoch_row(1), False)
+    writer.end("00000", "completed")
+    writer.finish(ended="then")
+    file = tmp_path / "sweep" / "journal.jsonl"
+    file.write_text(file.read_text().replace('"epoch": 1', '"epoch": -1'))
+    again = new_writer(tmp_path / "sweep", count=1, resume=True)
+    assert [list(found) for found in left_and_over(again)] == [["00000"], [], []]
+    again.finish()
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
