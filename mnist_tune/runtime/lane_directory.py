@@ -69,7 +69,9 @@ class LaneDirectory:
                 best: Served = min(found, key=lambda served: len(served.lanes))
                 best.lanes[lane_id] = token
                 return best.actor
-        except TimeoutError:
+        except TimeoutError:  # perhaps a process died between its lane's assignment and its use
+            for served in self._servers:
+                self._ask_again(served)
             return None
         finally:
             self._waiting -= 1
@@ -88,9 +90,7 @@ class LaneDirectory:
     async def lost(self, lane_id: str) -> None:
         """Take note that the server of a lane does not answer."""
         for served in self._of(lane_id):
-            if served.answers:
-                served.answers = False
-                self._watch(served)
+            self._ask_again(served)
 
     def _start_servers(self) -> None:
         """Start servers until all trials have room, but no more than there are devices. Ray finds a free one."""
@@ -99,6 +99,12 @@ class LaneDirectory:
         while len(self._servers) < devices and sum(served.room for served in self._servers) < needed:
             self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
             self._watch(self._servers[-1])
+
+    def _ask_again(self, served: Served) -> None:
+        """Have a server say which lanes it has, if it is not being asked already."""
+        if served.answers:
+            served.answers = False
+            self._watch(served)
 
     def _watch(self, served: Served) -> None:
         watch = asyncio.ensure_future(self._until_it_answers(served))
