@@ -12,31 +12,23 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from mnist_tune import object_storage
 from mnist_tune.errors import UserError
 
 Place = Path | str
 T = TypeVar("T")
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
-OBJECT_STORES = ("s3", "gcs", "abfs")
-"""Filesystems in which a file appears only once it is closed. In others we write to another name, then rename."""
-
 PERMANENT = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|SIGNATURE|CREDENTIAL|ACCESS_KEY|EXPIRED|PERMISSION", re.IGNORECASE)
 """Errors that a retry does not fix."""
 
 PATIENCE_S = 120.0
 """How long a training process retries object storage that does not answer, before its trial ends in an error."""
-
-READS = 10
-"""How often a file is read that is replaced while it is read."""
 
 PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it behind."""
@@ -101,45 +93,14 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
         if isinstance(where, Path):
             with open_file(where) as file:
                 return file.read()
-        return _retried(lambda: _whole(where), patience_s)
+        return _retried(lambda: object_storage.read(where), patience_s)
     except FileNotFoundError:
         return None
 
 
-def _whole(where: str) -> bytes:
-    """Return the bytes of a file in object storage, none of which is missing.
-
-    pyarrow asks for the size before it asks for that many bytes. Of a file that a longer one replaces in between, it
-    returns the beginning.
-    """
-    for _ in range(READS):
-        with open_file(where) as file:
-            opened = _version(file)
-            try:
-                found: bytes | OSError = file.read()
-            except OSError as error:  # also of a file that was removed meanwhile
-                found = error
-        with open_file(where) as file:
-            if _version(file) != opened:
-                continue
-        if isinstance(found, OSError):
-            raise found
-        return found
-    raise OSError(f"{where} was replaced {READS} times while it was read")
-
-
-def _version(file: Any) -> tuple[int, Mapping[str, Any]]:
-    """Return what changes when a file in object storage is replaced: its size, and its tag if the storage has one."""
-    return file.size(), file.metadata()
-
-
 def open_file(where: Place) -> IO[bytes]:
     """Open a file to read from; it can seek. Raises OSError, or FileNotFoundError if the file does not exist."""
-    if isinstance(where, Path):
-        return where.open("rb")
-    filesystem, path = filesystem_of(where)
-    file: IO[bytes] = filesystem.open_input_file(path)
-    return file
+    return where.open("rb") if isinstance(where, Path) else object_storage.open_file(where)
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
@@ -155,7 +116,7 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
         OSError: the file can't be written, or its name is that of a link.
     """
     if not isinstance(where, Path):
-        return _retried(lambda: _upload(where, content), patience_s)
+        return _retried(lambda: object_storage.write(where, content), patience_s)
     refuse_link(where)
     part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")
     try:
@@ -197,42 +158,20 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _upload(where: str, content: bytes) -> None:
-    """Write a file in a thread, which no Ctrl-C interrupts: what was sent by then would become the file."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(_send, where, content).result()
-
-
-def _send(where: str, content: bytes) -> None:
-    filesystem, path = filesystem_of(where)
-    if filesystem.type_name in OBJECT_STORES:
-        part = path
-    else:
-        part = f"{path}.part"
-        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(part) as file:
-        file.write(content)
-    if part != path:
-        filesystem.move(part, path)
-
-
 def remove(where: Place) -> None:
     """Delete a file, if it exists. Raises OSError."""
     if isinstance(where, Path):
         where.unlink(missing_ok=True)
-        return
-    filesystem, path = filesystem_of(where)
-    with suppress(FileNotFoundError):
-        filesystem.delete_file(path)
+    else:
+        object_storage.remove(where)
 
 
 def remove_folder(where: Place) -> None:
     """Delete a folder and everything in it, if it exists. Raises OSError."""
     if isinstance(where, Path):
         shutil.rmtree(where, ignore_errors=True)
-        return
-    filesystem, path = filesystem_of(where)
-    filesystem.delete_dir_contents(path, missing_dir_ok=True)
+    else:
+        object_storage.remove_folder(where)
 
 
 def names(where: Place) -> Sequence[str]:
@@ -244,20 +183,12 @@ def sizes(where: Place) -> dict[str, int]:
     """Return the sizes in bytes of the files in a folder by name; empty if it does not exist. Raises OSError."""
     if isinstance(where, Path):
         return {file.name: file.stat().st_size for file in where.iterdir() if file.is_file()} if where.exists() else {}
-    from pyarrow.fs import FileSelector, FileType
-
-    filesystem, path = filesystem_of(where)
-    found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-    return {info.base_name: info.size for info in found if info.type == FileType.File}
+    return {name: info.size for name, info in object_storage.files(where).items()}
 
 
 def times(uri: str) -> dict[str, float]:
     """Return when the files in a folder of object storage were written, by name, by its own clock. Raises OSError."""
-    from pyarrow.fs import FileSelector, FileType
-
-    filesystem, path = filesystem_of(uri)
-    found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-    return {info.base_name: info.mtime.timestamp() for info in found if info.type == FileType.File}
+    return {name: info.mtime.timestamp() for name, info in object_storage.files(uri).items()}
 
 
 def reason(error: OSError) -> str:
@@ -280,23 +211,3 @@ def _retried(function: Callable[[], T], patience_s: float) -> T:
 def _is_temporary(error: BaseException) -> bool:
     """Return whether a retry may succeed. Errors of local files have an errno, those of object storage have none."""
     return isinstance(error, OSError) and not error.errno and not PERMANENT.search(str(error))
-
-
-def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return pyarrow's filesystem of a URI, and the path in it."""
-    parts = urlsplit(uri)
-    filesystem, root = _filesystem(urlunsplit(parts._replace(path="")))
-    return filesystem, root.rstrip("/") + parts.path
-
-
-@lru_cache
-def _filesystem(uri: str) -> tuple[Any, str]:
-    """Return the filesystem of a URI that has no path, and the bucket (or the like) that its paths begin with."""
-    import pyarrow
-    from pyarrow.fs import FileSystem
-
-    try:
-        filesystem, root = FileSystem.from_uri(uri)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{uri}: {error}") from None
-    return filesystem, root

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 from pyarrow.fs import FileSystem
 
-from mnist_tune import UserError, storage
+from mnist_tune import UserError, object_storage, storage
 
 SCHEMES = ["local", "s3", "renaming"]
 
@@ -24,7 +24,7 @@ def folder(request, tmp_path, bucket, monkeypatch):
         return tmp_path
     if request.param == "renaming":
         filesystem = FileSystem.from_uri("mock://")[0]
-        monkeypatch.setattr(storage, "_filesystem", lambda uri: (filesystem, "root"))
+        monkeypatch.setattr(object_storage, "_filesystem", lambda uri: (filesystem, "root"))
         return "hdfs://host/folder"
     return bucket
 
@@ -68,7 +68,7 @@ def test_what_could_not_be_written_leaves_the_former_file_and_no_other(tmp_path,
 
 def test_where_files_are_not_whole_at_once_they_are_renamed_when_they_are(monkeypatch):
     filesystem = Mock(wraps=FileSystem.from_uri("mock://")[0], type_name="hdfs")
-    monkeypatch.setattr(storage, "_filesystem", lambda uri: (filesystem, "root"))
+    monkeypatch.setattr(object_storage, "_filesystem", lambda uri: (filesystem, "root"))
     storage.write("hdfs://host/folder/a", b"1")
     filesystem.open_output_stream.assert_called_once_with("root/folder/a.part")
     filesystem.move.assert_called_once_with("root/folder/a.part", "root/folder/a")
@@ -150,7 +150,7 @@ def test_requests_are_retried_until_the_storage_answers(silent_s3):
 
 
 def test_storage_is_waited_for_in_reading_too(bucket, monkeypatch):
-    place, open_file = storage.join(bucket, "a.txt"), storage.open_file
+    place, open_file = storage.join(bucket, "a.txt"), object_storage.open_file
     storage.write(place, b"1")
     refused = iter([OSError("AWS Error SLOW_DOWN during GetObject operation: later")])
 
@@ -159,14 +159,14 @@ def test_storage_is_waited_for_in_reading_too(bucket, monkeypatch):
             raise error
         return open_file(where)
 
-    monkeypatch.setattr(storage, "open_file", refused_once)
+    monkeypatch.setattr(object_storage, "open_file", refused_once)
     assert storage.read(place, patience_s=60) == b"1"
 
 
 @pytest.fixture
 def after_opening(monkeypatch):
     """A function that has a function called after each of the next openings of a file, with their number."""
-    open_file = storage.open_file
+    open_file = object_storage.open_file
 
     def call(change):
         numbers = itertools.count(1)
@@ -176,12 +176,12 @@ def after_opening(monkeypatch):
             change(next(numbers))
             return file
 
-        monkeypatch.setattr(storage, "open_file", opened)
+        monkeypatch.setattr(object_storage, "open_file", opened)
 
     return call
 
 
-@pytest.mark.parametrize("replaced", [1, storage.READS - 1, storage.READS])
+@pytest.mark.parametrize("replaced", [1, object_storage.READS - 1, object_storage.READS])
 def test_a_file_that_is_replaced_while_it_is_read_is_read_whole_or_not_at_all(bucket, after_opening, replaced):
     """Also if it has another size only for a moment: what is read is cut to the size that was asked for."""
     place = storage.join(bucket, "a.txt")
@@ -193,7 +193,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_whole_or_not_at_all(bu
             storage.write(place, b"longer" if number % 2 else f"{read:03d}".encode())
 
     after_opening(replace)
-    if replaced == storage.READS:
+    if replaced == object_storage.READS:
         with pytest.raises(OSError, match="was replaced 10 times while it was read"):
             storage.read(place)
     else:
@@ -224,20 +224,21 @@ def test_permanent_errors_are_not_retried(monkeypatch, error):
         tries.append(arguments)
         raise error
 
-    monkeypatch.setattr(storage, "_upload", refuse)
+    monkeypatch.setattr(object_storage, "write", refuse)
     with pytest.raises(type(error), match=str(error.args[-1])):
         storage.write("s3://bucket/x", b"1", patience_s=2)
     assert len(tries) == 1
 
 
 def test_a_missing_file_is_not_retried(folder, monkeypatch):
-    tries, open_file = [], storage.open_file
+    module, tries = storage if isinstance(folder, Path) else object_storage, []
+    open_file = module.open_file
 
     def counted(where):
         tries.append(where)
         return open_file(where)
 
-    monkeypatch.setattr(storage, "open_file", counted)
+    monkeypatch.setattr(module, "open_file", counted)
     assert storage.read(storage.join(folder, "nothing"), patience_s=2) is None
     assert len(tries) == 1
 
@@ -251,7 +252,7 @@ def test_a_uri_stays_one_and_no_path_is_taken_for_one(where):
 def test_requests_are_tried_again_after_a_few_seconds_at_most(monkeypatch):
     slept, refused = [], OSError("AWS Error SLOW_DOWN during PutObject operation: later")
     monkeypatch.setattr("tenacity.nap.time.sleep", slept.append)
-    monkeypatch.setattr(storage, "_upload", Mock(side_effect=[refused] * 9 + [None]))
+    monkeypatch.setattr(object_storage, "write", Mock(side_effect=[refused] * 9 + [None]))
     storage.write("s3://bucket/x", b"1", patience_s=60)
     assert len(slept) == 9
     assert max(slept) == 8
@@ -318,7 +319,7 @@ def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_pa
 @pytest.mark.parametrize("folder", ["s3", "renaming"], indirect=True)
 def test_ctrl_c_during_an_upload_leaves_a_whole_file(folder, monkeypatch):
     """An upload that is interrupted would make what was sent so far the file: an empty sweep.json."""
-    place, opened = storage.join(folder, "a.txt"), storage.filesystem_of
+    place, opened = storage.join(folder, "a.txt"), object_storage.filesystem_of
 
     class Interrupting:
         """A filesystem in which Ctrl-C comes between opening a file and writing it."""
@@ -341,7 +342,7 @@ def test_ctrl_c_during_an_upload_leaves_a_whole_file(folder, monkeypatch):
         return Interrupting(filesystem), path
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "filesystem_of", interrupting)
+        patch.setattr(object_storage, "filesystem_of", interrupting)
         with pytest.raises(KeyboardInterrupt):
             storage.write(place, b"whole")
     assert storage.read(place) == b"whole"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from mnist_tune import UserError, storage
+from mnist_tune import UserError, object_storage, storage
 from mnist_tune.results import sign_of_life
 from mnist_tune.results.folder import working_folder
 from mnist_tune.results.sign_of_life import SIGN, SignOfLife, await_silence, last_sign, refuse_another_sign
@@ -118,7 +118,7 @@ def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypa
 def test_a_sign_that_could_not_be_given_is_given_soon(bucket, monkeypatch):
     monkeypatch.setattr(sign_of_life, "INTERVAL_S", 0.1)
     monkeypatch.setattr(sign_of_life, "RETRY_S", 0.05)
-    send, failed = storage._upload, []
+    send, failed = object_storage.write, []
 
     def fails_once(*arguments):
         if threading.current_thread() is threading.main_thread() or failed:
@@ -126,7 +126,7 @@ def test_a_sign_that_could_not_be_given_is_given_soon(bucket, monkeypatch):
         failed.append(arguments)
         raise OSError("AWS Error SLOW_DOWN during PutObject operation: later")
 
-    monkeypatch.setattr(storage, "_upload", fails_once)
+    monkeypatch.setattr(object_storage, "write", fails_once)
     own = SignOfLife(bucket)
     own.give()
     first = last_sign(bucket)

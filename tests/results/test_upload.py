@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from mnist_tune import UserError, load_sweep, storage
+from mnist_tune import UserError, load_sweep, object_storage, storage
 from mnist_tune.results import claim, folder, sign_of_life, upload, writer
 from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
@@ -97,7 +97,7 @@ def test_a_resume_uploads_only_what_is_new(new_writer, epoch_row, bucket, monkey
     writer.finish(ended=None)
     segments = storage.names(storage.join(bucket, "journal"))
     fetched(bucket)
-    with mock.patch.object(storage, "_upload", wraps=storage._upload) as send:
+    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
         resumed = new_writer(bucket, resume=True)
         resumed.epoch("00000", epoch_row(30), False)
         resumed.finish(ended="now")
@@ -176,7 +176,7 @@ def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_
     with monkeypatch.context() as patch:
         patch.setattr(upload, "INTERVAL_S", 0.0)
         patch.setattr(
-            storage, "_upload", mock.Mock(wraps=storage._upload, side_effect=[refused, refused, mock.DEFAULT])
+            object_storage, "write", mock.Mock(wraps=object_storage.write, side_effect=[refused, refused, mock.DEFAULT])
         )
         up.close()
     up.close()
@@ -226,7 +226,7 @@ def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bu
 
     writer = new_writer(working_folder(place))
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_upload", silent)
+        patch.setattr(object_storage, "write", silent)
         up = upload.Upload(writer.path, place, sign, said.append)
         writer.epoch("00000", epoch_row(1), False)
         wait_until(lambda: len(tries) > 2)
@@ -242,7 +242,7 @@ def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bu
 
 
 def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkeypatch):
-    send, failed = storage._upload, []
+    send, failed = object_storage.write, []
 
     def first_fails(uri, *rest):
         if "sweep.json" in uri and not failed:
@@ -252,7 +252,7 @@ def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkey
 
     writer = new_writer(working_folder(bucket))
     sign = signed(bucket)
-    monkeypatch.setattr(storage, "_upload", first_fails)
+    monkeypatch.setattr(object_storage, "write", first_fails)
     up = upload.Upload(writer.path, bucket, sign, lambda line: None)
     wait_until(lambda: exists(bucket))
     up.close()
@@ -266,7 +266,7 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, 
     wait_until(lambda: exists(bucket) and epochs(bucket))
     monkeypatch.setattr(upload, "PATIENCE_S", 0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_upload", refuse)
+        patch.setattr(object_storage, "write", refuse)
         writer.epoch("00000", epoch_row(2), False)
         with pytest.raises(UserError, match=r"could not be uploaded to .*/summarize.py .*--resume"):
             writer.finish(ended="now")
@@ -300,7 +300,7 @@ def test_the_tables_are_uploaded_before_what_says_that_they_are_final(new_writer
     """And read after it. Else a reader, or a kill in between, takes the tables of before a resume for final."""
     writer = new_writer(bucket)
     wait_until(lambda: exists(bucket))
-    with mock.patch.object(storage, "_upload", wraps=storage._upload) as send:
+    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
         writer.finish(ended="now")
     names = [call.args[0].partition("?")[0].rpartition("/")[2] for call in send.mock_calls]
     last = [name for name in names if name in ("sweep.json", "trials.parquet", "epochs.parquet")][-3:]
@@ -333,7 +333,7 @@ def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, m
 
     sign, writer, send = signed(bucket), new_writer(working_folder(bucket)), mock.Mock(side_effect=refuse)
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_upload", send)
+        patch.setattr(object_storage, "write", send)
         up = upload.Upload(writer.path, bucket, sign, gone)
         wait_until(lambda: send.call_count > 2)
     writer.epoch("00000", epoch_row(1), False)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import NodeDiedError
 
-from mnist_tune import UserError, storage
+from mnist_tune import UserError, object_storage, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
@@ -31,7 +31,7 @@ def test_storage_that_does_not_answer_is_reported(silent_s3):
 
 def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
     storage.write(storage.join(bucket, TOKEN), b"mine")
-    open_file, failed = storage.open_file, []
+    open_file, failed = object_storage.open_file, []
 
     def first_fails(where):
         if not failed:
@@ -39,7 +39,7 @@ def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
             raise OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 7")
         return open_file(where)
 
-    monkeypatch.setattr(storage, "open_file", first_fails)
+    monkeypatch.setattr(object_storage, "open_file", first_fails)
     assert blindness(bucket, "mine") == ""
     assert failed
     assert f" ({platform.node()}: another folder); " in blindness(bucket, "others")

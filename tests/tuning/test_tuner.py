@@ -113,7 +113,7 @@ def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypat
     found, where = asked().run_config, asked.writer.where
     assert (found.storage_path, found.storage_filesystem) == (str(where / ".ray"), None)
     storage = LocalFileSystem()
-    monkeypatch.setattr(tuner.storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
+    monkeypatch.setattr(tuner.object_storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
     asked.writer.where = "s3://bucket/sweep"
     found = asked().run_config
     asked.writer.where = where
