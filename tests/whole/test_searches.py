@@ -72,7 +72,7 @@ def kill_once(command, journal, ready):
             while not (journal.exists() and ready(journal.read_text())):
                 assert time.monotonic() < deadline, "timeout"
                 assert process.poll() is None, "it ended before it was killed"
-                time.sleep(0.2)
+                time.sleep(0.05)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -84,11 +84,12 @@ def run(command):
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path):
-    kill_once(script(SEARCH, tmp_path, 3), tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
+    search = script(SEARCH, tmp_path, 60)  # epochs: all trials must not end between two looks at the journal
+    kill_once(search, tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
     before = load_sweep(tmp_path)
     ended = before.trials[before.trials["stop_reason"] == "completed"]
     assert 3 <= len(ended) < 12
-    done = run(script(SEARCH, tmp_path, 3))
+    done = run(search)
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stdout.splitlines() if line.startswith("told")]
     assert len(told) == len(before.trials)  # those in flight, too, once they have ended
