@@ -35,6 +35,6 @@ def main() -> None:
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
     plot_stability(
-        {names[trial_id]: curve for trial_id, curve in relative.groupby("trial_id", sort=False)}, config.figure
+        [(names[trial_id], curve) for trial_id, curve in relative.groupby("trial_id", sort=False)], config.figure
     )
     print(f"Picture: {config.figure}")

@@ -35,8 +35,22 @@ class Edge(NamedTuple):
     """The largest learning rate at which any replicate converged."""
 
 
+def beyond_the_edge(trials: pd.DataFrame, found: Edge) -> float | None:
+    """Return the rate from which on no trial converged, though each was decided; None if there is no such rate.
+
+    A trial that never began, failed at once or was cut too early says nothing.
+    """
+    if found.sometimes is None:
+        return None
+    decided = trials["regime"].ne("undecided").where(trials["epochs_run"] > 0)  # NaN where it never began
+    by_rate = decided.groupby(trials["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
+    beyond = by_rate.index[by_rate.cumprod().astype(bool)]
+    return min((float(rate) for rate in beyond if rate > found.sometimes), default=None)
+
+
 def edge(trials: pd.DataFrame) -> Edge:
-    """Return the edge of one family, given its trials."""
+    """Return the edge of one family, given its trials. Those that never finished an epoch don't count."""
+    trials = trials[trials["epochs_run"] > 0]
     converged = trials["regime"].eq("converged").groupby(trials["learning_rate"])
     every, some = (each[each].index for each in (converged.all(), converged.any()))
     held_out = "validation_accuracy" in trials and trials["validation_accuracy"].notna().any()

@@ -37,12 +37,13 @@ def has_learned(row: Mapping[str, Any], accuracy: float | None = None) -> bool:
 
 
 def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, accuracy: float | None) -> pd.DataFrame:
-    """Return the columns `OUTCOMES` for the trials that have ended, with the index of `trials`.
+    """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with the index of `trials`.
 
     A trial is calm if its label is neither diverged nor oscillating and its curve shows no spikes or falls.
     """
-    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED))]
     last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    # A trial whose lines in the journal are damaged has no epoch.
+    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last.index)]
     learned = [has_learned(last.loc[trial_id], accuracy) for trial_id in ended["trial_id"]]
     restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
     spikes = np.array([shaken(curve) for curve in curves_of(ended, epochs, data)], bool)

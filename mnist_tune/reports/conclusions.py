@@ -15,6 +15,7 @@ from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.families import families
+from mnist_tune.reports.numbers import told_apart
 from mnist_tune.reports.spans import spans
 from mnist_tune.trial import TrialConfig
 
@@ -28,6 +29,14 @@ DEFAULTS |= {"sharpness": False, "sharpness_every": None, "sharpness_images": No
 
 REFINED = 1.2
 """Learning rates whose ratio is below this are too close to try others between them."""
+
+CLEAR = 0.02
+"""A difference of accuracies that is not chance, also with few test images."""
+
+RESTLESS = {"oscillating", "diverged"}
+
+MOST_SEEDS = 5
+"""The most seeds that a proposed command repeats: a search draws one for each trial."""
 
 
 class Conclusion(NamedTuple):
@@ -45,21 +54,27 @@ class Conclusion(NamedTuple):
 
 
 def conclusions(
-    trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({}), edges: Sequence[MeasuredEdge] = ()
+    trials: pd.DataFrame,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    edges: Sequence[MeasuredEdge] = (),
+    most: int | None = None,
 ) -> list[str]:
     """Return the counts of the regimes and, for each family, where each regime is found, its best learning rate, and
     the command that answers the next question. What was measured of an edge replaces what its regimes say.
 
-    The arguments are those of `family_conclusions`, and the edges that the sweep measured.
+    The arguments are those of `family_conclusions`, the edges that the sweep measured, and of how many families
+    something is said; None says it of all.
     """
     lines, measured = [f"Regimes: {regime_counts(trials['regime'])}"], {edge.title: edge for edge in edges}
-    for found in family_conclusions(trials, options):
+    found_of_all = list(family_conclusions(trials, options))
+    for found in found_of_all[:most]:
         if found.family in measured:
             lines += edge_lines(measured[found.family])
             continue
         lines.append(f"{found.family}: {found.sentence}")
         lines += [f"  {found.question} {found.command}"] * bool(found.question)
-    return lines
+    left = len(found_of_all) - len(found_of_all[:most])
+    return lines + [f"... and {left} more families"] * bool(left)
 
 
 def family_conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = MappingProxyType({})) -> Iterator[Conclusion]:
@@ -82,16 +97,11 @@ def family_conclusions(trials: pd.DataFrame, options: Mapping[str, Any] = Mappin
 
 def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> tuple[str, str]:
     """Return the next question and the command that answers it; empty if the edge is known."""
-    rates = sorted(family["learning_rate"].unique())
-    if (family["regime"] == "diverged").all():
-        return "try smaller rates:", proposed(family, options, _between(rates[0], rates[0] / 10))
+    trained = family[family["epochs_run"] > 0]
+    rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:
-        left = family[family["regime"] != "diverged"]
-        best = left.groupby("learning_rate")["test_accuracy"].mean().idxmax()
-        if best not in (rates[0], rates[-1]) or len(rates) < 2:
-            return "", ""
-        end, factor = ("smaller", 0.1) if best == rates[0] else ("larger", 10)
-        return f"try {end} rates:", proposed(family, options, _between(best, best * factor))
+        direction, tried = _where_none_converged(trained, rates)
+        return (f"try {direction}:", proposed(family, options, tried)) if tried else ("", "")
     if found.sometimes == rates[-1]:
         return "no edge yet, try larger rates:", proposed(family, options, _between(rates[-1], 10 * rates[-1]))
     above = min(rate for rate in rates if rate > found.sometimes)
@@ -100,6 +110,27 @@ def _next(family: pd.DataFrame, options: Mapping[str, Any], found: Edge) -> tupl
     if family["seed"].nunique() < 3:
         return "is it the seed?", proposed(family, options, [found.sometimes, above], range(5))
     return "", ""
+
+
+def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple[str, list[float]]:
+    """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
+    regimes = trials.groupby("learning_rate")["regime"].agg(set)
+    calm = [rate for rate in rates if not regimes[rate] & RESTLESS]
+    if not calm:
+        return "smaller rates", _between(rates[0], rates[0] / 10)
+    top, slow = calm[-1], "slow" in regimes[calm[-1]]
+    above = [rate for rate in rates if rate > top]
+    if slow and above:
+        return "rates between", _between(top, above[0], 6)[1:-1] if above[0] / top > REFINED else []
+    accuracy = trials.groupby("learning_rate")["test_accuracy"].mean().loc[calm].dropna()
+    if accuracy.empty:
+        return "", []
+    best = accuracy.idxmax()
+    if best == rates[0] < top and accuracy.max() - accuracy.get(top, -1.0) > CLEAR:
+        return "smaller rates", _between(best, best / 10)
+    if top == rates[-1] and (slow or best == top > rates[0]):
+        return "larger rates", _between(top, 10 * top)
+    return "", []
 
 
 def _between(first: float, last: float, count: int = 4) -> list[float]:
@@ -111,9 +142,11 @@ def proposed(
 ) -> str:
     """Return the command that tries other learning rates, with all other flags as those of the nearest trial."""
     row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
-    used = {**options, **row, "seeds": list(seeds or sorted(family["seed"].unique())), "epochs": row["epochs_asked"]}
+    repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
+    used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
     used |= {"dataset": options.get("dataset") or row["dataset"], "target": options.get("target")}
-    tried = " ".join(f"{rate:.3g}" for rate in rates)
+    said = told_apart(rates, 3)
+    tried = " ".join(said[rate] for rate in rates)
     line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.regimes.conclusions import varied
+from mnist_tune.reports.numbers import exactly
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -23,4 +24,4 @@ def _said(name: str, value: Any) -> str:
         return "nesterov" * bool(value)
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
-    return f"{name.replace('_', ' ')} {value if isinstance(value, str) else format(value, '.4g')}"
+    return f"{name.replace('_', ' ')} {exactly(value)}"

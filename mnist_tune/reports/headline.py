@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY
+from mnist_tune.regimes.conclusions import FAMILY, beyond_the_edge
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
@@ -86,16 +86,15 @@ def _figures(found: Conclusion, trials: pd.DataFrame, measured: MeasuredEdge | N
         return [(f"{share:.0%} of seeds learn up to", str(measured.rate(share))) for share in SHARES]
     if found.edge is None:
         return []
-    rates = sorted(trials["learning_rate"].unique())
     edge, figures = found.edge, []
     if edge.best is not None:
         figures += [("best learning rate", f"{edge.best:.4g}"), (f"its {edge.split} accuracy", f"{edge.accuracy:.4f}")]
-    seeds = "every seed converges" if edge.always != edge.sometimes else "converges"
     if edge.always is not None:
-        figures.append((f"{seeds} up to", f"{edge.always:.4g}"))
+        which = "at which every seed converges" if edge.always != edge.sometimes else "that converges"
+        figures.append((f"largest rate {which}", f"{edge.always:.4g}"))
     if edge.sometimes is not None:
-        above = [rate for rate in rates if rate > edge.sometimes]
-        figures.append(("none converges from", f"{above[0]:.4g} on" if above else "– (no edge yet)"))
+        beyond = beyond_the_edge(trials, edge)
+        figures.append(("none converges from", "– (no edge yet)" if beyond is None else f"{beyond:.4g} on"))
     return figures
 
 

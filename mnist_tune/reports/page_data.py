@@ -14,6 +14,7 @@ from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.large_sweeps import MANY
 from mnist_tune.reports.metrics import Axis, Metric, matrix, metrics
+from mnist_tune.reports.numbers import exactly
 from mnist_tune.reports.prepared import (
     FEW,
     MeanCurve,
@@ -86,8 +87,8 @@ class PageData:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """The trials of all sweeps, the most accurate on held-out images first, those without epochs last. `sweep` is
-        the number of a trial's sweep, `trial_id` is unique among all."""
+        """The trials of all sweeps. The first are the most accurate on held-out images, or on the test set if some held
+        none out, the last those without epochs. `sweep` is the number of a trial's sweep; a `trial_id` is unique."""
         tables = [
             sweep.trials.assign(
                 sweep=i, own_id=sweep.trials["trial_id"], trial_id=_ids(i, sweep.trials, self.several)
@@ -95,8 +96,8 @@ class PageData:
             for i, sweep in enumerate(self.sweeps)
         ]
         trials = pd.concat(tables, ignore_index=True) if self.several else tables[0]
-        split = "validation" if trials["validation_accuracy"].notna().any() else "test"
-        accuracy = trials[f"{split}_accuracy"].astype(float)
+        held_out = trials.loc[trials["epochs_run"] > 0, "validation_accuracy"].notna()
+        accuracy = trials[f"{'validation' if held_out.any() and held_out.all() else 'test'}_accuracy"].astype(float)
         return trials.iloc[np.argsort(-accuracy.to_numpy(), kind="stable")].reset_index(drop=True)
 
     @cached_property
@@ -220,7 +221,7 @@ class PageData:
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         if not numeric or values.nunique() <= MOST_GROUPS:
             codes, groups = pd.factorize(values, sort=True)
-            said = [f"{group:.4g}" if numeric else str(group) for group in groups]
+            said = [exactly(group) if numeric else str(group) for group in groups]
             return Setting(name, codes.astype(float), said, False)
         numbers = values.to_numpy(float)
         log = bool(numbers.min() > 0 and numbers.max() / numbers.min() >= 10)

@@ -7,9 +7,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_tune.regimes.conclusions import varied
-from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
+from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.console import table_console
 from mnist_tune.reports.large_sweeps import MANY, bins, span
+from mnist_tune.reports.prepared import replicated, with_epochs
 
 ACCURACIES = "accuracies as mean ± half-width of its 95% interval"
 
@@ -19,7 +20,7 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
 
     More than `MANY` configurations are condensed unless `every_line` is set.
     """
-    several = trials[trials.duplicated(CONFIGURATION, keep=False)]
+    several = replicated(with_epochs(trials))
     if several.empty:
         return
     summary = summarise_replicates(several)

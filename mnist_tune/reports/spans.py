@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mnist_tune.reports.numbers import told_apart
+
 VERBS = {
     "slow": "slow",
     "underfit": "underfits",
@@ -28,7 +30,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     Rates between are those that were tried. In `oscillates at 0.7 (1 of 5 seeds) and from 1.3`, the other four seeds
     are in another regime. A trial that was cut before it could be decided is named so.
     """
-    family = family[family["epochs_run"] > 0]
+    asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
     rates = sorted(family["learning_rate"].unique())
     way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
     found = family["regime"].mask(way, "on its way")
@@ -46,10 +48,11 @@ def spans(family: pd.DataFrame) -> list[str]:
         for first, last in runs:
             inside = family[family["learning_rate"].between(rates[first], rates[last])]
             here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
-            kind = "seeds" if len(inside) > len(set(inside["learning_rate"])) else "trials"
+            kind = "trials" if first < last else "seeds"
             share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
-            share += f" (cut after {inside['epochs_run'][cut].max()} epochs)" if cut[inside.index].any() else ""
-            places.append(_place(rates, first, last) + share)
+            if regime == "undecided" and cut[inside.index].any():
+                share += f" (cut after {inside['epochs_run'][cut].max()} epochs)"
+            places.append(_place(rates, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {' and '.join(places)}")
     return lines
 
@@ -60,10 +63,11 @@ def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
     return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
 
 
-def _place(rates: Sequence[float], first: int, last: int) -> str:
-    low, high = f"{rates[first]:.4g}", f"{rates[last]:.4g}"
+def _place(rates: Sequence[float], first: int, last: int, asked: int) -> str:
+    said = told_apart(rates)
+    low, high = said[rates[first]], said[rates[last]]
     if first == last:
         return f"at {low}"
     if (first, last) == (0, len(rates) - 1):
-        return f"at all rates, {low} to {high}"
+        return f"at all rates{' that trained' * (len(rates) < asked)}, {low} to {high}"
     return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"

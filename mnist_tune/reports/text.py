@@ -22,8 +22,11 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.console import PLAIN_WIDTH, table_console
+from mnist_tune.reports.families import families
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
+from mnist_tune.reports.names import shortened
 from mnist_tune.reports.notebook import Comparison
+from mnist_tune.reports.numbers import told_apart
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -62,10 +65,12 @@ def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) 
     condensed = len(trials) > MANY and not every_line
     if condensed:
         console.print(condensed_table(trials, _says_why(console, trials)))
+        if (left := len(list(families(trials))) - MANY) > 0:
+            console.print(f"... and {left} more families", highlight=False)
     else:
         _print_table(console, trials)
-    lines = conclusions(trials, sweep.meta.get("options", {}), sweep.edges())
-    for line in lines if every_line else cut(lines, 1 + MANY, "families"):
+    most = None if every_line else MANY
+    for line in conclusions(trials, sweep.meta.get("options", {}), sweep.edges(), most):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if (trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
         console.print("No target is known for this data, so each network's best trial is its measure; see --target.")
@@ -136,8 +141,10 @@ def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = Fal
     table.add_column("stopped" if stops else "", no_wrap=True)
     if evidence:
         table.add_column("evidence", overflow="fold", ratio=1)
+    rates, names = told_apart(trials["learning_rate"]), shortened(trials["architecture"])
     for row in trials.itertuples():
-        cells = [escape(str(getattr(row, name))) for name in many] + [f"{row.learning_rate:.4g}"]
+        said = row._asdict() | {"architecture": names[row.architecture]}
+        cells = [escape(str(said[name])) for name in many] + [rates[row.learning_rate]]
         cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
         cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), reaches(row)]
         table.add_row(*cells, escape(row.stop_reason) if stops else "", *[_why(row)] * evidence)

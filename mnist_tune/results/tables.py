@@ -168,6 +168,7 @@ def _read(folder: Path) -> Sweep:
         if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
             raise UserError(f"the tables in {folder} were not written by a sweep")
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
+        epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
     except UserError as error:
         if not (folder / "journal.jsonl").exists():
             raise
@@ -199,9 +200,13 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
+    return Sweep(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
+
+
+def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return epochs without the columns of what only some sweeps measure, if this one did not."""
     asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name]
-    epochs = epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
-    return Sweep(path, trials[[column.name for column in TRIALS]], epochs, meta)
+    return epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
 
 
 def _configs_and_ends(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

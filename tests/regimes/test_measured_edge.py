@@ -13,6 +13,7 @@ from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.predictor_factors import by_network, by_predictor, factors
+from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.edges import plot_edges
 from mnist_tune.reports.predictors import print_factors
 from mnist_tune.reports.text import print_report
@@ -231,3 +232,20 @@ def test_a_forged_list_of_searches_is_refused(folder, searches):
     file.write_text(json.dumps(meta))
     with pytest.raises(UserError, match="was not written by a sweep"):
         load_sweep(folder)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [(True, "  all trials stayed calm; all trials diverged"), (False, "  no trial stayed calm; no trial diverged")],
+)
+def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
+    edge = measured([(0.5, True), (2.0, False)])
+    edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(calm=outcome, diverged=outcome))
+    assert list(edge_lines(edge))[1] == said
+
+
+def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
+    sweep = load_sweep(folder)
+    lost = sweep.trials["trial_id"].iloc[0]
+    known = dataclasses.replace(sweep, epochs=sweep.epochs[sweep.epochs["trial_id"] != lost])
+    assert sum(len(edge.outcomes) for edge in known.edges()) == sum(len(edge.outcomes) for edge in sweep.edges()) - 1

@@ -70,14 +70,22 @@ def test_an_interrupted_sweep_says_first_how_to_go_on(made_up_sweep):
 @pytest.mark.parametrize(
     ("regimes", "figures"),
     [
-        (["converged"] * 4 + ["diverged"] * 2, {"converges up to": "1", "none converges from": "3 on"}),
-        (["converged"] * 6, {"converges up to": "3", "none converges from": "– (no edge yet)"}),
+        (["converged"] * 4 + ["diverged"] * 2, {"largest rate that converges": "1", "none converges from": "3 on"}),
+        (["converged"] * 6, {"largest rate that converges": "3", "none converges from": "– (no edge yet)"}),
         (
             ["converged"] * 3 + ["slow"] + ["diverged"] * 2,
-            {"every seed converges up to": "0.1", "none converges from": "3 on"},
+            {"largest rate at which every seed converges": "0.1", "none converges from": "3 on"},
         ),
         (["converged", *["slow"] * 5], {"none converges from": "1 on"}),
         (["slow"] * 6, {}),
+        (
+            ["converged"] * 4 + ["undecided"] * 2,
+            {"largest rate that converges": "1", "none converges from": "– (no edge yet)"},
+        ),
+        (
+            ["converged"] * 2 + ["undecided", "slow"] + ["diverged"] * 2,
+            {"largest rate that converges": "0.1", "none converges from": "3 on"},
+        ),
     ],
 )
 def test_the_figures_of_one_family(made_up_sweep, regimes, figures):

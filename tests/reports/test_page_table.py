@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_table import HEAD_HEIGHT, ROW_HEIGHT, ROWS, details, fields, first_rows, named, trial_table
@@ -96,3 +97,14 @@ def test_what_the_details_call_a_column_and_how_they_explain_it():
     ]
     assert found["reaches_said"][1] == found["reaches"][1] != ""
     assert found["evidence"][1] == ""
+
+
+@pytest.mark.parametrize(("held_out", "first"), [([0.9, 0.8, 0.7], 0), ([math.nan, 0.8, 0.7], 2), ([math.nan] * 3, 2)])
+def test_the_best_trial_is_first_by_what_all_measured(made_up_sweep, held_out, first):
+    """Else a trial that held nothing out would be last, however good it is."""
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    trials = sweep.trials.sort_values("learning_rate").assign(
+        validation_accuracy=held_out, test_accuracy=[0.5, 0.6, 0.7]
+    )
+    found = PageData([replace(sweep, trials=trials)]).trials
+    assert found["learning_rate"].iloc[0] == [0.1, 0.2, 0.4][first]

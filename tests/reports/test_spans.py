@@ -8,8 +8,8 @@ from mnist_tune.reports.spans import spans
 
 def test_each_regime_is_said_with_its_rates_and_seeds():
     assert spans(REPLICATES) == [
-        "converges up to 1.3 (5 of 6 seeds)",
-        "diverges from 1.3 (2 of 4 seeds)",
+        "converges up to 1.3 (5 of 6 trials)",
+        "diverges from 1.3 (2 of 4 trials)",
         "oscillates at 2 (1 of 2 seeds)",
     ]
 
@@ -41,6 +41,21 @@ def test_many_runs_of_a_regime_are_one_range():
     ]
 
 
+def test_only_a_regime_of_undecided_trials_is_said_to_be_cut():
+    table = family({0.1: [("converged", 0.9)], 0.2: [("converged", 0.9), ("undecided", 0.9)]})
+    assert spans(table.assign(epochs_run=[10, 10, 2])) == [
+        "converges at all rates, 0.1 to 0.2 (2 of 3 trials)",
+        "undecided at 0.2 (1 of 2 seeds) (cut after 2 epochs)",
+    ]
+
+
+def test_rates_that_look_alike_are_told_apart_and_those_that_never_trained_are_not_claimed():
+    table = family({1.0001: [("converged", 0.9)], 1.0002: [("diverged", 0.1)]})
+    assert spans(table) == ["converges at 1.0001", "diverges at 1.0002"]
+    table = family({0.1: [("converged", 0.9)], 0.2: [("converged", 0.9)], 0.8: [("undecided", 0.1)]})
+    assert spans(table.assign(epochs_run=[10, 10, 0])) == ["converges at all rates that trained, 0.1 to 0.2"]
+
+
 def test_a_trial_without_epochs_is_not_counted():
     table = family({0.1: [("converged", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)], 0.4: [("slow", 0.9)]})
     assert spans(table.assign(epochs_run=[10, 0, 0, 10])) == ["converges at 0.1", "slow at 0.4"]
@@ -55,7 +70,7 @@ def test_regimes_are_said_in_the_order_of_their_rates_and_of_how_well_they_learn
         f"slow {share}",
         f"underfits {share}",
         f"undecided {share}",
-        "converges at all rates, 0.1 to 0.2 (2 of 8 seeds)",
+        "converges at all rates, 0.1 to 0.2 (2 of 8 trials)",
         f"overfits {share}",
         f"diverges {share}",
         "oscillates at 0.2 (1 of 2 seeds)",

@@ -89,12 +89,25 @@ def test_only_trials_that_can_be_drawn_are_and_without_any_it_is_one_line(
             stability.main()
 
 
+def test_trials_of_the_same_name_are_all_drawn(stability, new_writer, epoch_row, tmp_path, monkeypatch):
+    """Such as of two data sets."""
+    drawn = []
+    for name in ("one", "two"):
+        writer = new_writer(tmp_path / name, count=1)
+        writer.epoch("00000", epoch_row(1, sharpness_steps="[[0, 1, 0, 1], [10, 20, 0, 20]]"), False)
+        writer.finish(ended="now")
+    monkeypatch.setattr("mnist_tune.commands.stability.plot_stability", lambda curves, path: drawn.extend(curves))
+    monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "one"), str(tmp_path / "two")])
+    stability.main()
+    assert len(drawn) == len({name for name, _ in drawn}) == 2
+
+
 @pytest.mark.parametrize(("most", "top"), [(0.5, 1.15 * 1.2), (2.0, 1.15 * 2.0), (9.0, 2.5)])
 def test_a_line_for_each_trial_and_a_thin_one_for_its_batch_sharpness(tmp_path, monkeypatch, most, top):
     drawn = []
     monkeypatch.setattr(module, "save", lambda figure, path: drawn.append((figure, path)))
     curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3]})
-    plot_stability({"one": curve.assign(relative=0.1), "two": curve}, tmp_path / "a.png")
+    plot_stability([("one", curve.assign(relative=0.1)), ("two", curve)], tmp_path / "a.png")
     [(figure, path)] = drawn
     assert path == tmp_path / "a.png"
     [axis] = figure.axes

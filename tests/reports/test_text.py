@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -188,12 +189,16 @@ def test_conclusions_where_every_rate_diverged(made_up_sweep):
         ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
         ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
         ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
-        ((0.1, 0.2, 0.4), "ooo", "try larger rates", "0.4 0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.1 0.0464 0.0215 0.01"),
+        ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
+        ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
+        ((0.1,), "s", "try larger rates", "0.1 0.215 0.464 1"),
+        ((1.0, 1.0001), "cd", "is it the seed?", "1 1.0001"),
         ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
     ],
 )
 def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, proposed):
-    names = {"c": "converged", "o": "oscillating", "s": "slow"}
+    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged"}
     trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
     trials = trials.assign(
         regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9, 0.9][: len(rates)]
@@ -216,8 +221,42 @@ def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diver
     trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
     at_first = trials.assign(regime="slow", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
     assert conclusions(at_first)[2].startswith(f"  try smaller rates: {COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
-    inside = at_first.assign(regime=["slow"] * 4 + ["diverged"] * 2, test_accuracy=[0.5, 0.5, 0.7, 0.7, 0.9, 0.9])
-    assert len(conclusions(inside)) == 2, "there is nothing to ask"
+    close = trials.assign(regime=["slow"] * 4 + ["diverged"] * 2).replace({"learning_rate": {0.4: 0.22}})
+    assert len(conclusions(close)) == 2, "there is nothing to ask"
+
+
+@pytest.mark.parametrize(("regime", "asked"), [("slow", "larger"), ("underfit", None), ("undecided", None)])
+def test_rates_at_which_nothing_is_learned_point_to_larger_ones_if_anywhere(made_up_sweep, regime, asked):
+    """Accuracies of guesses differ by chance, and those of rates like 1e-7 not at all."""
+    trials = made_up_sweep([1e-7, 1e-6, 1e-5]).trials.sort_values("learning_rate").assign(regime=regime)
+    for accuracies in ([0.1, 0.1, 0.1], [0.11, 0.1, 0.1]):
+        _, _, *question = conclusions(trials.assign(test_accuracy=accuracies))
+        assert [line.split()[1] for line in question] == [asked] * (asked is not None)
+
+
+@pytest.mark.parametrize("others", ["waiting", "interrupted", "error"])
+def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
+    """As after a Ctrl-C once the largest rate has diverged."""
+    trials = made_up_sweep([0.1, 0.2, 3.0]).trials.sort_values("learning_rate")
+    begun = [False, False, True]
+    trials = trials.assign(regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3])
+    trials["stop_reason"] = trials["stop_reason"].where(begun, others)
+    trials["test_accuracy"] = trials["test_accuracy"].where(begun)
+    assert conclusions(trials)[1] == "mlp-4-tanh: diverges at 3; none converged"
+    assert conclusions(trials)[2].startswith(f"  try smaller rates: {COMMAND} 3 1.39 ")
+    some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0], test_accuracy=0.9)
+    assert conclusions(some)[1].startswith("mlp-4-tanh: converges at 0.1; best learning rate 0.1 ")
+    assert conclusions(some)[2].startswith(f"  no edge yet, try larger rates: {COMMAND} 0.1 0.215 ")
+
+
+def test_without_a_test_accuracy_nothing_is_asked(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.2]).trials.assign(regime="underfit", test_accuracy=np.nan)
+    assert len(conclusions(trials)) == 2
+
+
+def test_a_search_that_draws_a_seed_a_trial_proposes_five_of_them(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0], seeds=20).trials.assign(regime="converged")
+    assert " --seeds 0 1 2 3 4 --" in conclusions(trials)[2]
 
 
 def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
@@ -438,3 +477,33 @@ def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
     """It may come from a folder that somebody else wrote."""
     trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
     assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
+
+
+def test_seeds_that_never_trained_are_no_replicates(made_up_sweep, capsys):
+    trials = made_up_sweep([0.1], seeds=3).trials.assign(epochs_run=[4, 4, 0], regime=["converged"] * 2 + ["undecided"])
+    print_replicates(trials)
+    assert "2 of 2 (16% to 100%)" in capsys.readouterr().out
+    print_replicates(trials.assign(epochs_run=[4, 0, 0]))
+    assert capsys.readouterr().out == ""
+
+
+def test_families_that_are_left_out_are_counted_not_their_lines(made_up_sweep, capsys):
+    """Each says two lines: what was found, and what to try."""
+    names = [f"mlp-{width}-tanh" for width in range(1, MANY + 4)]
+    sweep = made_up_sweep([0.1, 0.2], architectures=names, epochs=1)
+    lines = printed(capsys, replace(sweep, trials=sweep.trials.assign(regime="converged")))
+    assert lines.count("... and 3 more families") == 2  # of the table, and of the conclusions
+    assert sum(line.startswith("mlp-") and ": converges " in line for line in lines) == MANY
+
+
+def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
+    names = ["/home/anna/networks/residual.py:resnet(width=64, depth=4, norm='layer', activation='gelu')", "mlp-4-tanh"]
+    printed = printed_text(capsys, made_up_sweep([0.1, 0.2], architectures=names))
+    assert printed.count("residual.py:resnet(… activation='gelu')   0.1  ") == 1
+    assert f"{names[0]}: " in printed
+
+
+def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys):
+    printed = printed_text(capsys, made_up_sweep([1.0001, 1.0002]))
+    assert "1.0001  " in printed
+    assert "1.0002  " in printed

@@ -405,6 +405,16 @@ def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
     assert not caplog.messages
 
 
+def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
+    content, missing = io.BytesIO(), ["lanes", "fill", "node", "device", "ended_at", "wait_s"]
+    pq.write_table(pq.read_table(io.BytesIO(ended["epochs.parquet"])).drop_columns(missing), content)
+    found = load_sweep(folder(epochs_parquet=content.getvalue()))
+    assert found.epochs[missing].isna().all(axis=None)
+    assert list(found.epochs) == list(load_sweep(folder()).epochs)
+    assert not caplog.messages
+    assert "lanes that trained together" not in found.report().read_text()
+
+
 @pytest.mark.parametrize("name", ["an unknown regime", "an epoch twice"])
 def test_tables_that_no_sweep_can_have_written_are_made_again_or_refused(folder, ended, caplog, name):
     if name == "an epoch twice":

@@ -1,0 +1,23 @@
+"""How numbers are written for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+LEAST_DIGITS = 4
+
+
+def exactly(value: Any) -> str:
+    """Return a setting as it was asked for: a batch size of 16384 is not 1.638e+04."""
+    return str(value) if isinstance(value, (str, Integral)) else f"{value:.12g}"
+
+
+def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[float, str]:
+    """Return each number with so many significant digits, or with more where two would be the same."""
+    different = sorted(set(values))
+    found = {value: f"{value:.{digits}g}" for value in different}
+    if len(set(found.values())) == len(different):
+        return found
+    return told_apart(different, digits + 1) if digits < 16 else {value: repr(float(value)) for value in different}
