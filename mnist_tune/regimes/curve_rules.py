@@ -104,7 +104,8 @@ def _converged(curve: Curve, target: float) -> str:
     rising = bool((np.diff(last) >= 0).all()) and len(last) == TREND_EPOCHS
     beyond = last[-1] - target > SIGMAS * difference_noise(last[-1], target, curve.images) / math.sqrt(2)
     steady = rising or (curve.epochs > ENOUGH_EPOCHS and not falls_beyond(curve, VISIBLE / 3)[-ENOUGH_EPOCHS:].any())
-    there = (last >= target).all() or (steady and min(curve.settled, last[-1]) >= target)
+    enough = len(last) == TREND_EPOCHS or beyond
+    there = (enough and (last >= target).all()) or (steady and min(curve.settled, last[-1]) >= target)
     reached = there or (rising and beyond)
     if not reached:
         return ""

@@ -203,6 +203,9 @@ FURTHER_CURVES = {
     ),
     # few epochs, and many
     "one epoch of one": (curve([0.93]), {"undecided"}),
+    "one epoch about the target": (curve([0.9505]), {"undecided"}),
+    "two epochs about the target": (curve([0.951, 0.9505]), {"undecided"}),
+    "one epoch beyond the target": (curve([0.98]), {"converged"}),
     "two epochs that are not finite": (
         curve([0.5, 0.0987], **losses([1.5, math.nan], [3.0, math.inf], diverged=[0, 1])), {"diverged"},
     ),
