@@ -14,6 +14,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
 from mnist_tune.reports.edge_lines import SHARES, edge_lines
+from mnist_tune.reports.numbers import counted
 from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep
@@ -51,7 +52,7 @@ def headline(sweep: Sweep, title: str) -> Headline:
     left = int(sweep.trials["stop_reason"].isin(OPEN_REASONS).sum())
     if left:
         commands.insert(
-            0, (f"goes on with the {left} trials that had not ended", resume_command(sweep.meta, sweep.path))
+            0, (f"goes on with the {counted(left)} that had not ended", resume_command(sweep.meta, sweep.path))
         )
     notes = [sweep.meta["dataset"]["note"]]
     if (sweep.trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
@@ -107,14 +108,14 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
-    trained = " – ".join(
+    trained = " to ".join(
         dict.fromkeys(str(value) for value in (trials["epochs_run"].min(), trials["epochs_run"].max()))
     )
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),
         ("data", data["name"] + (f" ({images})" if images else "")),
-        ("trials", f"{len(trials):,} of {trained} epochs"),
+        ("trials", f"{len(trials):,}, of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
         ("time", _duration(meta)),
         ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),

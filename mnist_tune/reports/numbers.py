@@ -21,3 +21,8 @@ def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[floa
     if len(set(found.values())) == len(different):
         return found
     return told_apart(different, digits + 1) if digits < 16 else {value: repr(float(value)) for value in different}
+
+
+def counted(count: int, noun: str = "trial") -> str:
+    """Return a count with its noun: `1 trial`, `2 trials`."""
+    return f"{count:,} {noun}" + ('' if count == 1 else 's')

@@ -26,7 +26,7 @@ from mnist_tune.reports.families import families
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.notebook import Comparison
-from mnist_tune.reports.numbers import told_apart
+from mnist_tune.reports.numbers import counted, told_apart
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -105,9 +105,10 @@ def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
     if said := so_far(sweep.trials):
         return [*lines, f"{said}: this sweep is still running"]
     if left:
-        lines.append(f"{left} trials had not ended; resume with: {resume_command(sweep.meta, path)}")
+        lines.append(f"{counted(left)} had not ended; resume with: {resume_command(sweep.meta, path)}")
     if failed:
-        lines.append(f"{failed} trials failed; train them again with: {resume_command(sweep.meta, path, True)}")
+        again_with = resume_command(sweep.meta, path, True)
+        lines.append(f"{counted(failed)} failed; train {'it' if failed == 1 else 'them'} again with: {again_with}")
     return lines if left or failed or picture else [*lines, f"Picture: {again}"]
 
 

@@ -28,7 +28,7 @@ def test_the_facts_of_a_sweep(made_up_sweep):
         "networks": "mlp-4-tanh",
         "all with": "optimizer sgd, batch size 128, weight decay 0.001, loss cross-entropy",
         "data": "mnist-5k (1,000 training and 1,234 test images)",
-        "trials": "6 of 1 – 4 epochs",
+        "trials": "6, of 1 to 4 epochs",
         "trained on": "cpu, gpu (Some CPU, 4 cores)",
         "time": "2 h 0 min, started 2026-01-02 03:04 UTC",
         "versions": "jax 1.0, python 3.11",
@@ -46,7 +46,7 @@ def test_what_is_not_known_of_a_sweep_is_left_out(made_up_sweep):
     found = headline(replace(sweep, meta=on_cpu), "it")
     facts = dict(found.facts)
     assert facts.keys() == {"networks", "all with", "data", "trials", "trained on", "results"}
-    assert (facts["data"], facts["trained on"], facts["trials"]) == ("mnist-5k", "cpu", "1 of 4 epochs")
+    assert (facts["data"], facts["trained on"], facts["trials"]) == ("mnist-5k", "cpu", "1, of 4 epochs")
     assert (found.notes, found.commands) == ([], [])
     installed = headline(replace(sweep, meta=on_cpu | {"command": "mnist-tune seeds"}), "it")
     assert installed.commands == [("repeats this sweep", "mnist-tune seeds")]
@@ -63,7 +63,7 @@ def test_an_interrupted_sweep_says_first_how_to_go_on(made_up_sweep):
     assert dict(found.facts)["time"] == "started 2026-01-02 03:04 UTC"
     one = sweep.trials.assign(stop_reason=["completed", "interrupted", "completed"])
     assert headline(replace(sweep, trials=one), "it").commands == [
-        ("goes on with the 1 trials that had not ended", resume)
+        ("goes on with the 1 trial that had not ended", resume)
     ]
 
 

@@ -62,7 +62,7 @@ def test_a_sweep_with_errors_returns_1_and_prints_them(sweep, capsys, error):
     assert "Picture: " not in said
     assert said.count(error) == 2
     command = "python sweeps/lr_regimes.py --resume"
-    assert f"1 trials failed; train them again with: {command} {found.path} --retry-errored" in said
+    assert f"1 trial failed; train it again with: {command} {found.path} --retry-errored" in said
 
 
 def test_an_interrupted_sweep_returns_130_and_prints_how_to_resume(sweep, capsys):
@@ -87,9 +87,9 @@ def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys, 
     found.meta.update(meta)
     print_report(found)
     out, said = capsys.readouterr().out, said.format(found.path)
-    assert f"1 trials had not ended; resume with: {said}\n" in out
+    assert f"1 trial had not ended; resume with: {said}\n" in out
     retry = f"{said[:-1]}, retry_errored=True)" if said.endswith(")") else f"{said} --retry-errored"
-    assert f"1 trials failed; train them again with: {retry}\n" in out
+    assert f"1 trial failed; train it again with: {retry}\n" in out
 
 
 def test_an_error_counts_more_than_an_interrupt(sweep):
