@@ -37,14 +37,14 @@ SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNOR
 
 
 def place(where: str | Path) -> Place:
-    """Return the place that a user typed: a folder as a `Path`, or a URI.
+    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI.
 
     Raises:
         UserError: the scheme is unknown, the bucket is missing, or the URI holds keys. (URIs are written to files.)
     """
     scheme, separator, rest = str(where).partition("://")
     if not separator:
-        return Path(where)
+        return Path(os.path.expanduser(where))  # a shell leaves "--output=~/x" as it is
     if scheme == "file":
         return Path(urlsplit(str(where)).path)
     parts = urlsplit(str(where))

@@ -103,6 +103,12 @@ def test_a_user_without_a_password_may_be_named_but_for_s3():
         storage.place("s3://AKIA@bucket/x")
 
 
+def test_a_home_folder_that_no_shell_has_expanded_is_no_folder_called_so(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert storage.place("~/x") == Path("/home/anna/x")
+    assert storage.place(Path("~/x")) == Path("/home/anna/x")
+
+
 @pytest.mark.parametrize("where", ["results/x", "/results/x", "file:///results/x"])
 def test_a_folder_becomes_a_path(where):
     assert storage.place(where) == Path(where.removeprefix("file://"))

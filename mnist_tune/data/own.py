@@ -90,6 +90,12 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
     for name in shapes:
         if found[name].dtype.kind in "iu" and found[name].dtype.itemsize > 2:  # a type that is taken by default
             found[name] = found[name].astype(np.min_scalar_type(largest))
+    types = [found[name].dtype for name in shapes]
+    if types[0] != types[1]:  # whole numbers are divided by the largest of their type
+        raise DataError(
+            f"{source}: x_train is of type {np.asarray(arrays['x_train']).dtype}, x_test of "
+            f"{np.asarray(arrays['x_test']).dtype}; give both in the same type and the same units"
+        )
     return found
 
 
@@ -121,8 +127,9 @@ def _labels(labels: np.ndarray, name: str) -> np.ndarray:
         raise DataError(f"{name} holds texts; number the classes from 0, np.unique(y, return_inverse=True)[1]")
     if labels.dtype.kind not in "fiub" or not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
         raise DataError(f"{name} must be whole numbers from 0, one for each class; found {labels.dtype}")
-    if labels.size and labels.min() < 0:
-        raise DataError(f"{name} holds {labels.min():g}; number the classes from 0")
+    if labels.size and (labels.min() < 0 or labels.max() >= 2**31):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(f"{name} holds {wrong:.15g}; number the classes from 0")
     return labels.astype(np.int32)
 
 

@@ -25,4 +25,4 @@ def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[floa
 
 def counted(count: int, noun: str = "trial") -> str:
     """Return a count with its noun: `1 trial`, `2 trials`."""
-    return f"{count:,} {noun}" + ('' if count == 1 else 's')
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

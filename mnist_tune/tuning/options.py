@@ -138,6 +138,10 @@ class SweepOptions:
         for name in ("output", "resume"):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
+        if self.output is not None and self.resume not in (None, AUTO, self.output):
+            raise UserError(
+                f"--resume {self.resume} goes on in that folder, and --output names another one; leave --output out"
+            )
         if self.resume == AUTO and self.output is None:
             raise UserError("--resume auto resumes the sweep in --output, so it needs --output, too")
         if self.target is not None and not 0 < self.target < 1:
@@ -226,4 +230,9 @@ def rates_of(text: float | str, flag: str = "--learning-rates") -> list[float]:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
         raise UserError(f"{flag} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
-    return [float(f"{first ** (1 - step) * last**step:.3g}") for step in steps]
+    exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
+    for digits in range(3, 17):  # as few as tell neighbours apart
+        rates = [float(f"{rate:.{digits}g}") for rate in exact]
+        if len(set(rates)) == len(set(exact)):
+            return rates
+    return exact

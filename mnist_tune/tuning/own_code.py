@@ -22,6 +22,7 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import Call, parse_call
+from mnist_tune.results.validation import printable
 from mnist_tune.training.architectures import own_architectures, register
 from mnist_tune.training.optimizers import own_optimizers, register_optimizer
 from mnist_tune.trial import TrialConfig, closest
@@ -113,22 +114,25 @@ def _names(recorded: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in _OWN}
 
 
-def _where(was: Mapping[str, str], is_now: Mapping[str, str]) -> str:
-    before, now = was.get("text", "").splitlines(), is_now.get("text", "").splitlines()
+def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
+    # `sweep.json` is read with its control characters escaped, such as tabs.
+    before, now = (printable(one.get("lines", [])) for one in (was, is_now))
+    if not all(isinstance(line, str) for line in before):
+        return ""
     for kind, first, _, start, end in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
         if kind != "equal" and before and now:
-            line = now[start].strip() if start < end else f"without {before[first].strip()!r}"
+            line = is_now["lines"][start].strip() if start < end else f"without {before[first].strip()!r}"
             return f", first in line {start + 1}: {line[:80]}"
     return ""
 
 
-def _source(file: Path) -> dict[str, str]:
+def _source(file: Path) -> dict[str, Any]:
     try:
         content = file.read_bytes()
     except OSError:  # it was there when it was loaded
         return {"sha256": "unknown"}
-    text = {"text": content.decode(errors="replace")} if len(content) <= MOST_TEXT else {}
-    return {"sha256": hashlib.sha256(content).hexdigest(), **text}
+    lines = {"lines": content.decode(errors="replace").splitlines()} if len(content) <= MOST_TEXT else {}
+    return {"sha256": hashlib.sha256(content).hexdigest(), **lines}
 
 
 def _factory(flag: str, call: Call) -> Any:

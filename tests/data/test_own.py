@@ -11,7 +11,8 @@ from own_networks import patterns
 from mnist_tune import UserError
 from mnist_tune.data.dataset import hold_out, load_dataset
 from mnist_tune.data.files import CHECKSUMS, checksum
-from mnist_tune.data.own import NAMES
+from mnist_tune.data.idx import DataError
+from mnist_tune.data.own import NAMES, checked
 
 X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
 GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
@@ -239,3 +240,30 @@ def test_files_that_are_no_data_set(tmp_path, monkeypatch):
         write(tmp_path, dict(list(small_mnist().items())[:3]))
     with pytest.raises(UserError, match="has 4 arrays, x_train, y_train, x_test, y_test, or the first 2; got 3"):
         load_dataset((X, Y, X))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [(np.uint8, np.float64), (np.float32, np.uint8), (np.uint8, np.uint16), (bool, np.uint8), (np.int8, np.uint8)],
+)
+def test_parts_of_different_types_are_refused(train, test):
+    """One of them would be divided by what only the other one needs."""
+    images, labels = np.eye(4), np.arange(4) % 2
+    arrays = {"x_train": images.astype(train), "y_train": labels, "x_test": images.astype(test), "y_test": labels}
+    with pytest.raises(DataError, match=f"^mine: x_train is of type {np.dtype(train)}, x_test of {np.dtype(test)}; "):
+        checked(arrays, "mine")
+
+
+def test_types_that_differ_in_nothing_that_matters_are_taken():
+    images, labels = np.eye(4) * 255, np.arange(4) % 2
+    for train, test in ((np.int64, np.uint8), (np.float64, np.float16), (np.int32, np.int64)):
+        found = checked(
+            {"x_train": images.astype(train), "y_train": labels, "x_test": images.astype(test), "y_test": labels}, "it"
+        )
+        assert found["x_train"].dtype == found["x_test"].dtype
+
+
+@pytest.mark.parametrize("largest", [2**31, 2**32, 2**40])
+def test_labels_that_do_not_fit_are_refused_and_not_wrapped_around(largest):
+    with pytest.raises(DataError, match=f"holds {largest}; number the classes from 0"):
+        checked({"x_train": np.eye(4), "y_train": np.array([0, 1, 1, largest])}, "mine")

@@ -45,6 +45,8 @@ def test_the_winner_of_a_command_is_trained_with_its_options_but_for_those_of_it
         ("0.01:1:3", [0.01, 0.1, 1.0]),
         ("1:0.01:5", [1.0, 0.316, 0.1, 0.0316, 0.01]),
         ("0.5:2:1", [0.5]),
+        ("1.05:1.06:6", [1.05, 1.052, 1.054, 1.056, 1.058, 1.06]),
+        ("2:2:3", [2.0, 2.0, 2.0]),
     ],
 )
 def test_rates_are_numbers_or_a_range_with_both_its_ends(text, rates):
@@ -60,3 +62,10 @@ def test_what_is_no_range_is_refused(text):
 def test_the_last_layer_counts_to_the_depth_of_a_network():
     assert mlp_name(16, 2, "tanh") == "mlp-16-tanh"
     assert mlp_name(8, 4, "relu", "glorot") == "mlp-8-8-8-relu-glorot"
+
+
+def test_a_resume_goes_on_in_its_own_folder(tmp_path):
+    with pytest.raises(UserError, match=f"^--resume {tmp_path} goes on in that folder, .*; leave --output out$"):
+        SweepOptions(resume=tmp_path, output=tmp_path / "other")
+    for output in (None, tmp_path):
+        assert SweepOptions(resume=tmp_path, output=output).goes_on() == tmp_path

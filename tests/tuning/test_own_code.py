@@ -1,5 +1,6 @@
 """Code in the user's files: found, loaded, recorded, and wanted again by a resume."""
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from own_networks import patterns
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.results.journal import resume_command
+from mnist_tune.results.validation import printable
 from mnist_tune.training import architectures, optimizers
 from mnist_tune.tuning.own_code import check_again, check_networks, load_own, own_code, register_own, sources
 
@@ -140,7 +142,8 @@ def test_a_resume_says_where_the_code_has_changed(folder):
         "net.py:mlp",
         ["layers.py", "net.py"],
     )
-    said = []
+    recorded, said = printable(json.loads(json.dumps(recorded))), []  # as it is read from sweep.json
+    [entry] = recorded
     entry["files"]["no_longer_loaded.py"] = {"sha256": "0"}
     check_again(recorded, "results/x", said.append)
     assert said == []
@@ -152,6 +155,18 @@ def test_a_resume_says_where_the_code_has_changed(folder):
         "note: net.py has changed since the sweep started, first in line 9: size = 4" + "0" * 72,
         "note: net.py has changed since the sweep started, first in line 5: without 'def mlp(data, width=WIDTH):'",
     ]
+
+
+def test_tabs_are_no_change(folder):
+    (folder / "tabs.py").write_text("def mlp(data):\n\tsize = 3\n\treturn size\n")
+    load_own("architecture", ["tabs.py:mlp"])
+    recorded, said = printable(json.loads(json.dumps(sources({"architecture": ["tabs.py:mlp"]})))), []
+    (folder / "tabs.py").write_text("def mlp(data):\n\tsize = 3\n\treturn 4\n")
+    check_again(recorded, "results/x", said.append)
+    recorded[0]["files"]["tabs.py"]["lines"] = [3]  # not written by us
+    check_again(recorded, "results/x", said.append)
+    changed = "note: tabs.py has changed since the sweep started"
+    assert said == [f"{changed}, first in line 3: return 4", changed]
 
 
 def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypatch):
