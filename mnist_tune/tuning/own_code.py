@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ from mnist_tune.results.validation import printable
 from mnist_tune.training.architectures import own_architectures, register
 from mnist_tune.training.optimizers import own_optimizers, register_optimizer
 from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.tuning.shipped_code import ShippedFactory, is_installed, own_modules
 
 MOST_TEXT = 2**17
 """Bytes of a source file that `sweep.json` keeps, so that a resume can say which line has changed."""
@@ -37,6 +39,9 @@ _OWN: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[str], Callable[[An
 """For each flag that takes code: what is registered, and what registers it."""
 
 OWN_FLAGS = tuple(_OWN)
+
+_SHIPPED: dict[tuple[str, str], ShippedFactory] = {}
+"""The factories that were named, by flag and name."""
 
 
 def load_own(flag: str, texts: Iterable[str]) -> None:
@@ -52,16 +57,24 @@ def load_own(flag: str, texts: Iterable[str]) -> None:
     registered, add = _OWN[flag]
     for call in map(parse_call, texts):
         if call.is_own and call.name not in registered():
-            add(call.name)(_factory(flag, call))
+            module, name = _factory(flag, call)
+            add(call.name)(getattr(module, name))
+            if call.name.partition(":")[0].endswith(".py") or not is_installed(module):
+                _SHIPPED[flag, call.name] = ShippedFactory(module, name)
 
 
 def own_code() -> dict[str, dict[str, Any]]:
-    """The registered factories by flag and name, for the processes that train; their modules go with them by value."""
+    """Return the registered factories by flag and name, for the processes that train. Those that were named go with the
+    text of their modules; those that were registered from Python go with their modules by value."""
     from ray import cloudpickle
 
     found = {flag: registered() for flag, (registered, _) in _OWN.items()}
-    for factories in found.values():
-        for factory in factories.values():
+    for flag, factories in found.items():
+        for name, factory in factories.items():
+            shipped = _SHIPPED.get((flag, name))
+            if shipped and shipped.factory is factory:
+                factories[name] = shipped
+                continue
             for module in _modules(factory):
                 cloudpickle.register_pickle_by_value(module)
     return found
@@ -84,9 +97,11 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     for flag, texts in used.items():
         registered = _OWN[flag][0]()
         for name in sorted({parse_call(text).name for text in texts} & registered.keys()):
-            files = {Path(module.__file__).name: _source(Path(module.__file__))
-                     for module in _modules(registered[name]) if module.__file__}  # fmt: skip
-            found.append({"flag": flag, "name": name, "files": files})
+            files = [Path(module.__file__) for module in _modules_of(flag, name, registered[name]) if module.__file__]
+            top = min((file.parent for file in files), key=lambda folder: len(folder.parts), default=Path())
+            names = {str(file.relative_to(top)) if file.is_relative_to(top) else file.name: file for file in files}
+            known = {one: _source(file) for one, file in names.items()}
+            found.append({"flag": flag, "name": name, "folder": os.getcwd(), "files": known})
     return found
 
 
@@ -96,11 +111,14 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
     Raises:
         UserError: a factory has not been named again.
     """
-    missing = [f"--{one['flag']} {one['name']}" for one in recorded if one["name"] not in _OWN[one["flag"]][0]()]
+    missing = [one for one in recorded if one["name"] not in _OWN[one["flag"]][0]()]
     if missing:
+        folder = missing[0].get("folder")
+        names = " ".join(f"--{one['flag']} {one['name']}" for one in missing)
         raise UserError(
-            f"{where} trains code of your own, which a results folder can't run; name it again: "
-            f"--resume {where} {' '.join(missing)}, or register it from Python"
+            f"{where} trains code of your own, which a results folder can't run; name it again"
+            + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
+            + f": --resume {where} {names}, or register it from Python"
         )
     now = {(one["flag"], one["name"]): one for one in sources(_names(recorded))}
     for before in recorded:
@@ -135,21 +153,22 @@ def _source(file: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), **lines}
 
 
-def _factory(flag: str, call: Call) -> Any:
+def _factory(flag: str, call: Call) -> tuple[ModuleType, str]:
+    """Return the module of a factory, loaded, and the factory's name there."""
     place, _, name = call.name.rpartition(":")
     module = _from_file(flag, call, Path(place)) if place.endswith(".py") else _from_package(flag, call, place)
     factory = getattr(module, name, None)
     if not callable(factory):
         known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{closest(name, known)}")
-    return factory
+    return module, name
 
 
 def _from_file(flag: str, call: Call, file: Path) -> ModuleType:
     file = file.expanduser().absolute()
     if not file.is_file():
         raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
-    name = file.stem
+    name = re.sub(r"\W", "_", file.stem)  # a dot would make it a module of a package
     if getattr(sys.modules.get(name), "__file__", None) == str(file):
         return sys.modules[name]
     if name in sys.modules:
@@ -188,22 +207,14 @@ def _cannot_load(flag: str, call: Call, place: Path, error: Exception) -> UserEr
 
 
 def _modules(factory: Any) -> list[ModuleType]:
-    """The module of a factory, its package, and the modules beside it that are loaded."""
-    module = sys.modules.get(getattr(factory, "__module__", ""))
-    if module is None or module.__name__ == "__main__" or module.__name__.partition(".")[0] == "mnist_tune":
-        return []
-    if "." in module.__name__:
-        return [sys.modules[module.__name__.partition(".")[0]], module]
-    folder = str(Path(module.__file__).parent) if module.__file__ else None
-    return [
-        one
-        for one in list(sys.modules.values())
-        if one is module or (folder and _is_beside(getattr(one, "__file__", None), folder))
-    ]
+    """Return the user's own modules that a factory may need: its own, those of its package, and those beside it."""
+    module = sys.modules.get(getattr(factory, "__module__", None) or "")
+    return [] if module is None or module.__name__ == "__main__" or is_installed(module) else own_modules(module)
 
 
-def _is_beside(file: str | None, folder: str) -> bool:
-    return bool(file) and str(Path(str(file)).parent) == folder and "site-packages" not in folder
+def _modules_of(flag: str, name: str, factory: Any) -> list[ModuleType]:
+    shipped = _SHIPPED.get((flag, name))
+    return shipped.modules if shipped and shipped.factory is factory else _modules(factory)
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:

@@ -1,6 +1,8 @@
 """Code in the user's files: found, loaded, recorded, and wanted again by a resume."""
 
+import inspect
 import json
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -46,7 +48,7 @@ def test_a_network_in_a_file_with_a_module_beside_it():
     assert list(architectures.own_architectures()) == ["net.py:mlp"]
     code = own_code()
     assert code["optimizer"] == {}
-    assert code["architecture"]["net.py:mlp"].__name__ == "mlp"
+    assert pickle.loads(pickle.dumps(code["architecture"]["net.py:mlp"])).factory.__name__ == "mlp"
 
 
 def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(folder, monkeypatch):
@@ -203,3 +205,19 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
     command = resume_command(meta, "results/x")
     assert command == ("mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'")
+
+
+def test_a_resume_elsewhere_says_where_the_code_was_named(folder, monkeypatch):
+    load_own("architecture", ["net.py:mlp"])
+    recorded = sources({"architecture": ["net.py:mlp"]})
+    architectures._KINDS.pop("net.py:mlp")
+    for there, said in ((folder, ""), (folder.parent, f", in {folder}")):
+        monkeypatch.chdir(there)
+        with pytest.raises(UserError, match=rf"run; name it again{said}: --resume x --architecture net\.py:mlp, or"):
+            check_again(recorded, "x", pytest.fail)
+
+
+def test_what_a_shipped_factory_takes_can_be_told(folder):
+    load_own("architecture", ["net.py:mlp"])
+    shipped = own_code()["architecture"]["net.py:mlp"]
+    assert list(inspect.signature(shipped).parameters) == ["data", "width"]

@@ -1,0 +1,143 @@
+"""The user's modules in another process, which does not see their files."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from mnist_tune.tuning.own_code import load_own, own_code
+
+EQUINOX = """import equinox as eqx
+import jax
+from mnist_tune import Network
+
+
+class Net(eqx.Module):
+    layer: eqx.nn.Linear
+
+    def __init__(self, data, key):
+        self.layer = eqx.nn.Linear(data.size, data.classes, key=key)
+
+    def __call__(self, image):
+        return self.layer(image.ravel())
+
+
+def mlp(data):
+    _, static = eqx.partition(Net(data, jax.random.key(0)), eqx.is_array)
+    init = lambda key: eqx.partition(Net(data, key), eqx.is_array)[0]
+    return Network(init, lambda params, images: jax.vmap(eqx.combine(params, static))(images))
+"""
+
+DATACLASS = """from dataclasses import dataclass
+import jax
+import jax.numpy as jnp
+from mnist_tune import Network
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Params:
+    weights: jax.Array
+
+
+def mlp(data):
+    init = lambda key: Params(jnp.zeros((data.size, data.classes)))
+    return Network(init, lambda params, images: images.reshape(len(images), -1) @ params.weights)
+"""
+
+NESTED = """import functools
+from pathlib import Path
+from layers.blocks.dense import dense
+from mnist_tune import Network
+
+HERE = Path(__file__).name
+
+
+def made(data, width):
+    init = lambda key: {"w": dense(data.size, data.classes), "width": dense(1, width)}
+    return Network(init, lambda params, images: images.reshape(len(images), -1) @ params["w"])
+
+
+mlp = functools.partial(made, width=3)
+"""
+
+CHECK = """
+import pickle, sys
+import jax
+from mnist_tune.data_spec import DataSpec
+factory = pickle.loads(sys.stdin.buffer.read())
+factory = pickle.loads(pickle.dumps(factory))  # it is sent on, by the actor that starts lane servers
+network = factory(DataSpec("mine", (4, 4), (2, 2, 2), 3))
+params = network.init(jax.random.key(0))
+print(network.apply(params, jax.numpy.ones((5, 4, 4))).shape, len(jax.tree.leaves(params)))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def elsewhere(folder):
+    """A function that uses a named network in another process, after the files have gone."""
+
+    def use(name):
+        load_own("architecture", [name])
+        shipped = pickle.dumps(own_code()["architecture"][name])
+        for file in folder.rglob("*.py"):
+            file.unlink()
+        done = subprocess.run([sys.executable, "-c", CHECK], input=shipped, capture_output=True, cwd="/", timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    return use
+
+
+def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):
+    (folder / "net.py").write_text(DATACLASS)
+    assert elsewhere("net.py:mlp") == "(5, 3) 1"
+
+
+def test_a_module_of_equinox(folder, elsewhere):
+    pytest.importorskip("equinox")
+    (folder / "net.py").write_text(EQUINOX)
+    assert elsewhere("net.py:mlp") == "(5, 3) 2"
+
+
+@pytest.mark.parametrize("packages", [True, False])
+def test_packages_in_the_folder_go_with_a_file_also_without_a_file_of_their_own(folder, elsewhere, packages):
+    (folder / "layers" / "blocks").mkdir(parents=True)
+    for package in (folder / "layers", folder / "layers" / "blocks"):
+        if packages:
+            (package / "__init__.py").write_text("")
+    (folder / "layers" / "blocks" / "dense.py").write_text(
+        "import jax.numpy as jnp\n\ndense = lambda *s: jnp.zeros(s)\n"
+    )
+    (folder / "my.net.v2.py").write_text(NESTED)
+    assert elsewhere("my.net.v2.py:mlp") == "(5, 3) 2"
+
+
+def test_a_changed_file_is_imported_anew_in_a_process_that_has_the_old_one(folder):
+    codes = []
+    for width in (3, 4):
+        (folder / "net.py").write_text(f"def mlp(data):\n    return {width}\n")
+        sys.modules.pop("net", None)
+        load_own("architecture", [f"{'./' * width}net.py:mlp"])
+        codes.append(pickle.dumps(own_code()["architecture"][f"{'./' * width}net.py:mlp"]))
+    script = f"import pickle\nprint([pickle.loads(code)(None) for code in {codes!r}])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=120)
+    assert done.stdout == "[3, 4]\n", done.stderr
+
+
+def test_a_factory_of_an_installed_package_is_named_and_not_sent(folder):
+    load_own("optimizer", ["optax:novograd"])
+    import optax
+
+    assert own_code()["optimizer"]["optax:novograd"] is optax.novograd
