@@ -65,6 +65,8 @@ class TrialConfig:
     def __post_init__(self) -> None:
         for name, kind in _FIELDS.items():
             value = getattr(self, name)
+            if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a number of NumPy is one
+                object.__setattr__(self, name, value := value.item())
             if not kind.holds(value):
                 raise UserError(f"{name} must be {kind.wanted}, got {value!r}")
         for name in ("learning_rate", "momentum", "weight_decay", "clip_norm"):  # as they are trained and journaled

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,3 +155,13 @@ def test_closest_takes_any_iterable():
 def test_a_config_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         TrialConfig().epochs = 3
+
+
+def test_a_number_of_numpy_is_a_number():
+    trial = TrialConfig(
+        learning_rate=np.float32(0.5), seed=np.int64(3), nesterov=np.bool_(True), momentum=np.array(0.9)
+    )
+    assert trial == TrialConfig(learning_rate=0.5, seed=3, nesterov=True, momentum=0.9)
+    assert json.loads(json.dumps(trial.to_dict()))["seed"] == 3
+    with pytest.raises(UserError, match=r"learning_rate must be .* got array\(\[0\.5\]\)"):
+        TrialConfig(learning_rate=np.array([0.5]))

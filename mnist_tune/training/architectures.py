@@ -79,6 +79,10 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     for kind in sorted(_BUILT_IN, key=len, reverse=True):
         if name.startswith(kind + "-"):
             return kind, tuple(name.removeprefix(kind + "-").split("-")), {}
+    if name.endswith(".py"):
+        raise UserError(
+            f"unknown architecture {name!r}; name the function that makes the network, too: {name}:FUNCTION"
+        )
     examples = ["mlp-1024-128-tanh", *sorted(set(_KINDS) - {"mlp"})]
     raise UserError(f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION")
 

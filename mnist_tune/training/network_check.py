@@ -75,7 +75,7 @@ def _type(value: Any) -> str:
 
 
 def _check_leaves(name: str, tree: Any, parameters: bool) -> None:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    leaves = _tried(f"{name}: taking apart what init returned", jax.tree_util.tree_leaves_with_path, tree)
     if parameters and not leaves:
         raise UserError(f"{name}: init returned no array; return the parameters, a tree of arrays")
     for path, leaf in leaves:
@@ -124,5 +124,15 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
     try:
         shapes = program.shapes()
         jax.eval_shape(program.train_epoch, shapes, hyper, key, jnp.asarray(images), jnp.asarray(labels), order)
+    except UserError as error:
+        raise UserError(f"{what}, {error}") from None
     except Exception as error:
-        raise UserError(f"{what}, {_line(error)}") from error
+        raise UserError(f"{what}, {_line(error)}{_remedy(error)}") from error
+
+
+def _remedy(error: Exception) -> str:
+    """Return what helps where an optimiser takes its learning rate for a number; empty for other errors."""
+    traced = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
+    if not isinstance(error, traced):
+        return ""
+    return "; the learning rate is traced, as one program trains all rates: jnp.where, or --schedule and --warmup-steps"

@@ -122,6 +122,9 @@ class Step:
         if self.weight_decay and self.optimizer not in DECOUPLED:
             before.append(optax.add_decayed_weights(hyper["weight_decay"]))
         last = _factory(self.optimizer)(self._learning_rate(hyper), **arguments)
+        if not isinstance(last, optax.GradientTransformation):
+            kind = type(last).__name__
+            raise UserError(f"optimizer {self.optimizer!r} returned a {kind}; return one of optax, as optax.adam does")
         return optax.chain(*before, last) if before else last
 
     def _learning_rate(self, hyper: Hyperparameters) -> Any:

@@ -182,7 +182,7 @@ def _from_file(flag: str, call: Call, file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _cannot_load(flag, call, file, error) from None
     return module
@@ -199,7 +199,7 @@ def _from_package(flag: str, call: Call, name: str) -> ModuleType:
         raise _cannot_load(flag, call, Path(name), error) from None
 
 
-def _cannot_load(flag: str, call: Call, place: Path, error: Exception) -> UserError:
+def _cannot_load(flag: str, call: Call, place: Path, error: BaseException) -> UserError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(place)]
     line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
     said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

@@ -166,7 +166,21 @@ def test_an_optimizer_that_looks_at_its_learning_rate(said):
     def own(learning_rate):
         return optax.sgd(learning_rate if learning_rate > 0.1 else 0.1)
 
-    assert "with optimizer 'own' can't train, TracerBoolConversionError" in said(GOOD, own)
+    line = said(GOOD, own)
+    assert "with optimizer 'own' can't train, TracerBoolConversionError" in line
+    assert line.endswith(
+        "; the learning rate is traced, as one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+    )
+
+
+def test_an_optimizer_must_be_one_of_optax(said):
+    for made, kind in ((optax.adam(0.1)[:2], "tuple"), (None, "NoneType")):
+        assert f"optimizer 'own' returned a {kind}; return one of optax" in said(GOOD, lambda rate, made=made: made)
+
+
+def test_parameters_that_jax_cannot_sort(said):
+    mixed = Network(lambda key: {"w": init(key)["w"], 1: jnp.zeros(7)}, apply)
+    assert "taking apart what init returned fails, ValueError: Comparator raised exception" in said(mixed)
 
 
 def test_a_factory_must_return_a_network(said):

@@ -118,6 +118,7 @@ WRONG = {
     "calls.py:mlp": r"calls.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
     "syntax.py:mlp": r"syntax.py can't be loaded, SyntaxError: .* \(line 1\)",
     "needs.py:mlp": r"needs.py can't be loaded, ModuleNotFoundError: No module named 'not_there' \(line 1\)",
+    "exits.py:mlp": r"exits.py can't be loaded, SystemExit: 3 \(line 3\)",
     "net.py:mlp(width=f())": "is no name with arguments",
     "net.py:mlp(width=wide)": r"\(quote texts: 'wide'\)",
 }
@@ -128,6 +129,7 @@ def test_what_can_not_be_loaded_is_one_line(folder, name):
     (folder / "broken.py").write_text("x = 1\ny = undefined\n")
     (folder / "calls.py").write_text("def mlp():\n    return undefined\n\n\nmlp()\n")
     (folder / "syntax.py").write_text("def mlp(:\n")
+    (folder / "exits.py").write_text("import sys\n\nsys.exit(3)\n")
     (folder / "needs.py").write_text("import not_there\n")
     with pytest.raises(UserError, match=WRONG[name]) as caught:
         load_own("architecture", [name])
