@@ -17,6 +17,7 @@ from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.families import families
 from mnist_tune.reports.numbers import told_apart
 from mnist_tune.reports.spans import spans
+from mnist_tune.results.meta import ARRAYS
 from mnist_tune.trial import TrialConfig
 
 DEFAULTS = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
@@ -140,13 +141,16 @@ def _between(first: float, last: float, count: int = 4) -> list[float]:
 def proposed(
     family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
 ) -> str:
-    """Return the command that tries other learning rates, with all other flags as those of the nearest trial."""
+    """Return the command that tries other learning rates, with all other flags as those of the nearest trial. Data that
+    was given as arrays has no command: then return the rates alone."""
     row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
     used |= {"dataset": options.get("dataset") or row["dataset"], "target": options.get("target")}
     said = told_apart(rates, 3)
     tried = " ".join(said[rate] for rate in rates)
+    if options.get("dataset") == ARRAYS:
+        return f"{tried}, from Python as before"
     line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)

@@ -13,6 +13,9 @@ from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.results.validation import printable
 from mnist_tune.trial import TrialConfig
 
+ARRAYS = "arrays"
+"""Stands for data that was given from Python."""
+
 MOST_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
 

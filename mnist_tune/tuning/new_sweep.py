@@ -15,6 +15,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.results.folder import new_folder
+from mnist_tune.results.meta import ARRAYS
 from mnist_tune.results.provenance import describe_environment
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
@@ -24,9 +25,6 @@ from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import check_networks, sources
-
-ARRAYS = "arrays"
-"""Stands in `sweep.json` for data that was given from Python."""
 
 
 def open_new(

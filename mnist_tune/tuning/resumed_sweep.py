@@ -18,7 +18,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.results.meta import read_meta
+from mnist_tune.results.meta import ARRAYS, read_meta
 from mnist_tune.results.provenance import changed_versions
 from mnist_tune.results.sign_of_life import await_silence
 from mnist_tune.results.writer import SweepWriter
@@ -27,7 +27,6 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import CHANGEABLE, additions, extended
-from mnist_tune.tuning.new_sweep import ARRAYS
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.own_code import check_again
 from mnist_tune.tuning.plan import Finished

@@ -507,3 +507,10 @@ def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys
     printed = printed_text(capsys, made_up_sweep([1.0001, 1.0002]))
     assert "1.0001  " in printed
     assert "1.0002  " in printed
+
+
+def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
+    """Nor could it run: a command line names no arrays."""
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
+    line = conclusions(trials, {"dataset": "arrays"})[2]
+    assert line == "  no edge yet, try larger rates: 1 2.15 4.64 10, from Python as before"
