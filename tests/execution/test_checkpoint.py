@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from memory import peak_mb
 from trap import Trap
 
-from mnist_tune import UserError, storage
+from mnist_tune import UserError, object_storage, storage
 from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
 
 ROW = {
@@ -94,16 +94,16 @@ def test_saving_again_replaces(tmp_path):
     check_equal(Checkpoint.load(path), state(2.0))
 
 
-@pytest.mark.parametrize("name", ["_upload", "open_file"])
+@pytest.mark.parametrize("name", ["write", "open_file"])
 def test_storage_that_fails_once_ends_no_trial(bucket, monkeypatch, name):
-    fails, function = [OSError("AWS Error NETWORK_CONNECTION during a request: reset")], getattr(storage, name)
+    fails, function = [OSError("AWS Error NETWORK_CONNECTION during a request: reset")], getattr(object_storage, name)
 
     def hiccup(*arguments):
         if fails:
             raise fails.pop()
         return function(*arguments)
 
-    monkeypatch.setattr(storage, name, hiccup)
+    monkeypatch.setattr(object_storage, name, hiccup)
     place = storage.join(bucket, "00000.npz")
     state().save(place)
     check_equal(Checkpoint.load(place), state())
