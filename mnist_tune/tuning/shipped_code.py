@@ -81,12 +81,12 @@ def own_modules(module: ModuleType) -> list[ModuleType]:
             beside = Path(str(one.__file__)).is_relative_to(folder)
             if one.__name__.partition(".")[0] == top if dot else beside:
                 found.append(one)
-    return [one for one in found if str(one.__file__).endswith(".py")]
+    return [one for one in found if str(one.__file__).endswith(".py") and Path(str(one.__file__)).is_file()]
 
 
 def _source(module: ModuleType) -> Source:
     file = str(module.__file__)
-    return Source(file, Path(file).read_text(encoding="utf-8"), hasattr(module, "__path__"))
+    return Source(file, importlib.util.decode_source(Path(file).read_bytes()), hasattr(module, "__path__"))
 
 
 def _with_parents(sources: dict[str, Source]) -> dict[str, Source]:
