@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_tune.invocation import command
+from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.families import families
-from mnist_tune.reports.numbers import told_apart
 from mnist_tune.reports.spans import spans
 from mnist_tune.results.meta import ARRAYS
 from mnist_tune.trial import TrialConfig
@@ -74,7 +74,7 @@ def conclusions(
             continue
         lines.append(f"{found.family}: {found.sentence}")
         lines += [f"  {found.question} {found.command}"] * bool(found.question)
-    left = len(found_of_all) - len(found_of_all[:most])
+    left = len(found_of_all[most:]) if most else 0
     return lines + [f"... and {left} more families"] * bool(left)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_tune.numbers import exactly
 from mnist_tune.regimes.conclusions import varied
-from mnist_tune.reports.numbers import exactly
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

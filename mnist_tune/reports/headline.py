@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_tune.numbers import counted
 from mnist_tune.regimes.conclusions import FAMILY, beyond_the_edge
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
 from mnist_tune.reports.edge_lines import SHARES, edge_lines
-from mnist_tune.reports.numbers import counted
 from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Sweep

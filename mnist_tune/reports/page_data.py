@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.numbers import exactly
 from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.large_sweeps import MANY
 from mnist_tune.reports.metrics import Axis, Metric, matrix, metrics
-from mnist_tune.reports.numbers import exactly
 from mnist_tune.reports.prepared import (
     FEW,
     MeanCurve,

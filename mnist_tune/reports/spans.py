@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mnist_tune.reports.numbers import told_apart
+from mnist_tune.numbers import told_apart
 
 VERBS = {
     "slow": "slow",
@@ -32,6 +32,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     """
     asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
     rates = sorted(family["learning_rate"].unique())
+    said = list(told_apart(rates).values())
     way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
     found = family["regime"].mask(way, "on its way")
     cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
@@ -52,7 +53,7 @@ def spans(family: pd.DataFrame) -> list[str]:
             share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
             if regime == "undecided" and cut[inside.index].any():
                 share += f" (cut after {inside['epochs_run'][cut].max()} epochs)"
-            places.append(_place(rates, first, last, asked) + share)
+            places.append(_place(said, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {' and '.join(places)}")
     return lines
 
@@ -63,9 +64,8 @@ def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
     return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
 
 
-def _place(rates: Sequence[float], first: int, last: int, asked: int) -> str:
-    said = told_apart(rates)
-    low, high = said[rates[first]], said[rates[last]]
+def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
+    low, high = rates[first], rates[last]
     if first == last:
         return f"at {low}"
     if (first, last) == (0, len(rates) - 1):

@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from mnist_tune.invocation import command
+from mnist_tune.numbers import counted, told_apart
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.tuned import FAR
@@ -26,7 +27,6 @@ from mnist_tune.reports.families import families
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.notebook import Comparison
-from mnist_tune.reports.numbers import counted, told_apart
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command

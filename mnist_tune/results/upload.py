@@ -93,9 +93,11 @@ class Upload:
             self._say(line)
 
     def _upload_new(self) -> None:
+        if self.refused:
+            return
         grown = (self._folder / JOURNAL).stat().st_size > self._journal_bytes
         changed = self._changed()
-        if self.refused or not (grown or changed):
+        if not (grown or changed):
             return
         if not self._sign.is_there():
             self.refused = UserError(

@@ -15,6 +15,7 @@ from mnist_tune import storage
 from mnist_tune.cli import suggestion
 from mnist_tune.errors import UserError
 from mnist_tune.execution.sharpness import SharpnessSettings
+from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -231,8 +232,5 @@ def rates_of(text: float | str, flag: str = "--learning-rates") -> list[float]:
         raise UserError(f"{flag} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
     exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
-    for digits in range(3, 17):  # as few as tell neighbours apart
-        rates = [float(f"{rate:.{digits}g}") for rate in exact]
-        if len(set(rates)) == len(set(exact)):
-            return rates
-    return exact
+    said = told_apart(exact, 3)
+    return [float(said[rate]) for rate in exact]

@@ -71,8 +71,7 @@ def own_code() -> dict[str, dict[str, Any]]:
     found = {flag: registered() for flag, (registered, _) in _OWN.items()}
     for flag, factories in found.items():
         for name, factory in factories.items():
-            shipped = _SHIPPED.get((flag, name))
-            if shipped and shipped.factory is factory:
+            if shipped := _shipped(flag, name, factory):
                 factories[name] = shipped
                 continue
             for module in _modules(factory):
@@ -97,7 +96,9 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     for flag, texts in used.items():
         registered = _OWN[flag][0]()
         for name in sorted({parse_call(text).name for text in texts} & registered.keys()):
-            files = [Path(module.__file__) for module in _modules_of(flag, name, registered[name]) if module.__file__]
+            shipped = _shipped(flag, name, registered[name])
+            modules = shipped.modules if shipped else _modules(registered[name])
+            files = [Path(module.__file__) for module in modules if module.__file__]
             top = min((file.parent for file in files), key=lambda folder: len(folder.parts), default=Path())
             names = {str(file.relative_to(top)) if file.is_relative_to(top) else file.name: file for file in files}
             known = {one: _source(file) for one, file in names.items()}
@@ -212,9 +213,10 @@ def _modules(factory: Any) -> list[ModuleType]:
     return [] if module is None or module.__name__ == "__main__" or is_installed(module) else own_modules(module)
 
 
-def _modules_of(flag: str, name: str, factory: Any) -> list[ModuleType]:
+def _shipped(flag: str, name: str, factory: Any) -> ShippedFactory | None:
+    """Return how a factory that was named is sent; None if another one was registered from Python by its name."""
     shipped = _SHIPPED.get((flag, name))
-    return shipped.modules if shipped and shipped.factory is factory else _modules(factory)
+    return shipped if shipped and shipped.factory is factory else None
 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:

@@ -10,6 +10,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 INSTALLED = ("site-packages", "dist-packages")
+
+STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+"""The folders of Python's own modules."""
 
 
 class Source(NamedTuple):
@@ -64,24 +68,21 @@ def is_installed(module: ModuleType) -> bool:
     if not getattr(module, "__file__", None) or module.__name__.partition(".")[0] == "mnist_tune":
         return True
     file = Path(str(module.__file__))
-    standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    return any(part in INSTALLED for part in file.parts) or any(file.is_relative_to(one) for one in standard)
+    return any(part in INSTALLED for part in file.parts) or any(file.is_relative_to(one) for one in STANDARD)
 
 
 def own_modules(module: ModuleType) -> list[ModuleType]:
     """Return a module and those that may belong to it: of its package, or loaded from its folder and those below. Those
     that are installed don't."""
     top, dot, _ = module.__name__.partition(".")
-    folder = Path(str(module.__file__)).parent
-    found = []
-    for one in list(sys.modules.values()):
-        if one is module:
-            found.append(one)
-        elif isinstance(one, ModuleType) and one.__name__ != "__main__" and not is_installed(one):
-            beside = Path(str(one.__file__)).is_relative_to(folder)
-            if one.__name__.partition(".")[0] == top if dot else beside:
-                found.append(one)
-    return [one for one in found if str(one.__file__).endswith(".py") and Path(str(one.__file__)).is_file()]
+    folder = os.path.join(os.path.dirname(str(module.__file__)), "")
+
+    def may_belong(one: ModuleType) -> bool:
+        return one.__name__.partition(".")[0] == top if dot else str(one.__file__).startswith(folder)
+
+    files = [one for one in list(sys.modules.values()) if str(getattr(one, "__file__", None)).endswith(".py")]
+    others = [one for one in files if may_belong(one) and one.__name__ != "__main__" and not is_installed(one)]
+    return [one for one in files if (one is module or one in others) and Path(str(one.__file__)).is_file()]
 
 
 def _source(module: ModuleType) -> Source:

@@ -1,7 +1,7 @@
 """How long names and numbers are written."""
 
+from mnist_tune.numbers import exactly, told_apart
 from mnist_tune.reports.names import ROOM, shortened
-from mnist_tune.reports.numbers import exactly, told_apart
 
 FOLDER = "/home/anna/projects/thesis/networks/"
 
