@@ -170,10 +170,10 @@ def _from_file(flag: str, call: Call, file: Path) -> ModuleType:
     if not file.is_file():
         raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
     name = re.sub(r"\W", "_", file.stem)  # a dot would make it a module of a package
-    if getattr(sys.modules.get(name), "__file__", None) == str(file):
-        return sys.modules[name]
-    if name in sys.modules:
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(file):
         name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))  # for the modules beside it that it imports
     spec = importlib.util.spec_from_file_location(name, file)

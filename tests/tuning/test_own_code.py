@@ -4,7 +4,7 @@ import inspect
 import json
 import pickle
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import optax
 import pytest
@@ -51,7 +51,11 @@ def test_a_network_in_a_file_with_a_module_beside_it():
     assert pickle.loads(pickle.dumps(code["architecture"]["net.py:mlp"])).factory.__name__ == "mlp"
 
 
-def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(folder, monkeypatch):
+@pytest.mark.parametrize("taken", [False, True])
+def test_functions_of_one_file_share_its_module_wherever_they_are_named_from(folder, monkeypatch, taken):
+    """Also if the module of another file has its name."""
+    if taken:
+        monkeypatch.setitem(sys.modules, "net", ModuleType("net"))
     monkeypatch.setenv("HOME", str(folder))
     (folder / "net.py").write_text(NET + "other = mlp\n")
     load_own("architecture", ["net.py:mlp", "~/net.py:other"])

@@ -145,13 +145,15 @@ def test_a_factory_of_an_installed_package_is_named_and_not_sent(folder):
 
 
 def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(folder, elsewhere):
-    (folder / "net.py").write_bytes(b"# -*- coding: latin-1 -*-\nNAME = '\xe9'\nimport gone\n" + DATACLASS.encode())
+    (folder / "latin_net.py").write_bytes(
+        b"# -*- coding: latin-1 -*-\nNAME = '\xe9'\nimport gone\n" + DATACLASS.encode()
+    )
     (folder / "gone.py").write_text("")
     sys.path.insert(0, str(folder))
     importlib.import_module("gone")
     (folder / "gone.py").unlink()
-    load_own("architecture", ["net.py:mlp"])
-    shipped = own_code()["architecture"]["net.py:mlp"]
-    assert [module.__name__ for module in shipped.modules] == ["net"]
+    load_own("architecture", ["latin_net.py:mlp"])
+    shipped = own_code()["architecture"]["latin_net.py:mlp"]
+    assert [module.__name__ for module in shipped.modules] == ["latin_net"]
     (folder / "gone.py").write_text("")
-    assert elsewhere("./net.py:mlp") == "(5, 3) 1"
+    assert elsewhere("./latin_net.py:mlp") == "(5, 3) 1"
