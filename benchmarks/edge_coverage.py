@@ -28,8 +28,8 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from mnist_tune import cli
+from mnist_tune.edge.choice import most_pending, next_rates
 from mnist_tune.regimes.edge_posterior import EdgePosterior
-from mnist_tune.tuning.edge_choice import most_pending, next_rates
 
 LEARNED, FAILED = 3.0, 1.0
 """Epochs that a trial takes."""

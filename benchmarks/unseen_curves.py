@@ -18,7 +18,7 @@ import pandas as pd
 
 from mnist_tune import SweepOptions, TrialConfig, cli, run_sweep
 from mnist_tune.columns import EPOCHS
-from mnist_tune.tuning.own_code import load_own
+from mnist_tune.own_code.loading import load_own
 
 NETWORKS = Path(__file__).with_name("unseen_networks.py")
 CURVE = [column.name for column in EPOCHS if column.curve]

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_tune.data_spec import DataSpec
+    from mnist_tune.edge.range_test import RangeTestOptions, range_test
+    from mnist_tune.edge.search import EdgeOptions, find_edge
     from mnist_tune.errors import UserError
     from mnist_tune.results.tables import Sweep, load_sweep
     from mnist_tune.training.architectures import Network, register
     from mnist_tune.training.optimizers import register_optimizer
     from mnist_tune.trial import TrialConfig
-    from mnist_tune.tuning.edge import EdgeOptions, find_edge
     from mnist_tune.tuning.options import SweepOptions
-    from mnist_tune.tuning.range_test import RangeTestOptions, range_test
     from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
 _MODULE_OF = {
     "DataSpec": "data_spec",
-    "EdgeOptions": "tuning.edge",
+    "EdgeOptions": "edge.search",
     "Network": "training.architectures",
-    "RangeTestOptions": "tuning.range_test",
+    "RangeTestOptions": "edge.range_test",
     "Sweep": "results.tables",
     "SweepOptions": "tuning.options",
     "TrialConfig": "trial",
     "UserError": "errors",
-    "find_edge": "tuning.edge",
+    "find_edge": "edge.search",
     "load_sweep": "results.tables",
-    "range_test": "tuning.range_test",
+    "range_test": "edge.range_test",
     "register": "training.architectures",
     "register_optimizer": "training.optimizers",
     "resume_sweep": "tuning.sweep",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mnist_tune import EdgeOptions, cli, reports
-from mnist_tune.tuning.edge import search_edge
+from mnist_tune.edge.search import search_edge
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_tune import EdgeOptions, TrialConfig, cli, reports
+from mnist_tune.edge.search import search_edge
 from mnist_tune.regimes.predictor_factors import factors
 from mnist_tune.reports.predictors import print_factors
-from mnist_tune.tuning.edge import search_edge
 
 OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
 """One's own network, in a file that the package knows nothing of. A clone has it, an installed package does not."""

@@ -10,6 +10,7 @@ import pandas as pd
 import tyro
 
 from mnist_tune import UserError, cli, storage
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.text import exit_code
 from mnist_tune.results.folder import exists, fetched
@@ -21,7 +22,6 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import extended
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, SweepOptions, refuse_empty
-from mnist_tune.tuning.own_code import load_own
 from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
 
 WINNER = "winner"

@@ -18,7 +18,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFu
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import Row
 from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.lane_group import UNTRAINED, Lane, LaneGroup, is_out_of_memory
+from mnist_tune.execution.group import UNTRAINED, Lane, LaneGroup, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.execution.stack import Stack, shapes_key
 from mnist_tune.machine import give_memory_back

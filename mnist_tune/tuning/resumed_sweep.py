@@ -16,6 +16,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.results.meta import ARRAYS, read_meta
@@ -28,7 +29,6 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import CHANGEABLE, additions, extended
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.own_code import check_again
 from mnist_tune.tuning.plan import Finished
 from mnist_tune.tuning.stopping import finite_loss
 

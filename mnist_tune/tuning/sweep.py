@@ -18,6 +18,7 @@ import numpy as np
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
+from mnist_tune.own_code.loading import OWN_FLAGS, load_own
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -35,7 +36,6 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.live_page import LivePage
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.resumed_sweep import left_and_over, open_again

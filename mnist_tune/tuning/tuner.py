@@ -13,6 +13,7 @@ from mnist_tune import object_storage, storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
@@ -22,10 +23,9 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.runtime.slots import trial_slots
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.fates import Fates
+from mnist_tune.tuning.early_stopping import Fates
 from mnist_tune.tuning.old_checkpoints import OldCheckpoints
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.own_code import own_code
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone

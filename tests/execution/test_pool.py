@@ -16,7 +16,7 @@ from mnist_tune.execution import executor
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.lane_group import DRAWS
+from mnist_tune.execution.group import DRAWS
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training import architectures

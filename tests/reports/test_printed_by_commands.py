@@ -10,9 +10,9 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.commands import edge, lr_regimes, notebook, predictors, range_test, report, seeds, summarize
+from mnist_tune.edge.range_test import RangeTest
 from mnist_tune.regimes.range_suggestions import OURS, RangeCurve
 from mnist_tune.reports.conclusions import conclusions
-from mnist_tune.tuning.range_test import RangeTest
 
 
 @pytest.fixture

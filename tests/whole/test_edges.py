@@ -12,10 +12,10 @@ import pytest
 from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
+from mnist_tune.edge.search import searcher_of
 from mnist_tune.reports.edges import plot_edges
 from mnist_tune.reports.text import print_report
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.tuning.edge import searcher_of
 
 SOLVABLE = """
 import jax

@@ -16,8 +16,8 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.training import architectures, optimizers
-from mnist_tune.tuning.own_code import load_own
 
 
 @pytest.fixture(scope="module")

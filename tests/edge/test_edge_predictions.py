@@ -8,7 +8,7 @@ import ray
 import ray.util
 
 from mnist_tune import EdgeOptions
-from mnist_tune.tuning.edge_predictions import predictions, processes
+from mnist_tune.edge.predictions import predictions, processes
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.own_code.loading import check_again, check_networks, load_own, own_code, register_own, sources
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.validation import printable
 from mnist_tune.training import architectures, optimizers
-from mnist_tune.tuning.own_code import check_again, check_networks, load_own, own_code, register_own, sources
 
 NET = """from layers import WIDTH
 from mnist_tune import Network
@@ -180,7 +180,7 @@ def test_tabs_are_no_change(folder):
 def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypatch):
     load_own("architecture", ["net.py:mlp"])
     recorded, said = sources({"architecture": ["net.py:mlp"]}), []
-    monkeypatch.setattr("mnist_tune.tuning.own_code.MOST_TEXT", len(NET))
+    monkeypatch.setattr("mnist_tune.own_code.loading.MOST_TEXT", len(NET))
     (folder / "net.py").write_text(NET + "more = 1\n")
     check_again(recorded, "results/x", said.append)
     assert said == ["note: net.py has changed since the sweep started"]

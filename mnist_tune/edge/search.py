@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from mnist_tune.data.dataset import Dataset
+from mnist_tune.edge.predictions import predictions, processes
 from mnist_tune.errors import UserError
+from mnist_tune.own_code.loading import OWN_FLAGS, load_own
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.edge_predictions import predictions, processes
 from mnist_tune.tuning.extension import CODE, HOW
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
-from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
@@ -137,7 +137,7 @@ def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions) -> Swee
 
 def searcher_of(writer: SweepWriter) -> Any:
     """Return the searcher that goes on from what the journal knows."""
-    from mnist_tune.tuning.edge_searcher import EdgeSearcher
+    from mnist_tune.edge.searcher import EdgeSearcher
 
     asked = writer.meta["options"]
     left, ended, failed = left_and_over(writer) if writer.journal else ({}, {}, {})

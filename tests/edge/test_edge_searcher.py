@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
+from mnist_tune.edge.searcher import EdgeSearcher
+from mnist_tune.edge.virtual_time import VirtualTime
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.edge_searcher import EdgeSearcher
-from mnist_tune.tuning.virtual_time import VirtualTime
 
 TEMPLATES = [TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")]
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}

@@ -3,8 +3,8 @@
 import pytest
 
 from mnist_tune import EdgeOptions, TrialConfig, UserError
+from mnist_tune.edge import search as edge
 from mnist_tune.regimes.range_suggestions import BLOW_UP
-from mnist_tune.tuning import edge
 
 NAMES = ("mlp-4-tanh", "mlp-8-tanh")
 

@@ -23,11 +23,11 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import Call, parse_call
+from mnist_tune.own_code.shipping import ShippedFactory, is_installed, own_modules
 from mnist_tune.results.validation import printable
 from mnist_tune.training.architectures import own_architectures, register
 from mnist_tune.training.optimizers import own_optimizers, register_optimizer
 from mnist_tune.trial import TrialConfig, closest
-from mnist_tune.tuning.shipped_code import ShippedFactory, is_installed, own_modules
 
 MOST_TEXT = 2**17
 """Bytes of a source file that `sweep.json` keeps, so that a resume can say which line has changed."""

@@ -12,10 +12,10 @@ import tyro
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.own_code.loading import OWN_FLAGS, load_own
 from mnist_tune.regimes.range_suggestions import RangeCurve
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
-from mnist_tune.tuning.own_code import OWN_FLAGS, load_own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,8 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
+    from mnist_tune.edge.predictors import Bench
     from mnist_tune.execution.device_data import DeviceData
-    from mnist_tune.execution.predictors import Bench
     from mnist_tune.training.network_check import check
 
     check(trials[0], dataset.spec, dataset.train_images, dataset.train_labels)

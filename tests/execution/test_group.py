@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.lane_group import LaneGroup
+from mnist_tune.execution.group import LaneGroup
 
 
 @given(st.integers(1, 40), st.integers(1, 16))

@@ -14,12 +14,12 @@ import numpy as np
 import optax
 from jax import Array
 
+from mnist_tune.edge.line_search import critical_rate
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import Sharpness, converged, probe_of, sharpness
-from mnist_tune.training.line_search import critical_rate
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.range_test import range_curve

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mnist_tune.edge.choice import FAR_BELOW, next_rates
 from mnist_tune.regimes.edge_posterior import EdgePosterior
-from mnist_tune.tuning.edge_choice import FAR_BELOW, next_rates
 
 
 def next_x(posterior, pending=(), number=0, seed=0, cost=1 / 3):

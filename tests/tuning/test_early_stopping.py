@@ -10,7 +10,7 @@ import pytest
 
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.tuning.fates import Fates
+from mnist_tune.tuning.early_stopping import Fates
 
 EPOCHS = np.arange(1, 11)
 FAST = 1 - 0.06 * EPOCHS**-1.2

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mnist_tune.tuning.own_code import load_own, own_code
+from mnist_tune.own_code.loading import load_own, own_code
 
 EQUINOX = """import equinox as eqx
 import jax

@@ -14,12 +14,12 @@ from rich.progress import track
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
+from mnist_tune.own_code.loading import own_code, register_own
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.own_code import own_code, register_own
 
 if TYPE_CHECKING:
-    from mnist_tune.tuning.edge import EdgeOptions
+    from mnist_tune.edge.search import EdgeOptions
 
 
 def processes(options: EdgeOptions) -> int:
@@ -70,6 +70,6 @@ class _Predictor:
         self._data, self._spec = DeviceData.put(dataset, like.label_noise, like.holdout), dataset.spec
 
     def predict(self, number: int, look: tuple[int, TrialConfig]) -> tuple[int, dict[str, float | None]]:
-        from mnist_tune.execution.predictors import predict
+        from mnist_tune.edge.predictors import predict
 
         return number, predict(look[1], self._data, self._spec)

@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from mnist_tune import RangeTestOptions, TrialConfig, UserError, range_test
-from mnist_tune.execution import device_data, predictors
+from mnist_tune.edge import predictors
+from mnist_tune.edge import range_test as module
+from mnist_tune.edge.range_test import RangeTest
+from mnist_tune.execution import device_data
 from mnist_tune.training import network_check
-from mnist_tune.tuning import range_test as module
-from mnist_tune.tuning.range_test import RangeTest
 
 
 def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
