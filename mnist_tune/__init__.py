@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mnist_tune.edge.range_test import RangeTestOptions, range_test
     from mnist_tune.edge.search import EdgeOptions, find_edge
     from mnist_tune.errors import UserError
-    from mnist_tune.results.tables import Sweep, load_sweep
+    from mnist_tune.sweep import Sweep, load_sweep
     from mnist_tune.training.architectures import Network, register
     from mnist_tune.training.optimizers import register_optimizer
     from mnist_tune.trial import TrialConfig
@@ -22,12 +22,12 @@ _MODULE_OF = {
     "EdgeOptions": "edge.search",
     "Network": "training.architectures",
     "RangeTestOptions": "edge.range_test",
-    "Sweep": "results.tables",
+    "Sweep": "sweep",
     "SweepOptions": "tuning.options",
     "TrialConfig": "trial",
     "UserError": "errors",
     "find_edge": "edge.search",
-    "load_sweep": "results.tables",
+    "load_sweep": "sweep",
     "range_test": "edge.range_test",
     "register": "training.architectures",
     "register_optimizer": "training.optimizers",

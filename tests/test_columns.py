@@ -8,7 +8,7 @@ import pytest
 from mnist_tune import columns
 from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NUMBER, TEXT, TRIALS, WHOLE, Column, first_wrong
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
-from mnist_tune.results.tables import load_sweep
+from mnist_tune.sweep import load_sweep
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from mnist_tune import cli, reports
+from mnist_tune.regimes.families import families
 from mnist_tune.regimes.ranges import AXES, along, ranges
-from mnist_tune.reports.families import families
 from mnist_tune.reports.ranges import plot_range, print_ranges
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import TrialOptions, mlp_name, rates_of, refuse_empty

@@ -13,7 +13,7 @@ from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.exports import mirror
 from mnist_tune.results.folder import is_being_written
 from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 
 INTERVAL_S = 10.0

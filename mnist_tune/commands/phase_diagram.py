@@ -17,8 +17,9 @@ from mnist_tune.reports.phases import plot_phases, print_phases
 from mnist_tune.reports.text import INTERRUPTED
 from mnist_tune.results.folder import exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
-from mnist_tune.results.tables import Sweep, together
+from mnist_tune.results.tables import together
 from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.options import SweepOptions, mlp_name, rates_of, refuse_empty
 

@@ -16,9 +16,9 @@ from mnist_tune.reports.text import exit_code
 from mnist_tune.results.folder import exists, fetched
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.tables import Sweep
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import extended
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, SweepOptions, refuse_empty

@@ -27,7 +27,7 @@ from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 
 if TYPE_CHECKING:
-    from mnist_tune.results.tables import Sweep
+    from mnist_tune.sweep import Sweep
 
 MAY_CHANGE = ("trials", "precision")
 """Options that a resume may give anew."""

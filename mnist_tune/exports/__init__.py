@@ -8,13 +8,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 
 class Mirror(Protocol):
     """A copy of a sweep in another tool."""
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         """Write what the copy lacks, and return how to look at it. Writing the same again changes nothing."""
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Spreadsheets take a text that begins so for a formula, and would run it."""
@@ -20,7 +20,7 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._output = output
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         names = []
         for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
             file = Path(self._output) / name if self._output else sweep.picture(name)

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, sweep_id, title
 from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 ID = "mnist_tune.id"
 """The tag that holds a run's fixed id: MLflow gives every run an id of its own."""
@@ -34,14 +34,14 @@ class Mirror:
         self._client = self._mlflow.MlflowClient(self._uri)
         self._known: dict[str, Any] = {}
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         try:
             self._update(sweep)
         except self._mlflow.exceptions.MlflowException as error:
             raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
         return f"Look at it: mlflow server --backend-store-uri {self._uri}"
 
-    def _update(self, sweep: Sweep) -> None:
+    def _update(self, sweep: Tables) -> None:
         name = f"mnist_tune {sweep.meta['name']}"
         experiment = self._client.get_experiment_by_name(name)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)

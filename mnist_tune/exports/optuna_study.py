@@ -9,7 +9,7 @@ from typing import Any
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
 from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 ID = "trial_id"
 
@@ -23,7 +23,7 @@ class Mirror:
         self._url = output if "://" in output else f"sqlite:///{Path(output)}"
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         objective = "validation_accuracy" if (sweep.trials["holdout"] > 0).any() else "test_accuracy"
         found = runs(sweep)
         params = self._distributions(found)

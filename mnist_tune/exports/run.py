@@ -13,7 +13,7 @@ from typing import Any
 from mnist_tune.columns import EPOCHS, NUMBER
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
 METRICS = tuple(one.name for one in EPOCHS if one.kind is NUMBER and one.name != "ended_at")
@@ -49,18 +49,18 @@ class Run:
         return self.labels["stop_reason"] == "error" or self.labels["regime"] == "diverged"
 
 
-def sweep_id(sweep: Sweep) -> str:
+def sweep_id(sweep: Tables) -> str:
     """Return an id of the sweep that does not depend on where its folder is."""
     asked = [sweep.meta.get(name) for name in ("name", "started", "trials")]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def title(sweep: Sweep) -> str:
+def title(sweep: Tables) -> str:
     """Return what a sweep is called in trackers: its name and when it began."""
     return " ".join([sweep.meta["name"], str(sweep.meta.get("started") or sweep_id(sweep))[:19]]).replace(":", "-")
 
 
-def runs(sweep: Sweep) -> list[Run]:
+def runs(sweep: Tables) -> list[Run]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     metrics = [name for name in METRICS if name in sweep.epochs and not sweep.epochs[name].isna().all()]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 RESULTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 """What HParams compares."""
@@ -23,7 +23,7 @@ class Mirror:
         self._output = Path(output or "tensorboard")
         self._written: dict[str, tuple[Mapping[str, float], ...]] = {}
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         try:
             for run in runs(sweep):
                 if run.rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 PROJECT = "mnist_tune"
 
@@ -23,7 +23,7 @@ class Mirror:
         self._output = Path(output or ".")
         self._written: dict[str, str] = {}
 
-    def update(self, sweep: Sweep) -> str:
+    def update(self, sweep: Tables) -> str:
         try:
             self._output.mkdir(parents=True, exist_ok=True)
         except OSError as error:

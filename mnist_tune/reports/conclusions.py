@@ -12,10 +12,10 @@ import pandas as pd
 from mnist_tune.invocation import command
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
+from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.edge_lines import edge_lines
-from mnist_tune.reports.families import families
 from mnist_tune.reports.spans import spans
 from mnist_tune.results.meta import ARRAYS
 from mnist_tune.trial import TrialConfig

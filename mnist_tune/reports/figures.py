@@ -19,10 +19,10 @@ from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 
-def plot_regimes(sweep: Sweep, path: Path) -> None:
+def plot_regimes(sweep: Tables, path: Path) -> None:
     """Write the figure of a sweep. It is readable with one trial and with thousands.
 
     Raises:
@@ -46,7 +46,7 @@ def save(figure: Figure, path: Path) -> None:
         raise UserError(f"can't write the picture {path}: {why}; name another file") from None
 
 
-def regimes_figure(sweep: Sweep) -> Figure:
+def regimes_figure(sweep: Tables) -> Figure:
     """Return the figure of a sweep.
 
     On the left are the final accuracies (top) and losses (bottom) by learning rate, with the share of replicates that

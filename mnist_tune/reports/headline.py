@@ -17,11 +17,11 @@ from mnist_tune.reports.conclusions import Conclusion, family_conclusions
 from mnist_tune.reports.edge_lines import SHARES, edge_lines
 from mnist_tune.reports.prepared import listed, so_far
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
 
-def title(sweeps: Sequence[Sweep], titles: Sequence[str]) -> str:
+def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
     """Return the title of the page: what one sweep trained on which data, or the names of several."""
     if len(sweeps) > 1:
         return " · ".join(titles)
@@ -43,7 +43,7 @@ class Headline(NamedTuple):
     """Commands to copy, each with what it does."""
 
 
-def headline(sweep: Sweep, title: str) -> Headline:
+def headline(sweep: Tables, title: str) -> Headline:
     """Return the head of the page for one sweep."""
     measured = {edge.title: edge for edge in sweep.edges()}
     families = family_conclusions(sweep.trials, sweep.meta.get("options", {}))
@@ -99,7 +99,7 @@ def _figures(found: Conclusion, trials: pd.DataFrame, measured: MeasuredEdge | N
     return figures
 
 
-def _facts(sweep: Sweep) -> list[tuple[str, str]]:
+def _facts(sweep: Tables) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
     images = f"{sum(data['label_counts']):,} training" if data.get("label_counts") else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.reports.headline import spoken
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 MOST_ERRORS = 10
 """The most errors that are listed. If more trials failed, theirs are mostly the same."""
@@ -28,7 +28,7 @@ class Health(NamedTuple):
     nodes: list[dict[str, str]]
 
 
-def health(sweep: Sweep, title: str) -> Health:
+def health(sweep: Tables, title: str) -> Health:
     """Return how well a sweep ran."""
     trials, epochs = sweep.trials, sweep.epochs
     failed = trials[trials["stop_reason"] == "error"]

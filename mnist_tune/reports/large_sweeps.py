@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_tune.regimes.conclusions import varied
+from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.reports.families import families
 from mnist_tune.reports.prepared import range_of
 from mnist_tune.reports.styles import COLOURS
 

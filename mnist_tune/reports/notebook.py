@@ -13,7 +13,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.results.journal import UNFINISHED_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
 EXACT = 0.0005
@@ -109,7 +109,7 @@ class Comparison:
     """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs, trials]."""
 
 
-def compare_all(sweep: Sweep) -> list[Comparison]:
+def compare_all(sweep: Tables) -> list[Comparison]:
     """Compare each of the notebook's experiments that the sweep holds."""
     found = []
     for experiment in experiments().values():

@@ -40,7 +40,7 @@ from mnist_tune.reports.page_table import HEAD_HEIGHT, ROWS, details, first_rows
 from mnist_tune.reports.prepared import counts, mark, with_epochs
 from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.results.validation import printable
 from mnist_tune.storage import Place
 
@@ -51,7 +51,7 @@ RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
 
-def write_page(sweeps: Sequence[Sweep], where: Place) -> None:
+def write_page(sweeps: Sequence[Tables], where: Place) -> None:
     """Write the page of one or several sweeps.
 
     Args:
@@ -68,7 +68,7 @@ def write_page(sweeps: Sequence[Sweep], where: Place) -> None:
         raise UserError(f"can't write the page {where}: {storage.reason(error)}; name another file") from None
 
 
-def page(sweeps: Sequence[Sweep]) -> str:
+def page(sweeps: Sequence[Tables]) -> str:
     """Return the page of one or several sweeps as HTML."""
     data = PageData(sweeps, list(rate_marks(sweeps)))
     edges = [PreparedEdge(edge) for sweep in sweeps for edge in sweep.edges()]

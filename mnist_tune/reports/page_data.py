@@ -27,7 +27,7 @@ from mnist_tune.reports.prepared import (
     with_epochs,
 )
 from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 MOST_CELLS = 2**18
 """The most epochs of trials whose curves the page holds in full. With more, it holds fewer metrics, then fewer epochs:
@@ -72,7 +72,7 @@ class PageData:
         marks: learning rates to mark in the maps.
     """
 
-    sweeps: Sequence[Sweep]
+    sweeps: Sequence[Tables]
     marks: Sequence[RateMark] = field(default=())
 
     @cached_property
@@ -166,7 +166,7 @@ class PageData:
             return [{} for _ in self.sweeps]
         return [self._bands_of(sweep) for sweep in self.sweeps]
 
-    def _bands_of(self, sweep: Sweep) -> dict[str, Any]:
+    def _bands_of(self, sweep: Tables) -> dict[str, Any]:
         trials, found = with_epochs(sweep.trials), {}
         for metric in self.metrics:
             epochs = sweep.epochs[["trial_id", "epoch"]].assign(value=metric.values(sweep.epochs, self.least))

@@ -15,13 +15,13 @@ from mnist_tune.reports.page_data import RateMark
 from mnist_tune.reports.page_figures import INK, new_figure, page_axis
 from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 
 MOST_MARKS = 3
 """With more edges than this in a sweep, the map has no marks: they would hide the trials."""
 
 
-def rate_marks(sweeps: Sequence[Sweep]) -> Iterator[RateMark]:
+def rate_marks(sweeps: Sequence[Tables]) -> Iterator[RateMark]:
     """Yield the measured edges of each sweep, and what the sharpness predicted, as marks in the maps."""
     for i, sweep in enumerate(sweeps):
         edges = [PreparedEdge(edge) for edge in sweep.edges()]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mnist_tune.reports.families import families
+from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 
 

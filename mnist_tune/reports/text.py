@@ -20,17 +20,17 @@ from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, told_apart
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.families import families
 from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.console import PLAIN_WIDTH, table_console
-from mnist_tune.reports.families import families
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
 from mnist_tune.reports.names import shortened
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
-from mnist_tune.results.tables import Sweep
+from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 
 INTERRUPTED = 130
@@ -49,7 +49,7 @@ FAILURES = 10
 """The most errors that are printed. If more trials failed, their errors are mostly the same."""
 
 
-def print_report(sweep: Sweep, every_line: bool = False, picture: bool = False) -> int:
+def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
     """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder.
 
     Args:
@@ -91,7 +91,7 @@ def exit_code(trials: pd.DataFrame) -> int:
     return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
 
 
-def _where(sweep: Sweep, condensed: bool, picture: bool) -> list[str]:
+def _where(sweep: Tables, condensed: bool, picture: bool) -> list[str]:
     path = _short(sweep.path)
     again = f"{command('summarize')} {shlex.quote(path)}"
     lines = [f"Results: {path}"]

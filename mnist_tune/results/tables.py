@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +21,8 @@ from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.labels import REGIMES, regime_counts
+from mnist_tune.regimes.families import families
+from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
-class Sweep:
+class Tables:
     """The tables `trials` and `epochs` of a sweep, and the content of its `sweep.json` as `meta`."""
 
     path: Place
@@ -47,42 +47,12 @@ class Sweep:
     epochs: pd.DataFrame
     meta: dict[str, Any]
 
-    def __repr__(self) -> str:
-        reasons = ", ".join(f"{count} {name}" for name, count in self.trials["stop_reason"].value_counts().items())
-        return "\n".join(
-            [
-                f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
-                f"trials: {len(self.trials)} ({reasons}), epochs: {len(self.epochs)}",
-                f"regimes: {regime_counts(self.trials['regime'])}",
-                f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
-                f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
-                ".table() prints what follows from them, .plot() draws it, .report() writes its page",
-            ]
-        )
-
-    def table(self) -> None:
-        """Print the table of the trials, and what follows from it."""
-        import_module("mnist_tune.reports.text").print_report(self)
-
-    def plot(self, path: str | Path | None = None) -> Path:
-        """Draw the regimes and the curves; return the picture's path, by default `regimes.png` in the folder."""
-        found = self.picture("regimes.png") if path is None else Path(path)
-        import_module("mnist_tune.reports.figures").plot_regimes(self, found)
-        return found
-
-    def report(self, path: str | Path | None = None) -> Place:
-        """Write the page of the sweep; return where it is, by default `report.html` in the folder."""
-        found = self.picture("report.html") if path is None else storage.place(path)
-        import_module("mnist_tune.reports.page").write_page([self], found)
-        return found
-
     def edges(self) -> list[MeasuredEdge]:
         """Return the edges that the sweep measured (`mnist_tune.find_edge`); none if it looked for none."""
         return self._edges
 
     @cached_property
     def _edges(self) -> list[MeasuredEdge]:
-        families = import_module("mnist_tune.reports.families").families
         return list(measured_edges(families(self.trials), self.epochs, self.meta))
 
     def picture(self, name: str) -> Path:
@@ -116,7 +86,7 @@ class Sweep:
         return pd.DataFrame(rows, columns=["trial_id", "step", "sharpness", "residual", "batch_sharpness"])
 
 
-def together(sweeps: Sequence[Sweep]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ.
 
     Raises:
@@ -133,7 +103,7 @@ def together(sweeps: Sequence[Sweep]) -> tuple[pd.DataFrame, pd.DataFrame, pd.Da
     return trials, epochs, measured
 
 
-def load_sweep(path: str | Path) -> Sweep:
+def read_sweep(path: str | Path) -> Tables:
     """Read a sweep, finished or not.
 
     Args:
@@ -157,7 +127,7 @@ def load_sweep(path: str | Path) -> Sweep:
     return _read(where)
 
 
-def _read(folder: Path) -> Sweep:
+def _read(folder: Path) -> Tables:
     """Return the stored tables. Make them from the journal if the sweep has not ended or their files are damaged."""
     meta = read_meta(folder)
     if meta.get("ended") is None:
@@ -174,10 +144,10 @@ def _read(folder: Path) -> Sweep:
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
-    return Sweep(folder, trials, epochs, meta)
+    return Tables(folder, trials, epochs, meta)
 
 
-def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
+def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
     """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
 
     Args:
@@ -200,7 +170,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Sweep:
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
-    return Sweep(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
+    return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
 
 
 def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:

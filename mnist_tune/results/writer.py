@@ -32,7 +32,7 @@ from mnist_tune.trial import TrialConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mnist_tune.results.tables import Sweep
+    from mnist_tune.results.tables import Tables
 
 TOKEN = "token"
 
@@ -169,7 +169,7 @@ class SweepWriter:
         """Record that a trial ended, and why."""
         self._record({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
-    def finish(self, **meta: Any) -> Sweep:
+    def finish(self, **meta: Any) -> Tables:
         """Write the tables and return them; `meta` is added to `sweep.json`.
 
         Raises:

@@ -13,8 +13,9 @@ from typing import Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.results.tables import Sweep, tables
+from mnist_tune.results.tables import tables
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.sweep import Sweep
 
 PAGE = "report.html"
 
@@ -61,7 +62,7 @@ class LivePage:
         wait = INTERVAL_S
         while not self._ended.wait(wait):
             begun = time.thread_time()
-            written = self.write(lambda: tables(self._writer.path, self._writer.meta, running=True))
+            written = self.write(lambda: Sweep.of(tables(self._writer.path, self._writer.meta, running=True)))
             spent = time.thread_time() - begun
             self._cpu_s += spent
             if written:

@@ -42,7 +42,7 @@ from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.stopping import check_metric, scheduler_name
 
 if TYPE_CHECKING:
-    from mnist_tune.results.tables import Sweep
+    from mnist_tune.sweep import Sweep
 
 
 def run_sweep(
@@ -221,6 +221,7 @@ def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: Swee
         from mnist_tune.regimes.histories import Histories  # imports pandas
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import announce_missing
+        from mnist_tune.sweep import Sweep
         from mnist_tune.tuning.recorder import Recorder
         from mnist_tune.tuning.tuner import fit
 
@@ -242,14 +243,16 @@ def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: Swee
             spent = options.time_budget is not None and time.monotonic() - start >= options.time_budget
             recorder.close("time_budget" if spent else "interrupted")
             live.stop()
-            sweep = writer.finish(ended=now(), driver=recorder.cost() | live.cost())
+            sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
             live.write(lambda: sweep)
     return sweep
 
 
 def unchanged(writer: SweepWriter) -> Sweep:
     """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
-    return writer.finish(ended=writer.meta["ended"] or now())
+    from mnist_tune.sweep import Sweep  # imports pandas
+
+    return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
 
 
 def now() -> str:

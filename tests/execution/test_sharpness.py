@@ -15,7 +15,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
 from mnist_tune.execution.stack import fitting_lanes
-from mnist_tune.results.tables import load_sweep
+from mnist_tune.sweep import load_sweep
 from mnist_tune.training import architectures, curvature
 from mnist_tune.training.architectures import Network, register
 from mnist_tune.training.program import Program

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.results.tables import Sweep
+from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 
 NETWORKS = ("mlp-16-tanh", "mlp-64-tanh", "mlp-256-tanh")

@@ -10,6 +10,7 @@ import pytest
 from mnist_tune import UserError
 from mnist_tune.reports import page
 from mnist_tune.results.tables import tables
+from mnist_tune.sweep import Sweep
 from mnist_tune.tuning import live_page
 from mnist_tune.tuning.live_page import LivePage
 
@@ -50,7 +51,7 @@ def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
     monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
     monkeypatch.setattr(live_page, "SHARE", 1 / 5)
     live = LivePage(writer, lambda line: None)
-    live.write(lambda: tables(writer.path, writer.meta, running=True))  # the first page imports Bokeh
+    live.write(lambda: Sweep.of(tables(writer.path, writer.meta, running=True)))  # the first page imports Bokeh
     with live:
         begun = time.monotonic()
         wait_for(lambda: live.cost()["pages"] >= 2)

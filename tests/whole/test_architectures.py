@@ -8,8 +8,8 @@ import pytest
 
 from mnist_tune import UserError, cli
 from mnist_tune.commands import architectures
-from mnist_tune.results.tables import load_sweep
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.sweep import load_sweep
 
 
 def test_one_thing_varies_at_a_time_but_for_width_and_depth():

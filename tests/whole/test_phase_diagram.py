@@ -14,8 +14,8 @@ from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.reports.text import INTERRUPTED
-from mnist_tune.results.tables import load_sweep
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.sweep import load_sweep
 
 ASKED = """--dataset mnist-5k --widths 16 --depths 3 --seeds 3 --steps 4 --batch-size 64 --c 1:4096:25
 --sharpness-images 64"""

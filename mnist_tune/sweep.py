@@ -1,0 +1,67 @@
+"""What people hold: the tables of a sweep, which can also be printed and drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnist_tune import storage
+from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.results.tables import Tables, read_sweep
+from mnist_tune.storage import Place
+
+
+class Sweep(Tables):
+    """The tables `trials` and `epochs` of a sweep, the content of its `sweep.json` as `meta`, and what shows them."""
+
+    @classmethod
+    def of(cls, tables: Tables) -> Sweep:
+        """Return the sweep of these tables."""
+        return cls(tables.path, tables.trials, tables.epochs, tables.meta)
+
+    def __repr__(self) -> str:
+        reasons = ", ".join(f"{count} {name}" for name, count in self.trials["stop_reason"].value_counts().items())
+        return "\n".join(
+            [
+                f"Sweep {self.meta['name']} on {self.meta['dataset']['name']}: {self.path}",
+                f"trials: {len(self.trials)} ({reasons}), epochs: {len(self.epochs)}",
+                f"regimes: {regime_counts(self.trials['regime'])}",
+                f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
+                f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
+                ".table() prints what follows from them, .plot() draws it, .report() writes its page",
+            ]
+        )
+
+    def table(self) -> None:
+        """Print the table of the trials, and what follows from it."""
+        from mnist_tune.reports.text import print_report
+
+        print_report(self)
+
+    def plot(self, path: str | Path | None = None) -> Path:
+        """Draw the regimes and the curves; return the picture's path, by default `regimes.png` in the folder."""
+        from mnist_tune.reports.figures import plot_regimes
+
+        found = self.picture("regimes.png") if path is None else Path(path)
+        plot_regimes(self, found)
+        return found
+
+    def report(self, path: str | Path | None = None) -> Place:
+        """Write the page of the sweep; return where it is, by default `report.html` in the folder."""
+        from mnist_tune.reports.page import write_page
+
+        found = self.picture("report.html") if path is None else storage.place(path)
+        write_page([self], found)
+        return found
+
+
+def load_sweep(path: str | Path) -> Sweep:
+    """Read a sweep, finished or not.
+
+    Args:
+        path: the sweep's folder, or a folder above it: then its newest sweep is read. Or the URI of the sweep in object
+            storage, such as `s3://bucket/sweep`.
+
+    Raises:
+        UserError: there is no sweep, or it can't be read.
+    """
+    return Sweep.of(read_sweep(path))
