@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnist_tune.commands.resume import resume_sweep
     from mnist_tune.data_spec import DataSpec
     from mnist_tune.edge.range_test import RangeTestOptions, range_test
     from mnist_tune.edge.search import EdgeOptions, find_edge
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mnist_tune.training.optimizers import register_optimizer
     from mnist_tune.trial import TrialConfig
     from mnist_tune.tuning.options import SweepOptions
-    from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
+    from mnist_tune.tuning.sweep import run_search, run_sweep
 
 _MODULE_OF = {
     "DataSpec": "data_spec",
@@ -31,7 +32,7 @@ _MODULE_OF = {
     "range_test": "edge.range_test",
     "register": "training.architectures",
     "register_optimizer": "training.optimizers",
-    "resume_sweep": "tuning.sweep",
+    "resume_sweep": "commands.resume",
     "run_search": "tuning.sweep",
     "run_sweep": "tuning.sweep",
 }

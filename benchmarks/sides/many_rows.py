@@ -114,6 +114,6 @@ if __name__ == "__main__":
     elif what == "new":
         run_sweep("scale", configs(int(numbers[0]), 21), options("new"), keep_ray=False)
     elif what == "resume":
-        resume_sweep("sweep", SweepOptions(quiet=True), keep_ray=False)
+        resume_sweep("sweep", quiet=True, keep_ray=False)
     else:
         measured(read_journal if what == "read_journal" else load_sweep, "ended" if what == "load_ended" else "sweep")

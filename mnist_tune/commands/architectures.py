@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from mnist_tune import cli, reports
+from mnist_tune import reports
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.ranges import AXES, along, ranges
 from mnist_tune.reports.ranges import plot_range, print_ranges
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import TrialOptions, mlp_name, rates_of, refuse_empty
+from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
+from mnist_tune.tuning.wanted import asked
 
 OPTIONS = {"width": "widths", "depth": "depths"}
 """The options of those axes that have another name."""
@@ -43,9 +44,9 @@ class Architectures(TrialOptions):
     """Momentum of SGD."""
     warmup_steps: tuple[int, ...] = (0, 100, 400)  # type: ignore[assignment]
     """Steps in which the learning rate rises linearly from 0."""
-    learning_rates: tuple[float | str, ...] = ("0.02:3.5:9",)
+    learning_rates: Annotated[tuple[float | str, ...], Mark.MAKES] = ("0.02:3.5:9",)
     """Learning rates of each network, or a range FIRST:LAST:COUNT, log-spaced."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0, 1)
     """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
 
     @property
@@ -56,28 +57,33 @@ class Architectures(TrialOptions):
         return mlp_name(width, depth, self.activation, self.initialisation)
 
     def trials(self) -> list[TrialConfig]:
-        refuse_empty(self, "widths", "depths", "batch_size", "momentum", "warmup_steps", "learning_rates", "seeds")
+        refuse_empty(self, "batch_size", "momentum", "warmup_steps")
+        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
+        shapes = crossed(self, "widths", "depths")
+        replicates = crossed(self, "learning_rates", "seeds", learning_rates=rates)
         base = {name: getattr(self, OPTIONS.get(name, name))[0] for name in AXES}
-        points = [base | {"width": width, "depth": depth} for width, depth in product(self.widths, self.depths)]
+        points = [base | {"width": width, "depth": depth} for width, depth in shapes]
         for name in AXES[2:]:
             points += [base | {name: value} for value in getattr(self, name)]
-        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
         trials = []
-        for point, rate, seed in product(points, rates, self.seeds):
+        for point, (rate, seed) in product(points, replicates):
             values = self.common() | point | {"learning_rate": rate, "seed": seed, "data_seed": seed}
             values["architecture"] = self.name(values.pop("width"), values.pop("depth"))
             trials.append(TrialConfig(**values))
         return list(dict.fromkeys(trials))
 
 
+ASKED = Architectures
+
+
 def main() -> int:
-    config = cli.parse(Architectures)
+    config = asked(ASKED)
     sweep = run_or_resume("architectures", config)
     code = reports.print_report(sweep)
     found = ranges(families(sweep.trials))
     print_ranges(found)
-    asked = sweep.meta["options"]  # of a resumed sweep, those that it began with
-    base = {name: asked[OPTIONS.get(name, name)][0] for name in AXES}
+    recorded = sweep.meta["options"]  # of a resumed sweep, those that it began with
+    base = {name: recorded[OPTIONS.get(name, name)][0] for name in AXES}
     for axis in AXES:
         lines = {"": along(found, axis, base)}
         if axis in ("width", "depth"):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from mnist_tune import EdgeOptions, cli, reports
+from mnist_tune import EdgeOptions, reports
 from mnist_tune.edge.search import search_edge
+from mnist_tune.tuning.wanted import asked
+
+ASKED = EdgeOptions
 
 
 def main() -> int:
-    sweep = search_edge(cli.parse(EdgeOptions))
+    sweep = search_edge(asked(ASKED))
     code = reports.print_report(sweep, picture=True)
     if edges := sweep.edges():
         reports.plot_edges(edges, sweep.picture("edge.png"))

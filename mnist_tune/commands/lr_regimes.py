@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from itertools import product
-from typing import Annotated, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from mnist_tune import cli, reports
+from mnist_tune import reports
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, rates_of, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, rates_of
 from mnist_tune.tuning.sweep import run_or_resume
+from mnist_tune.tuning.wanted import asked
 
 NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
@@ -39,23 +39,28 @@ class LearningRateRegimes(TrialOptions):
     """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
     momentum: tuple[float, ...] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
-    learning_rates: tuple[float | str, ...] = DEFAULT_RATES
+    learning_rates: Annotated[tuple[float | str, ...], Mark.MAKES] = DEFAULT_RATES
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as 1e-3:4:16. The default rates run from
     0.001 to 4 in about equal steps, denser near the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0,)
     """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
-    smoke: bool = False
-    """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs."""
+    smoke: Annotated[bool, Mark.HERE] = False
+    """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs. What is given counts first."""
+
+    SMOKE: ClassVar[dict[str, Any]] = {
+        "architecture": ("mlp-16-tanh",),
+        "epochs": 3,
+        "learning_rates": (0.01, 0.1, 1.0, 100.0),
+    }
 
     def trials(self) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
         rates = [rate for text in self.learning_rates for rate in rates_of(text)]
-        refuse_empty(self, "learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum")
-        crossed = product(self.architecture, self.optimizer, self.batch_size, self.momentum, rates, self.seeds)
+        common = self.common()
         trials = [
-            TrialConfig(**self.common() | dict(zip(CROSSED, values, strict=True)) | {"data_seed": values[-1]})
-            for values in dict.fromkeys(crossed)
+            TrialConfig(**common | dict(zip(CROSSED, values, strict=True)) | {"data_seed": values[-1]})
+            for values in crossed(self, *OPTIONS, learning_rates=rates)
         ]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
@@ -63,11 +68,13 @@ class LearningRateRegimes(TrialOptions):
 
 
 CROSSED = ("architecture", "optimizer", "batch_size", "momentum", "learning_rate", "seed")
+OPTIONS = ("architecture", "optimizer", "batch_size", "momentum", "learning_rates", "seeds")
+
+
+ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    config = cli.parse(LearningRateRegimes)
-    if config.smoke:
-        config = replace(config, architecture=("mlp-16-tanh",), epochs=3, learning_rates=(0.01, 0.1, 1.0, 100.0))
+    config = asked(ASKED)
     sweep = run_or_resume("lr_regimes", config)
     return reports.print_report(sweep)

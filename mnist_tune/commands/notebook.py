@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from mnist_tune import TrialConfig, UserError, cli
+from mnist_tune import TrialConfig, UserError
 from mnist_tune.reports.figures import plot_notebook
 from mnist_tune.reports.notebook import compare_all, experiments
 from mnist_tune.reports.replicate_table import print_replicates
 from mnist_tune.reports.text import print_comparisons, print_report
 from mnist_tune.trial import closest
-from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.options import Mark, SweepOptions
 from mnist_tune.tuning.sweep import run_or_resume
+from mnist_tune.tuning.wanted import asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Notebook(SweepOptions):
     """Every experiment runs to its end."""
     only: tuple[str, ...] = ()
     """Experiments to run: converges, slow, oscillates, diverges, underfit, overfit, stax_mlp, convnet."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, Mark.MAKES] = None
     """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
-    seeds: int | None = None
+    seeds: Annotated[int | None, Mark.MAKES] = None
     """How many other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0, only the
     notebook's own runs: its five convnet runs share one seed."""
 
@@ -60,8 +61,11 @@ SEEDS_NOTE = (
 )
 
 
+ASKED = Notebook
+
+
 def main() -> int:
-    config = cli.parse(Notebook)
+    config = asked(ASKED)
     sweep = run_or_resume("notebook", config)
     code = print_report(sweep)
     comparisons = compare_all(sweep)

@@ -10,18 +10,20 @@ from typing import Literal
 
 import pandas as pd
 
-from mnist_tune import TrialConfig, UserError, cli, resume_sweep, run_sweep, storage
+from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.invocation import command
 from mnist_tune.regimes.phases import first_steps, open_between, thresholds
 from mnist_tune.reports.phases import plot_phases, print_phases
 from mnist_tune.reports.text import INTERRUPTED
-from mnist_tune.results.folder import exists, new_folder
+from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import SweepOptions, mlp_name, rates_of, refuse_empty
+from mnist_tune.tuning.options import AUTO, SweepOptions, mlp_name, rates_of, refuse_empty
+from mnist_tune.tuning.sweep import run_or_resume
+from mnist_tune.tuning.wanted import asked
 
 NOTHING = 1e-30
 """A learning rate that changes nothing, of the trials whose untrained sharpness is measured."""
@@ -86,8 +88,11 @@ class PhaseDiagram(SweepOptions):
         ]
 
 
+ASKED = PhaseDiagram
+
+
 def main() -> int:
-    config = cli.parse(PhaseDiagram)
+    config = asked(ASKED)
     where = storage.place(
         config.goes_on()
         or config.output
@@ -139,5 +144,5 @@ def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
 
 def _run(where: Place, trials: list[TrialConfig], every: int | None, config: PhaseDiagram) -> Sweep:
     images = config.steps * config.batch_size
-    options = config.as_sweep(output=where, resume=None, quiet=True, sharpness_every=every, train_images=images)
-    return resume_sweep(where, options) if exists(where) else run_sweep("phases", trials, options)
+    options = config.as_sweep(output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
+    return run_or_resume("phases", options, trials)

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnist_tune import EdgeOptions, TrialConfig, cli, reports
+from mnist_tune import EdgeOptions, TrialConfig, reports
 from mnist_tune.edge.search import search_edge
 from mnist_tune.regimes.predictor_factors import factors
 from mnist_tune.reports.predictors import print_factors
+from mnist_tune.tuning.wanted import asked
 
 OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
 """One's own network, in a file that the package knows nothing of. A clone has it, an installed package does not."""
@@ -48,8 +49,11 @@ class Predictors(EdgeOptions):
         return [*plain, *(replace(of, **changed) for changed in ALSO)]
 
 
+ASKED = Predictors
+
+
 def main() -> int:
-    sweep = search_edge(cli.parse(Predictors))
+    sweep = search_edge(asked(ASKED))
     code = reports.print_report(sweep, picture=True)
     if edges := sweep.edges():
         reports.plot_edges(edges, sweep.picture("edge.png"))

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
 from mnist_tune import UserError, cli, storage
 from mnist_tune.commands.main import run_as
-from mnist_tune.invocation import arguments, called, started_by
-from mnist_tune.results.folder import fetched
+from mnist_tune.edge.search import EdgeOptions, find_edge
+from mnist_tune.invocation import arguments, called, module_of, started_by
+from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
+from mnist_tune.sweep import Sweep
+from mnist_tune.trial import closest
+from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.sweep import resume
+from mnist_tune.tuning.wanted import resumed
 
 USAGE = """usage: {} RESULTS [flags]
 
@@ -21,8 +32,33 @@ def main() -> int | None:
         return 0
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    where = storage.place(given[0])
-    folder = fetched(where)
-    if not (folder / "sweep.json").exists():
-        raise UserError(f"nothing to resume: {folder} has no sweep.json")
-    return run_as(started_by(read_meta(folder)["name"]) or "regimes", "--resume")
+    return run_as(started_by(read_meta(storage.place(given[0]))["name"]) or "regimes", "--resume")
+
+
+def resume_sweep(path: str | Path, *, keep_ray: bool = True, **given: Any) -> Sweep:
+    """Resume a sweep or a search for an edge: trials that had not ended continue from their last finished epoch.
+
+    Args:
+        path: the folder or URI.
+        keep_ray: as in `run_sweep`.
+        given: options of the command that started it, such as `epochs=20`, `seeds=(3, 4)` or `quiet=True`. Those that
+            are left out are as recorded. Options that make trials add to what is recorded; of the others, those may
+            change that say how the sweep runs.
+
+    Raises:
+        UserError: there is no sweep, the data have changed, or an option was given that can't change.
+    """
+    where = storage.place(path)
+    meta = read_meta(where)
+    name = started_by(meta["name"])
+    kind = import_module(module_of(name)).ASKED if name else SweepOptions
+    known = [one.name for one in fields(kind)]
+    for one in given:
+        if one not in known:
+            raise UserError(f"{where} has no option {one!r}{closest(one, known)}")
+    options = kind(resume=where, **given)
+    if isinstance(options, EdgeOptions):
+        return find_edge(options, keep_ray)
+    if meta.get("search"):
+        raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
+    return resume(where, resumed(options, where), keep_ray)

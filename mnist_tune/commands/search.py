@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from mnist_tune import UserError, cli, storage
+from mnist_tune import UserError, storage
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.text import exit_code
-from mnist_tune.results.folder import exists, fetched
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
-from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
-from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.extension import extended
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, SweepOptions, refuse_empty
-from mnist_tune.tuning.sweep import resume_sweep, run_search, run_sweep
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, Mark, SweepOptions, refuse_empty
+from mnist_tune.tuning.sweep import run_or_resume, run_search
+from mnist_tune.tuning.wanted import asked, resumed
 
 WINNER = "winner"
 """The folder in the search's own that holds the sweep of the winner's seeds."""
+
+SETTINGS = ("architecture", "learning_rate", "momentum", "batch_size", "weight_decay")
+"""What a search chooses."""
 
 SHOWN = 10
 """The best trials that are printed."""
@@ -46,7 +46,7 @@ class Search(SweepOptions):
         "--epochs 20 --final-seeds 1 2 3 4 5 6 7 8 9 10": "Longer, and with a narrower interval at the end:",
     }
 
-    samples: int = 40
+    samples: Annotated[int, Mark.MAKES] = 40
     """How many trials."""
     by: Literal["tpe", "random"] = "tpe"
     """tpe learns from trials that have ended (Optuna's tree-structured Parzen estimator); random draws each alone."""
@@ -72,7 +72,7 @@ class Search(SweepOptions):
     """Training images that are held out, on which the winner is chosen."""
     search_seed: int = 0
     """Seed of the proposals. All trials have the seed 0 themselves."""
-    final_seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    final_seeds: Annotated[tuple[int, ...], Mark.MAKES] = (1, 2, 3, 4, 5)
     """Fresh seeds for the winner."""
 
     def __post_init__(self) -> None:
@@ -147,15 +147,18 @@ def between(name: str, text: str) -> tuple[float, float]:
 DEFAULTS = {name: getattr(Search, name) for name in ("learning_rate", "momentum", "weight_decay")}
 
 
+ASKED = Search
+
+
 def main() -> int:
-    config = cli.parse(Search)
+    config = asked(ASKED)
     load_own("architecture", config.architecture)
     stop_ray_at_exit()
     where = config.goes_on()
     if where is None:
         np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
     else:
-        config = resumed(config, where)
+        config = resumed(config, where, "search")
     found = run_search("search", config.space(), config.samples, config, None, config.searcher(), show=False)
     print_best(found.trials)
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
@@ -171,42 +174,29 @@ def main() -> int:
     return exit_code(final.trials)
 
 
-def resumed(config: Search, where: Place) -> Search:
-    """Return the options of a search that is resumed; more samples may be asked for."""
-    recorded = read_meta(fetched(where)).get("options", {})
-    before = recorded.get("samples")
-    if before is None:
-        raise UserError(f"{where} was not started by this command; resume it with run_search from Python")
-    samples = before if config.samples == Search.samples else max(before, config.samples)
-    return replace(extended(replace(config, samples=before), recorded, where), samples=samples)
-
-
 def best(trials: pd.DataFrame) -> TrialConfig | None:
     """Return the trial with the best accuracy on the images held out, among those that were trained to their end."""
     ended = trials[(trials["stop_reason"] == "completed") & trials["validation_accuracy"].notna()]
     if ended.empty:
         return None
     row = ended.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
-    names = ("architecture", "learning_rate", "momentum", "batch_size", "weight_decay", "holdout")
-    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in names}
+    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in (*SETTINGS, "holdout")}
     return TrialConfig(**values, epochs=int(row["epochs_asked"]), label=WINNER)
 
 
 def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
     """Train the winner with fresh seeds, or go on with that."""
-    where = storage.join(found.path, WINNER)
-    options = config.as_sweep(scheduler="fifo", quiet=True, output=where, resume=None)
-    if exists(where):
-        return resume_sweep(where, replace(options, output=None, scheduler="regimes"))
+    options = config.as_sweep(scheduler="fifo", quiet=True, output=storage.join(found.path, WINNER), resume=AUTO)
     trials = [replace(winner, seed=seed, data_seed=seed) for seed in dict.fromkeys(config.final_seeds)]
-    return run_sweep("seeds", trials, options)
+    final = run_or_resume("seeds", options, trials)
+    is_his = (final.trials[[*SETTINGS]] == [getattr(winner, name) for name in SETTINGS]).all(axis=1)
+    return replace(final, trials=final.trials[is_his])  # with more samples, another one may have won before
 
 
 def print_best(trials: pd.DataFrame) -> None:
     """Print the best trials by their accuracy on the images held out, without the test set's."""
-    names = ["architecture", "learning_rate", "momentum", "batch_size", "weight_decay"]
     shown = trials.sort_values("validation_accuracy", ascending=False).head(SHOWN)
-    columns = [*names, "validation_accuracy", "regime", "epochs_run", "stop_reason"]
+    columns = [*SETTINGS, "validation_accuracy", "regime", "epochs_run", "stop_reason"]
     print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
     print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
         index=False, float_format=lambda x: f"{x:.4g}"))  # fmt: skip

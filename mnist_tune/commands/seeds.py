@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from mnist_tune import cli, reports
+from mnist_tune import reports
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
+from mnist_tune.tuning.wanted import asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Seeds(TrialOptions):
     """Momentum of SGD, in [0, 1)."""
     learning_rate: float = 0.06
     """Learning rate of all replicates; by default that of the notebook's convnet."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0, 1, 2, 3, 4)
     """One replicate per seed, which sets its initialisation and its batch order."""
     data_seed: int | None = None
     """Use the batch order of this seed for all replicates, so that they differ only in their initialisation."""
@@ -51,8 +52,11 @@ class Seeds(TrialOptions):
         ]
 
 
+ASKED = Seeds
+
+
 def main() -> int:
-    config = cli.parse(Seeds)
+    config = asked(ASKED)
     sweep = run_or_resume("seeds", config)
     code = reports.print_report(sweep)
     reports.print_replicates(sweep.trials)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import product
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -19,18 +18,15 @@ from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.extension import CODE, HOW
 from mnist_tune.tuning.new_sweep import open_new
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, refuse_empty
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
+from mnist_tune.tuning.wanted import resumed
 
 if TYPE_CHECKING:
     from mnist_tune.sweep import Sweep
-
-MAY_CHANGE = ("trials", "precision")
-"""Options that a resume may give anew."""
 
 CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
 
@@ -48,12 +44,12 @@ class EdgeOptions(TrialOptions):
     combination has an edge of its own."""
     momentum: tuple[float, ...] = (0.0,)
     """Momentum of SGD, in [0, 1)."""
-    epochs: int = 3
+    epochs: Annotated[int, Mark.KEPT] = 3
     """Epochs per trial. An edge belongs to a length of training."""
-    precision: float = 0.05
+    precision: Annotated[float, Mark.HOW] = 0.05
     """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
     through the last 15% of its outcomes."""
-    trials: int = 100
+    trials: Annotated[int, Mark.MAKES] = 100
     """The most trials for an edge."""
     learned: float | None = None
     """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one."""
@@ -79,16 +75,16 @@ class EdgeOptions(TrialOptions):
 
     def templates(self) -> list[TrialConfig]:
         """Return a trial of each edge, without its learning rate and seeds."""
-        crossed = dict.fromkeys(product(*(getattr(self, name) for name in CROSSED)))
         common = self.common()
-        return [TrialConfig(**common | dict(zip(CROSSED, values, strict=True))) for values in crossed]
+        return [TrialConfig(**common | dict(zip(CROSSED, values, strict=True))) for values in crossed(self, *CROSSED)]
 
 
 def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
     """Search for edges under Ray Tune, print what was found unless `options.quiet`, and return the tables.
 
-    `sweep.edges()` returns the edges. To resume an interrupted search, give its folder as `options.resume`; `trials`
-    and `precision` may then be given anew. The same search proposes the same trials, whenever it is interrupted.
+    `sweep.edges()` returns the edges. To resume an interrupted search, give its folder as `options.resume`. More
+    `trials` or another `precision` may be given then; options that are left out are as recorded. The same search
+    proposes the same trials, whenever it is interrupted.
 
     Raises:
         UserError: as in `run_sweep`.
@@ -113,9 +109,8 @@ def _search(options: EdgeOptions) -> Sweep:
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
-        writer, data, again = open_again(where, options, search=True)
-        assert isinstance(again, EdgeOptions)
-        options = _recorded(again, writer)
+        options = resumed(options, where, "edge")
+        writer, data = open_again(where, options, search=True)
     if SEARCHES not in writer.meta["options"]:
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
         searches = _searches(options, data)
@@ -148,27 +143,6 @@ def searcher_of(writer: SweepWriter) -> Any:
         known=left | {trial_id: trial for trial_id, (trial, _) in (ended | failed).items()},
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )
-
-
-def _recorded(given: EdgeOptions, writer: SweepWriter) -> EdgeOptions:
-    """Return the options of a resumed search. Only more trials, or another precision, may be asked for."""
-    asked = writer.meta["options"]
-    if "precision" not in asked:
-        raise UserError(f"{writer.where} is not a search for an edge; resume it with what started it")
-    changed: dict[str, Any] = {}
-    for one in fields(given):
-        name, value, before = one.name, getattr(given, one.name), asked.get(one.name)
-        before = tuple(before) if isinstance(before, list) else before
-        if name in HOW or name not in asked:
-            continue
-        if name in MAY_CHANGE and value != one.default:
-            writer.update_options(**{name: value})
-        elif value in (one.default, before) or name in CODE:
-            changed[name] = before
-        else:
-            flag = f"--{name.replace('_', '-')}"
-            raise UserError(f"{flag} can't change in a resume: {writer.where} has {before}; start a new search")
-    return replace(given, **changed)
 
 
 def _searches(options: EdgeOptions, data: Sequence[Dataset]) -> list[dict[str, Any]]:

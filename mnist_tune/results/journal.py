@@ -54,7 +54,8 @@ _log = logging.getLogger(__name__)
 def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bool = False) -> str:
     """Return the command that resumes the sweep at `where`; for a search that no command starts, the Python call."""
     if meta.get("search") and not started_by(meta["name"]):
-        return f"the same run_search, with SweepOptions(resume={str(where)!r}{', retry_errored=True' * retry_errored})"
+        retried = " and SweepOptions(retry_errored=True)" * retry_errored
+        return f"the same run_search, with resume={str(where)!r}{retried}"
     started = started_by(meta["name"]) or "regimes"  # which can resume any sweep, also one started from Python
     command = f"{invocation.command(started)} --resume {shlex.quote(str(where))}"
     for flag in ("architecture", "optimizer"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
+from mnist_tune import storage
 from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, Column, Kind, first_wrong, is_number, is_whole
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.results.validation import printable
+from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
 ARRAYS = "arrays"
@@ -20,22 +21,24 @@ MOST_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Place) -> dict[str, Any]:
     """Return the content of a folder's `sweep.json`, with every value that we use checked.
 
     Raises:
         UserError: the file can't be read, or a sweep did not write it.
     """
-    file = folder / "sweep.json"
+    file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:
-        with file.open("rb") as opened:
+        with storage.open_file(file) as opened:
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise UserError(f"{refused}: it has more than {MOST_BYTES} bytes; name the folder of a sweep")
         meta = printable(json.loads(content))
+    except FileNotFoundError:
+        raise UserError(f"no sweep in {folder} (no sweep.json there); name the folder of a sweep") from None
     except OSError as error:
-        raise UserError(f"can't read {file}: {error.strerror}; name the folder of a sweep") from None
+        raise UserError(f"can't read {file}: {storage.reason(error)}; name the folder of a sweep") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{refused}: it is not JSON ({error}); name the folder of a sweep") from None
     bad = first_wrong(meta, _META)

@@ -48,7 +48,7 @@ def open_new(
     meta = {
         "name": name,
         "command": redacted(shlex.join(sys.argv)),
-        "options": {key: _plain(value) for key, value in vars(options).items()} | {"address": options.cluster()},
+        "options": {name: plain(value) for name, value in options.values().items()} | {"address": options.cluster()},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": datetime.now(UTC).isoformat(),
@@ -94,7 +94,7 @@ def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
     return {name: {getattr(trial, name) for trial in trials} for name in ("architecture", "optimizer")}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return an option as JSON."""
     if isinstance(value, tuple) and any(hasattr(one, "shape") for one in value):
         return ARRAYS

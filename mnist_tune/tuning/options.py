@@ -1,13 +1,16 @@
-"""The command-line flags that all sweeps share."""
+"""The command-line flags that all sweeps share. Each says once what a resume may do with it."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
+from enum import Enum
+from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Optional, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Optional, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -24,11 +27,34 @@ from mnist_tune.tuning.stopping import GRACE_PERIOD
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
 
+MOST_TRIALS = 100_000
+"""The most trials that the options of a sweep may make."""
+
+
+class Mark(Enum):
+    """What a resume does with an option. One without a mark is kept: another value than the recorded one is refused."""
+
+    MAKES = "makes trials: what is recorded and what is given now count together, and nothing is taken away"
+    HOW = "says how the sweep runs: it may change"
+    PLACE = "says where the data are: the data themselves are checked by their checksums"
+    HERE = "belongs to this command line: it is never taken from a folder"
+    KEPT = "is kept, though a class below marks it otherwise"
+
+
+class Given(type):
+    """Notes which options an instance was made with: `options.given` holds their names."""
+
+    def __call__(cls, *arguments: Any, **given: Any) -> Any:
+        made = super().__call__(*arguments, **given)
+        object.__setattr__(made, "given", frozenset(given))
+        return made
+
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOptions:
+class SweepOptions(metaclass=Given):
     """How a sweep is run."""
 
+    given: ClassVar[frozenset[str]]
     PANEL: ClassVar[str] = "run"
     PANELS: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "data": ("dataset", "data_dir", "train_images", "standardize", "target", "train_evaluation")
@@ -40,10 +66,10 @@ class SweepOptions:
     behind. fifo runs every trial to its end."""
     grace_period: int = GRACE_PERIOD
     """Epochs before regimes or asha may stop a trial."""
-    dataset: Annotated[Any, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
+    dataset: Annotated[Any, Mark.PLACE, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
-    data_dir: Path | None = None
+    data_dir: Annotated[Path | None, Mark.PLACE] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
     $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     train_images: int | None = None
@@ -51,15 +77,15 @@ class SweepOptions:
     standardize: bool = False
     """Subtract the training set's mean and divide by its standard deviation: of all pixels, of each channel of colour
     images, or of each feature if an example is a vector."""
-    output: str | Path | None = None
+    output: Annotated[str | Path | None, Mark.HERE] = None
     """Folder for the results; by default results/<sweep>/<time>. Or a URI, with the keys in the environment:
     s3://BUCKET/FOLDER (add ?endpoint_override=HOST:PORT if the server is not Amazon's) or gs://BUCKET/FOLDER."""
-    max_concurrent: int | None = None
+    max_concurrent: Annotated[int | None, Mark.HOW] = None
     """The most trials that run at the same time; by default one per CPU, or --trials-per-gpu per GPU."""
-    execution: Literal["auto", "lanes", "process"] = "auto"
+    execution: Annotated[Literal["auto", "lanes", "process"], Mark.HOW] = "auto"
     """process trains each trial in its own process. lanes trains trials of the same architecture together on a device.
     auto chooses lanes on GPUs and processes on CPUs."""
-    lanes: int | None = None
+    lanes: Annotated[int | None, Mark.HOW] = None
     """The most lanes per device; by default 4 per CPU core, 64 per GPU."""
     cpus_per_trial: int | None = None
     """CPU cores per trial; by default all cores divided by the trials, at least 1. The last bits of a trial's numbers
@@ -75,28 +101,28 @@ class SweepOptions:
     sharpness_images: int | None = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
-    save_every: int = 1
+    save_every: Annotated[int, Mark.HOW] = 1
     """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
-    trials_per_gpu: int = 1
+    trials_per_gpu: Annotated[int, Mark.HOW] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
-    address: str | None = None
+    address: Annotated[str | None, Mark.HERE] = None
     """Ray cluster to run on: auto on one of its nodes, or HOST:PORT; by default that of $RAY_ADDRESS. With local, or
     without either, Ray is started on this machine. A resume needs it again: a results folder may come from anybody."""
-    dashboard: bool = False
+    dashboard: Annotated[bool, Mark.HERE] = False
     """Start Ray's dashboard; needs ray[default]."""
-    time_budget: float | None = None
+    time_budget: Annotated[float | None, Mark.HOW] = None
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
     0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data each network's best trial is its measure,
     minus a thirtieth of the way from chance to 1."""
-    resume: str | Path | None = None
+    resume: Annotated[str | Path | None, Mark.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
-    retry_errored: bool = False
+    retry_errored: Annotated[bool, Mark.HERE] = False
     """With --resume: also resume the trials that ended in an error, each from its last epoch."""
-    quiet: bool = False
+    quiet: Annotated[bool, Mark.HERE] = False
     """Print results only, no progress."""
 
     def cluster(self) -> str | None:
@@ -122,20 +148,30 @@ class SweepOptions:
         where = storage.place(self.output or "")
         return where if exists(where) else None
 
+    def values(self) -> dict[str, Any]:
+        """Return all options by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def as_sweep(self, **changes: Any) -> SweepOptions:
         """Return these options with some changed, and without those that a command adds."""
-        return SweepOptions(**{one.name: getattr(self, one.name) for one in fields(SweepOptions)} | changes)
+        names = {one.name for one in fields(SweepOptions)}
+        made = SweepOptions(**{name: value for name, value in self.values().items() if name in names} | changes)
+        return with_given(made, (self.given & names) | changes.keys())
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(SweepOptions)
-        for name in (one.name for one in fields(SweepOptions) if one.name != "dataset"):
-            if not any(_is_of(getattr(self, name), kind) for kind in _kinds(hints[name])):
-                raise UserError(f"--{name.replace('_', '-')} can't be {getattr(self, name)!r}")
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is ClassVar or not hasattr(self, name):
+                continue
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, value := tuple(value))
+            if not fits(value, hint):
+                raise UserError(f"{flag(name)} can't be {value!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
         for name in (*counts, "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+                raise UserError(f"{flag(name)} must be above 0, got {value}")
         for name in ("output", "resume"):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
@@ -149,16 +185,46 @@ class SweepOptions:
             raise UserError(f"--target must be an accuracy between 0 and 1, such as 0.95, got {self.target}")
 
 
-def _kinds(hint: Any) -> list[Any]:
-    return [kind for part in get_args(hint) for kind in _kinds(part)] or [hint]
+Options = TypeVar("Options", bound=SweepOptions)
 
 
-def _is_of(value: Any, kind: Any) -> bool:
-    if not isinstance(kind, type):
-        return bool(value == kind)
+def flag(name: str) -> str:
+    """Return the flag of an option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def with_given(options: Options, names: Set[str]) -> Options:
+    """Return these options, of which only those with these names count as given."""
+    object.__setattr__(options, "given", frozenset(names))
+    return options
+
+
+@cache
+def marks(options: type[Any]) -> Mapping[str, Mark]:
+    """Return what a resume does with each option: the mark of the nearest class that gives it one."""
+    found = {one.name: Mark.KEPT for one in fields(options)}
+    for kind in reversed(options.__mro__):
+        hints = get_type_hints(kind, include_extras=True)
+        for name in found.keys() & vars(kind).get("__annotations__", {}).keys():
+            said = [mark for mark in getattr(hints[name], "__metadata__", ()) if isinstance(mark, Mark)]
+            found[name] = said[0] if said else found[name]
+    return found
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a value has the type of an option."""
+    parts = get_args(hint)
+    if hint is Any:
+        return True
+    if get_origin(hint) is Literal:
+        return value in parts and not isinstance(value, bool)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(fits(one, parts[0]) for one in value)
+    if parts:
+        return any(fits(value, part) for part in parts)
     if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +233,7 @@ class TrialOptions(SweepOptions):
 
     PANEL: ClassVar[str] = "trial"
 
-    epochs: int = 10
+    epochs: Annotated[int, Mark.MAKES] = 10
     """Epochs per trial."""
     nesterov: bool = False
     """Nesterov's momentum."""
@@ -202,11 +268,31 @@ OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments i
 FILE.py:FUNCTION."""
 
 
+def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Return every combination of some options that list values, once and in order.
+
+    Args:
+        options: they are read from here by name, except for those in `values`.
+        names: the options.
+        values: values to take in place of an option's own.
+
+    Raises:
+        UserError: a list is empty, or there are more than `MOST_TRIALS` combinations.
+    """
+    refuse_empty(options, *names)
+    lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
+    count = math.prod(map(len, lists))
+    if count > MOST_TRIALS:
+        said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
+        raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
+    return product(*lists)
+
+
 def refuse_empty(options: Any, *names: str) -> None:
     """Raise a `UserError` if one of these options, which list values, is empty."""
     for name in names:
         if not getattr(options, name):
-            raise UserError(f"--{name.replace('_', '-')} needs at least one value; the list is empty")
+            raise UserError(f"{flag(name)} needs at least one value; the list is empty")
 
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
@@ -214,8 +300,8 @@ def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") 
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
 
 
-def rates_of(text: float | str, flag: str = "--learning-rates") -> list[float]:
-    """Return the learning rates that one value of a flag means: itself, or those of FIRST:LAST:COUNT.
+def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
+    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT.
 
     Raises:
         UserError: it is neither a number nor such a range.
@@ -224,12 +310,14 @@ def rates_of(text: float | str, flag: str = "--learning-rates") -> list[float]:
     try:
         if len(parts) == 1:
             return [float(text)]
-        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
+        first, last, count = (kind(part) for kind, part in zip((float, float, int), parts, strict=True))
         if not (first > 0 and last > 0 and count > 0 and math.isfinite(first) and math.isfinite(last)):
             raise ValueError
-    except (ValueError, IndexError):
+    except ValueError:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
-        raise UserError(f"{flag} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
+        raise UserError(f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
+    if count > MOST_TRIALS:
+        raise UserError(f"{name} {text}: at most {MOST_TRIALS} fit into a sweep")
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
     exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
     said = told_apart(exact, 3)

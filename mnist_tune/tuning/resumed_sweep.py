@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,28 +26,21 @@ from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.extension import CHANGEABLE, additions, extended
+from mnist_tune.tuning.new_sweep import plain
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.plan import Finished
 from mnist_tune.tuning.stopping import finite_loss
-
-KEPT = (
-    "scheduler",
-    "grace_period",
-    "cpus_per_trial",
-    "train_evaluation",
-    "sharpness",
-    "sharpness_every",
-    "sharpness_images",
-    "target",
-    "standardize",
-    "train_images",
-)
-"""Options that a resumed sweep keeps: its numbers, stops and labels depend on them."""
+from mnist_tune.tuning.wanted import additions, trials_of
 
 
-def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[SweepWriter, list[Dataset], SweepOptions]:
-    """Open the folder of a sweep to resume it. Return its writer, its data (as in `open_new`) and its options."""
+def open_again(
+    where: Place, options: SweepOptions, search: bool, trials: Sequence[TrialConfig] = ()
+) -> tuple[SweepWriter, list[Dataset]]:
+    """Open the folder of a sweep to resume it. Return its writer and its data, as in `open_new`.
+
+    `options` are those of `wanted.resumed`. The sweep gets what these make of trials, and `trials`, as far as it lacks
+    them.
+    """
     where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
     seen = None
     if isinstance(where, str):
@@ -57,22 +49,20 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
         except OSError as error:
             raise UserError(f"can't read {where}: {storage.reason(error)}") from None
     path = fetched(where)
-    if not (path / "sweep.json").exists():
-        raise UserError(f"nothing to resume: {path} has no sweep.json")
     meta = read_meta(path)
     if meta.get("search", False) != search:
-        how = "run_search with SweepOptions(resume=...) and the same space, scheduler and searcher, from Python"
+        how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
         raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
-    before, asked = meta["dataset"], meta.get("options", {})
-    wanted = [] if search else _wanted(options, asked, where)
-    options = as_before(options, asked)
+    asked = meta.get("options", {})
     check_session(options.cluster(), options.dashboard)
     _hint_at_cluster(asked.get("address"), options.cluster(), say)
     check_again(meta.get("code", []), where, say)
-    dataset = _same_data(before, options, asked, path)
+    dataset = _same_data(meta["dataset"], options, asked, path)
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
-    meta["options"] = asked | {"address": options.cluster()}
+    wanted = [*trials_of(options, asked), *trials]
+    recorded = {name: plain(value) for name, value in options.values().items() if name in asked}
+    meta["options"] = asked | recorded | {"address": options.cluster()}
     writer = SweepWriter(where, meta, resume=True, say=say, seen=seen)
     _extend(writer, wanted, say)
     left, over, failed = left_and_over(writer)
@@ -86,23 +76,13 @@ def open_again(where: Place, options: SweepOptions, search: bool) -> tuple[Sweep
     # What was proposed but never recorded goes: other trials will get these ids.
     for trial_id in saved - left.keys() - over.keys() - failed.keys():
         storage.remove(writer.state(trial_id))
-    return writer, [dataset], options
+    return writer, [dataset]
 
 
 def _hint_at_cluster(before: Any, now: str | None, say: Callable[[str], None]) -> None:
     if before and before != now:
         where = f"the cluster at {now}" if now else "this machine"
         say(f"note: on {where}; before, it ran on a Ray cluster: --address {shlex.quote(str(before))}")
-
-
-def _wanted(options: SweepOptions, asked: Mapping[str, Any], where: Place) -> list[TrialConfig]:
-    """Return the trials that a sweep is to have; none if the options do not make them, as those from Python."""
-    options = extended(options, asked, where)
-    known = {field.name for field in fields(options)} & asked.keys()
-    if not hasattr(options, "trials") or not {"epochs", "learning_rates", "seeds"} & known:
-        return []
-    trials: list[TrialConfig] = options.trials()
-    return trials
 
 
 def _extend(writer: SweepWriter, wanted: Sequence[TrialConfig], say: Callable[[str], None]) -> None:
@@ -112,11 +92,6 @@ def _extend(writer: SweepWriter, wanted: Sequence[TrialConfig], say: Callable[[s
     for trial_id, trial in more.items():
         writer.trial(trial_id, trial)
     if more:
-        names = ("epochs", "learning_rate", "seed")
-        epochs, rates, seeds = (
-            sorted({getattr(trial, name) for trial in {**known, **more}.values()}) for name in names
-        )
-        writer.update_options(epochs=max(epochs), learning_rates=rates, seeds=seeds)
         longer = len(more.keys() & known.keys())
         say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
 
@@ -162,13 +137,6 @@ def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str
 def _journal(writer: SweepWriter) -> Journal:
     assert writer.journal, "the sweep is not resumed, or its trials have started"
     return writer.journal
-
-
-def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
-    """Return the options of a resumed sweep: the recorded ones, except for `CHANGEABLE` ones that were given anew."""
-    default = SweepOptions()
-    unchanged = [name for name in CHANGEABLE if getattr(options, name) == getattr(default, name)]
-    return replace(options, **{name: asked[name] for name in (*KEPT, *unchanged) if name in asked})
 
 
 def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:

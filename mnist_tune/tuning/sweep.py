@@ -40,6 +40,7 @@ from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
 from mnist_tune.tuning.stopping import check_metric, scheduler_name
+from mnist_tune.tuning.wanted import resumed
 
 if TYPE_CHECKING:
     from mnist_tune.sweep import Sweep
@@ -103,11 +104,13 @@ def run_search(
     search_alg: Any = None,
     callbacks: Sequence[Any] = (),
     show: bool = True,
+    resume: str | Path | None = None,
 ) -> Sweep:
     """Train trials that Tune proposes, print the table unless `options.quiet`, and return the tables.
 
-    To resume an interrupted search, call this again with its folder as `options.resume`. Trials that had not ended
-    continue with their latest values. The searcher learns the results of the others and proposes the missing trials.
+    To resume an interrupted search, call this again with its folder as `resume`. Trials that had not ended continue
+    with their latest values. The searcher learns the results of the others and proposes the missing trials. Options
+    that are left out are as recorded.
 
     Args:
         name: as in `run_sweep`.
@@ -121,11 +124,14 @@ def run_search(
         search_alg: a Tune searcher; by default values are drawn independently.
         callbacks: as in `run_sweep`.
         show: print the table.
+        resume: the folder or URI of the search to resume; or `options.resume`.
 
     Returns:
         The sweep. In `epochs`, `learning_rate` is the rate that was used, also if a scheduler changed it.
     """
-    from mnist_tune.tuning.searcher import drawn  # imports Ray
+    from ray.tune.search import Searcher
+
+    from mnist_tune.tuning.searcher import drawn
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
@@ -135,16 +141,17 @@ def run_search(
     for sample in drawn(space, 1, np.random.default_rng(0)).values():
         for flag in OWN_FLAGS:
             load_own(flag, [getattr(sample, flag)])
-    where = options.goes_on()
+    where = storage.place(resume) if resume else options.goes_on()
     if where is None:
         writer, data = open_new(name, {}, options, search=True)
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
         return shown(run_plan(writer, plan, data, options), options, show)
-    writer, data, options = open_again(where, options, search=True)
+    options = resumed(options, where)
+    writer, data = open_again(where, options, search=True)
     left, ended, failed = left_and_over(writer)
     taken = frozenset(left.keys() | ended.keys() | failed.keys())
     missing = max(samples - len(taken), 0)
-    if search_alg is None:
+    if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
         new = drawn(space, missing, taken=taken)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
@@ -157,24 +164,14 @@ def run_search(
     return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
 
 
-def resume_sweep(path: str | Path, options: SweepOptions | None = None, keep_ray: bool = True) -> Sweep:
-    """Resume an interrupted sweep: trials that had not ended continue from their last finished epoch.
-
-    Args:
-        path: the sweep's folder or URI. The trials and most options are read from there.
-        options: options of how the sweep runs (`CHANGEABLE`); by default as before.
-        keep_ray: as in `run_sweep`.
-
-    Raises:
-        UserError: there is no sweep, the data has changed, or an option was given that can't change.
-    """
-    options = options or SweepOptions()
+def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
+    """Resume a sweep, print the table unless `options.quiet`, and return the tables. `options` are as resumed."""
     with ray_until_the_end(keep_ray):
-        return shown(_resume(storage.place(path), options), options)
+        return shown(_resume(where, options), options)
 
 
-def _resume(where: Place, given: SweepOptions) -> Sweep:
-    writer, data, options = open_again(where, given, search=False)
+def _resume(where: Place, options: SweepOptions, trials: Sequence[TrialConfig] = ()) -> Sweep:
+    writer, data = open_again(where, options, search=False, trials=trials)
     left, ended, _ = left_and_over(writer)
     announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
     if not left:
@@ -182,25 +179,30 @@ def _resume(where: Place, given: SweepOptions) -> Sweep:
     return run_plan(writer, Plan.of(left), data, options)
 
 
-def run_or_resume(name: str, options: Any) -> Sweep:
+def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -> Sweep:
     """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this.
 
     Ray is shut down when the process ends, after the script has printed its tables.
 
     Args:
         name: the name of the sweep.
-        options: a `SweepOptions` with a method `trials()`.
+        options: a `SweepOptions`. It may have a method `trials()`, which returns the trials that it wants.
+        trials: trials that the sweep gets, too.
+
+    Raises:
+        UserError: as in `run_sweep`; or there is nothing to resume, the data have changed, or an option was given that
+            can't change.
     """
-    for flag in OWN_FLAGS:
-        named = getattr(options, flag, ())
-        load_own(flag, [named] if isinstance(named, str) else named)
+    for kind in OWN_FLAGS:
+        named = getattr(options, kind, ())
+        load_own(kind, [named] if isinstance(named, str) else named)
     stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:
-        return _resume(where, options)
+        return _resume(where, resumed(options, where, name), trials)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
-    return _run_new(name, options.trials(), options)
+    return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)
 
 
 def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:

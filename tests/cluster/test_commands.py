@@ -25,7 +25,7 @@ def parsed(script, arguments):
     """Return the config that a script parses from its arguments. Raises `SystemExit` if they are invalid."""
     module = importlib.import_module(f"mnist_tune.commands.{Path(script).stem}")
     mine = (value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__)
-    (config,) = filter(dataclasses.is_dataclass, mine)
+    (config,) = {*filter(dataclasses.is_dataclass, mine)}
     return cli.parse(config, arguments)
 
 

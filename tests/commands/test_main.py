@@ -68,7 +68,7 @@ def test_resume_goes_on_with_the_command_that_started_the_sweep(program, new_wri
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [([], "name the folder of a sweep first"), (["."], "has no sweep.json"), (["--x"], "name the")]
+    ("words", "said"), [([], "name the folder of a sweep first"), (["."], "no sweep.json there"), (["--x"], "name the")]
 )
 def test_a_resume_of_nothing_is_one_line(words, said, program):
     code, stdout, stderr = program("resume", *words)

@@ -100,17 +100,20 @@ def test_tpe_without_optuna_is_one_line(monkeypatch):
 def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
     asked = Search(samples=12, widths=(8,), learning_rate="0.1:1")
-    writer.meta |= {"search": True, "options": vars(asked) | {"widths": [8]}}
+    writer.meta |= {"name": "search", "search": True, "options": asked.values()}
     writer.finish()
-    again = resumed(Search(resume=tmp_path), tmp_path)
+    again = resumed(Search(resume=tmp_path), tmp_path, "search")
     assert (again.samples, again.widths, again.learning_rate, again.resume) == (12, (8,), "0.1:1", tmp_path)
-    assert resumed(Search(resume=tmp_path, samples=20), tmp_path).samples == 20
-    assert resumed(Search(resume=tmp_path, samples=5), tmp_path).samples == 12
+    assert resumed(Search(resume=tmp_path, samples=20), tmp_path, "search").samples == 20
+    with pytest.raises(UserError, match=r"--samples 5: .* was asked for 12 already; a resume can only add to that"):
+        resumed(Search(resume=tmp_path, samples=5), tmp_path, "search")
     with pytest.raises(UserError, match="--learning-rate can't change in a resume"):
-        resumed(Search(resume=tmp_path, learning_rate="0.2:1"), tmp_path)
-    new_writer(tmp_path / "from Python", count=0).finish()
-    with pytest.raises(UserError, match=r"was not started by this command; resume it with run_search from Python$"):
-        resumed(Search(), tmp_path / "from Python")
+        resumed(Search(resume=tmp_path, learning_rate="0.2:1"), tmp_path, "search")
+    python = new_writer(tmp_path / "from Python", count=0)
+    python.meta |= {"name": "mine", "search": True}
+    python.finish()
+    with pytest.raises(UserError, match=r"made by something else; resume it with: the same run_search, with resume="):
+        resumed(Search(), tmp_path / "from Python", "search")
 
 
 def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same_seed():
@@ -126,7 +129,7 @@ def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same
 @pytest.fixture
 def searched(new_writer, tmp_path, monkeypatch, capsys):
     """A function that runs the command with made-up results. It returns the exit code, what was printed, and mocks of
-    what trains: `run_search`, `run_sweep` and `resume_sweep`."""
+    what trains: `run_search` and `run_or_resume`."""
 
     def run(*flags, trials, ends=("completed", "completed")):
         found = SimpleNamespace(trials=trials, meta={"name": "search"}, path=tmp_path / "found")
@@ -134,47 +137,51 @@ def searched(new_writer, tmp_path, monkeypatch, capsys):
         for trial_id, end in zip(("00000", "00001"), ends, strict=True):
             writer.end(trial_id, end)
         final = writer.finish(ended="now")
-        seeds = final.trials.assign(learning_rate=0.1, seed=[1, 2], test_accuracy=[0.96, 0.98], epochs_run=4)
+        won = best(trials)
+        shared = {name: getattr(won, name) for name in search.SETTINGS} if won else {}
+        seeds = final.trials.assign(**shared, seed=[1, 2], test_accuracy=[0.96, 0.98], epochs_run=4)
         final = replace(final, trials=seeds)
-        names = {"run_search": found, "run_sweep": final, "resume_sweep": final, "stop_ray_at_exit": None}
+        names = {"run_search": found, "run_or_resume": final, "stop_ray_at_exit": None}
         mocks = [Mock(return_value=result) for result in names.values()]
         for name, made in zip(names, mocks, strict=True):
             monkeypatch.setattr(search, name, made)
         monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(found.path), *flags])
-        return search.main(), capsys.readouterr().out, *mocks[:3]
+        return search.main(), capsys.readouterr().out, *mocks[:2]
 
     return run
 
 
 def test_the_winner_is_trained_with_each_fresh_seed_to_its_end(searched, tmp_path):
     flags = "--samples 4 --search-seed 7 --final-seeds 3 1 3".split()
-    code, said, run_search, run_sweep, _ = searched(*flags, trials=table())
+    code, said, run_search, run_or_resume = searched(*flags, trials=table())
     assert np.random.rand() == np.random.RandomState(7).rand()  # Tune draws from NumPy's generator
     name, space, samples, config, *other = run_search.call_args.args
     assert (name, samples, config.search_seed, other) == ("search", 4, 7, [None, None])
     assert space["epochs"] == 10
-    kind, trials, options = run_sweep.call_args.args
+    kind, options, trials = run_or_resume.call_args.args
     winner = best(table())
     assert winner is not None
     assert (kind, trials) == ("seeds", [replace(winner, seed=seed, data_seed=seed) for seed in (3, 1)])
     where = tmp_path / "found" / "winner"
-    assert (options.output, options.resume, options.scheduler) == (where, None, "fifo")
+    assert (options.output, options.resume, options.scheduler) == (where, "auto", "fifo")
     search.train_winner(winner, Search(resume=tmp_path / "found"), load_sweep(tmp_path / "final"))
-    assert run_sweep.call_args.args[2].resume is None
+    assert run_or_resume.call_args.args[1].resume == "auto"
     assert "The winner: " in said
     assert "Test accuracy over 2 fresh seeds: 0.9700 ± " in said
     assert said.endswith(f"Results: {tmp_path / 'found'}\nThe winner's seeds: {tmp_path / 'final'}\n")
     assert code == 0
 
 
-def test_a_winner_whose_training_has_begun_is_gone_on_with(searched, new_writer, tmp_path):
-    where = tmp_path / "found" / "winner"
-    new_writer(where).finish()
-    code, _, _, run_sweep, resume_sweep = searched(trials=table(), ends=("completed", "error"))
-    path, options = resume_sweep.call_args.args
-    assert (path, options.output, options.resume) == (where, None, None)
-    assert run_sweep.call_count == 0
-    assert code == 1
+def test_another_winner_than_before_is_reported_alone(searched):
+    """More samples may find a better one. The seeds of the one before stay in the winner's folder."""
+    trials = table()
+    _, _, _, run_or_resume = searched(trials=trials, ends=("completed", "error"))
+    final = run_or_resume.return_value
+    won = best(trials)
+    before = final.trials.assign(learning_rate=won.learning_rate / 2, test_accuracy=0.1, trial_id=["00002", "00003"])
+    both = replace(final, trials=pd.concat([final.trials, before], ignore_index=True))
+    run_or_resume.return_value = both
+    assert search.train_winner(won, Search(), both).trials["trial_id"].tolist() == ["00000", "00001"]
 
 
 @pytest.mark.parametrize(
@@ -185,10 +192,10 @@ def test_a_winner_whose_training_has_begun_is_gone_on_with(searched, new_writer,
     ],
 )
 def test_without_a_winner_nothing_more_is_trained(searched, reasons, code, says):
-    found, said, _, run_sweep, resume_sweep = searched(trials=table(stop_reason=reasons))
+    found, said, _, run_or_resume = searched(trials=table(stop_reason=reasons))
     assert found == code
     assert f"\n{says}" in said
-    assert run_sweep.call_count == resume_sweep.call_count == 0
+    assert run_or_resume.call_count == 0
 
 
 @pytest.mark.ray

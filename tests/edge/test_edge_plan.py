@@ -1,10 +1,14 @@
 """How a search for edges starts, what it asks Tune for, and what a resume of it may change."""
 
+import json
+
 import pytest
 
 from mnist_tune import EdgeOptions, TrialConfig, UserError
 from mnist_tune.edge import search as edge
 from mnist_tune.regimes.range_suggestions import BLOW_UP
+from mnist_tune.tuning import resumed_sweep
+from mnist_tune.tuning.new_sweep import plain
 
 NAMES = ("mlp-4-tanh", "mlp-8-tanh")
 
@@ -81,44 +85,64 @@ def test_an_edge_is_expected_where_most_range_tests_blow_up(writer, planned, mon
 
 
 @pytest.fixture
-def resume(writer, planned, monkeypatch, tmp_path):
-    """A function that resumes a search with some options, and returns those that it then has."""
-    writer.meta["options"] = recorded()
+def resume(new_writer, mnist_5k, monkeypatch, tmp_path):
+    """A function that resumes a search with some options. It returns those that it then has, and what it records."""
+    writer = new_writer(tmp_path / "sweep", count=0)
+    options = {name: plain(value) for name, value in EdgeOptions().values().items()}
+    writer.meta |= {"name": "edge", "search": True, "options": options | recorded()}
+    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
+    writer.finish(ended=None)
+    used = []
 
-    def run(**given):
-        options = EdgeOptions(resume=tmp_path / "sweep", quiet=True, **given)
-        monkeypatch.setattr(edge, "open_again", lambda where, options, search: (writer, ["data"], options))
-        edge.search_edge(options)
-        return planned.pop()[1]
+    def run(writer, plan, data, options):
+        used.append((options, json.loads((writer.path / "sweep.json").read_text())["options"]))
+        writer.finish(ended=None)
 
-    return run
+    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(edge, "run_plan", run)
+    monkeypatch.setattr(edge, "stop_ray_at_exit", lambda: None)
+
+    def resume(**given):
+        edge.search_edge(EdgeOptions(resume=tmp_path / "sweep", quiet=True, **given))
+        return used.pop()
+
+    return resume
 
 
-def test_a_resumed_search_is_as_before_but_for_how_it_runs(resume, writer):
-    found = resume(lanes=3, max_concurrent=2)
+def test_a_resumed_search_is_as_before_but_for_how_it_runs(resume):
+    found, kept = resume(lanes=3, max_concurrent=2)
     assert (found.architecture, found.batch_size, found.epochs) == (NAMES, (128,), 3)
     assert (found.lanes, found.max_concurrent) == (3, 2)
-    assert writer.meta["options"] == recorded()
+    assert {name: kept[name] for name in recorded()} == recorded(lanes=3)
 
 
 def test_a_resumed_search_loads_code_that_is_named_again(resume, monkeypatch):
     loaded = []
     monkeypatch.setattr(edge, "load_own", lambda flag, names: loaded.append((flag, names)))
-    assert resume(architecture=("net.py:mlp",)).architecture == NAMES
+    with pytest.raises(UserError, match=r"--architecture can't change in a resume: .* has mlp-4-tanh mlp-8-tanh"):
+        resume(architecture=("net.py:mlp",))
     assert loaded == [("architecture", ("net.py:mlp",)), ("optimizer", ("sgd",))]
 
 
-def test_a_resumed_search_may_have_more_trials_and_another_precision(resume, writer):
-    resume(trials=20, precision=0.1)
-    assert writer.meta["options"] == recorded(trials=20, precision=0.1)
+def test_a_resumed_search_may_have_more_trials_and_another_precision(resume):
+    found, kept = resume(trials=20, precision=0.1)
+    assert (found.trials, found.precision) == (20, 0.1)
+    assert {name: kept[name] for name in recorded()} == recorded(trials=20, precision=0.1)
+    with pytest.raises(UserError, match=r"^--trials 7: .* was asked for 20 already"):
+        resume(trials=7)
 
 
-def test_what_no_resume_of_a_search_can_change_is_refused(resume, writer, tmp_path):
-    with pytest.raises(UserError, match=f"^--batch-size can't change in a resume: {tmp_path}/sweep has .128,.; start"):
+def test_what_no_resume_of_a_search_can_change_is_refused(resume, tmp_path):
+    with pytest.raises(UserError, match=f"^--batch-size can't change in a resume: {tmp_path}/sweep has 128; leave"):
         resume(batch_size=(64,))
-    del writer.meta["options"]["precision"]
-    with pytest.raises(UserError, match="sweep is not a search for an edge; resume it with what started it"):
-        resume()
+
+
+def test_a_search_from_python_is_no_search_for_an_edge(new_writer, tmp_path):
+    writer = new_writer(tmp_path / "mine", count=0)
+    writer.meta |= {"name": "mine", "search": True, "options": {}}
+    writer.finish(ended=None)
+    with pytest.raises(UserError, match="mine was made by something else; resume it with: the same run_search, with "):
+        edge.search_edge(EdgeOptions(resume=tmp_path / "mine"))
 
 
 @pytest.fixture

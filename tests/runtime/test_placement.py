@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, run_search, run_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, resume_sweep, run_search, run_sweep
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.execution.sharpness import SharpnessSettings
@@ -174,8 +174,8 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     monkeypatch.setattr(resumed_sweep, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     with pytest.raises(UserError, match=r"--cpus-per-trial can't change in a resume: .* has 2"):
-        sweep.resume_sweep(tmp_path / "sweep", SweepOptions(cpus_per_trial=7))
-    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(execution="lanes"))
+        resume_sweep(tmp_path / "sweep", cpus_per_trial=7)
+    resume_sweep(tmp_path / "sweep", execution="lanes")
     expected = kept | ran | {"time_budget": 60.0, "execution": "lanes"}
     assert {name: getattr(used[0], name) for name in expected} == expected
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]

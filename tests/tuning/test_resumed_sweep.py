@@ -4,22 +4,25 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from typing import Annotated
 from unittest import mock
 
 import numpy as np
 import pytest
 from own_networks import patterns
 
-from mnist_tune import TrialConfig, UserError, storage
+from mnist_tune import TrialConfig, UserError, resume_sweep, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.meta import read_meta
 from mnist_tune.tuning import resumed_sweep, sweep
-from mnist_tune.tuning.new_sweep import open_new
-from mnist_tune.tuning.options import SweepOptions, TrialOptions
-from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, as_before, left_and_over, open_again
+from mnist_tune.tuning.new_sweep import open_new, plain
+from mnist_tune.tuning.options import Mark, SweepOptions, TrialOptions
+from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, left_and_over, open_again
+from mnist_tune.tuning.wanted import resumed
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -46,7 +49,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
-    again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+    again, _ = open_again(place, SweepOptions(quiet=True), search=False)
     assert saved_epochs(state) == kept
     assert list(storage.names(interrupted.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
@@ -56,7 +59,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
 def test_a_resume_reads_its_journal_once(interrupted, place):
     interrupted.finish(ended=None)
     with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
-        again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        again, _ = open_again(place, SweepOptions(quiet=True), search=False)
         left, _, _ = left_and_over(again)
     assert sorted(left) == ["00000", "00001"]
     assert read.call_count == 1
@@ -69,7 +72,7 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     Checkpoint({"a": np.zeros(3)}, Progress(3, 2.3, None, epoch_row(3))).save(state)
     interrupted.finish(ended=None)
     with mock.patch.object(resumed_sweep, "saved_epochs", wraps=saved_epochs) as looked:
-        again, _, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        again, _ = open_again(place, SweepOptions(quiet=True), search=False)
     looked.assert_called_once_with(state)
     again.finish(ended="now")
 
@@ -84,18 +87,6 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
         time.sleep(0.05)
     assert options.goes_on() == place
     writer.finish(ended="now")
-
-
-def test_a_resumed_sweep_keeps_what_its_numbers_depend_on():
-    kept = {"scheduler": "fifo", "grace_period": 3, "cpus_per_trial": 2, "train_evaluation": 500, "target": 0.8}
-    kept |= {"standardize": True, "train_images": 100}
-    kept |= {"sharpness": True, "sharpness_every": 7, "sharpness_images": 300}
-    run = {"execution": "process", "lanes": 3, "trials_per_gpu": 2, "max_concurrent": 4, "time_budget": 60.0}
-    for given in (SweepOptions(), SweepOptions(grace_period=7, cpus_per_trial=1, train_evaluation=9, target=0.9)):
-        found = as_before(given, kept | run)
-        assert {name: getattr(found, name) for name in kept | run} == kept | run
-    anew = {"lanes": 5, "time_budget": 9.0}
-    assert as_before(SweepOptions(**anew), run) == SweepOptions(**run | anew)
 
 
 def test_resume_auto_needs_an_output():
@@ -136,7 +127,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(sweep, "run_plan", run)
-    sweep.resume_sweep(tmp_path / "sweep", SweepOptions(address=given))
+    resume_sweep(tmp_path / "sweep", address=given)
     assert joined == [given if given == "head:6379" else None]
     assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err
 
@@ -220,7 +211,7 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, ep
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
-    writer, _, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
+    writer, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
     left, _, failed = left_and_over(writer)
     assert sorted(left.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
     assert sorted(failed) == ["00008", "00009"] * (not again)
@@ -235,7 +226,7 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
     monkeypatch.setattr(resumed_sweep, "check_session", lambda *arguments: None)
-    writer, _, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    writer, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"data_dir": None, "address": "head:6379"}
@@ -253,7 +244,8 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     open_new("mine", trials, options)[0].finish()
 
     def data(**given):
-        writer, [dataset], _ = open_again(tmp_path / "sweep", SweepOptions(quiet=True, **given), search=False)
+        options = resumed(SweepOptions(quiet=True, **given), tmp_path / "sweep")
+        writer, [dataset] = open_again(tmp_path / "sweep", options, search=False)
         writer.finish()
         return dataset
 
@@ -287,8 +279,8 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
 
 @dataclass(frozen=True, kw_only=True)
 class Rates(TrialOptions):
-    learning_rates: tuple[float, ...] = (0.1,)
-    seeds: tuple[int, ...] = (0,)
+    learning_rates: Annotated[tuple[float, ...], Mark.MAKES] = (0.1,)
+    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0,)
 
     def trials(self):
         return [TrialConfig(learning_rate=rate, epochs=self.epochs) for rate in self.learning_rates]
@@ -298,9 +290,11 @@ def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path,
     monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep")
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    writer.update_options(learning_rates=[0.1, 0.2], seeds=[0], epochs=4)
+    writer.update_options(**{name: plain(value) for name, value in Rates(epochs=4).values().items()})
+    writer.update_options(learning_rates=[0.1, 0.2])
     writer.finish()
-    again, _, _ = open_again(tmp_path / "sweep", Rates(learning_rates=(0.05,), epochs=6), search=False)
+    options = resumed(Rates(learning_rates=(0.05,), epochs=6), tmp_path / "sweep")
+    again, _ = open_again(tmp_path / "sweep", options, search=False)
     assert capsys.readouterr().err == "1 trials are added, 2 train for more epochs\n"
     left, _, _ = left_and_over(again)
     assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in left.items()} == {
@@ -308,6 +302,6 @@ def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path,
         "00001": (0.2, 6),
         "00002": (0.05, 6),
     }
-    recorded = {name: again.meta["options"][name] for name in ("learning_rates", "seeds", "epochs")}
-    assert recorded == {"learning_rates": [0.05, 0.1, 0.2], "seeds": [0], "epochs": 6}
+    recorded = {name: read_meta(again.path)["options"][name] for name in ("learning_rates", "seeds", "epochs")}
+    assert recorded == {"learning_rates": [0.1, 0.2, 0.05], "seeds": [0], "epochs": 6}
     again.finish()

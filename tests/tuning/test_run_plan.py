@@ -248,7 +248,7 @@ def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, pl
 
 
 def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
-    resume_sweep(folder := cut(search=False), SweepOptions(retry_errored=True))
+    resume_sweep(folder := cut(search=False), retry_errored=True)
     assert [list(plan.trials) for plan in plans] == [["00001", "00002"]]
     assert f"resuming {folder}: 1 trials had ended, 2 are resumed" in capsys.readouterr().err
 
@@ -258,7 +258,7 @@ def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
 def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, monkeypatch, search, ended, found):
     monkeypatch.setattr(sweep, "now", lambda: "now")
     options = SweepOptions(resume=cut(search=search, last="diverged", ended=ended), quiet=True)
-    again = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, options)
+    again = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, quiet=True)
     assert (again.meta["ended"], again.meta.get("resumed")) == (found, None)
     assert plans == []
 
@@ -277,10 +277,12 @@ def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, 
     monkeypatch.setattr(sweep, "load_own", lambda flag, names: seen.append((flag, list(names))))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
-    monkeypatch.setattr(sweep, "_resume", lambda where, options: ("resumed", where, options))
+    monkeypatch.setattr(sweep, "resumed", lambda options, where, name: ("as recorded", options, where, name))
+    monkeypatch.setattr(sweep, "_resume", lambda where, options, trials: ("resumed", where, options, trials))
     before = [("architecture", ["a.py:net", "b.py:net"]), ("optimizer", ["c.py:adam"]), "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
     options = Asked(resume=tmp_path, retry_errored=True)
-    assert sweep.run_or_resume("mine", options) == ("resumed", tmp_path, options)
+    recorded = ("as recorded", options, tmp_path, "mine")
+    assert sweep.run_or_resume("mine", options, ["another"]) == ("resumed", tmp_path, recorded, ["another"])
     assert seen == before * 3

@@ -17,12 +17,11 @@ from journals import recorded
 from ray.tune import Callback
 from seaweed import KEYS, seaweed
 
-from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.journal import read_journal
-from mnist_tune.tuning.sweep import SweepOptions, resume_sweep, run_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
@@ -326,8 +325,8 @@ def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path):
         sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"
     )  # a UserError, so it is not retried
     (tmp_path / "states" / "00001.npz").unlink()
-    again = resume_sweep(tmp_path, SweepOptions(quiet=True))
+    again = resume_sweep(tmp_path, quiet=True)
     assert list(again.trials["stop_reason"]) == ["completed", "error"]
-    again = resume_sweep(tmp_path, SweepOptions(quiet=True, retry_errored=True))
+    again = resume_sweep(tmp_path, quiet=True, retry_errored=True)
     assert list(again.trials["stop_reason"]) == ["completed", "completed"]
     assert list(again.trials["error"]) == ["", ""]

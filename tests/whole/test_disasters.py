@@ -14,7 +14,6 @@ from trap import Trap
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.tuning.new_sweep import open_new
-from mnist_tune.tuning.resumed_sweep import as_before
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -142,7 +141,7 @@ def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
 )
 def test_options_of_the_wrong_type_are_refused(name, value):
     with pytest.raises(UserError, match=f"--{name.replace('_', '-')} can't be "):
-        as_before(SweepOptions(), {name: value})
+        SweepOptions(**{name: value})
 
 
 @pytest.mark.parametrize("text", ["a" * 10**6, "key" * 10**5, "://" * 10**5, "key=" * 10**5, "://a@" * 10**5])

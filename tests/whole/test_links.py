@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_sweep
-from mnist_tune.tuning.sweep import resume_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
 
 ANALYSIS = sorted((Path(__file__).parents[2] / "analysis").glob("*.py"))
 OURS = "what was outside before"
@@ -30,7 +29,7 @@ def analyse(folder):
 
 def resume(folder):
     with suppress(UserError):
-        resume_sweep(folder, SweepOptions(quiet=True))
+        resume_sweep(folder, quiet=True)
 
 
 def load(folder):

@@ -137,5 +137,5 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
         resume_sweep(output, SweepOptions(dataset=patterns((8, 8), 10)))
     monkeypatch.setattr("mnist_tune.training.architectures._KINDS", {})
     with pytest.raises(UserError, match=rf"trains code of your own.* --resume {output} --architecture .*net.py:mlp"):
-        resume_sweep(output, SweepOptions(dataset=digits()))
+        resume_sweep(output, dataset=digits())
     ray.shutdown()

@@ -21,8 +21,8 @@ ASKED = """--dataset mnist-5k --widths 16 --depths 3 --seeds 3 --steps 4 --batch
 --sharpness-images 64"""
 
 
-def in_process(name, trials, options):
-    """Stands in for `run_sweep`."""
+def in_process(name, options, trials):
+    """Stands in for `run_or_resume`."""
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in named.items()}, "ended": None}
     writer = SweepWriter(Path(options.output), meta | {"dataset": {"name": "mnist-5k", "note": "", "checksums": {}}})
@@ -62,12 +62,12 @@ def test_a_diagram_that_cannot_be_drawn_is_refused_before_it_trains(options, sai
 
 
 def test_an_interrupted_sweep_ends_the_diagram_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def interrupted(name, trials, options):
-        sweep = in_process(name, trials, options)
+    def interrupted(name, options, trials):
+        sweep = in_process(name, options, trials)
         return replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "interrupted"]))
 
     asked = ASKED.replace("--seeds 3", "--seeds 3 4")
-    monkeypatch.setattr(phase_diagram, "run_sweep", interrupted)
+    monkeypatch.setattr(phase_diagram, "run_or_resume", interrupted)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *asked.split(), "--output", str(tmp_path)])
     assert phase_diagram.main() == INTERRUPTED
     last = capsys.readouterr().out.splitlines()[-1]
@@ -84,7 +84,7 @@ def test_what_measured_the_untrained_networks_is_no_point_of_the_diagram(monkeyp
 
 
 def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(phase_diagram, "run_sweep", in_process)
+    monkeypatch.setattr(phase_diagram, "run_or_resume", in_process)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", str(tmp_path)])
     assert phase_diagram.main() == 0
     printed, told = capsys.readouterr()
@@ -113,21 +113,23 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
         assert max(below) < first < 1.5 * max(below)
         assert f"{network}" in printed
 
-    monkeypatch.setattr(phase_diagram, "run_sweep", None)  # a finished diagram trains nothing
-    resumed = Mock(side_effect=lambda where, options: load_sweep(where))
-    monkeypatch.setattr(phase_diagram, "resume_sweep", resumed)
+    # A finished diagram trains nothing.
+    resumed = Mock(side_effect=lambda name, options, trials: load_sweep(options.goes_on()))
+    monkeypatch.setattr(phase_diagram, "run_or_resume", resumed)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--resume", str(tmp_path)])
     assert phase_diagram.main() == 0
     assert capsys.readouterr().out == printed
     for call in resumed.call_args_list:
-        where, options = call.args
-        assert (where.parent, options.output, options.resume) == (tmp_path, where, None)
+        _, options, trials = call.args
+        assert (options.output.parent, options.resume) == (tmp_path, "auto")
+        assert len(trials) == len(load_sweep(options.output).trials)
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(phase_diagram, "exists", lambda where: where.startswith("s3://bucket/diagram/"))
     monkeypatch.setattr(
-        phase_diagram, "resume_sweep", lambda where, options: load_sweep(tmp_path / where.rpartition("/")[2])
+        phase_diagram,
+        "run_or_resume",
+        lambda name, options, trials: load_sweep(tmp_path / options.output.rpartition("/")[2]),
     )
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", "s3://bucket/diagram", "--quiet"])
     assert phase_diagram.main() == 0

@@ -177,8 +177,8 @@ def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
     writer.meta |= {"search": True, "options": {}}
     writer.finish()
-    with pytest.raises(UserError, match=r"is a search; resume it by run_search with SweepOptions\(resume=...\)"):
-        resume_sweep(tmp_path, SweepOptions())
+    with pytest.raises(UserError, match=r"is a search; resume it with: the same run_search, with resume="):
+        resume_sweep(tmp_path)
 
 
 def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):

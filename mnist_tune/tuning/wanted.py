@@ -1,0 +1,134 @@
+"""Which trials a command wants, on top of what a sweep's folder records.
+
+What counts for an option: what is given now, then what the folder records, then `--smoke`, then its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from mnist_tune import cli, invocation
+from mnist_tune.errors import UserError
+from mnist_tune.invocation import started_by
+from mnist_tune.named_code import parse_call
+from mnist_tune.results.journal import resume_command
+from mnist_tune.results.meta import read_meta
+from mnist_tune.storage import Place
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.options import Mark, Options, SweepOptions, fits, flag, marks, with_given
+
+CODE = ("architecture", "optimizer")
+"""Options that a resume may name again without arguments, so that the user's own code is loaded."""
+
+
+def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Options:
+    """Return the options of a command line, or of `arguments`. On a mistake, print one line and exit with code 2."""
+    words = invocation.arguments() if arguments is None else arguments
+    options = cli.parse(kind, words)
+    flags = {word.partition("=")[0].replace("_", "-") for word in words}
+    names = {one.name for one in fields(kind)}
+    given = {name for name in names if {flag(name), flag(f"no_{name}")} & flags}
+    if getattr(options, "smoke", False):
+        tiny: Mapping[str, Any] = vars(kind)["SMOKE"]
+        options = replace(options, **{name: value for name, value in tiny.items() if name not in given})
+    return with_given(options, given)
+
+
+def resumed(options: Options, where: Place, name: str | None = None) -> Options:
+    """Return the options of a resumed sweep: those given now on top of those that its folder records.
+
+    Args:
+        options: what the resume was given.
+        where: the sweep.
+        name: of the sweeps that the command makes which resumes; None if it may resume any.
+
+    Raises:
+        UserError: there is no sweep, another command made it, what it records is no option, or an option was given that
+            can't change.
+    """
+    meta = read_meta(where)
+    values = dict[str, Any]()
+    of_another = started_by(meta["name"]) and meta["name"] != name
+    if name and (of_another or (meta.get("search") and not _are_recorded(options, meta.get("options", {})))):
+        raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
+    recorded = _recorded(type(options), meta, where)
+    for one in fields(options):
+        mark, now = marks(type(options))[one.name], getattr(options, one.name)
+        if mark is Mark.HERE or one.name not in options.given | recorded.keys():
+            continue
+        if one.name not in options.given:
+            values[one.name] = recorded[one.name]
+        elif mark in (Mark.HOW, Mark.PLACE):
+            values[one.name] = now
+        elif one.name not in recorded or (mark is Mark.MAKES and not _are_recorded(options, recorded)):
+            raise UserError(f"{flag(one.name)} can't change in a resume: {where} does not record it; make a new sweep")
+        elif mark is Mark.MAKES:
+            values[one.name] = _more(one.name, recorded[one.name], now, where)
+        else:
+            values[one.name] = _kept(one.name, recorded[one.name], now, where)
+    found = replace(options, **values)
+    schedule, epochs = getattr(found, "schedule", "constant"), getattr(found, "epochs", None)
+    if schedule != "constant" and recorded.get("epochs", epochs) != epochs:
+        raise UserError(f"{where} has a {schedule} schedule, which ended at 0; start a new sweep for more epochs")
+    return with_given(found, options.given)
+
+
+def trials_of(options: SweepOptions, recorded: Mapping[str, Any]) -> list[TrialConfig]:
+    """Return the trials that options make; none if the sweep does not record them all, such as one made from Python."""
+    make = getattr(options, "trials", None)
+    return list(make()) if callable(make) and _are_recorded(options, recorded) else []
+
+
+def _are_recorded(options: SweepOptions, recorded: Mapping[str, Any]) -> bool:
+    return all(name in recorded for name, mark in marks(type(options)).items() if mark in (Mark.MAKES, Mark.KEPT))
+
+
+def _recorded(kind: type[Any], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
+    """Return the recorded options that a command has, each of its type: the folder may come from anybody."""
+    hints, found = get_type_hints(kind), dict[str, Any]()
+    for name in {one.name for one in fields(kind)} & meta.get("options", {}).keys():
+        value = meta["options"][name]
+        value = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, str) and not fits(value, hints[name]):
+            value = Path(value)
+        if not fits(value, hints[name]):
+            raise UserError(f"{where} records that {flag(name)} is {str(value)[:80]!r}, which it can't be")
+        found[name] = value
+    return found
+
+
+def _more(name: str, before: Any, now: Any, where: Place) -> Any:
+    """Return an option that makes trials, with what is added to what was recorded."""
+    if isinstance(before, tuple):
+        return tuple(dict.fromkeys((*before, *now)))
+    if before == now or (before is not None and (now is None or now > before)):
+        return now
+    raise UserError(f"{flag(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
+
+
+def _kept(name: str, before: Any, now: Any, where: Place) -> Any:
+    """Return an option that can't change."""
+    if now == before:
+        return before
+    texts = [value if isinstance(value, tuple) else (value,) for value in (before, now)]
+    if name in CODE and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
+        return before
+    said = " ".join(map(str, before)) if isinstance(before, tuple) else before
+    raise UserError(f"{flag(name)} can't change in a resume: {where} has {said}; leave it out, or start a new sweep")
+
+
+def additions(known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig]) -> dict[str, TrialConfig]:
+    """Return the trials that a resume adds or changes, by id: new ones, and those that are to train longer."""
+    ids = {replace(trial, epochs=1): trial_id for trial_id, trial in known.items()}
+    found, number = {}, len(known)
+    for trial in wanted:
+        trial_id = ids.get(replace(trial, epochs=1))
+        if trial_id is None:
+            found[f"{number:05d}"] = trial
+            number += 1
+        elif trial.epochs > known[trial_id].epochs:
+            found[trial_id] = trial
+    return found
