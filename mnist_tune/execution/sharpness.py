@@ -58,7 +58,7 @@ def measure(
 
     probe = curvature.probe_of(data.train_count, images)
     batch_size = min(executor.program.batch_size, data.train_count)
-    count = min(max(images // batch_size, 1), MOST_BATCHES)
+    count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
     batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
     found = of_lanes(slots, curvature.PRODUCTS)
     again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]

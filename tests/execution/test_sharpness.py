@@ -111,6 +111,17 @@ def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
         assert row[name] == pytest.approx(rows[1][0][name], rel=1e-3)
 
 
+@pytest.mark.parametrize("settings", [SharpnessSettings(), SharpnessSettings(images=10**6), SharpnessSettings(1)])
+@pytest.mark.parametrize("config", [{}, {"holdout": 300, "label_noise": 200}, {"holdout": 900}])
+def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(config, settings, few_images):
+    """The last config leaves fewer images than a batch has."""
+    pool = LanePool(few_images, 2, train_evaluation=100, sharpness=settings)
+    for i in range(2):
+        pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, **config))
+    for row in pool.run(["0", "1"]).values():
+        assert all(math.isfinite(row[name]) and row[name] > 0 for name in ("untrained_sharpness", *COLUMNS))
+
+
 def test_lanes_that_have_not_converged_are_measured_again():
     """And batch sharpness is the mean over as many batches as the probe has, at least one."""
     asked = []
