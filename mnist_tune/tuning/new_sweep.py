@@ -58,7 +58,7 @@ def open_new(
         options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
     )
     meta["dataset"] = _describe(dataset)
-    _check_counts(checked, dataset)
+    check_counts(checked, dataset)
     for network in {trial.architecture for trial in checked}:
         architecture(network, dataset.spec)
     _note_long_warmups(checked, dataset, partial(announce, quiet=options.quiet))
@@ -101,7 +101,8 @@ def _plain(value: Any) -> Any:
     return redacted(str(value)) if isinstance(value, (str, Path)) else value
 
 
-def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+def check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+    """Refuse trials that need more training images than there are."""
     count = len(dataset.train_images)
     for trial in trials:
         if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
