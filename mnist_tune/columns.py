@@ -126,7 +126,10 @@ EPOCHS = (
     Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
     Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
     Column(
-        "batch_sharpness", NUMBER, "The mean of `gᵀHg / ‖g‖²` over batches, with each batch's gradient and Hessian."
+        "batch_sharpness",
+        NUMBER,
+        "The mean of `gᵀHg / ‖g‖²` over the batches with a gradient, with each batch's gradient and Hessian; NaN if no "
+        "batch has one.",
     ),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),

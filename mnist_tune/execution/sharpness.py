@@ -31,13 +31,9 @@ class SharpnessSettings:
     images: int | None = None
     """Images of each measurement; None takes `UNTRAINED_IMAGES` before training and `TRAINED_IMAGES` later."""
 
-    def pauses(self, steps: int) -> list[int]:
-        """Return the steps of an epoch after which its training pauses, the last one included."""
-        return [*range(self.every, steps, self.every), steps] if self.every else [steps]
-
-    def due(self, before: int, now: int) -> bool:
-        """Return whether to measure after step `now` of a trial, when training paused after step `before`, too."""
-        return not self.every or now // self.every > before // self.every
+    def due(self, done: int, steps: int) -> list[int]:
+        """Return the steps of an epoch, from 1 to `steps`, after which to measure a trial with `done` earlier steps."""
+        return [*range(self.every - done % self.every, steps + 1, self.every)] if self.every else [steps]
 
     def images_at(self, step: int) -> int:
         return self.images or (TRAINED_IMAGES if step else UNTRAINED_IMAGES)

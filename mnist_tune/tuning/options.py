@@ -71,7 +71,7 @@ class SweepOptions:
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each
     epoch."""
     sharpness_every: int | None = None
-    """Measure it after every so many steps instead, within an epoch or every few epochs."""
+    """Measure it after the steps N, 2N, 3N and so on of a trial instead, within an epoch or every few epochs."""
     sharpness_images: int | None = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
