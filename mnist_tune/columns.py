@@ -160,6 +160,7 @@ TRIALS = (
     Column("warmup_steps", WHOLE, "Steps in which the learning rate rises from 0.", "steps", gaps=False),
     Column("loss", TEXT, "The loss: cross-entropy, or mse (half the squared error).", gaps=False),
     Column("batch_size", COUNT, "Images a step.", "images", gaps=False),
+    Column("drop_last", FLAG, "Whether an epoch's last batch is left out if it is smaller.", gaps=False),
     Column("label_noise", WHOLE, "Training images that were permuted against their labels.", "images", gaps=False),
     Column("holdout", WHOLE, "Training images held out for validation.", "images", gaps=False),
     Column("seed", WHOLE, "Seed of the initialisation.", gaps=False),

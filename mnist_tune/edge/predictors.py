@@ -55,7 +55,7 @@ class Bench:
 
     @property
     def hyper(self) -> Hyperparameters:
-        return self.program.step.hyperparameters(self.config, self.data.train_count // self.config.batch_size)
+        return self.program.step.hyperparameters(self.config, self.config.steps(self.data.train_count))
 
     @property
     def state(self) -> TrainState:

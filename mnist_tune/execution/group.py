@@ -20,7 +20,7 @@ from mnist_tune.execution.epoch_row import Row, epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 UNTRAINED = Progress(0, math.nan, None, None)
 
@@ -59,7 +59,8 @@ class LaneGroup:
     @property
     def steps(self) -> int:
         """The number of steps of an epoch."""
-        return -(-self.data.train_count // self.executor.program.batch_size)
+        program = self.executor.program
+        return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
 
     def untrained_loss(self, lane: Lane) -> float:
         """Return the training loss of a lane's initial parameters, which are in its slot."""

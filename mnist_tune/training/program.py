@@ -49,10 +49,11 @@ class Program:
     step: Step
     loss: str
     batch_size: int
+    drop_last: bool
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
-        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size)
+        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size, config.drop_last)
 
     @property
     def network(self) -> Network:

@@ -181,6 +181,8 @@ class TrialOptions(SweepOptions):
     """Steps in which the learning rate rises linearly from 0."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others."""
     label_noise: int = 0
     """Permute this many training images, the first ones, against their labels."""
     holdout: int = 0
