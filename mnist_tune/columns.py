@@ -126,7 +126,10 @@ EPOCHS = (
     Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
     Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
     Column(
-        "batch_sharpness", NUMBER, "The mean of `gᵀHg / ‖g‖²` over batches, with each batch's gradient and Hessian."
+        "batch_sharpness",
+        NUMBER,
+        "The mean of `gᵀHg / ‖g‖²` over the batches with a gradient, with each batch's gradient and Hessian; NaN if no "
+        "batch has one.",
     ),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
@@ -157,6 +160,7 @@ TRIALS = (
     Column("warmup_steps", WHOLE, "Steps in which the learning rate rises from 0.", "steps", gaps=False),
     Column("loss", TEXT, "The loss: cross-entropy, or mse (half the squared error).", gaps=False),
     Column("batch_size", COUNT, "Images a step.", "images", gaps=False),
+    Column("drop_last", FLAG, "Whether an epoch's last batch is left out if it is smaller.", gaps=False),
     Column("label_noise", WHOLE, "Training images that were permuted against their labels.", "images", gaps=False),
     Column("holdout", WHOLE, "Training images held out for validation.", "images", gaps=False),
     Column("seed", WHOLE, "Seed of the initialisation.", gaps=False),

@@ -47,6 +47,8 @@ class TrialConfig:
     """cross-entropy, or mse: the mean over examples of `½ ‖f - onehot‖²`."""
     batch_size: int = 128
     """Images in a step; the last batch of an epoch may be smaller."""
+    drop_last: bool = False
+    """Leave out that smaller batch: an epoch then trains on the first full batches of its order."""
     epochs: int = 10
     """Epochs to train."""
     label_noise: int = 0
@@ -79,6 +81,10 @@ class TrialConfig:
         if self.optimizer == "adamw" and not self.weight_decay:
             raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
 
+    def steps(self, images: int) -> int:
+        """Return the number of steps of an epoch, given how many images there are to train on."""
+        return steps_of_epoch(images, self.batch_size, self.drop_last)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return dict(vars(self))
@@ -94,6 +100,11 @@ class TrialConfig:
             if key not in _FIELDS:
                 raise UserError(f"a trial has no field {key!r}{closest(key, _FIELDS)}")
         return cls(**values)
+
+
+def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
+    """Return the number of steps of an epoch, given how many images there are to train on."""
+    return images // batch_size if drop_last else -(-images // batch_size)
 
 
 def own_id(trial: Any) -> str:
@@ -132,6 +143,7 @@ _FIELDS = {
     "warmup_steps": _whole(0),
     "loss": _one_of("cross-entropy", "mse"),
     "batch_size": _whole(1),
+    "drop_last": FLAG,
     "epochs": _whole(1),
     "label_noise": _whole(0),
     "holdout": _whole(0),

@@ -20,6 +20,7 @@ BAD: dict[str, list[object]] = {
     "learning_rate": [-1, 0, -0.0, math.nan, math.inf, -math.inf, 10**400, *NOT_NUMBERS],
     "momentum": [-1e-9, 1, 1.5, math.nan, math.inf, *NOT_NUMBERS],
     "nesterov": [None, "no", 1, 0.0],
+    "drop_last": [None, "no", 1, 0.0],
     "batch_size": [0, -128, *NOT_WHOLE],
     "epochs": [0, -1, *NOT_WHOLE],
     "label_noise": [-1, *NOT_WHOLE],
@@ -42,6 +43,7 @@ CONFIGS = st.builds(
     learning_rate=st.floats(0, exclude_min=True, allow_infinity=False) | st.integers(1, 10**18),
     momentum=st.floats(0, 1, exclude_max=True, exclude_min=True),
     nesterov=st.booleans(),
+    drop_last=st.booleans(),
     batch_size=st.integers(1, 10**9),
     epochs=st.integers(1, 10**9),
     label_noise=st.integers(0, 60_000),
@@ -122,6 +124,7 @@ def test_defaults_are_the_notebooks():
         "warmup_steps": 0,
         "loss": "cross-entropy",
         "batch_size": 128,
+        "drop_last": False,
         "epochs": 10,
         "label_noise": 0,
         "holdout": 0,
@@ -130,6 +133,14 @@ def test_defaults_are_the_notebooks():
         "stop_when_diverged": True,
         "label": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "whole"), [(1, 1, 0), (127, 1, 0), (128, 1, 1), (129, 2, 1), (255, 2, 1), (60_000, 469, 468)]
+)
+def test_the_steps_of_an_epoch(images, steps, whole):
+    assert TrialConfig().steps(images) == steps
+    assert TrialConfig(drop_last=True).steps(images) == whole
 
 
 def test_missing_keys_take_their_defaults():

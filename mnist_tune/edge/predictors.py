@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from typing import Any
 
 import jax
@@ -56,7 +55,7 @@ class Bench:
 
     @property
     def hyper(self) -> Hyperparameters:
-        return self.program.step.hyperparameters(self.config, self.data.train_count // self.config.batch_size)
+        return self.program.step.hyperparameters(self.config, self.config.steps(self.data.train_count))
 
     @property
     def state(self) -> TrainState:
@@ -94,7 +93,8 @@ class Bench:
         probe = probe_of(self.data.train_count, min(SHARPNESS_PROBE, self.data.train_count))
 
         def measured(products: int) -> Sharpness:
-            found: Sharpness = _sharpness(program, products)(state.params, state.extra, *self.data.arrays, probe)
+            run = program.jitted(sharpness, products=products)
+            found: Sharpness = run(state.params, state.extra, *self.data.arrays, probe)
             return found
 
         return (2 + 2 * self.config.momentum) / float(converged(measured).value)
@@ -102,8 +102,8 @@ class Bench:
     def _critical(self, blocks: np.ndarray) -> float:
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
-        loss, update = _compiled(_update, program)(state, hyper, blocks, *data)
-        after = _compiled(_loss_after, program)
+        loss, update = program.jitted(_update)(state, hyper, blocks, *data)
+        after = program.jitted(_loss_after)
         start = self.config.learning_rate
         return critical_rate(
             lambda rate: after(state, update, np.float32(rate), blocks, *data), float(loss), start
@@ -125,16 +125,6 @@ def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float
     found: dict[str, float | None] = {name: one(bench) for name, one in PREDICTORS.items()}
     found |= bench.suggestions()
     return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
-
-
-@cache
-def _compiled(function: Any, program: Program) -> Any:
-    return jax.jit(partial(function, program))
-
-
-@cache
-def _sharpness(program: Program, products: int) -> Any:
-    return jax.jit(partial(sharpness, program, products=products))
 
 
 def _update(

@@ -73,6 +73,9 @@ def range_test(options: RangeTestOptions) -> RangeTest:
         load_own(flag, [getattr(options, flag)])
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    from mnist_tune.tuning.new_sweep import check_counts
+
+    check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     from mnist_tune.edge.predictors import Bench
     from mnist_tune.execution.device_data import DeviceData

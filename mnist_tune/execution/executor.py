@@ -157,11 +157,12 @@ class Executor:
             found = jax.block_until_ready(run(*call))
         return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], found)
 
-    def prepare(self, size: int, train_count: int, data: Any) -> None:
-        """Compile ahead of time what a batch of `size` lanes needs; only the shapes and types of `data` are used."""
+    def prepare(self, size: int, images: int, data: Any) -> None:
+        """Compile ahead of time what a batch of `size` lanes needs, for epochs of so many images; only the shapes and
+        types of `data` are used."""
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
-        keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, train_count), jnp.int32)
+        keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
         trained = self._stacked, slots, hyper, keys, order, scalar
         evaluated = _variables(self._stacked), slots, scalar, scalar
         self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))

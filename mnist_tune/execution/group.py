@@ -20,7 +20,7 @@ from mnist_tune.execution.epoch_row import Row, epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 UNTRAINED = Progress(0, math.nan, None, None)
 
@@ -59,7 +59,8 @@ class LaneGroup:
     @property
     def steps(self) -> int:
         """The number of steps of an epoch."""
-        return -(-self.data.train_count // self.executor.program.batch_size)
+        program = self.executor.program
+        return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
 
     def untrained_loss(self, lane: Lane) -> float:
         """Return the training loss of a lane's initial parameters, which are in its slot."""
@@ -90,21 +91,17 @@ class LaneGroup:
         }
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
-        """Train an epoch, which pauses where sharpness is to be measured. Return the step losses of each lane and the
-        lanes in its last batch, and its measurements."""
+        """Train an epoch, which pauses where the sharpness of a lane is to be measured. Return the step losses of each
+        lane and the lanes in its last batch, and its measurements."""
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
         if not self.sharpness:
             return self._in_batches(lanes, lambda size, batch: self._train(size, batch, 0, self.steps)), measured
         self._measure({i: lane for i, lane in lanes.items() if not lane.progress.epoch}, 0, measured)
+        due = {i: self.sharpness.due(lane.progress.epoch * self.steps, self.steps) for i, lane in lanes.items()}
         parts = []
-        for first, last in pairwise([0, *self.sharpness.pauses(self.steps)]):
+        for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
             parts.append(self._in_batches(lanes, lambda size, batch: self._train(size, batch, first, last)))  # noqa: B023
-            due = {
-                lane_id: lane
-                for lane_id, lane in lanes.items()
-                if self.sharpness.due(*(lane.progress.epoch * self.steps + step for step in (first, last)))
-            }
-            self._measure(due, last, measured)
+            self._measure({i: lane for i, lane in lanes.items() if last in due[i]}, last, measured)
         losses = {i: np.concatenate([part[i][0] for part in parts]) for i in lanes}
         return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
 

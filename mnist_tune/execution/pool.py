@@ -134,9 +134,12 @@ class LanePool:
             self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
         stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
+        group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
+        if not group.steps:
+            raise UserError(f"drop_last leaves no batch of {program.batch_size} of {data.train_count} images")
         if self._capacity > 1:  # compile while the other clients are still starting
-            executor.prepare(self._capacity, data.train_count, data.arrays)
-        self._groups[key] = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
+            executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
+        self._groups[key] = group
         return self._groups[key]
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:

@@ -31,13 +31,9 @@ class SharpnessSettings:
     images: int | None = None
     """Images of each measurement; None takes `UNTRAINED_IMAGES` before training and `TRAINED_IMAGES` later."""
 
-    def pauses(self, steps: int) -> list[int]:
-        """Return the steps of an epoch after which its training pauses, the last one included."""
-        return [*range(self.every, steps, self.every), steps] if self.every else [steps]
-
-    def due(self, before: int, now: int) -> bool:
-        """Return whether to measure after step `now` of a trial, when training paused after step `before`, too."""
-        return not self.every or now // self.every > before // self.every
+    def due(self, done: int, steps: int) -> list[int]:
+        """Return the steps of an epoch, from 1 to `steps`, after which to measure a trial with `done` earlier steps."""
+        return [*range(self.every - done % self.every, steps + 1, self.every)] if self.every else [steps]
 
     def images_at(self, step: int) -> int:
         return self.images or (TRAINED_IMAGES if step else UNTRAINED_IMAGES)
@@ -58,7 +54,7 @@ def measure(
 
     probe = curvature.probe_of(data.train_count, images)
     batch_size = min(executor.program.batch_size, data.train_count)
-    count = min(max(images // batch_size, 1), MOST_BATCHES)
+    count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
     batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
     found = of_lanes(slots, curvature.PRODUCTS)
     again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]

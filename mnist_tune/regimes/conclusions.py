@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 FAMILY = """
-    architecture optimizer batch_size momentum nesterov weight_decay clip_norm schedule warmup_steps loss label_noise
-    holdout
+    architecture optimizer batch_size drop_last momentum nesterov weight_decay clip_norm schedule warmup_steps loss
+    label_noise holdout
 """.split()
 """Trials that are equal in these differ in their learning rate and their seeds only."""
 

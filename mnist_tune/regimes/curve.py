@@ -14,11 +14,12 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, window_images
+from mnist_tune.trial import steps_of_epoch
 
 COLUMNS = [column.name for column in EPOCHS if column.curve]
 """The columns of the `epochs` table that curves are made of."""
 
-SETTINGS = ("batch_size", "holdout", "label_noise", "loss", "schedule")
+SETTINGS = ("batch_size", "drop_last", "holdout", "label_noise", "loss", "schedule")
 """The settings of a trial that decide how its curve is read."""
 
 
@@ -43,6 +44,8 @@ class Curve:
     guessing_since: int | None = None
     """Step since which the loss has not been below that of a constant guess."""
     batch_size: int = 128
+    drop_last: bool = False
+    """Whether an epoch's last batch was left out if it is smaller."""
     holdout: int = 0
     """Training images that are held out, the last ones. `held_out` is then measured on these."""
     label_noise: int = 0
@@ -135,12 +138,18 @@ class Curve:
     @property
     def trained(self) -> int:
         """The number of images in an epoch."""
+        steps = steps_of_epoch(self._kept, self.batch_size, self.drop_last)
+        return max(min(self._kept, steps * self.batch_size), 1)
+
+    @property
+    def _kept(self) -> int:
+        """The number of training images that are not held out."""
         return max(self.data.train_images - self.holdout, 1)
 
     @property
     def evaluated(self) -> int:
         """The number of training images that `train_loss` is measured on: the first ones."""
-        return min(self.trained, self.data.evaluated or self.trained)
+        return min(self._kept, self.data.evaluated or self._kept)
 
     @property
     def wrong_labels(self) -> float:

@@ -20,8 +20,8 @@ def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _said(name: str, value: Any) -> str:
-    if name == "nesterov":
-        return "nesterov" * bool(value)
+    if name in ("nesterov", "drop_last"):
+        return name.replace("_", " ") * bool(value)
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
     return f"{name.replace('_', ' ')} {exactly(value)}"

@@ -23,7 +23,7 @@ from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
 from mnist_tune.regimes.tuned import ENOUGH_EPOCHS, FAR, LEARNED, NEAR_BEST, OFTEN, VISIBLE
 
-SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss"]
+SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "drop_last"]
 """Trials with equal values in these columns are siblings. If all columns of `FAMILY` are equal, they are peers: their
 epochs have as many images and as many steps, so they can be compared epoch by epoch."""
 

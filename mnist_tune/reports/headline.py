@@ -12,6 +12,7 @@ import pandas as pd
 from mnist_tune.numbers import counted
 from mnist_tune.regimes.conclusions import FAMILY, beyond_the_edge
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.conclusions import Conclusion, family_conclusions
 from mnist_tune.reports.edge_lines import SHARES, edge_lines
@@ -115,6 +116,7 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),
         ("data", data["name"] + (f" ({images})" if images else "")),
+        ("last batch", _last_batch(sweep)),
         ("trials", f"{len(trials):,}, of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
         ("time", _duration(meta)),
@@ -131,6 +133,12 @@ def _settings(trials: pd.DataFrame) -> str:
     always = ("optimizer", "batch_size", "momentum", "loss")
     shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
+
+
+def _last_batch(sweep: Sweep) -> str:
+    images = data_facts(sweep.meta).train_images
+    kinds = sweep.trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
+    return small_last_batch((images - holdout, size, dropped) for holdout, size, dropped in kinds)
 
 
 def _networks(trials: pd.DataFrame) -> str:

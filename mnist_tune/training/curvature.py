@@ -71,7 +71,9 @@ def sharpness(
 
 
 def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, labels: Array, batches: Array) -> Array:
-    """Return the mean of `gᵀHg / ‖g‖²` over batches, where g and H are the gradient and the Hessian of a batch's loss.
+    """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
+
+    g and H are the gradient and the Hessian of a batch's loss.
 
     With SGD it is this, rather than the sharpness of the whole training loss, that rises to 2 / learning rate
     (Andreyev and Beneventano 2024, arXiv 2412.20553).
@@ -80,7 +82,7 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
         batches: int32 [count, batch size], the indices of each batch's images. The rest is as in `sharpness`.
     """
 
-    def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, Array]:
+    def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, tuple[Array, Array]]:
         number, index = batch
 
         def loss(params: Any) -> Array:
@@ -89,10 +91,10 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
         wide, narrow = _widened(params)
         gradient = jax.grad(lambda p: loss(narrow(p)))(wide)
         curved = _dot(gradient, hessian_product(lambda p: loss(narrow(p)), wide, gradient))
-        return None, curved / _dot(gradient, gradient)
+        return None, (curved, _dot(gradient, gradient))
 
-    _, found = jax.lax.scan(along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches))
-    return found.mean()
+    _, (curved, norms) = jax.lax.scan(along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches))
+    return jnp.mean(curved / norms, where=norms != 0)  # NaN and infinity are not 0: what has diverged stays NaN
 
 
 def converged(measure: Callable[[int], Sharpness]) -> Sharpness:

@@ -7,6 +7,7 @@ over them compiles once per program.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.training.architectures import Network, architecture
 from mnist_tune.training.losses import LOSSES
 from mnist_tune.training.networks import initial
-from mnist_tune.training.optimizers import Hyperparameters, Step
+from mnist_tune.training.optimizers import Hyperparameters, Step, own_optimizers
 from mnist_tune.trial import TrialConfig
 
 EVALUATION_BLOCK = 256
@@ -48,14 +49,25 @@ class Program:
     step: Step
     loss: str
     batch_size: int
+    drop_last: bool
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
-        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size)
+        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size, config.drop_last)
 
     @property
     def network(self) -> Network:
         return architecture(self.architecture, self.data)
+
+    def jitted(self, function: Any, **static: Any) -> Any:
+        """Return `function(self, ...)`, compiled. It is compiled once, and again if the network or the optimiser is
+        registered anew."""
+        key, code = (function, self, *static.items()), (self.network, own_optimizers().get(self.step.optimizer))
+        known, run = _JITTED.get(key, ((None, None), None))
+        if known[0] is not code[0] or known[1] is not code[1]:
+            run = jax.jit(partial(function, self, **static))
+            _JITTED[key] = code, run
+        return run
 
     def init(self, seed: int) -> TrainState:
         """Return the untrained state for a seed, as NumPy arrays."""
@@ -182,6 +194,10 @@ class Program:
         blocks = (count + size - 1) // size
         sums: tuple[Array, Array] = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), jnp.int32(0)))
         return sums
+
+
+_JITTED: dict[tuple[Any, ...], tuple[tuple[Any, Any], Any]] = {}
+"""What `Program.jitted` made, with the network and the optimiser's factory: these may have no hash, so not as keys."""
 
 
 def scale(images: Array, data: DataSpec) -> Array:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache, partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +42,7 @@ def range_curve(
     """
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
-    run, losses = _compiled(program), np.zeros(0, np.float32)
+    run, losses = program.jitted(_steps), np.zeros(0, np.float32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, len(rates), CHUNK):
         part = slice(first, first + CHUNK)
@@ -57,7 +55,8 @@ def range_curve(
 
 def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
     """Return the images of each step, int32 [steps, batch size]. The last batch of an epoch is left out if it is
-    smaller."""
+    smaller. If there are fewer images than a batch, each step takes all of them, as in an epoch."""
+    batch_size = min(batch_size, count)
     each = count // batch_size
     epochs = -(-steps // each)
     orders = [batch_order(seed, epoch, count)[: each * batch_size].reshape(each, -1) for epoch in range(epochs)]
@@ -67,11 +66,6 @@ def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
 def _left(losses: Sequence[float] | np.ndarray, ramp: Ramp) -> bool:
     smooth = smoothed(np.asarray(losses), ramp.smoothing)
     return not np.isfinite(smooth).all() or bool(smooth[-1] > BLOWN_UP * smooth.min())
-
-
-@cache
-def _compiled(program: Program) -> Any:
-    return jax.jit(partial(_steps, program))
 
 
 def _steps(

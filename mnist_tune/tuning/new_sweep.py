@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -15,6 +14,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.own_code.loading import check_networks, sources
+from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.meta import ARRAYS
 from mnist_tune.results.provenance import describe_environment
@@ -58,10 +58,10 @@ def open_new(
         options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
     )
     meta["dataset"] = _describe(dataset)
-    _check_counts(checked, dataset)
+    check_counts(checked, dataset)
     for network in {trial.architecture for trial in checked}:
         architecture(network, dataset.spec)
-    _note_long_warmups(checked, dataset, partial(announce, quiet=options.quiet))
+    _note(checked, dataset, partial(announce, quiet=options.quiet))
     meta["code"] = sources(_used(checked))
     if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
@@ -101,19 +101,27 @@ def plain(value: Any) -> Any:
     return redacted(str(value)) if isinstance(value, (str, Path)) else value
 
 
-def _check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+def check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
+    """Refuse trials that need more training images than there are."""
     count = len(dataset.train_images)
     for trial in trials:
-        if trial.holdout + trial.label_noise > count or trial.holdout >= count or trial.batch_size > count:
+        noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
+        if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
             raise UserError(
                 f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
                 f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+                + " with drop_last"
+                * trial.drop_last
             )
 
 
-def _note_long_warmups(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
+def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Say where the last batch of an epoch is small, and where a trial ends before its warm-up."""
+    images = len(dataset.train_images)
+    if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
+        say(f"note: {said}")
     for trial in trials:
-        steps = trial.epochs * math.ceil((len(dataset.train_images) - trial.holdout) / trial.batch_size)
+        steps = trial.epochs * trial.steps(images - trial.holdout)
         if trial.warmup_steps >= steps:
             say(f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below")
             return

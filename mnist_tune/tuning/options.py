@@ -97,7 +97,7 @@ class SweepOptions(metaclass=Given):
     """Measure the sharpness, the largest eigenvalue of the training loss's Hessian, before training and after each
     epoch."""
     sharpness_every: int | None = None
-    """Measure it after every so many steps instead, within an epoch or every few epochs."""
+    """Measure it after the steps N, 2N, 3N and so on of a trial instead, within an epoch or every few epochs."""
     sharpness_images: int | None = None
     """Measure it on this many training images; by default on 1,000 before training and 5,000 later, or on all if there
     are fewer."""
@@ -247,6 +247,8 @@ class TrialOptions(SweepOptions):
     """Steps in which the learning rate rises linearly from 0."""
     loss: Literal["cross-entropy", "mse"] = "cross-entropy"
     """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others."""
     label_noise: int = 0
     """Permute this many training images, the first ones, against their labels."""
     holdout: int = 0

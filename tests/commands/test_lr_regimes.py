@@ -16,12 +16,12 @@ def test_trials_go_from_the_middle_of_the_range_outwards():
 def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
     config = LearningRateRegimes(
         architecture=("mlp-8-tanh", "mlp-9-tanh"), batch_size=(32, 64), momentum=(0.0, 0.9),
-        learning_rates=(0.1, "0.1:1:2"), seeds=(3, 0, 3), epochs=7, holdout=50,
+        learning_rates=(0.1, "0.1:1:2"), seeds=(3, 0, 3), epochs=7, holdout=50, drop_last=True,
     )  # fmt: skip
     trials = config.trials()
     assert len(set(trials)) == len(trials) == 2**5
     assert {(trial.seed, trial.data_seed) for trial in trials} == {(3, 3), (0, 0)}
-    assert {(trial.epochs, trial.holdout) for trial in trials} == {(7, 50)}
+    assert {(trial.epochs, trial.holdout, trial.drop_last) for trial in trials} == {(7, 50, True)}
 
 
 @pytest.mark.parametrize("name", ["learning_rates", "seeds", "architecture", "optimizer", "batch_size", "momentum"])

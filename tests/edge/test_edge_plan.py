@@ -48,7 +48,7 @@ def test_each_edge_has_trials_of_its_own(writer, planned):
 
 def test_several_values_are_crossed_and_each_combination_is_one_edge():
     shared = {"epochs": 2, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "loss": "mse"}
-    shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "stop_when_diverged": False}
+    shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "drop_last": True, "stop_when_diverged": False}
     options = EdgeOptions(architecture=(*NAMES, NAMES[0]), batch_size=(32, 64), momentum=(0.9,), **shared)
     assert options.templates() == [
         TrialConfig(architecture=name, batch_size=size, momentum=0.9, **shared) for name in NAMES for size in (32, 64)

@@ -26,6 +26,11 @@ def test_it_trains_on_the_images_asked_for(tmp_path, monkeypatch):
     assert loaded.value.args == ("mnist", tmp_path, True, 300)
 
 
+def test_more_images_a_batch_than_there_are_is_one_line():
+    with pytest.raises(UserError, match=r"mnist-5k has 100 training images; batch_size=128, .* don't fit"):
+        range_test(RangeTestOptions(dataset="mnist-5k", train_images=100))
+
+
 def test_each_seed_is_checked_once_and_tested_with_an_order_of_its_own(mnist_5k, monkeypatch):
     loaded, checked, tested = [], [], []
 

@@ -12,7 +12,7 @@ import pytest
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.execution import executor
+from mnist_tune.execution import executor, group
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor
@@ -25,6 +25,7 @@ from mnist_tune.training.batch_order import batch_order
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
+OF_THE_STEPS = ("step", "step_loss_first", "step_loss_max", "step_loss_last", "window_loss_max", "guessing_since")
 OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
 
 
@@ -77,6 +78,52 @@ def test_a_restored_trial_is_bit_identical(few_images, tmp_path):
     second.attach("a", config, Checkpoint.load(tmp_path / "a.npz"))
     for epoch in (2, 3):
         assert_same(second.run(["a"])["a"], rows[epoch])
+
+
+def test_without_its_last_batch_an_epoch_is_that_of_whole_batches(few_images, mnist_5k, monkeypatch):
+    """Where the order begins with the same images. The schedule ends with the last step."""
+    more = replace(mnist_5k, train_images=mnist_5k.train_images[:1100], train_labels=mnist_5k.train_labels[:1100])
+
+    def order(seed, epoch, count):
+        return np.append(batch_order(seed, epoch, 1024), np.arange(1024, count, dtype=np.int32))
+
+    monkeypatch.setattr(group, "batch_order", order)
+    config = TrialConfig(architecture="mlp-8-tanh", momentum=0.9, schedule="cosine", epochs=3)
+
+    def trained(images, **fields):
+        pool = LanePool(images)
+        pool.attach("a", replace(config, **fields))
+        rows = [pool.run(["a"])["a"] for _ in range(3)]
+        return pool.checkpoint("a").arrays, [{name: row[name] for name in OF_THE_STEPS} for row in rows]
+
+    whole, dropped, last = trained(few_images), trained(more, drop_last=True), trained(more)
+    np.testing.assert_equal(dropped, whole)
+    assert [row["step"] for row in dropped[1]] == [8, 16, 24]
+    assert [row["step"] for row in last[1]] == [9, 18, 27]
+    assert trained(few_images, drop_last=True)[1] == whole[1]
+
+
+def test_without_its_last_batch_a_trial_is_restored_and_is_a_lane(mnist_5k):
+    """Beside a lane of the same network that trains on its last batch."""
+    config, checkpoint = replace(SMALL, drop_last=True, batch_size=600, holdout=700), None
+    straight, lanes = LanePool(mnist_5k), LanePool(mnist_5k, 2)
+    straight.attach("a", config)
+    rows = [straight.run(["a"])["a"]]
+    checkpoint = straight.checkpoint("a")
+    rows.append(straight.run(["a"])["a"])
+    assert [row["step"] for row in rows] == [5, 10]
+    batch_orders.forget()
+    straight.attach("a", config, checkpoint)
+    assert_same(straight.run(["a"])["a"], rows[1])
+    lanes.attach("a", config)
+    lanes.attach("b", replace(config, drop_last=False))
+    assert lanes.run(["b"])["b"]["step"] == 6
+    for row in rows:
+        found = lanes.run(["a"])["a"]
+        assert found["step"] == row["step"]
+        assert found["train_loss"] == pytest.approx(row["train_loss"], rel=1e-4)
+    with pytest.raises(UserError, match="drop_last leaves no batch of 3400 of 3300 images"):
+        LanePool(mnist_5k).attach("c", replace(config, batch_size=3400))
 
 
 def test_a_reused_lane_starts_anew(few_images):

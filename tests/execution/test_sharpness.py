@@ -3,7 +3,6 @@
 import json
 import math
 from dataclasses import replace
-from itertools import pairwise
 from types import SimpleNamespace
 
 import jax
@@ -58,15 +57,47 @@ def rows(mnist_5k):
     return [train(settings) for settings in (None, SharpnessSettings(images=900), SharpnessSettings(2, 900))]
 
 
-@pytest.mark.parametrize(
-    ("every", "steps", "pauses", "due"),
-    [(None, 5, [5], [5, 10]), (2, 5, [2, 4, 5], [2, 4, 7, 9, 10]), (5, 5, [5], [5, 10]), (8, 5, [5], [10])],
-)
-def test_when_it_is_measured(every, steps, pauses, due):
-    settings = SharpnessSettings(every)
-    assert settings.pauses(steps) == pauses
-    stops = [0, *pauses, *(steps + step for step in pauses)]
-    assert [now for before, now in pairwise(stops) if settings.due(before, now)] == due
+@pytest.mark.parametrize("every", [1, 2, 5, 7, 8, 30])
+def test_it_is_measured_at_multiples_whatever_the_steps_of_an_epoch(every):
+    settings, steps = SharpnessSettings(every), 7
+    found = [done + step for done in range(0, 8 * steps, steps) for step in settings.due(done, steps)]
+    assert found == list(range(every, 8 * steps + 1, every))
+
+
+def test_by_default_it_is_measured_after_each_epoch():
+    assert [SharpnessSettings().due(done, 7) for done in (0, 7)] == [[7], [7]]
+
+
+@pytest.mark.numerical
+def test_multiples_are_measured_after_a_resume_and_among_lanes_of_another_age(few_images):
+    """Eight steps an epoch, measured every three. Only the training of lanes is rounded otherwise."""
+    config = TrialConfig(architecture="mlp-4-tanh", momentum=0.9)
+
+    def attached(checkpoint=None, settings=SharpnessSettings(3, 50), lanes=1):  # noqa: B008
+        pool = LanePool(few_images, lanes, sharpness=settings)
+        pool.attach("a", config, checkpoint)
+        return pool
+
+    def measured(row):
+        return json.loads(row["sharpness_steps"])
+
+    def without(row):
+        return {name: value for name, value in row.items() if "sharpness" not in name and name not in OF_THE_BATCH}
+
+    alone, plain = attached(), attached(settings=None)
+    rows = [alone.run(["a"])["a"]]
+    saved = alone.checkpoint("a")
+    rows += [alone.run(["a"])["a"] for _ in range(2)]
+    assert [[one[0] for one in measured(row)] for row in rows] == [[0, 3, 6], [9, 12, 15], [18, 21, 24]]
+    assert [without(row) for row in rows] == [without(plain.run(["a"])["a"]) for _ in range(3)]
+
+    resumed, lanes = attached(saved), attached(saved, lanes=2)
+    lanes.attach("b", replace(config, seed=1))
+    together = [lanes.run(["a", "b"]) for _ in range(2)]
+    for row, both in zip(rows[1:], together, strict=True):
+        assert measured(resumed.run(["a"])["a"]) == measured(row)
+        np.testing.assert_allclose(measured(both["a"]), measured(row), rtol=1e-2, atol=1e-5)
+    assert [[one[0] for one in measured(both["b"])] for both in together] == [[0, 3, 6], [9, 12, 15]]
 
 
 def test_more_images_are_looked_at_once_a_network_is_trained():
@@ -88,7 +119,7 @@ def test_a_row_holds_the_last_measurement_and_all(rows):
         [json.loads(row["sharpness_steps"]) for row in epochs] for epochs in (by_epoch, by_step)
     )
     assert [[one[0] for one in steps] for steps in (first, second)] == [[0, 3], [6]]
-    assert [[one[0] for one in steps] for steps in (third, fourth)] == [[0, 2], [5, 6]]
+    assert [[one[0] for one in steps] for steps in (third, fourth)] == [[0, 2], [4, 6]]
     assert third[0] == first[0]
     assert fourth[-1] == second[-1]  # after the same step
     for epochs, steps in ((by_epoch, (first, second)), (by_step, (third, fourth))):
@@ -109,6 +140,17 @@ def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
     row = pool.run(["0", "1"])["0"]
     for name in ("untrained_sharpness", *COLUMNS):
         assert row[name] == pytest.approx(rows[1][0][name], rel=1e-3)
+
+
+@pytest.mark.parametrize("settings", [SharpnessSettings(), SharpnessSettings(images=10**6), SharpnessSettings(1)])
+@pytest.mark.parametrize("config", [{}, {"holdout": 300, "label_noise": 200}, {"holdout": 900}])
+def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(config, settings, few_images):
+    """The last config leaves fewer images than a batch has."""
+    pool = LanePool(few_images, 2, train_evaluation=100, sharpness=settings)
+    for i in range(2):
+        pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, **config))
+    for row in pool.run(["0", "1"]).values():
+        assert all(math.isfinite(row[name]) and row[name] > 0 for name in ("untrained_sharpness", *COLUMNS))
 
 
 def test_lanes_that_have_not_converged_are_measured_again():

@@ -246,6 +246,23 @@ def test_windows_are_those_of_training(batch_size, holdout):
     assert abs(curve.windows - len(means)) <= 1
 
 
+def test_images_that_are_left_out_are_evaluated_but_in_no_window():
+    curve = Curve(np.zeros(1), 1, batch_size=3000, holdout=10_000, drop_last=True)
+    assert (curve.trained, curve.windows, curve.evaluated) == (48_000, 16, 50_000)
+    assert replace(curve, drop_last=False).trained == 50_000
+    assert replace(curve, batch_size=60_000).trained == 1
+
+
+def test_trials_without_their_last_batch_are_no_siblings_of_those_with_it():
+    slow = level(0.80), {"drop_last": False}
+
+    def beside(drop_last):
+        return labels(slow, (level(0.99), {"learning_rate": 1.0, "drop_last": drop_last}))[0]
+
+    assert beside(drop_last=True) == labels(slow)[0]
+    assert beside(drop_last=False) != labels(slow)[0]
+
+
 @pytest.mark.parametrize(("batch_size", "images"), [(1, 128), (3, 129), (100, 200), (128, 128), (1000, 1000)])
 def test_a_window_is_whole_batches(batch_size, images):
     assert window_images(batch_size) == images

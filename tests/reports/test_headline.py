@@ -40,6 +40,17 @@ def test_the_facts_of_a_sweep(made_up_sweep):
     assert len(found.conclusions) == 2
 
 
+def test_a_small_last_batch_is_a_fact(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], batch_size=333)
+    sweep = replace(sweep, meta=sweep.meta | META)
+    said = "the last batch of an epoch has 1 of 333 images; its step is as large as the others', but "
+    assert dict(headline(sweep, "it").facts)["last batch"].startswith(said)
+    dropped = replace(sweep, trials=sweep.trials.assign(drop_last=True))
+    facts = dict(headline(dropped, "it").facts)
+    assert "last batch" not in facts
+    assert "drop last True" in facts["all with"]
+
+
 def test_what_is_not_known_of_a_sweep_is_left_out(made_up_sweep):
     sweep = made_up_sweep([0.1])
     on_cpu = sweep.meta | {"environment": {"processor": "cpu", "cpus": 4}, "command": ""}

@@ -105,6 +105,23 @@ def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):
         assert float(found) == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_batch_without_a_gradient_is_left_out_of_batch_sharpness():
+    """The batches are inputs of a quadratic loss, so each has its own curvature, and an input of 0 has no gradient."""
+
+    class Quadratic:
+        def batch_loss(self, params, extra, images, labels, index, key, number):
+            return (images[index] * params**2 / 2).mean(), extra
+
+    def measured(images):
+        batches = jnp.arange(len(images), dtype=jnp.int32).reshape(-1, 1)
+        images = jnp.array(images, jnp.float32)
+        return float(curvature.batch_sharpness(Quadratic(), jnp.float32(3), (), images, images, batches))
+
+    assert measured([4.0, 0.0, 2.0]) == 3
+    assert np.isnan(measured([0.0, 0.0]))
+    assert np.isnan(measured([4.0, np.nan]))  # it has diverged
+
+
 def test_takes_the_largest_eigenvalue_not_the_largest_in_size():
     diagonal = jnp.array([-5.0, 0.5, 0.3, -1.0])
     assert float(of_diagonal(diagonal, 4).value) == pytest.approx(0.5, rel=1e-5)

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mnist_tune.edge import predictors
@@ -18,6 +20,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.architectures import Network, register
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.optimizers import register_optimizer
 from mnist_tune.training.range_test import _batches, range_curve
 from mnist_tune.trial import TrialConfig
 
@@ -66,12 +69,42 @@ def test_each_epoch_has_an_order_of_its_own_without_a_smaller_last_batch():
     np.testing.assert_array_equal(found.ravel(), epochs[: 130 * 64])
 
 
+def test_with_fewer_images_than_a_batch_each_step_takes_all():
+    found = _batches(4, 64, 3, 50)
+    np.testing.assert_array_equal(found, [batch_order(4, epoch, 50) for epoch in range(3)])
+
+
+def test_a_name_that_is_registered_again_is_tested_anew(few_images):
+    data = DeviceData.put(few_images, 0, 0)
+    config = TrialConfig(architecture="linear", optimizer="mine", batch_size=64)
+
+    def said(scale, speed):
+        def linear(spec):
+            return Network(
+                lambda key: jnp.zeros((spec.size, spec.classes)), lambda w, x: scale * x.reshape(len(x), -1) @ w
+            )
+
+        register("linear")(linear)
+        register_optimizer("mine")(lambda rate: optax.sgd(speed * rate))
+        bench = Bench(config, data, few_images.spec)
+        return *bench.range_curve(Ramp(0.01, 0.1, 9, 0.5)).losses, bench.critical()
+
+    first, other, faster = said(1.0, 1.0), said(2.0, 1.0), said(1.0, 2.0)
+    assert said(1.0, 1.0) == first
+    assert other[0] == first[0] == faster[0]  # before the first step
+    for number in (1, -1):
+        assert len({found[number] for found in (first, other, faster)}) == 3
+
+
 @dataclass(frozen=True)
 class MadeUp:
     """A program whose loss is a function of how many steps came before, the learning rate and the key."""
 
     loss: Callable[..., Any]
     batch_size: int = 2
+
+    def jitted(self, function):
+        return jax.jit(partial(function, self))
 
     def train_epoch(self, state, hyper, key, images, labels, order):
         return state + 1, self.loss(state, hyper["learning_rate"], key)[None]

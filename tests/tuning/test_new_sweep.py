@@ -1,6 +1,7 @@
 """What a new sweep writes down, notes and tries before it starts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from own_networks import patterns
@@ -49,6 +50,34 @@ def test_a_search_tries_and_records_all_code_that_is_known_and_its_resume_wants_
     architectures._KINDS.pop("mine")
     with pytest.raises(UserError, match=f"name it again: --resume {tmp_path}/sweep --architecture mine, or register"):
         open_again(tmp_path / "sweep", SweepOptions(dataset=data, quiet=True), search=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fields", "said"),
+    [
+        ([30, 48, 48], {}, "4 of 48"),  # 30 leave 10, more than a quarter
+        ([48, 60, 33], {}, "1 of 33 or 4 of 48"),
+        ([48, 60, 33], {"drop_last": True}, ""),
+        ([40, 20, 100], {}, ""),
+        ([33], {"holdout": 1}, ""),
+        ([80], {"holdout": 90}, ""),  # an epoch is one batch
+    ],
+)
+def test_a_small_last_batch_is_noted_once(tmp_path, capsys, sizes, fields, said):
+    trials = {f"{i:05d}": TrialConfig(architecture="mlp-4-tanh", batch_size=n, **fields) for i, n in enumerate(sizes)}
+    options = SweepOptions(dataset=patterns((4, 3), 3), train_images=100, output=tmp_path / "sweep")
+    open_new("mine", trials, options)[0].finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == bool(said)
+    assert all(line.startswith(f"note: the last batch of an epoch has {said} images; ") for line in lines)
+
+
+def test_a_sweep_that_would_drop_its_only_batch_is_refused(tmp_path):
+    trial = TrialConfig(architecture="mlp-4-tanh", batch_size=60, holdout=50)
+    options = SweepOptions(dataset=patterns((4, 3), 3), train_images=100, output=tmp_path / "sweep", quiet=True)
+    with pytest.raises(UserError, match="batch_size=60, label_noise=0 and holdout=50 don't fit with drop_last"):
+        open_new("mine", {"00000": replace(trial, drop_last=True)}, options)
+    open_new("mine", {"00000": trial}, options)[0].finish()
 
 
 @pytest.mark.parametrize(("warmup", "notes"), [(5, 0), (6, 1), (9, 1)])
