@@ -46,7 +46,7 @@ class Progress:
     untrained_loss: float
     """Mean loss on the training set before the first step."""
     above_since: int | None
-    """Step since which the loss is above `untrained_loss` (`mnist_tune.execution.step_losses.left_for_good`)."""
+    """Step since which the loss is above `untrained_loss` (`mnist_tune.execution.epoch_row.left_for_good`)."""
     row: dict[str, Any] | None
     """The last epoch's row. A resumed trial reports it again, in case it was killed between saving and reporting."""
 

@@ -29,21 +29,15 @@ class LaneLostError(Exception):
 
 
 class LaneClient:
-    """Trains a trial on a lane server, with the methods of a `LanePool` that a trial calls."""
+    """Trains a trial on a lane server (`LaneInterface`)."""
 
     def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
         self._directory, self._dataset = directory, dataset
         self._server: Any = None
         self.token = ""
-        """Proves to the server that this client holds its lane; empty if it holds none."""
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Take a lane, as soon as a server has one. That takes as long as other jobs use all devices.
-
-        Raises:
-            LaneLostError: the server, or the actor that assigns lanes, has died.
-            UserError: the saved state does not fit, or the device is too small for a single lane.
-        """
+        """Take a lane, as soon as a server has one. That takes as long as other jobs use all devices."""
         self._server = None
         client = ray.get_runtime_context().current_actor
         while self._server is None:
@@ -67,22 +61,14 @@ class LaneClient:
                 raise
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Train an epoch and return its row. A save may be under way then.
-
-        Raises:
-            LaneLostError: the lane is lost.
-            UserError: the last save failed.
-        """
         row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
-        """Wait until the state of the last epoch is at `state`. Raises as `epoch`."""
         _answer(self._server.save.remote(lane_id, self.token, state))
 
     def detach(self, lane_id: str) -> None:
-        """Free the lane, if this client holds one, and wait until its last save has ended. Nothing is raised if the
-        server is dead."""
+        """Free the lane, if there is one. Nothing is raised if the server is dead."""
         server, self._server = self._server, None
         if server is not None:
             with suppress(LaneLostError):

@@ -46,7 +46,7 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial in its own process, with the methods of a `LaneClient`.
+    """Trains a trial in its own process (`LaneInterface`).
 
     Args:
         pool: a pool of one lane.
@@ -59,28 +59,20 @@ class OwnLane:
         self._pool, self._save_every, self._saver = pool, save_every, Saver()
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Start a trial, in its initial state or in a saved one."""
         self._pool.attach(lane_id, config, checkpoint)
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended.
-
-        Raises:
-            UserError: the last save failed.
-        """
         row = self._pool.run([lane_id])[lane_id]
         if row["epoch"] % self._save_every == 0:
             self._begin(lane_id, state)
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
-        """Wait until the state of the last epoch is at `state`. Raises `UserError` if it can't be written."""
         if not self._saver.holds(lane_id, self._pool.progress(lane_id)):
             self._begin(lane_id, state)
         self._saver.last(lane_id).result()
 
     def detach(self, lane_id: str) -> None:
-        """Free the lane, and wait until its last save has ended."""
         self._pool.detach(lane_id)
         with suppress(Exception):  # the trial goes on from an older state, or has ended
             self._saver.last(lane_id).result()

@@ -1,9 +1,9 @@
-"""Decide where trials run: each in its own process, or as lanes on the devices of every node."""
+"""Decide where trials run: each in its own process, or as lanes on the devices of every node; and how many fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import ray
@@ -110,6 +110,17 @@ def lanes_that_fit(
         raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; --lanes {room} does")
     most = LANES[device.kind]
     return asked or (most if room is None else max(min(most, room), 1))
+
+
+def trial_slots(resources: Mapping[str, float]) -> int:
+    """Return how many trials with these resources fit on the nodes together; at least 1."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, sum(_fitting(node, resources) for node in nodes))
+
+
+def _fitting(node: Mapping[str, float], resources: Mapping[str, float]) -> int:
+    # Ray counts in ten thousandths: without rounding, three thirds of a GPU would hold two trials.
+    return min(int(round(1e4 * node.get(name, 0)) // round(1e4 * each)) for name, each in resources.items() if each)
 
 
 def _rounded_down(share: float) -> float:

@@ -16,6 +16,7 @@ from mnist_tune.columns import COUNT, EPOCHS, FLAG, NUMBER, TEXT, WHOLE
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
+from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.runtime.shared_storage_check import blindness
@@ -44,7 +45,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
-        self._pool: Any = (
+        self._pool: LaneInterface = (
             LaneClient(settings.lanes, dataset)
             if settings.lanes
             else OwnLane(make_pool(ray.get(dataset[0]), settings), settings.save_every)
@@ -61,7 +62,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def lane_token(self) -> str:
         """Return the token of this trial's lane. Lane servers call this."""
-        return str(self._pool.token)
+        return self._pool.token
 
     def _begin(self, config: dict[str, Any]) -> None:
         values = dict(config["trial"])

@@ -18,10 +18,9 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable
+from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, trial_slots
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
-from mnist_tune.runtime.slots import trial_slots
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.early_stopping import Fates
 from mnist_tune.tuning.old_checkpoints import OldCheckpoints

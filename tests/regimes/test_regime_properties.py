@@ -15,7 +15,7 @@ from made_up_curves import rise, sweep
 from real_curves import SWEEPS, data_of
 
 from mnist_tune import TrialConfig
-from mnist_tune.execution.step_losses import left_for_good, window_means
+from mnist_tune.execution.epoch_row import left_for_good, window_means
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from made_up_curves import sweep
 
-from mnist_tune.execution.step_losses import window_means
+from mnist_tune.execution.epoch_row import window_means
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts, data_facts

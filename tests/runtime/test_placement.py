@@ -22,7 +22,7 @@ from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
-from mnist_tune.runtime.placement import choose_placement, lanes_that_fit
+from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial_slots
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
 from mnist_tune.tuning.plan import Plan
@@ -380,3 +380,27 @@ def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, 
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
         new_sweep.open_new("sweep", {"00000": TrialConfig()}, options)
     assert not (tmp_path / "sweep").exists()
+
+
+def node(alive=True, **resources):
+    return {"Alive": alive, "Resources": resources}
+
+
+@pytest.mark.parametrize(
+    ("resources", "slots"),
+    [
+        ({"CPU": 1}, 13),
+        ({"CPU": 2}, 6),  # a trial has its cores on one node
+        ({"CPU": 0.25}, 52),
+        ({"CPU": 1, "GPU": 0.3333}, 6),
+        ({"CPU": 1, "GPU": 0.1}, 8),
+        ({"CPU": 4, "GPU": 1}, 2),
+        ({"CPU": 1, "trial_slot": 1}, 2),
+        ({"CPU": 0.1}, 130),
+        ({"CPU": 9}, 1),  # Ray waits for a node that holds it
+    ],
+)
+def test_a_slot_is_the_room_for_a_trial_on_one_node(monkeypatch, resources, slots):
+    nodes = [node(CPU=8.0, GPU=2.0, trial_slot=2.0), node(CPU=3.0), node(CPU=2.0), node(alive=False, CPU=64.0), node()]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    assert trial_slots(resources) == slots
