@@ -102,8 +102,7 @@ def _figures(found: Conclusion, trials: pd.DataFrame, measured: MeasuredEdge | N
 def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
-    images = f"{sum(data['label_counts']):,} training" if data.get("label_counts") else ""
-    images += f" and {data['test_images']:,} test images" if images and data.get("test_images") else ""
+    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
@@ -114,7 +113,7 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),
-        ("data", data["name"] + (f" ({images})" if images else "")),
+        ("data", f"{data['name']} ({images})"),
         ("trials", f"{len(trials):,}, of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
         ("time", _duration(meta)),

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.results.meta import ARRAYS, read_meta
+from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions
 from mnist_tune.results.sign_of_life import await_silence
 from mnist_tune.results.writer import SweepWriter
@@ -172,16 +173,14 @@ def as_before(options: SweepOptions, asked: Mapping[str, Any]) -> SweepOptions:
 
 
 def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:
-    """Load the data of a resumed sweep: a built-in set by its name, the user's from where it was or is said to be."""
-    data_dir, name = options.data_dir or asked.get("data_dir"), before["name"]
-    how = "give its folder with --data-dir"
-    if name not in DATASETS:
-        name = asked.get("dataset") if options.dataset is None else options.dataset
-        how = "give it with --dataset, or from Python with SweepOptions(dataset=...)"
-        if name is None or name == ARRAYS:
+    """Load the data of a resumed sweep from where they were or are said to be now. Checksums say that they are it."""
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    name, folder = options.dataset, options.data_dir
+    if name is None:
+        name, folder = asked.get("dataset"), folder or asked.get("data_dir")
+        if name == ARRAYS:
             raise UserError(f"{path} was trained on arrays from Python; {how}")
-    folder = None if data_dir is None else Path(data_dir)
-    dataset = load_dataset(name, folder, True, options.standardize, options.train_images)
+    dataset = load_dataset(name, folder and Path(folder), True, options.standardize, options.train_images)
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
     return dataset
