@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+ARRAYS = "arrays"
+"""Stands for data that was given from Python."""
+
 
 @dataclass(frozen=True)
 class DataSpec:
     """The description of a data set; the factory of a network gets it."""
 
     name: str
-    """A built-in name, or the name of a file."""
+    """What tables call it. The user's own data never have the name of a built-in set."""
     shape: tuple[int, ...]
     """The shape of an example: `(28, 28)` for MNIST, `(32, 32, 3)` for colour images, `(20,)` for a table's rows."""
     label_counts: tuple[int, ...]

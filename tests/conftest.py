@@ -19,6 +19,7 @@ import jax
 import pytest
 from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
 from pyarrow.fs import FileSystem
+from recorded_data import recorded_data
 
 from emulated import processor_seen
 from mnist_tune import TrialConfig
@@ -176,7 +177,8 @@ def new_writer():
         meta = {
             "name": "lr_regimes",
             "trials": {trial_id: trial.to_dict() for trial_id, trial in trials.items()},
-            "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
+            "options": {"dataset": "mnist-5k"},
+            "dataset": recorded_data("mnist-5k"),
             "ended": None,
         }
         return SweepWriter(path, meta, resume, seen=seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from mnist_tune.data.files import (
 )
 from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, read_npz
-from mnist_tune.data_spec import DataSpec
+from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.trial import closest
@@ -43,7 +44,7 @@ class Dataset:
     """Images [n, *shape] of whole numbers or float32, and labels [n] from 0, in three splits."""
 
     name: str
-    """One of `DATASETS`, or the name of the user's file."""
+    """What tables call it: one of `DATASETS`, or a name that none of these has."""
     train_images: Array
     train_labels: Array
     test_images: Array
@@ -53,6 +54,10 @@ class Dataset:
     validation_labels: Array = None  # type: ignore[assignment]
     checksums: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file's unzipped bytes, or of each array, before label noise and split."""
+    source: str = ARRAYS
+    """What `load_dataset` takes to load it again: one of `DATASETS`, or a path. `ARRAYS` stands for arrays."""
+    target: float | None = None
+    """The accuracy of a network that has learned it. It is known for `DATASETS` only."""
     note: str = ""
     """A remark that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
     standardize: bool = False
@@ -70,7 +75,6 @@ class Dataset:
         divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" else 1.0
         labels = np.concatenate([self.train_labels, self.validation_labels, self.test_labels])
         counts = np.bincount(np.concatenate([self.train_labels, self.validation_labels]), minlength=labels.max() + 1)
-        known = DATA.get(self.name)
         return DataSpec(
             self.name,
             images.shape[1:],
@@ -78,7 +82,7 @@ class Dataset:
             len(self.test_labels),
             divisor,
             *(_moments(images, divisor) if self.standardize else ((), ())),
-            known.target if known else None,
+            self.target,
         )
 
 
@@ -109,7 +113,10 @@ def load_dataset(
     - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
     - `FOLDER` has four IDX files, named as those of MNIST, Fashion-MNIST, KMNIST or EMNIST. Of EMNIST's folder, which
       has several data sets, one is named by how its files begin: `FOLDER/emnist-balanced`.
-    - A tuple `(x_train, y_train, x_test, y_test)`, or of the first two, from Python.
+    - A tuple or list `(x_train, y_train, x_test, y_test)`, or of the first two, from Python.
+
+    Data of the user's are never taken for `mnist`, whatever they are called: only a folder whose four files have the
+    checksums of MNIST's is.
 
     Args:
         name: one of these. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
@@ -135,11 +142,14 @@ def load_dataset(
 
 
 def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
-    if isinstance(name, tuple):
+    if isinstance(name, (tuple, list)):
         if len(name) not in (2, 4):
             raise DataError(f"a dataset from Python has 4 arrays, {', '.join(NAMES)}, or the first 2; got {len(name)}")
-        return _own(dict(zip(NAMES, name, strict=False)), "arrays", "the given arrays")
-    if name is not None and name not in DATASETS:
+        return _own(dict(zip(NAMES, name, strict=False)), ARRAYS, ARRAYS, "the given arrays")
+    if name is not None and not isinstance(name, (str, Path)):
+        kind = type(name).__name__
+        raise UserError(f"a dataset is a name, a path or the arrays {', '.join(NAMES)}, got a {kind}; give a tuple")
+    if isinstance(name, Path) or (name is not None and name not in DATASETS):
         return _from_path(str(name), data_dir)
     folder = None if data_dir is None else data_dir.expanduser()
     if name == "mnist-5k":
@@ -172,24 +182,27 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
         )
     if data_dir is not None:
         raise UserError(f"--dataset {text} is read from there; drop --data-dir")
+    source = f"./{text}" if text in (*DATASETS, ARRAYS) else text
     if path.is_file():
-        return _own(read_npz(path), path.stem, str(path))
+        return _own(read_npz(path), path.name if path.suffix else f"./{path.name}", source, str(path))
     files = read_own_folder(path)
     if [checksum(raw) for raw in files.values()] == list(CHECKSUMS.values()):
-        return _mnist_like("mnist", dict(zip(CHECKSUMS, files.values(), strict=True)), path)
+        return replace(_mnist_like("mnist", dict(zip(CHECKSUMS, files.values(), strict=True)), path), source=source)
     arrays = {part: read_idx(raw, name) for part, (name, raw) in zip(NAMES, files.items(), strict=True)}
-    return _own(arrays, path.name, text)
+    whole = Path(os.path.abspath(path))  # of "." too
+    return _own(arrays, f"{whole.parent.name}/{whole.name}", source, text)
 
 
-def _own(arrays: Mapping[str, Any], name: str, source: str) -> Dataset:
-    found = checked(arrays, source)
+def _own(arrays: Mapping[str, Any], name: str, source: str, said: str) -> Dataset:
+    """Return data of the user's, which errors call `said`."""
+    found = checked(arrays, said)
     note = ""
     if "x_test" not in arrays:
         count = len(found["y_test"])
-        note = f"{source} has no test part, so {count} of its images, drawn at random, are held out as the test set"
+        note = f"{said} has no test part, so {count} of its images, drawn at random, are held out as the test set"
     sums = {part: checksum(array.tobytes()) for part, array in found.items()}
     x_train, y_train, x_test, y_test = (found[part] for part in NAMES)
-    return Dataset(name, x_train, y_train, x_test, y_test, checksums=sums, note=note)
+    return Dataset(name, x_train, y_train, x_test, y_test, checksums=sums, source=source, note=note)
 
 
 def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
@@ -240,7 +253,15 @@ def _mnist_like(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
     _check_pair(folder / "train", train_images, train_labels)
     _check_pair(folder / "t10k", test_images, test_labels)
     sums = {file: checksum(raw) for file, raw in files.items()}
-    return Dataset(name, train_images, train_labels, test_images, test_labels, checksums=sums)
+    return _built_in(name, train_images, train_labels, test_images, test_labels, sums)
+
+
+def _built_in(
+    name: str, x_train: Array, y_train: Array, x_test: Array, y_test: Array, checksums: dict[str, str]
+) -> Dataset:
+    """Return one of `DATASETS`. Only they get such a name and a target."""
+    target = DATA[name].target
+    return Dataset(name, x_train, y_train, x_test, y_test, checksums=checksums, source=name, target=target)
 
 
 def _check_pair(prefix: Path, images: Array, labels: Array) -> None:
@@ -282,4 +303,4 @@ def _subset() -> Dataset:
     train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
     images = images.reshape(-1, 28, 28)
-    return Dataset("mnist-5k", images[train], labels[train], images[test], labels[test], checksums=sums)
+    return _built_in("mnist-5k", images[train], labels[train], images[test], labels[test], sums)

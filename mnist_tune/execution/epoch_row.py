@@ -57,9 +57,10 @@ def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.n
     """Average the losses of an epoch's steps, [steps], over windows of `WINDOW_IMAGES` images or more. Return the
     means, and the index of each window's first step.
 
-    The epoch has `images` images. Its last step may have fewer than `batch_size`; an incomplete window is added to the
-    one before it.
+    There are `images` images. The last step may have fewer than `batch_size`, or have left out the rest; an incomplete
+    window is added to the one before it.
     """
+    images = min(images, batch_size * len(losses))
     sizes = np.full(len(losses), float(batch_size))
     sizes[-1] = images - batch_size * (len(losses) - 1)
     span = window_images(batch_size) // batch_size

@@ -45,18 +45,12 @@ DATA = {
     "fashion-mnist": DataFacts.of([6_000] * 10, 10_000, 0.87),
     "mnist-5k": DataFacts.of((399, 394, 408, 400, 399, 399, 387, 406, 410, 398), 1_000, 0.91),
 }
-"""The facts that hold unless `sweep.json` says otherwise. `docs/regimes.md` says what each target is based on
-(Fashion-MNIST was not measured here)."""
+"""The facts about the built-in data sets. `docs/regimes.md` says what each target is based on (Fashion-MNIST was not
+measured here)."""
 
 
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
-    """Return the facts about a sweep's data set, given its `sweep.json`, whose options include `--target`."""
-    dataset, options = meta.get("dataset", {}), meta.get("options", {})
-    known = DATA.get(dataset.get("name", ""))
-    label_counts, test_images = dataset.get("label_counts"), dataset.get("test_images")
-    target = options.get("target") or (known.target if known else None)
-    facts = known or MNIST
-    if label_counts:
-        facts = DataFacts.of(label_counts, facts.test_images)
-    evaluated = options.get("train_evaluation")
-    return replace(facts, test_images=test_images or facts.test_images, target=target, evaluated=evaluated)
+    """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
+    data, options = meta["dataset"], meta.get("options", {})
+    facts = DataFacts.of(data["label_counts"], data["test_images"], options.get("target") or data["target"])
+    return replace(facts, evaluated=options.get("train_evaluation"))

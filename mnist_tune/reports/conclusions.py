@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.conclusions import FAMILY, Edge, edge
@@ -17,7 +18,6 @@ from mnist_tune.regimes.labels import regime_counts
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.spans import spans
-from mnist_tune.results.meta import ARRAYS
 from mnist_tune.trial import TrialConfig
 
 DEFAULTS = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
@@ -146,10 +146,10 @@ def proposed(
     row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
-    used |= {"dataset": options.get("dataset") or row["dataset"], "target": options.get("target")}
+    used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     said = told_apart(rates, 3)
     tried = " ".join(said[rate] for rate in rates)
-    if options.get("dataset") == ARRAYS:
+    if used["dataset"] == ARRAYS:
         return f"{tried}, from Python as before"
     line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():

@@ -103,8 +103,7 @@ def _figures(found: Conclusion, trials: pd.DataFrame, measured: MeasuredEdge | N
 def _facts(sweep: Tables) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
-    images = f"{sum(data['label_counts']):,} training" if data.get("label_counts") else ""
-    images += f" and {data['test_images']:,} test images" if images and data.get("test_images") else ""
+    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
@@ -115,7 +114,7 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),
-        ("data", data["name"] + (f" ({images})" if images else "")),
+        ("data", f"{data['name']} ({images})"),
         ("last batch", _last_batch(sweep)),
         ("trials", f"{len(trials):,}, of {trained} epochs"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
@@ -135,7 +134,7 @@ def _settings(trials: pd.DataFrame) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
 
 
-def _last_batch(sweep: Sweep) -> str:
+def _last_batch(sweep: Tables) -> str:
     images = data_facts(sweep.meta).train_images
     kinds = sweep.trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
     return small_last_batch((images - holdout, size, dropped) for holdout, size, dropped in kinds)

@@ -14,9 +14,6 @@ from mnist_tune.results.validation import printable
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
-ARRAYS = "arrays"
-"""Stands for data that was given from Python."""
-
 MOST_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
 
@@ -41,6 +38,8 @@ def read_meta(folder: Place) -> dict[str, Any]:
         raise UserError(f"can't read {file}: {storage.reason(error)}; name the folder of a sweep") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{refused}: it is not JSON ({error}); name the folder of a sweep") from None
+    if isinstance(meta, dict) and isinstance(meta.get("dataset"), dict) and "target" not in meta["dataset"]:
+        raise UserError(f"{file} is of an older version, which did not record its data's target; start a new sweep")
     bad = first_wrong(meta, _META)
     if bad:
         raise UserError(f"{refused}: {bad} is missing or has the wrong type; name the folder of a sweep")
@@ -83,15 +82,18 @@ def _is_search(value: Any) -> bool:
     return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
 
 
+_TARGET = Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 _DATASET = _mapping(
     Column("name", TEXT, needed=True),
     Column("note", TEXT, needed=True),
     Column("checksums", _mapping(), needed=True),
-    Column("label_counts", Kind("counts of labels", _are_label_counts)),
-    Column("test_images", COUNT),
+    Column("label_counts", Kind("counts of labels", _are_label_counts), needed=True),
+    Column("test_images", COUNT, needed=True),
+    Column("target", _TARGET),
 )
 _OPTIONS = _mapping(
-    Column("target", Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)),
+    Column("dataset", TEXT),
+    Column("target", _TARGET),
     Column("train_evaluation", COUNT),
     Column("data_dir", TEXT),
     Column("precision", _ABOVE_0),

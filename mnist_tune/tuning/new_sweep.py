@@ -16,7 +16,6 @@ from mnist_tune.errors import UserError, redacted
 from mnist_tune.own_code.loading import check_networks, sources
 from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import new_folder
-from mnist_tune.results.meta import ARRAYS
 from mnist_tune.results.provenance import describe_environment
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
@@ -45,19 +44,20 @@ def open_new(
     for trial in checked:
         kind_of(trial.architecture)
         check_optimizer(trial.optimizer)
+    dataset = load_dataset(
+        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
+    )
+    asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     meta = {
         "name": name,
         "command": redacted(shlex.join(sys.argv)),
-        "options": {name: plain(value) for name, value in options.values().items()} | {"address": options.cluster()},
+        "options": {name: plain(value) for name, value in asked.items()},
+        "dataset": _describe(dataset),
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": datetime.now(UTC).isoformat(),
         "ended": None,
     }
-    dataset = load_dataset(
-        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
-    )
-    meta["dataset"] = _describe(dataset)
     check_counts(checked, dataset)
     for network in {trial.architecture for trial in checked}:
         architecture(network, dataset.spec)
@@ -84,7 +84,8 @@ def open_new(
 def _describe(dataset: Dataset) -> dict[str, Any]:
     spec = dataset.spec
     counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
-    return {"name": dataset.name, "note": dataset.note, "checksums": dataset.checksums, **counts}
+    said = {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
+    return said | counts
 
 
 def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
@@ -96,8 +97,6 @@ def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
 
 def plain(value: Any) -> Any:
     """Return an option as JSON."""
-    if isinstance(value, tuple) and any(hasattr(one, "shape") for one in value):
-        return ARRAYS
     return redacted(str(value)) if isinstance(value, (str, Path)) else value
 
 

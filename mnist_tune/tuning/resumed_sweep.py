@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import DATASETS, Dataset, load_dataset
+from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.results.meta import ARRAYS, read_meta
+from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions
 from mnist_tune.results.sign_of_life import await_silence
 from mnist_tune.results.writer import SweepWriter
@@ -61,8 +62,8 @@ def open_again(
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     wanted = [*trials_of(options, asked), *trials]
-    recorded = {name: plain(value) for name, value in options.values().items() if name in asked}
-    meta["options"] = asked | recorded | {"address": options.cluster()}
+    now = options.values() | {"address": options.cluster(), "dataset": dataset.source}
+    meta["options"] = asked | {name: plain(value) for name, value in now.items() if name in asked}
     writer = SweepWriter(where, meta, resume=True, say=say, seen=seen)
     _extend(writer, wanted, say)
     left, over, failed = left_and_over(writer)
@@ -140,16 +141,16 @@ def _journal(writer: SweepWriter) -> Journal:
 
 
 def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:
-    """Load the data of a resumed sweep: a built-in set by its name, the user's from where it was or is said to be."""
-    data_dir, name = options.data_dir or asked.get("data_dir"), before["name"]
-    how = "give its folder with --data-dir"
-    if name not in DATASETS:
-        name = asked.get("dataset") if options.dataset is None else options.dataset
-        how = "give it with --dataset, or from Python with SweepOptions(dataset=...)"
-        if name is None or name == ARRAYS:
+    """Load the data of a resumed sweep from where they were or are said to be now. Checksums say that they are it."""
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    name, folder = options.dataset, options.data_dir
+    if "dataset" not in options.given:
+        name, folder = asked.get("dataset"), folder or asked.get("data_dir")
+        if name == ARRAYS:
             raise UserError(f"{path} was trained on arrays from Python; {how}")
-    folder = None if data_dir is None else Path(data_dir)
-    dataset = load_dataset(name, folder, True, options.standardize, options.train_images)
+    elif "data_dir" not in options.given:
+        folder = None
+    dataset = load_dataset(name, folder and Path(folder), True, options.standardize, options.train_images)
     if dataset.checksums != before["checksums"]:
         raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
     return dataset

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from idx_files import idx, small_mnist, write
 from own_networks import patterns
 
 from mnist_tune import UserError
-from mnist_tune.data.dataset import hold_out, load_dataset
+from mnist_tune.data.dataset import DATASETS, hold_out, load_dataset
 from mnist_tune.data.files import CHECKSUMS, checksum
 from mnist_tune.data.idx import DataError
 from mnist_tune.data.own import NAMES, checked
@@ -21,7 +22,7 @@ GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
 def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     np.savez(tmp_path / "mine.npz", **GOOD)
     dataset = load_dataset(str(tmp_path / "mine.npz"))
-    assert (dataset.name, dataset.note) == ("mine", "")
+    assert (dataset.name, dataset.note) == ("mine.npz", "")
     for found, expected in ((dataset.train_images, X), (dataset.test_labels, Y_TEST)):
         np.testing.assert_array_equal(found, expected)
     assert (dataset.spec.shape, dataset.spec.classes, dataset.spec.divisor) == ((4, 3), 3, 1.0)
@@ -140,7 +141,7 @@ def test_a_folder_of_idx_files(tmp_path, prefix, test, zipped):
     write_idx(folder, prefix, test, zipped)
     (folder / "readme.txt").write_text("by hand")
     dataset = load_dataset(str(folder))
-    assert (dataset.name, dataset.spec.shape, dataset.spec.classes) == ("letters", (4, 3), 3)
+    assert (dataset.name, dataset.spec.shape, dataset.spec.classes) == (f"{tmp_path.name}/letters", (4, 3), 3)
     np.testing.assert_array_equal(dataset.train_images, np.uint8(255 * X))
     np.testing.assert_array_equal(dataset.test_labels, Y_TEST)
 
@@ -150,7 +151,7 @@ def test_of_several_data_sets_in_a_folder_one_is_named(tmp_path):
         write_idx(tmp_path, prefix, "test")
     with pytest.raises(UserError, match=r"it has several, choose one: .*/NAME, of emnist-balanced, emnist-letters"):
         load_dataset(str(tmp_path))
-    assert load_dataset(f"{tmp_path}/emnist-letters").name == "emnist-letters"
+    assert load_dataset(f"{tmp_path}/emnist-letters").name == f"{tmp_path.name}/emnist-letters"
 
 
 def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
@@ -158,10 +159,36 @@ def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
     for name, content in found.items():
         monkeypatch.setitem(CHECKSUMS, name, checksum(content))
     dataset = load_dataset(str(write(tmp_path / "letters", found)))
-    assert (dataset.name, dataset.spec.target) == ("mnist", 0.95)
+    assert (dataset.name, dataset.source, dataset.spec.target) == ("mnist", f"{tmp_path}/letters", 0.95)
     assert dataset.checksums == CHECKSUMS
     with pytest.raises(UserError, match=f"--dataset {tmp_path}/letters is read from there; drop --data-dir"):
         load_dataset(str(tmp_path / "letters"), data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", [*DATASETS, "arrays"])
+@pytest.mark.parametrize("kind", ["file.npz", "a file", "a folder", "a prefix"])
+def test_data_of_ones_own_are_never_a_built_in_set_whatever_they_are_called(tmp_path, monkeypatch, name, kind):
+    monkeypatch.chdir(tmp_path)
+    if kind in ("file.npz", "a file"):
+        np.savez(tmp_path / f"{name}.npz", **GOOD)
+        given = Path(f"{name}.npz")
+        if kind == "a file":
+            given = given.rename(name)
+    else:
+        folder = tmp_path / (name if kind == "a folder" else "all")
+        folder.mkdir()
+        write_idx(folder, "" if kind == "a folder" else f"{name}-")
+        given = Path(name) if kind == "a folder" else Path("all") / name
+    dataset = load_dataset(given)
+    assert dataset.name not in (*DATASETS, "arrays")
+    assert name in dataset.name
+    assert dataset.spec.target is None
+    assert load_dataset(dataset.source).checksums == dataset.checksums
+
+
+def test_data_of_another_kind_are_refused_in_a_line():
+    with pytest.raises(UserError, match=r"^a dataset is a name, a path or the arrays .*, got a dict; give a tuple$"):
+        load_dataset(GOOD)
 
 
 def with_nan(images):

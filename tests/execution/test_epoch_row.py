@@ -84,6 +84,14 @@ def test_left_for_good(losses, first_step, since):
     assert found == above_since_by_definition(above, first_step, since)
 
 
+def test_images_that_were_left_out_are_in_no_window():
+    """With batches of 50, a window is three steps; 8 steps leave 20 of 420 images."""
+    losses = np.arange(8.0)
+    left_out, whole = window_means(losses, 50, 420), window_means(losses, 50, 400)
+    np.testing.assert_array_equal(left_out, whole)
+    np.testing.assert_array_equal(whole, [[1.0, 5.0], [0, 3]])
+
+
 @given(st.lists(st.sampled_from([0.5, 9.0]), min_size=6, max_size=6))
 def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     losses = np.array(losses, np.float32)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_curves import rise, sweep
 from real_curves import SWEEPS, data_of
+from recorded_data import recorded_data
 
 from mnist_tune import TrialConfig
 from mnist_tune.execution.epoch_row import left_for_good, window_means
@@ -258,7 +259,7 @@ def test_eight_times_the_trials_take_about_eight_times_as_long(epoch_row, tmp_pa
         ]
         (folder / "journal.jsonl").write_text("\n".join(lines))
         start = time.process_time()
-        found = tables(folder, {"trials": configs, "dataset": {"name": "mnist"}})
+        found = tables(folder, {"trials": configs, "dataset": recorded_data("mnist")})
         assert len(found.trials) == count
         return time.process_time() - start
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_curves import sweep
+from recorded_data import recorded_data
 
 from mnist_tune.execution.epoch_row import window_means
 from mnist_tune.regimes.curve import Curve
@@ -269,12 +270,13 @@ def test_a_window_is_whole_batches(batch_size, images):
 
 
 def test_facts_of_a_data_set_follow_from_its_counts():
-    said = {"name": "mine", "label_counts": [60, 40], "test_images": 20}
+    said = recorded_data("mnist", label_counts=[60, 40], test_images=20, target=0.8)
     guesses = {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
     assert data_facts({"dataset": said, "options": {"target": 0.9, "train_evaluation": 50}}) == DataFacts(
         100, 20, chance=0.6, guess_losses=guesses, target=0.9, classes=2, evaluated=50
     )
-    assert data_facts({"dataset": said}).target is None
+    assert data_facts({"dataset": said}).target == 0.8
+    assert data_facts({"dataset": said | {"target": None}}).target is None
 
 
 def test_a_class_without_images_counts_for_an_untrained_network_alone():
@@ -286,7 +288,7 @@ def test_a_class_without_images_counts_for_an_untrained_network_alone():
 
 
 def lost(epochs, holdout=0, evaluated=None):
-    data = data_facts({"dataset": {"name": "mnist"}, "options": {"train_evaluation": evaluated}})
+    data = data_facts({"dataset": recorded_data("mnist"), "options": {"train_evaluation": evaluated}})
     chance, loss = np.full(epochs, 0.1), np.full(epochs, 2.9)
     curve = Curve(
         chance, 10, train_accuracy=chance, train_loss=loss, untrained_loss=2.43, above_since=2,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from recorded_data import recorded_data
 
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.sweep import Sweep
@@ -46,5 +47,5 @@ def many_trials(count, epochs):
     trials["stop_reason"] = np.where(diverged, "diverged", "completed")
     trials["reaches"] = np.where(regime == "converged", 3.0, np.nan)
     shape = [one.name for one in EPOCHS], [one.name for one in TRIALS]
-    meta = {"name": "lr_regimes", "dataset": {"name": "mnist", "note": "", "checksums": {}}, "ended": "now"}
+    meta = {"name": "lr_regimes", "dataset": recorded_data("mnist"), "ended": "now"}
     return Sweep(Path("many"), trials.reindex(columns=shape[1]), table.reindex(columns=shape[0]), meta)

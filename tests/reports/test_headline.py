@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.headline import headline, spoken, title
@@ -15,7 +16,7 @@ META = {
         "processor": "Some CPU", "cpus": 4, "versions": {"jax": "1.0", "ray": "", "python": "3.11"},
         "git_revision": "abc",
     },
-    "dataset": {"name": "mnist-5k", "note": "fewer images", "label_counts": [600, 400], "test_images": 1234},
+    "dataset": recorded_data("mnist-5k", note="fewer images", label_counts=[600, 400], test_images=1234),
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_what_is_not_known_of_a_sweep_is_left_out(made_up_sweep):
     found = headline(replace(sweep, meta=on_cpu), "it")
     facts = dict(found.facts)
     assert facts.keys() == {"networks", "all with", "data", "trials", "trained on", "results"}
-    assert (facts["data"], facts["trained on"], facts["trials"]) == ("mnist-5k", "cpu", "1, of 4 epochs")
+    assert (facts["trained on"], facts["trials"]) == ("cpu", "1, of 4 epochs")
     assert (found.notes, found.commands) == ([], [])
     installed = headline(replace(sweep, meta=on_cpu | {"command": "mnist-tune seeds"}), "it")
     assert installed.commands == [("repeats this sweep", "mnist-tune seeds")]
@@ -122,7 +123,7 @@ def test_a_measured_edge_stands_in_place_of_what_the_regimes_say(edge_sweep):
 
 
 def test_a_sweep_on_data_without_a_target_says_what_its_measure_is(made_up_sweep, new_writer, tmp_path):
-    own = {"dataset": {"name": "mine", "note": "a note", "label_counts": [5, 5]}}
+    own = {"dataset": recorded_data("mnist", target=None, note="a note")}
     note = "No target is known for this data, so each network's best trial is its measure; see --target."
     sweep = made_up_sweep([0.1])
     assert headline(replace(sweep, meta=sweep.meta | own), "it").notes == ["a note", note]

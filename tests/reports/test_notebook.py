@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from recorded_data import recorded_data
 
 from mnist_tune.commands.notebook import Notebook
 from mnist_tune.reports.figures import plot_notebook
@@ -116,7 +117,7 @@ def new_sweep(tmp_path, epoch_row):
 
     def make(*runs):
         meta = {"trials": {f"{i:05d}": config.to_dict() for i, (config, *_) in enumerate(runs)}}
-        meta |= {"name": "notebook", "dataset": {"name": "mnist", "note": "", "checksums": {}}, "ended": None}
+        meta |= {"name": "notebook", "dataset": recorded_data("mnist"), "ended": None}
         writer = SweepWriter(tmp_path / f"sweep{len(list(tmp_path.iterdir()))}", meta)
         for i, (_, epochs, reason) in enumerate(runs):
             for epoch, accuracy in enumerate(epochs, 1):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bokeh.models import BoxSelectTool
+from recorded_data import recorded_data
 
 from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
@@ -52,7 +53,7 @@ def test_a_running_sweep_says_how_far_it_is(made_up_sweep):
 def test_the_headline_says_what_the_table_says(made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     html = page([sweep])
-    said, proposal = conclusions(sweep.trials)[1:]
+    said, proposal = conclusions(sweep.trials, sweep.meta["options"])[1:]
     assert f"<b>mlp-4-tanh</b>: {said.removeprefix('mlp-4-tanh: ')}<" in html
     assert f"<code>{proposal.split(': ', 1)[1]}</code>" in html
     assert "<dt>none converges from</dt><dd>3 on</dd>" in html
@@ -363,7 +364,7 @@ def test_what_the_page_holds_of_several_sweeps(made_up_sweep):
         sweep,
         path=sweep.path.with_name("other"),
         trials=sweep.trials.assign(epochs_asked=9, nesterov=True),
-        meta=sweep.meta | {"dataset": {"name": "mnist", "note": ""}},
+        meta=sweep.meta | {"dataset": recorded_data("mnist")},
     )
     data = PageData([sweep, other])
     assert data.few

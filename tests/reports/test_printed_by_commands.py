@@ -34,7 +34,7 @@ def test_regimes_prints_the_table(command, made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     said = command(lr_regimes, run_or_resume=sweep)
     assert len([line for line in said.splitlines() if "completed" in line or "diverged  " in line]) == 3
-    assert "\n".join(conclusions(sweep.trials)[1:]) in said
+    assert "\n".join(conclusions(sweep.trials, sweep.meta["options"])[1:]) in said
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):

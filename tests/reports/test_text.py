@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import TrialConfig, load_sweep
 from mnist_tune.reports import console
@@ -121,7 +122,7 @@ def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, c
 def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_up_sweep, capsys):
     found = made_up_sweep([0.1])
     assert "No target is known" not in printed_text(capsys, found)
-    own = replace(found, meta=found.meta | {"dataset": {"name": "arrays", "note": "[/] is odd", "checksums": {}}})
+    own = replace(found, meta=found.meta | {"dataset": recorded_data("mnist", target=None, note="[/] is odd")})
     said = printed_text(capsys, own)
     assert "No target is known for this data, so each network's best trial is its measure; see --target." in said
     assert "Note: [/] is odd" in said
@@ -176,7 +177,7 @@ COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rate
 
 
 def test_conclusions_where_every_rate_diverged(made_up_sweep):
-    _, line, following = conclusions(made_up_sweep([3.0, 4.0]).trials)
+    _, line, following = conclusions(made_up_sweep([3.0, 4.0]).trials, {"dataset": "mnist-5k"})
     assert line == "mlp-4-tanh: diverges at all rates, 3 to 4; none converged"
     assert following == f"  try smaller rates: {COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
 
@@ -261,14 +262,15 @@ def test_a_search_that_draws_a_seed_a_trial_proposes_five_of_them(made_up_sweep)
 
 def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
     trials = made_up_sweep([1.0, 1.1], seeds=2).trials.sort_values("learning_rate")
-    asked = conclusions(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2))[2]
+    asked = conclusions(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2), {"dataset": "mnist-5k"})[2]
     assert asked == f"  is it the seed? {COMMAND} 1 1.1 --seeds 0 1 2 3 4 --epochs 4 --dataset mnist-5k"
 
 
 def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the_nearest_trial(made_up_sweep):
     trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
-    usual = {"scheduler": "regimes", "grace_period": 5, "sharpness": False, "train_evaluation": None}
-    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8 --dataset mnist-5k"
+    usual = {"dataset": "mnist", "scheduler": "regimes", "grace_period": 5, "sharpness": False}
+    usual |= {"train_evaluation": None}
+    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
     asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
     asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
     assert proposed(trials, asked, [0.1, 1.0]) == (
@@ -284,7 +286,7 @@ def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
 
 def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
     found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
-    ran = {"data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
+    ran = {"dataset": "mnist-5k", "data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
     line = conclusions(found.trials.assign(regime="converged"), ran)[2]
     assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
     assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")

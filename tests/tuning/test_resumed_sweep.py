@@ -4,20 +4,25 @@ import json
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from unittest import mock
 
 import numpy as np
 import pytest
+from idx_files import idx, write
 from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError, resume_sweep, storage
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.dataset import DATASETS, load_dataset
+from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.sweep import load_sweep
 from mnist_tune.tuning import resumed_sweep, sweep
 from mnist_tune.tuning.new_sweep import open_new, plain
 from mnist_tune.tuning.options import Mark, SweepOptions, TrialOptions
@@ -116,7 +121,7 @@ def test_the_cluster_is_that_of_the_command_line_or_of_the_environment(monkeypat
 @pytest.mark.parametrize("given", [None, "local", "head:6379"])
 def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, tmp_path, monkeypatch, capsys, given):
     writer = new_writer(tmp_path / "sweep")
-    writer.meta |= {"options": {"address": "evil:6379; rm"}}
+    writer.meta["options"] |= {"address": "evil:6379; rm"}
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.finish()
     joined = []
@@ -162,7 +167,7 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep", count=0)
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    writer.meta |= {"options": {"data_dir": None}, "resumed": ["before"]}
+    writer.meta |= {"resumed": ["before"]}
     for number, (trial_id, (epochs, reason)) in enumerate(ENDS.items()):
         writer.trial(trial_id, TrialConfig(epochs=4, seed=number))
         for epoch in range(1, epochs + 1):
@@ -229,7 +234,7 @@ def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_ag
     writer, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
-    assert meta["options"] == {"data_dir": None, "address": "head:6379"}
+    assert meta["options"] == {"dataset": "mnist-5k", "address": "head:6379"}
     writer.finish(ended="now")
 
 
@@ -249,7 +254,7 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
         writer.finish()
         return dataset
 
-    how = r"give it with --dataset, or from Python with SweepOptions\(dataset=...\)$"
+    how = r"give it with --dataset or --data-dir, or from Python with SweepOptions\(dataset=...\)$"
     if kind == "arrays":
         with pytest.raises(UserError, match=f"^{tmp_path}/sweep was trained on arrays from Python; {how}"):
             data()
@@ -275,6 +280,45 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
         with pytest.raises(ZeroDivisionError):
             open_again(tmp_path / "sweep", SweepOptions(data_dir=given), search=False)
     assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
+
+
+@pytest.mark.parametrize("name", ["mnist.npz", "mnist-5k.npz", "fashion-mnist.npz", "mnist-5k", "arrays", "lists"])
+def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch, epoch_row, name):
+    """Whatever they are called. On a command line, the folder would be `./mnist-5k`."""
+    monkeypatch.chdir(tmp_path)
+    x, y, x_test, y_test = patterns((4, 3), 3)
+    if name.endswith(".npz"):
+        np.savez(name, x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+        given = name
+    elif name == "mnist-5k":
+        given = Path(name)
+        given.mkdir()
+        write(given, {file: idx(np.uint8(part)) for file, part in zip(CHECKSUMS, (x, y, x_test, y_test), strict=True)})
+    else:
+        given = (x, y, x_test, y_test) if name == "arrays" else tuple(part.tolist() for part in (x, y, x_test, y_test))
+    trial = TrialConfig(architecture="mlp-4-tanh", batch_size=2)
+    writer, [dataset] = open_new("mine", {"00000": trial}, SweepOptions(dataset=given, output="sweep", quiet=True))
+    writer.epoch("00000", epoch_row(1, train_accuracy=0.9), False)
+    writer.finish()
+    recorded = load_sweep(tmp_path / "sweep").meta
+    assert data_facts(recorded).target is None
+    assert recorded["dataset"]["name"] not in DATASETS
+    assert len((tmp_path / "sweep" / "sweep.json").read_bytes()) < 10_000
+    again = {} if isinstance(given, (str, Path)) else {"dataset": given}
+    options = resumed(SweepOptions(quiet=True, **again), tmp_path / "sweep")
+    writer, [found] = open_again(tmp_path / "sweep", options, search=False)
+    writer.finish()
+    assert found.checksums == dataset.checksums
+
+
+def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
+    new_writer(tmp_path / "sweep").finish()
+    file = tmp_path / "sweep" / "sweep.json"
+    meta = json.loads(file.read_text())
+    del meta["dataset"]["target"]
+    file.write_text(json.dumps(meta))
+    with pytest.raises(UserError, match=f"^{file} is of an older version, .*; start a new sweep$"):
+        open_again(tmp_path / "sweep", SweepOptions(), search=False)
 
 
 @dataclass(frozen=True, kw_only=True)

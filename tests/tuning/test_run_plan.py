@@ -212,7 +212,7 @@ def cut(new_writer, epoch_row, mnist_5k, tmp_path):
 
     def make(search, last="interrupted", ended="then"):
         writer = new_writer(tmp_path / "cut", count=0)
-        writer.meta |= {"search": search, "options": {"data_dir": None}, "ended": ended}
+        writer.meta |= {"search": search, "ended": ended}
         writer.meta["dataset"]["checksums"] = mnist_5k.checksums
         for number, reason in enumerate(("completed", "error", last)):
             writer.trial(f"{number:05d}", TrialConfig(architecture="mlp-4-tanh", seed=number, epochs=1 + number))

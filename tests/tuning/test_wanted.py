@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import EdgeOptions, SweepOptions, TrialConfig, UserError
 from mnist_tune.commands.architectures import Architectures
@@ -104,7 +105,7 @@ def folder(tmp_path):
         known = COMMANDS[command]().values() | changed
         options = {name: plain(value) for name, value in known.items() if name not in without}
         meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search")}
-        meta["dataset"] = {"name": "mnist-5k", "note": "", "checksums": {}}
+        meta["dataset"] = recorded_data("mnist-5k")
         (tmp_path / "sweep.json").write_text(json.dumps(meta))
         return tmp_path
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import UserError, cli
 from mnist_tune.commands import architectures
@@ -43,7 +44,7 @@ def trained(epoch_row, tmp_path):
         trials = {f"{i:05d}": trial for i, trial in enumerate(config.trials())}
         meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in trials.items()}, "ended": None}
         meta |= {"options": json.loads(json.dumps(vars(config), default=str))}
-        meta |= {"dataset": {"name": "mnist", "note": "", "checksums": {}}}
+        meta |= {"dataset": recorded_data("mnist")}
         writer = SweepWriter(tmp_path, meta)
         for i, trial in trials.items():
             good = trial.learning_rate < 0.5 / (1 - trial.momentum)

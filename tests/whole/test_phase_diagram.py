@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import UserError
 from mnist_tune.commands import phase_diagram
@@ -25,7 +26,7 @@ def in_process(name, options, trials):
     """Stands in for `run_or_resume`."""
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in named.items()}, "ended": None}
-    writer = SweepWriter(Path(options.output), meta | {"dataset": {"name": "mnist-5k", "note": "", "checksums": {}}})
+    writer = SweepWriter(Path(options.output), meta | {"dataset": recorded_data("mnist-5k")})
     dataset = load_dataset(options.dataset, standardize=options.standardize, train_images=options.train_images)
     pool = LanePool(dataset, sharpness=options.measures())
     for i, trial in named.items():

@@ -191,7 +191,7 @@ def test_a_sweep_is_not_resumed_as_a_search(new_writer, tmp_path):
 
 def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnist_5k, tmp_path, monkeypatch):
     writer = new_writer(tmp_path, count=0)
-    writer.meta |= {"search": True, "options": {"data_dir": None}}
+    writer.meta |= {"search": True}
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     for rate in (0.1, 0.3):
         writer.trial("changed", TrialConfig(learning_rate=rate))
