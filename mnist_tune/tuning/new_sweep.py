@@ -14,7 +14,7 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.own_code.loading import check_networks, sources
+from mnist_tune.own_code.loading import sources
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.meta import ARRAYS
 from mnist_tune.results.provenance import describe_environment
@@ -24,6 +24,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of, own_architectures
 from mnist_tune.training.optimizers import check_optimizer, own_optimizers
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.network_check import check_networks
 from mnist_tune.tuning.options import SweepOptions
 
 

@@ -4,18 +4,14 @@ import inspect
 import json
 import pickle
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import optax
 import pytest
-import ray
-from own_networks import patterns
 
-from mnist_tune import TrialConfig, UserError
-from mnist_tune.data.dataset import load_dataset
-from mnist_tune.own_code.loading import check_again, check_networks, load_own, own_code, register_own, sources
+from mnist_tune import UserError
+from mnist_tune.own_code.loading import check_again, load_own, own_code, register_own, sources
 from mnist_tune.results.journal import resume_command
-from mnist_tune.results.validation import printable
+from mnist_tune.terminal import printable
 from mnist_tune.training import architectures, optimizers
 
 NET = """from layers import WIDTH
@@ -184,20 +180,6 @@ def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypa
     (folder / "net.py").write_text(NET + "more = 1\n")
     check_again(recorded, "results/x", said.append)
     assert said == ["note: net.py has changed since the sweep started"]
-
-
-def test_each_optimizer_is_tried_in_whatever_order(as_users_have_it, monkeypatch):
-    """In this process instead of one of Ray's."""
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    monkeypatch.setattr(ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
-    monkeypatch.setattr(ray, "get", lambda said: said)
-    optimizers.register_optimizer("picky")(lambda learning_rate: optax.sgd(learning_rate if learning_rate > 1 else 1))
-    trials = [TrialConfig(architecture="mlp-4-tanh", batch_size=8, optimizer=name) for name in ("picky", "sgd")]
-    dataset = load_dataset(patterns((4, 3), 3))
-    for order in (trials, trials[::-1]):
-        with pytest.raises(UserError, match="with optimizer 'picky' can't train"):
-            check_networks(order, dataset)
-    check_networks(trials[1:], dataset)
 
 
 def test_a_resume_without_the_code_says_what_to_name(folder):
