@@ -149,7 +149,7 @@ DEFAULTS = {name: getattr(Search, name) for name in ("learning_rate", "momentum"
 
 def main() -> int:
     config = cli.parse(Search)
-    load_own("architecture", config.architecture)
+    load_own(config)
     stop_ray_at_exit()
     where = config.goes_on()
     if where is None:

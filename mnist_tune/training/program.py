@@ -48,14 +48,12 @@ class Program:
     step: Step
     loss: str
     batch_size: int
+    network: Network
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
-        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size)
-
-    @property
-    def network(self) -> Network:
-        return architecture(self.architecture, self.data)
+        network = architecture(config.architecture, data)
+        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size, network)
 
     def init(self, seed: int) -> TrainState:
         """Return the untrained state for a seed, as NumPy arrays."""

@@ -12,6 +12,7 @@ from ray.tune.schedulers import MedianStoppingRule
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
+from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
@@ -274,11 +275,11 @@ class Asked(SweepOptions):
 
 def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(sweep, "load_own", lambda flag, names: seen.append((flag, list(names))))
+    monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
     monkeypatch.setattr(sweep, "_resume", lambda where, options: ("resumed", where, options))
-    before = [("architecture", ["a.py:net", "b.py:net"]), ("optimizer", ["c.py:adam"]), "Ray stops at the end"]
+    before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
     options = Asked(resume=tmp_path, retry_errored=True)

@@ -9,7 +9,7 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.training import optimizers
+from mnist_tune.own_code.registry import register_optimizer
 from mnist_tune.tuning.network_check import check_networks
 
 
@@ -18,7 +18,7 @@ def test_each_optimizer_is_tried_in_whatever_order(as_users_have_it, monkeypatch
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setattr(ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
     monkeypatch.setattr(ray, "get", lambda said: said)
-    optimizers.register_optimizer("picky")(lambda learning_rate: optax.sgd(learning_rate if learning_rate > 1 else 1))
+    register_optimizer("picky")(lambda learning_rate: optax.sgd(learning_rate if learning_rate > 1 else 1))
     trials = [TrialConfig(architecture="mlp-4-tanh", batch_size=8, optimizer=name) for name in ("picky", "sgd")]
     dataset = load_dataset(patterns((4, 3), 3))
     for order in (trials, trials[::-1]):
