@@ -53,13 +53,11 @@ def names_in(*owners: Any) -> dict[str, list[str]]:
     return {flag: [text for one in fields for text in _texts(one.get(flag))] for flag in ENTRIES}
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Any) -> list[str]:
     values = value.get("grid_search") if isinstance(value, Mapping) else getattr(value, "categories", value)
     if isinstance(values, str):
-        yield values
-    elif isinstance(values, (list, tuple)):
-        for one in values:
-            yield from _texts(one)
+        return [values]
+    return [text for one in values for text in _texts(one)] if isinstance(values, (list, tuple)) else []
 
 
 def load_own(*owners: Any) -> None:

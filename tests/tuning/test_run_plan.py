@@ -199,6 +199,20 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
 
 
+def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
+    seen, names = [], ["a.py:f", "b.py:g"]
+
+    def opened(*_, code, **__):
+        seen.append(code)
+        raise UserError("opened")
+
+    monkeypatch.setattr(sweep, "load_own", seen.append)
+    monkeypatch.setattr(sweep, "open_new", opened)
+    with pytest.raises(UserError, match="opened"):
+        run_search("mine", {"architecture": tune.choice(names)}, 3, SweepOptions(quiet=True))
+    assert [set(one["architecture"]) for one in seen] == [set(names)] * 2
+
+
 def test_a_mistyped_metric_of_a_searcher_starts_nothing(tmp_path, plans):
     with pytest.raises(UserError, match="Searcher looks at 'test_acuracy', which no epoch has; did you mean"):
         run_search(
