@@ -730,7 +730,7 @@ class UnseenCurves:
 
 def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train a sweep. Return its trials and epochs without the labels."""
-    load_own("architecture", [f"{NETWORKS}:{case.network}"])
+    load_own({"architecture": f"{NETWORKS}:{case.network}"})
     options = SweepOptions(dataset=case.data(), scheduler="fifo", target=case.target, output=folder, quiet=True)
     sweep = run_sweep(case.name, case.trials(), options)
     meta = sweep.meta["dataset"]

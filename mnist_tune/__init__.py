@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from mnist_tune.edge.range_test import RangeTestOptions, range_test
     from mnist_tune.edge.search import EdgeOptions, find_edge
     from mnist_tune.errors import UserError
+    from mnist_tune.own_code.registry import register, register_optimizer
     from mnist_tune.sweep import Sweep, load_sweep
-    from mnist_tune.training.architectures import Network, register
-    from mnist_tune.training.optimizers import register_optimizer
+    from mnist_tune.training.architectures import Network
     from mnist_tune.trial import TrialConfig
     from mnist_tune.tuning.options import SweepOptions
     from mnist_tune.tuning.sweep import run_search, run_sweep
@@ -30,8 +30,8 @@ _MODULE_OF = {
     "find_edge": "edge.search",
     "load_sweep": "sweep",
     "range_test": "edge.range_test",
-    "register": "training.architectures",
-    "register_optimizer": "training.optimizers",
+    "register": "own_code.registry",
+    "register_optimizer": "own_code.registry",
     "resume_sweep": "commands.resume",
     "run_search": "tuning.sweep",
     "run_sweep": "tuning.sweep",

@@ -1,11 +1,22 @@
-"""Messages on the terminal while a command runs."""
+"""Messages on the terminal while a command runs, and texts of others made safe to print there."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 
 def announce(line: str, quiet: bool = False) -> None:
     """Print a line to standard error, so that standard output holds only tables."""
     if not quiet:
         print(line, file=sys.stderr, flush=True)
+
+
+def printable(value: Any) -> Any:
+    """Return a JSON value with every unprintable character in its texts replaced by its escape sequence."""
+    if isinstance(value, str):
+        escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
+        return value if value.isprintable() else "".join(escaped)
+    if isinstance(value, dict):
+        return {printable(name): printable(item) for name, item in value.items()}
+    return [printable(item) for item in value] if isinstance(value, list) else value

@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 from dataclasses import replace
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would split sums
@@ -24,8 +25,8 @@ from recorded_data import recorded_data
 from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.own_code import modules, registry
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.training import architectures, optimizers
 
 sys.dont_write_bytecode = False
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -117,14 +118,13 @@ def refuse_new_processes(event, arguments):
 @pytest.fixture(autouse=True)
 def forgotten():
     """A test's own networks and optimisers are unregistered after it: trials of later tests would carry them along."""
-    tables = (architectures._KINDS, optimizers._REGISTERED)
-    before = [dict(table) for table in tables]
+    tables: list[dict[str, Any]] = [*registry.ENTRIES.values(), modules.TEXTS]
+    before, finders = [dict(table) for table in tables], list(sys.meta_path)
     yield
     for table, known in zip(tables, before, strict=True):
-        if table != known:
-            table.clear()
-            table.update(known)
-            architectures.architecture.cache_clear()
+        table.clear()
+        table.update(known)
+    sys.meta_path[:] = finders
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ ASKED = Search
 
 def main() -> int:
     config = asked(ASKED)
-    load_own("architecture", config.architecture)
+    load_own(config)
     stop_ray_at_exit()
     where = config.goes_on()
     if where is None:

@@ -12,7 +12,7 @@ import tyro
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
-from mnist_tune.own_code.loading import OWN_FLAGS, load_own
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.range_suggestions import RangeCurve
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
@@ -69,8 +69,7 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     Raises:
         UserError: the network or the data can't be used.
     """
-    for flag in OWN_FLAGS:
-        load_own(flag, [getattr(options, flag)])
+    load_own(options)
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
     from mnist_tune.tuning.new_sweep import check_counts

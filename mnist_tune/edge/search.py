@@ -12,7 +12,7 @@ import tyro
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.edge.predictions import predictions, processes
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import OWN_FLAGS, load_own
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
@@ -103,8 +103,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
 
 
 def _search(options: EdgeOptions) -> Sweep:
-    for flag in OWN_FLAGS:
-        load_own(flag, getattr(options, flag))
+    load_own(options)
     where = options.goes_on()
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())

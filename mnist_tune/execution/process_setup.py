@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from filelock import FileLock
 from mnist_tune.cache import writable_or_temporary
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import processor_model
+from mnist_tune.own_code.loading import Code, register_own
 from mnist_tune.storage import Place
-from mnist_tune.training.architectures import register
-from mnist_tune.training.optimizers import register_optimizer
 
 CACHE_BYTES = 2**30
 """Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
@@ -50,8 +48,8 @@ class WorkerSettings:
     """When the sharpness of trials is measured; None never does."""
     save_every: int = 1
     """A trial's state is saved after every so many epochs."""
-    own_code: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The user's factories of networks ("architecture") and optimisers ("optimizer"), by name."""
+    own_code: Code = ({}, {})
+    """The user's networks and optimisers."""
     umask: int | None = None
     """The user's umask: a Ray that a sweep starts has a stricter one. None keeps the process's own."""
 
@@ -63,10 +61,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     configure_jax(settings)
     from mnist_tune.execution.pool import LanePool
 
-    for kind, add in (("architecture", register), ("optimizer", register_optimizer)):
-        for name, factory in settings.own_code.get(kind, {}).items():
-            add(name)(factory)
-
+    register_own(settings.own_code)
     return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness)
 
 

@@ -1,4 +1,4 @@
-"""Networks and optimisers in the user's own files: loaded where they are named, sent to all processes by value.
+"""The user's networks and optimisers: loaded where they are named, recorded, and sent to the processes that train.
 
 Code runs because somebody named it on the command line, or registered it from Python; never because a results folder
 names it.
@@ -8,82 +8,121 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
-import importlib.util
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mnist_tune.data.dataset import Dataset
-from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import Call, parse_call
-from mnist_tune.own_code.shipping import ShippedFactory, is_installed, own_modules
-from mnist_tune.results.validation import printable
-from mnist_tune.training.architectures import own_architectures, register
-from mnist_tune.training.optimizers import own_optimizers, register_optimizer
-from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.own_code.modules import (
+    TEXTS,
+    Attribute,
+    Source,
+    belonging,
+    changed,
+    forget,
+    is_importing,
+    load,
+    receive,
+)
+from mnist_tune.own_code.registry import ENTRIES, Entry, Factory
+from mnist_tune.terminal import printable
+from mnist_tune.trial import closest
 
 MOST_TEXT = 2**17
 """Bytes of a source file that `sweep.json` keeps, so that a resume can say which line has changed."""
 
-_OWN: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[str], Callable[[Any], Any]]]] = {
-    "architecture": (own_architectures, register),
-    "optimizer": (own_optimizers, register_optimizer),
-}
-"""For each flag that takes code: what is registered, and what registers it."""
 
-OWN_FLAGS = tuple(_OWN)
-
-_SHIPPED: dict[tuple[str, str], ShippedFactory] = {}
-"""The factories that were named, by flag and name."""
+Code = tuple[Mapping[str, Source], Mapping[tuple[str, str], Callable[[], Factory]]]
+"""Own code for other processes: the texts of its modules, and by flag and name what returns each factory."""
 
 
-def load_own(flag: str, texts: Iterable[str]) -> None:
-    """Load and register the factories that are named as `FILE.py:FUNCTION` or `package.module:FUNCTION`.
+def names_in(*owners: Any) -> dict[str, list[str]]:
+    """Return the networks and optimisers that trials, options or search spaces name, by flag. All values of a
+    `tune.choice` or a `tune.grid_search` count."""
+    fields = [
+        one if isinstance(one, Mapping) else {flag: getattr(one, flag, None) for flag in ENTRIES} for one in owners
+    ]
+    return {flag: [text for one in fields for text in _texts(one.get(flag))] for flag in ENTRIES}
 
-    Args:
-        flag: architecture or optimizer.
-        texts: what the flag was given, with arguments or without.
+
+def _texts(value: Any) -> list[str]:
+    values = value.get("grid_search") if isinstance(value, Mapping) else getattr(value, "categories", value)
+    if isinstance(values, str):
+        return [values]
+    return [text for one in values for text in _texts(one)] if isinstance(values, (list, tuple)) else []
+
+
+def load_own(*owners: Any) -> None:
+    """Load the code that trials, options or search spaces name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If
+    a file has changed since it was loaded, all named code is loaded anew.
 
     Raises:
         UserError: there is no such file, module or function, or it can't be loaded.
     """
-    registered, add = _OWN[flag]
-    for call in map(parse_call, texts):
-        if call.is_own and call.name not in registered():
-            module, name = _factory(flag, call)
-            add(call.name)(getattr(module, name))
-            if call.name.partition(":")[0].endswith(".py") or not is_installed(module):
-                _SHIPPED[flag, call.name] = ShippedFactory(module, name)
+    if other := changed():
+        for known in ENTRIES.values():
+            known.update({name: Entry(place) for name, one in known.items() if (place := _place(one))})
+        forget(other)
+        for name in other:  # a function of the session may still refer to it
+            with suppress(Exception, SystemExit):
+                load(name)
+    for flag, texts in names_in(*owners).items():
+        for call in map(parse_call, texts):
+            if call.is_own and not (call.name in ENTRIES[flag] and ENTRIES[flag][call.name].is_loaded):
+                ENTRIES[flag][call.name] = Entry(_named(flag, call))
+            if entry := ENTRIES[flag].get(call.name):
+                with _telling(flag, call, call.name):
+                    entry.factory  # noqa: B018
+                belonging(_module(entry))  # to know their texts from now on
 
 
-def own_code() -> dict[str, dict[str, Any]]:
-    """Return the registered factories by flag and name, for the processes that train. Those that were named go with the
-    text of their modules; those that were registered from Python go with their modules by value."""
+def own_code() -> Code:
+    """Return the code that is loaded or registered, for other processes. What is in a module of the user's goes with
+    the texts of its modules, and what is in no file by value."""
+    loaded = {(flag, name): one for flag, known in ENTRIES.items() for name, one in known.items() if one.is_loaded}
+    texts = {module: TEXTS[module] for entry in loaded.values() for module in belonging(_module(entry))}
+    return texts, {key: _place(entry) or _by_value(entry) for key, entry in loaded.items()}
+
+
+def register_own(code: Code) -> None:
+    """Register what `own_code` returned, in another process."""
+    texts, loads = code
+    receive(texts)
+    for (flag, name), one in loads.items():
+        ENTRIES[flag][name] = Entry(one)
+
+
+def _place(entry: Entry) -> Attribute | None:
+    """Return where a factory is, if it is in a module that others can import, too."""
+    if isinstance(entry.load, Attribute):
+        return entry.load
+    name, module = getattr(entry.factory, "__qualname__", ""), _module(entry)
+    own = module is not None and module.__name__ in belonging(module)
+    return Attribute(module.__name__, name) if module and own and getattr(module, name, None) is entry.factory else None
+
+
+def _by_value(entry: Entry) -> Callable[[], Factory]:
     from ray import cloudpickle
 
-    found = {flag: registered() for flag, (registered, _) in _OWN.items()}
-    for flag, factories in found.items():
-        for name, factory in factories.items():
-            if shipped := _shipped(flag, name, factory):
-                factories[name] = shipped
-                continue
-            for module in _modules(factory):
-                cloudpickle.register_pickle_by_value(module)
-    return found
+    module = _module(entry)
+    if is_importing(module):  # to import it elsewhere would run the sweep again
+        cloudpickle.register_pickle_by_value(module)
+    return partial(cloudpickle.loads, cloudpickle.dumps(entry.factory))
 
 
-def register_own(code: Mapping[str, Mapping[str, Any]]) -> None:
-    """Register what `own_code` returned, in another process."""
-    for flag, factories in code.items():
-        for name, factory in factories.items():
-            _OWN[flag][1](name)(factory)
+def _module(entry: Entry) -> ModuleType | None:
+    if isinstance(entry.load, Attribute):
+        return sys.modules.get(entry.load.module)
+    function = getattr(entry.factory, "func", entry.factory)  # of a functools.partial
+    return sys.modules.get(getattr(function, "__module__", None) or "")
 
 
 def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
@@ -94,14 +133,13 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     """
     found = []
     for flag, texts in used.items():
-        registered = _OWN[flag][0]()
-        for name in sorted({parse_call(text).name for text in texts} & registered.keys()):
-            shipped = _shipped(flag, name, registered[name])
-            modules = shipped.modules if shipped else _modules(registered[name])
-            files = [Path(module.__file__) for module in modules if module.__file__]
+        for name in sorted({parse_call(text).name for text in texts} & ENTRIES[flag].keys()):
+            files = {Path(TEXTS[one].file): TEXTS[one].content for one in belonging(_module(ENTRIES[flag][name]))}
             top = min((file.parent for file in files), key=lambda folder: len(folder.parts), default=Path())
-            names = {str(file.relative_to(top)) if file.is_relative_to(top) else file.name: file for file in files}
-            known = {one: _source(file) for one, file in names.items()}
+            known = {
+                str(file.relative_to(top)) if file.is_relative_to(top) else file.name: _source(content)
+                for file, content in files.items()
+            }
             found.append({"flag": flag, "name": name, "folder": os.getcwd(), "files": known})
     return found
 
@@ -112,7 +150,7 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
     Raises:
         UserError: a factory has not been named again.
     """
-    missing = [one for one in recorded if one["name"] not in _OWN[one["flag"]][0]()]
+    missing = [one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())]
     if missing:
         folder = missing[0].get("folder")
         names = " ".join(f"--{one['flag']} {one['name']}" for one in missing)
@@ -121,16 +159,14 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
             + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
             + f": --resume {where} {names}, or register it from Python"
         )
-    now = {(one["flag"], one["name"]): one for one in sources(_names(recorded))}
+    used = {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in ENTRIES}
+    load_own(used)
+    now = {(one["flag"], one["name"]): one for one in sources(used)}
     for before in recorded:
         files = now[before["flag"], before["name"]]["files"]
         for file, was in before["files"].items():
             if file in files and files[file]["sha256"] != was["sha256"]:
                 say(f"note: {file} has changed since the sweep started{_where(was, files[file])}")
-
-
-def _names(recorded: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    return {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in _OWN}
 
 
 def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
@@ -145,110 +181,52 @@ def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
     return ""
 
 
-def _source(file: Path) -> dict[str, Any]:
-    try:
-        content = file.read_bytes()
-    except OSError:  # it was there when it was loaded
-        return {"sha256": "unknown"}
+def _source(content: bytes) -> dict[str, Any]:
     lines = {"lines": content.decode(errors="replace").splitlines()} if len(content) <= MOST_TEXT else {}
     return {"sha256": hashlib.sha256(content).hexdigest(), **lines}
 
 
-def _factory(flag: str, call: Call) -> tuple[ModuleType, str]:
-    """Return the module of a factory, loaded, and the factory's name there."""
+def _named(flag: str, call: Call) -> Attribute:
+    """Return where a factory is, in a module that is loaded now."""
     place, _, name = call.name.rpartition(":")
-    module = _from_file(flag, call, Path(place)) if place.endswith(".py") else _from_package(flag, call, place)
-    factory = getattr(module, name, None)
-    if not callable(factory):
+    file, is_file = Path(place).expanduser().absolute(), place.endswith(".py")
+    if is_file and not file.is_file():
+        raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
+    folder = str(file.parent) if is_file else ""
+    if folder not in sys.path:
+        sys.path.append(folder)  # for the modules beside it that it imports
+    with _telling(flag, call, place):
+        module = load(_known(file) if is_file else place)
+    if not callable(getattr(module, name, None)):
         known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{closest(name, known)}")
-    return module, name
+    return Attribute(module.__name__, name)
 
 
-def _from_file(flag: str, call: Call, file: Path) -> ModuleType:
-    file = file.expanduser().absolute()
-    if not file.is_file():
-        raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
+def _known(file: Path) -> str:
+    """Return the name of a file's module, whose text is in `TEXTS` then."""
     name = re.sub(r"\W", "_", file.stem)  # a dot would make it a module of a package
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(file):
         name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))  # for the modules beside it that it imports
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    if name not in sys.modules or name not in TEXTS:
+        TEXTS[name] = Source.of(str(file))
+    return name
+
+
+@contextmanager
+def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
+    """Say in one line what can't be loaded, and why."""
     try:
-        spec.loader.exec_module(module)
+        yield
+    except UserError:
+        raise
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise _cannot_load(flag, call, file, error) from None
-    return module
-
-
-def _from_package(flag: str, call: Call, name: str) -> ModuleType:
-    if "" not in sys.path:
-        sys.path.append("")
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise UserError(f"--{flag} {call.name}: {error}; write FILE.py:FUNCTION or package.module:FUNCTION") from None
-    except Exception as error:
-        raise _cannot_load(flag, call, Path(name), error) from None
-
-
-def _cannot_load(flag: str, call: Call, place: Path, error: BaseException) -> UserError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(place)]
-    line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
-    said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-    return UserError(f"--{flag} {call.name}: {place.name} can't be loaded, {said}" + f" (line {line})" * bool(line))
-
-
-def _modules(factory: Any) -> list[ModuleType]:
-    """Return the user's own modules that a factory may need: its own, those of its package, and those beside it."""
-    module = sys.modules.get(getattr(factory, "__module__", None) or "")
-    return [] if module is None or module.__name__ == "__main__" or is_installed(module) else own_modules(module)
-
-
-def _shipped(flag: str, name: str, factory: Any) -> ShippedFactory | None:
-    """Return how a factory that was named is sent; None if another one was registered from Python by its name."""
-    shipped = _SHIPPED.get((flag, name))
-    return shipped if shipped and shipped.factory is factory else None
-
-
-def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
-    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
-    take a GPU's memory. Ray must be running.
-
-    Raises:
-        UserError: one of them can't train on this data.
-    """
-    import ray
-
-    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
-    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
-    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
-    said = ray.get(task.remote(own_code(), list(different.values()), dataset.spec, images, labels))
-    if said:
-        raise UserError(said)
-
-
-CHECKED = 8
-"""Images that go to the process in which networks are tried."""
-
-
-def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
-    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    from mnist_tune.training.network_check import check
-
-    register_own(code)
-    try:
-        for trial in trials:
-            check(trial, data, images, labels)
-    except UserError as error:
-        return str(error)
-    return ""
+        if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
+            how = "write FILE.py:FUNCTION or package.module:FUNCTION"
+            raise UserError(f"--{flag} {call.name}: {error}; {how}") from None
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename).name == Path(place).name]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+        where = f" (line {line})" * bool(line)
+        raise UserError(f"--{flag} {call.name}: {Path(place).name} can't be loaded, {said}{where}") from None

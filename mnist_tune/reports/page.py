@@ -41,8 +41,8 @@ from mnist_tune.reports.prepared import counts, mark, with_epochs
 from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
 from mnist_tune.results.tables import Tables
-from mnist_tune.results.validation import printable
 from mnist_tune.storage import Place
+from mnist_tune.terminal import printable
 
 MOST_LINES = 300
 """The most curves of selected trials that are drawn one by one."""

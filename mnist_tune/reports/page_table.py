@@ -13,7 +13,7 @@ from mnist_tune.columns import TRIALS
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import empty
 from mnist_tune.reports.text import one_target, reaches
-from mnist_tune.results.validation import printable
+from mnist_tune.terminal import printable
 
 ROWS = 25
 """Rows that are seen at a time."""

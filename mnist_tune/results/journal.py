@@ -20,7 +20,7 @@ from mnist_tune import invocation, storage
 from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
-from mnist_tune.results.validation import printable
+from mnist_tune.terminal import printable
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, Column, Kind, first_wrong, is_number, is_whole
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
-from mnist_tune.results.validation import printable
 from mnist_tune.storage import Place
+from mnist_tune.terminal import printable
 from mnist_tune.trial import TrialConfig
 
 MOST_BYTES = 2**26

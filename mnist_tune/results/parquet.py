@@ -12,7 +12,7 @@ from pyarrow.parquet import ParquetFile
 
 from mnist_tune.columns import COUNT, Column
 from mnist_tune.errors import UserError
-from mnist_tune.results.validation import printable
+from mnist_tune.terminal import printable
 
 MOST_ROWS = 10**7
 MOST_BYTES = 2**30

@@ -1,7 +1,8 @@
 """Networks, each a few functions of its parameters, and the names by which trials ask for them.
 
 A name is a registered kind with its arguments: `mlp-1024-128-tanh`, `stax-mlp`, `convnet`, or `net.py:mlp(width=128)`
-for one's own. `register` adds a kind. Checking a name does not import JAX; only calling a network's functions does.
+for one's own, which `own_code.registry` knows. Checking a name does not import JAX; only calling a network's functions
+does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
@@ -23,7 +25,7 @@ INITIALISATIONS = ("glorot", "he", "he0")
 """How the weights of an MLP may be drawn other than as in the notebook."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A network as functions.
 
@@ -41,32 +43,6 @@ class Network:
     """Whether `init` takes the seed, a whole number, in place of a key: the notebook draws with NumPy."""
 
 
-Factory = Callable[..., Network]
-"""Takes a `DataSpec`, then the arguments in the name."""
-
-_KINDS: dict[str, Factory] = {}
-
-
-def register(kind: str) -> Callable[[Factory], Factory]:
-    """Register a factory of networks: `register("mine")(factory)`, then `architecture="mine(width=128)"`.
-
-    The factory is called with the `DataSpec` and with the arguments in the name. Processes and other nodes get it with
-    the sweep, so that nothing has to be installed there.
-    """
-
-    def add(factory: Factory) -> Factory:
-        _KINDS[kind] = factory
-        architecture.cache_clear()
-        return factory
-
-    return add
-
-
-def own_architectures() -> dict[str, Factory]:
-    """Return the factories that are not ours, by name."""
-    return {kind: factory for kind, factory in _KINDS.items() if kind not in _BUILT_IN}
-
-
 def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """Take a name apart: its kind, and the arguments.
 
@@ -74,35 +50,41 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         UserError: there is no such kind.
     """
     call = parse_call(name)
-    if call.name in _KINDS:
+    if call.name in ENTRIES["architecture"] or call.name in BUILT_IN:
         return call.name, call.arguments, dict(call.keywords)
-    for kind in sorted(_BUILT_IN, key=len, reverse=True):
+    for kind in sorted(BUILT_IN, key=len, reverse=True):
         if name.startswith(kind + "-"):
             return kind, tuple(name.removeprefix(kind + "-").split("-")), {}
     if name.endswith(".py"):
         raise UserError(
             f"unknown architecture {name!r}; name the function that makes the network, too: {name}:FUNCTION"
         )
-    examples = ["mlp-1024-128-tanh", *sorted(set(_KINDS) - {"mlp"})]
+    examples = ["mlp-1024-128-tanh", *sorted({*BUILT_IN, *ENTRIES["architecture"]} - {"mlp"})]
     raise UserError(f"unknown architecture {name!r}{closest(name, examples)}; or FILE.py:FUNCTION")
 
 
-@cache
 def architecture(name: str, data: DataSpec) -> Network:
-    """Return the network with this name, for this data.
+    """Return the network with this name, for this data: the same one until its factory is another one.
 
     Raises:
         UserError: there is no such network, its arguments are wrong, or it can't take this data.
     """
+    return _made(name, data, ENTRIES["architecture"].get(kind_of(name)[0]))
+
+
+@cache
+def _made(name: str, data: DataSpec, own: Entry | None) -> Network:
     kind, arguments, keywords = kind_of(name)
+    factory: Any = BUILT_IN.get(kind)
     try:
-        network = _KINDS[kind](data, *arguments, **keywords)
+        factory = own.factory if own else factory
+        network = factory(data, *arguments, **keywords)
     except UserError as error:
         raise UserError(f"architecture {name!r}: {error}") from None
     except Exception as error:
         said = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, TypeError) and "argument" in said:
-            said += f"; it takes {', '.join(list(inspect.signature(_KINDS[kind]).parameters)[1:]) or 'none'}"
+            said += f"; it takes {', '.join(list(inspect.signature(factory).parameters)[1:]) or 'none'}"
         raise UserError(f"architecture {name!r} can't be made for {data.name}, {said}") from error
     if not isinstance(network, Network):
         found = type(network).__name__
@@ -110,7 +92,6 @@ def architecture(name: str, data: DataSpec) -> Network:
     return network
 
 
-@register("mlp")
 def _mlp(data: DataSpec, *parts: str) -> Network:
     *rest, last = parts or ("",)
     rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
@@ -128,7 +109,6 @@ def _mlp(data: DataSpec, *parts: str) -> Network:
     )
 
 
-@register("stax-mlp")
 def _stax_mlp(data: DataSpec, *parts: str) -> Network:
     """The notebook's Problem 2: Dense 1024, Relu, Dense 128, Relu, Dense 10."""
     if parts:
@@ -136,7 +116,6 @@ def _stax_mlp(data: DataSpec, *parts: str) -> Network:
     return _mlp(data, "1024", "128", "relu", "glorot")
 
 
-@register("convnet")
 def _convnet(data: DataSpec, *parts: str) -> Network:
     """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid convolution, ReLU,
     the same pool, then dense layers of 120, 84 and the classes."""
@@ -152,7 +131,8 @@ def _convnet(data: DataSpec, *parts: str) -> Network:
     )
 
 
-_BUILT_IN = frozenset(_KINDS)
+BUILT_IN: dict[str, Callable[..., Network]] = {"mlp": _mlp, "stax-mlp": _stax_mlp, "convnet": _convnet}
+"""Our factories: each takes a `DataSpec`, then the parts of the name."""
 
 
 def _networks() -> ModuleType:

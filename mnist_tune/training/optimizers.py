@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import Call, parse_call
+from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.trial import TrialConfig, closest
 
 if TYPE_CHECKING:
@@ -27,23 +28,6 @@ DECOUPLED = ("adamw", "lion")
 BUILT_IN = ("sgd", "adam", "adamw", "rmsprop", "lion", "adagrad")
 """Names of optax's factories. A factory takes a learning rate (a number, or a function of the step count), and
 arguments of its own."""
-
-_REGISTERED: dict[str, Callable[..., Any]] = {}
-
-
-def register_optimizer(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a factory `factory(learning_rate, **arguments)` that returns an optax `GradientTransformation`."""
-
-    def add(factory: Callable[..., Any]) -> Callable[..., Any]:
-        _REGISTERED[name] = factory
-        return factory
-
-    return add
-
-
-def own_optimizers() -> dict[str, Callable[..., Any]]:
-    """Return the registered factories, by name."""
-    return dict(_REGISTERED)
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,8 @@ class Step:
     clip_norm: bool
     schedule: str
     warmup: bool
+    own: Entry | None
+    """The user's factory; None if the optimiser is one of optax."""
 
     @classmethod
     def of(cls, config: TrialConfig) -> Step:
@@ -80,6 +66,7 @@ class Step:
             config.clip_norm > 0,
             config.schedule,
             config.warmup_steps > 0,
+            ENTRIES["optimizer"].get(call.name),
         )
 
     @property
@@ -121,7 +108,7 @@ class Step:
             before.append(optax.clip_by_global_norm(hyper["clip_norm"]))
         if self.weight_decay and self.optimizer not in DECOUPLED:
             before.append(optax.add_decayed_weights(hyper["weight_decay"]))
-        last = _factory(self.optimizer)(self._learning_rate(hyper), **arguments)
+        last = _factory(self.optimizer, self.own)(self._learning_rate(hyper), **arguments)
         if not isinstance(last, optax.GradientTransformation):
             kind = type(last).__name__
             raise UserError(f"optimizer {self.optimizer!r} returned a {kind}; return one of optax, as optax.adam does")
@@ -155,9 +142,9 @@ def _argument(name: str) -> str:
     return f"{name}="
 
 
-def _factory(name: str) -> Callable[..., Any]:
-    if name in _REGISTERED:
-        return _REGISTERED[name]
+def _factory(name: str, own: Entry | None) -> Callable[..., Any]:
+    if own is not None:
+        return own.factory
     import optax
 
     found: Callable[..., Any] = getattr(optax, name)
@@ -170,13 +157,13 @@ def check_optimizer(text: str) -> Call:
     Raises:
         UserError: there is no such optimiser, or it has no such argument.
     """
-    call, known = parse_call(text), (*BUILT_IN, *_REGISTERED)
+    call, known = parse_call(text), (*BUILT_IN, *ENTRIES["optimizer"])
     if call.name not in known:
         raise UserError(f"unknown optimizer {call.name!r}{closest(call.name, known)}; or FILE.py:FACTORY")
     if call.arguments:
         raise UserError(f"optimizer {text!r}: name its arguments, as in adam(b1=0.8)")
     if call.keywords:
-        arguments = list(inspect.signature(_factory(call.name)).parameters)[1:]
+        arguments = list(inspect.signature(_factory(call.name, ENTRIES["optimizer"].get(call.name))).parameters)[1:]
         for name, _ in call.keywords:
             if name not in arguments:
                 raise UserError(f"optimizer {call.name!r} has no argument {name!r}{closest(name, arguments)}")

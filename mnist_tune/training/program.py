@@ -7,7 +7,7 @@ over them compiles once per program.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.training.architectures import Network, architecture
 from mnist_tune.training.losses import LOSSES
 from mnist_tune.training.networks import initial
-from mnist_tune.training.optimizers import Hyperparameters, Step, own_optimizers
+from mnist_tune.training.optimizers import Hyperparameters, Step
 from mnist_tune.trial import TrialConfig
 
 EVALUATION_BLOCK = 256
@@ -50,24 +50,16 @@ class Program:
     loss: str
     batch_size: int
     drop_last: bool
+    network: Network
 
     @classmethod
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
-        return cls(config.architecture, data, Step.of(config), config.loss, config.batch_size, config.drop_last)
-
-    @property
-    def network(self) -> Network:
-        return architecture(self.architecture, self.data)
+        network, step = architecture(config.architecture, data), Step.of(config)
+        return cls(config.architecture, data, step, config.loss, config.batch_size, config.drop_last, network)
 
     def jitted(self, function: Any, **static: Any) -> Any:
-        """Return `function(self, ...)`, compiled. It is compiled once, and again if the network or the optimiser is
-        registered anew."""
-        key, code = (function, self, *static.items()), (self.network, own_optimizers().get(self.step.optimizer))
-        known, run = _JITTED.get(key, ((None, None), None))
-        if known[0] is not code[0] or known[1] is not code[1]:
-            run = jax.jit(partial(function, self, **static))
-            _JITTED[key] = code, run
-        return run
+        """Return `function(self, ...)`, compiled once."""
+        return _jitted(function, self, tuple(static.items()))
 
     def init(self, seed: int) -> TrainState:
         """Return the untrained state for a seed, as NumPy arrays."""
@@ -196,8 +188,9 @@ class Program:
         return sums
 
 
-_JITTED: dict[tuple[Any, ...], tuple[tuple[Any, Any], Any]] = {}
-"""What `Program.jitted` made, with the network and the optimiser's factory: these may have no hash, so not as keys."""
+@cache
+def _jitted(function: Any, program: Program, static: tuple[tuple[str, Any], ...]) -> Any:
+    return jax.jit(partial(function, program, **dict(static)))
 
 
 def scale(images: Array, data: DataSpec) -> Array:

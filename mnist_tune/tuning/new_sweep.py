@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,17 @@ from typing import Any
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.own_code.loading import check_networks, sources
+from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.provenance import describe_environment
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.terminal import announce
-from mnist_tune.training.architectures import architecture, kind_of, own_architectures
-from mnist_tune.training.optimizers import check_optimizer, own_optimizers
+from mnist_tune.training.architectures import architecture, kind_of
+from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.network_check import check_networks
 from mnist_tune.tuning.options import SweepOptions
 
 
@@ -32,10 +33,12 @@ def open_new(
     options: SweepOptions,
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
+    code: Any = None,
 ) -> tuple[SweepWriter, list[Dataset]]:
     """Check everything that can be checked, then create the sweep's folder.
 
-    `templates` are what a search will propose, but for the learning rates.
+    `templates` are what a search will propose, but for the learning rates. `code` has the names of the networks and
+    optimisers that it may propose, by flag.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
@@ -62,7 +65,7 @@ def open_new(
     for network in {trial.architecture for trial in checked}:
         architecture(network, dataset.spec)
     _note(checked, dataset, partial(announce, quiet=options.quiet))
-    meta["code"] = sources(_used(checked))
+    meta["code"] = sources(names_in(code, *checked))
     if options.cluster() or options.lanes or meta["code"]:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if options.cluster():
@@ -86,13 +89,6 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
     counts = {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
     said = {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
     return said | counts
-
-
-def _used(trials: Collection[TrialConfig]) -> dict[str, set[str]]:
-    """Return the names of networks and optimisers that a sweep may train. A search may propose any that is known."""
-    if not trials:
-        return {"architecture": set(own_architectures()), "optimizer": set(own_optimizers())}
-    return {name: {getattr(trial, name) for trial in trials} for name in ("architecture", "optimizer")}
 
 
 def plain(value: Any) -> Any:

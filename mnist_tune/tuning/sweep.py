@@ -18,7 +18,7 @@ import numpy as np
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.own_code.loading import OWN_FLAGS, load_own
+from mnist_tune.own_code.loading import load_own, names_in
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -79,8 +79,7 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
     for callback in callbacks:
         if not hasattr(callback, "on_trial_result"):
             raise UserError(f"callbacks takes callbacks of Ray Tune, and {callback!r} is none")
-    for flag in OWN_FLAGS:
-        load_own(flag, [getattr(trial, flag) for trial in trials])
+    load_own(*trials)
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     writer, data = open_new(name, named, options)
     return run_plan(writer, replace(Plan.of(named), callbacks=tuple(callbacks)), data, options)
@@ -138,12 +137,11 @@ def run_search(
     for one in (scheduler, search_alg):
         check_metric(one)
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
-    for sample in drawn(space, 1, np.random.default_rng(0)).values():
-        for flag in OWN_FLAGS:
-            load_own(flag, [getattr(sample, flag)])
+    names = names_in(space, *drawn(space, 1, np.random.default_rng(0)).values())
+    load_own(names)
     where = storage.place(resume) if resume else options.goes_on()
     if where is None:
-        writer, data = open_new(name, {}, options, search=True)
+        writer, data = open_new(name, {}, options, search=True, code=names)
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
         return shown(run_plan(writer, plan, data, options), options, show)
     options = resumed(options, where)
@@ -193,9 +191,7 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
         UserError: as in `run_sweep`; or there is nothing to resume, the data have changed, or an option was given that
             can't change.
     """
-    for kind in OWN_FLAGS:
-        named = getattr(options, kind, ())
-        load_own(kind, [named] if isinstance(named, str) else named)
+    load_own(options)
     stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:

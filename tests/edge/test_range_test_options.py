@@ -39,16 +39,17 @@ def test_each_seed_is_checked_once_and_tested_with_an_order_of_its_own(mnist_5k,
         said = {"range test": 0.1 * trial.seed, "fastai steep": None}
         return SimpleNamespace(suggestions=lambda: said, range_curve=lambda: f"curve {trial.seed}")
 
-    monkeypatch.setattr(module, "load_own", lambda flag, names: loaded.append((flag, names)))
+    monkeypatch.setattr(module, "load_own", loaded.append)
     monkeypatch.setattr(module, "load_dataset", lambda *_: mnist_5k)
     monkeypatch.setattr(module, "configure_jax", lambda settings: None)
     monkeypatch.setattr(network_check, "check", lambda trial, spec, *images: checked.append((trial, spec)))
     monkeypatch.setattr(device_data.DeviceData, "put", lambda dataset, noise, holdout: (dataset, noise, holdout))
     monkeypatch.setattr(predictors, "Bench", bench)
     fields = {"architecture": "mlp-4-tanh", "momentum": 0.9, "batch_size": 32, "loss": "mse"}
-    found = range_test(RangeTestOptions(seeds=(3, 5), **fields))
+    options = RangeTestOptions(seeds=(3, 5), **fields)
+    found = range_test(options)
     trials = [TrialConfig(seed=seed, data_seed=seed, **fields) for seed in (3, 5)]
-    assert loaded == [("architecture", ["mlp-4-tanh"]), ("optimizer", ["sgd"])]
+    assert loaded == [options]
     assert checked == [(trials[0], mnist_5k.spec)]
     assert tested == [(trial, (mnist_5k, 0, 0), mnist_5k.spec) for trial in trials]
     suggestions = {"range test": (0.1 * 3, 0.1 * 5), "fastai steep": (None, None)}

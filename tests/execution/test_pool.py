@@ -18,8 +18,8 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.group import DRAWS
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
-from mnist_tune.training import architectures
 from mnist_tune.training.architectures import Network
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.trial import TrialConfig
@@ -305,7 +305,7 @@ def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few
 
 
 @pytest.fixture
-def prelu(monkeypatch):
+def prelu():
     """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
 
     def build(data):
@@ -320,9 +320,7 @@ def prelu(monkeypatch):
 
         return Network(draw, apply, seeded=True)
 
-    monkeypatch.setitem(architectures._KINDS, "prelu", build)
-    yield
-    architectures.architecture.cache_clear()
+    register("prelu")(build)
 
 
 def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):

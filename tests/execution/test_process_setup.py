@@ -10,8 +10,7 @@ from filelock import FileLock
 from mnist_tune.execution import pool, process_setup
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool, remove_unfinished
 from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.training.architectures import own_architectures
-from mnist_tune.training.optimizers import own_optimizers
+from mnist_tune.own_code.registry import ENTRIES
 
 
 def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
@@ -19,14 +18,14 @@ def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
     monkeypatch.setattr(process_setup, "configure_jax", lambda settings: None)
     monkeypatch.setattr(pool, "LanePool", lambda *given: made.append(given))
     sharpness = SharpnessSettings(every=10)
-    own = {"architecture": {"my.py:net": "a factory"}, "optimizer": {"my.py:rule": "another"}}
+    own = ({}, {("architecture", "my.py:net"): lambda: "a factory", ("optimizer", "my.py:rule"): lambda: "another"})
     masks = []
     monkeypatch.setattr(os, "umask", masks.append)
     make_pool("data", WorkerSettings(tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27), 7)
     assert made == [("data", 7, 500, sharpness)]
     assert masks == [0o27]
-    assert own_architectures() == own["architecture"]
-    assert own_optimizers() == own["optimizer"]
+    assert ENTRIES["architecture"]["my.py:net"].factory == "a factory"
+    assert ENTRIES["optimizer"]["my.py:rule"].factory == "another"
     make_pool("data", WorkerSettings(tmp_path))
     assert made[1:] == [("data", 1, None, None)]
     assert masks == [0o27]

@@ -14,9 +14,10 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
 from mnist_tune.execution.stack import fitting_lanes
+from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
-from mnist_tune.training import architectures, curvature
-from mnist_tune.training.architectures import Network, register
+from mnist_tune.training import curvature
+from mnist_tune.training.architectures import Network
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -41,8 +42,7 @@ def random(data):
 def network():
     register("random")(random)
     yield
-    del architectures._KINDS["random"]
-    architectures.architecture.cache_clear()
+    del ENTRIES["architecture"]["random"]
 
 
 @pytest.fixture(scope="module")

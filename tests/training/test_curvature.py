@@ -7,8 +7,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training import architectures, curvature
-from mnist_tune.training.architectures import Network, register
+from mnist_tune.own_code.registry import register
+from mnist_tune.training import curvature
+from mnist_tune.training.architectures import Network
 from mnist_tune.training.networks import apply_mlp, normal_mlp
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -44,10 +45,6 @@ def stateful(_):
 def networks():
     for factory in (plain, stateful):
         register(factory.__name__)(factory)
-    yield
-    for factory in (plain, stateful):
-        del architectures._KINDS[factory.__name__]
-    architectures.architecture.cache_clear()
 
 
 @pytest.fixture

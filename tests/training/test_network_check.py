@@ -9,8 +9,9 @@ from own_networks import DATA_SETS
 
 from mnist_tune import UserError
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.training import architectures, optimizers
-from mnist_tune.training.architectures import Network, register
+from mnist_tune.own_code.registry import register, register_optimizer
+from mnist_tune.training import architectures
+from mnist_tune.training.architectures import Network
 from mnist_tune.training.network_check import check
 from mnist_tune.trial import TrialConfig
 
@@ -29,7 +30,7 @@ def said(dataset):
     def run(network, optimizer=None, **fields):
         register("mine")(lambda data: network)
         if optimizer:
-            optimizers.register_optimizer("own")(optimizer)
+            register_optimizer("own")(optimizer)
             fields["optimizer"] = "own"
         config = TrialConfig(architecture="mine", batch_size=8, **fields)
         with pytest.raises(UserError) as caught:

@@ -12,7 +12,8 @@ from jax.flatten_util import ravel_pytree
 
 from mnist_tune import UserError
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.optimizers import _REGISTERED, Step, check_optimizer, register_optimizer
+from mnist_tune.own_code.registry import register_optimizer
+from mnist_tune.training.optimizers import Step, check_optimizer
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -130,24 +131,30 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
         return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(learning_rate))
 
     register_optimizer("counted")(counted)
-    try:
-        programs, images = set(), examples
-        for rate in np.geomspace(1e-3, 1, 100):
-            for decay in (1e-4, 1e-3, 1e-2):
-                fields = {"learning_rate": float(rate), "clip_norm": 1.0, "optimizer": f"counted(weight_decay={decay})"}
-                config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
-                program = Program.of(config, DATA)
-                if program not in programs:
-                    run: Any = jax.jit(program.train_epoch)
-                    programs.add(program)
-                    state = program.init(0)
-                hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
-                run(state, hyper, np.zeros(2, np.uint32), *images, np.arange(60, dtype=np.int32))
-        assert len(programs) == 1
-        assert run._cache_size() == 1
-        assert len(traced) == 2  # the initial state, and the epoch
-    finally:
-        del _REGISTERED["counted"]
+    programs, images = set(), examples
+    for rate in np.geomspace(1e-3, 1, 100):
+        for decay in (1e-4, 1e-3, 1e-2):
+            fields = {"learning_rate": float(rate), "clip_norm": 1.0, "optimizer": f"counted(weight_decay={decay})"}
+            config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
+            program = Program.of(config, DATA)
+            if program not in programs:
+                run: Any = jax.jit(program.train_epoch)
+                programs.add(program)
+                state = program.init(0)
+            hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
+            run(state, hyper, np.zeros(2, np.uint32), *images, np.arange(60, dtype=np.int32))
+    assert len(programs) == 1
+    assert run._cache_size() == 1
+    assert len(traced) == 2  # the initial state, and the epoch
+
+
+def test_an_optimizer_that_is_registered_again_is_another_step():
+    steps = set()
+    for factory in (optax.sgd, optax.adam):
+        register_optimizer("mine")(factory)
+        steps |= {Step.of(TrialConfig(optimizer="mine")) for _ in range(2)}
+    assert len(steps) == 2
+    assert [hasattr(step.transformation({"learning_rate": 0.1}).init({})[0], "mu") for step in steps].count(True) == 1
 
 
 def test_plain_sgd_has_no_state_and_no_hyperparameter_but_the_rate():

@@ -13,8 +13,8 @@ from reference import SGD, cross_entropies, leaves
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.training import architectures
-from mnist_tune.training.architectures import Network, architecture, own_architectures, register
+from mnist_tune.own_code.registry import register
+from mnist_tune.training.architectures import Network, architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
 from mnist_tune.training.networks import apply_mlp, dense, initial
@@ -101,7 +101,7 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
 
 
 @pytest.mark.parametrize("first", [0, 10])
-def test_step_i_draws_from_the_key_folded_with_i(first, monkeypatch):
+def test_step_i_draws_from_the_key_folded_with_i(first):
     """Else an epoch, or the next chunk of one, would drop out the same units again."""
 
     def noting(_):
@@ -112,7 +112,7 @@ def test_step_i_draws_from_the_key_folded_with_i(first, monkeypatch):
         zeros = jnp.zeros((784, 10)), (jnp.zeros(5), jnp.int32(0))
         return Network(lambda key: zeros, lambda params, state, x: x @ params, train_apply)
 
-    monkeypatch.setitem(architectures._KINDS, "noting", noting)
+    register("noting")(noting)
     program = Program.of(TrialConfig(architecture="noting", batch_size=16), DATA)
     images, labels = small_problem(70)  # four whole batches and a smaller one
     hyper = {name: np.float32(0.1) for name in program.step.names}
@@ -289,10 +289,12 @@ def test_a_network_that_cannot_be_made_says_why_and_what_it_takes(name, said):
 
 
 def test_a_network_that_is_registered_again_replaces_the_former():
-    networks = [Network(len, len), Network(len, len)]
+    """Also where programs are kept: in a pool of lanes, in predictors and in range tests."""
+    networks, programs = [Network(len, len), Network(len, max)], set()
     for network in networks:
         register("mine")(lambda data, network=network: network)
         assert architecture("mine", DATA) is network
-    assert list(own_architectures()) == ["mine"]
+        programs |= {Program.of(TrialConfig(architecture="mine"), DATA) for _ in range(2)}
+    assert len(programs) == 2
     with pytest.raises(UserError, match="convnet takes images"):
         architecture("convnet", DataSpec("flat", (400,), (5, 5), 5))

@@ -7,8 +7,8 @@ import pytest
 from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.training import architectures
-from mnist_tune.training.architectures import Network, register
+from mnist_tune.own_code.registry import ENTRIES, register
+from mnist_tune.training.architectures import Network
 from mnist_tune.tuning import new_sweep
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions
@@ -37,17 +37,18 @@ def test_the_sweep_json_of_a_search_holds_its_options_and_no_trials(tmp_path, mo
     assert (sum(meta["dataset"]["label_counts"]), meta["dataset"]["shape"]) == (90, [4, 3])
 
 
-def test_a_search_tries_and_records_all_code_that_is_known_and_its_resume_wants_it(tmp_path, monkeypatch):
-    register("mine")(lambda data: Network(lambda key: {}, lambda params, images: images))
+def test_a_search_tries_and_records_all_code_that_it_may_propose_and_its_resume_wants_it(tmp_path, monkeypatch):
+    for name in ("mine", "of another search"):
+        register(name)(lambda data: Network(lambda key: {}, lambda params, images: images))
     tried, started, data = [], [], patterns((4, 3), 3)
     monkeypatch.setattr(new_sweep, "start_ray", lambda *arguments: started.append(arguments))
     monkeypatch.setattr(new_sweep, "check_networks", lambda trials, dataset: tried.append((trials, started[:])))
     options = SweepOptions(dataset=data, output=tmp_path / "sweep", max_concurrent=3, quiet=True)
-    writer, _ = open_new("search", {}, options, search=True)
+    writer, _ = open_new("search", {}, options, search=True, code={"architecture": ["mine", "mlp-4-tanh"]})
     writer.finish()
     assert [(one["flag"], one["name"]) for one in writer.meta["code"]] == [("architecture", "mine")]
     assert tried == [([], [(None, 3, False)])]
-    architectures._KINDS.pop("mine")
+    ENTRIES["architecture"].pop("mine")
     with pytest.raises(UserError, match=f"name it again: --resume {tmp_path}/sweep --architecture mine, or register"):
         open_again(tmp_path / "sweep", SweepOptions(dataset=data, quiet=True), search=True)
 

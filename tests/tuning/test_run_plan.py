@@ -12,6 +12,7 @@ from ray.tune.schedulers import MedianStoppingRule
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
+from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
@@ -198,6 +199,20 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
 
 
+def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
+    seen, names = [], ["a.py:f", "b.py:g"]
+
+    def opened(*_, code, **__):
+        seen.append(code)
+        raise UserError("opened")
+
+    monkeypatch.setattr(sweep, "load_own", seen.append)
+    monkeypatch.setattr(sweep, "open_new", opened)
+    with pytest.raises(UserError, match="opened"):
+        run_search("mine", {"architecture": tune.choice(names)}, 3, SweepOptions(quiet=True))
+    assert [set(one["architecture"]) for one in seen] == [set(names)] * 2
+
+
 def test_a_mistyped_metric_of_a_searcher_starts_nothing(tmp_path, plans):
     with pytest.raises(UserError, match="Searcher looks at 'test_acuracy', which no epoch has; did you mean"):
         run_search(
@@ -274,12 +289,12 @@ class Asked(SweepOptions):
 
 def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(sweep, "load_own", lambda flag, names: seen.append((flag, list(names))))
+    monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
     monkeypatch.setattr(sweep, "resumed", lambda options, where, name: ("as recorded", options, where, name))
     monkeypatch.setattr(sweep, "_resume", lambda where, options, trials: ("resumed", where, options, trials))
-    before = [("architecture", ["a.py:net", "b.py:net"]), ("optimizer", ["c.py:adam"]), "Ray stops at the end"]
+    before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
     options = Asked(resume=tmp_path, retry_errored=True)

@@ -17,7 +17,7 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.training import architectures, optimizers
+from mnist_tune.own_code.registry import ENTRIES, register_optimizer
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def networks(tmp_path_factory):
     folder.mkdir()
     names = write_networks(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(architectures, "_KINDS", dict(architectures._KINDS))
+        patch.setitem(ENTRIES, "architecture", dict(ENTRIES["architecture"]))
         with jax.numpy_dtype_promotion("standard"):
-            load_own("architecture", names)
+            load_own({"architecture": names})
         shutil.rmtree(folder)
         sys.path.remove(str(folder))
         yield {Path(name.partition(":")[0]).stem: name for name in names}
@@ -83,9 +83,8 @@ STEPS = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimizers, "_REGISTERED", {})
-    optimizers.register_optimizer("noisy")(lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0))
+def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path):
+    register_optimizer("noisy")(lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0))
     dataset, values = load_dataset(digits()), dict(STEPS[step])
     values["architecture"] = networks[values.get("architecture", "net")]
     config = TrialConfig(learning_rate=0.01, batch_size=16, epochs=4, **values)
@@ -135,7 +134,7 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
         resume_sweep(output)
     with pytest.raises(UserError, match="was trained on other data"):
         resume_sweep(output, SweepOptions(dataset=patterns((8, 8), 10)))
-    monkeypatch.setattr("mnist_tune.training.architectures._KINDS", {})
+    ENTRIES["architecture"].clear()
     with pytest.raises(UserError, match=rf"trains code of your own.* --resume {output} --architecture .*net.py:mlp"):
         resume_sweep(output, dataset=digits())
     ray.shutdown()

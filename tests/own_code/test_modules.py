@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import optax
 import pytest
 
 from mnist_tune.own_code.loading import load_own, own_code
@@ -67,9 +68,11 @@ CHECK = """
 import pickle, sys
 import jax
 from mnist_tune.data_spec import DataSpec
-factory = pickle.loads(sys.stdin.buffer.read())
-factory = pickle.loads(pickle.dumps(factory))  # it is sent on, by the actor that starts lane servers
-network = factory(DataSpec("mine", (4, 4), (2, 2, 2), 3))
+from mnist_tune.own_code.loading import register_own
+from mnist_tune.training.architectures import architecture
+name, code = pickle.loads(sys.stdin.buffer.read())
+register_own(pickle.loads(pickle.dumps(code)))  # it is sent on, by the actor that starts lane servers
+network = architecture(name, DataSpec("mine", (4, 4), (2, 2, 2), 3))
 params = network.init(jax.random.key(0))
 print(network.apply(params, jax.numpy.ones((5, 4, 4))).shape, len(jax.tree.leaves(params)))
 """
@@ -90,8 +93,8 @@ def elsewhere(folder):
     """A function that uses a named network in another process, after the files have gone."""
 
     def use(name):
-        load_own("architecture", [name])
-        shipped = pickle.dumps(own_code()["architecture"][name])
+        load_own({"architecture": [name]})
+        shipped = pickle.dumps((name, own_code()))
         for file in folder.rglob("*.py"):
             file.unlink()
         done = subprocess.run([sys.executable, "-c", CHECK], input=shipped, capture_output=True, cwd="/", timeout=120)
@@ -125,23 +128,81 @@ def test_packages_in_the_folder_go_with_a_file_also_without_a_file_of_their_own(
     assert elsewhere("my.net.v2.py:mlp") == "(5, 3) 2"
 
 
-def test_a_changed_file_is_imported_anew_in_a_process_that_has_the_old_one(folder):
+def test_a_process_that_serves_another_sweep_trains_the_text_of_that_one(folder):
+    """Also of a module that both files import: no class of the former sweep is left."""
     codes = []
     for width in (3, 4):
-        (folder / "net.py").write_text(f"def mlp(data):\n    return {width}\n")
-        sys.modules.pop("net", None)
-        load_own("architecture", [f"{'./' * width}net.py:mlp"])
-        codes.append(pickle.dumps(own_code()["architecture"][f"{'./' * width}net.py:mlp"]))
-    script = f"import pickle\nprint([pickle.loads(code)(None) for code in {codes!r}])"
+        (folder / "net.py").write_text("from common import WIDTH\n\n\ndef mlp(data):\n    return WIDTH\n")
+        (folder / "common.py").write_text(f"WIDTH = {width}\n")
+        load_own({"architecture": ["net.py:mlp"]})
+        codes.append(pickle.dumps(own_code()))
+    script = f"""
+import pickle
+from mnist_tune.own_code import loading, registry
+for code in {codes!r}:
+    loading.register_own(pickle.loads(code))
+    print(registry.ENTRIES["architecture"]["net.py:mlp"].factory(None))
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=120)
-    assert done.stdout == "[3, 4]\n", done.stderr
+    assert done.stdout == "3\n4\n", done.stderr
+
+
+NOTEBOOK = """
+import os, pickle, subprocess, sys
+import common
+from mnist_tune import register, register_optimizer
+from mnist_tune.own_code.loading import own_code
+class Mine:
+    width = common.WIDTH
+register("mine")(lambda data: (Mine, common.Shared))
+register_optimizer("other")(lambda rate: (Mine, common.Shared))
+code = pickle.dumps(own_code())
+os.remove("common.py")
+sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]], input=code, cwd="/").returncode)
+"""
+
+USED = """
+import pickle, sys
+from mnist_tune.own_code import loading, registry
+loading.register_own(pickle.loads(sys.stdin.buffer.read()))
+[(mine, shared), other] = [e.factory(0) for all in registry.ENTRIES.values() for e in all.values()]
+assert (mine, shared) == other
+print(mine.width, shared.__module__, sys.modules["common"].__file__)
+"""
+
+
+def test_functions_in_no_file_go_by_value_and_what_they_import_as_text(folder):
+    (folder / "common.py").write_text("WIDTH = 5\n\n\nclass Shared:\n    pass\n")
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK, USED], capture_output=True, text=True, timeout=120)
+    assert done.stdout == f"5 common {folder}/common.py\n", done.stderr
+
+
+def test_a_module_that_runs_its_sweep_while_it_is_imported_is_not_imported_elsewhere(folder):
+    """It would start the sweep again, in each process."""
+    (folder / "experiment.py").write_text("""
+import pickle
+from mnist_tune import register
+from mnist_tune.own_code.loading import own_code
+
+def mlp(data):
+    return 3
+
+register("mine")(mlp)
+CODE = pickle.dumps(own_code())
+""")
+    sys.path.insert(0, str(folder))
+    texts, loads = pickle.loads(importlib.import_module("experiment").CODE)
+    del sys.modules["experiment"]
+    assert not texts
+    assert loads["architecture", "mine"]()(None) == 3
+    assert "experiment" not in sys.modules
 
 
 def test_a_factory_of_an_installed_package_is_named_and_not_sent(folder):
-    load_own("optimizer", ["optax:novograd"])
-    import optax
-
-    assert own_code()["optimizer"]["optax:novograd"] is optax.novograd
+    load_own({"optimizer": ["optax:novograd"]})
+    texts, loads = own_code()
+    assert not texts
+    assert loads["optimizer", "optax:novograd"]() is optax.novograd
 
 
 def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(folder, elsewhere):
@@ -152,8 +213,7 @@ def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(folder, 
     sys.path.insert(0, str(folder))
     importlib.import_module("gone")
     (folder / "gone.py").unlink()
-    load_own("architecture", ["latin_net.py:mlp"])
-    shipped = own_code()["architecture"]["latin_net.py:mlp"]
-    assert [module.__name__ for module in shipped.modules] == ["latin_net"]
+    load_own({"architecture": ["latin_net.py:mlp"]})
+    assert list(own_code()[0]) == ["latin_net"]
     (folder / "gone.py").write_text("")
     assert elsewhere("./latin_net.py:mlp") == "(5, 3) 1"

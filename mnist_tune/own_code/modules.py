@@ -1,0 +1,154 @@
+"""The user's own modules as texts. They are imported from these, here and in the processes that get them.
+
+So what is recorded, what is sent and what trains is one text. Classes that libraries register, such as Equinox's
+modules or JAX's dataclasses, don't survive being pickled by value. A module that is imported anew is what it was.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import sysconfig
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+INSTALLED = ("site-packages", "dist-packages")
+
+STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+"""The folders of Python's own modules."""
+
+
+class Source(NamedTuple):
+    """A module's file and its content."""
+
+    file: str
+    content: bytes
+
+    @classmethod
+    def of(cls, file: str) -> Source:
+        return cls(file, Path(file).read_bytes())
+
+
+TEXTS: dict[str, Source] = {}
+"""The texts of the own modules that this process knows, by the modules' names."""
+
+
+class _FromText(SourceFileLoader):
+    """Loads a module from a text that was read before, and sent by another process perhaps."""
+
+    def __init__(self, name: str, source: Source) -> None:
+        super().__init__(name, source.file)
+        self._source = source
+
+    def get_data(self, path: str) -> bytes:
+        return self._source.content if path == self._source.file else super().get_data(path)
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        raise OSError("what Python keeps compiled is of the file, not of this text")
+
+
+class _Finder(MetaPathFinder):
+    """Finds modules in `TEXTS`, and while `reads` is set, those in files that are not installed."""
+
+    reads = False
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if self.reads and name not in TEXTS else None
+        if spec is not None and is_own(name, spec.origin):
+            TEXTS[name] = Source.of(str(spec.origin))
+        if name in TEXTS:
+            return spec_from_file_location(name, TEXTS[name].file, loader=_FromText(name, TEXTS[name]))
+        if spec is None and any(one.startswith(f"{name}.") for one in TEXTS):
+            return ModuleSpec(name, None, is_package=True)  # a package without a file
+        return None
+
+
+_FINDER = _Finder()
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Returns an attribute of a module, which is imported from its text."""
+
+    module: str
+    name: str
+
+    def __call__(self) -> Any:
+        return getattr(load(self.module), self.name)
+
+
+def load(name: str) -> ModuleType:
+    """Import a module, and what it imports, from texts: those that are known, or those of their files."""
+    sys.meta_path.insert(0, _FINDER)
+    _FINDER.reads = True
+    try:
+        return importlib.import_module(name)
+    finally:
+        _FINDER.reads = False
+        sys.meta_path.remove(_FINDER)
+
+
+def belonging(module: ModuleType | None) -> list[str]:
+    """Return the names of a module and of those loaded from its folder or package, and below. They are in `TEXTS` then.
+    Modules that are installed, and those whose import goes on, belong to none."""
+    if module is None:
+        return []
+    up = module.__name__.count(".") - (not hasattr(module, "__path__"))
+    folder = Path(getattr(module, "__file__", None) or "a session's").absolute().parents[max(up, 0)]
+    found = []
+    for name, one in list(sys.modules.items()):
+        file = str(getattr(one, "__file__", None))
+        beside = file.startswith(os.path.join(folder, "")) and is_own(name, file)
+        if (beside or (one is module and name in TEXTS)) and name != "__main__" and not is_importing(one):
+            if name not in TEXTS and os.path.isfile(file):
+                TEXTS[name] = Source.of(file)
+            found += [name] * (name in TEXTS)
+    return found
+
+
+def is_importing(module: Any) -> bool:
+    """Return whether a module's import goes on."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def is_own(name: str, file: str | None) -> bool:
+    """Return whether a module is the user's: not Python's, from an installed package or ours, which all nodes have."""
+    if not file or not file.endswith(".py") or name.partition(".")[0] == "mnist_tune":
+        return False
+    place = Path(file)
+    return not any(part in INSTALLED for part in place.parts) and not any(map(place.is_relative_to, STANDARD))
+
+
+def changed() -> set[str]:
+    """Return the names of the own modules whose files have changed since. A file that is gone has not changed."""
+    there = {name: source for name, source in TEXTS.items() if os.path.isfile(source.file)}
+    return {name for name, source in there.items() if Source.of(source.file) != source}
+
+
+def forget(names: Collection[str]) -> None:
+    """Forget these modules, and all that were imported from texts: none may go on with another one's old text."""
+    for name, module in list(sys.modules.items()):
+        if name in names or isinstance(getattr(module, "__loader__", None), _FromText):
+            del sys.modules[name]
+    TEXTS.clear()
+
+
+def receive(texts: Mapping[str, Source]) -> None:
+    """Have modules imported from these texts, from now on, in a process that may not see their files."""
+    other = {name for name, one in texts.items() if TEXTS.get(name) != one and (name in TEXTS or name in sys.modules)}
+    if other:
+        forget(other)
+    TEXTS.update(texts)
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+    for name, source in texts.items():
+        folder = str(Path(source.file).parents[name.count(".") + source.file.endswith("__init__.py")])
+        if folder not in sys.path:
+            sys.path.append(folder)  # for what is imported later, where the folder is there
