@@ -42,7 +42,7 @@ class Recorded:
     """The flag that every benchmark has."""
 
     record: bool = False
-    """Write the figures to a file in benchmarks/records/, named after the date and the processor."""
+    """Write the figures to a file in benchmarks/records/, named after the date and the processor (or GPU)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +109,19 @@ def run(benchmark: Benchmark, comparisons: Iterable[Comparison]) -> None:
     write_record(benchmark, machine, results)
 
 
-def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set.
+def write_record(
+    config: Recorded, machine: Mapping[str, Any], results: Mapping[str, Any], path: Path | None = None
+) -> Path | None:
+    """Write what a benchmark measured to a new file in `RECORDS`, if `--record` is set. Return the file.
 
     Args:
         config: the flags of the benchmark.
-        machine: what `describe_machine` returned before the benchmark began.
+        machine: what `describe_machine` returned before the benchmark began, and the `gpu`, if it is about one.
         results: for each title, the raw values of all rounds (`rounds`) and which targets were met (`targets`).
+        path: the file that an earlier call returned, to replace it with more results.
     """
     if not config.record:
-        return
+        return None
     script, *flags = sys.argv
     now = datetime.now(UTC)
     content = {
@@ -128,12 +131,15 @@ def write_record(config: Recorded, machine: Mapping[str, Any], results: Mapping[
         "asked": asdict(config),
         "results": results,
     }
-    name = re.sub(r"[^a-z0-9]+", "-", f"{now:%Y-%m-%d} {Path(script).stem} {machine['processor']}".lower()).strip("-")
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
-    RECORDS.mkdir(exist_ok=True)
+    if path is None:
+        title = f"{now:%Y-%m-%d} {Path(script).stem} {machine.get('gpu', machine['processor'])}"
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+        path = next(path for name in names if not (path := RECORDS / f"{name}.json").exists())
+        RECORDS.mkdir(exist_ok=True)
+        print(f"recorded in benchmarks/records/{path.name}")
     path.write_text(redacted(json.dumps(content, indent=1, default=str)) + "\n")
-    print(f"recorded in benchmarks/records/{path.name}")
+    return path
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""`run_sweep`, with the execution given on the command line. It alone saves every trial's state in every epoch."""
+"""`run_sweep`, with the execution, and the most lanes, given on the command line. It alone saves every trial's state in
+every epoch."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from mnist_tune import SweepOptions, run_sweep
 from sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
 
 
-def run(work: SweepWork, execution: Any) -> Outcome:
-    options: dict[str, Any] = {"dataset": work.dataset, "output": Path("sweep"), "execution": execution}
+def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:
+    options: dict[str, Any] = {"dataset": work.dataset, "output": Path("sweep"), "execution": execution, "lanes": lanes}
     sweep = run_sweep("benchmark", work.configs(), SweepOptions(scheduler="fifo", quiet=True, **options))
     epochs = [
         Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"], row["trial_id"], row["fill"])
@@ -22,4 +23,4 @@ def run(work: SweepWork, execution: Any) -> Outcome:
 
 
 if __name__ == "__main__":
-    run_side(partial(run, execution=sys.argv[2]))
+    run_side(partial(run, execution=sys.argv[2], lanes=int(sys.argv[3]) if sys.argv[3:] else None))
