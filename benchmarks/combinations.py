@@ -22,12 +22,11 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import chain, combinations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,20 +36,19 @@ import psutil
 from comparison import Recorded, describe_machine, machine_line, write_record
 from mnist_tune import Sweep, TrialConfig, UserError, cli, load_sweep, run_sweep
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.exports import mirror
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.tables import TIMES
 from mnist_tune.tuning.options import rates_of
+from pairwise import Pair, Row, every_pair, pairs, pairwise
 from processes import REPOSITORY, start_python
 
 Fields = dict[str, Any]
 """Fields of `LearningRateRegimes` that are not the default."""
 
-Row = dict[str, int]
-"""For each option, the number of its kind of values."""
-
-KINDS = ("once", "killed", "extended")
+Kind = Literal["once", "killed", "extended"]
 """What is done with a row. Those that are killed or extended are run once, too."""
 
 TIMEOUT_S = 300.0
@@ -121,6 +119,8 @@ OPTIONS: dict[str, list[Fields]] = {
 """The kinds of values of each option. Paths are below `@`, the folder of `write_data`. `arrays.npz` stands for arrays
 from Python; commands read the file."""
 
+COUNTS = {name: len(kinds) for name, kinds in OPTIONS.items()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Combinations(Recorded):
@@ -128,64 +128,12 @@ class Combinations(Recorded):
 
     rows: tuple[int, ...] = ()
     """The numbers of the rows to run; by default all."""
-    only: str = ""
-    """Run only the rows of this kind: once, killed or extended."""
+    only: Kind | None = None
+    """Run only the rows of this kind."""
     seed: int = 0
     """Seed of the table, of the kills and of what is extended."""
     keep: Path | None = None
     """Keep data and sweeps in this folder, which must not exist yet; by default in one that is removed."""
-
-    def __post_init__(self) -> None:
-        if self.only not in ("", *KINDS):
-            raise UserError(f"--only must be one of {', '.join(KINDS)}, got {self.only!r}")
-
-
-def pairs(row: Row) -> set[frozenset[tuple[str, int]]]:
-    """Return every pair of values that meet in a row."""
-    return {frozenset(pair) for pair in combinations(row.items(), 2)}
-
-
-def pairwise(counts: Mapping[str, int], refused: Callable[[Row], bool], seed: int = 0, tries: int = 300) -> list[Row]:
-    """Return rows in which every two values of any two options meet.
-
-    A row begins with a pair that is missing. The other options, in random order, take the value that adds the most
-    missing pairs. If that row is refused, some of its values are drawn anew.
-
-    Args:
-        counts: how many values each option has.
-        refused: whether the program refuses a row. A pair whose rows are all refused gets one of them. That row stands
-            for no other pair.
-        seed: seed of the random choices.
-        tries: how often values are drawn anew for a pair.
-    """
-    random_ = random.Random(seed)
-    kinds = [[(name, i) for i in range(count)] for name, count in counts.items()]
-    missing = {frozenset(pair) for one, other in combinations(kinds, 2) for pair in product(one, other)}
-    rows = []
-    while missing:
-        pair = dict(random_.choice(sorted(map(sorted, missing))))
-        greedy = _filled(pair, counts, missing, random_)
-        others = (_redrawn(greedy, pair, counts, random_) for _ in range(tries))
-        accepted = next((row for row in chain([greedy], others) if not refused(row)), None)
-        rows.append(accepted or greedy)
-        missing -= pairs(accepted or pair)
-    return [{name: row[name] for name in counts} for row in rows]
-
-
-def _filled(pair: Row, counts: Mapping[str, int], missing: set[Any], random_: random.Random) -> Row:
-    row = dict(pair)
-
-    def gain(one: tuple[str, int]) -> int:
-        return sum(frozenset([one, other]) in missing for other in row.items())
-
-    for name in random_.sample(list(counts), len(counts)):
-        if name not in pair:
-            row |= [max(random_.sample([(name, i) for i in range(counts[name])], counts[name]), key=gain)]
-    return row
-
-
-def _redrawn(row: Row, pair: Row, counts: Mapping[str, int], random_: random.Random) -> Row:
-    return {name: i if random_.random() < 0.7 else random_.randrange(counts[name]) for name, i in row.items()} | pair
 
 
 def table(seed: int) -> list[Row]:
@@ -199,7 +147,7 @@ def table(seed: int) -> list[Row]:
         except UserError:
             return True
 
-    return pairwise({name: len(kinds) for name, kinds in OPTIONS.items()}, refused, seed)
+    return pairwise(COUNTS, refused, seed)
 
 
 def values(row: Row, folder: Path = Path("data")) -> Fields:
@@ -225,24 +173,21 @@ def flags(given: Fields) -> list[str]:
 
 
 def write_data(folder: Path) -> None:
-    """Write the data that the rows name: 120 images each that a small network learns, a pattern a class under noise."""
+    """Write the data that the rows name. `vectors.npz` has no test part: a sixth of its images becomes that."""
     (folder / "idx").mkdir(parents=True)
-    rng = np.random.default_rng(0)
     for name, shape, classes in (("colour", (6, 6, 3), 7), ("arrays", (6, 6), 2), ("vectors", (12,), 3)):
-        arrays = patterns(rng, shape, classes)
-        if name == "vectors":  # a sixth of the images becomes the test part
-            arrays = {part: arrays[part] for part in ("x_train", "y_train")}
-        np.savez(folder / name, allow_pickle=False, **arrays)
-    for part, array in patterns(rng, (28, 28), 10).items():
-        content = (255 * array if part[0] == "x" else array).astype(np.uint8)
+        arrays = patterns(shape, classes)
+        parts = ("x_train", "y_train") if name == "vectors" else tuple(arrays)
+        np.savez(folder / name, allow_pickle=False, **{part: arrays[part] for part in parts})
+    for name, array in zip(CHECKSUMS, patterns((28, 28), 10).values(), strict=True):
+        content = (255 * array if array.ndim > 1 else array).astype(np.uint8)
         header = bytes([0, 0, 8, content.ndim]) + np.array(content.shape, ">u4").tobytes()
-        name = f"{'train' if 'train' in part else 't10k'}-{'images-idx3' if part[0] == 'x' else 'labels-idx1'}-ubyte"
         (folder / "idx" / name).write_bytes(header + content.tobytes())
 
 
-def patterns(rng: np.random.Generator, shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]]:
-    """Return 96 training and 24 test images and their labels, as in an .npz file."""
-    y = np.arange(120) % classes
+def patterns(shape: tuple[int, ...], classes: int) -> dict[str, npt.NDArray[Any]]:
+    """Return 96 training and 24 test images that a small network learns, and their labels, as in an .npz file."""
+    rng, y = np.random.default_rng(0), np.arange(120) % classes
     x = (0.6 * (rng.random((classes, *shape)) > 0.5)[y] + 0.4 * rng.random((120, *shape))).astype(np.float32)
     return {"x_train": x[:96], "y_train": y[:96], "x_test": x[96:], "y_test": y[96:]}
 
@@ -261,13 +206,13 @@ def shown(sweep: Sweep) -> list[str]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as text:
         warnings.simplefilter("error")
         sweep.table()
-        files = [sweep.plot(), Path(sweep.report())]
+        pictures = [sweep.plot(), Path(sweep.report())]
         mirror("csv", None).update(sweep)
-    found = [] if "Traceback" not in text.getvalue() and text.getvalue() else ["the table is empty"]
-    found += [f"{file.name} is empty" for file in files if file.stat().st_size < 1000]
-    for name, table in (("trials", sweep.trials), ("epochs", sweep.epochs)):
-        rows = (files[0].parent / f"{name}.csv").read_text().splitlines()
-        found += [f"{name}.csv has {len(rows) - 1} rows, not {len(table)}"] if len(rows) - 1 != len(table) else []
+    found = [] if str(sweep.path) in text.getvalue() else ["the table does not name the folder"]
+    found += [f"{file.name} is empty" for file in pictures if file.stat().st_size < 1000]
+    for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
+        count = len(pd.read_csv(sweep.picture(name)))
+        found += [f"{name} has {count} rows in place of {len(table)}"] if count != len(table) else []
     return found
 
 
@@ -344,18 +289,17 @@ def command(words: Sequence[str], folder: Path, kill_at: int | None = None) -> t
     return int(child.returncode), (folder / "said").read_text(errors="replace").splitlines()
 
 
-def again(kind: str, given: Fields, once: Sweep, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
+def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
     """Run a row by commands: killed and resumed, or begun with less and extended. Return what was done, and faults."""
-    less, more, kill_at = {}, {}, None
+    kill_at, less, more, sweep = None, {}, {}, folder / "sweep"
     if kind == "killed":
         kill_at = random_.randint(0, len(once.epochs))
     else:
         rates = tuple(rate for text in given["learning_rates"] for rate in rates_of(text))
-        first = {"epochs": given["epochs"] // 2, "learning_rates": rates[:1], "seeds": given.get("seeds", (0,))[:1]}
-        all_ = {"epochs": given["epochs"], "learning_rates": rates, "seeds": given.get("seeds", (0,))}
-        name = random_.choice([name for name in first if first[name] != all_[name]])
+        asked = {"epochs": given["epochs"], "learning_rates": rates, "seeds": given.get("seeds", (0,))}
+        first = {name: value // 2 if name == "epochs" else value[:1] for name, value in asked.items()}
+        name = random_.choice([name for name in asked if first[name] != asked[name]])
         less, more = {name: first[name]}, {name: given[name]}
-    sweep = folder / "sweep"
     code, said = command([*flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
     if code and not (kind == "killed" and code == -signal.SIGKILL):
         return f"{kind}: {shlex.join(flags(less))}", [f"exit code {code}: {' '.join(said[-3:])}"]
@@ -372,7 +316,7 @@ def again(kind: str, given: Fields, once: Sweep, folder: Path, random_: random.R
     return what, [*incomplete(load_sweep(sweep), given), *differing(load_sweep(sweep), once, given)]
 
 
-def tried(kind: str, given: Fields, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
+def tried(kind: Kind, given: Fields, folder: Path, random_: random.Random) -> tuple[str, list[str]]:
     """Run a row, and do with it what its kind says. Return what was done, and what was wrong."""
     try:
         once = run_once(given, folder / "once")
@@ -386,33 +330,33 @@ def tried(kind: str, given: Fields, folder: Path, random_: random.Random) -> tup
 
 def main() -> int:
     config = cli.parse(Combinations)
-    machine = describe_machine()
-    print(machine_line(machine), flush=True)
-    rows = table(config.seed)
-    chosen = [i for i in config.rows or range(len(rows)) if config.only in ("", KINDS[i % 3])]
-    every = set().union(*map(pairs, rows))
+    machine, rows, every = describe_machine(), table(config.seed), every_pair(COUNTS)
+    kinds = [get_args(Kind)[i % 3] for i in range(len(rows))]
+    chosen = [i for i in config.rows or range(len(rows)) if config.only in (None, kinds[i])]
+    print(machine_line(machine))
     print(f"{len(OPTIONS)} options: {len(rows)} rows hold all {len(every)} pairs, {len(chosen)} are run", flush=True)
-    failed, met = {}, set()
+    ran: set[Pair] = set()
+    failed = {}
     with contextlib.ExitStack() as context:
         folder = (config.keep or Path(context.enter_context(TemporaryDirectory()))).absolute()
         write_data(folder)
         for i in chosen:
-            start, kind, given = time.perf_counter(), KINDS[i % 3], values(rows[i], folder)
+            start, given = time.perf_counter(), values(rows[i], folder)
             (folder / str(i)).mkdir()
             try:
-                what, found = tried(kind, given, folder / str(i), random.Random(i))
+                what, found = tried(kinds[i], given, folder / str(i), random.Random(i))
             except Exception:
-                what, found = kind, [traceback.format_exc()]
-            met |= set() if what.startswith("refused") else pairs(rows[i])
-            told = "; ".join(found) or "nothing is wrong"
-            print(f"row {i}, {time.perf_counter() - start:.0f} s, {what}: {told}".replace(f"{folder}/", ""), flush=True)
+                what, found = kinds[i], [traceback.format_exc()]
+            ran |= set() if what.startswith("refused") else pairs(rows[i])
+            told = f"{what}: {'; '.join(found) or 'nothing is wrong'}".replace(f"{folder}/", "")
+            print(f"row {i}, {time.perf_counter() - start:.0f} s, {told}", flush=True)
             if found:
-                command_ = shlex.join(["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))])
-                failed[i] = {"kind": kind, "found": found, "command": command_}
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} rows are right; {len(met)} of {len(every)} pairs met and ran")
+                again_ = shlex.join(["python", "sweeps/lr_regimes.py", *flags(values(rows[i]))])
+                failed[i] = {"kind": kinds[i], "found": found, "command": again_}
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} rows are right; {len(ran)} of {len(every)} pairs met and ran")
     for i, failure in failed.items():
         print(f"\nrow {i}, {failure['kind']}: --seed {config.seed} --rows {i}\n{failure['command']}")
-    results = {"rows": len(chosen), "pairs": len(every), "met and ran": len(met), "failed": failed}
+    results = {"rows": len(chosen), "pairs": len(every), "met and ran": len(ran), "failed": failed}
     write_record(config, machine, {"combinations": results})
     return int(bool(failed))
 

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from combinations import (
-    OPTIONS,
-    Fields,
-    differing,
-    flags,
-    incomplete,
-    pairs,
-    pairwise,
-    table,
-    tried,
-    values,
-    write_data,
-)
+from combinations import COUNTS, OPTIONS, Fields, differing, flags, incomplete, table, tried, values, write_data
 from mnist_tune import cli
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from pairwise import every_pair, pairs, pairwise
 
-COUNTS = {"a": 3, "b": 3, "c": 2, "d": 4, "e": 2, "f": 3}
+VALUES = {"a": 3, "b": 3, "c": 2, "d": 4, "e": 2, "f": 3}
 
 
 def met(rows):
@@ -36,18 +25,15 @@ def refused(row):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_pair_meets_in_a_row_that_is_not_refused_where_there_is_one(seed):
-    rows = pairwise(COUNTS, refused, seed)
-    possible = [dict(zip(COUNTS, row, strict=True)) for row in product(*map(range, COUNTS.values()))]
+    rows = pairwise(VALUES, refused, seed)
+    possible = [dict(zip(VALUES, row, strict=True)) for row in product(*map(range, VALUES.values()))]
     assert met(rows) == met(possible)
     assert met(row for row in rows if not refused(row)) == met(row for row in possible if not refused(row))
     assert len(rows) < 30, "432 rows are possible, 12 are the fewest that hold the pairs of a and d"
 
 
 def test_the_table_holds_every_pair_of_the_options():
-    rows = table(0)
-    kinds = [[(name, i) for i in range(len(kinds))] for name, kinds in OPTIONS.items()]
-    every = {frozenset(pair) for i, one in enumerate(kinds) for other in kinds[:i] for pair in product(one, other)}
-    assert met(rows) == every
+    assert met(table(0)) == every_pair(COUNTS)
     assert len(OPTIONS) >= 16
 
 
@@ -101,6 +87,14 @@ def test_as_lanes_only_rounding_may_differ(sweep):
     assert differing(sweep("other", train_loss=0.6), once, given)
 
 
+FEW = (
+    {"data": 3, "architecture": 3, "schedule": 1, "label noise": 1, "scheduler": 1, "rates": 2, "save every": 1},
+    {"data": 5, "optimizer": 1, "weight decay": 1, "hold-out": 1, "loss": 1, "execution": 2, "target": 1, "rates": 1},
+    {"nesterov": 1},
+)
+"""Rows of few trials: an own network with a state in processes, Adam as lanes, and one that is refused."""
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(180)
 def test_rows_run_or_are_refused(tmp_path, as_users_have_it):
@@ -112,11 +106,3 @@ def test_rows_run_or_are_refused(tmp_path, as_users_have_it):
         what, found = tried("once", given, tmp_path / str(i), random.Random(0))
         assert what.startswith("refused: nesterov needs momentum" if "nesterov" in row else "once"), given
         assert found == [], given
-
-
-FEW = (
-    {"data": 3, "architecture": 3, "schedule": 1, "label noise": 1, "scheduler": 1, "rates": 2, "save every": 1},
-    {"data": 5, "optimizer": 1, "weight decay": 1, "hold-out": 1, "loss": 1, "execution": 2, "target": 1, "rates": 1},
-    {"nesterov": 1},
-)
-"""Rows of few trials: an own network with a state in processes, Adam as lanes, and one that is refused."""
