@@ -298,7 +298,9 @@ def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.
         rates = tuple(rate for text in given["learning_rates"] for rate in rates_of(text))
         asked = {"epochs": given["epochs"], "learning_rates": rates, "seeds": given.get("seeds", (0,))}
         first = {name: value // 2 if name == "epochs" else value[:1] for name, value in asked.items()}
-        name = random_.choice([name for name in asked if first[name] != asked[name]])
+        kept = {"epochs"} if "schedule" in given else set()  # more epochs of a schedule are refused
+        possible = [name for name in asked if first[name] != asked[name]]
+        name = random_.choice([name for name in possible if name not in kept] or possible)
         less, more = {name: first[name]}, {name: given[name]}
     code, said = command([*flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
     if code and not (kind == "killed" and code == -signal.SIGKILL):
