@@ -89,7 +89,7 @@ OPTIONS: dict[str, list[Fields]] = {
     "warm-up": [{}, {"warmup_steps": 3}, {"warmup_steps": 10_000}],
     "loss": [{}, {"loss": "mse"}],
     "label noise": [{}, {"label_noise": 20}],
-    "hold-out": [{}, {"holdout": 24}],
+    "hold-out": [{}, {"holdout": 20}, {"holdout": 24}],  # of 60 images: a batch of 40, and less than one
     "batch size": [{"batch_size": (16,)}, {"batch_size": (40,)}, {"batch_size": (16, 40)}],
     "train images": [{}, {"train_images": 60}],
     "drop last": [{}, {"drop_last": True}] if HAS_DROP_LAST else [{}],
