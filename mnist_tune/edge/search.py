@@ -22,8 +22,9 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.extension import CODE, HOW
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, TrialOptions, refuse_empty
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
+from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 
 if TYPE_CHECKING:
@@ -110,10 +111,11 @@ def _search(options: EdgeOptions) -> Sweep:
     for flag in OWN_FLAGS:
         load_own(flag, getattr(options, flag))
     where = options.goes_on()
+    past = None
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
-        writer, data, again = open_again(where, options, search=True)
+        writer, past, data, again = open_again(where, options, search=True)
         assert isinstance(again, EdgeOptions)
         options = _recorded(again, writer)
     if SEARCHES not in writer.meta["options"]:
@@ -122,30 +124,30 @@ def _search(options: EdgeOptions) -> Sweep:
         # One network's trials may take much longer than another's: enough are pending that none waits for them.
         workers = options.workers or processes(options) + 2 * len(searches) - 1
         writer.update_options(workers=workers, **{SEARCHES: searches})
-    return _run(writer, data, options)
+    return _run(writer, data, options, past)
 
 
-def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions) -> Sweep:
+def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: Past | None = None) -> Sweep:
     from ray.tune.search import Searcher
 
-    if searcher_of(writer).suggest("") == Searcher.FINISHED:
+    if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
     samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer))
-    return run_plan(writer, plan, data, options)
+    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
+    return run_plan(writer, plan, data, options, past)
 
 
-def searcher_of(writer: SweepWriter) -> Any:
-    """Return the searcher that goes on from what the journal knows."""
+def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
+    """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
     asked = writer.meta["options"]
-    left, ended, failed = left_and_over(writer) if writer.journal else ({}, {}, {})
+    past = past or Past()
     return EdgeSearcher(
         [template_of(search) for search in asked[SEARCHES]],
         [search["expected"] for search in asked[SEARCHES]],
-        ended={trial_id: row for trial_id, (_, row) in ended.items()} | dict.fromkeys(failed),
-        known=left | {trial_id: trial for trial_id, (trial, _) in (ended | failed).items()},
+        ended={trial_id: row for trial_id, (_, row) in past.ended.items()} | dict.fromkeys(past.failed),
+        known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )
 

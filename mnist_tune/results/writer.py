@@ -94,7 +94,7 @@ class SweepWriter:
         except OSError as error:
             raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
         self.journal: Journal | None = read_journal(self.path) if resume else None
-        """What was recorded before a resume. It is set to None once the trials start: it holds all rows."""
+        """What was recorded before a resume, until that takes it: it holds all rows."""
         self._last = self.journal.last_epochs() if self.journal else {}
 
     def _begin(self, resume: bool) -> None:
@@ -220,8 +220,6 @@ class SweepWriter:
 
     def _record(self, event: dict[str, Any]) -> None:
         self._append(event)
-        if self.journal:
-            self.journal.add(event)
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._upload and self._upload.refused:

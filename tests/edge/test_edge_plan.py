@@ -5,6 +5,7 @@ import pytest
 from mnist_tune import EdgeOptions, TrialConfig, UserError
 from mnist_tune.edge import search as edge
 from mnist_tune.regimes.range_suggestions import BLOW_UP
+from mnist_tune.tuning.past import Past
 
 NAMES = ("mlp-4-tanh", "mlp-8-tanh")
 
@@ -29,7 +30,7 @@ def writer(new_writer, tmp_path):
 def planned(monkeypatch):
     """The plans that were run, with their options."""
     found = []
-    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: found.append((plan, options)))
+    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options, past: found.append((plan, options)))
     monkeypatch.setattr(edge, "stop_ray_at_exit", lambda: None)
     return found
 
@@ -87,7 +88,8 @@ def resume(writer, planned, monkeypatch, tmp_path):
 
     def run(**given):
         options = EdgeOptions(resume=tmp_path / "sweep", quiet=True, **given)
-        monkeypatch.setattr(edge, "open_again", lambda where, options, search: (writer, ["data"], options))
+        again = writer, writer.journal and Past.of(writer.journal, writer.meta), ["data"], options
+        monkeypatch.setattr(edge, "open_again", lambda where, options, search: again)
         edge.search_edge(options)
         return planned.pop()[1]
 
@@ -141,7 +143,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
     rates = []
     for learned in (None, 0.95):
         again.meta["options"] = recorded(NAMES[:1], learned=learned)
-        searcher = edge.searcher_of(again)
+        searcher = edge.searcher_of(again, Past.of(again.journal, again.meta))
         found = searcher.suggest("a")["trial"]
         assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00002", 0.7, 2)
         assert [searcher.proposed[number].learning_rate for number in range(3)] == [0.5, 0.6, 0.7]

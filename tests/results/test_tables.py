@@ -421,8 +421,9 @@ def test_a_resumed_sweep_knows_what_was_recorded_and_removes_unfinished_files(wr
     assert resumed.journal.last_rows()["00000"]["train_loss"] == 0.2
     resumed.trial("00001", TrialConfig(learning_rate=0.7))
     resumed.end("00001", "error", "s3://key:hidden@bucket is full")
-    assert resumed.journal.known_trials(resumed.meta)["00001"].learning_rate == 0.7
-    assert (resumed.journal.ends["00001"]["stop_reason"], len(resumed.journal.ends)) == ("error", 1)
+    journal = read_journal(resumed.path)
+    assert journal.known_trials(resumed.meta)["00001"].learning_rate == 0.7
+    assert (journal.ends["00001"]["stop_reason"], len(journal.ends)) == ("error", 1)
     assert "hidden" not in (resumed.path / "journal.jsonl").read_text()
     resumed.finish()
 
