@@ -133,6 +133,7 @@ def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: P
     if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
     samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
+    samples -= len(past.ended) + len(past.failed) if past else 0
     plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
     return run_plan(writer, plan, data, options, past)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +68,11 @@ class Past:
         self.open = {trial_id: self.open[trial_id] for trial_id in self.trials if trial_id in self.open}
         self.failed = {}
 
-    def histories(self, trials: Container[str]) -> Histories:
-        """Return the epochs of these trials."""
+    def histories(self) -> Histories:
+        """Return the epochs of the trials that go on."""
         from mnist_tune.regimes.histories import Histories  # imports pandas, which would delay the start of a sweep
 
-        return Histories() if self.rows is None else Histories.of(self.rows, trials)
+        return Histories() if self.rows is None else Histories.of(self.rows, self.open)
 
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""

@@ -47,7 +47,7 @@ class Recorder(Callback):  # type: ignore[misc]
         """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = past.histories(trials)
+        self._histories = past.histories()
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
@@ -61,10 +61,11 @@ class Recorder(Callback):  # type: ignore[misc]
             announce(f"warning: {result['warning']}")
         row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
         row["ended_at"] = time.time()
-        self._writer.epoch(trial_id, row, result["repeated"])
-        self._histories.add(trial_id, row)
-        name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
-        self._view.epoch(trial_id, name, row)
+        before = self._writer.last_epochs.get(trial_id, 0)
+        if self._writer.epoch(trial_id, row, result["repeated"]):
+            self._histories.add(trial_id, row)
+            name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
+            self._view.epoch(trial_id, name, row, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
         self._results += 1

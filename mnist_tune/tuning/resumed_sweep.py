@@ -76,6 +76,7 @@ def open_again(
     journal, writer.journal = writer.journal, None
     assert journal, "the sweep is not resumed"
     past = Past.of(journal, meta, _extend(writer, journal.known_trials(meta), wanted, say))
+    writer.last_epochs = past.last_epochs
     if options.retry_errored:
         for trial_id in sorted(past.failed):
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too

@@ -58,7 +58,8 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         self._ids = new_ids({*trials, *past.trials})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []
-        self._learns = True
+        self._learns = not getattr(then, "knows_the_past", False)
+        """Whether the other searcher is told of what it did not propose in this run."""
         self._waiting: set[str] = set()
         """The trials that have no result yet."""
         self._running: set[str] = set()

@@ -210,7 +210,7 @@ def run_plan(
         writer.goes_on(now())
     past = past or Past()
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
-    done = sum(past.last_epochs.get(trial_id, 0) for trial_id in trials)
+    done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
     with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.

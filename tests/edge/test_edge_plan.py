@@ -158,7 +158,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
 @pytest.mark.parametrize("ended", [None, "then"])
 def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
     again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
-    sweep = edge._run(again, [], EdgeOptions(epochs=3))
+    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(again.journal, again.meta))
     assert planned == []
     assert sweep.meta["ended"] is not None
     assert ended in (None, sweep.meta["ended"])

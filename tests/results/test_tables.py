@@ -108,6 +108,7 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     writer._journal.close()
     writer._lock.release()  # as the end of its process does
     resumed = new_writer(writer.path, resume=True)
+    resumed.last_epochs = resumed.journal.last_epochs()
     record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
     record(resumed, epoch_row, "00000", (3,), repeated=True, train_loss=0.1)
     resumed._journal.close()
@@ -554,6 +555,7 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     (path / "journal.jsonl").write_bytes(whole[:length])
     kept = whole_rows(whole, length)
     writer = new_writer(path, resume=True)
+    writer.last_epochs = writer.journal.last_epochs()
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer._journal.close()

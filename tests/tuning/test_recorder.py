@@ -132,3 +132,23 @@ def test_a_trial_whose_processes_died_says_how_often_and_of_what(new_writer, tmp
     assert trials["stop_reason"].tolist() == ["error"]
     assert trials["error"].tolist() == ["its process died 3 times, the last time Ray does not say why"]
     writer.finish()
+
+
+def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_row, tmp_path):
+    """A resumed trial reports epochs again. One whose state is damaged begins again with its first."""
+    config, known = TrialConfig(epochs=4), {"00000": TrialConfig(epochs=4)}
+    writer = new_writer(tmp_path / "sweep", count=1)
+    for epoch in (1, 2, 3):
+        writer.epoch("00000", epoch_row(epoch), False)
+    writer.finish(ended=None)
+    writer = new_writer(tmp_path / "sweep", count=1, resume=True)
+    past, view = Past.of(writer.journal, writer.meta), ProgressView(1, 4, 3, quiet=True)
+    writer.last_epochs = past.last_epochs
+    recorder, said = Recorder(writer, view, known, past), []
+    for epoch, repeated in ((2, True), (3, True), (1, False), (2, False), (3, False), (4, False)):
+        result = result_of(epoch_row(epoch), config, repeated=repeated)
+        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
+        said.append(view._left().partition(" ")[0])
+    assert said == ["3/4", "3/4", "1/4", "2/4", "3/4", "4/4"]
+    assert tables(writer.path, writer.meta).epochs["epoch"].tolist() == [1, 2, 3, 4]
+    writer.finish()
