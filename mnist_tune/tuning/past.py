@@ -37,6 +37,8 @@ class Past:
     """The epoch that each trial recorded last."""
     rows: pd.DataFrame | None = None
     """All rows in the order in which they were recorded; None in a new sweep, and once the trials run (`release`)."""
+    undecided: bool = False
+    """Whether a kill may have come between the last row and the end of its trial."""
 
     @classmethod
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
@@ -47,7 +49,9 @@ class Past:
             meta: its `sweep.json`.
             more: trials that the resume adds, and those that it trains for more epochs.
         """
-        past = cls(trials=journal.known_trials(meta) | dict(more or {}), rows=journal.epochs)
+        past = cls(
+            trials=journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided
+        )
         last = journal.last_rows()
         past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
         for trial_id, trial in past.trials.items():

@@ -23,14 +23,14 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.runtime.slots import trial_slots
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.early_stopping import Fates
+from mnist_tune.tuning.early_stopping import Fates, Rungs
 from mnist_tune.tuning.old_checkpoints import OldCheckpoints
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
-from mnist_tune.tuning.stopping import asha, keeping_ids
+from mnist_tune.tuning.stopping import asha, early, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 
 MOST_DEATHS = 3
@@ -119,14 +119,13 @@ def make_tuner(
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
+    epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
     if scheduler is None and options.scheduler == "regimes":
-        fates = Fates(data_facts(writer.meta))
-        if past.rows is not None:
-            stopped = {trial_id: row["stop_reason"] for trial_id, (_, row) in past.ended.items()}
-            fates.replay(past.rows, stopped, past.trials)
-        scheduler = asha(plan.epochs, options.grace_period, past.rows, fates.decide, recorder.reasons)
+        fates = Fates(data_facts(writer.meta), Rungs(min(options.grace_period, epochs)))
+        fates.replay(past)
+        scheduler = early(fates.take, recorder.reasons)
     elif scheduler is None and options.scheduler == "asha":
-        scheduler = asha(plan.epochs, options.grace_period, past.rows)
+        scheduler = asha(epochs, options.grace_period, past)
     search = plan.search_alg
     if isinstance(search, Searcher):
         search = KnownTrials(plan.trials, search, past, trial_slots(resources))

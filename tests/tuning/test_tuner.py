@@ -101,10 +101,10 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
 
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
-    for name in ("asha", "regimes"):
-        scheduler = asked(scheduler=name, grace_period=2).tune_config.scheduler
-        assert isinstance(scheduler, ASHAScheduler)
-        assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
+    assert type(asked(scheduler="regimes").tune_config.scheduler).__name__ == "Early"
+    scheduler = asked(scheduler="asha", grace_period=2).tune_config.scheduler
+    assert isinstance(scheduler, ASHAScheduler)
+    assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
@@ -174,15 +174,16 @@ def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_
         tuner.make_tuner(
             again, plan, options, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder, past
         )
-    asha, trial = (
+    found, trial = (
         made[0]["tune_config"].scheduler,
         SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
     )
-    asha.on_trial_add(None, trial)
-    [bracket] = asha._brackets
-    assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
-    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1)}
-    assert asha.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
+    found.on_trial_add(None, trial)
+    if scheduler == "asha":
+        [bracket] = found._brackets
+        assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
+    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1), "repeated": False}
+    assert found.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
     assert recorder.reasons == stopped
     again.finish()
 
