@@ -20,8 +20,9 @@ from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ra
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, refuse_empty
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
-from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
+from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import resumed
 
@@ -105,41 +106,43 @@ def search_edge(options: EdgeOptions) -> Sweep:
 def _search(options: EdgeOptions) -> Sweep:
     load_own(options)
     where = options.goes_on()
+    past = None
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
         options = resumed(options, where, "edge")
-        writer, data = open_again(where, options, search=True)
+        writer, past, data = open_again(where, options, search=True)
     if SEARCHES not in writer.meta["options"]:
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
         searches = _searches(options, data)
         # One network's trials may take much longer than another's: enough are pending that none waits for them.
         workers = options.workers or processes(options) + 2 * len(searches) - 1
         writer.update_options(workers=workers, **{SEARCHES: searches})
-    return _run(writer, data, options)
+    return _run(writer, data, options, past)
 
 
-def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions) -> Sweep:
+def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: Past | None = None) -> Sweep:
     from ray.tune.search import Searcher
 
-    if searcher_of(writer).suggest("") == Searcher.FINISHED:
+    if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
     samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer))
-    return run_plan(writer, plan, data, options)
+    samples -= len(past.ended) + len(past.failed) if past else 0
+    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
+    return run_plan(writer, plan, data, options, past)
 
 
-def searcher_of(writer: SweepWriter) -> Any:
-    """Return the searcher that goes on from what the journal knows."""
+def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
+    """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
     asked = writer.meta["options"]
-    left, ended, failed = left_and_over(writer) if writer.journal else ({}, {}, {})
+    past = past or Past()
     return EdgeSearcher(
         [template_of(search) for search in asked[SEARCHES]],
         [search["expected"] for search in asked[SEARCHES]],
-        ended={trial_id: row for trial_id, (_, row) in ended.items()} | dict.fromkeys(failed),
-        known=left | {trial_id: trial for trial_id, (trial, _) in (ended | failed).items()},
+        ended={trial_id: row for trial_id, (_, row) in past.ended.items()} | dict.fromkeys(past.failed),
+        known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )
 

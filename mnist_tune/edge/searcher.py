@@ -57,6 +57,8 @@ class EdgeSearcher(Searcher):  # type: ignore[misc]
         known: the trials before a resume, by id.
     """
 
+    knows_the_past = True
+
     def __init__(
         self,
         templates: Sequence[TrialConfig],

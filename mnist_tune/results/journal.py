@@ -74,6 +74,8 @@ class Journal:
     trials: dict[str, TrialConfig] = field(default_factory=dict)
     """The trials that `sweep.json` lacks, or has with other values."""
     ends: dict[str, dict[str, Any]] = field(default_factory=dict)
+    undecided: bool = False
+    """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
     _planned: dict[str, TrialConfig] = field(default_factory=dict, repr=False)
 
     def add(self, event: dict[str, Any]) -> None:
@@ -113,6 +115,7 @@ def read_journal(path: Path) -> Journal:
     file, rows, first = path / "journal.jsonl", Rows(0), 1
     events: list[dict[str, Any]] = []
     damaged: list[int] = []
+    undecided = False
     try:
         with file.open("rb") as opened:
             count, most = _count_lines(opened)
@@ -120,6 +123,10 @@ def read_journal(path: Path) -> Journal:
             for lines in _blocks(opened, count):
                 others = rows.add(lines, parse_event)
                 events += filter(None, others.values())
+                for i in reversed(range(len(lines))):
+                    if i not in others or (others[i] or {}).get("kind") == "end":
+                        undecided = i not in others
+                        break
                 damaged += [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
                 first += len(lines)
     except FileNotFoundError:
@@ -129,7 +136,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
         _warn_once(f"{file}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
-    journal = Journal(rows.table())
+    journal = Journal(rows.table(), undecided=undecided)
     for event in events:
         journal.add(event)
     return journal

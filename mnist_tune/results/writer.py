@@ -94,8 +94,9 @@ class SweepWriter:
         except OSError as error:
             raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
         self.journal: Journal | None = read_journal(self.path) if resume else None
-        """What was recorded before a resume. It is set to None once the trials start: it holds all rows."""
-        self._last = self.journal.last_epochs() if self.journal else {}
+        """What was recorded before a resume, until that takes it: it holds all rows."""
+        self.last_epochs: dict[str, int] = {}
+        """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
 
     def _begin(self, resume: bool) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
@@ -157,13 +158,14 @@ class SweepWriter:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
         self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
-    def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> None:
-        """Record an epoch's row. A resumed trial repeats rows, which are recorded only if they were lost."""
-        if repeated and row["epoch"] <= self._last.get(trial_id, 0):
-            return
-        self._last[trial_id] = row["epoch"]
+    def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
+        """Record an epoch's row, and return whether it was recorded: rows that a resumed trial repeats only if lost."""
+        if repeated and row["epoch"] <= self.last_epochs.get(trial_id, 0):
+            return False
+        self.last_epochs[trial_id] = row["epoch"]
         known = {name: value for name, value in row.items() if value is not None}
         self._append({"kind": "epoch", "trial_id": trial_id, **known})
+        return True
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""
@@ -220,8 +222,6 @@ class SweepWriter:
 
     def _record(self, event: dict[str, Any]) -> None:
         self._append(event)
-        if self.journal:
-            self.journal.add(event)
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._upload and self._upload.refused:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import Any
-
-import pandas as pd
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
@@ -16,11 +15,39 @@ from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.siblings import far_ahead, near_best
 from mnist_tune.regimes.tuned import FAR, TREND_EPOCHS
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.stopping import finite_loss, stop_reason
 
 SLOW, DEAD = "slow", "dead"
 """The reasons for which trials are stopped."""
 
-PROGRESS = ("trial_id", "epoch", "train_accuracy")
+TAKEN = ("trial_id", "epoch", "train_accuracy", "train_loss", "diverged")
+
+
+class Rungs:
+    """Proposes trials for a stop as ASHA does (Li et al. 2020), with a reduction factor of 2.
+
+    Rungs are at the grace period, at twice that, and so on. A trial is proposed if its training loss there is above the
+    median of those that got there before it.
+    """
+
+    def __init__(self, grace_period: int) -> None:
+        self._grace_period = grace_period
+        self._losses: dict[int, list[float]] = defaultdict(list)
+        self._passed: dict[int, set[str]] = defaultdict(set)
+
+    def propose(self, trial_id: str, epoch: int, loss: float) -> bool:
+        """Return whether a trial is proposed for a stop after an epoch. Each trial counts once at each rung."""
+        if epoch < self._grace_period:
+            return False
+        rung = self._grace_period << (epoch // self._grace_period).bit_length() - 1
+        if trial_id in self._passed[rung]:
+            return False
+        self._passed[rung].add(trial_id)
+        losses, loss = self._losses[rung], finite_loss(loss)
+        proposed = bool(losses) and loss > (losses[(len(losses) - 1) // 2] + losses[len(losses) // 2]) / 2
+        insort(losses, loss)
+        return proposed
 
 
 class Fates:
@@ -31,8 +58,8 @@ class Fates:
     finishes an epoch decides for all: each seed then stops after the same epoch, or goes on, whenever it gets there.
     """
 
-    def __init__(self, data: DataFacts) -> None:
-        self._data = data
+    def __init__(self, data: DataFacts, rungs: Rungs) -> None:
+        self._data, self._rungs = data, rungs
         self._histories = Histories()
         self._members: dict[Hashable, set[str]] = defaultdict(set)
         self._proposed: set[Hashable] = set()
@@ -43,26 +70,51 @@ class Fates:
         self._first: dict[Hashable, tuple[float, float]] = {}
         """For a family: the first epoch at the target, and the largest learning rate that was there then."""
 
-    def replay(self, epochs: pd.DataFrame, stopped: Mapping[str, str], trials: Mapping[str, TrialConfig]) -> None:
-        """Take up the decisions of a sweep that is resumed.
-
-        Args:
-            epochs: the rows of its journal.
-            stopped: the stop reasons of its trials, by id.
-            trials: the configs of all trials, by id.
-        """
-        self._histories = Histories.of(epochs, trials)
+    def replay(self, past: Past) -> None:
+        """Take up the rows of a sweep that is resumed. What they led to is known, but for a last one that is undecided:
+        the kill may have come before its trial was stopped."""
+        if past.rows is None:
+            return
+        rows, trials = past.rows[: len(past.rows) - past.undecided], past.trials
+        self._histories = Histories.of(rows, trials)
         families = {trial_id: _family(config) for trial_id, config in trials.items()}
-        decided = {trial_id: self._decided[trials[trial_id].learning_rate, families[trial_id]] for trial_id in trials}
-        for trial_id, epoch, accuracy in zip(*(epochs[name].tolist() for name in PROGRESS), strict=True):
+        keys = {trial_id: (config.learning_rate, families[trial_id]) for trial_id, config in trials.items()}
+        for trial_id, epoch, accuracy, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in trials:
                 self._note(families[trial_id], trials[trial_id], epoch, accuracy)
-                decided[trial_id].setdefault(epoch, "")
-        for trial_id, epoch in ((trial_id, self._histories.last_epoch(trial_id)) for trial_id in trials):
+                proposed = self._rungs.propose(trial_id, epoch, loss)
+                if proposed and not _ends_itself(trials[trial_id], epoch, diverged):
+                    self._proposed.add(keys[trial_id])
+                self._decided[keys[trial_id]].setdefault(epoch, "")
+        for trial_id, key in keys.items():
+            epoch = self._histories.last_epoch(trial_id)
             if epoch:
-                self._members[trials[trial_id].learning_rate, families[trial_id]].add(trial_id)
-            if stopped.get(trial_id) in (SLOW, DEAD):
-                decided[trial_id][epoch] = stopped[trial_id]
+                self._members[key].add(trial_id)
+            if trial_id in past.ended and (reason := past.ended[trial_id][1]["stop_reason"]) in (SLOW, DEAD):
+                self._decided[key][epoch] = reason
+        for row in past.rows[len(rows) :].to_dict("records"):
+            if row["trial_id"] in trials:
+                self.take(row["trial_id"], trials[row["trial_id"]], row)
+
+    def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
+        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on.
+
+        What is returned follows from the rows so far, in the order of the journal.
+
+        Args:
+            trial_id: the trial.
+            config: its config.
+            row: the row.
+            repeated: whether the row may have been taken up before. It is answered as it was then.
+        """
+        key, epoch = (config.learning_rate, _family(config)), row["epoch"]
+        if repeated and epoch <= self._histories.last_epoch(trial_id):
+            return self._decided[key].get(epoch, "")
+        proposed = self._rungs.propose(trial_id, epoch, row["train_loss"])
+        if _ends_itself(config, epoch, row["diverged"]):
+            proposed = False
+            self._decided[key].setdefault(epoch, "")
+        return self.decide(trial_id, config, row, proposed)
 
     def decide(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], proposed: bool) -> str:
         """Return the reason for which a trial is stopped after an epoch; empty if it goes on.
@@ -127,6 +179,10 @@ class Fates:
         if self._data.target is not None:
             return self._data.target
         return near_best(self._highest[family], self._data.chance)
+
+
+def _ends_itself(config: TrialConfig, epoch: int, diverged: bool) -> bool:
+    return bool(stop_reason(epoch, config.epochs, config.stop_when_diverged and diverged))
 
 
 def _family(config: TrialConfig) -> Hashable:

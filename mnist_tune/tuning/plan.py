@@ -8,9 +8,6 @@ from typing import Any
 
 from mnist_tune.trial import TrialConfig
 
-Finished = tuple[TrialConfig, Mapping[str, Any]]
-"""A trial that has ended, and its last row with its `stop_reason`."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -24,10 +21,6 @@ class Plan:
     """The total number of trials."""
     scheduler: Any = None
     search_alg: Any = None
-    finished: tuple[Finished, ...] = ()
-    """In a resumed search: the trials that have ended."""
-    taken: frozenset[str] = frozenset()
-    """In a resumed search: the ids of all its trials."""
     callbacks: tuple[Any, ...] = ()
     """Callbacks of Tune that the user gave."""
 

@@ -43,12 +43,12 @@ class ProgressView:
     def __exit__(self, *exception: Any) -> None:
         self._live.stop()
 
-    def epoch(self, trial_id: str, name: str, row: dict[str, Any]) -> None:
-        """Show that a trial finished an epoch."""
+    def epoch(self, trial_id: str, name: str, row: dict[str, Any], further: int = 1) -> None:
+        """Show that a trial finished an epoch, and is so many epochs further than before."""
         self._first = self._first or time.monotonic()
         self._running.add(trial_id)
         self._best = max(self._best, (row["test_accuracy"], name))
-        self._bar.advance(self._task)
+        self._bar.advance(self._task, further)
         self._show()
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:

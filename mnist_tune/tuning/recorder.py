@@ -13,13 +13,13 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 
 
@@ -30,7 +30,7 @@ class Recorder(Callback):  # type: ignore[misc]
         writer: writes the sweep's folder.
         view: the progress on the terminal.
         trials: the trials known in advance.
-        histories: the epochs of these trials that a resumed sweep has recorded before.
+        past: what a resumed sweep did before.
         scheduler: the stop reason of trials that the scheduler stops.
     """
 
@@ -39,7 +39,7 @@ class Recorder(Callback):  # type: ignore[misc]
         writer: SweepWriter,
         view: ProgressView,
         trials: Mapping[str, TrialConfig],
-        histories: Histories,
+        past: Past,
         scheduler: str = "scheduler",
     ) -> None:
         self._scheduler = scheduler
@@ -47,7 +47,7 @@ class Recorder(Callback):  # type: ignore[misc]
         """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = histories
+        self._histories = past.histories()
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
@@ -61,10 +61,11 @@ class Recorder(Callback):  # type: ignore[misc]
             announce(f"warning: {result['warning']}")
         row = {column.name: result[column.name] for column in EPOCHS[1:] if column.name in result}
         row["ended_at"] = time.time()
-        self._writer.epoch(trial_id, row, result["repeated"])
-        self._histories.add(trial_id, row)
-        name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
-        self._view.epoch(trial_id, name, row)
+        before = self._writer.last_epochs.get(trial_id, 0)
+        if self._writer.epoch(trial_id, row, result["repeated"]):
+            self._histories.add(trial_id, row)
+            name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
+            self._view.epoch(trial_id, name, row, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
         self._results += 1

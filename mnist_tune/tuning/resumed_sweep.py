@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import saved_epochs
 from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
-from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions
 from mnist_tune.results.sign_of_life import await_silence
@@ -29,15 +27,14 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.new_sweep import plain
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.plan import Finished
-from mnist_tune.tuning.stopping import finite_loss
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.wanted import additions, trials_of
 
 
 def open_again(
     where: Place, options: SweepOptions, search: bool, trials: Sequence[TrialConfig] = ()
-) -> tuple[SweepWriter, list[Dataset]]:
-    """Open the folder of a sweep to resume it. Return its writer and its data, as in `open_new`.
+) -> tuple[SweepWriter, Past, list[Dataset]]:
+    """Open the folder of a sweep to resume it. Return its writer, its past and its data, as in `open_new`.
 
     `options` are those of `wanted.resumed`. The sweep gets what these make of trials, and `trials`, as far as it lacks
     them.
@@ -65,19 +62,22 @@ def open_again(
     now = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     meta["options"] = asked | {name: plain(value) for name, value in now.items() if name in asked}
     writer = SweepWriter(where, meta, resume=True, say=say, seen=seen)
-    _extend(writer, wanted, say)
-    left, over, failed = left_and_over(writer)
+    journal, writer.journal = writer.journal, None
+    assert journal, "the sweep is not resumed"
+    past = Past.of(journal, meta, _extend(writer, journal.known_trials(meta), wanted, say))
+    writer.last_epochs = past.last_epochs
     if options.retry_errored:
-        for trial_id in sorted(failed):
+        for trial_id in sorted(past.failed):
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
-    elif failed:
-        say(f"{len(failed)} trials ended in an error; --retry-errored trains them again")
+        past.retry_failed()
+    elif past.failed:
+        say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
     saved = writer.saved()
-    _remove_states_without_rows(writer, saved & (left.keys() | (failed.keys() if options.retry_errored else set())))
+    _remove_states_without_rows(writer, past, saved & past.open.keys())
     # What was proposed but never recorded goes: other trials will get these ids.
-    for trial_id in saved - left.keys() - over.keys() - failed.keys():
+    for trial_id in saved - past.trials.keys():
         storage.remove(writer.state(trial_id))
-    return writer, [dataset]
+    return writer, past, [dataset]
 
 
 def _hint_at_cluster(before: Any, now: str | None, say: Callable[[str], None]) -> None:
@@ -86,58 +86,34 @@ def _hint_at_cluster(before: Any, now: str | None, say: Callable[[str], None]) -
         say(f"note: on {where}; before, it ran on a Ray cluster: --address {shlex.quote(str(before))}")
 
 
-def _extend(writer: SweepWriter, wanted: Sequence[TrialConfig], say: Callable[[str], None]) -> None:
-    """Record the trials that a resume adds, or that it trains for more epochs."""
-    known = _journal(writer).known_trials(writer.meta)
+def _extend(
+    writer: SweepWriter, known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig], say: Callable[[str], None]
+) -> dict[str, TrialConfig]:
+    """Record the trials that a resume adds, or that it trains for more epochs, and return them."""
     more = additions(known, wanted)
     for trial_id, trial in more.items():
         writer.trial(trial_id, trial)
     if more:
         longer = len(more.keys() & known.keys())
         say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
+    return more
 
 
-def _remove_states_without_rows(writer: SweepWriter, trials: Set[str]) -> None:
+def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str]) -> None:
     """Remove saved states that are more than one epoch ahead of the journal, so that every epoch gets its row.
 
     The rows in between were lost with the driver's machine, so the trial trains again from its first epoch. If the
     state is one epoch ahead, the trial itself reports the missing row.
     """
-    recorded = _journal(writer).last_epochs()
 
     def check(trial_id: str) -> None:
         state = writer.state(trial_id)
         with suppress(UserError):  # the trial itself reports a damaged state
-            if saved_epochs(state) > recorded.get(trial_id, 0) + 1:
+            if saved_epochs(state) > past.last_epochs.get(trial_id, 0) + 1:
                 storage.remove(state)
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, trials))
-
-
-def left_and_over(writer: SweepWriter) -> tuple[dict[str, TrialConfig], dict[str, Finished], dict[str, Finished]]:
-    """Return the trials to resume, those that have ended, and those that failed, with their last rows for searchers."""
-    journal = _journal(writer)
-    rows = journal.last_rows()
-    ends = {trial_id: end["stop_reason"] for trial_id, end in journal.ends.items()}
-    left: dict[str, TrialConfig] = {}
-    over: dict[str, Finished] = {}
-    failed: dict[str, Finished] = {}
-    for i, trial in journal.known_trials(writer.meta).items():
-        recorded = rows[i]["epoch"] if i in rows else 0  # 0: its only row is a damaged line
-        asked_for_more = ends.get(i) == "completed" and recorded < trial.epochs
-        if asked_for_more or ends.get(i, "interrupted") in OPEN_REASONS:
-            left[i] = trial
-            continue
-        row = rows.get(i, {}) | {"stop_reason": ends[i]}
-        row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
-        (failed if ends[i] == "error" else over)[i] = trial, row
-    return left, over, failed
-
-
-def _journal(writer: SweepWriter) -> Journal:
-    assert writer.journal, "the sweep is not resumed, or its trials have started"
-    return writer.journal
 
 
 def _same_data(before: Mapping[str, Any], options: SweepOptions, asked: Mapping[str, Any], path: Path) -> Dataset:

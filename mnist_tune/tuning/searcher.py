@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.plan import Finished
+from mnist_tune.tuning.past import Past
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -40,8 +40,7 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         trials: the known trials by id.
         then: the other searcher. It is asked for a trial for each slot that is free, and for one more, which waits for
             the next slot: what it proposes earlier, it proposes knowing less.
-        finished: in a resumed search, the trials that have ended.
-        taken: in a resumed search, the ids of all its trials.
+        past: what a resumed search did before.
         slots: the number of trials that can run at the same time.
     """
 
@@ -49,16 +48,18 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         self,
         trials: Mapping[str, TrialConfig],
         then: Searcher | None = None,
-        finished: Sequence[Finished] = (),
-        taken: Collection[str] = (),
+        past: Past | None = None,
         slots: int = 1,
     ) -> None:
         super().__init__()
-        self._left, self._then, self._finished, self._slots = iter(trials.items()), then, finished, slots
-        self._ids = new_ids({*trials, *taken})
+        past = past or Past()
+        self._left, self._then, self._slots = iter(trials.items()), then, slots
+        self._finished = (*past.ended.values(), *past.failed.values())
+        self._ids = new_ids({*trials, *past.trials})
         self._own: dict[str, TrialConfig] = {}
         self._searched: list[str] = []
-        self._learns = True
+        self._learns = not getattr(then, "knows_the_past", False)
+        """Whether the other searcher is told of what it did not propose in this run."""
         self._waiting: set[str] = set()
         """The trials that have no result yet."""
         self._running: set[str] = set()

@@ -14,6 +14,8 @@ from mnist_tune.trial import closest, own_id
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mnist_tune.tuning.past import Past
+
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
 """A stop reason; if a scheduler stopped the trial, the reason is its name instead (`scheduler_name`)."""
 
@@ -37,22 +39,13 @@ def stop_reason(epoch: int, epochs: int, diverged: bool) -> StopReason | Literal
     return "diverged" if diverged else "completed" if epoch >= epochs else ""
 
 
-def asha(
-    epochs: int,
-    grace_period: int,
-    past_rows: pd.DataFrame | None = None,
-    decide: Callable[..., str] | None = None,
-    reasons: MutableMapping[str, str] | None = None,
-) -> Any:
-    """Return an ASHA scheduler (Li et al. 2020) on the training loss.
+def asha(epochs: int, grace_period: int, past: Past | None = None) -> Any:
+    """Return Tune's ASHA scheduler (Li et al. 2020) on the training loss.
 
     Args:
         epochs: the largest number of epochs of a trial.
         grace_period: epochs before a trial may be stopped.
-        past_rows: the recorded rows of a resumed sweep. Tune does not restore rungs, so they are filled from these.
-        decide: takes a trial's id, config, row and whether ASHA would stop it; returns why it is stopped, if it is. By
-            default ASHA decides alone.
-        reasons: where these reasons are kept, by trial id.
+        past: that of a resumed sweep. Tune does not restore rungs, so they are filled from its rows.
 
     Raises:
         UserError: the rungs of this Ray can't be filled.
@@ -61,27 +54,25 @@ def asha(
 
     from mnist_tune.runtime.ray_private import need
 
-    past = [] if past_rows is None or past_rows.empty else [past_rows]  # emptied once it is in the rungs
-    if past:
+    before = [] if past is None or past.rows is None else [(past.rows, past.undecided)]  # emptied once in the rungs
+    if before:
         need("rungs", "bracket")
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
         """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
 
+        stopped = ""
+        """The trial that was to be stopped when the driver was killed."""
+
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
             super().on_trial_add(tune_controller, _named(trial))
-            if past:
-                _fill(self._trial_info[_named(trial).trial_id], past.pop())
+            if before:
+                self.stopped = _fill(self._trial_info[_named(trial).trial_id], *before.pop())
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-            action = super().on_trial_result(tune_controller, _named(trial), result)
-            if decide is None or result["epoch"] >= epochs or not result.get("trial_config"):
-                return action
-            trial_id = own_id(trial)
-            reason = decide(trial_id, result["trial_config"], result, action == self.STOP)
-            if reason and reasons is not None:
-                reasons[trial_id] = reason
-            return self.STOP if reason else self.CONTINUE
+            if own_id(trial) == self.stopped:
+                return self.STOP
+            return super().on_trial_result(tune_controller, _named(trial), result)
 
         def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
             super().on_trial_complete(tune_controller, _named(trial), result)
@@ -99,13 +90,42 @@ def asha(
     )
 
 
-def _fill(bracket: Any, rows: pd.DataFrame) -> None:
-    """Put recorded rows into the rungs of a bracket, as their results did."""
+def _fill(bracket: Any, rows: pd.DataFrame, undecided: bool) -> str:
+    """Put recorded rows into the rungs of a bracket, as their results did. Return the trial that the last one stops, if
+    that is undecided."""
+    rows, action = rows[["trial_id", "epoch", "train_loss"]], ""
     bracket.cutoff = lambda recorded: None  # it would sort a whole rung for each row; what it decided is known
-    rows = rows[["trial_id", "epoch", "train_loss"]].sort_values("epoch", kind="stable")
-    for trial_id, epoch, loss in zip(*(rows[name].tolist() for name in rows), strict=True):
-        bracket.on_result(SimpleNamespace(trial_id=trial_id), epoch, -finite_loss(loss))
-    del bracket.cutoff
+    for part in (rows[: len(rows) - undecided], rows[len(rows) - undecided :]):
+        for trial_id, epoch, loss in zip(*(part[name].tolist() for name in part), strict=True):
+            action = bracket.on_result(SimpleNamespace(trial_id=trial_id), epoch, -finite_loss(loss))
+        vars(bracket).pop("cutoff", None)
+    return trial_id if action == "STOP" else ""
+
+
+def early(take: Callable[..., str], reasons: MutableMapping[str, str]) -> Any:
+    """Return a scheduler that stops trials early.
+
+    Args:
+        take: takes a trial's id, config, row and whether the row may have been taken before; returns why the trial is
+            stopped, if it is. It gets every row in the order of the journal, that of a trial's end included.
+        reasons: where these reasons are kept, by trial id.
+    """
+    from ray.tune.schedulers import FIFOScheduler
+
+    class Early(FIFOScheduler):  # type: ignore[misc]
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
+            config = result.get("trial_config")  # none if the trial can't train
+            reason = config and take(own_id(trial), config, result, result["repeated"])
+            if reason:
+                reasons[own_id(trial)] = reason
+            return self.STOP if reason else self.CONTINUE
+
+        def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+            """Take a row with which the trial ended itself: Tune did not ask about it."""
+            if result.get("trial_config"):
+                take(own_id(trial), result["trial_config"], result, True)
+
+    return Early()
 
 
 METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")

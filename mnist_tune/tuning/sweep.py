@@ -36,9 +36,10 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.live_page import LivePage
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.resumed_sweep import left_and_over, open_again
+from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.stopping import check_metric, scheduler_name
 from mnist_tune.tuning.wanted import resumed
 
@@ -145,21 +146,18 @@ def run_search(
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
         return shown(run_plan(writer, plan, data, options), options, show)
     options = resumed(options, where)
-    writer, data = open_again(where, options, search=True)
-    left, ended, failed = left_and_over(writer)
-    taken = frozenset(left.keys() | ended.keys() | failed.keys())
-    missing = max(samples - len(taken), 0)
+    writer, past, data = open_again(where, options, search=True)
+    missing = max(samples - len(past.trials), 0)
     if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
-        new = drawn(space, missing, taken=taken)
+        new = drawn(space, missing, taken=past.trials)
         for trial_id, trial in new.items():
             writer.trial(trial_id, trial)
-        plan = replace(Plan.of(left | new), scheduler=scheduler)
+        plan = replace(Plan.of(past.open | new), scheduler=scheduler)
     else:
-        finished = (*ended.values(), *failed.values())
-        plan = Plan(dict(space), left, len(left) + missing, scheduler, search_alg, finished=finished, taken=taken)
+        plan = Plan(dict(space), past.open, len(past.open) + missing, scheduler, search_alg)
     if not plan.samples:
         return shown(unchanged(writer), options, show)
-    return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options), options, show)
+    return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options, past), options, show)
 
 
 def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
@@ -169,12 +167,12 @@ def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
 
 
 def _resume(where: Place, options: SweepOptions, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    writer, data = open_again(where, options, search=False, trials=trials)
-    left, ended, _ = left_and_over(writer)
-    announce(f"resuming {writer.where}: {len(ended)} trials had ended, {len(left)} are resumed", options.quiet)
-    if not left:
+    writer, past, data = open_again(where, options, search=False, trials=trials)
+    said = f"{len(past.ended)} trials had ended, {len(past.open)} are resumed"
+    announce(f"resuming {writer.where}: {said}", options.quiet)
+    if not past.open:
         return unchanged(writer)
-    return run_plan(writer, Plan.of(left), data, options)
+    return run_plan(writer, Plan.of(past.open), data, options, past)
 
 
 def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -> Sweep:
@@ -201,14 +199,16 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
     return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)
 
 
-def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions) -> Sweep:
+def run_plan(
+    writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, past: Past | None = None
+) -> Sweep:
     """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`."""
-    trials, before = plan.trials, None
-    if writer.journal:
-        before = writer.journal.epochs
+    trials = plan.trials
+    if past:
         writer.goes_on(now())
+    past = past or Past()
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
-    done = 0 if before is None else int(before["trial_id"].isin(list(trials)).sum())
+    done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
     with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
@@ -216,7 +216,6 @@ def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: Swee
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
-        from mnist_tune.regimes.histories import Histories  # imports pandas
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import announce_missing
         from mnist_tune.sweep import Sweep
@@ -225,12 +224,10 @@ def run_plan(writer: SweepWriter, plan: Plan, data: list[Dataset], options: Swee
 
         announce_missing(options.quiet)
         context.enter_context(deaths_told_by_us())
-        histories = Histories() if before is None else Histories.of(before, trials)
-        del before  # else the rows would be held until the sweep ends
-        recorder = Recorder(writer, view, trials, histories, scheduler_name(plan.scheduler, options.scheduler))
+        recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
         live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet)))
         try:
-            fit(writer, plan, data, options, recorder)
+            fit(writer, plan, data, options, recorder, past)
         except RayletDied:
             stop_ray()  # before Ray ends this process
             again = f"resume with: {resume_command(writer.meta, writer.where)}"

@@ -22,13 +22,14 @@ from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unh
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.early_stopping import Fates
+from mnist_tune.tuning.early_stopping import Fates, Rungs
 from mnist_tune.tuning.old_checkpoints import OldCheckpoints
 from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
-from mnist_tune.tuning.stopping import asha, keeping_ids
+from mnist_tune.tuning.stopping import asha, early, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 
 MOST_DEATHS = 3
@@ -41,6 +42,7 @@ def fit(
     data: list[Dataset],
     options: SweepOptions,
     recorder: Recorder,
+    past: Past,
 ) -> None:
     """Run a plan to its end. Ray must be running.
 
@@ -50,6 +52,7 @@ def fit(
         data: the data set in a list, which is emptied once Ray has it: the driver needs no copy.
         options: how to run the plan.
         recorder: receives every epoch and every end.
+        past: what a resumed sweep did before. Its rows are released before the trials run.
     """
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
@@ -70,7 +73,8 @@ def fit(
     check_nodes(writer.states, writer.token)
     trials, shared = list(plan.trials.values()), options.trials_per_gpu
     placement = choose_placement(trials, spec, settings, device, options.execution, options.lanes, cpus, shared)
-    tuner = make_tuner(writer, plan, options, placement, dataset, recorder)
+    tuner = make_tuner(writer, plan, options, placement, dataset, recorder, past)
+    past.release()
     slots = trial_slots(placement.resources)
     pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
@@ -105,27 +109,25 @@ def make_tuner(
     placement: Placement,
     dataset: Sequence[Any],
     recorder: Recorder,
+    past: Past,
 ) -> tune.Tuner:
-    """Return the Tuner that runs a plan. What the sweep recorded before a resume is not needed any more then."""
+    """Return the Tuner that runs a plan."""
     folder = storage.join(writer.where, ".ray")
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
-    journal, writer.journal = writer.journal, None
-    rows = journal.epochs if journal else None
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
+    epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
     if scheduler is None and options.scheduler == "regimes":
-        fates = Fates(data_facts(writer.meta))
-        if journal:
-            stopped = {trial_id: end["stop_reason"] for trial_id, end in journal.ends.items()}
-            fates.replay(journal.epochs, stopped, journal.known_trials(writer.meta))
-        scheduler = asha(plan.epochs, options.grace_period, rows, fates.decide, recorder.reasons)
+        fates = Fates(data_facts(writer.meta), Rungs(min(options.grace_period, epochs)))
+        fates.replay(past)
+        scheduler = early(fates.take, recorder.reasons)
     elif scheduler is None and options.scheduler == "asha":
-        scheduler = asha(plan.epochs, options.grace_period, rows)
+        scheduler = asha(epochs, options.grace_period, past)
     search = plan.search_alg
     if isinstance(search, Searcher):
-        search = KnownTrials(plan.trials, search, plan.finished, plan.taken, trial_slots(resources))
+        search = KnownTrials(plan.trials, search, past, trial_slots(resources))
     elif plan.trials:
         search, most = KnownTrialsAlone(plan.trials, most), None
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)

@@ -9,6 +9,7 @@ from mnist_tune.edge import search as edge
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.tuning import resumed_sweep
 from mnist_tune.tuning.new_sweep import plain
+from mnist_tune.tuning.past import Past
 
 NAMES = ("mlp-4-tanh", "mlp-8-tanh")
 
@@ -33,7 +34,7 @@ def writer(new_writer, tmp_path):
 def planned(monkeypatch):
     """The plans that were run, with their options."""
     found = []
-    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options: found.append((plan, options)))
+    monkeypatch.setattr(edge, "run_plan", lambda writer, plan, data, options, past: found.append((plan, options)))
     monkeypatch.setattr(edge, "stop_ray_at_exit", lambda: None)
     return found
 
@@ -94,7 +95,7 @@ def resume(new_writer, mnist_5k, monkeypatch, tmp_path):
     writer.finish(ended=None)
     used = []
 
-    def run(writer, plan, data, options):
+    def run(writer, plan, data, options, past):
         used.append((options, json.loads((writer.path / "sweep.json").read_text())["options"]))
         writer.finish(ended=None)
 
@@ -165,7 +166,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
     rates = []
     for learned in (None, 0.95):
         again.meta["options"] = recorded(NAMES[:1], learned=learned)
-        searcher = edge.searcher_of(again)
+        searcher = edge.searcher_of(again, Past.of(again.journal, again.meta))
         found = searcher.suggest("a")["trial"]
         assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00002", 0.7, 2)
         assert [searcher.proposed[number].learning_rate for number in range(3)] == [0.5, 0.6, 0.7]
@@ -180,7 +181,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
 @pytest.mark.parametrize("ended", [None, "then"])
 def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
     again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
-    sweep = edge._run(again, [], EdgeOptions(epochs=3))
+    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(again.journal, again.meta))
     assert planned == []
     assert sweep.meta["ended"] is not None
     assert ended in (None, sweep.meta["ended"])

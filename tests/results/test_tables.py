@@ -108,6 +108,7 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     writer._journal.close()
     writer._lock.release()  # as the end of its process does
     resumed = new_writer(writer.path, resume=True)
+    resumed.last_epochs = resumed.journal.last_epochs()
     record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
     record(resumed, epoch_row, "00000", (3,), repeated=True, train_loss=0.1)
     resumed._journal.close()
@@ -421,8 +422,9 @@ def test_a_resumed_sweep_knows_what_was_recorded_and_removes_unfinished_files(wr
     assert resumed.journal.last_rows()["00000"]["train_loss"] == 0.2
     resumed.trial("00001", TrialConfig(learning_rate=0.7))
     resumed.end("00001", "error", "s3://key:hidden@bucket is full")
-    assert resumed.journal.known_trials(resumed.meta)["00001"].learning_rate == 0.7
-    assert (resumed.journal.ends["00001"]["stop_reason"], len(resumed.journal.ends)) == ("error", 1)
+    journal = read_journal(resumed.path)
+    assert journal.known_trials(resumed.meta)["00001"].learning_rate == 0.7
+    assert (journal.ends["00001"]["stop_reason"], len(journal.ends)) == ("error", 1)
     assert "hidden" not in (resumed.path / "journal.jsonl").read_text()
     resumed.finish()
 
@@ -553,6 +555,7 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     (path / "journal.jsonl").write_bytes(whole[:length])
     kept = whole_rows(whole, length)
     writer = new_writer(path, resume=True)
+    writer.last_epochs = writer.journal.last_epochs()
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer._journal.close()

@@ -25,6 +25,7 @@ from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial_slots
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 
 SETTINGS = WorkerSettings("states")
@@ -127,7 +128,7 @@ def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
     writer = SimpleNamespace(states="", token="", update_options=lambda **_: None)
     options, data = SweepOptions(train_evaluation=7, **asked), [SimpleNamespace(spec=DATA)]
     with pytest.raises(Reached) as reached:
-        tuner.fit(writer, Plan.of({}), data, options, None)
+        tuner.fit(writer, Plan.of({}), data, options, None, Past())
     assert reached.value.args == (found, 7)
 
 
@@ -167,7 +168,7 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     file.write_text(json.dumps(meta))
     used = []
 
-    def run(writer, plan, data, options):
+    def run(writer, plan, data, options, past=None):
         used.append(options)
         return writer.finish()
 

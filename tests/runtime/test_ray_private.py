@@ -19,6 +19,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
 from mnist_tune.runtime import ray_private
 from mnist_tune.runtime.ray_connect import _check_reachable
 from mnist_tune.runtime.ray_private import NAMES, REFUSED, lacking
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.stopping import asha, keeping_ids
 
 DONE_WITHOUT = [name for name, private in NAMES.items() if private.without not in REFUSED]
@@ -65,7 +66,7 @@ def test_without_the_rungs_of_asha_a_resume_is_refused(name, renamed):
     renamed(name)
     asha(5, 1)
     with pytest.raises(UserError, match=r"_renamed, so a sweep that stops trials early can't be resumed.*ray\[tune\]"):
-        asha(5, 1, pd.DataFrame([{"trial_id": "a", "epoch": 1, "train_loss": 0.5}]))
+        asha(5, 1, Past(rows=pd.DataFrame([{"trial_id": "a", "epoch": 1, "train_loss": 0.5}])))
 
 
 def test_without_its_configs_population_based_training_is_refused(renamed):

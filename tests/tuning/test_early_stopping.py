@@ -1,16 +1,23 @@
 """Which configurations early stopping lets go on."""
 
+import math
 import time
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.tuning.early_stopping import Fates
+from mnist_tune.tuning.early_stopping import Fates, Rungs
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.stopping import finite_loss
 
 EPOCHS = np.arange(1, 11)
 FAST = 1 - 0.06 * EPOCHS**-1.2
@@ -25,7 +32,7 @@ class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
     def __init__(self, epoch_row, data=MNIST):
-        self.fates, self.epoch_row = Fates(data), epoch_row
+        self.fates, self.epoch_row = Fates(data, Rungs(5)), epoch_row
 
     def row(self, epoch, accuracy, held_out=None):
         held_out = accuracy if held_out is None else held_out
@@ -147,7 +154,8 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
     epochs = [{"trial_id": "a", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 6)]
     epochs += [{"trial_id": "b", **sweep.row(epoch, SLOW[epoch - 1])} for epoch in range(1, 3)]
-    sweep.fates.replay(table(epochs), {"a": reason, "gone": "slow"}, trials)
+    ended = {"a": (trials["a"], {"stop_reason": reason})}
+    sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
     found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", reason]
@@ -156,9 +164,44 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
 def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(sweep):
     trials = {name: TrialConfig(learning_rate=0.01, seed=seed, epochs=10) for seed, name in enumerate("abc")}
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
-    sweep.fates.replay(table([{"trial_id": name, **row} for name in "ab" for row in rows]), {"a": "slow"}, trials)
+    ended = {"a": (trials["a"], {"stop_reason": "slow"})}
+    sweep.fates.replay(Past(trials, ended=ended, rows=table([{"trial_id": i, **row} for i in "ab" for row in rows])))
     assert sweep.fates.decide("b", trials["b"], rows[-1], False) == "slow"
     assert [sweep.fates.decide("c", trials["c"], row, False) for row in rows] == ["", "", "", "", "slow"]
+
+
+def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
+    rungs = Rungs(2)
+    assert [rungs.propose("a", epoch, 0.5) for epoch in range(1, 9)] == [False] * 8
+    assert [rungs.propose("b", epoch, 0.6) for epoch in range(1, 9)] == [epoch in (2, 4, 8) for epoch in range(1, 9)]
+    assert [rungs.propose(name, 2, loss) for name, loss in (("c", 0.55), ("d", 0.56), ("e", math.nan))] == [
+        False,
+        True,
+        True,
+    ]
+    assert not rungs.propose("e", 3, math.nan)
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12))
+def test_rungs_propose_what_tunes_asha_stops(losses):
+    rungs, asha = Rungs(2), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
+    for i, loss in enumerate(losses):
+        trial = SimpleNamespace(trial_id=str(i))
+        asha.on_trial_add(None, trial)
+        for epoch in range(1, 9):
+            stops = asha.on_trial_result(None, trial, {"epoch": epoch, "loss": finite_loss(loss)}) == "STOP"
+            assert rungs.propose(str(i), epoch, loss) == stops
+
+
+def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
+    sweep.fates.take("fast", TrialConfig(learning_rate=1.0, epochs=5), sweep.row(5, FAST[4]))
+    config = TrialConfig(learning_rate=0.01, epochs=5)
+    rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
+    assert [sweep.fates.take("slow", config, row) for row in rows] == [""] * 5
+    config = replace(config, epochs=10)
+    assert [sweep.fates.take("longer", config, row) for row in rows] == ["", "", "", "", "slow"]
+    assert sweep.fates.take("longer", config, rows[4], repeated=True) == "slow"
+    assert sweep.fates.take("longer", config, rows[3], repeated=True) == ""
 
 
 def test_without_a_target_the_best_so_far_is_the_measure(epoch_row):

@@ -26,7 +26,8 @@ from mnist_tune.sweep import load_sweep
 from mnist_tune.tuning import resumed_sweep, sweep
 from mnist_tune.tuning.new_sweep import open_new, plain
 from mnist_tune.tuning.options import Mark, SweepOptions, TrialOptions
-from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, left_and_over, open_again
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, open_again
 from mnist_tune.tuning.wanted import resumed
 
 
@@ -54,7 +55,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
-    again, _ = open_again(place, SweepOptions(quiet=True), search=False)
+    again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
     assert saved_epochs(state) == kept
     assert list(storage.names(interrupted.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
@@ -64,9 +65,8 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
 def test_a_resume_reads_its_journal_once(interrupted, place):
     interrupted.finish(ended=None)
     with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
-        again, _ = open_again(place, SweepOptions(quiet=True), search=False)
-        left, _, _ = left_and_over(again)
-    assert sorted(left) == ["00000", "00001"]
+        again, past, _ = open_again(place, SweepOptions(quiet=True), search=False)
+    assert sorted(past.open) == ["00000", "00001"]
     assert read.call_count == 1
     again.finish(ended="now")
 
@@ -77,7 +77,7 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     Checkpoint({"a": np.zeros(3)}, Progress(3, 2.3, None, epoch_row(3))).save(state)
     interrupted.finish(ended=None)
     with mock.patch.object(resumed_sweep, "saved_epochs", wraps=saved_epochs) as looked:
-        again, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
     looked.assert_called_once_with(state)
     again.finish(ended="now")
 
@@ -126,7 +126,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
     writer.finish()
     joined = []
 
-    def run(writer, plan, data, options):
+    def run(writer, plan, data, options, past=None):
         joined.append(options.cluster())
         return writer.finish()
 
@@ -182,23 +182,21 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
 
 
 def test_what_is_left_has_ended_or_failed(new_writer, ended):
-    writer = new_writer(ended, count=0, resume=True)
-    left, over, failed = left_and_over(writer)
-    assert sorted(left) == ["00001", "00004", "00005", "00006", "00007"]
-    assert left["00001"].epochs == 6
+    past = Past.of(read_journal(ended), read_meta(ended))
+    assert sorted(past.open) == ["00001", "00004", "00005", "00006", "00007"]
+    assert past.open["00001"].epochs == 6
     assert {
-        trial_id: (row["epoch"], row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in over.items()
+        trial_id: (row["epoch"], row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in past.ended.items()
     } == {
         "00000": (4, "completed", 0.5),
         "00002": (2, "diverged", 1e9),
         "00003": (2, "slow", 0.5),
     }
-    assert {trial_id: (row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in failed.items()} == {
+    assert {trial_id: (row["stop_reason"], row["scheduler_loss"]) for trial_id, (_, row) in past.failed.items()} == {
         "00008": ("error", 1e9),
         "00009": ("error", 0.5),
     }
-    assert over["00003"][0] == TrialConfig(epochs=4, seed=3)
-    writer.finish()
+    assert past.ended["00003"][0] == TrialConfig(epochs=4, seed=3)
 
 
 def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, epoch_row, tmp_path):
@@ -208,18 +206,16 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, ep
     writer.finish(ended="then")
     file = tmp_path / "sweep" / "journal.jsonl"
     file.write_text(file.read_text().replace('"epoch": 1', '"epoch": -1'))
-    again = new_writer(tmp_path / "sweep", count=1, resume=True)
-    assert [list(found) for found in left_and_over(again)] == [["00000"], [], []]
-    again.finish()
+    past = Past.of(read_journal(tmp_path / "sweep"), read_meta(tmp_path / "sweep"))
+    assert [list(found) for found in (past.open, past.ended, past.failed)] == [["00000"], [], []]
 
 
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
-    writer, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
-    left, _, failed = left_and_over(writer)
-    assert sorted(left.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
-    assert sorted(failed) == ["00008", "00009"] * (not again)
+    writer, past, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
+    assert sorted(past.open.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
+    assert sorted(past.failed) == ["00008", "00009"] * (not again)
     said = "2 trials ended in an error; --retry-errored trains them again"
     assert capsys.readouterr().err.splitlines() == [said] * (not again)
     gone = {"00004", "00005", "00006", "00007", "00010"} | ({"00008", "00009"} if again else set())
@@ -231,7 +227,7 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
     monkeypatch.setattr(resumed_sweep, "check_session", lambda *arguments: None)
-    writer, _ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"dataset": "mnist-5k", "address": "head:6379"}
@@ -250,7 +246,7 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
 
     def data(**given):
         options = resumed(SweepOptions(quiet=True, **given), tmp_path / "sweep")
-        writer, [dataset] = open_again(tmp_path / "sweep", options, search=False)
+        writer, _, [dataset] = open_again(tmp_path / "sweep", options, search=False)
         writer.finish()
         return dataset
 
@@ -306,7 +302,7 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
     assert len((tmp_path / "sweep" / "sweep.json").read_bytes()) < 10_000
     again = {} if isinstance(given, (str, Path)) else {"dataset": given}
     options = resumed(SweepOptions(quiet=True, **again), tmp_path / "sweep")
-    writer, [found] = open_again(tmp_path / "sweep", options, search=False)
+    writer, _, [found] = open_again(tmp_path / "sweep", options, search=False)
     writer.finish()
     assert found.checksums == dataset.checksums
 
@@ -338,10 +334,9 @@ def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path,
     writer.update_options(learning_rates=[0.1, 0.2])
     writer.finish()
     options = resumed(Rates(learning_rates=(0.05,), epochs=6), tmp_path / "sweep")
-    again, _ = open_again(tmp_path / "sweep", options, search=False)
+    again, past, _ = open_again(tmp_path / "sweep", options, search=False)
     assert capsys.readouterr().err == "1 trials are added, 2 train for more epochs\n"
-    left, _, _ = left_and_over(again)
-    assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in left.items()} == {
+    assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in past.open.items()} == {
         "00000": (0.1, 6),
         "00001": (0.2, 6),
         "00002": (0.05, 6),

@@ -16,6 +16,7 @@ from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 
@@ -54,9 +55,9 @@ def fitted(monkeypatch):
     monkeypatch.setattr(sweep, "ProgressView", show)
     monkeypatch.setattr(sweep, "LivePage", Page)
 
-    def run(writer, plan, fit=lambda recorder: None, **options):
-        monkeypatch.setattr(tuner, "fit", lambda writer, plan, data, options, recorder: fit(recorder))
-        return sweep.run_plan(writer, plan, [], SweepOptions(quiet=True, **options))
+    def run(writer, plan, fit=lambda recorder: None, past=None, **options):
+        monkeypatch.setattr(tuner, "fit", lambda writer, plan, data, options, recorder, past: fit(recorder))
+        return sweep.run_plan(writer, plan, [], SweepOptions(quiet=True, **options), past)
 
     return SimpleNamespace(run=run, done=done)
 
@@ -69,9 +70,8 @@ def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, e
     writer.epoch("00001", epoch_row(1), False)
     writer.finish(ended=None)
     again = new_writer(tmp_path / "sweep", count=3, resume=True)
-    trials = again.journal.known_trials(again.meta)
-    plan = Plan.of({trial_id: trials[trial_id] for trial_id in ("00001", "00002")})
-    fitted.run(again, plan)
+    past = Past.of(again.journal, again.meta)
+    fitted.run(again, Plan.of(past.open), past=past)
     assert fitted.done[0] == ("shown", 2, 8, 1, True)
 
 
@@ -83,7 +83,12 @@ def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resume
         writer = new_writer(tmp_path / "sweep", resume=True)
         writer.meta |= {"ended": "then", "resumed": ["before"]}
     seen = []
-    fitted.run(writer, Plan.of({"00000": TrialConfig()}), lambda recorder: seen.append(read_meta(writer.path)))
+    fitted.run(
+        writer,
+        Plan.of({"00000": TrialConfig()}),
+        lambda recorder: seen.append(read_meta(writer.path)),
+        Past() if resume else None,
+    )
     assert [(meta.get("ended"), meta.get("resumed")) for meta in seen] == [
         (None, ["before", "now"] if resume else None)
     ]
@@ -154,11 +159,11 @@ def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp
 
 @pytest.fixture
 def plans(monkeypatch, mnist_5k):
-    """The plans that were run."""
+    """The plans that were run, each with its past."""
     found = []
 
-    def run(writer, plan, data, options):
-        found.append(plan)
+    def run(writer, plan, data, options, past=None):
+        found.append((plan, past))
         return writer.finish()
 
     for module in (new_sweep, resumed_sweep):
@@ -171,7 +176,7 @@ def test_a_sweep_runs_its_trials_in_order_with_the_users_callbacks(tmp_path, pla
     trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate) for rate in (0.3, 0.1)]
     callback = Callback()
     run_sweep("mine", trials, SweepOptions(output=tmp_path / "sweep", quiet=True), callbacks=[callback])
-    [plan] = plans
+    [(plan, _)] = plans
     assert list(plan.trials.items()) == [("00000", trials[0]), ("00001", trials[1])]
     assert (plan.samples, plan.callbacks) == (2, (callback,))
 
@@ -196,7 +201,7 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
     drawn = np.random.rand()
     np.random.seed(7)
     assert drawn == np.random.rand()
-    assert plans == [Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,))]
+    assert plans == [(Plan(SPACE, {}, 5, "a scheduler", searcher, callbacks=(callback,)), None)]
 
 
 def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
@@ -246,16 +251,17 @@ def test_a_resumed_search_asks_for_what_is_left_and_missing_and_tells_its_search
     callback, searcher = Callback(), Searcher("test_accuracy", "max")
     options = SweepOptions(resume=cut(search=True), quiet=True)
     run_search("mine", SPACE, samples, options, None, searcher, callbacks=[callback])
-    [plan] = plans
+    [(plan, past)] = plans
     assert (plan.space, list(plan.trials), plan.samples) == (SPACE, ["00002"], 1 + missing)
     assert (plan.search_alg, plan.callbacks) == (searcher, (callback,))
-    assert plan.taken == {"00000", "00001", "00002"}
-    assert [(trial.seed, row["stop_reason"]) for trial, row in plan.finished] == [(0, "completed"), (1, "error")]
+    assert set(past.trials) == {"00000", "00001", "00002"}
+    finished = (*past.ended.values(), *past.failed.values())
+    assert [(trial.seed, row["stop_reason"]) for trial, row in finished] == [(0, "completed"), (1, "error")]
 
 
 def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, plans):
     run_search("mine", SPACE, 5, SweepOptions(resume=(folder := cut(search=True)), quiet=True))
-    [plan] = plans
+    [(plan, _)] = plans
     assert list(plan.trials) == ["00002", "00003", "00004"]
     assert load_sweep(folder).trials["learning_rate"].tolist()[3:] == [
         plan.trials[trial_id].learning_rate for trial_id in ("00003", "00004")
@@ -264,7 +270,7 @@ def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, pl
 
 def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
     resume_sweep(folder := cut(search=False), retry_errored=True)
-    assert [list(plan.trials) for plan in plans] == [["00001", "00002"]]
+    assert [list(plan.trials) for plan, _ in plans] == [["00001", "00002"]]
     assert f"resuming {folder}: 1 trials had ended, 2 are resumed" in capsys.readouterr().err
 
 

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.stopping import (
     LOSS_CEILING,
     asha,
     check_metric,
+    early,
     finite_loss,
     keeping_ids,
     scheduler_name,
@@ -84,32 +86,23 @@ def test_metrics_that_an_epoch_has_are_taken():
         check_metric(user)
 
 
-def test_the_label_may_keep_what_asha_would_stop():
-    asked, reasons = [], {}
+def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told():
+    taken, reasons = [], {}
 
-    def decide(trial_id, config, row, proposed):
-        asked.append((trial_id, proposed))
-        return "slow" if trial_id == "c" and proposed else ""
+    def take(trial_id, config, row, repeated):
+        taken.append((trial_id, row["epoch"], repeated))
+        return "slow" if row["epoch"] == 2 else ""
 
-    scheduled = Scheduled("abcd", decide=decide, reasons=reasons)
-    assert scheduled.decide("a", 2, 0.1) == "CONTINUE"
-    assert scheduled.decide("b", 2, 0.5) == "CONTINUE"
-    assert scheduled.decide("c", 2, 0.6) == "STOP"
-    assert asked == [("a", False), ("b", True), ("c", True)]
-    assert reasons == {"c": "slow"}
-
-
-def test_the_label_is_not_asked_in_the_last_epoch_or_about_a_trial_that_cannot_train():
-    asked = []
-
-    def decide(*given):
-        asked.append(given)
-        return "slow"
-
-    scheduled = Scheduled("ab", epochs=4, decide=decide)
-    scheduled.decide("a", 4, 0.1)
-    scheduled.scheduler.on_trial_result(None, scheduled.trials["b"], {"epoch": 0, "scheduler_loss": LOSS_CEILING})
-    assert asked == []
+    scheduler, config = early(take, reasons), TrialConfig()
+    trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
+    rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
+    assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
+    scheduler.on_trial_complete(None, trial, rows[2])
+    cannot_train = {"epoch": 0, "scheduler_loss": LOSS_CEILING}
+    assert scheduler.on_trial_result(None, trial, cannot_train) == "CONTINUE"
+    scheduler.on_trial_complete(None, trial, cannot_train)
+    assert taken == [("a", 1, False), ("a", 2, True), ("a", 3, True)]
+    assert reasons == {"a": "slow"}
 
 
 def test_asha_counts_the_last_row_of_a_trial_and_forgets_one_that_is_removed():
@@ -125,9 +118,9 @@ def test_asha_counts_the_last_row_of_a_trial_and_forgets_one_that_is_removed():
 class Scheduled:
     """A scheduler with made-up Tune trials, whose Tune ids differ from ours."""
 
-    def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a", **deciding):
+    def __init__(self, trials, epochs=8, grace_period=2, past_rows=(), session="a"):
         past = pd.DataFrame(past_rows, columns=["trial_id", "epoch", "train_loss"])
-        self.scheduler = asha(epochs, grace_period, past, **deciding)
+        self.scheduler = asha(epochs, grace_period, Past(rows=past) if past_rows else None)
         self.trials = {
             trial: SimpleNamespace(trial_id=f"{session}_{trial}", config={"trial": {"trial_id": trial}})
             for trial in trials
@@ -191,7 +184,7 @@ def test_asha_decides_the_same_after_a_resume(losses, cut):
     uninterrupted, stopped = Scheduled(curves), set()
     _, rows = run(uninterrupted, curves, stopped, range(1, cut + 1))
     left = {trial: values for trial, values in curves.items() if trial not in stopped}
-    resumed = Scheduled(left, past_rows=rows[::-1], session="b")
+    resumed = Scheduled(left, past_rows=rows, session="b")
     expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
     found, _ = run(resumed, left, set(), range(cut + 1, 8))
     assert found == expected

@@ -14,12 +14,12 @@ from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.regimes.histories import Histories
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.old_checkpoints import OldCheckpoints
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
@@ -48,10 +48,10 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
     monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append((trainable, of)))
     writer = new_writer(tmp_path / "sweep")
 
-    def make(plan=PLAN, **options):
+    def make(plan=PLAN, past=None, **options):
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
-        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Histories())
-        tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder)
+        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past())
+        tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder, past or Past())
         trainable, of = made.pop()
         return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
 
@@ -101,10 +101,10 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
 
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
-    for name in ("asha", "regimes"):
-        scheduler = asked(scheduler=name, grace_period=2).tune_config.scheduler
-        assert isinstance(scheduler, ASHAScheduler)
-        assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
+    assert type(asked(scheduler="regimes").tune_config.scheduler).__name__ == "Early"
+    scheduler = asked(scheduler="asha", grace_period=2).tune_config.scheduler
+    assert isinstance(scheduler, ASHAScheduler)
+    assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
@@ -138,9 +138,9 @@ class Told(Searcher):
 
 
 def test_a_searcher_hears_of_the_trials_before_a_resume_and_takes_none_of_their_ids(asked):
-    search, finished = Told("test_accuracy", "max"), ((TrialConfig(learning_rate=0.3), {"test_accuracy": 0.9}),)
-    plan = Plan({}, samples=3, search_alg=search, finished=finished, taken=frozenset({"00000", "00001"}))
-    found = asked(plan).tune_config.search_alg
+    search, trial = Told("test_accuracy", "max"), TrialConfig(learning_rate=0.3)
+    past = Past({"00000": trial, "00001": trial}, ended={"00000": (trial, {"test_accuracy": 0.9})})
+    found = asked(Plan({}, samples=3, search_alg=search), past=past).tune_config.search_alg
     found.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     assert search.told == ({"value": 0.9, "trial/learning_rate": 0.3},)
     assert found.suggest("a")["trial"]["trial_id"] == "00002"
@@ -165,22 +165,25 @@ def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_
     writer.end("00000", "slow")
     writer.finish()
     again = new_writer(tmp_path / "sweep", count=0, resume=True)
-    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, Histories())
+    past = Past.of(again.journal, again.meta)
+    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past)
     made, plan = [], Plan.of({"00001": replace(config, seed=1)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of))
         options = SweepOptions(scheduler=scheduler, grace_period=2)
-        tuner.make_tuner(again, plan, options, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder)
-    assert again.journal is None  # it holds all rows
-    asha, trial = (
+        tuner.make_tuner(
+            again, plan, options, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder, past
+        )
+    found, trial = (
         made[0]["tune_config"].scheduler,
         SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
     )
-    asha.on_trial_add(None, trial)
-    [bracket] = asha._brackets
-    assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
-    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1)}
-    assert asha.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
+    found.on_trial_add(None, trial)
+    if scheduler == "asha":
+        [bracket] = found._brackets
+        assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
+    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1), "repeated": False}
+    assert found.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
     assert recorder.reasons == stopped
     again.finish()
 
@@ -205,7 +208,7 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
     monkeypatch.setattr(tuner, "choose_placement", place)
     monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
     options = SweepOptions(train_evaluation=500, sharpness_every=3, save_every=4, execution="process", address=address)
-    tuner.fit(writer, PLAN, [mnist_5k], options, None)
+    tuner.fit(writer, PLAN, [mnist_5k], options, None, Past())
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed
@@ -244,7 +247,7 @@ def test_lane_servers_are_stopped_and_variables_restored_whatever_happens(
     plan, data, before = Plan({}, PLAN.trials, 2, search_alg=search), [mnist_5k], dict(os.environ)
     options = SweepOptions(execution="lanes", lanes=5, trials_per_gpu=3, quiet=True)
     with pytest.raises(ZeroDivisionError) if fails else nullcontext():
-        tuner.fit(writer, plan, data, options, None)
+        tuner.fit(writer, plan, data, options, None, Past())
     assert killed == ["directory"]
     assert dict(os.environ) == before
     assert seen.items() >= TRIALS.items()

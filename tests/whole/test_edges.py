@@ -16,6 +16,7 @@ from mnist_tune.edge.search import searcher_of
 from mnist_tune.reports.edges import plot_edges
 from mnist_tune.reports.text import print_report
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.tuning.past import Past
 
 SOLVABLE = """
 import jax
@@ -99,7 +100,7 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
 def replayed(folder):
     """The rates that an uninterrupted search proposes, given the outcomes but not the trials."""
     writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
-    search = searcher_of(writer)
+    search = searcher_of(writer, Past.of(writer.journal, writer.meta))
     writer.finish(ended="now")
     search._known = {}
     assert search.suggest("") == Searcher.FINISHED

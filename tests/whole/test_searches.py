@@ -18,6 +18,7 @@ from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_se
 from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, trainable
+from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone, drawn
 from mnist_tune.tuning.stopping import METRICS
@@ -257,12 +258,12 @@ class Told(Searcher):
     [("scheduler_loss", [0.5, 1e9]), ("test_accuracy", [0.9]), ("of my own", []), (["test_accuracy"], [])],
 )
 def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
-    finished = [
-        (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
-        (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
-    ]
+    ended = {
+        "a": (TrialConfig(learning_rate=0.1), {"scheduler_loss": 0.5, "test_accuracy": 0.9}),
+        "b": (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
+    }
     search = Told(metric)
-    KnownTrials({}, search, finished).set_search_properties(
+    KnownTrials({}, search, Past(ended=ended)).set_search_properties(
         None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
     )
     assert [value for _, value in search.told] == told
@@ -283,11 +284,12 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
     """Those that ended before, those that were in flight, and those that it proposes itself."""
     search = Proposer("test_accuracy")
     known = {f"0000{i}": TrialConfig(learning_rate=rate) for i, rate in ((1, 0.1), (2, 0.2))}
-    finished = [
-        (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"}),
-        (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"}),
-    ]
-    every = KnownTrials(known, search, finished, taken={"00000", "00001", "00002", "00003", "00005"}, slots=5)
+    past = Past(
+        known | dict.fromkeys(("00000", "00003", "00005"), TrialConfig()),
+        ended={"00000": (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"})},
+        failed={"00003": (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"})},
+    )
+    every = KnownTrials(known, search, past, slots=5)
     every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
     assert ids == ["00001", "00002", "00006", "00007", "00008"]

@@ -1,0 +1,83 @@
+"""What a sweep did before it is resumed, made once from its journal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mnist_tune.results.journal import OPEN_REASONS, Journal
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.stopping import finite_loss
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mnist_tune.regimes.histories import Histories
+
+
+Finished = tuple[TrialConfig, Mapping[str, Any]]
+"""A trial that has ended, and its last row with its `stop_reason`."""
+
+
+@dataclass
+class Past:
+    """What a sweep did before it is resumed. That of a new sweep is empty."""
+
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    """All trials by id, with their latest configs."""
+    open: dict[str, TrialConfig] = field(default_factory=dict)
+    """Those that go on."""
+    ended: dict[str, Finished] = field(default_factory=dict)
+    """Those that have ended, with their last rows, to which `stop_reason` and `scheduler_loss` are added."""
+    failed: dict[str, Finished] = field(default_factory=dict)
+    """Those that ended in an error, likewise."""
+    last_epochs: dict[str, int] = field(default_factory=dict)
+    """The epoch that each trial recorded last."""
+    rows: pd.DataFrame | None = None
+    """All rows in the order in which they were recorded; None in a new sweep, and once the trials run (`release`)."""
+    undecided: bool = False
+    """Whether a kill may have come between the last row and the end of its trial."""
+
+    @classmethod
+    def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
+        """Return the past of a sweep.
+
+        Args:
+            journal: the sweep's journal.
+            meta: its `sweep.json`.
+            more: trials that the resume adds, and those that it trains for more epochs.
+        """
+        past = cls(
+            trials=journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided
+        )
+        last = journal.last_rows()
+        past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
+        for trial_id, trial in past.trials.items():
+            reason = journal.ends[trial_id]["stop_reason"] if trial_id in journal.ends else "interrupted"
+            # The last epoch is 0 if the trial's only row is a damaged line.
+            asked_for_more = reason == "completed" and past.last_epochs.get(trial_id, 0) < trial.epochs
+            if asked_for_more or reason in OPEN_REASONS:
+                past.open[trial_id] = trial
+                continue
+            row = last.get(trial_id, {}) | {"stop_reason": reason}
+            row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
+            (past.failed if reason == "error" else past.ended)[trial_id] = trial, row
+        return past
+
+    def retry_failed(self) -> None:
+        """Let the trials that failed go on."""
+        self.open |= {trial_id: trial for trial_id, (trial, _) in self.failed.items()}
+        self.open = {trial_id: self.open[trial_id] for trial_id in self.trials if trial_id in self.open}
+        self.failed = {}
+
+    def histories(self) -> Histories:
+        """Return the epochs of the trials that go on."""
+        from mnist_tune.regimes.histories import Histories  # imports pandas, which would delay the start of a sweep
+
+        return Histories() if self.rows is None else Histories.of(self.rows, self.open)
+
+    def release(self) -> None:
+        """Drop the rows, which take much memory. The trials run without them."""
+        self.rows, self.ended, self.failed = None, {}, {}

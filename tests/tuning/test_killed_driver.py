@@ -1,0 +1,163 @@
+"""A sweep whose driver is killed at any moment and resumed does what it would have done."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_tune import SweepOptions, TrialConfig
+from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.tables import tables
+from mnist_tune.runtime.placement import Placement
+from mnist_tune.tuning import tuner
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.stopping import finite_loss, stop_reason
+
+EPOCHS = np.arange(1, 11)
+ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4
+STALLED = np.concatenate([ON_ITS_WAY[:5], np.full(5, ON_ITS_WAY[4])])
+CURVES = {
+    (1.0, 0): 1 - 0.06 * EPOCHS**-1.2,
+    (0.01, 0): STALLED,
+    (0.02, 0): 1 - 0.45 * EPOCHS**-0.35,  # slow
+    (0.01, 1): STALLED,
+    (2.0, 0): np.array([0.8, 0.6, 0.82, 0.55, 0.85, 0.6, 0.8, 0.5, 0.8, 0.7]),
+    (3.0, 0): np.full(10, 0.1),  # diverges in its third epoch
+    (0.02, 1): ON_ITS_WAY,
+}
+"""Training accuracies by learning rate and seed. What is stalled is proposed after epoch 5, and slow later."""
+
+TRIALS = {
+    f"{i:05d}": TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=10)
+    for i, (rate, seed) in enumerate(CURVES)
+}
+
+
+class Killed(BaseException):
+    pass
+
+
+class Driver:
+    """Tune's loop with one trial at a time, in this process, and with made-up processes.
+
+    Args:
+        after: the driver is killed once it has written so many lines of the journal.
+    """
+
+    def __init__(self, folder, new_writer, epoch_row, scheduler, states, after=None):
+        resume = folder.exists()
+        self.writer, self.states, self.epoch_row = new_writer(folder, count=0, resume=resume), states, epoch_row
+        self.writer.meta["dataset"]["name"] = "mnist"
+        if resume:
+            past = Past.of(self.writer.journal, self.writer.meta)
+            self.writer.last_epochs = past.last_epochs
+        else:
+            past = Past(open=TRIALS)
+            for trial_id, config in TRIALS.items():
+                self.writer.trial(trial_id, config)
+        self.left, append = after, self.writer._append
+
+        def append_or_die(event):
+            if self.left == 0:
+                raise Killed
+            append(event)
+            if self.left is not None:
+                self.left -= 1
+
+        self.writer._append = append_or_die
+        self.recorder = Recorder(self.writer, ProgressView(7, 70, 0, quiet=True), past.open, past, scheduler)
+        made, options = [], SweepOptions(scheduler=scheduler, grace_period=5)
+        placement = Placement({"CPU": 2}, WorkerSettings("states"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tuner.ray, "cluster_resources", lambda: {})
+            patch.setattr(tuner, "NodeWatch", lambda quiet: "watch")
+            patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of["tune_config"].scheduler))
+            tuner.make_tuner(self.writer, Plan.of(past.open), options, placement, ["data"], self.recorder, past)
+        [self.scheduler] = made
+        self.trials = {
+            i: SimpleNamespace(trial_id=f"tunes {i}", config={"trial": {"trial_id": i, **config.to_dict()}})
+            for i, config in past.open.items()
+        }
+        for trial in self.trials.values():
+            self.scheduler.on_trial_add(None, trial)
+        past.release()
+
+    def run(self):
+        for trial_id, trial in self.trials.items():
+            config, first = TRIALS[trial_id], self.states.get(trial_id, 0)
+            for epoch in range(max(first, 1), 11):  # a process that finds a state reports its row again
+                self.states[trial_id] = epoch
+                if self.report(trial, self.result(config, epoch)):
+                    break
+        self.close()
+
+    def result(self, config, epoch):
+        accuracy = float(CURVES[config.learning_rate, config.seed][epoch - 1])
+        diverged = config.learning_rate == 3.0 and epoch == 3
+        row = self.epoch_row(
+            epoch,
+            float("nan") if diverged else 4 * (1 - accuracy),
+            accuracy,
+            step_loss_max=1.0,
+            diverged=diverged,
+            finite=not diverged,
+            learning_rate=config.learning_rate,
+        )
+        reason = stop_reason(epoch, config.epochs, diverged)
+        told = {"repeated": True, "trial_config": config, "warning": "", "stop_reason": reason, "done": bool(reason)}
+        return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
+
+    def report(self, trial, result):
+        """Do what Tune does with a result, in its order. Return whether the trial ends."""
+        if not result["done"] and self.scheduler.on_trial_result(None, trial, result) == "STOP":
+            result["done"] = True
+        self.recorder.on_trial_result(0, [], trial, result)
+        if result["done"]:
+            self.scheduler.on_trial_complete(None, trial, result)
+        return result["done"]
+
+    def close(self):
+        """Free the folder, as the end of the process does."""
+        self.writer._journal.close()
+        self.writer._lock.release()
+
+
+def found(driver):
+    journal = read_journal(driver.writer.path)
+    trials = tables(driver.writer.path, driver.writer.meta).trials
+    rows = journal.epochs[["trial_id", "epoch", "train_loss"]]
+    return rows, trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
+
+
+@pytest.mark.parametrize("scheduler", ["regimes", "asha"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(
+    new_writer, epoch_row, tmp_path, scheduler, kept
+):
+    """The driver is killed after each row and each end, so also between a row and the decision on it. The states of the
+    trials that run are kept, or are lost."""
+    whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
+    whole.run()
+    rows, trials = found(whole)
+    reasons = trials.set_index("trial_id")["stop_reason"]
+    if scheduler == "regimes":
+        assert reasons.tolist() == ["completed", "slow", "slow", "slow", "completed", "diverged", "slow"]
+        assert trials["epochs_run"].tolist()[1] in (6, 7, 8)  # it was proposed after 5
+    else:
+        assert set(reasons) == {"completed", "asha", "diverged"}
+    for after in range(len(rows) + len(trials)):
+        folder, states = tmp_path / str(after), {}
+        killed = Driver(folder, new_writer, epoch_row, scheduler, states, after)
+        with pytest.raises(Killed):
+            killed.run()
+        killed.close()
+        resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})
+        resumed.run()
+        again, ends = found(resumed)
+        pd.testing.assert_frame_equal(again, rows, obj=f"the rows after {after} lines")
+        pd.testing.assert_frame_equal(ends, trials, obj=f"the trials after {after} lines")
