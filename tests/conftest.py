@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import json
 import os
 import shutil
 import socket
@@ -23,6 +24,7 @@ from pyarrow.fs import FileSystem
 from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.results.folder import working_folder
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.training import architectures, optimizers
 
@@ -179,6 +181,8 @@ def new_writer():
             "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
             "ended": None,
         }
+        if resume and (recorded := working_folder(path) / "sweep.json").exists():
+            meta |= {"writer": json.loads(recorded.read_text()).get("writer", 0)}
         return SweepWriter(path, meta, resume, seen=seen)
 
     return start

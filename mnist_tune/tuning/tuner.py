@@ -9,7 +9,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from mnist_tune import object_storage, storage
+from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -108,7 +108,7 @@ def make_tuner(
     recorder: Recorder,
 ) -> tune.Tuner:
     """Return the Tuner that runs a plan. What the sweep recorded before a resume is not needed any more then."""
-    folder = storage.join(writer.where, ".ray")
+    folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
     journal, writer.journal = writer.journal, None
     rows = journal.epochs if journal else None
