@@ -1,113 +1,252 @@
-"""Files at a URI that pyarrow knows, such as in object storage. `storage` adds retries, and local files."""
+"""Files in object storage, by obstore. `storage` adds retries, and local files.
+
+obstore's calls can't be interrupted, and its errors are not those of files. Both are mended here, at one place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from functools import lru_cache
-from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from mnist_tune.errors import UserError
 
-OBJECT_STORES = ("s3", "gcs", "abfs")
-"""Filesystems in which a file appears only once it is closed. In others we write to another name, then rename."""
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+    from obstore.store import ObjectStore
 
-READS = 10
-"""How often a file is read that is replaced while it is read."""
+T = TypeVar("T")
+
+Version = dict[str, str]
+"""What identifies the content of a file: its tag, and its number if the storage has one."""
+
+QUERIES = {"s3": ("endpoint_override", "scheme", "region"), "gs": ("endpoint_override", "scheme"), "az": ()}
+"""What the query of a URI may say. obstore itself would ignore what it does not know, and address Amazon."""
+
+KINDS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
+"""The kind of storage of each scheme."""
+
+SILENCE = "30s"
+"""How long a request may wait for the storage to say something."""
+
+AT_ONCE = 4
+"""Parts of a large file that are sent at the same time. On a slow line, all have to be there within `SILENCE`."""
+
+METADATA = "169.254.169.254"
+"""Where a machine in a cloud is told its keys."""
 
 
-def read(where: str) -> bytes:
-    """Return the bytes of a file, none of which is missing. Raises OSError, FileNotFoundError if it does not exist.
+class ChangedError(OSError):
+    """A file is not what a conditional write expected: another process has written it."""
 
-    pyarrow asks for the size before it asks for that many bytes. Of a file that a longer one replaces in between, it
-    returns the beginning.
+
+def read(where: str) -> tuple[bytes, Version]:
+    """Return the bytes of a file, and what identifies them. Raises OSError, FileNotFoundError if it does not exist."""
+
+    def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
+        found = store.get(path)
+        return bytes(found.bytes()), _version(found.meta)
+
+    return _call(where, get)
+
+
+def write(where: str, content: bytes, over: Version | Literal["create"] | None = None) -> Version:
+    """Write a file, whole or not at all, and return what identifies it.
+
+    Args:
+        where: the file.
+        content: its content.
+        over: write it only if it is still this version, or, with "create", only if it does not exist.
+
+    Raises:
+        ChangedError: the file is another version, or exists.
+        OSError: the file can't be written.
     """
-    for _ in range(READS):
-        with open_file(where) as file:
-            opened = _version(file)
-            try:
-                found: bytes | OSError = file.read()
-            except OSError as error:  # also of a file that was removed meanwhile
-                found = error
-        with open_file(where) as file:
-            if _version(file) != opened:
-                continue
-        if isinstance(found, OSError):
-            raise found
-        return found
-    raise OSError(f"{where} was replaced {READS} times while it was read")
+    mode: Any = over
+    return _version(_call(where, lambda store, path: store.put(path, content, mode=mode, max_concurrency=AT_ONCE)))
 
 
-def _version(file: Any) -> tuple[int, Mapping[str, Any]]:
-    """Return what changes when a file in object storage is replaced: its size, and its tag if the storage has one."""
-    return file.size(), file.metadata()
+def _version(found: Any) -> Version:
+    return {name: found[name] for name in ("e_tag", "version") if found[name]}
 
 
-def open_file(where: str) -> IO[bytes]:
-    """Open a file to read from; it can seek. Raises OSError, or FileNotFoundError if the file does not exist."""
-    filesystem, path = filesystem_of(where)
-    file: IO[bytes] = filesystem.open_input_file(path)
-    return file
-
-
-def write(where: str, content: bytes) -> None:
-    """Replace a file in a thread, which no Ctrl-C interrupts: what was sent by then would become the file."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(_send, where, content).result()
-
-
-def _send(where: str, content: bytes) -> None:
-    filesystem, path = filesystem_of(where)
-    if filesystem.type_name in OBJECT_STORES:
-        part = path
-    else:
-        part = f"{path}.part"
-        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(part) as file:
-        file.write(content)
-    if part != path:
-        filesystem.move(part, path)
-
-
-def remove(where: str) -> None:
-    """Delete a file, if it exists. Raises OSError."""
-    filesystem, path = filesystem_of(where)
+def copy(where: str, to: str) -> None:
+    """Copy a file within the storage, if it exists. Raises OSError."""
     with suppress(FileNotFoundError):
-        filesystem.delete_file(path)
+        _call(where, lambda store, path: store.copy(path, _path(to)))
 
 
-def remove_folder(where: str) -> None:
-    """Delete a folder and everything in it, if it exists. Raises OSError."""
-    filesystem, path = filesystem_of(where)
-    filesystem.delete_dir_contents(path, missing_dir_ok=True)
+def remove(*where: str) -> None:
+    """Delete files of one bucket, if they exist. Raises OSError."""
+    if where:
+        with suppress(FileNotFoundError):
+            _call(where[0], lambda store, _: store.delete([_path(one) for one in where]))
 
 
-def files(where: str) -> dict[str, Any]:
-    """Return pyarrow's description of each file in a folder, by name; empty if it does not exist. Raises OSError."""
-    from pyarrow.fs import FileSelector, FileType
-
-    filesystem, path = filesystem_of(where)
-    found = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
-    return {info.base_name: info for info in found if info.type == FileType.File}
+def files(where: str) -> dict[str, ObjectMeta]:
+    """Return what is known of each file in a folder, by name; empty if it does not exist. Raises OSError."""
+    found = _call(where, lambda store, path: store.list_with_delimiter(path))["objects"]
+    return {one["path"].rpartition("/")[2]: one for one in found if one["path"] != _path(where)}
 
 
-def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return pyarrow's filesystem of a URI, and the path in it."""
-    parts = urlsplit(uri)
-    filesystem, root = _filesystem(urlunsplit(parts._replace(path="")))
-    return filesystem, root.rstrip("/") + parts.path
+def below(where: str) -> list[str]:
+    """Return the names of all files in a folder and in those below, relative to it. Raises OSError."""
+    found = _call(where, lambda store, path: store.list(path).collect())
+    return [one["path"].removeprefix(f"{_path(where)}/") for one in found if one["path"] != _path(where)]
+
+
+def _call(where: str, function: Callable[[ObjectStore, str], T]) -> T:
+    """Call a function with the store of a URI and the path in it. Raises OSError.
+
+    Nothing interrupts it. So the main thread waits for another one, and Ctrl-C comes through once that has ended.
+    """
+    store, path = _store(urlunsplit(urlsplit(where)._replace(path=""))), _path(where)
+    if threading.current_thread() is not threading.main_thread():
+        return _as_of_files(lambda: function(store, path))
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_as_of_files, lambda: function(store, path)).result()
+
+
+def _path(where: str) -> str:
+    return urlsplit(where).path.strip("/")
+
+
+def _as_of_files(function: Callable[[], T]) -> T:
+    """Call a function of obstore. Its errors become errors of files, in a line: its own tell the server's whole answer.
+
+    Raises OSError.
+    """
+    from obstore import exceptions
+
+    try:
+        return function()
+    except (exceptions.BaseError, OSError) as error:
+        kind, said = OSError, _in_a_line(str(error))
+        if isinstance(error, (exceptions.AlreadyExistsError, exceptions.PreconditionError)):
+            kind = ChangedError
+        elif isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
+            kind = PermissionError
+        elif isinstance(error, FileNotFoundError) and not re.match("NoSuchBucket|ContainerNotFound", said):
+            kind = FileNotFoundError
+        raise kind(said) from None
+
+
+def _in_a_line(text: str) -> str:
+    """Return what matters in an error of obstore: the storage's code and words, or why there was no answer."""
+    if METADATA in text:
+        return "no keys are in the environment, nor does this machine have any; ~/.aws is read if boto3 is installed"
+    if found := re.search(r"<Code>([^<]*)</Code>\s*<Message>([^<\n]*)", text):
+        return " ".join(found.groups())
+    said = re.search(r"(?:HTTP error: |status code: )([^\n<]*?):? *(?:\n|<|$)", text)
+    why = re.search(r'message: "([^"]*)"|(TimedOut)', text)
+    return f"{said[1] if said else text.splitlines()[0]}{f' ({why[1] or why[2]})' if why else ''}"
 
 
 @lru_cache
-def _filesystem(uri: str) -> tuple[Any, str]:
-    """Return the filesystem of a URI that has no path, and the bucket (or the like) that its paths begin with."""
-    import pyarrow
-    from pyarrow.fs import FileSystem
+def _store(uri: str) -> ObjectStore:
+    """Return the store of a URI that has no path.
+
+    Raises:
+        UserError: the query says what we don't know, or the configuration of AWS can't be read.
+    """
+    from obstore.store import AzureStore, GCSStore, S3Store
+
+    (kind, bucket, account), query = _parts(uri), dict(parse_qsl(urlsplit(uri).query))
+    if unknown := ", ".join(query.keys() - set(QUERIES[kind])):
+        raise UserError(f"{uri}: {unknown} after the ? is not known, only {', '.join(QUERIES[kind]) or 'nothing'} is")
+    scheme, host = query.get("scheme", "https"), query.get("endpoint_override")
+    endpoint = f"{scheme}://{host}" if host else None
+    settings: dict[str, Any] = {
+        "client_options": {"timeout": "1h", "read_timeout": SILENCE, "allow_http": scheme == "http"},
+        "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=10)},  # what takes longer, we retry
+    }
+    if kind == "az":
+        return AzureStore(bucket, config=_known(account_name=account), **settings)
+    if kind == "gs":
+        return GCSStore(bucket, config=_known(base_url=endpoint, skip_signature=account == "anonymous"), **settings)
+    region = query.get("region") or (None if host else _region(bucket))
+    config = _known(endpoint=endpoint, region=region)
+    return S3Store(bucket, config=config, credential_provider=_keys_of_aws(), **settings)
+
+
+def _known(**settings: Any) -> Any:
+    return {name: value for name, value in settings.items() if value}
+
+
+def _parts(uri: str) -> tuple[str, str, str]:
+    """Return the kind of storage of a URI, its bucket, and the user or the account that it names.
+
+    Azure's accounts are named after the bucket: `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net`.
+    """
+    parts = urlsplit(uri)
+    kind, user, host = KINDS[parts.scheme], parts.username or "", parts.hostname or ""
+    return (kind, user, host.partition(".")[0]) if kind == "az" and user else (kind, host, user)
+
+
+def _region(bucket: str) -> str | None:
+    """Return the region of one of Amazon's buckets, which obstore must be told."""
+    if "AWS_ENDPOINT_URL" in os.environ or "AWS_ENDPOINT" in os.environ:
+        return None
+    from pyarrow.fs import resolve_s3_region
+
+    with suppress(OSError):  # the first request says what is wrong
+        found: str = resolve_s3_region(bucket)
+        return found
+    return None
+
+
+def _keys_of_aws() -> Any:
+    """Return a source of the keys in `~/.aws` and wherever else boto3 finds some, if it is installed.
+
+    Without one, obstore takes keys from the environment, or those that a machine of Amazon's has.
+    """
+    if "AWS_ACCESS_KEY_ID" in os.environ or not find_spec("boto3"):
+        return None
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:
-        filesystem, root = FileSystem.from_uri(uri)
+        return Boto3CredentialProvider()
+    except ValueError:  # boto3 finds none
+        return None
+    except BotoCoreError as error:
+        raise UserError(f"can't read the configuration of AWS: {error}") from None
+
+
+def filesystem_of(uri: str) -> tuple[Any, str]:
+    """Return pyarrow's filesystem of a URI, and the path in it.
+
+    Only for Tune, which knows no other: it saves its own files, such as the checkpoints of population based training.
+    """
+    import pyarrow
+    from pyarrow.fs import AzureFileSystem, FileSystem
+
+    kind, bucket, account = _parts(uri)
+    if kind == "az":
+        account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        return AzureFileSystem(
+            account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+        ), f"{bucket}/{_path(uri)}"
+    try:
+        filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"{uri}: {error}") from None
-    return filesystem, root
+    return filesystem, f"{root.rstrip('/')}/{_path(uri)}"
+
+
+def remove_tunes(where: str) -> None:
+    """Delete a folder of Tune's, if it exists. obstore can't name the empty files that pyarrow makes for folders.
+
+    Raises OSError.
+    """
+    if below(where):
+        filesystem, path = filesystem_of(where)
+        filesystem.delete_dir_contents(path)

@@ -1,6 +1,6 @@
-"""Reading and writing files, in a local folder or at a URI that pyarrow knows: `s3://bucket/folder`, `gs://...`.
+"""Reading and writing files, in a local folder or at a URI of object storage: `s3://bucket/folder`, `gs://...`.
 
-A `Place` is a `Path`, or a URI as a string. The query of a URI (`?endpoint_override=...`) is for its filesystem. Writes
+A `Place` is a `Path`, or a URI as a string. The query of a URI (`?endpoint_override=...`) says how to reach it. Writes
 are atomic: a file is there in full, or not at all. A folder may come from somebody else, so nothing is ever written
 through a link.
 """
@@ -8,6 +8,7 @@ through a link.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import secrets
@@ -22,10 +23,10 @@ from mnist_tune.errors import UserError
 
 Place = Path | str
 T = TypeVar("T")
+P = TypeVar("P", Path, str, Place)
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
-PERMANENT = re.compile("ACCESS_DENIED|NO_SUCH_BUCKET|SIGNATURE|CREDENTIAL|ACCESS_KEY|EXPIRED|PERMISSION", re.IGNORECASE)
-"""Errors that a retry does not fix."""
+PERMANENT = re.compile("NoSuchBucket|ContainerNotFound|credential|expired", re.IGNORECASE)
+"""Errors that a retry does not fix, beside those of a missing file and of permission."""
 
 PATIENCE_S = 120.0
 """How long a training process retries object storage that does not answer, before its trial ends in an error."""
@@ -49,8 +50,8 @@ def place(where: str | Path) -> Place:
         return Path(urlsplit(str(where)).path)
     parts = urlsplit(str(where))
     shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
-    if scheme not in SCHEMES:
-        raise UserError(f"{shown}: results go to a folder or to one of {', '.join(f'{s}://' for s in SCHEMES)}")
+    if scheme not in object_storage.KINDS:
+        raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.KINDS)}://")
     if not parts.hostname:
         raise UserError(f"{where} names no bucket; write {scheme}://BUCKET/FOLDER")
     if parts.password or (parts.username and scheme == "s3") or any(map(SECRETS.search, parse_qs(parts.query))):
@@ -71,7 +72,7 @@ def absolute(where: Place) -> Place:
     return where.absolute() if isinstance(where, Path) else where
 
 
-def join(where: Place, *names: str) -> Place:
+def join(where: P, *names: str) -> P:
     """Return the place of a file or folder below `where`."""
     if isinstance(where, Path):
         return where.joinpath(*names)
@@ -93,14 +94,14 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
         if isinstance(where, Path):
             with open_file(where) as file:
                 return file.read()
-        return _retried(lambda: object_storage.read(where), patience_s)
+        return _retried(lambda: object_storage.read(where)[0], patience_s)
     except FileNotFoundError:
         return None
 
 
 def open_file(where: Place) -> IO[bytes]:
     """Open a file to read from; it can seek. Raises OSError, or FileNotFoundError if the file does not exist."""
-    return where.open("rb") if isinstance(where, Path) else object_storage.open_file(where)
+    return where.open("rb") if isinstance(where, Path) else io.BytesIO(object_storage.read(where)[0])
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
@@ -116,7 +117,8 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
         OSError: the file can't be written, or its name is that of a link.
     """
     if not isinstance(where, Path):
-        return _retried(lambda: object_storage.write(where, content), patience_s)
+        _retried(lambda: object_storage.write(where, content), patience_s)
+        return
     refuse_link(where)
     part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")
     try:
@@ -171,7 +173,7 @@ def remove_folder(where: Place) -> None:
     if isinstance(where, Path):
         shutil.rmtree(where, ignore_errors=True)
     else:
-        object_storage.remove_folder(where)
+        object_storage.remove(*(join(where, name) for name in object_storage.below(where)))
 
 
 def names(where: Place) -> Sequence[str]:
@@ -183,20 +185,14 @@ def sizes(where: Place) -> dict[str, int]:
     """Return the sizes in bytes of the files in a folder by name; empty if it does not exist. Raises OSError."""
     if isinstance(where, Path):
         return {file.name: file.stat().st_size for file in where.iterdir() if file.is_file()} if where.exists() else {}
-    return {name: info.size for name, info in object_storage.files(where).items()}
-
-
-def times(uri: str) -> dict[str, float]:
-    """Return when the files in a folder of object storage were written, by name, by its own clock. Raises OSError."""
-    return {name: info.mtime.timestamp() for name, info in object_storage.files(uri).items()}
+    return {name: info["size"] for name, info in object_storage.files(where).items()}
 
 
 def reason(error: OSError) -> str:
-    """Return an error of a filesystem in a few words; pyarrow writes a paragraph."""
+    """Return an error of a file in a few words."""
     if error.strerror and error.errno:
         return error.strerror
-    found = re.search(r"AWS Error (\w+) during (\w+) operation: ?([^;\n]*)", str(error))
-    return " ".join(filter(None, found.groups())) if found else (str(error) or type(error).__name__).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _retried(function: Callable[[], T], patience_s: float) -> T:
@@ -210,4 +206,6 @@ def _retried(function: Callable[[], T], patience_s: float) -> T:
 
 def _is_temporary(error: BaseException) -> bool:
     """Return whether a retry may succeed. Errors of local files have an errno, those of object storage have none."""
-    return isinstance(error, OSError) and not error.errno and not PERMANENT.search(str(error))
+    if isinstance(error, (FileNotFoundError, PermissionError)) or not isinstance(error, OSError):
+        return False
+    return not error.errno and not PERMANENT.search(str(error))

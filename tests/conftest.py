@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import json
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code import modules, registry
+from mnist_tune.results.folder import working_folder
 from mnist_tune.results.writer import SweepWriter
 
 sys.dont_write_bytecode = False
@@ -181,6 +183,8 @@ def new_writer():
             "dataset": recorded_data("mnist-5k"),
             "ended": None,
         }
+        if resume and (recorded := working_folder(path) / "sweep.json").exists():
+            meta |= {"writer": json.loads(recorded.read_text()).get("writer", 0)}
         return SweepWriter(path, meta, resume, seen=seen)
 
     return start

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mnist_tune import storage
+from mnist_tune import object_storage, storage
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
+from mnist_tune.object_storage import Version
 from mnist_tune.storage import Place
 
 JOURNAL = "journal.jsonl"
 META = "sweep.json"
-FILES = ("trials.parquet", "epochs.parquet", META)
+TABLES = ("trials.parquet", "epochs.parquet")
+FILES = (*TABLES, META)
 """The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
 ended, its tables are there."""
+
+SEGMENTS = "journal"
+"""The folder of the journal in object storage, where nothing can be appended to a file."""
+
+VERSIONS = ".versions.json"
+"""The versions of the files that were downloaded: a resume changes only them."""
 
 LOOK_S = 0.1
 """Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
@@ -118,32 +128,28 @@ def fetch(uri: str, folder: Path) -> None:
     Raises:
         UserError: there is no sweep, or the storage can't be read.
     """
+    found: dict[str, tuple[bytes, Version]] = {}
+
+    def get(name: str) -> None:
+        with suppress(FileNotFoundError):
+            found[name] = object_storage.read(storage.join(uri, name))
+
     try:
         with ThreadPoolExecutor(16) as threads:
-            found = {META: storage.read(storage.join(uri, META))}  # first: it may say that the others are final
-            segments = [storage.join(uri, "journal", name) for name in storage.names(storage.join(uri, "journal"))]
-            journal = b"".join(content or b"" for content in threads.map(storage.read, segments))
-            tables = [name for name in FILES if name != META]
-            found |= zip(tables, threads.map(storage.read, [storage.join(uri, name) for name in tables]), strict=True)
+            threads.submit(get, META).result()  # first: it may say that the others are final
+            segments = [f"{SEGMENTS}/{name}" for name in storage.names(storage.join(uri, SEGMENTS))]
+            list(threads.map(get, [*segments, *TABLES]))
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
-    if found[META] is None:
+    if META not in found:
         raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / JOURNAL
+    path, journal = folder / JOURNAL, b"".join(found[name][0] for name in segments if name in found)
     if not (path.exists() and path.read_bytes().startswith(journal)):
         storage.write(path, journal)
-    for name, content in found.items():
-        if content is None:
-            (folder / name).unlink(missing_ok=True)
+    for name in FILES:
+        if name in found:
+            storage.write(folder / name, found[name][0])
         else:
-            storage.write(folder / name, content)
-
-
-def is_as_fetched(uri: str, folder: Path) -> bool:
-    """Return whether a sweep in object storage is still what was fetched into this folder. Raises OSError."""
-    meta, journal = folder / META, folder / JOURNAL
-    if not (meta.exists() and journal.exists()):
-        return False
-    uploaded = sum(storage.sizes(storage.join(uri, "journal")).values())
-    return storage.read(storage.join(uri, META)) == meta.read_bytes() and uploaded <= journal.stat().st_size
+            (folder / name).unlink(missing_ok=True)
+    storage.write(folder / VERSIONS, json.dumps({name: version for name, (_, version) in found.items()}).encode())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mnist_tune import invocation, storage
-from mnist_tune.columns import EPOCHS, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
 from mnist_tune.terminal import printable
@@ -82,7 +82,7 @@ class Journal:
         """Take up an event that is not an epoch."""
         if event["kind"] == "trial":
             self.trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
-        else:
+        elif event["kind"] == "end":
             self.ends[event["trial_id"]] = event
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
@@ -209,6 +209,7 @@ _TRIAL_ID = Column("trial_id", ID, needed=True)
 _EVENTS = {
     "trial": (_TRIAL_ID, Column("config", Kind("a trial's configuration", _is_config), needed=True)),
     "epoch": EPOCHS,
+    "writer": (Column("number", COUNT, needed=True),),
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
 }
 """The values of each kind of event."""

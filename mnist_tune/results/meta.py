@@ -122,6 +122,7 @@ _META = (
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),
     Column("code", Kind("a list of own code", _is_code)),
+    Column("writer", COUNT),
     Column("resumed", Kind("a list of times", _are_texts)),
     Column("driver", _DRIVER),
     *(Column(name, TEXT) for name in ("command", "started", "ended")),

@@ -11,21 +11,20 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_tune import storage
+from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.results.claim import claimed
-from mnist_tune.results.folder import JOURNAL, META, exists, is_as_fetched, locked, refuse_links, working_folder
+from mnist_tune.object_storage import ChangedError
+from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, Journal, mend_last_line, read_journal
-from mnist_tune.results.sign_of_life import SignOfLife, refuse_another_sign
-from mnist_tune.results.upload import Upload
+from mnist_tune.results.remote import Remote, Sign
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -48,7 +47,8 @@ def _size(file: Place) -> float:
 
 
 class SweepWriter:
-    """The only writer of a sweep's folder, which it keeps locked until its process ends.
+    """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
+    life. They end with `finish`, or where the context is left without it.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
     trials are written to object storage directly, by the processes that train them.
@@ -70,65 +70,109 @@ class SweepWriter:
         meta: dict[str, Any],
         resume: bool = False,
         say: Callable[[str], None] = lambda line: None,
-        seen: dict[str, Any] | None = None,
+        seen: Sign | None = None,
     ) -> None:
-        self.where, self.meta, self._upload = where, meta, None
+        self.where, self.meta = where, meta
         self.path = working_folder(where)
         self.failure: UserError | None = None
-        try:
-            if isinstance(where, str):
-                self._sign = SignOfLife(where)
-                with claimed(where) as check:
-                    if resume:
-                        refuse_another_sign(where, seen)
-                    self._begin(resume)
-                    check()
-                    storage.write(storage.join(where, META), (self.path / META).read_bytes())
-                    self._sign.give()
-            else:
-                self._begin(resume)
-            self._journal = storage.open_to_append(self.path / JOURNAL)
-            if isinstance(where, str):
-                self._sign.renew()
-                self._upload = Upload(self.path, where, self._sign, say, resume)
-        except OSError as error:
-            raise UserError(f"can't write results to {where}: {storage.reason(error)}; name another --output") from None
-        self.journal: Journal | None = read_journal(self.path) if resume else None
-        """What was recorded before a resume, until that takes it: it holds all rows."""
-        self.last_epochs: dict[str, int] = {}
-        """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
+        self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
+        if self._remote:  # with the token, two writers' files differ, by which each knows its own
+            meta |= {"writer": meta.get("writer", 0) + 1, "token": self.token}
+        with ExitStack() as self._held:
+            try:
+                self._begin(resume, seen)
+            except ChangedError:
+                raise UserError(f"another process has just written to {where}; try again") from None
+            except OSError as error:
+                why = storage.reason(error)
+                raise UserError(f"can't write results to {where}: {why}; name another --output") from None
+            self.journal: Journal | None = read_journal(self.path) if resume else None
+            """What was recorded before a resume, until that takes it: it holds all rows."""
+            self.last_epochs: dict[str, int] = {}
+            """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
+            self._held = self._held.pop_all()
 
-    def _begin(self, resume: bool) -> None:
+    def __enter__(self) -> SweepWriter:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Write nothing more, and let others go on from here, however the sweep ended. Rows stay where they are."""
+        self._held.close()
+
+    def _begin(self, resume: bool, seen: Sign | None) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
         if not resume and exists(self.where):
             raise UserError(
                 f"{self.where} already holds a sweep; name another --output or resume with --resume {self.where}"
             )
-        if not resume and self.saved():
+        if not resume and any(name.endswith(".npz") for name in self._all_states()):
             raise UserError(
-                f"{self.states} has the states of a sweep whose {META} is gone; name another --output, or remove them"
+                f"{storage.join(self.where, 'states')} has the states of a sweep whose {META} is gone; "
+                "name another --output, or remove them"
             )
         self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path, self.path / "states")
-        self._lock = locked(self.path, self.where)
-        if resume and isinstance(self.where, str) and not is_as_fetched(self.where, self.path):
-            self._lock.release()
-            raise UserError(f"another process has just written to {self.where}; try again")
-        self._remove_tunes_files()
-        if isinstance(self.where, Path):
+        self._held.callback(locked(self.path, self.where).release)
+        if self._remote:
+            self._held.callback(self._remote.withdraw)
+            if resume:
+                self._remote.claim(seen)
+            else:
+                (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
+        else:
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):
                 storage.remove_parts(folder)
-        elif not resume:
-            (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
         mend_last_line(self.path / JOURNAL)
-        storage.write(storage.join(self.states, TOKEN), self.token.encode())
+        self._journal = self._held.enter_context(storage.open_to_append(self.path / JOURNAL))
         self._write_meta()
+        if self._remote and resume:
+            self._take_over(self._remote)
+        elif self._remote:
+            self._remote.begin()
+        self._remove_tunes_files(storage.join(self.where, ".ray"))
+        storage.write(storage.join(self.states, TOKEN), self.token.encode())
+        if self._remote:
+            self._remote.start()
+
+    def _take_over(self, remote: Remote) -> None:
+        """Change each file that the former writer may write next, and take its states. Raises OSError, ChangedError."""
+        self._append({"kind": "writer", "number": self.meta["writer"]})
+        for name in TABLES:  # those of before are none of a sweep that runs
+            storage.write(self.path / name, f"writer {self.meta['writer']}".encode())
+        remote.take_over()
+        number, root = self.meta["writer"], storage.join(str(self.where), "states")
+        former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdigit()}
+        former = {name: of for name, of in former.items() if of < number}
+        newest = {name.rpartition("/")[2]: name for name in sorted(former, key=lambda name: former[name])}
+        with ThreadPoolExecutor(16) as threads:
+            to = [storage.join(root, str(number), name) for name in newest]
+            list(threads.map(object_storage.copy, [storage.join(root, name) for name in newest.values()], to))
+        object_storage.remove(*(storage.join(root, name) for name in former))
+
+    def _all_states(self) -> Sequence[str]:
+        """Return the names of all files in the folder of states and, in object storage, in those below."""
+        folder = storage.join(self.where, "states")
+        return storage.names(folder) if isinstance(folder, Path) else object_storage.below(folder)
+
+    def _own(self, name: str) -> Place:
+        """Return a folder of processes. In object storage each writer has its own: those of a writer that was taken for
+        dead may still write to theirs."""
+        folder = storage.join(self.where, name)
+        return storage.join(folder, str(self.meta["writer"])) if self._remote else folder
 
     @property
     def states(self) -> Place:
         """The folder of the trials' states."""
-        return storage.join(self.where, "states")
+        return self._own("states")
+
+    @property
+    def tunes(self) -> Place:
+        """The folder of Tune's own files."""
+        return self._own(".ray")
 
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
@@ -180,24 +224,23 @@ class SweepWriter:
         from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
 
         try:
-            with self._journal:
-                self._journal.flush()
-                os.fsync(self._journal.fileno())
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
             self.meta |= meta
             sweep = tables(self.path, self.meta)
             storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
             storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
-            self._write_meta()
-            if self._upload:
-                self._upload.close()
+            self._write_meta(final=True)
+            if self._remote:
+                self._remote.close()
             self._tidy(sweep.trials)
-            if self._upload:  # others may go on from here
-                self._sign.withdraw()
+            if self._remote:
+                self._remote.withdraw()  # others may go on from here
                 shutil.rmtree(self.path, ignore_errors=True)
         except OSError as error:
             raise self._cannot_write(error) from None
         finally:
-            self._lock.release()
+            self.release()
         return replace(sweep, path=self.where)
 
     def _tidy(self, trials: pd.DataFrame) -> None:
@@ -211,21 +254,23 @@ class SweepWriter:
         unneeded = [file for trial_id, file in files.items() if trial_id not in needed]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))
-            self._remove_tunes_files()
+            self._remove_tunes_files(self.tunes)
 
-    def _remove_tunes_files(self) -> None:
+    def _remove_tunes_files(self, folder: Place) -> None:
         """Tune's files are pickles. Tune must never load those of an earlier run, which anybody may have written."""
-        storage.remove_folder(storage.join(self.where, ".ray"))
+        storage.remove_folder(folder) if isinstance(folder, Path) else object_storage.remove_tunes(folder)
 
-    def _write_meta(self) -> None:
-        storage.write(self.path / META, json.dumps(self.meta, indent=1).encode(), sync=True)
+    def _write_meta(self, final: bool = False) -> None:
+        """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
+        content = self.meta if final or not self._remote else self.meta | {"ended": None}
+        storage.write(self.path / META, json.dumps(content, indent=1).encode(), sync=True)
 
     def _record(self, event: dict[str, Any]) -> None:
         self._append(event)
 
     def _append(self, event: dict[str, Any]) -> None:
-        if self._upload and self._upload.refused:
-            self.failure = self._upload.refused
+        if self._remote and self._remote.refused:
+            self.failure = self._remote.refused
             raise self.failure
         try:
             self._journal.write(json.dumps(event) + "\n")

@@ -19,7 +19,7 @@ from mnist_tune.own_code.loading import check_again
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.provenance import changed_versions
-from mnist_tune.results.sign_of_life import await_silence
+from mnist_tune.results.remote import await_silence
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session
 from mnist_tune.storage import Place

@@ -9,7 +9,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from mnist_tune import object_storage, storage
+from mnist_tune import object_storage
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -112,7 +112,7 @@ def make_tuner(
     past: Past,
 ) -> tune.Tuner:
     """Return the Tuner that runs a plan."""
-    folder = storage.join(writer.where, ".ray")
+    folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})

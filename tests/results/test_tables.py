@@ -106,7 +106,7 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
     record(writer, epoch_row, "00000", (2,), repeated=True, train_loss=0.2)
     writer._journal.close()
-    writer._lock.release()  # as the end of its process does
+    writer.release()  # as the end of its process does
     resumed = new_writer(writer.path, resume=True)
     resumed.last_epochs = resumed.journal.last_epochs()
     record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
@@ -354,7 +354,7 @@ def test_a_trial_that_left_out_epochs_is_completed_nevertheless(writer, epoch_ro
 
 def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
     record(writer, epoch_row, "00001", (1, 2))
-    writer._lock.release()
+    writer.release()
     assert set(load_sweep(writer.path).trials["stop_reason"]) == {"interrupted"}
 
 
@@ -363,7 +363,7 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
     (tmp_path / ".lock").symlink_to(writer.path / ".lock")
     assert not is_being_written(tmp_path)
     assert not is_being_written(tmp_path / "nowhere")
-    writer._lock.release()
+    writer.release()
     assert not is_being_written(writer.path)
     monkeypatch.setattr("mnist_tune.results.folder.FileLock", Mock(side_effect=PermissionError))
     assert not is_being_written(writer.path)

@@ -56,8 +56,8 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
     again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
-    assert saved_epochs(state) == kept
-    assert list(storage.names(interrupted.states)) == ["00000.npz"] * bool(kept) + ["token"]
+    assert saved_epochs(again.state("00000")) == kept
+    assert list(storage.names(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
     again.finish(ended="now")
 
@@ -78,7 +78,7 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     interrupted.finish(ended=None)
     with mock.patch.object(resumed_sweep, "saved_epochs", wraps=saved_epochs) as looked:
         again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
-    looked.assert_called_once_with(state)
+    looked.assert_called_once_with(again.state("00000"))
     again.finish(ended="now")
 
 

@@ -14,7 +14,7 @@ from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
-from mnist_tune import SweepOptions, UserError, load_sweep, resume_sweep, run_search
+from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search
 from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, trainable
@@ -44,13 +44,13 @@ run_search("search", space, 12, options, search_alg=Told(metric="scheduler_loss"
 
 PBT = """
 import sys
-from pathlib import Path
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
-from mnist_tune import SweepOptions, run_search
+from mnist_tune import SweepOptions, run_search, storage
+from mnist_tune.results.folder import exists
 
-folder = Path(sys.argv[1])
-where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
+place = storage.place(sys.argv[1])
+where = {"resume" if exists(place) else "output": place}
 scheduler = PopulationBasedTraining(
     time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=int(sys.argv[3]),
     quantile_fraction=0.5, hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
@@ -123,6 +123,19 @@ def test_population_based_training_resumes_with_its_latest_rates(tmp_path):
     for trial_id, row in last.iterrows():
         rates = later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"]
         assert set(rates) <= {row["learning_rate"]}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_population_based_training_saves_its_checkpoints_in_object_storage(bucket):
+    """Tune writes there by pyarrow, all else by obstore."""
+    done = run(script(PBT, bucket, 12, 2))
+    assert done.returncode == 0, done.stderr
+    sweep = load_sweep(bucket)
+    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert (sweep.epochs.groupby("trial_id")["learning_rate"].nunique() > 1).any()
+    assert sweep.epochs.groupby("trial_id")["epoch"].apply(list).tolist() == [list(range(1, 13))] * 4
+    assert not [name for name in object_storage.below(bucket) if name.startswith(".ray/1/")]
 
 
 class Checkpoints(tune.Callback):

@@ -1,0 +1,328 @@
+"""A sweep in object storage: its one writer, who gives signs of life there and uploads the sweep's files.
+
+Each file is written only if it still is what this writer last saw or wrote. A writer that takes the sweep over first
+changes each file that its predecessor may write next. So of two writers one goes on, and one that slept ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnist_tune import object_storage, storage
+from mnist_tune.errors import UserError
+from mnist_tune.invocation import command
+from mnist_tune.object_storage import ChangedError, Version
+from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
+
+SIGN = "writer.json"
+
+SIGN_S = 20.0
+"""Seconds between two signs of life."""
+
+RETRY_S = 2.0
+"""Seconds until a sign is tried again that could not be given."""
+
+SILENCE_S = 60.0
+"""A writer counts as dead after this many seconds without a sign of life."""
+
+INTERVAL_S = 2.0
+"""Seconds between two uploads: rows arrive at most this late while the storage answers."""
+
+PATIENCE_S = 60.0
+"""Seconds for which the last upload of a sweep is retried."""
+
+SEGMENT_BYTES = 2**18
+"""Size of the journal's segments. The journal only grows, so all segments but the last are uploaded once."""
+
+TRIES = 3
+"""How often a file is written in a row where only a former try of this writer was in the way."""
+
+
+class Sign(NamedTuple):
+    """The last sign of life in a sweep's folder. There is no writer if it has ended, and no version if it gave none."""
+
+    writer: dict[str, Any] | None
+    version: Version | None
+
+
+class Remote:
+    """The place of a sweep in object storage, for its one writer.
+
+    Args:
+        folder: the local folder in which the sweep is written.
+        to: the URI to which it is uploaded.
+        say: called with a line when uploads begin to fail, and when they work again.
+    """
+
+    def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
+        self._folder, self._to, self._say = folder, to, say
+        self._versions: dict[str, Version] = {}
+        self._tried: dict[str, set[bytes]] = defaultdict(set)
+        self._uploaded: dict[str, tuple[int, int]] = {}
+        self._journal_bytes = 0
+        self._signed, self._failing = False, False
+        self._closed, self._withdrawn = threading.Event(), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.refused: UserError | None = None
+        """Why nothing is uploaded any more: another process writes the sweep."""
+
+    def begin(self) -> None:
+        """Begin a new sweep with its `sweep.json`. Raises OSError, ChangedError if another process did."""
+        left = last_sign(self._to)
+        self._put(META, (self._folder / META).read_bytes())
+        self._take(left)
+        storage.remove_folder(storage.join(self._to, SEGMENTS))  # left by a sweep whose sweep.json is gone
+        for name in TABLES:
+            storage.remove(storage.join(self._to, name))
+
+    def claim(self, seen: Sign | None) -> None:
+        """Become the writer of a sweep that was fetched.
+
+        Raises:
+            UserError: another process has given a sign of life since the one that was `seen`.
+            OSError: the storage can't be read or written; ChangedError if another process claims it, too.
+        """
+        try:
+            self._versions = json.loads((self._folder / VERSIONS).read_bytes())
+        except FileNotFoundError:  # another process had this folder, and ended
+            raise ChangedError(f"{self._to} was written since it was read") from None
+        whole = sum(name.startswith(f"{SEGMENTS}/") for name in self._versions) - 1
+        self._journal_bytes = max(whole, 0) * SEGMENT_BYTES
+        self._take(refuse_another(self._to, seen))
+
+    def take_over(self) -> None:
+        """Upload all files, each of which must have changed. So their former writer can't write them any more.
+
+        Raises OSError, ChangedError if another process has written one since it was fetched.
+        """
+        self._put(META, (self._folder / META).read_bytes())  # first: it says that the tables are none
+        self._upload_new()
+
+    def start(self) -> None:
+        """Go on giving signs and uploading, each in a thread: an upload may take longer than silence is allowed."""
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._sign_on, self._upload_on)]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Upload what is left and stop.
+
+        Raises:
+            UserError: the upload failed for `PATIENCE_S`, or another process writes the sweep. The files stay in the
+                local folder.
+        """
+        self._closed.set()
+        for thread in self._threads[1:]:
+            thread.join()
+        deadline = time.monotonic() + PATIENCE_S
+        while (error := self._upload()) and time.monotonic() <= deadline:
+            time.sleep(INTERVAL_S)
+        if self.refused:
+            raise self.refused
+        if error:
+            raise UserError(
+                f"the end of the sweep could not be uploaded to {self._to} ({storage.reason(error)}); the whole sweep "
+                f"is in {self._folder}: {command('summarize')} {self._folder}; "
+                f"once the storage answers, --resume '{self._to}' on this machine uploads it"
+            )
+
+    def withdraw(self) -> None:
+        """Write nothing more, and let others go on from here."""
+        self._closed.set()
+        self._withdrawn.set()
+        for thread in self._threads:
+            thread.join()
+        if self._signed:
+            self._signed = False
+            with suppress(OSError):  # then others wait until the last sign is old
+                self._give_sign({})
+
+    def _take(self, sign: Sign) -> None:
+        if sign.version:
+            self._versions[SIGN] = sign.version
+        self._give_sign()
+        self._signed = True
+
+    def _give_sign(self, writer: dict[str, Any] | None = None) -> None:
+        if writer is None:
+            writer = {"host": platform.node(), "folder": str(self._folder), "process": os.getpid()}
+        self._put(SIGN, json.dumps(writer | {"nonce": secrets.token_hex(8)}).encode())
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Write a file, unless another process has written it.
+
+        Where a request failed, its answer may have been lost. So look what is there: it may be what was sent, now or in
+        an earlier try. (No other writer sends the same: files hold a writer's token or number, its rows or a nonce.)
+
+        Raises OSError, ChangedError if another process has written it.
+        """
+        where, tried = storage.join(self._to, name), self._tried[name]
+        tried.add(hashlib.sha256(content).digest())
+        for _ in range(TRIES):
+            over = self._versions.get(name)
+            try:
+                self._versions[name] = object_storage.write(where, content, over or "create")
+                return tried.clear()
+            except OSError as error:
+                failed = error
+            try:
+                there, version = object_storage.read(where)
+            except FileNotFoundError:
+                if over or not isinstance(failed, ChangedError):
+                    raise failed from None
+                continue  # two requests of ours met, and neither was heard
+            if hashlib.sha256(there).digest() not in tried:
+                raise failed
+            self._versions[name] = version
+            if there == content:
+                return tried.clear()
+        raise failed
+
+    def _sign_on(self) -> None:
+        wait = SIGN_S
+        while not self._withdrawn.wait(wait):
+            try:
+                self._give_sign()
+                wait = SIGN_S
+            except ChangedError:
+                return self._refuse()
+            except OSError:
+                wait = RETRY_S
+
+    def _refuse(self) -> None:
+        self.refused = UserError(
+            f"another process took over {self._to}, after this one gave no sign of life for a while; "
+            f"what this one did is in {self._folder}"
+        )
+
+    def _upload_on(self) -> None:
+        while not (self.refused or self._closed.wait(INTERVAL_S)):
+            self._upload()
+
+    def _upload(self) -> OSError | None:
+        """Upload what is new. If that fails, return the error; announce it unless the last upload failed too."""
+        try:
+            if not self.refused:
+                self._upload_new()
+        except ChangedError:
+            self._refuse()
+        except OSError as error:
+            if not self._failing:
+                why = storage.reason(error)
+                self._tell(f"can't upload to {self._to} ({why}); rows are kept in {self._folder} until an upload works")
+            self._failing = True
+            return error
+        if self._failing and not self.refused:
+            self._tell(f"uploads to {self._to} work again")
+        self._failing = False
+        return None
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # nobody reads what is printed any more
+            self._say(line)
+
+    def _upload_new(self) -> None:
+        changed = self._changed()
+        self._upload_journal()
+        for name in filter(changed.__contains__, FILES):
+            stamp, content = changed[name]
+            self._put(name, content)
+            self._uploaded[name] = stamp
+
+    def _changed(self) -> dict[str, tuple[tuple[int, int], bytes]]:
+        """Return what identifies the files that changed, and their contents. They are read in reverse order: if
+        `sweep.json` says that the sweep has ended, the tables that are read after it are final."""
+        found = {}
+        for file in (self._folder / name for name in reversed(FILES)):
+            if file.exists() and self._uploaded.get(file.name) != (stamp := _stamp(file)):
+                found[file.name] = stamp, file.read_bytes()
+        return found
+
+    def _upload_journal(self) -> None:
+        journal = self._folder / JOURNAL
+        while journal.stat().st_size > self._journal_bytes:
+            number = self._journal_bytes // SEGMENT_BYTES
+            with journal.open("rb") as file:
+                file.seek(number * SEGMENT_BYTES)
+                content = file.read(SEGMENT_BYTES)
+            self._put(f"{SEGMENTS}/{number:06d}", content)
+            self._journal_bytes = number * SEGMENT_BYTES + len(content)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    return file.stat().st_mtime_ns, file.stat().st_ino
+
+
+def await_silence(to: str, say: Callable[[str], None]) -> Sign:
+    """Make sure that no other process is writing the sweep at `to`. Wait if one gave a sign of life just now.
+
+    Returns:
+        The last sign of life.
+
+    Raises:
+        UserError: the other process is still writing.
+        OSError: the storage can't be read, or written.
+    """
+    first = last_sign(to)
+    if first.writer is None or _is_here(first.writer, to):
+        return first
+    age = max(_age(to), 0)
+    if age > SILENCE_S:
+        return first
+    left = SILENCE_S - age
+    say(f"{first.writer['host']} wrote to {to} {age:.0f} s ago; waiting {left:.0f} s to see whether it still does")
+    time.sleep(left)
+    return refuse_another(to, first)
+
+
+def refuse_another(to: str, seen: Sign | None) -> Sign:
+    """Return the last sign of life. Raise a `UserError` if another process has given it since the one that was seen."""
+    found = last_sign(to)
+    if found.writer and found != seen and not _is_here(found.writer, to):
+        raise UserError(f"a sweep on {found.writer['host']} is writing to {to}; wait for it, or stop it first")
+    return found
+
+
+def last_sign(to: str) -> Sign:
+    """Return the last sign of life. Raises OSError."""
+    try:
+        content, version = object_storage.read(storage.join(to, SIGN))
+    except FileNotFoundError:
+        return Sign(None, None)
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return Sign(None, version)
+    return Sign(found if isinstance(found, dict) and isinstance(found.get("host"), str) else None, version)
+
+
+def _is_here(writer: dict[str, Any], to: str) -> bool:
+    """Return whether a writer has the same working folder on this machine. Then the folder's lock decides."""
+    return (writer["host"], writer.get("folder")) == (platform.node(), str(working_folder(to)))
+
+
+def _age(to: str) -> float:
+    """Return the seconds since the last sign by the storage's clock: those of two machines may differ. Raises OSError.
+
+    The storage says the time only of what is written, so a file is.
+    """
+    name = f"clock-{secrets.token_hex(8)}"
+    probe = storage.join(to, name)
+    storage.write(probe, b"")
+    try:
+        found = object_storage.files(to)
+    finally:
+        storage.remove(probe)
+    written = {one: meta["last_modified"].timestamp() for one, meta in found.items()}
+    return written[name] - written.get(SIGN, -float("inf"))

@@ -1,0 +1,762 @@
+"""A sweep in object storage: its uploads, downloads and resumes, and its one writer's signs of life."""
+
+import json
+import platform
+import threading
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+import pytest
+
+from mnist_tune import UserError, load_sweep, object_storage, storage
+from mnist_tune.object_storage import ChangedError
+from mnist_tune.results import folder, remote, writer
+from mnist_tune.results.folder import exists, fetched, is_being_written, working_folder
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.remote import SIGN, Remote, Sign, await_silence, last_sign, refuse_another
+from mnist_tune.results.writer import SweepWriter
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    """Upload rows at once, and give each test its own cache folder."""
+    monkeypatch.setattr(remote, "INTERVAL_S", 0.05)
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "timeout"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def place_of(tmp_path):
+    """A function that makes the place of a sweep, with its `sweep.json` and an empty journal in a local folder."""
+    made = []
+
+    def make(uri, say=lambda line: None, name="local"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        for file in ("journal.jsonl", "sweep.json"):
+            storage.write(tmp_path / name / file, b"")
+        made.append(Remote(tmp_path / name, uri, say))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.withdraw()
+
+
+def epochs(place):
+    return load_sweep(place).epochs[["trial_id", "epoch"]].apply(tuple, axis=1).tolist()
+
+
+def names(place):
+    return [name.rpartition("/")[2] for name in object_storage.below(place)]
+
+
+def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket):
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket) == [("00000", 1)])
+    assert load_sweep(bucket).path == bucket
+    assert load_sweep(bucket).meta["ended"] is None
+    writer.finish(ended="now")
+
+
+def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, bucket, tmp_path):
+    sweeps = []
+    for place in (bucket, tmp_path / "local"):
+        writer = new_writer(place)
+        for epoch in (1, 2):
+            writer.epoch("00000", epoch_row(epoch), False)
+        writer.end("00000", "completed")
+        sweeps += [writer.finish(ended="now"), load_sweep(place)]
+    for sweep in sweeps[:3]:
+        assert sweep.trials.equals(sweeps[3].trials)
+        assert sweep.epochs.equals(sweeps[3].epochs)
+    assert [sweep.path for sweep in sweeps] == [bucket, bucket, tmp_path / "local", tmp_path / "local"]
+    assert not working_folder(bucket).exists(), "files are left on the driver's machine"
+    assert names(storage.join(bucket, "states")) == ["token"]
+    assert last_sign(bucket).writer is None
+
+
+def test_states_of_ended_trials_are_removed(new_writer, bucket):
+    writer = new_writer(bucket)
+    for trial_id in ("00000", "00001"):
+        storage.write(storage.join(writer.states, f"{trial_id}.npz"), b"state")
+    writer.end("00000", "completed")
+    writer.end("00001", "interrupted")
+    writer.finish(ended="now")
+    assert names(storage.join(bucket, "states")) == ["00001.npz", "token"]
+
+
+def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypatch):
+    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
+    writer = new_writer(bucket)
+    rows = [epoch_row(epoch, note="x" * 40) for epoch in range(1, 30)]
+    for row in rows:
+        writer.epoch("00000", row, False)
+        time.sleep(0.01)
+    writer.finish(ended=None)
+    assert len(storage.names(storage.join(bucket, "journal"))) > 10
+    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 30))
+
+
+def test_a_resume_uploads_only_what_is_new(new_writer, epoch_row, bucket, monkeypatch):
+    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
+    writer = new_writer(bucket)
+    for epoch in range(1, 30):
+        writer.epoch("00000", epoch_row(epoch), False)
+    writer.finish(ended=None)
+    segments = storage.names(storage.join(bucket, "journal"))
+    fetched(bucket)
+    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
+        resumed = new_writer(bucket, resume=True)
+        resumed.epoch("00000", epoch_row(30), False)
+        resumed.finish(ended="now")
+    sent = [call.args[0].partition("/journal/")[2][:6] for call in send.mock_calls if "/journal/" in call.args[0]]
+    assert sent
+    assert set(sent) <= {segments[-1], f"{len(segments):06d}"}
+    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 31))
+
+
+@pytest.mark.parametrize(
+    ("local", "kept"), [(None, False), (b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)]
+)
+def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket, local, kept):
+    """Otherwise the sweep went on elsewhere, and its epochs would be trained again."""
+    storage.write(storage.join(bucket, "sweep.json"), b"{}")
+    for number, segment in enumerate((b"[1]\n[", b"2]\n")):
+        storage.write(storage.join(bucket, "journal", f"{number:06d}"), segment)
+    if local is not None:
+        working_folder(bucket).mkdir(parents=True)
+        (working_folder(bucket) / "journal.jsonl").write_bytes(local)
+    assert (fetched(bucket) / "journal.jsonl").read_bytes() == (local if kept else b"[1]\n[2]\n")
+
+
+@pytest.mark.parametrize("look", [exists, fetched, load_sweep])
+def test_storage_that_cannot_be_read_is_said_in_one_line(monkeypatch, look):
+    monkeypatch.setattr(object_storage, "read", mock.Mock(side_effect=OSError("SlowDown no")))
+    with pytest.raises(UserError, match=r"^can't read s3://bucket/x: SlowDown no$"):
+        look("s3://bucket/x")
+
+
+def test_each_uri_has_a_working_folder_of_its_own(tmp_path):
+    uris = [f"s3://bucket/{'long' * 30}/{name}" for name in ("a", "b")]
+    first, second = map(working_folder, uris)
+    assert first != second
+    assert working_folder(uris[0]) == first
+    assert first.parent == second.parent == tmp_path / "cache" / "sweeps"
+    assert working_folder(tmp_path) == tmp_path
+
+
+def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bucket):
+    """On this machine, or in the storage."""
+    working_folder(bucket).mkdir(parents=True)
+    (working_folder(bucket) / "journal.jsonl").write_bytes(b"[1]\n")
+    for name in ("journal/000000", "journal/000001", "trials.parquet", ".ray/1/pickle"):
+        storage.write(storage.join(bucket, name), b"[2]\n")
+    new = new_writer(bucket)
+    assert (new.path / "journal.jsonl").read_bytes() == b""
+    assert sorted(names(bucket)) == [".ray", "sweep.json", "token", "writer.json"]  # pyarrow leaves an empty folder
+    new.finish(ended="now")
+
+
+def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
+    storage.write(storage.join(bucket, "states/3/00000.npz"), b"state")
+    with pytest.raises(UserError, match=r"/states\S* has the states of a sweep whose sweep.json is gone"):
+        new_writer(bucket)
+
+
+def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_size_uploaded(
+    bucket, place_of, tmp_path, monkeypatch
+):
+    said, refused = [], OSError("SlowDown later")
+    place = place_of(bucket, said.append)
+    place.begin()
+    storage.write(tmp_path / "local" / "sweep.json", b"one")
+    place.close()
+    storage.write(tmp_path / "local" / "sweep.json", b"two")
+    with monkeypatch.context() as patch:
+        patch.setattr(remote, "INTERVAL_S", 0.0)
+        patch.setattr(
+            object_storage, "write", mock.Mock(wraps=object_storage.write, side_effect=[refused, refused, mock.DEFAULT])
+        )
+        place.close()
+    place.close()
+    assert storage.read(storage.join(bucket, "sweep.json")) == b"two"
+    assert [line.partition(" to ")[0] for line in said] == ["can't upload", "uploads"]
+
+
+def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
+    new_writer(bucket).finish(ended="now")
+    tables = ["epochs.parquet", "trials.parquet"]
+    assert sorted(path.name for path in fetched(bucket).glob("*.parquet")) == tables
+    for name in tables:
+        storage.remove(storage.join(bucket, name))
+    assert not list(fetched(bucket).glob("*.parquet"))
+
+
+def test_an_existing_sweep_is_not_overwritten(new_writer, bucket):
+    new_writer(bucket).finish(ended="now")
+    with pytest.raises(UserError, match="already holds a sweep; name another --output or resume with --resume"):
+        new_writer(bucket)
+
+
+def test_a_uri_without_a_sweep_is_named_in_the_error(bucket):
+    with pytest.raises(UserError, match="no sweep in s3://mnist-tune/"):
+        load_sweep(bucket)
+
+
+def test_a_missing_bucket_is_refused_before_anything_starts(new_writer, s3):
+    with pytest.raises(UserError, match=r"s3://nobody-has-it/x.*NoSuchBucket"):
+        new_writer(s3.uri("nobody-has-it", "x"))
+
+
+def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
+    writer = new_writer(bucket)
+    wait_until(lambda: exists(bucket))
+    with pytest.raises(UserError, match="another sweep is writing to"):
+        fetched(bucket)
+    writer.finish(ended="now")
+
+
+def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bucket, monkeypatch):
+    said, tries = [], []
+
+    def silent(*arguments):
+        tries.append(arguments)
+        raise OSError("error sending request (Connection refused)")
+
+    writer = new_writer(bucket)
+    writer._remote._say = said.append
+    with monkeypatch.context() as patch:
+        patch.setattr(object_storage, "write", silent)
+        writer.epoch("00000", epoch_row(1), False)
+        wait_until(lambda: len(tries) > 2)
+        writer.epoch("00000", epoch_row(2), False)
+    writer.update_options(epochs=4)
+    wait_until(lambda: len(said) == 2)
+    writer.finish(ended="now")
+    assert "Connection refused" in said[0]
+    assert "rows are kept in" in said[0]
+    assert said[1].endswith("work again")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+
+
+def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkeypatch):
+    send, failed = object_storage.write, []
+
+    def first_fails(uri, *rest):
+        if "sweep.json" in uri and not failed:
+            failed.append(uri)
+            raise OSError("error sending request")
+        return send(uri, *rest)
+
+    writer = new_writer(bucket)
+    monkeypatch.setattr(object_storage, "write", first_fails)
+    writer.update_options(epochs=5)
+    wait_until(lambda: load_sweep(bucket).meta.get("options"))
+    writer.finish(ended="now")
+    assert failed
+
+
+def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket))
+    monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(object_storage, "write", refuse)
+        writer.epoch("00000", epoch_row(2), False)
+        with pytest.raises(UserError, match=r"could not be uploaded to .*/summarize.py .*--resume"):
+            writer.finish(ended="now")
+    assert epochs(working_folder(bucket)) == [("00000", 1), ("00000", 2)]
+    assert epochs(bucket) == [("00000", 1)]
+    fetched(bucket)
+    new_writer(bucket, resume=True).finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+
+
+def refuse(*arguments):
+    raise OSError("SlowDown later")
+
+
+def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: exists(bucket) and epochs(bucket))
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+    fetched(bucket)
+    second = new_writer(bucket, resume=True, seen=last_sign(bucket))
+    second.epoch("00000", epoch_row(1), True)
+    second.epoch("00000", epoch_row(2), False)
+    second.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+    with pytest.raises(UserError, match="another process took over"):
+        first.finish(ended="now")
+
+
+def test_the_tables_are_uploaded_before_what_says_that_they_are_final(new_writer, bucket, monkeypatch):
+    """And read after it. Else a reader, or a kill in between, takes the tables of before a resume for final."""
+    writer = new_writer(bucket)
+    wait_until(lambda: exists(bucket))
+    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
+        writer.finish(ended="now")
+    names = [call.args[0].partition("?")[0].rpartition("/")[2] for call in send.mock_calls]
+    *before, last = [name for name in names if name in ("sweep.json", "trials.parquet", "epochs.parquet")]
+    assert last == "sweep.json"
+    assert {"trials.parquet", "epochs.parquet"} <= set(before)
+    with mock.patch.object(object_storage, "read", wraps=object_storage.read) as read:
+        fetched(bucket)
+    assert "/sweep.json" in read.mock_calls[0].args[0]
+
+
+def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
+    """Else the states of one that resumes the sweep at that moment would be removed."""
+    writer, seen = new_writer(bucket), []
+    storage.write(storage.join(writer.states, "00000.npz"), b"state")
+    writer.end("00000", "completed")
+    remove = storage.remove
+
+    def look(where):
+        if "00000.npz" in where:
+            seen.append((last_sign(bucket).writer is not None, writer.path.exists()))
+        remove(where)
+
+    monkeypatch.setattr(storage, "remove", look)
+    writer.finish(ended="now")
+    assert seen == [(True, True)]
+
+
+def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, monkeypatch):
+    def gone(line):
+        raise BrokenPipeError
+
+    writer, send = new_writer(bucket), mock.Mock(side_effect=refuse)
+    writer._remote._say = gone
+    with monkeypatch.context() as patch:
+        patch.setattr(object_storage, "write", send)
+        writer.epoch("00000", epoch_row(1), False)
+        wait_until(lambda: send.call_count > 2)
+    wait_until(lambda: epochs(bucket) == [("00000", 1)])
+    writer.finish(ended="now")
+
+
+# --- two machines, one after the other
+
+
+def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
+    new_writer, epoch_row, bucket, place_of, tmp_path, monkeypatch
+):
+    """As a laptop that slept for an hour. Its sign of life tells it, or the next file that it writes."""
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: epochs(bucket))
+    with monkeypatch.context() as patch:
+        patch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+        fetched(bucket)
+        second = new_writer(bucket, resume=True, seen=last_sign(bucket))
+    first.epoch("00000", epoch_row(2), False)
+    wait_until(lambda: first._remote.refused)
+    with pytest.raises(UserError, match=f"^another process took over {bucket[:20]}.* what this one did is in"):
+        first.epoch("00000", epoch_row(3), False)
+    assert first.failure is first._remote.refused
+    with pytest.raises(UserError, match="another process took over"):
+        first.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1)]
+    assert last_sign(bucket).writer["folder"] == str(second.path)
+    assert read_journal(first.path).epochs["epoch"].tolist() == [1, 2]
+    second.epoch("00000", epoch_row(2), False)
+    second.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+
+
+def test_a_taker_changes_every_file_that_its_predecessor_may_write_next(new_writer, epoch_row, bucket, monkeypatch):
+    """Also the next segment of the journal, if the last one is full, and tables that are not there yet."""
+    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
+    first = new_writer(bucket)
+    (first.path / "journal.jsonl").write_bytes(b" " * 999 + b"\n")
+    first._remote.close()
+    sleeping = first._remote._versions
+    first.release()
+    fetched(bucket)
+    second = new_writer(bucket, resume=True)
+    for name in ("writer.json", "sweep.json", "journal/000001", "trials.parquet", "epochs.parquet"):
+        with pytest.raises(ChangedError):
+            object_storage.write(storage.join(bucket, name), b"late", sleeping.get(name, "create"))
+    second.finish(ended="now")
+
+
+def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
+    places = []
+    for number in (1, 2, 3):
+        if number > 1:
+            fetched(bucket)
+        writer = new_writer(bucket, resume=number > 1)
+        places.append(writer.state("00000"))
+        assert storage.read(writer.state("00001")) == (b"of 1" if number > 1 else None)
+        storage.write(writer.state("00000"), f"of {number}".encode())
+        if number == 1:
+            storage.write(writer.state("00001"), b"of 1")
+        writer.release()
+    storage.write(places[0], b"late")
+    storage.write(storage.join(bucket, "states/elsewhere/00000.npz"), b"no writer's")
+    fetched(bucket)
+    last = new_writer(bucket, resume=True)
+    assert storage.read(last.state("00000")) == b"of 3"
+    assert last.saved() == {"00000", "00001"}
+    assert storage.read(places[0]) is None  # what was taken over is removed
+    assert last.tunes == storage.join(bucket, ".ray", "4")
+    last.release()
+
+
+def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(new_writer, epoch_row, bucket, caplog):
+    """Also if it is killed at once: its tables are made from the journal."""
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    writer.finish(ended="then")
+    fetched(bucket)
+    again = new_writer(bucket, resume=True)
+    assert load_sweep(bucket).meta["ended"] is None
+    assert epochs(bucket) == [("00000", 1)]
+    again.release()
+    assert epochs(bucket) == [("00000", 1)]
+    assert not [record for record in caplog.records if record.name.startswith("mnist_tune")]
+
+
+# --- answers that are lost
+
+
+@pytest.fixture
+def unheard(monkeypatch):
+    """Answers that get lost: of each number, that of the so-manieth write. What it wrote is there."""
+    send, lost, count = object_storage.write, set(), [0]
+
+    def write(*arguments):
+        version, count[0] = send(*arguments), count[0] + 1
+        if count[0] in lost:
+            raise OSError("error sending request (TimedOut)")
+        return version
+
+    monkeypatch.setattr(object_storage, "write", write)
+    return lost
+
+
+def test_what_was_written_without_an_answer_is_known_as_ones_own(bucket, place_of, unheard):
+    place = place_of(bucket)
+    unheard.update([1, 3])
+    place._put("a", b"one")
+    place._put("a", b"two")
+    place._put("a", b"three")
+    assert object_storage.read(storage.join(bucket, "a")) == (b"three", place._versions["a"])
+
+
+def test_what_arrives_late_is_known_as_ones_own(bucket, place_of, monkeypatch):
+    """A request that timed out may be carried out after the storage was asked what is there."""
+    place, send = place_of(bucket), object_storage.write
+    place._put("a", b"one")
+    late = place._versions["a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(object_storage, "write", refuse)
+        with pytest.raises(OSError, match="SlowDown later"):
+            place._put("a", b"two")
+    send(storage.join(bucket, "a"), b"two", late)
+    place._put("a", b"three")
+    assert storage.read(storage.join(bucket, "a")) == b"three"
+    send(storage.join(bucket, "a"), b"of another")
+    with pytest.raises(ChangedError):
+        place._put("a", b"four")
+    assert storage.read(storage.join(bucket, "a")) == b"of another"
+
+
+def test_two_requests_of_ones_own_that_meet_are_tried_again(bucket, place_of, monkeypatch):
+    """Then S3 answers that there is a conflict, though nothing is there."""
+    place = place_of(bucket)
+    met = mock.Mock(wraps=object_storage.write, side_effect=[ChangedError("ConditionalRequestConflict"), mock.DEFAULT])
+    monkeypatch.setattr(object_storage, "write", met)
+    place._put("a", b"one")
+    assert storage.read(storage.join(bucket, "a")) == b"one"
+
+
+def test_a_file_that_somebody_removed_is_not_written_again(bucket, place_of):
+    place = place_of(bucket)
+    place._put("a", b"one")
+    storage.remove(storage.join(bucket, "a"))
+    with pytest.raises(ChangedError):
+        place._put("a", b"two")
+    assert storage.names(bucket) == []
+
+
+# --- one owner
+
+
+def test_a_writer_that_is_left_without_an_end_gives_its_place_back(new_writer, bucket):
+    """As when Ray does not start: its lock, its upload and its signs of life end with it."""
+    with new_writer(bucket) as writer:
+        assert last_sign(bucket).writer
+    assert last_sign(bucket).writer is None
+    assert not any(thread.is_alive() for thread in writer._remote._threads)
+    writer.release()  # once more does no harm
+    fetched(bucket)
+    with new_writer(bucket, resume=True) as again:
+        again.finish(ended="now")
+        again.release()
+
+
+def test_a_folder_that_is_left_without_an_end_is_not_locked(new_writer, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    with new_writer(folder) as held:
+        assert is_being_written(folder)
+    assert not is_being_written(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepWriter, "_write_meta", mock.Mock(side_effect=OSError(28, "full")))
+        with pytest.raises(UserError, match=r"can't write results to .*full") as refused:
+            new_writer(folder, resume=True)
+    assert not is_being_written(folder), (held, refused)  # also while something refers to them
+    new_writer(folder, resume=True).finish(ended="now")
+
+
+def test_a_place_that_cannot_be_taken_is_given_back(new_writer, bucket, monkeypatch):
+    new_writer(bucket).finish(ended=None)
+    fetched(bucket)
+    for error in (OSError("SlowDown later"), KeyboardInterrupt()):
+        with monkeypatch.context() as patch:
+            patch.setattr(Remote, "take_over", mock.Mock(side_effect=error))
+            with pytest.raises((UserError, KeyboardInterrupt)):
+                new_writer(bucket, resume=True)
+        assert last_sign(bucket).writer is None
+    new_writer(bucket, resume=True).finish(ended="now")
+
+
+@pytest.mark.parametrize("at", ["there", "here"])
+def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
+    new_writer, epoch_row, bucket, tmp_path, monkeypatch, at
+):
+    """Also if the other one has ended by then, so that it gives no more signs."""
+    first = new_writer(bucket)
+    first.epoch("00000", epoch_row(1), False)
+    first.finish(ended=None)
+    fetched(bucket)
+    with monkeypatch.context() as patch:
+        if at == "there":
+            patch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+            fetched(bucket)
+        other = new_writer(bucket, resume=True)
+        other.epoch("00000", epoch_row(2), False)
+        other.finish(ended=None)
+    with pytest.raises(UserError, match=r"^another process has just written to s3://.*; try again$"):
+        new_writer(bucket, resume=True)
+    fetched(bucket)
+    new_writer(bucket, resume=True).finish(ended="now")
+    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
+
+
+@pytest.fixture
+def machines(tmp_path, monkeypatch):
+    """A function that calls another one on pretended machines at once, and returns what that returned or raised."""
+    for module in (writer, remote, folder):
+        monkeypatch.setattr(module, "working_folder", lambda where: tmp_path / threading.current_thread().name)
+    monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
+
+    def run(function, count):
+        found, ready = {}, threading.Barrier(count)
+
+        def one():
+            ready.wait()
+            try:
+                found[threading.current_thread().name] = function()
+            except UserError as error:
+                found[threading.current_thread().name] = error
+
+        threads = [threading.Thread(target=one, name=f"machine-{i}") for i in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return found
+
+    return run
+
+
+def test_of_sweeps_that_start_at_once_at_a_new_place_one_writes(machines, new_writer, bucket):
+    found = machines(lambda: new_writer(bucket), 4)
+    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
+    for error in (one for one in found.values() if one is not first):
+        assert "already holds a sweep" in str(error) or "another process has just written to" in str(error)
+    first.finish(ended="now")
+
+
+def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
+    new_writer(bucket).finish(ended=None)
+
+    def resume():
+        fetched(bucket)
+        return new_writer(bucket, resume=True)
+
+    found = machines(resume, 3)
+    [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
+    first.finish(ended="now")
+
+
+# --- signs of life
+
+
+@pytest.fixture
+def aged(monkeypatch):
+    """A function that gives the sign of life an age by the storage's clock."""
+    files = object_storage.files
+
+    def set_age(seconds):
+        at = datetime.now(UTC)
+        ages = {SIGN: timedelta(seconds=seconds)}
+        monkeypatch.setattr(
+            object_storage,
+            "files",
+            lambda to: {name: {"last_modified": at - ages.get(name, timedelta(0))} for name in [*files(to), *ages]},
+        )
+
+    return set_age
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """The seconds that were waited for."""
+    found = []
+    monkeypatch.setattr(remote.time, "sleep", found.append)
+    return found
+
+
+def sign(place, host="elsewhere", at=0.0, **more):
+    content = {"host": host, "process": 1, "time": time.time() + at} | more
+    storage.write(storage.join(place, SIGN), json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(("age", "wait"), [(0.0, 60.0), (20.0, 40.0), (60.0, 0.0), (61.0, None), (-5.0, 60.0)])
+def test_a_writer_elsewhere_is_waited_for_until_it_has_been_silent_for_a_minute(bucket, aged, slept, age, wait):
+    said = []
+    assert await_silence(bucket, said.append) == Sign(None, None)
+    sign(bucket)
+    aged(age)
+    assert await_silence(bucket, said.append) == last_sign(bucket)
+    assert slept == [] if wait is None else [wait]
+    if wait is not None:
+        assert said == [
+            f"elsewhere wrote to {bucket} {max(age, 0):.0f} s ago; waiting {wait:.0f} s to see whether it still does"
+        ]
+
+
+@pytest.mark.parametrize("at", [-3600.0, 3600.0])
+def test_a_clock_that_goes_wrong_changes_no_wait(bucket, slept, at):
+    """A writer whose clock is an hour behind looks dead, by its own clock."""
+    sign(bucket, at=at)
+    await_silence(bucket, lambda line: None)
+    [waited] = slept
+    assert remote.SILENCE_S - 30 < waited <= remote.SILENCE_S
+    assert storage.names(bucket) == [SIGN]
+
+
+@pytest.mark.parametrize(("folder", "waits"), [(None, 1), ("/another/cache", 1), ("this", 0)])
+def test_on_this_machine_the_lock_decides_if_the_working_folder_is_the_same(bucket, slept, folder, waits):
+    """Containers may share a host's name, and users a host."""
+    sign(bucket, platform.node(), folder=str(working_folder(bucket)) if folder == "this" else folder)
+    assert await_silence(bucket, lambda line: None) == last_sign(bucket)
+    assert len(slept) == waits
+    with pytest.raises(UserError, match="is writing to") if waits else nullcontext():
+        refuse_another(bucket, None)
+
+
+def test_a_writer_that_gives_another_sign_meanwhile_is_an_error(bucket, monkeypatch):
+    monkeypatch.setattr(remote.time, "sleep", lambda seconds: sign(bucket, at=1.0))
+    sign(bucket)
+    with pytest.raises(UserError, match=r"^a sweep on elsewhere is writing to s3://.*; wait for it, or stop it first$"):
+        await_silence(bucket, lambda line: None)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"host": 1}'])
+def test_an_invalid_sign_of_life_is_ignored(bucket, content):
+    storage.write(storage.join(bucket, SIGN), content)
+    assert await_silence(bucket, pytest.fail) == Sign(None, object_storage.read(storage.join(bucket, SIGN))[1])
+
+
+def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
+    sign(bucket)
+    new_writer(bucket).finish(ended="now")
+
+
+def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypatch):
+    monkeypatch.setattr(remote, "SIGN_S", 0.1)
+    writer, signs = new_writer(bucket), set()
+
+    def signed_again():
+        signs.add(storage.read(storage.join(bucket, SIGN)))
+        return len(signs - {None}) > 2
+
+    wait_until(signed_again)
+    writer.finish(ended="now")
+    assert last_sign(bucket).writer is None
+
+
+def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epoch_row, bucket, monkeypatch):
+    monkeypatch.setattr(remote, "SIGN_S", 0.1)
+    writer, send, long = new_writer(bucket), object_storage.write, threading.Event()
+
+    def slow(where, *arguments):
+        if "/journal/" in where:
+            long.wait(30)
+        return send(where, *arguments)
+
+    monkeypatch.setattr(object_storage, "write", slow)
+    writer.epoch("00000", epoch_row(1), False)
+    first = last_sign(bucket)
+    wait_until(lambda: last_sign(bucket) != first)
+    long.set()
+    writer.finish(ended="now")
+    assert epochs(bucket) == [("00000", 1)]
+
+
+def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypatch):
+    monkeypatch.setattr(remote, "SIGN_S", 0.1)
+    monkeypatch.setattr(remote, "RETRY_S", 0.05)
+    send, failed = object_storage.write, []
+
+    def fails_once(where, *arguments):
+        if threading.current_thread() is threading.main_thread() or failed:
+            return send(where, *arguments)
+        failed.append(where)
+        raise OSError("SlowDown later")
+
+    monkeypatch.setattr(object_storage, "write", fails_once)
+    own = place_of(bucket)
+    own.begin()
+    first = last_sign(bucket)
+    own.start()
+    wait_until(lambda: last_sign(bucket) != first)
+    own.withdraw()
+    assert len(failed) == 1
+
+
+def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, monkeypatch):
+    monkeypatch.setattr(remote, "SIGN_S", 0.05)
+    first = place_of(bucket)
+    first.begin()
+    taken = place_of(bucket, name="elsewhere")
+    taken._take(last_sign(bucket))
+    theirs = last_sign(bucket)
+    first.start()
+    wait_until(lambda: first.refused)
+    first.withdraw()
+    assert last_sign(bucket) == theirs
+    taken.withdraw()
+    assert last_sign(bucket).writer is None
+
+
+def test_a_sign_that_another_one_takes_first_is_not_taken(bucket, place_of):
+    seen = last_sign(bucket)
+    place_of(bucket)._take(seen)
+    with pytest.raises(ChangedError):
+        place_of(bucket, name="elsewhere")._take(seen)

@@ -1,0 +1,103 @@
+"""Two processes that write one sweep in object storage, in moto and in SeaweedFS.
+
+MNIST_TUNE_ROUNDS=50 repeats each test so often.
+"""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from seaweed import KEYS, seaweed
+from writing import Process
+
+from mnist_tune import load_sweep, object_storage, storage
+
+ROUNDS = int(os.environ.get("MNIST_TUNE_ROUNDS", 5))
+
+MOTO = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+
+
+@pytest.fixture(scope="module", params=["moto", "seaweed"])
+def server(request, tmp_path_factory):
+    """Return a function from a folder to its URI, and the keys."""
+    if request.param == "moto":
+        s3 = request.getfixturevalue("s3")
+        yield (lambda folder: s3.uri("mnist-tune", folder)), MOTO
+        return
+    folder = tmp_path_factory.mktemp("weed")
+    with pytest.MonkeyPatch.context() as patch, seaweed(folder / "storage") as weed:
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        yield weed.uri, KEYS
+
+
+@pytest.fixture(scope="module")
+def processes(server, tmp_path_factory):
+    """Return two processes that write."""
+    caches = tmp_path_factory.mktemp("caches")
+    found = [Process(caches / name, server[1]) for name in ("one", "another")]
+    yield found
+    for one in found:
+        one.end()
+
+
+def files(place):
+    """Return the version of each file of a sweep."""
+    found = object_storage._call(place, lambda store, path: store.list(path).collect())
+    return {one["path"]: one["e_tag"] for one in found}
+
+
+@pytest.mark.timeout(300)
+def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, tmp_path):
+    for number in range(ROUNDS):
+        place = server[0](f"{tmp_path.name}-{number}")
+        for how in ("new", "resume"):
+            for one in processes:
+                one.order(how, place)
+            answers = [one.answer() for one in processes]
+            [first] = [i for i, answer in enumerate(answers) if answer == "begun"]
+            assert answers[1 - first].startswith("refused: ")
+            assert processes[first].does("finish") == "finished"
+
+
+KINDS = (
+    ("/journal/", False),
+    ("/sweep.json", False),
+    ("/writer.json", False),
+    ("/trials.parquet", True),
+    ("/epochs.parquet", True),
+    ("anywhere", False),
+)
+
+
+@pytest.mark.timeout(600)
+def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(server, processes, epoch_row, tmp_path):
+    """Right before it writes a file, whichever it is, or at any moment."""
+    sleeper, taker = processes
+    chance = random.Random(0)
+    for number in range(ROUNDS + -ROUNDS % len(KINDS)):
+        place = server[0](f"{tmp_path.name}-{number}")
+        before, ends = KINDS[number % len(KINDS)]
+        assert sleeper.does("new", place) == "begun"
+        sleeper.order("write", epoch_row(1), before, ends)
+        if before == "anywhere":
+            time.sleep(chance.uniform(0, 0.5))
+            sleeper.send(signal.SIGSTOP)
+        sleeper.wait_until_it_stopped()
+        time.sleep(0.1)  # until what it had sent is done
+        assert taker.does("resume", place) == "begun"
+        taken = files(place)
+        sleeper.send(signal.SIGCONT)
+        assert sleeper.answer().startswith("refused: another process took over")
+        written = files(place)
+        sign = next(path for path in taken if path.endswith("/writer.json"))
+        assert written.pop(sign)
+        taken.pop(sign)
+        assert written == taken, before
+        rows = len(load_sweep(place).epochs)
+        assert taker.does("add", epoch_row(1), 999) == "added"
+        assert taker.does("finish") == "finished"
+        assert load_sweep(place).epochs["epoch"].tolist() == [*range(1, rows + 1), 999]
+        assert storage.read(storage.join(place, "sweep.json"))

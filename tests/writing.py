@@ -1,0 +1,116 @@
+"""A process that writes a sweep in object storage. It takes one order a line, and may stop itself before it writes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mnist_tune import TrialConfig, UserError, object_storage
+from mnist_tune.results import remote
+from mnist_tune.results.folder import fetched
+from mnist_tune.results.writer import SweepWriter
+
+META = {
+    "name": "lr_regimes",
+    "trials": {"00000": TrialConfig(learning_rate=0.1, epochs=1000).to_dict()},
+    "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
+    "ended": None,
+}
+
+
+class Writer:
+    """What the process does."""
+
+    def __init__(self):
+        remote.INTERVAL_S, remote.SIGN_S, remote.SEGMENT_BYTES, remote.PATIENCE_S = 0.01, 0.05, 1000, 5.0
+        self.before = None
+
+    def new(self, uri):
+        self.writer = SweepWriter(uri, dict(META))
+        return "begun"
+
+    def resume(self, uri):
+        seen = remote.last_sign(uri)  # as after a minute of silence
+        meta = json.loads((fetched(uri) / "sweep.json").read_bytes())
+        self.writer = SweepWriter(uri, meta, resume=True, seen=seen)
+        return "begun"
+
+    def write(self, row, stop_before, ends):
+        """Record rows until another process has taken over, and stop before a file of this name is written."""
+        self.before = stop_before
+        for epoch in range(1, 1000):
+            self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+            self.writer.update_options(epochs=epoch)
+            if ends and epoch == 20:
+                self.writer.finish(ended="now")
+            time.sleep(0.005)
+        return "nobody came"
+
+    def add(self, row, epoch):
+        self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
+        return "added"
+
+    def finish(self):
+        self.writer.finish(ended="now")
+        return "finished"
+
+    def put(self, where, *arguments, send=object_storage.write):
+        if self.before and self.before in where:
+            self.before = None
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return send(where, *arguments)
+
+
+def main():
+    writer = Writer()
+    object_storage.write = writer.put
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer = getattr(writer, name)(*arguments)
+        except UserError as error:
+            answer = f"refused: {error}"
+        print(json.dumps(answer), flush=True)
+
+
+class Process:
+    """Such a process, which pretends to be a machine of its own."""
+
+    def __init__(self, cache, keys):
+        environment = os.environ | keys | {"MNIST_TUNE_CACHE": str(cache)}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def order(self, *order):
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+
+    def answer(self):
+        line = self._process.stdout.readline()
+        assert line, "the process has died"
+        return json.loads(line)
+
+    def does(self, *order):
+        self.order(*order)
+        return self.answer()
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def wait_until_it_stopped(self):
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        deadline = time.monotonic() + 60
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.01)
+
+    def end(self):
+        self._process.kill()
+        self._process.communicate()
+
+
+if __name__ == "__main__":
+    main()
