@@ -197,10 +197,10 @@ def _region(bucket: str) -> str | None:
         return None
     from pyarrow.fs import resolve_s3_region
 
-    with suppress(OSError):  # the first request says what is wrong
-        found: str = resolve_s3_region(bucket)
-        return found
-    return None
+    try:
+        return str(resolve_s3_region(bucket))
+    except OSError:  # the first request says what is wrong
+        return None
 
 
 def _keys_of_aws() -> Any:
@@ -226,19 +226,14 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
 
     Only for Tune, which knows no other: it saves its own files, such as the checkpoints of population based training.
     """
-    import pyarrow
     from pyarrow.fs import AzureFileSystem, FileSystem
 
     kind, bucket, account = _parts(uri)
     if kind == "az":
         account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-        return AzureFileSystem(
-            account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
-        ), f"{bucket}/{_path(uri)}"
-    try:
-        filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{uri}: {error}") from None
+        key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+        return AzureFileSystem(account, account_key=key), f"{bucket}/{_path(uri)}"
+    filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
     return filesystem, f"{root.rstrip('/')}/{_path(uri)}"
 
 

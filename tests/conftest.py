@@ -184,7 +184,8 @@ def new_writer():
             "ended": None,
         }
         if resume and (recorded := working_folder(path) / "sweep.json").exists():
-            meta |= {"writer": json.loads(recorded.read_text()).get("writer", 0)}
+            found = json.loads(recorded.read_text())
+            meta |= {"writer": found["writer"]} if "writer" in found else {}
         return SweepWriter(path, meta, resume, seen=seen)
 
     return start

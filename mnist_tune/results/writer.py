@@ -145,7 +145,7 @@ class SweepWriter:
             storage.write(self.path / name, f"writer {self.meta['writer']}".encode())
         remote.take_over()
         number, root = self.meta["writer"], storage.join(str(self.where), "states")
-        former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdigit()}
+        former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdecimal()}
         former = {name: of for name, of in former.items() if of < number}
         newest = {name.rpartition("/")[2]: name for name in sorted(former, key=lambda name: former[name])}
         with ThreadPoolExecutor(16) as threads:
