@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from recorded_data import recorded_data
+
 from mnist_tune import TrialConfig, UserError, object_storage
 from mnist_tune.results import remote
 from mnist_tune.results.folder import fetched
@@ -16,7 +18,7 @@ from mnist_tune.results.writer import SweepWriter
 META = {
     "name": "lr_regimes",
     "trials": {"00000": TrialConfig(learning_rate=0.1, epochs=1000).to_dict()},
-    "dataset": {"name": "mnist-5k", "note": "", "checksums": {}},
+    "dataset": recorded_data("mnist-5k"),
     "ended": None,
 }
 

@@ -112,13 +112,14 @@ def _search(options: EdgeOptions) -> Sweep:
     else:
         options = resumed(options, where, "edge")
         writer, past, data = open_again(where, options, search=True)
-    if SEARCHES not in writer.meta["options"]:
-        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-        searches = _searches(options, data)
-        # One network's trials may take much longer than another's: enough are pending that none waits for them.
-        workers = options.workers or processes(options) + 2 * len(searches) - 1
-        writer.update_options(workers=workers, **{SEARCHES: searches})
-    return _run(writer, data, options, past)
+    with writer:
+        if SEARCHES not in writer.meta["options"]:
+            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+            searches = _searches(options, data)
+            # One network's trials may take much longer than another's: enough are pending that none waits for them.
+            workers = options.workers or processes(options) + 2 * len(searches) - 1
+            writer.update_options(workers=workers, **{SEARCHES: searches})
+        return _run(writer, data, options, past)
 
 
 def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: Past | None = None) -> Sweep:

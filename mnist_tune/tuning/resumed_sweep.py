@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,24 +59,28 @@ def open_again(
     for name, version in changed_versions(meta).items():
         say(f"note: {name} is {version}; the last bits of the resumed trials may differ")
     wanted = [*trials_of(options, asked), *trials]
-    now = options.values() | {"address": options.cluster(), "dataset": dataset.source}
-    meta["options"] = asked | {name: plain(value) for name, value in now.items() if name in asked}
+    now = options.values() | {"dataset": dataset.source}
+    now = {name: plain(value) for name, value in now.items() if name in asked}
+    meta["options"] = asked | now | {"address": options.cluster()}
     writer = SweepWriter(where, meta, resume=True, say=say, seen=seen)
-    journal, writer.journal = writer.journal, None
-    assert journal, "the sweep is not resumed"
-    past = Past.of(journal, meta, _extend(writer, journal.known_trials(meta), wanted, say))
-    writer.last_epochs = past.last_epochs
-    if options.retry_errored:
-        for trial_id in sorted(past.failed):
-            writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
-        past.retry_failed()
-    elif past.failed:
-        say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
-    saved = writer.saved()
-    _remove_states_without_rows(writer, past, saved & past.open.keys())
-    # What was proposed but never recorded goes: other trials will get these ids.
-    for trial_id in saved - past.trials.keys():
-        storage.remove(writer.state(trial_id))
+    with ExitStack() as held:
+        held.enter_context(writer)
+        journal, writer.journal = writer.journal, None
+        assert journal, "the sweep is not resumed"
+        past = Past.of(journal, meta, _extend(writer, journal.known_trials(meta), wanted, say))
+        writer.last_epochs = past.last_epochs
+        if options.retry_errored:
+            for trial_id in sorted(past.failed):
+                writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
+            past.retry_failed()
+        elif past.failed:
+            say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
+        saved = writer.saved()
+        _remove_states_without_rows(writer, past, saved & past.open.keys())
+        # What was proposed but never recorded goes: other trials will get these ids.
+        for trial_id in saved - past.trials.keys():
+            storage.remove(writer.state(trial_id))
+        held.pop_all()
     return writer, past, [dataset]
 
 

@@ -147,17 +147,18 @@ def run_search(
         return shown(run_plan(writer, plan, data, options), options, show)
     options = resumed(options, where)
     writer, past, data = open_again(where, options, search=True)
-    missing = max(samples - len(past.trials), 0)
-    if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
-        new = drawn(space, missing, taken=past.trials)
-        for trial_id, trial in new.items():
-            writer.trial(trial_id, trial)
-        plan = replace(Plan.of(past.open | new), scheduler=scheduler)
-    else:
-        plan = Plan(dict(space), past.open, len(past.open) + missing, scheduler, search_alg)
-    if not plan.samples:
-        return shown(unchanged(writer), options, show)
-    return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options, past), options, show)
+    with writer:
+        missing = max(samples - len(past.trials), 0)
+        if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
+            new = drawn(space, missing, taken=past.trials)
+            for trial_id, trial in new.items():
+                writer.trial(trial_id, trial)
+            plan = replace(Plan.of(past.open | new), scheduler=scheduler)
+        else:
+            plan = Plan(dict(space), past.open, len(past.open) + missing, scheduler, search_alg)
+        if not plan.samples:
+            return shown(unchanged(writer), options, show)
+        return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options, past), options, show)
 
 
 def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
@@ -202,15 +203,18 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
 def run_plan(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, past: Past | None = None
 ) -> Sweep:
-    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`."""
-    trials = plan.trials
-    if past:
-        writer.goes_on(now())
-    past = past or Past()
+    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`.
+
+    However it ends, others may write the folder then.
+    """
+    trials, resumes, past = plan.trials, past is not None, past or Past()
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
-    with variables(QUIET), ProgressView(plan.samples, total, done, options.quiet) as view, ExitStack() as context:
+    with writer, variables(QUIET), ExitStack() as context:
+        if resumes:
+            writer.goes_on(now())
+        view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
         # Import in a thread while Ray starts. Ray's processes die with the thread that started them: the main thread.
         with ThreadPoolExecutor(1) as thread:
             imported = thread.submit(import_module, "mnist_tune.tuning.tuner")

@@ -27,7 +27,7 @@ def recorded(names=NAMES, **more):
 def writer(new_writer, tmp_path):
     found = new_writer(tmp_path / "sweep", count=0)
     yield found
-    found.finish(ended="now")
+    found.release()
 
 
 @pytest.fixture

@@ -317,6 +317,14 @@ def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
         open_again(tmp_path / "sweep", SweepOptions(), search=False)
 
 
+def test_a_resume_that_fails_leaves_the_folder_to_others(interrupted, place, monkeypatch):
+    interrupted.finish(ended=None)
+    monkeypatch.setattr(resumed_sweep, "_extend", mock.Mock(side_effect=ZeroDivisionError))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            open_again(place, SweepOptions(quiet=True), search=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rates(TrialOptions):
     learning_rates: Annotated[tuple[float, ...], Mark.MAKES] = (0.1,)

@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
 from mnist_tune.own_code.loading import names_in
+from mnist_tune.results.folder import fetched
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
@@ -92,6 +93,22 @@ def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resume
     assert [(meta.get("ended"), meta.get("resumed")) for meta in seen] == [
         (None, ["before", "now"] if resume else None)
     ]
+
+
+@pytest.mark.parametrize("place", ["sweep", "bucket"])
+def test_where_ray_does_not_start_others_may_write_the_folder(new_writer, tmp_path, bucket, fitted, monkeypatch, place):
+    """The folder was locked in this process, and in object storage the signs of life went on."""
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
+    where = tmp_path / "sweep" if place == "sweep" else bucket
+
+    def refuse(*arguments):
+        raise UserError("Ray does not start")
+
+    monkeypatch.setattr(sweep, "start_ray", refuse)
+    with pytest.raises(UserError, match="Ray does not start"):
+        fitted.run(new_writer(where), Plan.of({"00000": TrialConfig()}))
+    fetched(where)
+    new_writer(where, resume=True).finish(ended="now")
 
 
 def test_a_search_shows_the_epochs_that_it_may_train(new_writer, tmp_path, fitted):
