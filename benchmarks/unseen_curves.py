@@ -575,7 +575,7 @@ SETS = {
             "sines(width=128)",
             (1e-3, 0.01, 0.1, 1.0),
             40,
-            {"optimizer": "adamw(weight_decay=0.2)", "batch_size": 20},
+            {"optimizer": "adamw", "weight_decay": 0.2, "batch_size": 20},
             0.9,
         ),
         Case(

@@ -22,7 +22,7 @@ class DataSpec:
     test_images: int
     """The number of test examples."""
     divisor: float = 1.0
-    """Examples are divided by it on the device: by their type's maximum where they are whole numbers."""
+    """Examples are divided by it on the device: by 255 or 65535 where they are whole numbers."""
     mean: tuple[float, ...] = ()
     """What is then subtracted, where `--standardize` asks for it: a number, or one a channel or feature."""
     deviation: tuple[float, ...] = ()

@@ -38,12 +38,14 @@ def parse_call(text: str) -> Call:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise ValueError("something follows the closing parenthesis")
         arguments = tuple(_literal(node) for node in call.args)
-        keywords = tuple((str(keyword.arg), _literal(keyword.value)) for keyword in call.keywords)
+        keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords if keyword.arg}
+        if len(keywords) < len(call.keywords):
+            raise ValueError("an argument is given twice, or by **")
     except (SyntaxError, ValueError, TypeError) as error:
         why = error.msg if isinstance(error, SyntaxError) else error
         example = f"write numbers and texts, as in '{name.strip()}(width=128)'"
         raise UserError(f"{text!r} is no name with arguments ({why}); {example}") from None
-    return Call(name.strip(), arguments, keywords)
+    return Call(name.strip(), arguments, tuple(keywords.items()))
 
 
 def _literal(node: ast.expr) -> Any:

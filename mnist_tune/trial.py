@@ -75,10 +75,11 @@ class TrialConfig:
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.nesterov and not self.momentum:
             raise UserError("nesterov needs momentum above 0, got momentum=0; give a momentum, 0.9 is usual")
-        if self.momentum and self.optimizer != "sgd":
+        optimizer = self.optimizer.partition("(")[0].strip()  # without its arguments
+        if self.momentum and optimizer != "sgd":
             hint = "give other optimizers their own arguments, as in 'rmsprop(momentum=0.9)'"
             raise UserError(f"momentum is SGD's, got optimizer={self.optimizer!r}; {hint}")
-        if self.optimizer == "adamw" and not self.weight_decay:
+        if optimizer == "adamw" and not self.weight_decay:
             raise UserError("adamw needs weight_decay above 0, without which it is adam; 0.01 is usual")
 
     def steps(self, images: int) -> int:

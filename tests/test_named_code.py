@@ -31,7 +31,12 @@ def test_arguments_are_literals_that_are_never_run(text):
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("net.py:mlp(relu)", "quote texts: 'relu'"), ("adam(1)(2)", "something follows the closing parenthesis")],
+    [
+        ("net.py:mlp(relu)", "quote texts: 'relu'"),
+        ("adam(1)(2)", "something follows the closing parenthesis"),
+        ("adam(b1=0.8, b1=0.9)", "an argument is given twice, or by **"),
+        ("adam(**'b1')", "an argument is given twice, or by **"),
+    ],
 )
 def test_what_is_wrong_with_the_arguments_is_said(text, why):
     with pytest.raises(UserError) as refused:

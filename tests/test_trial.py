@@ -94,11 +94,14 @@ def test_momentum_is_sgds_alone():
     with pytest.raises(UserError, match=r"^momentum is SGD's, got optimizer='rmsprop'; .* as in 'rmsprop\(momentum=0"):
         TrialConfig(optimizer="rmsprop", momentum=0.9)
     assert TrialConfig(optimizer="rmsprop(momentum=0.9)").momentum == 0
+    assert TrialConfig(optimizer="sgd(accumulator_dtype='float32')", momentum=0.9).momentum == 0.9
 
 
 def test_adamw_needs_a_decay():
     with pytest.raises(UserError, match=r"^adamw needs weight_decay above 0, .*; 0.01 is usual$"):
         TrialConfig(optimizer="adamw")
+    with pytest.raises(UserError, match=r"^adamw needs weight_decay above 0, .*; 0.01 is usual$"):
+        TrialConfig(optimizer="adamw(b1=0.8)")
     assert TrialConfig(optimizer="adamw", weight_decay=0.01).weight_decay == 0.01
     assert TrialConfig(optimizer="lion").weight_decay == 0
 

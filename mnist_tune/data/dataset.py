@@ -24,7 +24,7 @@ from mnist_tune.data.files import (
     read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
-from mnist_tune.data.own import NAMES, checked, read_npz
+from mnist_tune.data.own import NAMES, checked, read_npz, scale_note
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import DATA
@@ -131,6 +131,9 @@ def load_dataset(
         UserError: there is no data set with this name, or it does not take a folder.
     """
     found = replace(_loaded(name, data_dir, progress), standardize=standardize)
+    if not standardize and (said := scale_note(found.train_images)):
+        _log.warning("%s: %s", found.name, said)
+        found = replace(found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"])))
     if train_images is None:
         return found
     if train_images > len(found.train_labels):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from mnist_tune.data.idx import DataError
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 TEST_SHARE = 6
 """A data set without a test part gives one image in this many as its test set."""
+
+LARGE = 10
+"""A mean size of floats that scaled ones, at about 1, and digits from 0 to 16, at 5, are far from."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,7 +60,10 @@ def _check_size(path: Path) -> None:
 
 
 def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
-    """The four arrays as they are trained on: images of float32 or of the smallest unsigned type, labels as int32.
+    """The four arrays as they are trained on: images of float32, uint8 or uint16, labels as int32.
+
+    Whole numbers from 0 to 255 become uint8, whatever their type: they are pixels. Larger ones become uint16, if they
+    fit, else float32. Floats become uint8 only if all are whole and the largest is between 128 and 255.
 
     Without a test part, one image in `TEST_SHARE` of the training part becomes it, drawn by a fixed shuffle.
 
@@ -86,17 +92,33 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
     if shapes["x_train"] != shapes["x_test"]:
         raise DataError(f"{source}: examples of x_train have shape {shapes['x_train']}, of x_test {shapes['x_test']}")
     _check_classes(found, source)
-    largest = max(found[name].max() for name in shapes)
-    for name in shapes:
-        if found[name].dtype.kind in "iu" and found[name].dtype.itemsize > 2:  # a type that is taken by default
-            found[name] = found[name].astype(np.min_scalar_type(largest))
-    types = [found[name].dtype for name in shapes]
-    if types[0] != types[1]:  # whole numbers are divided by the largest of their type
+    parts = [found[name] for name in shapes]
+    if (parts[0].dtype.kind == "f") != (parts[1].dtype.kind == "f"):  # whole numbers are divided, floats are not
         raise DataError(
             f"{source}: x_train is of type {np.asarray(arrays['x_train']).dtype}, x_test of "
             f"{np.asarray(arrays['x_test']).dtype}; give both in the same type and the same units"
         )
-    return found
+    kind = _type_of(parts)
+    return found | {name: found[name].astype(kind, copy=False) for name in shapes}
+
+
+def _type_of(parts: Sequence[np.ndarray]) -> type:
+    """Return the type that images of both parts get."""
+    smallest, largest = min(part.min() for part in parts), max(part.max() for part in parts)
+    if parts[0].dtype.kind == "f":
+        in_range = smallest >= 0 and 128 <= largest <= 255
+        return np.uint8 if in_range and all((part == np.floor(part)).all() for part in parts) else np.float32
+    return np.uint8 if largest <= 255 else np.uint16 if largest < 2**16 else np.float32
+
+
+def scale_note(images: np.ndarray) -> str:
+    """Return a line on the scale that images are trained in if it may not be what the user means; else nothing."""
+    if images.dtype == np.uint16:
+        return "its whole numbers go beyond 255, so they are divided by 65535; else give floats, or use --standardize"
+    if images.dtype == np.float32 and np.abs(images[:1000]).mean() > LARGE:
+        low, high = images.min(), images.max()
+        return f"its values, {low:.4g} to {high:.4g}, are trained as they are; divide them, or use --standardize"
+    return ""
 
 
 def _images(images: np.ndarray, name: str) -> np.ndarray:

@@ -29,6 +29,9 @@ BUILT_IN = ("sgd", "adam", "adamw", "rmsprop", "lion", "adagrad")
 """Names of optax's factories. A factory takes a learning rate (a number, or a function of the step count), and
 arguments of its own."""
 
+OPTIONS = ("learning_rate", "weight_decay", "clip_norm", "schedule", "warmup_steps")
+"""What a step takes from the trial. None of it can be an argument of the optimiser, too, which would hide it."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -102,7 +105,7 @@ class Step:
         if self.nesterov:
             arguments["nesterov"] = True
         if self.optimizer in DECOUPLED:
-            arguments.setdefault("weight_decay", hyper.get("weight_decay", 0.0))
+            arguments["weight_decay"] = hyper.get("weight_decay", 0.0)
         before = []
         if self.clip_norm:
             before.append(optax.clip_by_global_norm(hyper["clip_norm"]))
@@ -155,16 +158,23 @@ def check_optimizer(text: str) -> Call:
     """Take an optimiser's name and arguments apart. JAX is not imported for a plain name.
 
     Raises:
-        UserError: there is no such optimiser, or it has no such argument.
+        UserError: there is no such optimiser, or it has no such argument, or the argument is an option of the trial.
     """
     call, known = parse_call(text), (*BUILT_IN, *ENTRIES["optimizer"])
     if call.name not in known:
         raise UserError(f"unknown optimizer {call.name!r}{closest(call.name, known)}; or FILE.py:FACTORY")
     if call.arguments:
         raise UserError(f"optimizer {text!r}: name its arguments, as in adam(b1=0.8)")
+    options = (*OPTIONS, "momentum", "nesterov") if call.name == "sgd" else OPTIONS
     if call.keywords:
-        arguments = list(inspect.signature(_factory(call.name, ENTRIES["optimizer"].get(call.name))).parameters)[1:]
+        factory = _factory(call.name, ENTRIES["optimizer"].get(call.name))
+        arguments = list(inspect.signature(factory).parameters.values())[1:]
+        names = [one.name for one in arguments if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+        takes_all = any(one.kind == one.VAR_KEYWORD for one in arguments)
         for name, _ in call.keywords:
-            if name not in arguments:
-                raise UserError(f"optimizer {call.name!r} has no argument {name!r}{closest(name, arguments)}")
+            if name in options:
+                flag = f"--{name.replace('_', '-')}{'s' * (name == 'learning_rate')}"
+                raise UserError(f"optimizer {text!r}: {name} is an option of the sweep; give it with {flag}")
+            if name not in names and not takes_all:
+                raise UserError(f"optimizer {call.name!r} has no argument {name!r}{closest(name, names)}")
     return call

@@ -34,15 +34,35 @@ def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     assert dataset.checksums != load_dataset((X + 1, Y, X_TEST, Y_TEST)).checksums
 
 
-@pytest.mark.parametrize(
-    ("kind", "divisor"),
-    [(np.uint8, 255), (np.uint16, 65535), (np.int32, 255), (np.int64, 255), (np.float64, 1), (np.float32, 1)],
-)
-def test_whole_numbers_are_divided_by_their_types_maximum(kind, divisor):
-    """An int64 is what NumPy makes of any whole numbers: the smallest type that holds them counts."""
-    images = (200 * np.abs(X)).astype(kind)
-    spec = load_dataset((images, Y, images[:5], Y[:5])).spec
-    assert spec.divisor == divisor
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.int64, np.float16, np.float64])
+def test_whole_numbers_up_to_255_are_pixels_whatever_their_type(kind):
+    pixels = np.arange(600).reshape(50, 12) % 256
+    dataset = load_dataset((pixels.astype(kind), Y, pixels[:5].astype(kind), Y[:5]))
+    np.testing.assert_array_equal(dataset.train_images, np.uint8(pixels), strict=True)
+    np.testing.assert_array_equal(dataset.test_images, np.uint8(pixels[:5]), strict=True)
+    assert (dataset.spec.divisor, dataset.note) == (255, "")
+
+
+SCALES = {
+    "16 bits": (np.full((50, 2), 300, np.int16), np.uint16, 65535, "go beyond 255, so they are divided by 65535"),
+    "more": (np.full((50, 2), 70_000), np.float32, 1, r"its values, 7e\+04 to 7e\+04, are trained as they are"),
+    "floats that are not whole": (np.full((50, 2), 127.5), np.float32, 1, "its values, 127.5 to 127.5, are trained"),
+    "floats below 0": (np.full((50, 2), -200.0), np.float32, 1, "its values, -200 to -200, are trained as they are"),
+    "small whole floats": (np.full((50, 2), 7.0), np.float32, 1, "^$"),
+    "0 and 1": (np.eye(50), np.float32, 1, "^$"),
+    "scaled": (X, np.float32, 1, "^$"),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_that_may_not_be_meant_is_said(name, caplog):
+    images, kind, divisor, said = SCALES[name]
+    arrays = images, Y, images[:5], Y[:5]
+    dataset = load_dataset(arrays)
+    assert (dataset.train_images.dtype, dataset.spec.divisor) == (kind, divisor)
+    assert re.search(said, dataset.note)
+    assert [record.getMessage() for record in caplog.records] == [dataset.note] * (dataset.note != "")
+    assert load_dataset(arrays, standardize=True).note == ""
 
 
 def test_images_of_true_and_false_are_floats_and_labels_may_be_any_kind_of_whole_numbers():
@@ -271,7 +291,7 @@ def test_files_that_are_no_data_set(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [(np.uint8, np.float64), (np.float32, np.uint8), (np.uint8, np.uint16), (bool, np.uint8), (np.int8, np.uint8)],
+    [(np.uint8, np.float64), (np.float32, np.uint8), (bool, np.uint8)],
 )
 def test_parts_of_different_types_are_refused(train, test):
     """One of them would be divided by what only the other one needs."""
@@ -283,7 +303,8 @@ def test_parts_of_different_types_are_refused(train, test):
 
 def test_types_that_differ_in_nothing_that_matters_are_taken():
     images, labels = np.eye(4) * 255, np.arange(4) % 2
-    for train, test in ((np.int64, np.uint8), (np.float64, np.float16), (np.int32, np.int64)):
+    whole = (np.int64, np.uint8), (np.int32, np.int64), (np.uint8, np.uint16), (np.int16, np.uint8)
+    for train, test in (*whole, (np.float64, np.float16)):
         found = checked(
             {"x_train": images.astype(train), "y_train": labels, "x_test": images.astype(test), "y_test": labels}, "it"
         )
