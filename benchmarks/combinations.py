@@ -133,7 +133,11 @@ class Combinations(Recorded):
     seed: int = 0
     """Seed of the table, of the kills and of what is extended."""
     keep: Path | None = None
-    """Keep data and sweeps in this folder, which must not exist yet; by default in one that is removed."""
+    """Keep data and sweeps in this new folder; by default they are removed."""
+
+    def __post_init__(self) -> None:
+        if self.keep and self.keep.exists():
+            raise UserError(f"--keep {self.keep} is there already; name a new folder")
 
 
 def table(seed: int) -> list[Row]:
@@ -333,6 +337,8 @@ def tried(kind: Kind, given: Fields, folder: Path, random_: random.Random) -> tu
 def main() -> int:
     config = cli.parse(Combinations)
     machine, rows, every = describe_machine(), table(config.seed), every_pair(COUNTS)
+    if unknown := set(config.rows) - set(range(len(rows))):
+        raise UserError(f"--rows {min(unknown)}: the rows are 0 to {len(rows) - 1}")
     kinds = [get_args(Kind)[i % 3] for i in range(len(rows))]
     chosen = [i for i in config.rows or range(len(rows)) if config.only in (None, kinds[i])]
     print(machine_line(machine))
