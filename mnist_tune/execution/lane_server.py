@@ -26,6 +26,7 @@ from mnist_tune.execution.batching import Turn
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.program_error import program_error
 from mnist_tune.execution.saving import Saver
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -167,7 +168,8 @@ class LaneServer:
                 self._detach(lane_id, self._tokens[lane_id])
             return
         except Exception as error:
-            failure = error if isinstance(error, UserError) else RuntimeError(f"{error}\n{traceback.format_exc()}")
+            failure: Exception | None = error if isinstance(error, UserError) else program_error(error)
+            failure = failure or RuntimeError(f"{error}\n{traceback.format_exc()}")
             for future in asking.values():
                 answer(future, lambda: _raise(failure))
             return

@@ -96,11 +96,6 @@ class Journal:
         last = self.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
         return {str(trial_id): row for trial_id, row in last.to_dict("index").items()}
 
-    def last_epochs(self) -> dict[str, int]:
-        """Return the epoch that each trial recorded last."""
-        last = self.epochs[["trial_id", "epoch"]].drop_duplicates("trial_id", keep="last")
-        return dict(zip(last["trial_id"].tolist(), last["epoch"].tolist(), strict=True))
-
 
 def read_journal(path: Path) -> Journal:
     """Return what the journal of a sweep says.

@@ -54,7 +54,7 @@ _NO_RAYLET = "so if this machine's raylet dies, the sweep ends without a message
 _FORGET = "to make Tune forget trials that have ended, which it keeps, searches and saves"
 _KEPT = "so a sweep of thousands of trials needs more memory and time"
 _RUNGS = "to fill the rungs of ASHA when a sweep is resumed"
-_NO_RUNGS = "so a sweep that stops trials early can't be resumed: it would stop other trials"
+_NO_RUNGS = "so a sweep with --scheduler asha can't be resumed: it would stop other trials"
 _AUTH = "ray._private.authentication.authentication_token_setup"
 
 NAMES = {

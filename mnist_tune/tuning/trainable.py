@@ -18,6 +18,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.execution.program_error import program_error
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
@@ -78,12 +79,28 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._attached, self._reported, self._repeats, self._mark = False, 0, True, time.perf_counter()
 
     def step(self) -> dict[str, Any]:
-        try:
-            if self._blind or self._refused:
-                raise UserError(self._blind or self._refused)
-            return self._epoch()
-        except UserError as error:  # Tune would retry if this were raised, which would not help
-            return _NO_ROW | {"done": True, "stop_reason": "error", "error": str(error)}
+        """Train an epoch and return its row. An error of the program that comes twice in an epoch, from the same place,
+        ends the trial. All others are raised: Tune tries the trial again in another process, or on another node."""
+        first = None
+        while True:
+            try:
+                if self._blind or self._refused:
+                    raise UserError(self._blind or self._refused)
+                return self._epoch()
+            except UserError as error:  # Tune would retry if this were raised, which would not help
+                said = str(error)
+                break
+            except Exception as error:
+                again = program_error(error)
+                if again is None or (first and again.key != first.key):
+                    raise
+                if first:
+                    said = str(again)
+                    break
+                first = again
+                self._pool.detach(self._lane_id)
+                self._attached = False
+        return _NO_ROW | {"done": True, "stop_reason": "error", "error": said}
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf

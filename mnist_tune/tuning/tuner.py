@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from mnist_tune import object_storage
@@ -23,7 +25,6 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.early_stopping import Fates, Rungs
-from mnist_tune.tuning.old_checkpoints import OldCheckpoints
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.plan import Plan
@@ -153,3 +154,29 @@ def make_tuner(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+
+
+class OldCheckpoints(Callback):  # type: ignore[misc]
+    """Keeps the newest checkpoint of each trial, and those that trials were told to go on from: at most two a trial.
+
+    In population based training good trials are saved, and bad ones go on from there. Tune's own limit, `num_to_keep`,
+    would delete what another trial is about to read, and write the state of the whole sweep with each deletion.
+    """
+
+    def __init__(self) -> None:
+        self._there: dict[str, Any] = {}
+        self._newest: dict[str, str] = {}
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        self._there[checkpoint.path] = checkpoint
+        self._newest[trial.trial_id] = checkpoint.path
+        needed = {*self._newest.values(), *(each.checkpoint.path for each in trials if each.checkpoint)}
+        for path in self._there.keys() - needed:
+            with suppress(OSError):  # it only takes space
+                self._there.pop(path).filesystem.delete_dir(path)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._newest.pop(trial.trial_id, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks; see `Recorder`

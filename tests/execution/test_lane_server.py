@@ -19,6 +19,7 @@ from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.program_error import ProgramError
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -245,7 +246,8 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
     ("error", "kind", "said"),
     [
         (UserError("it does not fit"), UserError, "^it does not fit$"),
-        (ValueError("a bug"), RuntimeError, "(?s)^a bug\nTraceback .*in noted"),
+        (ValueError("a bug"), ProgramError, r"^ValueError: a bug \(.*/test_lane_server.py:\d+\)$"),
+        (OSError("no space"), RuntimeError, "(?s)^no space\nTraceback .*in noted"),
     ],
 )
 def test_what_a_batch_raises_is_told_to_all_its_lanes_which_can_go_on(

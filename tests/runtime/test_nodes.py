@@ -76,6 +76,22 @@ def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
         assert Death.last_of(SimpleNamespace(error_file=missing)) == Death(None, "Ray does not say why")
 
 
+BROKEN = """
+import jax.numpy as jnp
+from mnist_tune import Network
+
+def broken(spec):
+    def init(key):
+        return jnp.zeros((spec.size, spec.classes))
+
+    def apply(weights, images):
+        steps = 1 // (len(images) < 200)  # evaluations have larger batches
+        return images.reshape(len(images), -1) @ weights / steps
+
+    return Network(init, apply)
+"""
+
+
 class Watched:
     """A `NodeWatch` with made-up nodes and trials."""
 
@@ -195,6 +211,24 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, monkeypatch, 
     deaths = [line for line in said.err.splitlines() if not line.startswith(("trials: ", "page: "))]
     assert len(deaths) == 3
     assert all(line.startswith("trial 00001 died, pid ") for line in deaths)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("execution", ["process", "lanes"])
+def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nodes(tmp_path, capfd, execution):
+    (tmp_path / "net.py").write_text(BROKEN)
+    rates = (0.1, 0.2, 0.3)
+    trials = [TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate) for rate in rates]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", cpus_per_trial=1, execution=execution)
+    sweep = run_sweep("broken", trials, options)
+    assert list(sweep.trials["stop_reason"]) == ["error"] * 3
+    for error in sweep.trials["error"]:
+        assert error.startswith("ZeroDivisionError: integer division or modulo by zero (")
+        assert error.endswith("net.py:10)")
+    said = capfd.readouterr().err
+    assert "died" not in said
+    assert "continues" not in said
 
 
 @pytest.fixture

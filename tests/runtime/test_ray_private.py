@@ -65,7 +65,7 @@ def test_no_private_name_of_ray_is_imported_elsewhere():
 def test_without_the_rungs_of_asha_a_resume_is_refused(name, renamed):
     renamed(name)
     asha(5, 1)
-    with pytest.raises(UserError, match=r"_renamed, so a sweep that stops trials early can't be resumed.*ray\[tune\]"):
+    with pytest.raises(UserError, match=r"_renamed, so a sweep with --scheduler asha can't be resumed.*ray\[tune\]"):
         asha(5, 1, Past(rows=pd.DataFrame([{"trial_id": "a", "epoch": 1, "train_loss": 0.5}])))
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from ray.tune import Checkpoint
 
-from mnist_tune.tuning.old_checkpoints import OldCheckpoints
+from mnist_tune.tuning.tuner import OldCheckpoints
 
 
 @pytest.fixture
