@@ -45,9 +45,6 @@ PATIENCE_S = 60.0
 SEGMENT_BYTES = 2**18
 """Size of the journal's segments. The journal only grows, so all segments but the last are uploaded once."""
 
-TRIES = 3
-"""How often a file is written in a row where only a former try of this writer was in the way."""
-
 
 class Sign(NamedTuple):
     """The last sign of life in a sweep's folder. There is no writer if it has ended, and no version if it gave none."""
@@ -169,7 +166,7 @@ class Remote:
         """
         where, tried = storage.join(self._to, name), self._tried[name]
         tried.add(hashlib.sha256(content).digest())
-        for _ in range(TRIES):
+        for _ in range(3):  # again where a former try of this writer was in the way
             over = self._versions.get(name)
             try:
                 self._versions[name] = object_storage.write(where, content, over or "create")
