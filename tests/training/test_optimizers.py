@@ -176,9 +176,9 @@ def test_plain_sgd_has_no_state_and_no_hyperparameter_but_the_rate():
         ("adam(b1=", "is no name with arguments"),
     ],
 )
-def test_what_is_no_optimizer_is_refused(text, said, monkeypatch):
+def test_what_is_no_optimizer_is_refused(text, said):
     """And so is an argument that would hide an option of the sweep: the trial's row would record the option."""
-    monkeypatch.setitem(_REGISTERED, "any", lambda learning_rate, **arguments: optax.sgd(learning_rate))
+    register_optimizer("any")(lambda learning_rate, **arguments: optax.sgd(learning_rate))
     with pytest.raises(UserError, match=said.replace("(", r"\(").replace(")", r"\)").replace("?", r"\?")):
         check_optimizer(text)
 
@@ -190,7 +190,7 @@ def test_an_optimizer_that_takes_any_argument_gets_it(monkeypatch):
         given.append((scale, arguments))
         return optax.sgd(learning_rate)
 
-    monkeypatch.setitem(_REGISTERED, "any", factory)
+    register_optimizer("any")(factory)
     step = Step.of(TrialConfig(optimizer="any(scale=2.0, name='a', momentum=0.5)"))
     step.transformation({"learning_rate": 0.1, "scale=": 2.0, "momentum=": 0.5})
     assert given == [(2.0, {"name": "a", "momentum": 0.5})]
