@@ -61,8 +61,8 @@ def asha(epochs: int, grace_period: int, past: Past | None = None) -> Any:
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
         """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
 
-        stopped = ""
-        """The trial that was to be stopped when the driver was killed."""
+        stopped = "", 0
+        """The trial that was to be stopped when the driver was killed, and its epoch, which it reports again."""
 
         def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
             super().on_trial_add(tune_controller, _named(trial))
@@ -70,7 +70,7 @@ def asha(epochs: int, grace_period: int, past: Past | None = None) -> Any:
                 self.stopped = _fill(self._trial_info[_named(trial).trial_id], *before.pop())
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-            if own_id(trial) == self.stopped:
+            if (own_id(trial), result["epoch"]) == self.stopped:
                 return self.STOP
             return super().on_trial_result(tune_controller, _named(trial), result)
 
@@ -90,16 +90,16 @@ def asha(epochs: int, grace_period: int, past: Past | None = None) -> Any:
     )
 
 
-def _fill(bracket: Any, rows: pd.DataFrame, undecided: bool) -> str:
-    """Put recorded rows into the rungs of a bracket, as their results did. Return the trial that the last one stops, if
-    that is undecided."""
+def _fill(bracket: Any, rows: pd.DataFrame, undecided: bool) -> tuple[str, int]:
+    """Put recorded rows into the rungs of a bracket, as their results did. Return the trial and the epoch of the last
+    one if that is undecided and stops it."""
     rows, action = rows[["trial_id", "epoch", "train_loss"]], ""
     bracket.cutoff = lambda recorded: None  # it would sort a whole rung for each row; what it decided is known
     for part in (rows[: len(rows) - undecided], rows[len(rows) - undecided :]):
         for trial_id, epoch, loss in zip(*(part[name].tolist() for name in part), strict=True):
             action = bracket.on_result(SimpleNamespace(trial_id=trial_id), epoch, -finite_loss(loss))
         vars(bracket).pop("cutoff", None)
-    return trial_id if action == "STOP" else ""
+    return (trial_id, epoch) if action == "STOP" else ("", 0)
 
 
 def early(take: Callable[..., str], reasons: MutableMapping[str, str]) -> Any:
