@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_tune.commands.resume import resume_sweep
     from mnist_tune.data_spec import DataSpec
+    from mnist_tune.edge.options import EdgeOptions
     from mnist_tune.edge.range_test import RangeTestOptions, range_test
-    from mnist_tune.edge.search import EdgeOptions, find_edge
+    from mnist_tune.edge.search import find_edge
     from mnist_tune.errors import UserError
     from mnist_tune.own_code.registry import register, register_optimizer
     from mnist_tune.sweep import Sweep, load_sweep
-    from mnist_tune.training.architectures import Network
+    from mnist_tune.training.network import Network
     from mnist_tune.trial import TrialConfig
     from mnist_tune.tuning.options import SweepOptions
     from mnist_tune.tuning.sweep import run_search, run_sweep
 
 _MODULE_OF = {
     "DataSpec": "data_spec",
-    "EdgeOptions": "edge.search",
-    "Network": "training.architectures",
+    "EdgeOptions": "edge.options",
+    "Network": "training.network",
     "RangeTestOptions": "edge.range_test",
     "Sweep": "sweep",
     "SweepOptions": "tuning.options",

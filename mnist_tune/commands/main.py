@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from mnist_tune import UserError, cli
+from mnist_tune import cli
+from mnist_tune.errors import UserError
 from mnist_tune.invocation import COMMANDS, PROGRAM, arguments, module_of
 from mnist_tune.trial import closest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 
 from mnist_tune.regimes.noise import calm_limit, window_images
 from mnist_tune.regimes.tuned import BLOWN_UP, CHANCE_MARGIN, PATIENCE
+
+LOSS_CEILING = 1e9
+"""The largest loss that schedulers see. It replaces NaN and infinity, since Tune's ASHA never stops a NaN."""
+
+
+def finite_loss(loss: float) -> float:
+    """Return the loss for schedulers: finite, at most `LOSS_CEILING`."""
+    return min(loss, LOSS_CEILING) if math.isfinite(loss) else LOSS_CEILING
 
 
 def chance_of(label_counts: np.ndarray | Sequence[int]) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,29 +17,12 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import ENTRIES, Entry
+from mnist_tune.training.network import Network
 from mnist_tune.trial import closest
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
 INITIALISATIONS = ("glorot", "he", "he0")
 """How the weights of an MLP may be drawn other than as in the notebook."""
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A network as functions.
-
-    - `init(key)` returns the initial parameters, a tree of arrays of any float type, for a key of `jax.random`.
-    - `apply(params, images)` returns the logits [n, classes] of float32 images [n, *shape].
-    - `train_apply`, for batch normalisation, dropout and their like, replaces `apply` in a training step:
-      `train_apply(params, state, images, key)` returns the logits and the new state. `init` then returns
-      `(params, state)`, and evaluation calls `apply(params, state, images)`.
-    """
-
-    init: Callable[[Any], Any]
-    apply: Callable[..., Any]
-    train_apply: Callable[..., Any] | None = None
-    seeded: bool = False
-    """Whether `init` takes the seed, a whole number, in place of a key: the notebook draws with NumPy."""
 
 
 def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.architectures import architecture
+from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program, scale
 from mnist_tune.trial import TrialConfig
 

@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.architectures import Network
 from mnist_tune.training.convolution import Params, convnet_logits
+from mnist_tune.training.network import Network
 
 __all__ = [
     "Params",

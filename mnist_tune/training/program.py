@@ -17,8 +17,9 @@ import optax
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.architectures import architecture
 from mnist_tune.training.losses import LOSSES
+from mnist_tune.training.network import Network
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import Hyperparameters, Step
 from mnist_tune.trial import TrialConfig

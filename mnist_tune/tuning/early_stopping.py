@@ -11,12 +11,13 @@ from typing import Any
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime, reached, shaken
 from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.siblings import far_ahead, near_best
 from mnist_tune.regimes.tuned import FAR, TREND_EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.stopping import finite_loss, stop_reason
+from mnist_tune.tuning.stopping import stop_reason
 
 SLOW, DEAD = "slow", "dead"
 """The reasons for which trials are stopped."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import finite_loss
 
 if TYPE_CHECKING:
     import pandas as pd

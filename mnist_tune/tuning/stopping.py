@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableMapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.trial import closest, own_id
 
 if TYPE_CHECKING:
@@ -19,19 +19,11 @@ if TYPE_CHECKING:
 StopReason = Literal["completed", "diverged", "time_budget", "interrupted", "error"]
 """A stop reason; if a scheduler stopped the trial, the reason is its name instead (`scheduler_name`)."""
 
-LOSS_CEILING = 1e9
-"""The largest loss that schedulers see. It replaces NaN and infinity, since Tune's ASHA never stops a NaN."""
-
 GRACE_PERIOD = 5
 """Epochs before ASHA may stop a trial: fewer are too few to tell most curves apart."""
 
 REDUCTION_FACTOR = 2
 """ASHA keeps one trial in this many at each rung. The value is small: we want curves, not only the best trial."""
-
-
-def finite_loss(loss: float) -> float:
-    """Return the loss for schedulers: finite, at most `LOSS_CEILING`."""
-    return min(loss, LOSS_CEILING) if math.isfinite(loss) else LOSS_CEILING
 
 
 def stop_reason(epoch: int, epochs: int, diverged: bool) -> StopReason | Literal[""]:

@@ -37,11 +37,10 @@ from mnist_tune.tuning.live_page import LivePage
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.stopping import check_metric, scheduler_name
-from mnist_tune.tuning.wanted import resumed
+from mnist_tune.tuning.wanted import Plan, resumed
 
 if TYPE_CHECKING:
     from mnist_tune.sweep import Sweep

@@ -20,9 +20,10 @@ from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import program_error
 from mnist_tune.execution.saving import OwnLane
+from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import LOSS_CEILING, finite_loss, stop_reason
+from mnist_tune.tuning.stopping import stop_reason
 
 STATE_FILE = "state.npz"
 

@@ -27,11 +27,11 @@ from mnist_tune.terminal import announce
 from mnist_tune.tuning.early_stopping import Fates, Rungs
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
 from mnist_tune.tuning.stopping import asha, early, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
+from mnist_tune.tuning.wanted import Plan
 
 MOST_DEATHS = 3
 """A trial ends in an error once its process has died this many times."""

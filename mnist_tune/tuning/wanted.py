@@ -6,7 +6,7 @@ What counts for an option: what is given now, then what the folder records, then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -132,3 +132,38 @@ def additions(known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig]) -
         elif trial.epochs > known[trial_id].epochs:
             found[trial_id] = trial
     return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials that Tune runs: known in advance, sampled from a space, or both."""
+
+    space: Any
+    """A Tune search space over the fields of `TrialConfig`; empty if all trials are known."""
+    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    """The known trials by id."""
+    samples: int = 1
+    """The total number of trials."""
+    scheduler: Any = None
+    search_alg: Any = None
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks of Tune that the user gave."""
+
+    @classmethod
+    def of(cls, trials: Mapping[str, TrialConfig]) -> Plan:
+        """Return the plan of these trials, which start in this order."""
+        return cls({}, dict(trials), len(trials))
+
+    @property
+    def epochs(self) -> int:
+        """The largest number of epochs of a trial."""
+        known = [trial.epochs for trial in self.trials.values()]
+        if known and not self.search_alg:
+            return max(known)
+        asked = self.space.get("epochs", TrialConfig.epochs)
+        most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
+        return max([int(most), *known])
+
+    def share_of(self, cores: float) -> int:
+        """Return the CPU cores per trial if all trials run at the same time; at least 1."""
+        return max(1, int(cores // self.samples))

@@ -17,7 +17,7 @@ from mnist_tune.execution.stack import fitting_lanes
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
 from mnist_tune.training import curvature
-from mnist_tune.training.architectures import Network
+from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 

@@ -26,7 +26,7 @@ from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
+from mnist_tune.tuning.wanted import Plan
 
 SETTINGS = WorkerSettings("states")
 CPU, GPU = Device("CPU", 1e9), Device("GPU", 1e9)

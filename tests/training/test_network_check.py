@@ -11,7 +11,7 @@ from mnist_tune import UserError
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training import architectures
-from mnist_tune.training.architectures import Network
+from mnist_tune.training.network import Network
 from mnist_tune.training.network_check import check
 from mnist_tune.trial import TrialConfig
 

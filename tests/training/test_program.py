@@ -14,9 +14,10 @@ from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
-from mnist_tune.training.architectures import Network, architecture
+from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.losses import cross_entropy
+from mnist_tune.training.network import Network
 from mnist_tune.training.networks import apply_mlp, dense, initial
 from mnist_tune.training.program import EVALUATION_BLOCK, Program, scale
 from mnist_tune.trial import TrialConfig

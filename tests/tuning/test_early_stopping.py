@@ -15,9 +15,9 @@ from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.tuning.early_stopping import Fates, Rungs
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.stopping import finite_loss
 
 EPOCHS = np.arange(1, 11)
 FAST = 1 - 0.06 * EPOCHS**-1.2

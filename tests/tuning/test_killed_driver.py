@@ -8,15 +8,16 @@ import pytest
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import tables
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.stopping import finite_loss, stop_reason
+from mnist_tune.tuning.stopping import stop_reason
+from mnist_tune.tuning.wanted import Plan
 
 EPOCHS = np.arange(1, 11)
 ON_ITS_WAY = 1 - 0.11 * EPOCHS**-0.4

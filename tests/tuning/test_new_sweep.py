@@ -8,7 +8,7 @@ from own_networks import patterns
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code.registry import ENTRIES, register
-from mnist_tune.training.architectures import Network
+from mnist_tune.training.network import Network
 from mnist_tune.tuning import new_sweep
 from mnist_tune.tuning.new_sweep import open_new
 from mnist_tune.tuning.options import SweepOptions

@@ -18,8 +18,8 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.wanted import Plan
 
 
 @pytest.fixture

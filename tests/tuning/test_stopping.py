@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
 from mnist_tune import TrialConfig, UserError
+from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.stopping import (
-    LOSS_CEILING,
-    asha,
-    check_metric,
-    early,
-    finite_loss,
-    keeping_ids,
-    scheduler_name,
-    stop_reason,
-)
+from mnist_tune.tuning.stopping import asha, check_metric, early, keeping_ids, scheduler_name, stop_reason
 
 
 @given(st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, LOSS_CEILING, LOSS_CEILING * 1.01]))

@@ -9,9 +9,9 @@ from ray.exceptions import RayActorError
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.regimes.divergence import LOSS_CEILING
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
-from mnist_tune.tuning.stopping import LOSS_CEILING
 
 EPOCHS = 4
 

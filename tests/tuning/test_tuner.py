@@ -19,11 +19,11 @@ from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.plan import Plan
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
 from mnist_tune.tuning.tuner import OldCheckpoints
+from mnist_tune.tuning.wanted import Plan
 
 PLAN = Plan.of({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
 
