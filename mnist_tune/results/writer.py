@@ -100,7 +100,8 @@ class SweepWriter:
 
     def release(self) -> None:
         """Write nothing more, and let others go on from here, however the sweep ended. Rows stay where they are."""
-        self._held.close()
+        with suppress(OSError):  # what could not be written has been said
+            self._held.close()
 
     def _begin(self, resume: bool, seen: Sign | None) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mnist_tune import TrialConfig
+from mnist_tune import Sweep, TrialConfig
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def sweep(new_writer, epoch_row, tmp_path):
             writer.epoch(trial_id, epoch_row(1, loss, 0.1, finite=False, diverged=True, above_since=2), False)
         for trial_id, end in zip(("00000", "00001", "00002", "00003"), ends, strict=True):
             writer.end(trial_id, *end)
-        return writer.finish(ended="now")
+        return Sweep.of(writer.finish(ended="now"))
 
     return finish
 
@@ -48,7 +48,7 @@ def made_up_sweep(new_writer, epoch_row, tmp_path):
                 if diverged:
                     break
             writer.end(f"{i:05d}", "diverged" if diverged else "completed")
-        return writer.finish(ended="now")
+        return Sweep.of(writer.finish(ended="now"))
 
     return finish
 
@@ -74,4 +74,4 @@ def edge_sweep(new_writer, epoch_row, tmp_path):
         for epoch in (1, 2):
             writer.epoch(f"{i:05d}", epoch_row(epoch, *((0.2, 0.95) if learns else (2.3, 0.1))), False)
         writer.end(f"{i:05d}", "completed")
-    return writer.finish(ended="now")
+    return Sweep.of(writer.finish(ended="now"))

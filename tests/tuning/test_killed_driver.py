@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
@@ -53,7 +54,7 @@ class Driver:
     def __init__(self, folder, new_writer, epoch_row, scheduler, states, after=None):
         resume = folder.exists()
         self.writer, self.states, self.epoch_row = new_writer(folder, count=0, resume=resume), states, epoch_row
-        self.writer.meta["dataset"]["name"] = "mnist"
+        self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
             past = Past.of(self.writer.journal, self.writer.meta)
             self.writer.last_epochs = past.last_epochs
@@ -124,8 +125,8 @@ class Driver:
 
     def close(self):
         """Free the folder, as the end of the process does."""
-        self.writer._journal.close()
-        self.writer._lock.release()
+
+        self.writer.release()
 
 
 def found(driver):

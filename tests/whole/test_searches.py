@@ -189,7 +189,7 @@ def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
 
 def test_a_search_is_not_resumed_as_a_sweep(new_writer, tmp_path):
     writer = new_writer(tmp_path, count=0)
-    writer.meta |= {"search": True, "options": {}}
+    writer.meta |= {"name": "mine", "search": True, "options": {}}
     writer.finish()
     with pytest.raises(UserError, match=r"is a search; resume it with: the same run_search, with resume="):
         resume_sweep(tmp_path)
