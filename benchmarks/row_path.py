@@ -23,7 +23,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -125,13 +124,8 @@ def file_of(frame: FrameType) -> str | None:
     name = frame.f_code.co_filename
     if name == "<string>" and "self" in frame.f_locals:
         name = getattr(sys.modules.get(type(frame.f_locals["self"]).__module__), "__file__", None) or name
-    return _relative(name, ROOT)
-
-
-@cache
-def _relative(name: str, root: Path) -> str | None:
-    path = Path(name)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
+    root = f"{ROOT.as_posix()}/"
+    return name.removeprefix(root) if name.startswith(root) else None
 
 
 def followed_network(folder: Path) -> Callable[[DataSpec], Network]:
