@@ -19,7 +19,8 @@ def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:
         Epoch(row["train_s"] + row["eval_s"], row["ended_at"], row["test_accuracy"], row["trial_id"], row["fill"])
         for row in sweep.epochs.to_dict("records")
     ]
-    return Outcome(epochs, Driver(**sweep.meta["driver"]))
+    cost = sweep.meta["driver"]
+    return Outcome(epochs, Driver(cost["cpu_s"], cost["results"]))
 
 
 if __name__ == "__main__":
