@@ -163,8 +163,11 @@ class SweepOptions(metaclass=Given):
             if get_origin(hint) is ClassVar or not hasattr(self, name):
                 continue
             value = getattr(self, name)
-            if isinstance(value, list):
-                object.__setattr__(self, name, value := tuple(value))
+            if hint is not Any and hasattr(value, "tolist"):  # NumPy's numbers and arrays
+                value = value.tolist()
+            if isinstance(value, (list, range)):
+                value = tuple(value)
+            object.__setattr__(self, name, value)
             if not fits(value, hint):
                 raise UserError(f"{flag(name)} can't be {value!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"

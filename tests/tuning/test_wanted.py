@@ -289,4 +289,7 @@ def test_added_trials_are_numbered_on_and_longer_ones_keep_their_ids():
 
 def test_values_of_numpy_and_lists_are_taken():
     assert SweepOptions(target=np.float64(0.9)).target == 0.9
-    assert Seeds(seeds=[1, 2]).seeds == (1, 2)
+    assert Seeds(seeds=[1, 2]).seeds == Seeds(seeds=range(1, 3)).seeds == Seeds(seeds=np.arange(1, 3)).seeds == (1, 2)
+    assert SweepOptions(lanes=np.int64(3)).lanes == 3
+    images = np.zeros((2, 3))
+    assert SweepOptions(dataset=(images,)).dataset == (images,)
