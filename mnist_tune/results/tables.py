@@ -104,15 +104,7 @@ def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.D
 
 
 def read_sweep(path: str | Path) -> Tables:
-    """Read a sweep, finished or not.
-
-    Args:
-        path: the sweep's folder, or a folder above it: then its newest sweep is read. Or the URI of the sweep in object
-            storage, such as `s3://bucket/sweep`.
-
-    Raises:
-        UserError: there is no sweep, or it can't be read.
-    """
+    """Read the tables of a sweep, finished or not, as `mnist_tune.load_sweep` does. Raises `UserError`."""
     where = storage.place(path)
     if isinstance(where, str):
         with TemporaryDirectory() as folder:
