@@ -10,7 +10,7 @@ from typing import Literal
 
 import pandas as pd
 
-from mnist_tune import TrialConfig, UserError, storage
+from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
 from mnist_tune.regimes.phases import first_steps, open_between, thresholds
 from mnist_tune.reports.phases import plot_phases, print_phases
@@ -21,7 +21,7 @@ from mnist_tune.results.tables import together
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import AUTO, SweepOptions, mlp_name, rates_of, refuse_empty
+from mnist_tune.tuning.options import AUTO, SweepOptions, mlp_name, rates_of, refuse_empty, refuse_not_above_0
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -65,9 +65,7 @@ class PhaseDiagram(SweepOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_empty(self, "widths", "depths", "seeds")
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {getattr(self, name)}")
+        refuse_not_above_0(self, "steps", "batch_size")
         rates_of(self.c, "--c")
 
     def networks(self) -> list[TrialConfig]:

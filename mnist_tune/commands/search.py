@@ -17,7 +17,7 @@ from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, Mark, SweepOptions, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, Mark, SweepOptions, flag, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume, run_search
 from mnist_tune.tuning.wanted import asked, resumed
 
@@ -141,7 +141,7 @@ def between(name: str, text: str) -> tuple[float, float]:
             return ends
     except ValueError:
         pass
-    raise UserError(f"--{name.replace('_', '-')} can't be {text!r}; write a range FIRST:LAST, such as {DEFAULTS[name]}")
+    raise UserError(f"{flag(name)} can't be {text!r}; write a range FIRST:LAST, such as {DEFAULTS[name]}")
 
 
 DEFAULTS = {name: getattr(Search, name) for name in ("learning_rate", "momentum", "weight_decay")}

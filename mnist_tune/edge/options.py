@@ -9,7 +9,15 @@ import tyro
 
 from mnist_tune.errors import UserError
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, refuse_empty
+from mnist_tune.tuning.options import (
+    ARCHITECTURE_HELP,
+    OPTIMIZER_HELP,
+    Mark,
+    TrialOptions,
+    crossed,
+    refuse_empty,
+    refuse_not_above_0,
+)
 
 CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
 
@@ -48,10 +56,7 @@ class EdgeOptions(TrialOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("precision", "trials", "expected", "workers", "predictor_seeds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
         refuse_empty(self, *CROSSED)
         if self.learned is not None and not 0 < self.learned < 1:
             raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")

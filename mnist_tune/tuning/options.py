@@ -171,10 +171,8 @@ class SweepOptions(metaclass=Given):
             if not fits(value, hint):
                 raise UserError(f"{flag(name)} can't be {value!r}")
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
-        for name in (*counts, "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"{flag(name)} must be above 0, got {value}")
+        more = "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"
+        refuse_not_above_0(self, *counts, *more)
         for name in ("output", "resume"):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))
@@ -291,6 +289,14 @@ def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tupl
         said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
         raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
     return product(*lists)
+
+
+def refuse_not_above_0(options: Any, *names: str) -> None:
+    """Raise a `UserError` if one of these options is given and not above 0."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise UserError(f"{flag(name)} must be above 0, got {value}")
 
 
 def refuse_empty(options: Any, *names: str) -> None:
