@@ -12,7 +12,7 @@ from bokeh.models import BooleanFilter, CDSView, DataTable, HTMLTemplateFormatte
 from mnist_tune.columns import TRIALS
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import empty
-from mnist_tune.reports.text import one_target, reaches
+from mnist_tune.reports.trial_table import REACHES, heading, reaches
 from mnist_tune.terminal import printable
 
 ROWS = 25
@@ -94,8 +94,7 @@ def fields(data: PageData) -> list[Field]:
     splits += [("validation", "held out")] * bool(trials["validation_accuracy"].notna().any())
     if (trials["epochs_run"] > 0).any():
         found += [Field(f"{name}_accuracy", said, 80, "<%- page.fixed(value) %>") for name, said in splits]
-        said = f"reaches {one_target(trials)}".strip()
-        found += [Field("reaches", said, 100, "<%- reaches_said %>")] * bool(trials["reaches"].notna().any())
+        found += [Field("reaches", heading(REACHES, trials), 100, "<%- reaches_said %>")] * REACHES.shows(trials)
     return [
         *found,
         Field("stop_reason", "stopped", 100),

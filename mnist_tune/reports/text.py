@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -17,18 +15,17 @@ from rich.padding import Padding
 from rich.table import Table
 
 from mnist_tune.invocation import command
-from mnist_tune.numbers import counted, told_apart
+from mnist_tune.numbers import counted
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.tuned import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.console import PLAIN_WIDTH, table_console
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
-from mnist_tune.reports.names import shortened
 from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.trial_table import TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -114,69 +111,42 @@ def _where(sweep: Tables, condensed: bool, picture: bool) -> list[str]:
 
 def _print_table(console: Console, trials: pd.DataFrame) -> None:
     """Print a line per trial. Where the evidence has no room beside it, it follows on a line of its own."""
-    stops, narrow = _says_why(console, trials), console.width < WIDE
-    table = _table(trials, narrow, stops)
+    shown, narrow = fields(trials, TERMINAL), console.width < WIDE
+    if not _says_why(console, trials):
+        shown = [one for one in shown if one.name != "stop_reason"]
+    table = _table(trials, [one for one in shown if one.name != "evidence"], narrow)
     if console.width - Measurement.get(console, console.options, table).maximum >= LEAST_EVIDENCE:
-        console.print(_table(trials, narrow, stops, evidence=True))
+        console.print(_table(trials, shown, narrow))
         return
     with console.capture() as captured:
         console.print(table, soft_wrap=True)
-    heading, *lines = captured.get().splitlines()
+    lines = captured.get().splitlines()
     head = len(lines) - len(trials)
-    print("\n".join([heading, *lines[:head]]))
-    for line, row in zip(lines[head:], trials.itertuples(), strict=True):
+    print("\n".join(lines[:head]))
+    for line, why in zip(lines[head:], evidence(trials), strict=True):
         print(line)
-        console.print(Padding(_why(row), (0, 0, 0, 4)))
+        console.print(Padding(escape(why), (0, 0, 0, 4)))
 
 
-def _table(trials: pd.DataFrame, narrow: bool, stops: bool, evidence: bool = False) -> Table:
-    break_ = "\n" if narrow else " "
-    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow, expand=evidence)
-    many = varied(trials) + ["seed"] * (trials["seed"].nunique() > 1)
-    for name in (*many, "rate"):
-        table.add_column(name.replace("_", break_), justify="right", no_wrap=True)
-    table.add_column("regime", no_wrap=True)
-    title = f"reaches{break_}{one_target(trials) or 'target'}"
-    for name in ("epochs", "train", "test", title):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stopped" if stops else "", no_wrap=True)
-    if evidence:
-        table.add_column("evidence", overflow="fold", ratio=1)
-    rates, names = told_apart(trials["learning_rate"]), shortened(trials["architecture"])
-    for row in trials.itertuples():
-        said = row._asdict() | {"architecture": names[row.architecture]}
-        cells = [escape(str(said[name])) for name in many] + [rates[row.learning_rate]]
-        cells += [f"[{COLOURS[row.regime]}]{row.regime}[/]", f"{row.epochs_run}/{row.epochs_asked}"]
-        cells += [_accuracy(row.train_accuracy), _accuracy(row.test_accuracy), reaches(row)]
-        table.add_row(*cells, escape(row.stop_reason) if stops else "", *[_why(row)] * evidence)
+def _table(trials: pd.DataFrame, shown: Sequence[Field], narrow: bool) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=narrow)
+    for one in shown:
+        if one.name == "evidence":
+            table.expand = True
+            table.add_column(one.title, overflow="fold", ratio=1)
+        else:
+            title = heading(one, trials).replace(" ", "\n" if narrow else " ")
+            is_word = one.name in ("regime", "stop_reason")
+            table.add_column(title, justify="left" if is_word else "right", no_wrap=True)
+    for cells in zip(*(one.said(trials) for one in shown), strict=True):
+        named = zip(shown, cells, strict=True)
+        table.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if one.name == "regime" else escape(cell) for one, cell in named))
     return table
-
-
-def _why(row: Any) -> str:
-    return escape(row.error or row.regime_evidence)
 
 
 def _says_why(console: Console, trials: pd.DataFrame) -> bool:
     """Return whether the table says why trials stopped: where it has room, or the other columns don't tell."""
     return console.width >= WIDE or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
-
-
-def one_target(trials: pd.DataFrame) -> str:
-    """Return the target that these trials share; empty if they have several, or none."""
-    targets = trials["target"].dropna().unique()
-    return f"{targets[0]:.4g}" if len(targets) == 1 else ""
-
-
-def reaches(row: Any) -> str:
-    """Return when a trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
-    if math.isnan(row.reaches):
-        return "–"
-    if math.isinf(row.reaches):
-        return "never"
-    if row.reaches <= row.epochs_run:
-        return f"epoch {row.reaches:.0f}"
-    limit = FAR * row.epochs_asked
-    return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
@@ -189,7 +159,7 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
         for epoch, row in comparison.rows.iterrows():
             cells = [comparison.experiment.name, str(epoch)]
             for split in ("train", "test"):
-                cells += [_accuracy(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
+                cells += [accuracy(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
                 difference = row[f"{split}_accuracy_difference"]
                 cells.append("-" if pd.isna(difference) else f"{difference:+.5f}")
             table.add_row(*cells)
@@ -197,10 +167,6 @@ def print_comparisons(comparisons: Sequence[Comparison]) -> None:
     console.print(table)
     for comparison in comparisons:
         console.print(f"{comparison.experiment.name}: {comparison.verdict}; {comparison.reason}", highlight=False)
-
-
-def _accuracy(value: object) -> str:
-    return "-" if value is None or pd.isna(value) else f"{value:.4f}"
 
 
 def _short(path: Place) -> str:

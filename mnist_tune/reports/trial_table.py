@@ -1,0 +1,216 @@
+"""What a trial's line shows, in one list: on the terminal, in the page's table, and in the page's details."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.columns import TRIALS
+from mnist_tune.numbers import told_apart
+from mnist_tune.regimes.conclusions import varied
+from mnist_tune.regimes.tuned import FAR
+
+TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
+"""Where a field is shown: in the printed table, in the page's, and in the page's details of a trial and its download.
+"""
+
+EVERYWHERE = (TERMINAL, PAGE, DETAILS)
+
+ROOM = 40
+"""The most characters of a network's name in a table."""
+
+Texts = Callable[[pd.DataFrame], list[str]]
+
+ABOUT = {column.name: column.about for column in TRIALS}
+
+
+def _column(name: str) -> Texts:
+    return lambda trials: [_plain(value) for value in trials[name]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something that a trial's line shows."""
+
+    name: str
+    """The column of `trials` that it shows, and is sorted by; `evidence` and `trial` are in no table."""
+    title: str
+    """The heading of its column."""
+    where: tuple[str, ...] = (DETAILS,)
+    full: str = ""
+    """What the details call it, if not by its name."""
+    texts: Texts | None = field(default=None, repr=False)
+    """Returns what is shown of each trial; by default its value."""
+    width: int = 80
+    """Of its column on the page, in pixels."""
+    differs: bool = False
+    """Whether it is shown only where trials differ in it."""
+
+    def said(self, trials: pd.DataFrame) -> list[str]:
+        """Return what is shown of each of these trials."""
+        return (self.texts or _column(self.name))(trials)
+
+    def values(self, trials: pd.DataFrame) -> np.ndarray | list[str]:
+        """Return what a column of these is sorted and compared by: numbers, or what is shown."""
+        known = trials.get(self.name)
+        if known is None or not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+            return self.said(trials)
+        return known.to_numpy(dtype=float, na_value=math.nan)
+
+    def shows(self, trials: pd.DataFrame) -> bool:
+        """Return whether there is something to show."""
+        if self.name not in trials:
+            return self.name in ("evidence", "trial")
+        values = trials[self.name]
+        return values.nunique() > 1 if self.differs else bool((values.notna() & values.ne("")).any())
+
+    @property
+    def about(self) -> str:
+        """The sentence that explains it; empty if its name says it."""
+        return ABOUT.get(self.name, "")
+
+    @property
+    def called(self) -> str:
+        """What the details call it."""
+        return self.full or self.name.replace("_", " ")
+
+
+def _rates(trials: pd.DataFrame) -> list[str]:
+    said = told_apart(trials["learning_rate"])
+    return [said[rate] for rate in trials["learning_rate"]]
+
+
+def _architectures(trials: pd.DataFrame) -> list[str]:
+    said = shortened(trials["architecture"])
+    return [said[name] for name in trials["architecture"]]
+
+
+def _epochs(trials: pd.DataFrame) -> list[str]:
+    return [f"{run}/{asked}" for run, asked in zip(trials["epochs_run"], trials["epochs_asked"], strict=True)]
+
+
+def _reaches(trials: pd.DataFrame) -> list[str]:
+    return [reaches(row) for row in trials.itertuples()]
+
+
+def evidence(trials: pd.DataFrame) -> list[str]:
+    """Return why each trial has its regime; of one that failed, its error."""
+    errors = trials["error"].fillna("")
+    return list(errors.where(errors != "", trials["regime_evidence"].fillna("")))
+
+
+def _accuracy(split: str, title: str, *where: str) -> Field:
+    name = f"{split}_accuracy"
+    return Field(name, title, (*where, DETAILS), texts=lambda trials: [accuracy(value) for value in trials[name]])
+
+
+def _seconds(name: str, did: str) -> Field:
+    return Field(name, did, full=f"{did} for, in s")
+
+
+REACHES = Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100)
+
+FIELDS = (
+    Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep", width=110),
+    Field("label", "label", (PAGE, DETAILS), width=110),
+    Field("learning_rate", "rate", EVERYWHERE, texts=_rates),
+    Field("seed", "seed", EVERYWHERE, width=60, differs=True),
+    Field("data_seed", "data seed"),
+    Field("regime", "regime", EVERYWHERE, width=120),
+    Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs, width=70),
+    Field("epochs_asked", "epochs asked", full="epochs asked for"),
+    _accuracy("train", "train", TERMINAL, PAGE),
+    _accuracy("test", "test", TERMINAL, PAGE),
+    _accuracy("validation", "held out", PAGE),
+    REACHES,
+    Field("target", "target"),
+    Field("train_loss", "training loss"),
+    Field("test_loss", "test loss"),
+    Field("validation_loss", "held-out loss"),
+    _accuracy("best_test", "best"),
+    Field("best_epoch", "best epoch", full="best test accuracy in epoch"),
+    Field("diverged_at_step", "diverged at"),
+    Field("stop_reason", "stopped", EVERYWHERE, full="ended because", width=100),
+    Field("evidence", "evidence", EVERYWHERE, texts=evidence, width=420),
+    Field("curve_regime", "own regime", full="regime without its siblings"),
+    Field("node", "node"),
+    Field("device", "device"),
+    _seconds("compile_s", "compiled"),
+    _seconds("train_s", "trained"),
+    _seconds("eval_s", "evaluated"),
+    _seconds("wait_s", "waited"),
+    Field("trial", "trial", (PAGE, DETAILS), texts=lambda trials: list(trials.get("own_id", trials["trial_id"]))),
+)
+"""The settings in which trials differ come first: `fields` adds them."""
+
+
+def fields(trials: pd.DataFrame, where: str) -> list[Field]:
+    """Return what is shown of these trials there, in order: what tells them apart, then what they did.
+
+    Args:
+        trials: the trials table; on the page with `sweep_name` where it shows several sweeps, and their `own_id`.
+        where: TERMINAL, PAGE or DETAILS.
+    """
+    shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
+    names = [one for one in shown if one.name in ("sweep_name", "label")]
+    settings = [
+        Field(name, name.replace("_", " "), EVERYWHERE, texts=_architectures if name == "architecture" else None)
+        for name in varied(trials)
+    ]
+    return [*names, *settings, *(one for one in shown if one not in names)]
+
+
+def heading(one: Field, trials: pd.DataFrame) -> str:
+    """Return the heading of a field's column; that of `reaches` names the target, if the trials share one."""
+    if one.name != "reaches":
+        return one.title
+    targets = trials["target"].dropna().unique()
+    return f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches target"
+
+
+def reaches(row: Any) -> str:
+    """Return when a trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
+    if math.isnan(row.reaches):
+        return "–"
+    if math.isinf(row.reaches):
+        return "never"
+    if row.reaches <= row.epochs_run:
+        return f"epoch {row.reaches:.0f}"
+    limit = FAR * row.epochs_asked
+    return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
+
+
+def accuracy(value: Any) -> str:
+    """Return an accuracy in four digits."""
+    return "-" if value is None or pd.isna(value) else f"{value:.4f}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return "" if value is None or value is pd.NA else str(value)
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Return each network's name without its folder and its middle, if it is long and no other becomes the same."""
+    found = {name: name for name in names}
+    for shorten in (_without_folder, _without_middle):
+        shorter = {name: said if len(said) <= ROOM else shorten(said) for name, said in found.items()}
+        if len(set(shorter.values())) == len(found):
+            found = shorter
+    return found
+
+
+def _without_folder(name: str) -> str:
+    file, colon, factory = name.partition(".py:")
+    return file.rpartition("/")[2] + colon + factory
+
+
+def _without_middle(name: str) -> str:
+    half = (ROOM - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
