@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
 from mnist_tune import reports
+from mnist_tune.regimes.conclusions import edge
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.ranges import AXES, along, ranges
-from mnist_tune.reports.ranges import plot_range, print_ranges
+from mnist_tune.reports.figures import save
+from mnist_tune.reports.styles import COLOURS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
@@ -96,3 +103,97 @@ def main() -> int:
             plot_range(lines, axis, Path(picture))
             print(f"Picture: {picture}")
     return code
+
+
+AXES = ("width", "depth", "batch_size", "momentum", "warmup_steps")
+"""What the range may move with."""
+
+
+def with_sizes(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with the `width` of the widest hidden layer and the `depth`, the number of layers with weights,
+    of an MLP's name; NaN for other networks."""
+    sizes = {
+        name: [int(size) for size in re.findall(r"(?<=-)\d+(?=-)", name)]
+        for name in trials["architecture"].unique()
+        if name.startswith("mlp-")
+    }
+    return trials.assign(
+        width=trials["architecture"].map({name: max(widths, default=np.nan) for name, widths in sizes.items()}),
+        depth=trials["architecture"].map({name: len(widths) + 1 for name, widths in sizes.items()}),
+    )
+
+
+def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Return the range of learning rates at which each family of trials converges.
+
+    Args:
+        families: the trials of each family, with its title.
+
+    Returns:
+        A row a family: `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the
+        largest such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN
+        if there is none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN
+        where no rate converged.
+    """
+    rows = []
+    for title, trials in families:
+        family = with_sizes(trials)
+        found = edge(family)
+        converged = family["regime"].eq("converged").groupby(family["learning_rate"]).all()
+        above = [rate for rate in family["learning_rate"] if found.sometimes is not None and rate > found.sometimes]
+        values = {
+            "lowest": min(converged.index[converged], default=None),
+            "highest": found.always,
+            "sometimes": found.sometimes,
+            "next": min(above, default=None),
+            "best": found.best,
+        }
+        numbers = {name: np.nan if value is None else value for name, value in values.items()}
+        rows.append({"title": title, **family.iloc[0][list(AXES)], **numbers, "accuracy": found.accuracy})
+    return pd.DataFrame(rows)
+
+
+def along(found: pd.DataFrame, axis: str, base: dict[str, float]) -> pd.DataFrame:
+    """Return the rows of `ranges` that differ from the base in this axis only, in its order."""
+    same = np.logical_and.reduce([found[name] == value for name, value in base.items() if name != axis])
+    return found[same].sort_values(axis)
+
+
+def print_ranges(found: pd.DataFrame) -> None:
+    """Print what `ranges` returns, a line for each family."""
+    shown = found[["title", "lowest", "highest", "sometimes", "best", "accuracy"]].rename(columns={"title": "network"})
+    print("Learning rates: the lowest and the highest at which every seed converged, the highest at which any did, and")
+    print("the best, with its accuracy on held-out images")
+    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
+
+
+def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
+    """Write a figure of how the learning rates move along an axis.
+
+    Args:
+        lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
+            as a band, with bars to the smallest rate at which no seed converged.
+        axis: a column of the rows.
+        path: the file.
+
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
+    """
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
+    plot = figure.subplots()
+    values = sorted({value for rows in lines.values() for value in rows[axis]})
+    for i, (name, rows) in enumerate(lines.items()):
+        place = rows[axis].map(values.index)
+        if i == 0:
+            plot.fill_between(place, rows["lowest"], rows["highest"], color=COLOURS["converged"], alpha=0.15)
+            plot.vlines(place, rows["sometimes"], rows["next"], color="0.5", lw=1)
+        plot.plot(place, rows["sometimes"], color=f"C{i}", marker="o", ms=4, lw=1.3, label=f"edge{name}")
+        plot.plot(place, rows["best"], color=f"C{i}", marker="*", ms=8, lw=0.8, ls=":", label=f"best{name}")
+    plot.set_yscale("log")
+    plot.yaxis.set_major_formatter("{x:g}")
+    plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    plot.set_xlabel(axis.replace("_", " ").replace("warmup", "warm-up"))
+    plot.set_ylabel("learning rate")
+    plot.grid(alpha=0.25)
+    plot.legend(frameon=False, fontsize=8)
+    save(figure, path)

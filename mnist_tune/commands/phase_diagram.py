@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
-from mnist_tune.regimes.phases import first_steps, open_between, thresholds
-from mnist_tune.reports.phases import plot_phases, print_phases
+from mnist_tune.reports.figures import save
 from mnist_tune.reports.text import INTERRUPTED
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import OPEN_REASONS
@@ -144,3 +146,157 @@ def _run(where: Place, trials: list[TrialConfig], every: int | None, config: Pha
     images = config.steps * config.batch_size
     options = config.as_sweep(output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
     return run_or_resume("phases", options, trials)
+
+
+LOST = 1e5
+"""A batch loss above which training is lost."""
+
+POINTS = 3
+"""Values of c tried between two at which the sharpness falls and rises: they divide what is open by four."""
+BELOW = 0.7
+"""The search for `c_sharp` begins at so much of `c_loss`."""
+ROUNDING = 1e-6
+"""Relative error of a c that is computed back from its learning rate."""
+
+THRESHOLDS = ("c_loss", "c_sharp", "c_max")
+
+
+def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return what the first epoch of each trial did.
+
+    Args:
+        trials: the trials table.
+        epochs: the epochs table. For each network and seed, the first `untrained_sharpness` counts.
+        measured: what `Sweep.sharpness` returns.
+
+    Returns:
+        A row a trial: `architecture`, `seed`, `sharpness` (before training), `c` (the learning rate times that),
+        `loss_rises` (whether a batch loss, or the training loss after the last step, is above the first one),
+        `sharpness_rises` (whether a later sharpness is above the trial's first, 0 or 1; NaN if none was measured) and
+        `lost` (whether a batch loss is above `LOST`, or not finite).
+    """
+    first = epochs[epochs["epoch"] == 1].set_index("trial_id")
+    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[
+        ["architecture", "seed", "learning_rate"]
+    ]
+    first = first.loc[found.index]
+    known = first["untrained_sharpness"].astype(float).groupby([found["architecture"], found["seed"]])
+    found["sharpness"] = known.transform("first")
+    found["c"] = found["learning_rate"] * found["sharpness"]
+    # NaN compares as false: what is not finite counts as risen and as lost.
+    calm = first["step_loss_max"] <= first["step_loss_first"]
+    found["loss_rises"] = ~(calm & (first["train_loss"] <= first["untrained_loss"]))
+    found["lost"] = ~(first["step_loss_max"] <= LOST)
+    untrained = measured[measured["step"] == 0].set_index("trial_id")["sharpness"]
+    later = measured[measured["step"] > 0]
+    rose = ~(later["sharpness"].to_numpy() <= untrained.reindex(later["trial_id"]).to_numpy())
+    risen = found.index.isin(later["trial_id"][rose]).astype(float)
+    found["sharpness_rises"] = np.where(found.index.isin(later["trial_id"]), risen, np.nan)
+    return found.reset_index()
+
+
+def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the thresholds of each network and seed, from small to large networks.
+
+    They are those of Kalra and Barkeshli 2023, arXiv 2302.12250:
+
+    - `c_loss`: the smallest c at which the loss rises.
+    - `c_sharp`: the smallest c at which the sharpness rises.
+    - `c_max`: the largest c below the smallest at which training is lost.
+
+    One that is outside the values of c that were tried is NaN.
+
+    Args:
+        steps: what `first_steps` returns; of several sweeps, they may be concatenated.
+    """
+    rows: list[dict[str, Any]] = []
+    for (architecture, seed), part in steps.groupby(["architecture", "seed"]):
+        lost = part["c"][part["lost"].astype(bool)].min()
+        rows.append(
+            {
+                "architecture": architecture,
+                "seed": seed,
+                "sharpness": part["sharpness"].median(),
+                "c_loss": part["c"][part["loss_rises"].astype(bool)].min(),
+                "c_sharp": part["c"][part["sharpness_rises"] == 1].min(),
+                "c_max": part["c"][part["c"] < lost].max() if np.isfinite(lost) else np.nan,
+            }
+        )
+    rows.sort(key=lambda row: (_sizes(row["architecture"]), row["seed"]))
+    return pd.DataFrame(rows)
+
+
+def _sizes(architecture: str) -> tuple[int, list[int]]:
+    """Return a key that sorts networks by their depth, then by their widths."""
+    sizes = [int(size) for size in re.findall(r"\d+", architecture)]
+    return len(sizes), sizes
+
+
+def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
+    """Return the values of c at which the sharpness of a network and seed is to be measured next; none at the end.
+
+    They lie between the smallest c at which it rises, or training is lost, and the largest one below that at which it
+    falls.
+
+    Args:
+        cell: the rows of `first_steps` with the same network and seed.
+        grid: the values of c that may be tried, in order.
+    """
+    c = cell["c"]
+    rises = c[(cell["sharpness_rises"] == 1) | cell["lost"]].min()
+    falls = c[(cell["sharpness_rises"] == 0) & ~(c >= rises)].max()
+    start = BELOW * c[cell["loss_rises"]].min()
+    low = falls if np.isfinite(falls) else start
+    left = [one for one in grid if not (one <= low * (1 + ROUNDING) or one >= rises * (1 - ROUNDING))]
+    if len(left) <= POINTS:
+        return left
+    return [left[round((i + 1) * (len(left) + 1) / (POINTS + 1)) - 1] for i in range(POINTS)]
+
+
+STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
+
+
+def print_phases(found: pd.DataFrame) -> None:
+    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's.
+
+    Args:
+        found: what `thresholds` returns.
+    """
+    rows = []
+    for architecture, part in found.groupby("architecture", sort=False):
+        row = {"network": architecture, "sharpness": f"{part['sharpness'].mean():.3g}"}
+        rows.append(row | {name: _said(part[name]) for name in THRESHOLDS})
+    print("c = learning rate × untrained sharpness, mean over seeds (each seed)")
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _said(values: pd.Series) -> str:
+    return f"{values.mean():.2f} ({', '.join('-' if np.isnan(one) else f'{one:.3g}' for one in values)})"
+
+
+def plot_phases(found: pd.DataFrame, path: Path) -> None:
+    """Write a figure with the thresholds of each network: a marker for each seed, a line through the means.
+
+    Args:
+        found: what `thresholds` returns.
+        path: the file.
+
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
+    """
+    figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=100)
+    axis = figure.subplots()
+    names = list(dict.fromkeys(found["architecture"]))
+    place = found["architecture"].map(names.index)
+    for name in THRESHOLDS:
+        colour, marker, label = STYLES[name]
+        axis.scatter(place, found[name], color=colour, marker=marker, s=22, alpha=0.7)
+        axis.plot(found.groupby(place)[name].mean(), color=colour, lw=1.2, label=f"{name}: {label}")
+    axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic")
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xticks(range(len(names)), names, rotation=15, fontsize=8)
+    axis.set_ylabel("c = learning rate × untrained sharpness")
+    axis.grid(alpha=0.25)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    save(figure, path)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from mnist_tune import EdgeOptions, TrialConfig, reports
 from mnist_tune.edge.search import search_edge
-from mnist_tune.regimes.predictor_factors import factors
-from mnist_tune.reports.predictors import print_factors
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.tuning.wanted import asked
 
 OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
@@ -61,3 +64,80 @@ def main() -> int:
         factors(edges).to_csv(sweep.picture("predictors.csv"), index=False)
         print(f"Pictures: {sweep.picture('edge.png')}; table: {sweep.picture('predictors.csv')}")
     return code
+
+
+NETWORK = ["network", "predictor"]
+
+
+def factors(edges: Iterable[MeasuredEdge]) -> pd.DataFrame:
+    """Return a row for each network, predictor and seed.
+
+    Returns:
+        `network`, `predictor`, `seed` (its number), `predicted` and `measured` (learning rates), `low` and `high` (the
+        measured one's 95% interval), and `log2`, log2(predicted / measured): 1 is twice too high, -1 twice too low.
+    """
+    rows = []
+    for edge in edges:
+        low, measured, high = edge.rate(0.5)
+        for name, rates in edge.predicted.items():
+            rows += [
+                {"network": edge.title, "predictor": name, "seed": seed, "predicted": rate, "measured": measured,
+                 "low": low, "high": high, "log2": np.log2(rate / measured)}
+                for seed, rate in enumerate(rates)
+            ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*NETWORK, "seed", "predicted", "measured", "low", "high", "log2"])
+
+
+def by_network(table: pd.DataFrame) -> pd.DataFrame:
+    """Return predicted / measured of each network (columns) by predictor (rows): the median over seeds."""
+    medians = table.groupby(NETWORK)["log2"].median()
+    found: pd.DataFrame = (2**medians).unstack("network")
+    return found[list(dict.fromkeys(table["network"]))]
+
+
+def by_predictor(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each predictor, the best first.
+
+    Returns:
+        `networks`: how many it says something about.
+        `off`: the median over networks of |log2(predicted / measured)|, of each network's median over seeds.
+        `least`, `median`, `most`: predicted / measured over networks, likewise.
+        `seeds`: the median over networks of the standard deviation of log2 over seeds.
+    """
+    each = table.groupby(["predictor", "network"])["log2"].agg(["median", "std"])
+    groups = each.groupby("predictor")
+    found = pd.DataFrame(
+        {
+            "networks": groups.size(),
+            "off": each["median"].abs().groupby("predictor").median(),
+            "least": 2 ** groups["median"].min(),
+            "median": 2 ** groups["median"].median(),
+            "most": 2 ** groups["median"].max(),
+            "seeds": groups["std"].median(),
+        }
+    )
+    return found.sort_values("off")
+
+
+WIDTH = 160
+
+
+def print_factors(edges: Sequence[MeasuredEdge]) -> None:
+    """Print the measured edge of each network, and predicted / measured for each predictor and network."""
+    table = factors(edges)
+    numbers = {edge.title: f"{i}" for i, edge in enumerate(edges, start=1)}
+    for edge in edges:
+        print(f"{numbers[edge.title]:>2} {edge.title}: {edge.rate(0.5)}, {len(edge.outcomes)} trials")
+    print("\npredicted / measured by network (median over seeds):")
+    print(by_network(table).rename(columns=numbers).to_string(float_format=_factor, na_rep="–", line_width=WIDTH))
+    summary = by_predictor(table)
+    summary["networks"] = [f"{count} of {len(edges)}" for count in summary["networks"]]
+    for name in ("least", "median", "most"):
+        summary[name] = [_factor(value) for value in summary[name]]
+    print("\nover networks: |log2(predicted / measured)|, the factor's range, and the spread of log2 over seeds:")
+    with pd.option_context("display.precision", 2):
+        print(summary.to_string(line_width=WIDTH))
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2g}"

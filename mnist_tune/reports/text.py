@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,12 +19,11 @@ from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.conclusions import conclusions
-from mnist_tune.reports.console import PLAIN_WIDTH, table_console
+from mnist_tune.reports.console import table_console
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
-from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.trial_table import TERMINAL, Field, accuracy, evidence, fields, heading
+from mnist_tune.reports.trial_table import TERMINAL, Field, evidence, fields, heading
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -147,26 +145,6 @@ def _table(trials: pd.DataFrame, shown: Sequence[Field], narrow: bool) -> Table:
 def _says_why(console: Console, trials: pd.DataFrame) -> bool:
     """Return whether the table says why trials stopped: where it has room, or the other columns don't tell."""
     return console.width >= WIDE or not trials["stop_reason"].isin(SAID_BY_REGIME).all()
-
-
-def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("experiment", no_wrap=True)
-    for name in ("epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for comparison in comparisons:
-        for epoch, row in comparison.rows.iterrows():
-            cells = [comparison.experiment.name, str(epoch)]
-            for split in ("train", "test"):
-                cells += [accuracy(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
-                difference = row[f"{split}_accuracy_difference"]
-                cells.append("-" if pd.isna(difference) else f"{difference:+.5f}")
-            table.add_row(*cells)
-    console = Console(width=PLAIN_WIDTH)
-    console.print(table)
-    for comparison in comparisons:
-        console.print(f"{comparison.experiment.name}: {comparison.verdict}; {comparison.reason}", highlight=False)
 
 
 def _short(path: Place) -> str:
