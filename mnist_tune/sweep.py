@@ -33,7 +33,7 @@ class Sweep(Tables):
 
     def table(self) -> None:
         """Print the table of the trials, and what follows from it."""
-        from mnist_tune.reports.text import print_report
+        from mnist_tune.reports.terminal import print_report
 
         print_report(self)
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mnist_tune import reports
-from mnist_tune.regimes.conclusions import edge
+from mnist_tune import numbers, reports
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
+from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
@@ -138,14 +138,13 @@ def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     rows = []
     for title, trials in families:
         family = with_sizes(trials)
-        found = edge(family)
-        converged = family["regime"].eq("converged").groupby(family["learning_rate"]).all()
-        above = [rate for rate in family["learning_rate"] if found.sometimes is not None and rate > found.sometimes]
+        found = Range.of(family)
+        trained = family.loc[family["epochs_run"] > 0, "learning_rate"]
         values = {
-            "lowest": min(converged.index[converged], default=None),
+            "lowest": found.lowest,
             "highest": found.always,
             "sometimes": found.sometimes,
-            "next": min(above, default=None),
+            "next": min(trained[trained > (found.sometimes or np.inf)], default=None),
             "best": found.best,
         }
         numbers = {name: np.nan if value is None else value for name, value in values.items()}
@@ -164,7 +163,7 @@ def print_ranges(found: pd.DataFrame) -> None:
     shown = found[["title", "lowest", "highest", "sometimes", "best", "accuracy"]].rename(columns={"title": "network"})
     print("Learning rates: the lowest and the highest at which every seed converged, the highest at which any did, and")
     print("the best, with its accuracy on held-out images")
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
+    print(shown.to_string(index=False, float_format=numbers.rate, na_rep="-"))
 
 
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:

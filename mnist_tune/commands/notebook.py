@@ -18,10 +18,8 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.labels import regime_counts
-from mnist_tune.reports.console import PLAIN_WIDTH
 from mnist_tune.reports.figures import save
-from mnist_tune.reports.replicate_table import print_replicates
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.terminal import PLAIN_WIDTH, print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, closest

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
 from mnist_tune.reports.figures import save
-from mnist_tune.reports.text import INTERRUPTED
+from mnist_tune.reports.terminal import INTERRUPTED
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together

@@ -14,6 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from mnist_tune import UserError, cli, load_sweep
+from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.results.tables import together
@@ -120,7 +121,7 @@ def trial_names(trials: pd.DataFrame) -> dict[str, str]:
     for title, family in families(trials):
         for row in family.itertuples():
             seed = f", seed {row.seed}" if trials["seed"].nunique() > 1 else ""
-            names[row.trial_id] = f"{title}, rate {row.learning_rate:.4g}{seed}"
+            names[row.trial_id] = f"{title}, rate {rate(row.learning_rate)}{seed}"
     counts = Counter(names.values())
     return {one: name + f" ({one})" * (counts[name] > 1) for one, name in names.items()}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.regimes.families import held_out
 from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
 
@@ -24,7 +25,7 @@ class Mirror:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
-        objective = "validation_accuracy" if (sweep.trials["holdout"] > 0).any() else "test_accuracy"
+        objective = f"{held_out(sweep.trials)}_accuracy"
         found = runs(sweep)
         params = self._distributions(found)
         wanted = {run.trial_id: self._trial(run, params, objective) for run in found if self._is_at_rest(run)}

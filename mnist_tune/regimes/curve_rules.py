@@ -46,6 +46,10 @@ def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
     """Return when a curve reaches the target; None if it is not calm, or there are too few epochs to tell."""
     if target is None or not curve.epochs or label in ("oscillating", "diverged", "overfit"):
         return None
+    if label == "converged" and _accident(curve, target):
+        below = np.flatnonzero(curve.accuracy[:-TREND_EPOCHS] < target)
+        since = float(below[-1] + 2 if len(below) else 1)
+        return Forecast(since, since, since)
     ahead = forecast(curve, target)
     if label == "converged" or ahead.is_past:
         return ahead

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY
+from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.curve_rules import curve_regime, reached
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.diverged import since, stuck
+from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.forecast import Forecast
 from mnist_tune.regimes.noise import SIGMAS, difference_noise
 from mnist_tune.regimes.oscillating import early_spike, landed
@@ -224,7 +225,7 @@ def _behind(trial: Trial, faster: Trial | None, slower: Trial | None) -> tuple[s
 def _named(best: Trial, trial: Trial) -> str:
     """Return what a message calls a sibling; with its batch size, if it is another."""
     batches = f" with batches of {best.curve.batch_size}" * (best.curve.batch_size != trial.curve.batch_size)
-    return f"rate {best.rate:.4g}{batches}"
+    return f"rate {rate(best.rate)}{batches}"
 
 
 def _higher(other: Trial, trial: Trial) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from matplotlib.lines import Line2D
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import rate
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
+from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 
@@ -148,3 +152,39 @@ def _legend(of: dict[str, int]) -> list[Line2D]:
     ]
     splits = ((split, None if filled else "none") for split, filled in _SPLITS)
     return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
+
+
+def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
+    """Write the picture of measured edges, a panel each.
+
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
+    """
+    figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
+    for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
+        draw_edge(axis, PreparedEdge(edge))
+    save(figure, path)
+
+
+def draw_edge(axis: Any, edge: PreparedEdge) -> None:
+    """Draw the share of seeds that learn with its 95% band, the trials as ticks, and the predictors as lines."""
+    log_axis(axis, "x")
+    x, low, middle, high = edge.band()
+    axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
+    axis.plot(x, middle, color=COLOURS["slow"], lw=1.5)
+    found = edge.found
+    axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
+    for learned, part in edge.learned.groupby(edge.learned):
+        height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
+        name = f"{'learned' if learned else 'did not'} ({len(part)})"
+        axis.plot(part.index, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
+    for i, (name, predicted) in enumerate(edge.predicted.items()):
+        said = rate(predicted, 3)
+        if edge.limits[0] <= predicted <= edge.limits[1]:
+            axis.axvline(predicted, color=f"C{i % 10}", ls=("--", ":", "-.")[i % 3], lw=1.1, label=f"{name}: {said}")
+        else:
+            axis.plot([], [], " ", label=f"{name}: {said} (outside)")
+    axis.set(xlim=edge.limits, ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
+    axis.set_title(edge.title, fontsize=10, parse_math=False)
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
+    axis.grid(alpha=0.25)

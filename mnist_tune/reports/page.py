@@ -22,8 +22,7 @@ from markupsafe import Markup
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.headline import headline, title
-from mnist_tune.reports.health import health
+from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.importances import Importances, importances
 from mnist_tune.reports.metrics import quantised
 from mnist_tune.reports.page_data import PageData, Setting
@@ -79,8 +78,7 @@ def page(sweeps: Sequence[Tables]) -> str:
     html: str = _template().render(
         title=printable(title(sweeps, data.titles)),
         titles=[printable(name) for name in data.titles],
-        headlines=[_printable(headline(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
-        healths=[_printable(health(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
+        heads=[_printable(_head(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
         counts=counts(data.trials),
         colours=COLOURS,
         meanings=MEANINGS,
@@ -107,6 +105,13 @@ def page(sweeps: Sequence[Tables]) -> str:
         script=Markup(_part("page.js")),
     )
     return html
+
+
+def _head(sweep: Tables, name: str) -> dict[str, Any]:
+    """Return what the page says of a sweep in words: its findings by their kind, and what its nodes did."""
+    found = findings(sweep)
+    said = {kind.value: [vars(one) for one in of(found, kind)] for kind in Kind}
+    return said | {"title": name, "nodes": nodes(sweep.epochs)}
 
 
 def _document(data: PageData, drawn: bool, columns: Sequence[str], edges: Sequence[PreparedEdge]) -> Any:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.columns import TRIALS
 from mnist_tune.numbers import told_apart
-from mnist_tune.regimes.conclusions import varied
+from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.tuned import FAR
 
 TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
@@ -20,6 +20,9 @@ TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
 """
 
 EVERYWHERE = (TERMINAL, PAGE, DETAILS)
+
+MANY = 60
+"""Tables and lists with more lines than this are condensed."""
 
 ROOM = 40
 """The most characters of a network's name in a table."""
@@ -80,14 +83,16 @@ class Field:
         return self.full or self.name.replace("_", " ")
 
 
-def _rates(trials: pd.DataFrame) -> list[str]:
-    said = told_apart(trials["learning_rate"])
-    return [said[rate] for rate in trials["learning_rate"]]
+def _settings(name: str) -> Texts:
+    """Return what writes a setting so that different values look different."""
 
+    def texts(trials: pd.DataFrame) -> list[str]:
+        values = trials[name]
+        said = shortened(values) if name == "architecture" else {}
+        said = told_apart(values) if pd.api.types.is_float_dtype(values) else said
+        return [said.get(value, str(value)) for value in values]
 
-def _architectures(trials: pd.DataFrame) -> list[str]:
-    said = shortened(trials["architecture"])
-    return [said[name] for name in trials["architecture"]]
+    return texts
 
 
 def _epochs(trials: pd.DataFrame) -> list[str]:
@@ -118,7 +123,7 @@ REACHES = Field("reaches", "reaches", EVERYWHERE, full="reaches the target in ep
 FIELDS = (
     Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep", width=110),
     Field("label", "label", (PAGE, DETAILS), width=110),
-    Field("learning_rate", "rate", EVERYWHERE, texts=_rates),
+    Field("learning_rate", "rate", EVERYWHERE, texts=_settings("learning_rate")),
     Field("seed", "seed", EVERYWHERE, width=60, differs=True),
     Field("data_seed", "data seed"),
     Field("regime", "regime", EVERYWHERE, width=120),
@@ -159,8 +164,7 @@ def fields(trials: pd.DataFrame, where: str) -> list[Field]:
     shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
     names = [one for one in shown if one.name in ("sweep_name", "label")]
     settings = [
-        Field(name, name.replace("_", " "), EVERYWHERE, texts=_architectures if name == "architecture" else None)
-        for name in varied(trials)
+        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name), width=130) for name in varied(trials)
     ]
     return [*names, *settings, *(one for one in shown if one not in names)]
 

@@ -14,7 +14,6 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.own_code.loading import names_in, sources
-from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import new_folder
 from mnist_tune.results.provenance import describe_environment
 from mnist_tune.results.writer import SweepWriter
@@ -22,7 +21,7 @@ from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, small_last_batch
 from mnist_tune.tuning.network_check import check_networks
 from mnist_tune.tuning.options import SweepOptions
 

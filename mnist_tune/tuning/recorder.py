@@ -10,6 +10,7 @@ from ray.tune import Callback
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
@@ -64,7 +65,7 @@ class Recorder(Callback):  # type: ignore[misc]
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self._histories.add(trial_id, row)
-            name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
+            name = f"{self._configs[trial_id].architecture} at learning rate {rate(row['learning_rate'])}"
             self._view.epoch(trial_id, name, row, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))

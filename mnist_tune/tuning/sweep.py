@@ -88,7 +88,7 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
 def shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
     """Print a sweep's table unless `options.quiet`, and return the sweep."""
     if show and not options.quiet:
-        from mnist_tune.reports.text import print_report  # imports rich's tables
+        from mnist_tune.reports.terminal import print_report  # imports rich's tables
 
         print_report(sweep)
     return sweep

@@ -12,7 +12,8 @@ from mnist_tune import UserError
 from mnist_tune.commands import edge, lr_regimes, notebook, predictors, range_test, report, seeds, summarize
 from mnist_tune.edge.range_test import RangeTest
 from mnist_tune.regimes.range_suggestions import OURS, RangeCurve
-from mnist_tune.reports.conclusions import conclusions
+from mnist_tune.reports.findings import Kind, findings, of
+from mnist_tune.reports.text import lines
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_regimes_prints_the_table(command, made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     said = command(lr_regimes, run_or_resume=sweep)
     assert len([line for line in said.splitlines() if "completed" in line or "diverged  " in line]) == 3
-    assert "\n".join(conclusions(sweep.trials, sweep.meta["options"])[1:]) in said
+    assert "\n".join(lines(of(findings(sweep), Kind.FAMILY))) in said
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):

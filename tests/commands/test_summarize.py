@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnist_tune.reports.large_sweeps import MANY
+from mnist_tune.reports.trial_table import MANY
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
 SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")

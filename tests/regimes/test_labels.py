@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from families import REPLICATES, family
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.conclusions import Edge, edge
 from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import DATA, MNIST
@@ -368,22 +366,6 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
 
 
 # --- a sweep's regimes
-
-
-def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
-    assert edge(REPLICATES) == Edge(best=1.0, accuracy=0.98, split="test", always=1.0, sometimes=1.3)
-    assert edge(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"])).split == "validation"
-    assert edge(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"])).best == 0.1
-    assert edge(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
-    none = edge(REPLICATES[REPLICATES["regime"] == "diverged"])
-    assert (none.best, none.always, none.sometimes) == (None, None, None)
-
-
-def test_the_best_rate_is_that_of_the_mean_of_what_converged():
-    seeds = {0.1: [("converged", 0.90), ("converged", 0.98)], 1.0: [("converged", 0.95), ("converged", 0.95)]}
-    assert edge(family(seeds)).best == 1.0
-    some = {0.1: [("converged", 0.90), ("oscillating", 0.99)], 1.0: [("converged", 0.92), ("diverged", 0.1)]}
-    assert edge(family(some)) == Edge(best=1.0, accuracy=0.92, split="test", always=None, sometimes=1.0)
 
 
 def test_counts_are_in_the_order_of_the_regimes():

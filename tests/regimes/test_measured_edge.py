@@ -12,9 +12,9 @@ from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
-from mnist_tune.reports.edge_lines import edge_lines
-from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.findings import edge_lines
+from mnist_tune.reports.terminal import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
 PREDICTED = {"range test": [3.0, 2.0], "sharpness": [0.5, 0.25]}
@@ -193,10 +193,16 @@ def test_an_edge_is_measured_as_its_search_was_asked_for(folder):
 
 
 def test_a_rate_that_does_not_exist_says_so():
-    assert str(Interval(0.0, 0.0, 1.0)) == "does not exist"
-    assert str(Interval(1.0, math.inf, math.inf)) == "does not exist"
+    assert str(Interval(0.0, 0.0, 1.0)) == "no rate"
+    assert str(Interval(1.0, math.inf, math.inf)) == "any rate"
     assert str(Interval(1.0, 2.0, math.inf)) == "2 [1, inf]"
     assert math.isinf(Interval(0.0, 1.0, 2.0).half_width)
+
+
+def test_a_share_that_learns_at_no_rate_is_said_in_a_sentence():
+    """Every third seed fails at any rate, so at none do nine of ten learn."""
+    edge = measured([(rate, rate < 1 and i % 3 > 0) for i, rate in enumerate(np.geomspace(0.2, 2, 60))])
+    assert edge_lines(edge)[0].startswith("it: seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
 
 
 @pytest.mark.parametrize(
@@ -215,12 +221,12 @@ def test_a_forged_list_of_searches_is_refused(folder, searches):
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
-    [(True, "  all trials stayed calm; all trials diverged"), (False, "  no trial stayed calm; no trial diverged")],
+    [(True, "all trials stayed calm; all trials diverged"), (False, "no trial stayed calm; no trial diverged")],
 )
 def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
     edge = measured([(0.5, True), (2.0, False)])
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(calm=outcome, diverged=outcome))
-    assert list(edge_lines(edge))[1] == said
+    assert edge_lines(edge)[1] == said
 
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):

@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from many_trials import many_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
@@ -18,7 +19,9 @@ from matplotlib.text import Text
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.reports.curve_plots import draw_curves
 from mnist_tune.reports.figures import plot_regimes, regimes_figure, save
+from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.prepared import FEW
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
@@ -235,3 +238,13 @@ def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):
     assert (loss.get_yscale(), losses.get_yscale()) == ("log", "log")
     said = [axis.get_ylabel() for axis in (accuracy, curves, loss, losses)]
     assert said == ["final accuracy", "test accuracy", "final loss (nats)", "training loss (nats)"]
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1])
+def test_the_picture_and_the_page_draw_as_many_curves_one_by_one(count):
+    sweep = many_trials(count, 3)
+    axis = Figure().subplots()
+    draw_curves(axis, sweep.trials, sweep.epochs, "test_accuracy")
+    assert (
+        axis.get_title().startswith("every trial") == (not axis.collections) == PageData([sweep]).few == (count <= FEW)
+    )

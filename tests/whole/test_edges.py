@@ -13,8 +13,8 @@ from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
 from mnist_tune.edge.search import searcher_of
-from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.past import Past
 

@@ -14,7 +14,7 @@ from mnist_tune import UserError
 from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.reports.text import INTERRUPTED
+from mnist_tune.reports.terminal import INTERRUPTED
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
 

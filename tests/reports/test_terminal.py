@@ -1,20 +1,33 @@
-"""The text that a sweep prints."""
+"""What is printed of a sweep on the terminal."""
 
+import io
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from recorded_data import recorded_data
+from rich.console import Console
 
 from mnist_tune import TrialConfig, load_sweep
-from mnist_tune.reports import console
-from mnist_tune.reports.conclusions import conclusions, proposed
-from mnist_tune.reports.large_sweeps import LINES, MANY
-from mnist_tune.reports.replicate_table import print_replicates
-from mnist_tune.reports.text import FAILURES, INTERRUPTED, print_report
+from mnist_tune.reports import terminal
+from mnist_tune.reports.page import page
+from mnist_tune.reports.terminal import (
+    FAILURES,
+    INTERRUPTED,
+    LINES,
+    bins,
+    condensed_table,
+    print_replicates,
+    print_report,
+    span,
+)
+from mnist_tune.reports.trial_table import MANY
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -121,12 +134,12 @@ def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, c
 
 def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_up_sweep, capsys):
     found = made_up_sweep([0.1])
-    assert "No target is known" not in printed_text(capsys, found)
+    assert "no target" not in printed_text(capsys, found)
     own = replace(found, meta=found.meta | {"dataset": recorded_data("mnist", target=None, note="[/] is odd")})
     said = printed_text(capsys, own)
-    assert "No target is known for this data, so each network's best trial is its measure; see --target." in said
+    assert "Note: no target is known for this data, so each network's best trial is its measure; see --target" in said
     assert "Note: [/] is odd" in said
-    assert "No target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
+    assert "no target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
 
 
 def printed_text(capsys, sweep):
@@ -150,7 +163,7 @@ def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not
     made_up_sweep, capsys, monkeypatch, reason, said
 ):
     sweep = made_up_sweep([0.1])
-    monkeypatch.setattr(console, "PLAIN_WIDTH", 65)
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", 65)
     printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
     assert ("stopped" in printed.split("Regimes:")[0]) is said
     assert "\n    accuracy 0.96" in printed  # it has no room beside the other columns
@@ -164,143 +177,6 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     assert f"Results: {found.path}\n" in out
     print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
     assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
-
-
-def test_conclusions_where_nothing_finished(new_writer, sweep, tmp_path):
-    trials = new_writer(tmp_path / "empty").finish(ended="now").trials
-    assert conclusions(trials)[1] == "mlp-1024-128-tanh: no learning rate finished an epoch"
-    some = sweep(DONE, DIVERGED, DIVERGED, CUT).trials
-    assert conclusions(some)[1].startswith("mlp-1024-128-tanh: converges ")
-
-
-COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates"
-
-
-def test_conclusions_where_every_rate_diverged(made_up_sweep):
-    _, line, following = conclusions(made_up_sweep([3.0, 4.0]).trials, {"dataset": "mnist-5k"})
-    assert line == "mlp-4-tanh: diverges at all rates, 3 to 4; none converged"
-    assert following == f"  try smaller rates: {COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
-
-
-@pytest.mark.parametrize(
-    ("rates", "regimes", "question", "proposed"),
-    [
-        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
-        ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
-        ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
-        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
-        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.1 0.0464 0.0215 0.01"),
-        ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
-        ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
-        ((0.1,), "s", "try larger rates", "0.1 0.215 0.464 1"),
-        ((1.0, 1.0001), "cd", "is it the seed?", "1 1.0001"),
-        ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
-    ],
-)
-def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, proposed):
-    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged"}
-    trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
-    trials = trials.assign(
-        regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9, 0.9][: len(rates)]
-    )
-    *_, following = conclusions(trials)
-    assert following.startswith(f"  {question}")
-    assert f"--learning-rates {proposed} --" in following
-
-
-def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate")
-    trials = trials.assign(regime=["converged", "oscillating"], test_accuracy=[0.9, 0.95])
-    assert conclusions(trials)[1] == (
-        "mlp-4-tanh: converges at 0.1; oscillates at 1; best learning rate 0.1 (test accuracy 0.9000)"
-    )
-    assert conclusions(trials.assign(regime="slow"))[1] == "mlp-4-tanh: slow at all rates, 0.1 to 1; none converged"
-
-
-def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
-    trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
-    at_first = trials.assign(regime="slow", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
-    assert conclusions(at_first)[2].startswith(f"  try smaller rates: {COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
-    close = trials.assign(regime=["slow"] * 4 + ["diverged"] * 2).replace({"learning_rate": {0.4: 0.22}})
-    assert len(conclusions(close)) == 2, "there is nothing to ask"
-
-
-@pytest.mark.parametrize(("regime", "asked"), [("slow", "larger"), ("underfit", None), ("undecided", None)])
-def test_rates_at_which_nothing_is_learned_point_to_larger_ones_if_anywhere(made_up_sweep, regime, asked):
-    """Accuracies of guesses differ by chance, and those of rates like 1e-7 not at all."""
-    trials = made_up_sweep([1e-7, 1e-6, 1e-5]).trials.sort_values("learning_rate").assign(regime=regime)
-    for accuracies in ([0.1, 0.1, 0.1], [0.11, 0.1, 0.1]):
-        _, _, *question = conclusions(trials.assign(test_accuracy=accuracies))
-        assert [line.split()[1] for line in question] == [asked] * (asked is not None)
-
-
-@pytest.mark.parametrize("others", ["waiting", "interrupted", "error"])
-def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
-    """As after a Ctrl-C once the largest rate has diverged."""
-    trials = made_up_sweep([0.1, 0.2, 3.0]).trials.sort_values("learning_rate")
-    begun = [False, False, True]
-    trials = trials.assign(regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3])
-    trials["stop_reason"] = trials["stop_reason"].where(begun, others)
-    trials["test_accuracy"] = trials["test_accuracy"].where(begun)
-    assert conclusions(trials)[1] == "mlp-4-tanh: diverges at 3; none converged"
-    assert conclusions(trials)[2].startswith(f"  try smaller rates: {COMMAND} 3 1.39 ")
-    some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0], test_accuracy=0.9)
-    assert conclusions(some)[1].startswith("mlp-4-tanh: converges at 0.1; best learning rate 0.1 ")
-    assert conclusions(some)[2].startswith(f"  no edge yet, try larger rates: {COMMAND} 0.1 0.215 ")
-
-
-def test_without_a_test_accuracy_nothing_is_asked(made_up_sweep):
-    trials = made_up_sweep([0.1, 0.2]).trials.assign(regime="underfit", test_accuracy=np.nan)
-    assert len(conclusions(trials)) == 2
-
-
-def test_a_search_that_draws_a_seed_a_trial_proposes_five_of_them(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0], seeds=20).trials.assign(regime="converged")
-    assert " --seeds 0 1 2 3 4 --" in conclusions(trials)[2]
-
-
-def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
-    trials = made_up_sweep([1.0, 1.1], seeds=2).trials.sort_values("learning_rate")
-    asked = conclusions(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2), {"dataset": "mnist-5k"})[2]
-    assert asked == f"  is it the seed? {COMMAND} 1 1.1 --seeds 0 1 2 3 4 --epochs 4 --dataset mnist-5k"
-
-
-def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the_nearest_trial(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
-    usual = {"dataset": "mnist", "scheduler": "regimes", "grace_period": 5, "sharpness": False}
-    usual |= {"train_evaluation": None}
-    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
-    asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
-    asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
-    assert proposed(trials, asked, [0.1, 1.0]) == (
-        f"{COMMAND} 0.1 1 --epochs 4 --dataset own.npz --grace-period 3 --train-evaluation 500 --train-images 9"
-        " --sharpness --sharpness-every 7 --sharpness-images 64"
-    )
-
-
-def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
-    trials = made_up_sweep([1.0, 1.1], seeds=3).trials.sort_values("learning_rate")
-    assert len(conclusions(trials.assign(regime=["converged"] * 3 + ["diverged"] * 3))) == 2
-
-
-def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
-    found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
-    ran = {"dataset": "mnist-5k", "data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
-    line = conclusions(found.trials.assign(regime="converged"), ran)[2]
-    assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
-    assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
-
-
-def test_a_proposed_command_trains_on_the_same_images(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
-    assert " --train-images 100 --standardize" in conclusions(trials, {"train_images": 100, "standardize": True})[2]
-    assert "--standardize" not in conclusions(trials, {"standardize": False})[2]
-
-
-def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
-    trials = made_up_sweep([0.01, 0.1, 1.0]).trials.assign(regime="converged", batch_size=32, seed=3)
-    assert " --batch-size 32 --seeds 3 " in conclusions(trials)[2]
 
 
 @pytest.mark.parametrize(
@@ -329,7 +205,7 @@ def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
     trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
     trials["regime_evidence"] = "at 5 epochs 0.8119; rate 0.4 had 0.9940"
-    monkeypatch.setattr(console, "PLAIN_WIDTH", 80)
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", 80)
     print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
     table = capsys.readouterr().out.split("Regimes:")[0]
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
@@ -346,9 +222,6 @@ def test_what_differs_has_a_column_and_a_line_of_its_own(made_up_sweep, capsys):
         "mlp-4-tanh, adam, batch size 64",
         "mlp-4-tanh, sgd, batch size 128",
     ]
-
-
-# --- large sweeps
 
 
 def printed(capsys, sweep, **options):
@@ -468,12 +341,6 @@ def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
     assert capsys.readouterr().out.count("failed: no memory\n") == FAILURES + 5
 
 
-def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
-    """It may come from a folder that somebody else wrote."""
-    trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
-    assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
-
-
 def test_seeds_that_never_trained_are_no_replicates(made_up_sweep, capsys):
     trials = made_up_sweep([0.1], seeds=3).trials.assign(epochs_run=[4, 4, 0], regime=["converged"] * 2 + ["undecided"])
     print_replicates(trials)
@@ -504,8 +371,107 @@ def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys
     assert "1.0002  " in printed
 
 
-def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
-    """Nor could it run: a command line names no arrays."""
-    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
-    line = conclusions(trials, {"dataset": "arrays"})[2]
-    assert line == "  no edge yet, try larger rates: 1 2.15 4.64 10, from Python as before"
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10.0**k for k in range(-40, 5)])), min_size=1)
+
+
+@given(ROWS)
+def test_bins_are_disjoint_ranges_in_order(rows):
+    table = pd.DataFrame(rows, columns=["architecture", "learning_rate"])
+    found = list(bins(table))
+    assert len(found) <= LINES
+    assert sorted(i for _, part in found for i in part.index) == list(range(len(rows)))
+    ends = [(name, part["learning_rate"].min(), part["learning_rate"].max()) for name, part in found]
+    for (name, _, high), (other, low, _) in pairwise(ends):
+        assert (name, high) < (other, low)
+        assert name != other or high < low
+
+
+def test_few_learning_rates_have_a_bin_each():
+    table = pd.DataFrame({"architecture": "a", "learning_rate": [0.1, 0.3, 0.1, 0.2]})
+    assert [sorted(part.index) for _, part in bins(table)] == [[0, 2], [3], [1]]
+
+
+def test_families_share_the_lines():
+    table = pd.DataFrame(
+        [(name, rate) for name in "ab" for rate in range(1, 31)], columns=["architecture", "learning_rate"]
+    )
+    assert [name for name, _ in bins(table)] == ["a"] * (LINES // 2) + ["b"] * (LINES // 2)
+
+
+def test_a_line_says_what_its_trials_reached(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.1234, 3], architectures=["[red]x[/]", "plain"])
+    trials = sweep.trials.sort_values(["architecture", "learning_rate"]).assign(
+        epochs_run=[0, 4, 4, 1000, 1500, 4], stop_reason=["[b]", "completed", "completed", *["asha"] * 3],
+        test_accuracy=[np.nan, 0.5, 0.6, 0.7, 0.8, 0.9], regime=["slow", "diverged", "converged", *["slow"] * 3],
+    )  # fmt: skip
+
+    def printed(**options):
+        out = io.StringIO()
+        Console(file=out, width=150, color_system=None).print(condensed_table(trials, **options))
+        return [re.split(r"\s{2,}", line.strip()) for line in out.getvalue().splitlines()]
+
+    heads, *rows = printed()
+    assert heads == ["family", "rates", "trials", "epochs", "train", "test", "stopped", "regimes"]
+    assert [row[:4] + row[5:] for row in rows] == [
+        ["[red]x[/]", "0.1", "1", "0", "-", "1 [b]", "1 slow"],
+        ["[red]x[/]", "0.123", "1", "4", "0.5000", "1 completed", "1 diverged"],
+        ["[red]x[/]", "3", "1", "4", "0.6000", "1 completed", "1 converged"],
+        ["plain", "0.1", "1", "1000", "0.7000", "1 asha", "1 slow"],
+        ["plain", "0.123", "1", "1500", "0.8000", "1 asha", "1 slow"],
+        ["plain", "3", "1", "4", "0.9000", "1 asha", "1 slow"],
+    ]
+    assert printed(stops=False)[0] == [name for name in heads if name != "stopped"]
+    assert span(trials["epochs_run"]) == "0–1500"
+
+
+def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_there(
+    new_writer, epoch_row, tmp_path, capsys
+):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    trial = TrialConfig(learning_rate=0.1, epochs=8)
+    writer.meta["trials"] = {"00000": trial.to_dict()}
+    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.89], start=1):
+        writer.epoch("00000", epoch_row(epoch, 0.1, accuracy), False)
+    writer.end("00000", "completed")
+    line = printed(capsys, writer.finish(ended="now"))[1]
+    assert " converged " in line
+    assert " epoch 2 " in line
+
+
+def test_a_search_is_said_by_its_winner_and_how_it_was_found(new_writer, epoch_row, tmp_path, capsys):
+    """The test set has no part in the choice, nor have trials that were stopped early."""
+    writer = new_writer(tmp_path / "sweep")
+    trials = [
+        TrialConfig(architecture=f"mlp-{width}-tanh", learning_rate=0.1 * width, momentum=0.1 + width / 1000, holdout=9)
+        for width in (4, 8, 16, 32)
+    ]
+    writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe"}}
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for i, (held_out, test) in enumerate([(0.91, 0.99), (0.95, 0.92), (0.93, 0.91), (0.97, 0.9)]):
+        writer.epoch(f"{i:05d}", epoch_row(1, 0.1, 0.97, validation_accuracy=held_out, test_accuracy=test), False)
+        writer.end(f"{i:05d}", "asha" if i == 3 else "completed")
+    sweep = writer.finish(ended="now")
+    lines = printed(capsys, sweep)
+    winner = "mlp-8-tanh, learning rate 0.8, momentum 0.108 (validation accuracy 0.9500)"
+    assert f"the winner: {winner}; the best of 4 trials, proposed by TPE" in lines
+    assert not any(line.startswith("mlp-") and ":" in line for line in lines), (
+        "nothing is said of families of one trial"
+    )
+    html = page([sweep])
+    assert html.count('class="conclusion"') == 1
+    assert winner in html
+
+
+def test_what_to_try_is_decided_on_the_images_held_out(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.1, 0.2, 0.4], holdout=9)
+    trials = sweep.trials.sort_values("learning_rate").assign(
+        regime="underfit", test_accuracy=[0.6, 0.7, 0.8], validation_accuracy=[0.8, 0.7, 0.6]
+    )
+    print_report(replace(sweep, trials=trials))
+    assert "  try smaller rates: " in capsys.readouterr().out
+
+
+def test_a_proposed_command_goes_on_after_a_divergence_as_this_one_did(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.1, 0.2])
+    print_report(replace(sweep, meta=sweep.meta | {"options": {"stop_when_diverged": False}}))
+    assert " --no-stop-when-diverged" in capsys.readouterr().out
