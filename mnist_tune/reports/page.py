@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import rate
 from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.importances import Importances, importances
 from mnist_tune.reports.metrics import quantised
@@ -216,16 +217,16 @@ def _shares(data: PageData) -> list[dict[str, Any]]:
         place = {"x": float(np.log10(row.beside)), "share": row.converged_share, "low": float(low), "high": float(high)}
         said = {"said": f"{row.converged} ({low:.0%} to {high:.0%})"}
         if len(data.pooled):
-            said |= {"rate": f"{row.first:.4g} to {row.last:.4g}", "family": "all"}
+            said |= {"rate": f"{rate(row.first)} to {rate(row.last)}", "family": "all"}
         else:
             family = printable(f"{row.label} {row.architecture}".strip())
-            said |= {"rate": f"{row.learning_rate:.4g}", "family": family}
+            said |= {"rate": rate(row.learning_rate), "family": family}
         rows.append(place | said)
     return rows
 
 
 def _means(data: PageData) -> list[dict[str, Any]]:
-    return [_band(curve) | {"rate": f"{curve.learning_rate:.4g}"} for curve in data.mean_curves]
+    return [_band(curve) | {"rate": rate(curve.learning_rate)} for curve in data.mean_curves]
 
 
 def _importances(data: PageData) -> Importances | str:

@@ -10,10 +10,13 @@ import pandas as pd
 from bokeh.models import BooleanFilter, CDSView, DataTable, HTMLTemplateFormatter, InlineStyleSheet, TableColumn
 
 from mnist_tune.columns import TRIALS
+from mnist_tune.numbers import rate
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import empty
-from mnist_tune.reports.trial_table import REACHES, heading, reaches
+from mnist_tune.reports.trial_table import FIELDS, heading
 from mnist_tune.terminal import printable
+
+REACHES = next(one for one in FIELDS if one.name == "reaches")
 
 ROWS = 25
 """Rows that are seen at a time."""
@@ -61,7 +64,7 @@ def details(data: PageData) -> dict[str, Any]:
     if data.several:
         said["sweep_name"] = trials["sweep"].map(dict(enumerate(data.titles)))
     evidence = trials["error"].fillna("").where(trials["error"].fillna("") != "", trials["regime_evidence"])
-    said |= {"evidence": evidence, "reaches_said": [reaches(row) for row in trials.itertuples()]}
+    said |= {"evidence": evidence, "reaches_said": REACHES.said(trials)}
     known = {name: trials[name] for name in (*DETAILS, "reaches") if name in trials and trials[name].notna().any()}
     return {name: _column(pd.Series(values)) for name, values in (said | known).items()}
 
@@ -135,7 +138,12 @@ STYLE = """
 def first_rows(data: PageData) -> tuple[list[str], list[list[str]]]:
     """Return the titles and the first rows of the table as text: what is printed, and seen without JavaScript."""
     shown = fields(data)
-    said = {"learning_rate": lambda row: f"{row.learning_rate:.4g}", "epochs_run": _epochs, "reaches": reaches}
+    reaches = REACHES.said(data.trials)
+    said = {
+        "learning_rate": lambda row: rate(row.learning_rate),
+        "epochs_run": _epochs,
+        "reaches": lambda row: reaches[row.Index],
+    }
     said |= {"evidence": lambda row: row.error or row.regime_evidence, "trial": lambda row: row.own_id}
     said |= {"sweep_name": lambda row: data.titles[row.sweep]}
     rows = [
