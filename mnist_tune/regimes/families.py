@@ -10,6 +10,10 @@ import pandas as pd
 from mnist_tune.numbers import exactly
 from mnist_tune.regimes.conclusions import varied
 
+SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "drop_last"]
+"""Trials with equal values in these columns are siblings: one network on the same labels. If all columns of `FAMILY`
+are equal, they differ in their learning rate and their seeds only."""
+
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""

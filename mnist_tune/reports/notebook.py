@@ -10,8 +10,7 @@ import pandas as pd
 
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.curve_rules import curve_regime
-from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.labels import curve_regime, regime_counts
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig

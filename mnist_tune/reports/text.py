@@ -21,7 +21,7 @@ from mnist_tune.numbers import counted, told_apart
 from mnist_tune.regimes.conclusions import varied
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.tuned import FAR
+from mnist_tune.regimes.statistics import FAR
 from mnist_tune.reports.conclusions import conclusions
 from mnist_tune.reports.console import PLAIN_WIDTH, table_console
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
