@@ -884,7 +884,7 @@ SETS = {
             "boards full batch",
             boards,
             "dense_connected",
-            (0.003, 0.03, 0.1, 1.0, 6.0, 20.0),
+            (0.003, 0.03, 0.1, 1.0, 3.0, 5.0),
             60,
             {"momentum": 0.9, "batch_size": 760, "stop_when_diverged": False},
             0.95,
