@@ -54,7 +54,7 @@ LEARNED = 0.3
 FAR = 3
 """A projection beyond this many times the epochs asked for is shown as `> N`."""
 
-NOT_BEFORE = re.compile(r"(?:not before|later than|after|beyond) epoch (\d+)")
+NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class LabelCuts:
 
     set: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Numbers of the sets."""
+    missed: bool = False
+    """Name the curves whose label is not a person's."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,10 @@ def score(trial: Any) -> float:
     return 0.5 if found in halves and accepted & halves else 0.0
 
 
-def print_labels(sweeps: Sequence[Sweep]) -> None:
+def print_labels(sweeps: Sequence[Sweep], missed: bool) -> None:
     """Print how many labels are those of a person, and which are not."""
     scores: dict[str, list[float]] = {"clear": [], "all": []}
-    missed = []
+    lines = []
     for sweep in sweeps:
         for trial in sweep.labelled().itertuples():
             if trial.expected == "undecided" and not arguable(trial):
@@ -142,7 +144,7 @@ def print_labels(sweeps: Sequence[Sweep]) -> None:
                 scores["clear"].append(found)
             if found < 1:
                 wanted = trial.acceptable if arguable(trial) else trial.expected
-                missed.append(
+                lines.append(
                     f"  {sweep.name}, {trial.learning_rate:g}, seed {trial.seed}: {wanted}; "
                     f"{trial.regime}: {trial.regime_evidence}"
                 )
@@ -151,7 +153,8 @@ def print_labels(sweeps: Sequence[Sweep]) -> None:
         right, count = sum(values), len(values)
         low, high = clopper_pearson(right, count)
         print(f"  {name:6} {right:5.1f} of {count}, {right / count:.0%} ({low:.0%} to {high:.0%})")
-    print("missed", *missed, sep="\n")
+    if missed:
+        print(*lines, sep="\n")
 
 
 def print_contradictions(sweeps: Sequence[Sweep]) -> None:
@@ -216,7 +219,7 @@ class Projection:
 
     @property
     def holds(self) -> bool:
-        return math.floor(self.start) <= self.epoch <= math.ceil(self.end)
+        return self.start < self.epoch + 1 and self.epoch - 1 < self.end
 
 
 def projections(sweeps: Sequence[Sweep], complete: bool) -> Iterator[Projection]:
@@ -238,7 +241,7 @@ def print_projections(sweeps: Sequence[Sweep]) -> None:
     for name, complete in (("still running", False), ("complete, beyond", True)):
         found = list(projections(sweeps, complete))
         ranges = [one for one in found if one.finite]
-        hold, early = sum(one.holds for one in ranges), sum(one.epoch > math.ceil(one.end) for one in ranges)
+        hold, early = sum(one.holds for one in ranges), sum(one.epoch >= one.end + 1 for one in ranges)
         late = len(ranges) - hold - early
         width = np.median([one.end / one.start for one in ranges]) if ranges else math.nan
         least = [one for one in found if 0 < one.not_before < math.inf]
@@ -304,8 +307,9 @@ def print_stops(sweeps: Sequence[Sweep], largest_first: bool) -> None:
 def main() -> None:
     config = cli.parse(LabelCuts)
     sweeps = [sweep for number in config.set for sweep in read_set(number)]
-    for step in (print_labels, print_contradictions, print_projections):
-        step(sweeps)
+    print_labels(sweeps, config.missed)
+    print_contradictions(sweeps)
+    print_projections(sweeps)
     for largest_first in (False, True):
         print_stops(sweeps, largest_first)
 
