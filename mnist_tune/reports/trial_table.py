@@ -13,7 +13,7 @@ import pandas as pd
 from mnist_tune.columns import TRIALS
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.families import varied
-from mnist_tune.regimes.tuned import FAR
+from mnist_tune.regimes.statistics import FAR
 
 TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
 """Where a field is shown: in the printed table, in the page's, and in the page's details of a trial and its download.

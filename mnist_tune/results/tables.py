@@ -22,9 +22,8 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta

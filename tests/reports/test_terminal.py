@@ -430,7 +430,7 @@ def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_
     writer = new_writer(tmp_path / "sweep", count=1)
     trial = TrialConfig(learning_rate=0.1, epochs=8)
     writer.meta["trials"] = {"00000": trial.to_dict()}
-    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.89], start=1):
+    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.9], start=1):
         writer.epoch("00000", epoch_row(epoch, 0.1, accuracy), False)
     writer.end("00000", "completed")
     line = printed(capsys, writer.finish(ended="now"))[1]
