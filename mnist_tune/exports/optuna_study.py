@@ -86,6 +86,8 @@ class Mirror:
 
 
 def _content(trial: Any) -> str:
-    """Return what a trial says, for comparisons: NaN is equal to NaN here."""
-    attributes = sorted(trial.user_attrs.items())
-    return repr((trial.state, trial.values, sorted(trial.params.items()), attributes, trial.intermediate_values))
+    """Return what a trial says, for comparisons: NaN is equal to NaN here. All trials of a study have the same choices,
+    but each may have a range of its own."""
+    attributes, params = sorted(trial.user_attrs.items()), sorted(trial.params.items())
+    choices = {name: getattr(kind, "choices", ()) for name, kind in sorted(trial.distributions.items())}
+    return repr((trial.state, trial.values, params, choices, attributes, trial.intermediate_values))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
+import pandas as pd
+
 from mnist_tune.columns import EPOCHS, NUMBER
 from mnist_tune.errors import UserError
 from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
@@ -64,7 +66,7 @@ def runs(sweep: Tables) -> list[Run]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     metrics = [name for name in METRICS if name in sweep.epochs and not sweep.epochs[name].isna().all()]
-    times = sweep.epochs.get("ended_at", 0.0)
+    times = sweep.epochs.get("ended_at", pd.Series(0.0, sweep.epochs.index)).fillna(0.0)  # older versions kept none
     kept = sweep.epochs[["trial_id", "epoch"]].assign(time=times, **{name: sweep.epochs[name] for name in metrics})
     kept = kept.sort_values(["trial_id", "epoch"], kind="stable")
     curves = {str(key): group.drop(columns="trial_id").to_dict("records") for key, group in kept.groupby("trial_id")}

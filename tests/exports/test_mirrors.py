@@ -203,6 +203,39 @@ def test_the_value_of_a_trial_in_optuna_is_that_of_its_last_epoch(new_writer, ep
     writer.finish(ended="now")
 
 
+def test_a_search_that_proposes_another_network_while_it_is_followed_goes_on_in_optuna(new_writer, epoch_row, tmp_path):
+    """Optuna takes no trial whose choices differ from those of the trials before it."""
+    writer, url = new_writer(tmp_path / "sweep", count=0), f"sqlite:///{tmp_path}/study.db"
+    copy = mirror("optuna", str(tmp_path / "study.db"))
+    proposed = [
+        TrialConfig(architecture=name, batch_size=size, epochs=1)
+        for name, size in (("mlp-4-tanh", 32), ("mlp-4-tanh", 64), ("mlp-8-tanh", 16))
+    ]
+    for number, trial in enumerate(proposed):
+        writer.trial(f"{number:05d}", trial)
+        writer.epoch(f"{number:05d}", epoch_row(1), False)
+        writer.end(f"{number:05d}", "completed")
+        copy.update(load_sweep(writer.path))
+    writer.finish(ended="now")
+    copy.update(load_sweep(writer.path))
+    import optuna
+
+    [study] = optuna.get_all_study_summaries(url)
+    trials = optuna.load_study(study_name=study.study_name, storage=url).trials
+    assert [one.params["architecture"] for one in trials] == [trial.architecture for trial in proposed]
+    assert {one.distributions["architecture"].choices for one in trials} == {("mlp-4-tanh", "mlp-8-tanh")}
+
+
+@pytest.mark.parametrize("epochs", [{"ended_at": math.nan}, {}])
+def test_a_journal_without_times_is_copied_to_mlflow(folder, monkeypatch, epochs):
+    """As older versions wrote it."""
+    library, sweep = MLflow(), load_sweep(folder)
+    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    known = sweep.epochs.drop(columns="ended_at").assign(**epochs)
+    mirror("mlflow", "runs.db").update(replace(sweep, epochs=known))
+    assert library.found()["00000"] == ("FINISHED", [1, 2, 3, 4], "completed")
+
+
 def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
     """The gate has no MLflow, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
@@ -274,6 +307,8 @@ def test_what_a_full_disk_cut_short_is_written_anew(folder, tmp_path, monkeypatc
         patch.setattr(writer, "write_event", full)
         with pytest.raises(UserError, match="No space left on device"):
             copy.update(longer)
+    [cut] = (tmp_path / "logs").glob("*/00000/*.000008")
+    cut.rename(f"{cut}.before")  # the retry would overwrite a file of the same second
     copy.update(longer)
     assert counts_of_tensorboard(tmp_path / "logs")["00000"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
