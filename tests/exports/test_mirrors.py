@@ -345,10 +345,11 @@ def test_a_trial_is_a_run_of_its_sweeps_group_in_wandb(folder, tmp_path, monkeyp
     assert [call.kwargs["name"] for call in library.init.call_args_list[5:]] == ["00000"], "it has other epochs"
 
 
-def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
+def test_what_is_not_finite_is_in_no_curve_and_keeps_its_row(folder):
     found = {run.trial_id: run for run in runs(load_sweep(folder))}
-    assert math.isnan(found["00001"].rows[0]["train_loss"])
-    assert found["00001"].rows[0]["train_accuracy"] == 0.1
+    [row] = found["00001"].rows
+    assert "train_loss" not in row.metrics
+    assert row.metrics["train_accuracy"] == 0.1
     assert set(found["00001"].params) == SETTINGS
 
 
@@ -356,11 +357,10 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
     sweep = load_sweep(folder)
     epochs = sweep.epochs.assign(window_loss_max=[0.5, *[math.nan] * 6], ended_at=1e9 + sweep.epochs["epoch"])
     first, *others = runs(replace(sweep, epochs=epochs.iloc[::-1]))
-    assert [row["epoch"] for row in first.rows] == [1, 2, 3, 4]
-    assert [row["time"] for row in first.rows] == [1e9 + 1, 1e9 + 2, 1e9 + 3, 1e9 + 4]
-    assert first.rows[0]["window_loss_max"] == 0.5, "measured in some epochs only"
-    assert first.rows[0].keys() - {column.name for column in EPOCHS} == {"time"}
-    assert first.rows[0].keys().isdisjoint({"ended_at", "validation_loss"})
+    assert [(row.epoch, row.time) for row in first.rows] == [(i, 1e9 + i) for i in (1, 2, 3, 4)]
+    assert first.rows[0].metrics["window_loss_max"] == 0.5, "measured in some epochs only"
+    assert first.rows[0].metrics.keys() < {column.name for column in EPOCHS}
+    assert first.rows[0].metrics.keys().isdisjoint({"epoch", "ended_at", "validation_loss"})
     assert first.labels == {
         "regime": "converged", "regime_evidence": "accuracy 0.9700 >= 0.91", "stop_reason": "completed",
         "node": "here", "device": "cpu", "dataset": "mnist-5k",
@@ -370,21 +370,26 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
 
 
 @pytest.mark.parametrize(
-    ("reason", "regime", "ended", "failed"),
+    ("reason", "regime", "state"),
     [
-        ("completed", "slow", True, False),
-        ("asha", "slow", True, False),
-        ("diverged", "diverged", True, True),
-        ("running", "slow", False, False),
-        ("waiting", "undecided", False, False),
-        ("time_budget", "undecided", False, False),
-        ("error", "slow", False, True),
+        ("completed", "slow", "COMPLETE"),
+        ("asha", "slow", "PRUNED"),
+        ("diverged", "diverged", "FAIL"),
+        ("time_budget", "undecided", "RUNNING"),
+        ("interrupted", "diverged", "RUNNING"),
+        ("error", "slow", "FAIL"),
+        ("running", "slow", None),
+        ("waiting", "undecided", None),
     ],
 )
-def test_whether_a_run_has_ended_and_failed(folder, reason, regime, ended, failed):
+def test_the_state_of_a_trial_in_optuna(folder, tmp_path, reason, regime, state):
+    import optuna
+
     sweep = load_sweep(folder)
-    run = runs(replace(sweep, trials=sweep.trials.assign(stop_reason=reason, regime=regime)))[0]
-    assert (run.ended, run.failed) == (ended, failed)
+    trials = sweep.trials[:1].assign(stop_reason=reason, regime=regime)
+    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials))
+    found = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
+    assert [one.state.name for one in found] == [state] * (state is not None)
 
 
 def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
