@@ -114,32 +114,22 @@ def point(trials: pd.DataFrame) -> dict[str, float]:
 
 
 def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return the range of learning rates at which each family of trials converges.
+    """Return the range of learning rates at which each family converges: its title and its trials make a row.
 
-    Args:
-        families: the trials of each family, with its title.
-
-    Returns:
-        A row a family: `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the
-        largest such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN
-        if there is none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN
-        where no rate converged.
+    The columns are `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the largest
+    such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN if there is
+    none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN where no rate
+    converged.
     """
     rows = []
     for title, trials in families:
         found, begun = edge(trials), trials[trials["epochs_run"] > 0]
         converged = begun["regime"].eq("converged").groupby(begun["learning_rate"]).all()
         above = [rate for rate in begun["learning_rate"] if found.sometimes is not None and rate > found.sometimes]
-        values = {
-            "lowest": min(converged.index[converged], default=None),
-            "highest": found.always,
-            "sometimes": found.sometimes,
-            "next": min(above, default=None),
-            "best": found.best,
-        }
-        numbers = {name: np.nan if value is None else value for name, value in values.items()}
-        rows.append({"title": title, **point(trials), **numbers, "accuracy": found.accuracy})
-    return pd.DataFrame(rows)
+        row = {"title": title, **point(trials), "lowest": min(converged.index[converged], default=None)}
+        row |= {"highest": found.always, "sometimes": found.sometimes, "next": min(above, default=None)}
+        rows.append(row | {"best": found.best, "accuracy": found.accuracy})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("lowest", "highest", "sometimes", "next", "best"), float))
 
 
 def along(found: pd.DataFrame, axis: str, base: dict[str, float]) -> pd.DataFrame:
@@ -157,16 +147,13 @@ def print_ranges(found: pd.DataFrame) -> None:
 
 
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
-    """Write a figure of how the learning rates move along an axis.
+    """Draw how the learning rates move along an axis.
 
     Args:
         lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
             as a band, with bars to the smallest rate at which no seed converged.
         axis: a column of the rows.
         path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
     """
     figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
     plot = figure.subplots()
@@ -181,8 +168,7 @@ def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None
     plot.set_yscale("log")
     plot.yaxis.set_major_formatter("{x:g}")
     plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    plot.set_xlabel(axis.replace("_", " ").replace("warmup", "warm-up"))
-    plot.set_ylabel("learning rate")
+    plot.set(xlabel=axis.replace("_", " ").replace("warmup", "warm-up"), ylabel="learning rate")
     plot.grid(alpha=0.25)
     plot.legend(frameon=False, fontsize=8)
     save(figure, path)

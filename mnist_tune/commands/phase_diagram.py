@@ -97,20 +97,13 @@ class PhaseDiagram(SweepOptions):
 
     def networks(self) -> list[TrialConfig]:
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""
-        return [
-            TrialConfig(
-                architecture=mlp_name(width, depth, self.activation, self.initialisation),
-                learning_rate=NOTHING,
-                loss="mse",
-                batch_size=self.batch_size,
-                epochs=1,
-                seed=seed,
-                data_seed=seed,
-            )
+        plain = TrialConfig(learning_rate=NOTHING, loss="mse", batch_size=self.batch_size, epochs=1)
+        names = [
+            mlp_name(width, depth, self.activation, self.initialisation)
             for depth in sorted(self.depths, reverse=True)
             for width in sorted(self.widths, reverse=True)
-            for seed in self.seeds
         ]
+        return [replace(plain, architecture=name, seed=seed, data_seed=seed) for name in names for seed in self.seeds]
 
 
 ASKED = PhaseDiagram
@@ -194,12 +187,10 @@ def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFra
         `lost` (whether a batch loss is above `LOST`, or not finite).
     """
     first = epochs[epochs["epoch"] == 1].set_index("trial_id")
-    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[
-        ["architecture", "seed", "learning_rate"]
-    ]
+    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[[*CELL, "learning_rate"]]
     first = first.loc[found.index]
-    known = first["untrained_sharpness"].astype(float).groupby([found["architecture"], found["seed"]])
-    found["sharpness"] = known.transform("first")
+    found["sharpness"] = first["untrained_sharpness"].astype(float)
+    found["sharpness"] = found.groupby(CELL)["sharpness"].transform("first")
     found["c"] = found["learning_rate"] * found["sharpness"]
     # NaN compares as false: what is not finite counts as risen and as lost.
     calm = first["step_loss_max"] <= first["step_loss_first"]
@@ -264,11 +255,7 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
 
 
 def print_phases(found: pd.DataFrame) -> None:
-    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's.
-
-    Args:
-        found: what `thresholds` returns.
-    """
+    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's."""
     rows = []
     for architecture, part in found.groupby("architecture", sort=False):
         row = {"network": architecture, "sharpness": f"{part['sharpness'].mean():.3g}"}
@@ -284,15 +271,7 @@ def _said(values: pd.Series) -> str:
 
 
 def plot_phases(found: pd.DataFrame, path: Path) -> None:
-    """Write a figure with the thresholds of each network: a marker for each seed, a line through the means.
-
-    Args:
-        found: what `thresholds` returns.
-        path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Draw the thresholds of each network: a marker for each seed, a line through the means."""
     figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=100)
     axis = figure.subplots()
     names = list(dict.fromkeys(found["architecture"]))
