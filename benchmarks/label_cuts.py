@@ -43,7 +43,7 @@ from mnist_tune.tuning.early_stopping import Fates, Rungs
 try:
     from mnist_tune.regimes.labels import label_trials
 except ImportError:
-    from mnist_tune.regimes.labels import label_trials
+    from mnist_tune.regimes.siblings import label_trials
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
