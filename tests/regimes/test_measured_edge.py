@@ -162,7 +162,7 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
     for share, precise in ((0.985, True), (0.97, False)):
         assert dataclasses.replace(edge, precision=share * math.expm1(half_width)).is_precise is precise
     assert math.isnan(edge.calm.median), "all were calm"
-    assert str(edge.calm) == "does not exist"
+    assert str(edge.calm) == "no rate"
     assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
 
 
