@@ -107,7 +107,8 @@ def best_trial(trials: pd.DataFrame) -> dict[Any, Any] | None:
     if ended.empty:
         return None
     accuracy, loss = (f"{held_out(ended)}_{name}" for name in ("accuracy", "loss"))
-    return ended.sort_values([accuracy, loss], ascending=[False, True])[:1].to_dict("records")[0]
+    best: list[dict[Any, Any]] = ended.sort_values([accuracy, loss], ascending=[False, True])[:1].to_dict("records")
+    return best[0]
 
 
 def spans(family: pd.DataFrame) -> list[str]:
