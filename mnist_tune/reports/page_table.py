@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -139,7 +139,7 @@ def first_rows(data: PageData) -> tuple[list[str], list[list[str]]]:
     """Return the titles and the first rows of the table as text: what is printed, and seen without JavaScript."""
     shown = fields(data)
     reaches = REACHES.said(data.trials)
-    said = {
+    said: dict[str, Callable[[Any], str]] = {
         "learning_rate": lambda row: rate(row.learning_rate),
         "epochs_run": _epochs,
         "reaches": lambda row: reaches[row.Index],

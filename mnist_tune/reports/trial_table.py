@@ -63,7 +63,8 @@ class Field:
         known = trials.get(self.name)
         if known is None or not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
             return self.said(trials)
-        return known.to_numpy(dtype=float, na_value=math.nan)
+        numbers: np.ndarray = known.to_numpy(dtype=float, na_value=math.nan)
+        return numbers
 
     def shows(self, trials: pd.DataFrame) -> bool:
         """Return whether there is something to show."""
@@ -88,8 +89,9 @@ def _settings(name: str) -> Texts:
 
     def texts(trials: pd.DataFrame) -> list[str]:
         values = trials[name]
-        said = shortened(values) if name == "architecture" else {}
-        said = told_apart(values) if pd.api.types.is_float_dtype(values) else said
+        said: dict[Any, str] = shortened(values) if name == "architecture" else {}
+        if pd.api.types.is_float_dtype(values):
+            said = told_apart(values)
         return [said.get(value, str(value)) for value in values]
 
     return texts
