@@ -86,6 +86,10 @@ class TrialConfig:
         """Return the number of steps of an epoch, given how many images there are to train on."""
         return steps_of_epoch(images, self.batch_size, self.drop_last)
 
+    def stop_reason(self, epoch: int, diverged: bool) -> str:
+        """Return why the trial ends itself after this epoch; empty if it goes on."""
+        return "diverged" if diverged and self.stop_when_diverged else "completed" if epoch >= self.epochs else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return dict(vars(self))

@@ -22,7 +22,6 @@ from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import GRACE_PERIOD
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
@@ -62,10 +61,10 @@ class SweepOptions(metaclass=Given):
 
     scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
     """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
-    label; all seeds stop after the same epoch. asha is Ray Tune's own, which stops trials whose training loss falls
-    behind. fifo runs every trial to its end."""
-    grace_period: int = GRACE_PERIOD
-    """Epochs before regimes or asha may stop a trial."""
+    label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
+    own does. fifo runs every trial to its end."""
+    grace_period: int = 5
+    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     dataset: Annotated[Any, Mark.PLACE, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""

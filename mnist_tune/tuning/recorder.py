@@ -132,3 +132,17 @@ class Recorder(Callback):  # type: ignore[misc]
         # Why it was stopped may rest on other curves, which its own does not know of.
         regime = reason if reason in REGIMES else curve_regime(curve, self._data.target)[0]
         self._view.end(trial_id, reason, left, regime)
+
+
+def scheduler_name(scheduler: Any, otherwise: str) -> str:
+    """Return the stop reason of trials that a scheduler stops: `asha`, `hyperband`, `medianstopping`, ...
+
+    Args:
+        scheduler: a Tune scheduler, or None.
+        otherwise: the name if there is none: `SweepOptions.scheduler`.
+    """
+    if scheduler is None:
+        return otherwise
+    if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):
+        return "asha"
+    return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()

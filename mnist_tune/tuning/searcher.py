@@ -13,9 +13,30 @@ from ray.tune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, Searc
 from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
+from mnist_tune.columns import EPOCHS
+from mnist_tune.errors import UserError
 from mnist_tune.terminal import announce
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, closest
 from mnist_tune.tuning.past import Past
+
+METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")
+"""What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
+
+
+def check_metric(user: Any) -> None:
+    """Refuse a scheduler or a searcher whose metric or time no result has. Tune would never stop a trial, and say so in
+    pages of traceback at the end.
+
+    Raises:
+        UserError: it is mistyped.
+    """
+    for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
+        found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
+        if found is not None and found not in METRICS:
+            kind = type(user).__name__
+            raise UserError(
+                f"{kind} looks at {found!r}, which no epoch has{closest(found, METRICS)}; see docs/tables.md"
+            )
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:

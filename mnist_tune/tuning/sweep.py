@@ -39,7 +39,6 @@ from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.resumed_sweep import open_again
-from mnist_tune.tuning.stopping import check_metric, scheduler_name
 from mnist_tune.tuning.wanted import Plan, resumed
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ def run_search(
     """
     from ray.tune.search import Searcher
 
-    from mnist_tune.tuning.searcher import drawn
+    from mnist_tune.tuning.searcher import check_metric, drawn
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
@@ -222,7 +221,7 @@ def run_plan(
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import announce_missing
         from mnist_tune.sweep import Sweep
-        from mnist_tune.tuning.recorder import Recorder
+        from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
         announce_missing(options.quiet)

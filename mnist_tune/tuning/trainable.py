@@ -23,7 +23,6 @@ from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import stop_reason
 
 STATE_FILE = "state.npz"
 
@@ -143,8 +142,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             return None
 
     def _report(self, row: dict[str, Any]) -> dict[str, Any]:
-        diverged = self._config.stop_when_diverged and row["diverged"]
-        reason = stop_reason(row["epoch"], self._config.epochs, diverged)
+        reason = self._config.stop_reason(row["epoch"], row["diverged"])
         if reason:
             self._pool.save(self._lane_id, self._state)
         self._reported = row["epoch"]

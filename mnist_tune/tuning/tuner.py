@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import Callback
+from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
 from mnist_tune import object_storage
@@ -21,15 +22,16 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
 from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, trial_slots
+from mnist_tune.runtime.ray_private import need
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.early_stopping import Fates, Rungs
+from mnist_tune.trial import own_id
+from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
 from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
-from mnist_tune.tuning.stopping import asha, early, keeping_ids
 from mnist_tune.tuning.trainable import TrialTrainable
 from mnist_tune.tuning.wanted import Plan
 
@@ -120,12 +122,11 @@ def make_tuner(
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
-    if scheduler is None and options.scheduler == "regimes":
-        fates = Fates(data_facts(writer.meta), Rungs(min(options.grace_period, epochs)))
+    if scheduler is None and options.scheduler != "fifo":
+        rungs = Rungs(min(options.grace_period, epochs))
+        fates = Asha(rungs) if options.scheduler == "asha" else Fates(data_facts(writer.meta), rungs)
         fates.replay(past)
-        scheduler = early(fates.take, recorder.reasons)
-    elif scheduler is None and options.scheduler == "asha":
-        scheduler = asha(epochs, options.grace_period, past)
+        scheduler = Early(fates, recorder.reasons)
     search = plan.search_alg
     if isinstance(search, Searcher):
         search = KnownTrials(plan.trials, search, past, trial_slots(resources))
@@ -154,6 +155,28 @@ def make_tuner(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+
+
+def keeping_ids(scheduler: Any) -> Any:
+    """Return the scheduler, patched so that each trial keeps its own id.
+
+    In population based training a trial copies the config of another one, and so its id.
+
+    Raises:
+        UserError: this Ray's population based training can't be patched so.
+    """
+    if isinstance(scheduler, PopulationBasedTraining):
+        need("new config")
+    new_config = getattr(scheduler, "_get_new_config", None)
+    if new_config is None:
+        return scheduler
+
+    def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = new_config(trial, donor)
+        return config | {"trial": config["trial"] | {"trial_id": own_id(trial)}}, operations
+
+    scheduler._get_new_config = with_own_id
+    return scheduler
 
 
 class OldCheckpoints(Callback):  # type: ignore[misc]

@@ -2,14 +2,16 @@
 
 from types import SimpleNamespace
 
+import pytest
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import recorder as module
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.recorder import Recorder, scheduler_name
 
 REFUSED = {"stop_reason": "error", "error": "momentum must be in [0, 1), got 1.08", "done": True}
 
@@ -152,3 +154,16 @@ def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_ro
     assert said == ["3/4", "3/4", "1/4", "2/4", "3/4", "4/4"]
     assert tables(writer.path, writer.meta).epochs["epoch"].tolist() == [1, 2, 3, 4]
     writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "name"),
+    [
+        (None, "fifo"),
+        (AsyncHyperBandScheduler(), "asha"),
+        (HyperBandScheduler(), "hyperband"),
+        (MedianStoppingRule(), "medianstopping"),
+    ],
+)
+def test_the_name_of_a_scheduler(scheduler, name):
+    assert scheduler_name(scheduler, "fifo") == name

@@ -18,6 +18,7 @@ from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
+from mnist_tune.tuning.early_stopping import Asha, Early, Fates
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
@@ -101,10 +102,11 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
 
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
-    assert type(asked(scheduler="regimes").tune_config.scheduler).__name__ == "Early"
-    scheduler = asked(scheduler="asha", grace_period=2).tune_config.scheduler
-    assert isinstance(scheduler, ASHAScheduler)
-    assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
+    for name, kind, grace_period, first in (("regimes", Fates, 2, 2), ("asha", Asha, 2, 2), ("asha", Asha, 20, 9)):
+        scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
+        assert isinstance(scheduler, Early)
+        assert isinstance(scheduler._fates, kind)
+        assert scheduler._fates._rungs._grace_period == first
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
@@ -153,8 +155,13 @@ def test_a_trial_that_copies_another_ones_config_keeps_its_id(asked):
     assert population._get_new_config(trial, donor)[0] == {"trial": {"trial_id": "a"}}
 
 
-@pytest.mark.parametrize(("scheduler", "stopped"), [("asha", {}), ("regimes", {"00001": "slow"})])
-def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_row, tmp_path, scheduler, stopped):
+@pytest.mark.parametrize(
+    ("scheduler", "loss", "stopped"),
+    [("asha", 0.1, {}), ("asha", 0.9, {"00001": "asha"}), ("regimes", 0.1, {"00001": "slow"})],
+)
+def test_a_resumed_scheduler_knows_what_was_recorded(
+    cluster, new_writer, epoch_row, tmp_path, scheduler, loss, stopped
+):
     """A second seed is stopped where the first one was, though no rule would stop its curve."""
     config = TrialConfig(learning_rate=0.1, epochs=4)
     writer = new_writer(tmp_path / "sweep", count=0)
@@ -179,10 +186,7 @@ def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_
         SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
     )
     found.on_trial_add(None, trial)
-    if scheduler == "asha":
-        [bracket] = found._brackets
-        assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
-    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1), "repeated": False}
+    result = epoch_row(2, loss) | {"scheduler_loss": loss, "trial_config": replace(config, seed=1), "repeated": False}
     assert found.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
     assert recorder.reasons == stopped
     again.finish()

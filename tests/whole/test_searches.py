@@ -19,8 +19,7 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, trainable
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone, drawn
-from mnist_tune.tuning.stopping import METRICS
+from mnist_tune.tuning.searcher import METRICS, KnownTrials, KnownTrialsAlone, drawn
 from mnist_tune.tuning.wanted import Plan
 
 SEARCH = """
