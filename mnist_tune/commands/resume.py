@@ -19,7 +19,6 @@ from mnist_tune.sweep import Sweep
 from mnist_tune.trial import closest
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.sweep import resume
-from mnist_tune.tuning.wanted import resumed
 
 USAGE = """usage: {} RESULTS [flags]
 
@@ -63,4 +62,4 @@ def resume_sweep(path: str | Path, *, keep_ray: bool = True, **given: Any) -> Sw
         return find_edge(options, keep_ray)
     if meta.get("search"):
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
-    return resume(where, resumed(options, where), keep_ray)
+    return resume(where, options, keep_ray)

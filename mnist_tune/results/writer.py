@@ -23,7 +23,7 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
-from mnist_tune.results.journal import UNFINISHED_REASONS, Journal, mend_last_line, read_journal
+from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
 from mnist_tune.results.remote import Remote, Sign
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -86,8 +86,6 @@ class SweepWriter:
             except OSError as error:
                 why = storage.reason(error)
                 raise UserError(f"can't write results to {where}: {why}; name another --output") from None
-            self.journal: Journal | None = read_journal(self.path) if resume else None
-            """What was recorded before a resume, until that takes it: it holds all rows."""
             self.last_epochs: dict[str, int] = {}
             """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
             self._held = self._held.pop_all()
@@ -201,7 +199,7 @@ class SweepWriter:
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
-        self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
+        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
         """Record an epoch's row, and return whether it was recorded: rows that a resumed trial repeats only if lost."""
@@ -214,7 +212,7 @@ class SweepWriter:
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""
-        self._record({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
+        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Tables:
         """Write the tables and return them; `meta` is added to `sweep.json`.
@@ -265,9 +263,6 @@ class SweepWriter:
         """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
         content = self.meta if final or not self._remote else self.meta | {"ended": None}
         storage.write(self.path / META, json.dumps(content, indent=1).encode(), sync=True)
-
-    def _record(self, event: dict[str, Any]) -> None:
-        self._append(event)
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._remote and self._remote.refused:

@@ -66,12 +66,6 @@ class Past:
             (past.failed if reason == "error" else past.ended)[trial_id] = trial, row
         return past
 
-    def retry_failed(self) -> None:
-        """Let the trials that failed go on."""
-        self.open |= {trial_id: trial for trial_id, (trial, _) in self.failed.items()}
-        self.open = {trial_id: self.open[trial_id] for trial_id in self.trials if trial_id in self.open}
-        self.failed = {}
-
     def histories(self) -> Histories:
         """Return the epochs of the trials that go on."""
         from mnist_tune.regimes.histories import Histories  # imports pandas, which would delay the start of a sweep

@@ -34,12 +34,11 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.live_page import LivePage
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.resumed_sweep import open_again
-from mnist_tune.tuning.wanted import Plan, resumed
+from mnist_tune.tuning.wanted import Plan
 
 if TYPE_CHECKING:
     from mnist_tune.sweep import Sweep
@@ -87,9 +86,7 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
 def shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
     """Print a sweep's table unless `options.quiet`, and return the sweep."""
     if show and not options.quiet:
-        from mnist_tune.reports.text import print_report  # imports rich's tables
-
-        print_report(sweep)
+        sweep.table()
     return sweep
 
 
@@ -143,8 +140,7 @@ def run_search(
         writer, data = open_new(name, {}, options, search=True, code=names)
         plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
         return shown(run_plan(writer, plan, data, options), options, show)
-    options = resumed(options, where)
-    writer, past, data = open_again(where, options, search=True)
+    options, writer, past, data = open_again(where, options, search=True)
     with writer:
         missing = max(samples - len(past.trials), 0)
         if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
@@ -160,13 +156,13 @@ def run_search(
 
 
 def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
-    """Resume a sweep, print the table unless `options.quiet`, and return the tables. `options` are as resumed."""
+    """Resume a sweep, print the table unless `options.quiet`, and return the tables."""
     with ray_until_the_end(keep_ray):
         return shown(_resume(where, options), options)
 
 
-def _resume(where: Place, options: SweepOptions, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    writer, past, data = open_again(where, options, search=False, trials=trials)
+def _resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
+    options, writer, past, data = open_again(where, options, False, name, trials)
     said = f"{len(past.ended)} trials had ended, {len(past.open)} are resumed"
     announce(f"resuming {writer.where}: {said}", options.quiet)
     if not past.open:
@@ -192,7 +188,7 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
     stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:
-        return _resume(where, resumed(options, where, name), trials)
+        return _resume(where, options, name, trials)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)

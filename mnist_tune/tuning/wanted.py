@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from mnist_tune import cli, invocation, storage
+from mnist_tune import cli, invocation
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
 from mnist_tune.named_code import parse_call
-from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
@@ -50,8 +49,6 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
         UserError: there is no sweep, another command made it, what it records is no option, or an option was given that
             can't change.
     """
-    if not exists(where):
-        raise UserError(f"nothing to resume: {storage.absolute(where)} has no sweep.json")
     meta = read_meta(where)
     values = dict[str, Any]()
     of_another = started_by(meta["name"]) and meta["name"] != name

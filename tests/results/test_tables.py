@@ -418,7 +418,7 @@ def test_a_resumed_sweep_knows_what_was_recorded_and_removes_unfinished_files(wr
     resumed = new_writer(writer.path, resume=True)
     assert not list(resumed.path.rglob("*.part"))
     assert resumed.saved() == {"00001"}
-    assert [(row["epoch"], row["train_loss"]) for row in resumed.journal.last_rows().values()] == [(2, 0.2)]
+    assert [(row["epoch"], row["train_loss"]) for row in read_journal(resumed.path).last_rows().values()] == [(2, 0.2)]
     resumed.trial("00001", TrialConfig(learning_rate=0.7))
     resumed.end("00001", "error", "s3://key:hidden@bucket is full")
     journal = read_journal(resumed.path)
@@ -554,7 +554,7 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     (path / "journal.jsonl").write_bytes(whole[:length])
     kept = whole_rows(whole, length)
     writer = new_writer(path, resume=True)
-    writer.last_epochs = {trial_id: row["epoch"] for trial_id, row in writer.journal.last_rows().items()}
+    writer.last_epochs = {trial_id: row["epoch"] for trial_id, row in read_journal(writer.path).last_rows().items()}
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer._journal.close()

@@ -55,7 +55,7 @@ class Driver:
         self.writer, self.states, self.epoch_row = new_writer(folder, count=0, resume=resume), states, epoch_row
         self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
-            past = Past.of(self.writer.journal, self.writer.meta)
+            past = Past.of(read_journal(self.writer.path), self.writer.meta)
             self.writer.last_epochs = past.last_epochs
         else:
             past = Past(open=TRIALS)

@@ -6,6 +6,7 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import recorder as module
@@ -144,7 +145,7 @@ def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_ro
         writer.epoch("00000", epoch_row(epoch), False)
     writer.finish(ended=None)
     writer = new_writer(tmp_path / "sweep", count=1, resume=True)
-    past, view = Past.of(writer.journal, writer.meta), ProgressView(1, 4, 3, quiet=True)
+    past, view = Past.of(read_journal(writer.path), writer.meta), ProgressView(1, 4, 3, quiet=True)
     writer.last_epochs = past.last_epochs
     recorder, said = Recorder(writer, view, known, past), []
     for epoch, repeated in ((2, True), (3, True), (1, False), (2, False), (3, False), (4, False)):

@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.results.journal import read_journal
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
@@ -172,7 +173,7 @@ def test_a_resumed_scheduler_knows_what_was_recorded(
     writer.end("00000", "slow")
     writer.finish()
     again = new_writer(tmp_path / "sweep", count=0, resume=True)
-    past = Past.of(again.journal, again.meta)
+    past = Past.of(read_journal(again.path), again.meta)
     recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past)
     made, plan = [], Plan.of({"00001": replace(config, seed=1)})
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search
 from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, trainable
+from mnist_tune.tuning import opening, sweep, trainable
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.searcher import METRICS, KnownTrials, KnownTrialsAlone, drawn
 from mnist_tune.tuning.wanted import Plan
@@ -156,7 +156,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path):
     And checkpoints that nobody copies any more go.
     """
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
-    writer, _ = new_sweep.open_new("pbt", {}, options, search=True)
+    writer, _ = opening.open_new("pbt", {}, options, search=True)
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
     for trial_id, rate in rates.items():
         writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=16))
@@ -215,7 +215,7 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
         writer.finish()
         plans.append(plan)
 
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path, quiet=True), scheduler="its own")
     [plan] = plans
