@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -205,7 +206,9 @@ def run_plan(
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
+    again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:
+        context.enter_context(last_words(f"error: the sweep was killed, or Ray was stopped beside it; {again}"))
         if resumes:
             writer.goes_on(now())
         view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
@@ -228,8 +231,7 @@ def run_plan(
             fit(writer, plan, data, options, recorder, past)
         except RayletDied:
             stop_ray()  # before Ray ends this process
-            again = f"resume with: {resume_command(writer.meta, writer.where)}"
-            raise UserError(f"Ray's raylet on this machine died; no finished epoch is lost, {again}") from None
+            raise UserError(f"Ray's raylet on this machine died; {again}") from None
         except Exception as error:  # Tune wraps the writer's error in one with a traceback
             raise writer.failure or error from None
         finally:
@@ -239,6 +241,22 @@ def run_plan(
             sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
             live.write(lambda: sweep)
     return sweep
+
+
+@contextmanager
+def last_words(said: str) -> Iterator[None]:
+    """Have a line printed if this process is killed meanwhile. Ray ends it without a message where `ray stop` ends Ray.
+
+    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes.
+    """
+    script = 'read -r said; read -r over || printf "%s\\n" "$said" >&2'
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True) as shell:
+        print(said.replace("\n", " "), file=shell.stdin, flush=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # somebody has killed it
+                shell.communicate("over\n")
 
 
 def unchanged(writer: SweepWriter) -> Sweep:

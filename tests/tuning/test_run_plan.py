@@ -1,5 +1,7 @@
 """How a sweep or a search is run, up to where Tune takes over."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -173,6 +175,30 @@ def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp
     assert load_sweep(writer.path).trials["stop_reason"].tolist() == ["interrupted"]
 
 
+LAST_WORDS = """
+import os, signal
+from mnist_tune.tuning.sweep import last_words
+with last_words("'resume' with %s \\$HOME"):
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("os._exit(1)", True),
+        ("os.killpg(os.getpgid(0), signal.SIGKILL)", True),
+        ("pass", False),
+    ],
+)
+def test_a_process_that_is_killed_has_last_words(ends, said):
+    """`ray stop` kills Ray, which then ends its driver without a message."""
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS.format(ends)], capture_output=True, text=True, start_new_session=True
+    )
+    assert done.stderr == "'resume' with %s \\$HOME\n" * said
+
+
 # --- what is planned
 
 
@@ -316,9 +342,7 @@ def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, 
     monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
-    monkeypatch.setattr(
-        sweep, "_resume", lambda where, options, name, trials: ("resumed", where, options, name, trials)
-    )
+    monkeypatch.setattr(sweep, "_resume", lambda *given: ("resumed", *given))
     before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
