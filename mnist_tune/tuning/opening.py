@@ -18,12 +18,12 @@ from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
 from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.provenance import changed_versions, describe_environment
 from mnist_tune.results.remote import await_silence
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
