@@ -56,10 +56,7 @@ class Sign(NamedTuple):
 class Remote:
     """The place of a sweep in object storage, for its one writer.
 
-    Args:
-        folder: the local folder in which the sweep is written.
-        to: the URI to which it is uploaded.
-        say: called with a line when uploads begin to fail, and when they work again.
+    What is in `folder` is uploaded `to` a URI. Lines are said when uploads begin to fail, and when they work again.
     """
 
     def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
@@ -80,8 +77,7 @@ class Remote:
         self._put(META, (self._folder / META).read_bytes())
         self._take(left)
         storage.remove_folder(storage.join(self._to, SEGMENTS))  # left by a sweep whose sweep.json is gone
-        for name in TABLES:
-            storage.remove(storage.join(self._to, name))
+        object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def claim(self, seen: Sign | None) -> None:
         """Become the writer of a sweep that was fetched.
@@ -262,10 +258,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def await_silence(to: str, say: Callable[[str], None]) -> Sign:
-    """Make sure that no other process is writing the sweep at `to`. Wait if one gave a sign of life just now.
-
-    Returns:
-        The last sign of life.
+    """Return the last sign of life of the sweep at `to`, once no other process is writing it: wait if one just did.
 
     Raises:
         UserError: the other process is still writing.

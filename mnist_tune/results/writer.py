@@ -39,26 +39,13 @@ KEPT_BYTES = 2**28
 """The most that the states of completed trials may take, together."""
 
 
-def _size(file: Place) -> float:
-    """Return the size of a state; infinite in object storage, where none is kept."""
-    if not isinstance(file, Path):
-        return float("inf")
-    return file.stat().st_size if file.exists() else 0
-
-
 class SweepWriter:
     """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
     life. They end with `finish`, or where the context is left without it.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
-    trials are written to object storage directly, by the processes that train them.
-
-    Args:
-        where: the folder, or the URI.
-        meta: the content of `sweep.json`.
-        resume: whether the sweep is there already.
-        say: called with a line when uploads fail, and when they work again.
-        seen: of a resumed sweep in object storage: the last sign of life of its former writer (`await_silence`).
+    trials are written to object storage directly, by the processes that train them. A sweep that is resumed there needs
+    the last sign of life that was `seen` of its former writer (`await_silence`). Lines about uploads go to `say`.
 
     Raises:
         UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
@@ -246,10 +233,11 @@ class SweepWriter:
         """Remove the states of trials that ended, and Tune's files. Those of completed trials stay, if they are small:
         a resume that asks for more epochs goes on from them."""
         files = {trial_id: self.state(trial_id) for trial_id in trials["trial_id"]}
+        needed = set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
         completed = set(trials["trial_id"][trials["stop_reason"] == "completed"])
-        if sum(_size(files[trial_id]) for trial_id in completed) > KEPT_BYTES:
-            completed = set()
-        needed = completed | set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
+        local = [file for trial_id in completed if isinstance(file := files[trial_id], Path) and file.exists()]
+        if not self._remote and sum(file.stat().st_size for file in local) <= KEPT_BYTES:
+            needed |= completed
         unneeded = [file for trial_id, file in files.items() if trial_id not in needed]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))

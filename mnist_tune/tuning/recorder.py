@@ -13,6 +13,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
@@ -24,30 +25,20 @@ from mnist_tune.tuning.progress import ProgressView
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler.
+    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
 
-    Args:
-        writer: writes the sweep's folder.
-        view: the progress on the terminal.
-        trials: the trials known in advance.
-        past: what a resumed sweep did before.
-        scheduler: the stop reason of trials that the scheduler stops.
+    `trials` are those that are known in advance.
     """
 
     def __init__(
-        self,
-        writer: SweepWriter,
-        view: ProgressView,
-        trials: Mapping[str, TrialConfig],
-        past: Past,
-        scheduler: str = "scheduler",
+        self, writer: SweepWriter, view: ProgressView, trials: Mapping[str, TrialConfig], past: Past, scheduler: str
     ) -> None:
         self._scheduler = scheduler
         self.reasons: dict[str, str] = {}
         """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = past.histories()
+        self._histories = Histories() if past.rows is None else Histories.of(past.rows, past.open)
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
