@@ -127,13 +127,7 @@ class Fates:
     def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
         """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on.
 
-        What is returned follows from the rows so far, in the order of the journal.
-
-        Args:
-            trial_id: the trial.
-            config: its config.
-            row: the row.
-            repeated: whether the row may have been taken up before. It is answered as it was then.
+        A row that is `repeated`, and was taken up before, is answered as it was then.
         """
         key, epoch = (config.learning_rate, _family(config)), row["epoch"]
         if repeated and epoch <= self._histories.last_epoch(trial_id):
@@ -145,14 +139,7 @@ class Fates:
         return self.decide(trial_id, config, row, proposed)
 
     def decide(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], proposed: bool) -> str:
-        """Return the reason for which a trial is stopped after an epoch; empty if it goes on.
-
-        Args:
-            trial_id: the trial.
-            config: its config.
-            row: the epoch's row.
-            proposed: whether ASHA would stop it.
-        """
+        """Return the reason for which a trial, which ASHA may have proposed, is stopped after an epoch; or nothing."""
         family, epoch = _family(config), row["epoch"]
         key = config.learning_rate, family
         self._histories.add(trial_id, row)

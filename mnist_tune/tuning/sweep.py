@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -32,17 +32,14 @@ from mnist_tune.runtime.ray_session import (
     variables,
 )
 from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.live_page import LivePage
 from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.progress import ProgressView
+from mnist_tune.tuning.progress import LivePage, ProgressView
 from mnist_tune.tuning.wanted import Plan
-
-if TYPE_CHECKING:
-    from mnist_tune.sweep import Sweep
 
 
 def run_sweep(
@@ -136,33 +133,27 @@ def run_search(
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
     names = names_in(space, *drawn(space, 1, np.random.default_rng(0)).values())
     load_own(names)
-    where = storage.place(resume) if resume else options.goes_on()
+    where, past = storage.place(resume) if resume else options.goes_on(), None
     if where is None:
         writer, data = open_new(name, {}, options, search=True, code=names)
-        plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
-        return shown(run_plan(writer, plan, data, options), options, show)
-    options, writer, past, data = open_again(where, options, search=True)
-    with writer:
+        plan = Plan(dict(space), {}, samples, search_alg=search_alg)
+    else:
+        options, writer, past, data = open_again(where, options, search=True)
         missing = max(samples - len(past.trials), 0)
-        if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
+        plan = Plan(dict(space), past.open, len(past.open) + missing, search_alg=search_alg)
+    with writer:
+        if past and not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
             new = drawn(space, missing, taken=past.trials)
             for trial_id, trial in new.items():
                 writer.trial(trial_id, trial)
-            plan = replace(Plan.of(past.open | new), scheduler=scheduler)
-        else:
-            plan = Plan(dict(space), past.open, len(past.open) + missing, scheduler, search_alg)
-        if not plan.samples:
-            return shown(unchanged(writer), options, show)
-        return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options, past), options, show)
+            plan = Plan.of(past.open | new)
+        plan = replace(plan, scheduler=scheduler, callbacks=tuple(callbacks))
+        found = run_plan(writer, plan, data, options, past) if plan.samples else unchanged(writer)
+    return shown(found, options, show)
 
 
-def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
-    """Resume a sweep, print the table unless `options.quiet`, and return the tables."""
-    with ray_until_the_end(keep_ray):
-        return shown(_resume(where, options), options)
-
-
-def _resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
+def resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
+    """Resume a sweep, and return its tables. `name` and `trials` are as in `open_again`."""
     options, writer, past, data = open_again(where, options, False, name, trials)
     said = f"{len(past.ended)} trials had ended, {len(past.open)} are resumed"
     announce(f"resuming {writer.where}: {said}", options.quiet)
@@ -189,7 +180,7 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
     stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:
-        return _resume(where, options, name, trials)
+        return resume(where, options, name, trials)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)
@@ -219,7 +210,6 @@ def run_plan(
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import announce_missing
-        from mnist_tune.sweep import Sweep
         from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
@@ -261,8 +251,6 @@ def last_words(said: str) -> Iterator[None]:
 
 def unchanged(writer: SweepWriter) -> Sweep:
     """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
-    from mnist_tune.sweep import Sweep  # imports pandas
-
     return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
 
 

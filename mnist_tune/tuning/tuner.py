@@ -31,7 +31,7 @@ from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
+from mnist_tune.tuning.searcher import KnownTrials, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 from mnist_tune.tuning.wanted import Plan
 
@@ -40,22 +40,11 @@ MOST_DEATHS = 3
 
 
 def fit(
-    writer: SweepWriter,
-    plan: Plan,
-    data: list[Dataset],
-    options: SweepOptions,
-    recorder: Recorder,
-    past: Past,
+    writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
 ) -> None:
     """Run a plan to its end. Ray must be running.
 
-    Args:
-        writer: the writer of the sweep's folder.
-        plan: the trials to run.
-        data: the data set in a list, which is emptied once Ray has it: the driver needs no copy.
-        options: how to run the plan.
-        recorder: receives every epoch and every end.
-        past: what a resumed sweep did before. Its rows are released before the trials run.
+    `data` has the data set, and is emptied once Ray has that. The rows of the past are released before the trials run.
     """
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
@@ -96,7 +85,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     """
     if not options.cpus_per_trial:
         nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        return 1 if device == "GPU" or not nodes else min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
+        return 1 if device == "GPU" or not nodes else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
     most = int(ray.cluster_resources().get("CPU", 1))
     if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
@@ -127,19 +116,21 @@ def make_tuner(
         fates = Asha(rungs) if options.scheduler == "asha" else Fates(data_facts(writer.meta), rungs)
         fates.replay(past)
         scheduler = Early(fates, recorder.reasons)
-    search = plan.search_alg
+    space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
         search = KnownTrials(plan.trials, search, past, trial_slots(resources))
+    elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
+        space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:
-        search, most = KnownTrialsAlone(plan.trials, most), None
+        search = KnownTrials(plan.trials)
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
-        param_space={"trial": plan.space},
+        param_space={"trial": space},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=search,
-            num_samples=plan.samples,
+            num_samples=samples,
             reuse_actors=True,
             time_budget_s=options.time_budget,
             max_concurrent_trials=most,
@@ -167,8 +158,7 @@ def keeping_ids(scheduler: Any) -> Any:
     """
     if isinstance(scheduler, PopulationBasedTraining):
         need("new config")
-    new_config = getattr(scheduler, "_get_new_config", None)
-    if new_config is None:
+    if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
         return scheduler
 
     def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:

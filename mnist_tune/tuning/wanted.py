@@ -40,10 +40,7 @@ def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Option
 def resumed(options: Options, where: Place, name: str | None = None) -> Options:
     """Return the options of a resumed sweep: those given now on top of those that its folder records.
 
-    Args:
-        options: what the resume was given.
-        where: the sweep.
-        name: of the sweeps that the command makes which resumes; None if it may resume any.
+    A command resumes only sweeps of the `name` that it gives its own.
 
     Raises:
         UserError: there is no sweep, another command made it, what it records is no option, or an option was given that
@@ -163,7 +160,3 @@ class Plan:
         asked = self.space.get("epochs", TrialConfig.epochs)
         most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
         return max([int(most), *known])
-
-    def share_of(self, cores: float) -> int:
-        """Return the CPU cores per trial if all trials run at the same time; at least 1."""
-        return max(1, int(cores // self.samples))

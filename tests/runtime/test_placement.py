@@ -134,9 +134,10 @@ def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
-def test_cores_are_shared_among_the_trials(trials, cores, each):
-    assert Plan.of({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
-    assert Plan({}, {}, trials).share_of(cores) == each  # of a search, whose trials are proposed later
+def test_cores_are_shared_among_the_trials(monkeypatch, trials, cores, each):
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(cores)}}])
+    for plan in (Plan.of({str(i): TrialConfig() for i in range(trials)}), Plan({}, {}, trials)):
+        assert tuner.cpus_of(plan, "CPU", SweepOptions()) == each
 
 
 @pytest.mark.parametrize(

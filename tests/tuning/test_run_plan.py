@@ -342,7 +342,7 @@ def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, 
     monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
-    monkeypatch.setattr(sweep, "_resume", lambda *given: ("resumed", *given))
+    monkeypatch.setattr(sweep, "resume", lambda where, options, name, trials: ("resumed", where, options, name, trials))
     before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 from pyarrow.fs import LocalFileSystem
 from ray import tune
-from ray.tune.experiment import Experiment
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig
@@ -23,7 +22,7 @@ from mnist_tune.tuning.early_stopping import Asha, Early, Fates
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
+from mnist_tune.tuning.searcher import KnownTrials
 from mnist_tune.tuning.tuner import OldCheckpoints
 from mnist_tune.tuning.wanted import Plan
 
@@ -52,7 +51,7 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
 
     def make(plan=PLAN, past=None, **options):
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
-        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past())
+        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
         tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder, past or Past())
         trainable, of = made.pop()
         return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
@@ -90,7 +89,7 @@ def test_concurrent_trials_are_limited_by_slots_or_else_by_tune(asked, cluster, 
 
 
 def test_trials_are_known_or_drawn_or_a_searchers(asked):
-    assert isinstance(asked().tune_config.search_alg, KnownTrialsAlone)
+    assert isinstance(asked().tune_config.search_alg, KnownTrials)
     assert asked().tune_config.num_samples == 2
     space = {"learning_rate": tune.uniform(0, 1)}
     drawn = asked(Plan(space, samples=5))
@@ -99,6 +98,13 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
     searched = asked(Plan(space, samples=5, search_alg=Searcher("train_loss", "min"))).tune_config.search_alg
     assert isinstance(searched, KnownTrials)
     assert searched._slots == 4  # two cores a trial, eight in all
+    population = PopulationBasedTraining(
+        "epoch", "train_loss", "min", hyperparam_mutations={"trial": {"momentum": [0]}}
+    )
+    found = asked(replace(PLAN, scheduler=population))
+    assert (found.tune_config.search_alg, found.tune_config.num_samples) == (None, 1)
+    given = [{"trial_id": trial_id, **trial.to_dict()} for trial_id, trial in PLAN.trials.items()]
+    assert found.param_space == {"trial": {"grid_search": given}}
 
 
 def test_the_scheduler_is_the_one_asked_for(asked):
@@ -123,11 +129,8 @@ def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypat
     assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
 
 
-def test_known_trials_are_limited_by_their_own_search_since_tune_limits_none(asked):
-    found = asked(max_concurrent=1).tune_config
-    assert found.max_concurrent_trials is None
-    found.search_alg.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=2))
-    assert [found.search_alg.next_trial() is not None for _ in range(2)] == [True, False]
+def test_known_trials_are_limited_by_tune(asked):
+    assert asked(max_concurrent=1).tune_config.max_concurrent_trials == 1
 
 
 class Told(Searcher):
@@ -174,7 +177,7 @@ def test_a_resumed_scheduler_knows_what_was_recorded(
     writer.finish()
     again = new_writer(tmp_path / "sweep", count=0, resume=True)
     past = Past.of(read_journal(again.path), again.meta)
-    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past)
+    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past, "scheduler")
     made, plan = [], Plan.of({"00001": replace(config, seed=1)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of))

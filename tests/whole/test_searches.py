@@ -12,14 +12,14 @@ import pytest
 from ray import tune
 from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.search import Searcher
+from ray.tune.search import Searcher, SearchGenerator
 
 from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search
 from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening, sweep, trainable
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import METRICS, KnownTrials, KnownTrialsAlone, drawn
+from mnist_tune.tuning.searcher import METRICS, KnownTrials, drawn
 from mnist_tune.tuning.wanted import Plan
 
 SEARCH = """
@@ -178,7 +178,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path):
 def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     """As Tune's grid search does, which then takes 20 ms a trial."""
     known = {f"{i:05d}": TrialConfig(seed=i) for i in range(2_000)}
-    search = KnownTrialsAlone(known)
+    search = SearchGenerator(KnownTrials(known))
     search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=len(known)))
     start = time.process_time()
     found = [search.next_trial().config["trial"] for _ in range(50)]
@@ -328,19 +328,6 @@ def test_the_same_generator_draws_the_same_trials():
     )
     assert first == second != other
     assert len({trial.learning_rate for trial in first.values()}) == 3
-
-
-def test_no_more_known_trials_are_proposed_at_a_time_than_may_run():
-    search = KnownTrialsAlone({f"{i:05d}": TrialConfig(seed=i) for i in range(3)}, max_concurrent=2)
-    search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=3))
-    first, second, none = (search.next_trial() for _ in range(3))
-    assert none is None
-    search.on_trial_complete(first.trial_id)
-    assert [trial.config["trial"]["trial_id"] for trial in (first, second, search.next_trial())] == [
-        "00000",
-        "00001",
-        "00002",
-    ]
 
 
 def test_a_trial_that_cannot_train_has_every_column():
