@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +61,16 @@ class SweepWriter:
         self.where, self.meta = where, meta
         self.path = working_folder(where)
         self.failure: UserError | None = None
-        self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
-        if self._remote:  # with the token, two writers' files differ, by which each knows its own
+        self.token = uuid.uuid4().hex
+        """Also written to a file in `states`. A node that does not find it there sees another folder."""
+        self._remote, own = Remote(self.path, where, say) if isinstance(where, str) else None, list[str]()
+        if self._remote:
+            # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
+            # own folders, too: those of a writer that was taken for dead may still write to theirs.
             meta |= {"writer": meta.get("writer", 0) + 1, "token": self.token}
+            own = [str(meta["writer"])]
+        self.states, self.tunes = (storage.join(where, name, *own) for name in ("states", ".ray"))
+        """The folders of the trials' states, and of Tune's own files."""
         with ExitStack() as self._held:
             try:
                 self._begin(resume, seen)
@@ -128,7 +134,7 @@ class SweepWriter:
         """Change each file that the former writer may write next, and take its states. Raises OSError, ChangedError."""
         self._append({"kind": "writer", "number": self.meta["writer"]})
         for name in TABLES:  # those of before are none of a sweep that runs
-            storage.write(self.path / name, f"writer {self.meta['writer']}".encode())
+            self._write(name, f"writer {self.meta['writer']}".encode())
         remote.take_over()
         number, root = self.meta["writer"], storage.join(str(self.where), "states")
         former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdecimal()}
@@ -144,22 +150,6 @@ class SweepWriter:
         folder = storage.join(self.where, "states")
         return storage.names(folder) if isinstance(folder, Path) else object_storage.below(folder)
 
-    def _own(self, name: str) -> Place:
-        """Return a folder of processes. In object storage each writer has its own: those of a writer that was taken for
-        dead may still write to theirs."""
-        folder = storage.join(self.where, name)
-        return storage.join(folder, str(self.meta["writer"])) if self._remote else folder
-
-    @property
-    def states(self) -> Place:
-        """The folder of the trials' states."""
-        return self._own("states")
-
-    @property
-    def tunes(self) -> Place:
-        """The folder of Tune's own files."""
-        return self._own(".ray")
-
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
         return storage.join(self.states, f"{trial_id}.npz")
@@ -168,11 +158,6 @@ class SweepWriter:
         """Return the trials that have a saved state."""
         names = storage.names(self.states)
         return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
-
-    @cached_property
-    def token(self) -> str:
-        """A random text, also written to a file in `states`. A node that does not find it there sees another folder."""
-        return uuid.uuid4().hex
 
     def update_options(self, **options: Any) -> None:
         """Record the options whose values depend on the machine."""
@@ -214,8 +199,8 @@ class SweepWriter:
             os.fsync(self._journal.fileno())
             self.meta |= meta
             sweep = tables(self.path, self.meta)
-            storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
-            storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
+            for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
+                self._write(name, table.to_parquet(index=False))
             self._write_meta(final=True)
             if self._remote:
                 self._remote.close()
@@ -250,7 +235,12 @@ class SweepWriter:
     def _write_meta(self, final: bool = False) -> None:
         """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
         content = self.meta if final or not self._remote else self.meta | {"ended": None}
-        storage.write(self.path / META, json.dumps(content, indent=1).encode(), sync=True)
+        self._write(META, json.dumps(content, indent=1).encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        storage.write(self.path / name, content, sync=True)
+        if self._remote:
+            self._remote.files[name] = content
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._remote and self._remote.refused:

@@ -123,9 +123,9 @@ def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypat
     assert (found.storage_path, found.storage_filesystem) == (str(where / ".ray"), None)
     storage = LocalFileSystem()
     monkeypatch.setattr(tuner.object_storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
-    asked.writer.where = "s3://bucket/sweep"
+    asked.writer.tunes = "s3://bucket/sweep/.ray"
     found = asked().run_config
-    asked.writer.where = where
+    asked.writer.tunes = where / ".ray"
     assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
 
 
