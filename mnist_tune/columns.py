@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 LARGEST = 2**53
 """The largest whole number up to which all are exact as floats."""
@@ -22,8 +22,6 @@ class Kind:
 
     wanted: str
     holds: Callable[[Any], bool]
-    stored: Literal["text", "number"] = "number"
-    """How the parquet files hold it."""
 
 
 def is_number(value: Any) -> bool:
@@ -39,11 +37,10 @@ def is_whole(value: Any, low: int, high: int = LARGEST) -> bool:
 ID = Kind(
     "letters, digits, - and _, at most 64",
     lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{1,64}", value, re.ASCII) is not None,
-    "text",
 )
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
-TEXT = Kind("text", lambda value: isinstance(value, str), "text")
+TEXT = Kind("text", lambda value: isinstance(value, str))
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
 COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1))
 WHOLE = Kind("a whole number", lambda value: is_whole(value, 0))

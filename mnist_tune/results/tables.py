@@ -20,7 +20,7 @@ from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, TRIALS, Column
+from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
@@ -224,7 +224,7 @@ def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
         for column in there:
             if not column.gaps and table[column.name].null_count:
                 raise ValueError(f"{column.name} has gaps")
-            if column.kind.stored == "text":
+            if column.kind in (ID, TEXT):
                 texts = found[column.name]
                 found[column.name] = texts.map({text: printable(text) for text in texts.dropna().unique()})
     except Exception as error:  # Arrow raises many kinds of errors
@@ -235,7 +235,7 @@ def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
 def _check_type(column: Column, kind: Any) -> None:
     text = types.is_string(kind) or types.is_large_string(kind)
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    if not ((types.is_null(kind) and column.gaps) or (text if column.kind.stored == "text" else number)):
+    if not ((types.is_null(kind) and column.gaps) or (text if column.kind in (ID, TEXT) else number)):
         raise ValueError(f"{column.name} is of type {kind}")
 
 

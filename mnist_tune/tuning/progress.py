@@ -26,8 +26,6 @@ PLAIN_INTERVAL_S = 15.0
 """Seconds between two lines if standard error is not a terminal."""
 
 
-PAGE = "report.html"
-
 INTERVAL_S = 30.0
 """The least time between two pages of a running sweep."""
 
@@ -114,7 +112,7 @@ class LivePage:
 
     def __init__(self, writer: SweepWriter, say: Callable[[str], None]) -> None:
         self._writer, self._say = writer, say
-        self._place = storage.join(writer.where, PAGE)
+        self._place = storage.join(writer.where, "report.html")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._pages, self._cpu_s, self._failing = 0, 0.0, False
