@@ -63,7 +63,8 @@ class SweepWriter:
         self.failure: UserError | None = None
         self.token = uuid.uuid4().hex
         """Also written to a file in `states`. A node that does not find it there sees another folder."""
-        self._remote, own = Remote(self.path, where, say) if isinstance(where, str) else None, list[str]()
+        self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
+        own: list[str] = []
         if self._remote:
             # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
             # own folders, too: those of a writer that was taken for dead may still write to theirs.

@@ -35,9 +35,6 @@ from mnist_tune.tuning.searcher import KnownTrials, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 from mnist_tune.tuning.wanted import Plan
 
-MOST_DEATHS = 3
-"""A trial ends in an error once its process has died this many times."""
-
 
 def fit(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
@@ -142,7 +139,8 @@ def make_tuner(
             storage_filesystem=filesystem,
             verbose=0,
             callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *plan.callbacks],
-            failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
+            # A trial ends in an error once its process has died three times.
+            failure_config=tune.FailureConfig(max_failures=2),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

@@ -14,14 +14,12 @@ from mnist_tune import cli, invocation
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
 from mnist_tune.named_code import parse_call
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, Options, SweepOptions, fits, flag, marks, with_given
-
-CODE = ("architecture", "optimizer")
-"""Options that a resume may name again without arguments, so that the user's own code is loaded."""
 
 
 def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -107,11 +105,11 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
 
 
 def _kept(name: str, before: Any, now: Any, where: Place) -> Any:
-    """Return an option that can't change."""
+    """Return an option that can't change. One's own code is named again without arguments, so that it is loaded."""
     if now == before:
         return before
     texts = [value if isinstance(value, tuple) else (value,) for value in (before, now)]
-    if name in CODE and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
+    if name in ENTRIES and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
         return before
     said = " ".join(map(str, before)) if isinstance(before, tuple) else before
     raise UserError(f"{flag(name)} can't change in a resume: {where} has {said}; leave it out, or start a new sweep")
