@@ -72,7 +72,7 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     load_own(options)
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
-    from mnist_tune.tuning.new_sweep import check_counts
+    from mnist_tune.tuning.opening import check_counts
 
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.edge.options import EdgeOptions
@@ -14,14 +14,11 @@ from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
-from mnist_tune.tuning.wanted import Plan, resumed
-
-if TYPE_CHECKING:
-    from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.wanted import Plan
 
 
 def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
@@ -54,8 +51,7 @@ def _search(options: EdgeOptions) -> Sweep:
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
-        options = resumed(options, where, "edge")
-        writer, past, data = open_again(where, options, search=True)
+        options, writer, past, data = open_again(where, options, search=True, name="edge")
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)

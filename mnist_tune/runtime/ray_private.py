@@ -53,8 +53,6 @@ _RAYLET = "to notice that the raylet of this machine died, before Ray ends this 
 _NO_RAYLET = "so if this machine's raylet dies, the sweep ends without a message; --resume goes on as before"
 _FORGET = "to make Tune forget trials that have ended, which it keeps, searches and saves"
 _KEPT = "so a sweep of thousands of trials needs more memory and time"
-_RUNGS = "to fill the rungs of ASHA when a sweep is resumed"
-_NO_RUNGS = "so a sweep with --scheduler asha can't be resumed: it would stop other trials"
 _AUTH = "ray._private.authentication.authentication_token_setup"
 
 NAMES = {
@@ -85,14 +83,6 @@ NAMES = {
     "trials": Private("ray.tune.execution.tune_controller", "TuneController._trials", _FORGET, _KEPT),
     "run metadata": Private("ray.tune.experiment.trial", "Trial.run_metadata", _FORGET, _KEPT),
     "state": Private("ray.tune.experiment.trial", "Trial.get_json_state", _FORGET, _KEPT),
-    "rungs": Private("ray.tune.schedulers.async_hyperband", "AsyncHyperBandScheduler._trial_info", _RUNGS, _NO_RUNGS),
-    "bracket": Private("ray.tune.schedulers.async_hyperband", "_Bracket.on_result", _RUNGS, _NO_RUNGS),
-    "cutoff": Private(
-        "ray.tune.schedulers.async_hyperband",
-        "_Bracket.cutoff",
-        "to fill the rungs of ASHA without sorting one for each recorded row",
-        "so a large sweep takes longer to resume",
-    ),
     "new config": Private(
         "ray.tune.schedulers.pbt",
         "PopulationBasedTraining._get_new_config",
@@ -102,7 +92,7 @@ NAMES = {
 }
 """The names, by what we call them."""
 
-REFUSED = (_NO_RUNGS, NAMES["new config"].without)
+REFUSED = (NAMES["new config"].without,)
 """What is refused rather than done without: numbers would differ."""
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 import ray
 from ray.tune.schedulers import PopulationBasedTraining
@@ -19,8 +18,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
 from mnist_tune.runtime import ray_private
 from mnist_tune.runtime.ray_connect import _check_reachable
 from mnist_tune.runtime.ray_private import NAMES, REFUSED, lacking
-from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.stopping import asha, keeping_ids
+from mnist_tune.tuning.tuner import keeping_ids
 
 DONE_WITHOUT = [name for name, private in NAMES.items() if private.without not in REFUSED]
 
@@ -59,14 +57,6 @@ def test_no_private_name_of_ray_is_imported_elsewhere():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [ast.unparse(node)] if isinstance(node, ast.Attribute) else []
             assert not [name for name in names if re.match(r"ray(\.\w+)*\._", name)], file
-
-
-@pytest.mark.parametrize("name", ["rungs", "bracket"])
-def test_without_the_rungs_of_asha_a_resume_is_refused(name, renamed):
-    renamed(name)
-    asha(5, 1)
-    with pytest.raises(UserError, match=r"_renamed, so a sweep with --scheduler asha can't be resumed.*ray\[tune\]"):
-        asha(5, 1, Past(rows=pd.DataFrame([{"trial_id": "a", "epoch": 1, "train_loss": 0.5}])))
 
 
 def test_without_its_configs_population_based_training_is_refused(renamed):
