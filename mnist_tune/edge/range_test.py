@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional
 import tyro
 
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.range_suggestions import RangeCurve
@@ -72,8 +72,6 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     load_own(options)
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
-    from mnist_tune.tuning.new_sweep import check_counts
-
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     from mnist_tune.edge.predictors import Bench

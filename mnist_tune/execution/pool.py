@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import jax
 
-from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
@@ -128,6 +128,7 @@ class LanePool:
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]
+        check_counts([config], self._dataset)  # a search may propose anything
         program, version = key[0], key[1:]
         self._drop_idle(version)
         if version not in self._data:
@@ -135,8 +136,6 @@ class LanePool:
         stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
-        if not group.steps:
-            raise UserError(f"drop_last leaves no batch of {program.batch_size} of {data.train_count} images")
         if self._capacity > 1:  # compile while the other clients are still starting
             executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
         self._groups[key] = group

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import Dataset, load_dataset
-from mnist_tune.errors import UserError, redacted
+from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.errors import redacted
 from mnist_tune.own_code.loading import names_in, sources
 from mnist_tune.regimes.last_batch import small_last_batch
 from mnist_tune.results.folder import new_folder
@@ -94,20 +94,6 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Return an option as JSON."""
     return redacted(str(value)) if isinstance(value, (str, Path)) else value
-
-
-def check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
-    """Refuse trials that need more training images than there are."""
-    count = len(dataset.train_images)
-    for trial in trials:
-        noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
-        if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
-            raise UserError(
-                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
-                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-                + " with drop_last"
-                * trial.drop_last
-            )
 
 
 def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
