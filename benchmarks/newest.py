@@ -23,7 +23,7 @@ from processes import REPOSITORY
 
 LOOK_UP = """
 from mnist_tune.runtime.ray_private import NAMES, lacking
-missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in lacking(NAMES)]
+missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in lacking()]
 raise SystemExit("".join(f"FAILED no {line}\\n" for line in missing) or 0)
 """
 

@@ -1,4 +1,4 @@
-"""Every private name of Ray that this package uses, what it is for, and what happens without it.
+"""Every private name of Ray that this package uses, and what happens without it.
 
 Ray may rename them in any release. Each is looked up when it is asked for: a cluster is joined while a thread imports
 Tune, and modules that two threads import at once may be found half imported. Without one, its use falls back to
@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial, reduce
 from importlib import import_module
@@ -30,8 +30,6 @@ class Private:
     module: str
     path: str
     """The attributes that lead to it in its module."""
-    use: str
-    """What it is for."""
     without: str
     """What happens without it."""
 
@@ -47,110 +45,99 @@ def _attribute(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-_FAIL_AT_ONCE = "to refuse a cluster that does not answer, or another token, at once and in one line"
-_TAKES_LONG = "so a cluster that can't be joined is noticed later, and Ray says more about it"
-_RAYLET = "to notice that the raylet of this machine died, before Ray ends this process"
-_NO_RAYLET = "so if this machine's raylet dies, the sweep ends without a message; --resume goes on as before"
-_FORGET = "to make Tune forget trials that have ended, which it keeps, searches and saves"
-_KEPT = "so a sweep of thousands of trials needs more memory and time"
-_RUNGS = "to fill the rungs of ASHA when a sweep is resumed"
-_NO_RUNGS = "so a sweep with --scheduler asha can't be resumed: it would stop other trials"
 _AUTH = "ray._private.authentication.authentication_token_setup"
-
-NAMES = {
-    "printer": Private(
-        "ray._private.ray_logging",
-        "stdout_deduplicator",
-        "to keep Ray from printing what we say in one line about dead processes",
-        "so Ray prints its own lines about dead processes, too",
-    ),
-    "canonical address": Private("ray._private.services", "canonicalize_bootstrap_address", _FAIL_AT_ONCE, _TAKES_LONG),
-    "token mode": Private(_AUTH, "maybe_enable_token_auth_if_token_available", _FAIL_AT_ONCE, _TAKES_LONG),
-    "token": Private(_AUTH, "ensure_token_if_auth_enabled", _FAIL_AT_ONCE, _TAKES_LONG),
-    "GCS": Private("ray._raylet", "GcsClient", _FAIL_AT_ONCE, _TAKES_LONG),
-    "agent port": Private(
-        "ray._private.parameter",
-        "RayParams.dashboard_agent_listen_port",
-        "to let Ray's agent listen at any free port: it tries its usual one for 4 s while another Ray has it",
-        "so beside another Ray, or just after one was killed, Ray takes 4 s longer to start",
-    ),
-    "node": Private("ray._private.worker", "_global_node", _RAYLET, _NO_RAYLET),
-    "dead processes": Private("ray._private.node", "Node.dead_processes", _RAYLET, _NO_RAYLET),
-    "cluster config": Private(
-        "ray._private.state",
-        "state.get_cluster_config",
-        "to know the nodes that an autoscaler may start, when trials ask for more cores than a node has",
-        "so only the nodes that are up count for --cpus-per-trial",
-    ),
-    "trials": Private("ray.tune.execution.tune_controller", "TuneController._trials", _FORGET, _KEPT),
-    "run metadata": Private("ray.tune.experiment.trial", "Trial.run_metadata", _FORGET, _KEPT),
-    "state": Private("ray.tune.experiment.trial", "Trial.get_json_state", _FORGET, _KEPT),
-    "rungs": Private("ray.tune.schedulers.async_hyperband", "AsyncHyperBandScheduler._trial_info", _RUNGS, _NO_RUNGS),
-    "bracket": Private("ray.tune.schedulers.async_hyperband", "_Bracket.on_result", _RUNGS, _NO_RUNGS),
-    "cutoff": Private(
-        "ray.tune.schedulers.async_hyperband",
-        "_Bracket.cutoff",
-        "to fill the rungs of ASHA without sorting one for each recorded row",
-        "so a large sweep takes longer to resume",
-    ),
-    "new config": Private(
-        "ray.tune.schedulers.pbt",
-        "PopulationBasedTraining._get_new_config",
-        "to keep the ids of trials that copy others in population based training",
-        "so population based training is refused: resumed trials would take each other's ids",
-    ),
+_HYPERBAND = "ray.tune.schedulers.async_hyperband"
+_WITHOUT = {
+    "so Ray prints its own lines about dead processes, too": {
+        "printer": "ray._private.ray_logging stdout_deduplicator",
+    },
+    "so a cluster that can't be joined is noticed later, and Ray says more about it": {
+        "canonical address": "ray._private.services canonicalize_bootstrap_address",
+        "token mode": f"{_AUTH} maybe_enable_token_auth_if_token_available",
+        "token": f"{_AUTH} ensure_token_if_auth_enabled",
+        "GCS": "ray._raylet GcsClient",
+    },
+    "so beside another Ray, or just after one was killed, Ray takes 4 s longer to start": {
+        "agent port": "ray._private.parameter RayParams.dashboard_agent_listen_port",
+    },
+    "so if this machine's raylet dies, the sweep ends without a message; --resume goes on as before": {
+        "node": "ray._private.worker _global_node",
+        "dead processes": "ray._private.node Node.dead_processes",
+    },
+    "so only the nodes that are up count for --cpus-per-trial": {
+        "cluster config": "ray._private.state state.get_cluster_config",
+    },
+    "so a sweep of thousands of trials needs more memory and time": {
+        "trials": "ray.tune.execution.tune_controller TuneController._trials",
+        "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
+        "state": "ray.tune.experiment.trial Trial.get_json_state",
+    },
+    "so a sweep with --scheduler asha can't be resumed: it would stop other trials": {
+        "rungs": f"{_HYPERBAND} AsyncHyperBandScheduler._trial_info",
+        "bracket": f"{_HYPERBAND} _Bracket.on_result",
+    },
+    "so a large sweep takes longer to resume": {"cutoff": f"{_HYPERBAND} _Bracket.cutoff"},
+    "so population based training is refused: resumed trials would take each other's ids": {
+        "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
+    },
 }
+NAMES = {name: Private(*at.split(), without) for without, names in _WITHOUT.items() for name, at in names.items()}
 """The names, by what we call them."""
 
-REFUSED = (_NO_RUNGS, NAMES["new config"].without)
+REFUSED = (NAMES["rungs"].without, NAMES["new config"].without)
 """What is refused rather than done without: numbers would differ."""
 
 
-def lacking(names: Mapping[str, Private]) -> frozenset[str]:
-    """Return which of these names this Ray lacks."""
-    found = set()
-    for name, private in names.items():
+def lacking(*names: str) -> list[str]:
+    """Return which of these names this Ray lacks; by default, of all."""
+    found = []
+    for name in names or NAMES:
         try:
-            private.find()
+            NAMES[name].find()
         except (ImportError, AttributeError):
-            found.add(name)
-    return frozenset(found)
+            found.append(name)
+    return found
 
 
 def has(*names: str) -> bool:
     """Return whether this Ray has all of these private names."""
-    return not lacking({name: NAMES[name] for name in names})
+    return not lacking(*names)
+
+
+def _line(name: str) -> str:
+    private = NAMES[name]
+    return f"Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}"
 
 
 def announce_missing(quiet: bool) -> None:
     """Say what a sweep does without, in one line for each name that this Ray lacks."""
-    missing = lacking(NAMES)
-    for private in (NAMES[name] for name in NAMES if name in missing):
-        if private.without not in REFUSED:
-            announce(f"note: Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}", quiet)
+    for name in lacking():
+        if NAMES[name].without not in REFUSED:
+            announce(f"note: {_line(name)}", quiet)
 
 
 def need(*names: str) -> None:
     """Raise a `UserError` if one of these names is missing."""
-    for private in (NAMES[name] for name in names if not has(name)):
-        raise UserError(
-            f"Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}; "
-            "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
-        )
+    for name in lacking(*names):
+        install = "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
+        raise UserError(f"{_line(name)}; {install}")
 
 
 @contextmanager
-def skipped_lines(pattern: str) -> Iterator[None]:
-    """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
-    if not has("printer"):
-        yield
-        return
-    printer = NAMES["printer"].find()
-    before, printer.skip_re = printer.skip_re, re.compile(pattern)
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        printer.skip_re = before
+        setattr(owner, name, before)
+
+
+def skipped_lines(pattern: str) -> AbstractContextManager[None]:
+    """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
+    if not has("printer"):
+        return nullcontext()
+    return _replaced(NAMES["printer"].find(), "skip_re", re.compile(pattern))
 
 
 def gcs_address(address: str) -> str | None:
@@ -169,19 +156,13 @@ def greet(gcs: str, auto: bool) -> None:
         NAMES["GCS"].find()(address=gcs)
 
 
-@contextmanager
-def any_agent_port() -> Iterator[None]:
-    """Let the agent of a Ray that is started meanwhile listen at any free port. `ray.init` has no option for it."""
+def any_agent_port() -> AbstractContextManager[None]:
+    """Let the agent of a Ray that is started meanwhile listen at any free port. It tries its usual one for 4 s while
+    another Ray has it, and `ray.init` has no option for it."""
     if not has("agent port"):
-        yield
-        return
+        return nullcontext()
     module: Any = import_module(NAMES["agent port"].module)
-    before = module.RayParams
-    module.RayParams = partial(before, dashboard_agent_listen_port=0)
-    try:
-        yield
-    finally:
-        module.RayParams = before
+    return _replaced(module, "RayParams", partial(module.RayParams, dashboard_agent_listen_port=0))
 
 
 @contextmanager
