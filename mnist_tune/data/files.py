@@ -62,7 +62,7 @@ OWN_FILE = re.compile(
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of four IDX files by name: training images and labels, then those of the test part.
+    """Return the raw bytes of four IDX files by path: training images and labels, then those of the test part.
 
     Args:
         folder: their folder, or a folder and how the names of its files begin, `emnist/emnist-balanced`.
@@ -86,7 +86,7 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
         raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
     [files] = whole.values()
     order = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
-    return {files[key].name: read_raw(files[key]) for key in order}
+    return {str(files[key]): read_raw(files[key]) for key in order}
 
 
 def mnist_from_folder(folder: Path) -> dict[str, bytes]:

@@ -35,7 +35,7 @@ def epoch_row(
     done, batch_size = progress.epoch * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
-    since = (progress.row or {}).get("guessing_since")
+    before = progress.row or {}
     row: Row = {
         "epoch": progress.epoch + 1,
         "step": done + len(losses),
@@ -44,8 +44,8 @@ def epoch_row(
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
         "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
-        "above_since": left_for_good(means, progress.untrained_loss, done + 1, progress.above_since, starts),
-        "guessing_since": left_for_good(means, guessing, done + 1, since, starts),
+        "above_since": left_for_good(means, progress.untrained_loss, done + 1, before.get("above_since"), starts),
+        "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": progress.untrained_loss,
     }
     for split, (loss, accuracy) in scores.items():

@@ -248,8 +248,10 @@ def test_a_given_folder_is_the_only_source(tmp_path: Path, folder: Path, files: 
     with pytest.raises(DataError, match=f"{mine} must hold the four files of MNIST: no {name}"):
         load_dataset(data_dir=mine)
     for name in ("mnist", "fashion-mnist"):
-        with pytest.raises(DataError, match=r"must hold .*train-images-idx3-ubyte"):
-            load_dataset(name, mine / "no" / "where")
+        with pytest.raises(DataError, match=f"no folder {mine / 'nowhere'}; name one that holds train-images"):
+            load_dataset(name, mine / "nowhere")
+    with pytest.raises(DataError, match=f"{mine} must hold four IDX files"):
+        load_dataset("fashion-mnist", mine)
 
 
 def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
