@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 DOUBLINGS = 40
 """The most doublings, and the most halvings, from the first rate."""
@@ -13,14 +13,7 @@ HALVINGS = 4
 """Bisections of ln η between the last rate that lowers the loss and the first that raises it: within 2.2%."""
 
 
-class Critical(NamedTuple):
-    """The smallest rate at which a step raises the loss, and the forward passes that finding it took."""
-
-    learning_rate: float
-    passes: int
-
-
-def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> Critical:
+def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> float:
     """Return the critical learning rate: the least η > 0 with L(θ + η Δ) > L(θ). `2 / η` is the critical sharpness
     (Kalra et al. 2026, arXiv 2601.16979).
 
@@ -35,11 +28,8 @@ def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float)
     Returns:
         Infinity or 0 if no rate that was tried crosses it.
     """
-    passes = 0
 
     def rises(rate: float) -> bool:
-        nonlocal passes
-        passes += 1
         return not float(loss_after(rate)) <= loss
 
     rate, above = start, rises(start)
@@ -49,9 +39,9 @@ def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float)
             break
         rate = following
     else:
-        return Critical(0.0 if above else math.inf, passes)
+        return 0.0 if above else math.inf
     low, high = sorted((rate, following))
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if rises(middle) else (middle, high)
-    return Critical(math.sqrt(low * high), passes)
+    return math.sqrt(low * high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.curvature import Sharpness, converged, probe_of, sharpness
+from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.range_test import range_curve
@@ -92,22 +93,21 @@ class Bench:
         program, state = self.program, self.state
         probe = probe_of(self.data.train_count, min(SHARPNESS_PROBE, self.data.train_count))
 
-        def measured(products: int) -> Sharpness:
-            run = program.jitted(sharpness, products=products)
-            found: Sharpness = run(state.params, state.extra, *self.data.arrays, probe)
-            return found
-
-        return (2 + 2 * self.config.momentum) / float(converged(measured).value)
+        for products in (PRODUCTS, MORE_PRODUCTS):
+            found = _sharpness(program, state.params, state.extra, *self.data.arrays, probe, products)
+            if found.residual <= TOLERANCE:
+                break
+        return (2 + 2 * self.config.momentum) / float(found.value)
 
     def _critical(self, blocks: np.ndarray) -> float:
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
-        loss, update = program.jitted(_update)(state, hyper, blocks, *data)
-        after = program.jitted(_loss_after)
-        start = self.config.learning_rate
-        return critical_rate(
-            lambda rate: after(state, update, np.float32(rate), blocks, *data), float(loss), start
-        ).learning_rate
+        loss, update = _update(program, state, hyper, blocks, *data)
+
+        def loss_after(rate: float) -> Array:
+            return _loss_after(program, state, update, np.float32(rate), blocks, *data)
+
+        return critical_rate(loss_after, float(loss), self.config.learning_rate)
 
 
 PREDICTORS: Mapping[str, Callable[[Bench], float]] = {
@@ -127,6 +127,10 @@ def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float
     return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
 
 
+_sharpness = jax.jit(sharpness, static_argnums=(0, 6))
+
+
+@partial(jax.jit, static_argnums=0)
 def _update(
     program: Program, state: TrainState, hyper: Hyperparameters, blocks: Array, images: Array, labels: Array
 ) -> Any:
@@ -148,8 +152,9 @@ def _update(
     return loss, update
 
 
+@partial(jax.jit, static_argnums=0)
 def _loss_after(
-    program: Program, state: TrainState, update: Any, rate: Array, blocks: Array, images: Array, labels: Array
+    program: Program, state: TrainState, update: Any, rate: Any, blocks: Array, images: Array, labels: Array
 ) -> Array:
     """Return the mean loss over blocks of images after a step of this rate along an update."""
     step = jax.tree.map(lambda u: (rate * u).astype(u.dtype), update)

@@ -97,12 +97,6 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
     return jnp.mean(curved / norms, where=norms != 0)  # NaN and infinity are not 0: what has diverged stays NaN
 
 
-def converged(measure: Callable[[int], Sharpness]) -> Sharpness:
-    """Return `measure(PRODUCTS)`, or `measure(MORE_PRODUCTS)` if its residual is above `TOLERANCE`."""
-    found = measure(PRODUCTS)
-    return measure(MORE_PRODUCTS) if float(found.residual) > TOLERANCE else found
-
-
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
     """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -13,28 +13,9 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.convolution import Params, convnet_logits
+from mnist_tune.training.convolution import Params
+from mnist_tune.training.convolution import convnet_logits as convnet_logits
 from mnist_tune.training.network import Network
-
-__all__ = [
-    "Params",
-    "apply_mlp",
-    "convnet_logits",
-    "dense",
-    "glorot_convnet",
-    "glorot_mlp",
-    "he0_mlp",
-    "he_mlp",
-    "initial",
-    "normal_mlp",
-]
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-}
 
 
 @lru_cache(maxsize=4)  # trials that are compared start from the same parameters
@@ -119,7 +100,7 @@ def apply_mlp(activation: str, params: Params, x: Array) -> Array:
     """
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
-        x = ACTIVATIONS[activation](_layer(x, *layer))
+        x = getattr(jax.nn, activation)(_layer(x, *layer))
     return _layer(x, *params[-1])
 
 

@@ -7,7 +7,6 @@ over them compiles once per program.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -57,10 +56,6 @@ class Program:
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
         network, step = architecture(config.architecture, data), Step.of(config)
         return cls(config.architecture, data, step, config.loss, config.batch_size, config.drop_last, network)
-
-    def jitted(self, function: Any, **static: Any) -> Any:
-        """Return `function(self, ...)`, compiled once."""
-        return _jitted(function, self, tuple(static.items()))
 
     def init(self, seed: int) -> TrainState:
         """Return the untrained state for a seed, as NumPy arrays."""
@@ -187,11 +182,6 @@ class Program:
         blocks = (count + size - 1) // size
         sums: tuple[Array, Array] = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), jnp.int32(0)))
         return sums
-
-
-@cache
-def _jitted(function: Any, program: Program, static: tuple[tuple[str, Any], ...]) -> Any:
-    return jax.jit(partial(function, program, **dict(static)))
 
 
 def scale(images: Array, data: DataSpec) -> Array:

@@ -194,13 +194,8 @@ def with_meta(path, **changes):
     [
         *[{"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": ["a", "b", "c", "d"]}, {"names": "gone"}],
         *[{"types": "gone"}, {"types": {"a": "float"}}, {"untrained_loss": "gone"}, {"untrained_loss": None}],
-        *[
-            {"row": "gone"},
-            {"row": [1]},
-            {"row": {"epoch": 3}},
-            *({"row": ROW | {"epoch": wrong}} for wrong in ("3", 0, -1, 3.5, None)),
-        ],
-        *[{"row": ROW | {"above_since": "17"}}],
+        *[{"row": "gone"}, {"row": [1]}, {"row": {"epoch": 3}}, {"row": ROW | {"above_since": "17"}}],
+        *({"row": ROW | {"epoch": wrong}} for wrong in ("3", 0, -1, 3.5, None)),
     ],
 )
 def test_another_schema_is_refused(tmp_path, changes):

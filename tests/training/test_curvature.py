@@ -157,14 +157,6 @@ def test_parameters_of_fewer_bits_are_multiplied_in_float32():
     assert float(found.value) == pytest.approx(3, rel=1e-2)
 
 
-def test_more_products_where_the_residual_says_so():
-    def measure(products):
-        return curvature.Sharpness(np.float32(products), np.float32(0.5 / products))
-
-    assert float(curvature.converged(measure).value) == curvature.MORE_PRODUCTS
-    assert float(curvature.converged(lambda n: curvature.Sharpness(np.float32(n), np.float32(1e-3))).value) == 16
-
-
 def test_the_probe_is_fixed_and_leaves_the_first_images():
     probe = curvature.probe_of(1000, 100)
     np.testing.assert_array_equal(probe, curvature.probe_of(1000)[:100])
