@@ -44,8 +44,6 @@ def _check_reachable(address: str) -> None:
     from mnist_tune.runtime.ray_private import gcs_address, greet
 
     gcs = gcs_address(address)
-    if gcs is None:
-        return
     host, _, port = gcs.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
     greet(gcs, auto=address == "auto")

@@ -38,17 +38,10 @@ def asha(epochs: int, grace_period: int, past: Past | None = None) -> Any:
         epochs: the largest number of epochs of a trial.
         grace_period: epochs before a trial may be stopped.
         past: that of a resumed sweep. Tune does not restore rungs, so they are filled from its rows.
-
-    Raises:
-        UserError: the rungs of this Ray can't be filled.
     """
     from ray.tune.schedulers import ASHAScheduler
 
-    from mnist_tune.runtime.ray_private import need
-
     before = [] if past is None or past.rows is None else [(past.rows, past.undecided)]  # emptied once in the rungs
-    if before:
-        need("rungs", "bracket")
 
     class ResumableASHA(ASHAScheduler):  # type: ignore[misc]
         """Identifies trials by our ids, which a resumed sweep keeps, instead of Tune's."""
@@ -158,16 +151,7 @@ def keeping_ids(scheduler: Any) -> Any:
     """Return the scheduler, patched so that each trial keeps its own id.
 
     In population based training a trial copies the config of another one, and so its id.
-
-    Raises:
-        UserError: this Ray's population based training can't be patched so.
     """
-    from ray.tune.schedulers import PopulationBasedTraining
-
-    from mnist_tune.runtime.ray_private import need
-
-    if isinstance(scheduler, PopulationBasedTraining):
-        need("new config")
     new_config = getattr(scheduler, "_get_new_config", None)
     if new_config is None:
         return scheduler
