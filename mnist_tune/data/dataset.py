@@ -18,7 +18,6 @@ from mnist_tune.data.files import (
     UnavailableError,
     checksum,
     mnist_from_cache,
-    mnist_from_folder,
     read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
@@ -156,7 +155,10 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
             raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")
         return _fashion(folder)
     if folder is not None:
-        return _mnist(mnist_from_folder(folder))
+        files = read_own_folder(folder)
+        for path in _not_of_mnist(files):
+            raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
+        return _mnist(files)
     try:
         return _mnist(mnist_from_cache(progress))
     except UnavailableError as error:
@@ -181,10 +183,15 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     if path.is_file():
         return _own(read_npz(path), path.name if path.suffix else f"./{path.name}", source, str(path))
     files = read_own_folder(path)
-    if [*map(checksum, files.values())] == [*CHECKSUMS.values()]:
+    if not _not_of_mnist(files):
         return replace(_mnist(files), source=source)
     whole = Path(os.path.abspath(path))  # of "." too
     return _own(_arrays(files), f"{whole.parent.name}/{whole.name}", source, text)
+
+
+def _not_of_mnist(files: Mapping[str, bytes]) -> list[str]:
+    pairs = zip(files.items(), CHECKSUMS.values(), strict=True)
+    return [path for (path, raw), expected in pairs if checksum(raw) != expected]
 
 
 def _arrays(files: Mapping[str, bytes]) -> dict[str, Array]:

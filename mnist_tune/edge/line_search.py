@@ -14,19 +14,12 @@ HALVINGS = 4
 
 
 def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> float:
-    """Return the critical learning rate: the least η > 0 with L(θ + η Δ) > L(θ). `2 / η` is the critical sharpness
-    (Kalra et al. 2026, arXiv 2601.16979).
+    """Return the critical learning rate: the least η > 0 with L(θ + η Δ) > L(θ), where `loss_after(η)` is a forward
+    pass and `loss` is L(θ). `2 / η` is the critical sharpness (Kalra et al. 2026, arXiv 2601.16979).
 
-    From the first rate, η is doubled or halved until the loss after the step crosses the loss before it, then the
-    crossing is bisected. A loss that is not finite has risen.
-
-    Args:
-        loss_after: the loss after a step of a learning rate, a forward pass.
-        loss: the loss before it.
-        start: the first rate. If it is within a factor of 8 of the critical one, nine passes are enough.
-
-    Returns:
-        Infinity or 0 if no rate that was tried crosses it.
+    From the first rate, `start`, η is doubled or halved until the loss after the step crosses the loss before it, then
+    the crossing is bisected: nine passes, if the first rate is within a factor of 8. A loss that is not finite has
+    risen. If no rate that was tried crosses it, the rate is infinity or 0.
     """
 
     def rises(rate: float) -> bool:

@@ -33,18 +33,16 @@ BLOCK = 500
 """Images that are differentiated at a time."""
 SHARPNESS_PROBE = 1000
 """Training images that λ0 is measured on: within 3% of the whole set before training."""
-KEY = np.zeros(2, np.uint32)
+
+
+Blocks = tuple[Any, Any]
+"""Indices of images, [blocks, size], and the blocks' numbers."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A network with its optimiser and data, untrained, for predictors to look at.
-
-    Args:
-        config: of the trials whose edge is predicted, with the seed to look at. Schedule and warm-up are left out.
-        data: on the device.
-        spec: its description.
-    """
+    """An untrained network with its optimiser and data, for predictors to look at. Its config is that of the trials
+    whose edge is predicted, with the seed to look at; schedule and warm-up don't count."""
 
     config: TrialConfig
     data: DeviceData
@@ -91,15 +89,16 @@ class Bench:
         if self.config.optimizer != "sgd":
             return math.nan
         program, state = self.program, self.state
-        probe = probe_of(self.data.train_count, min(SHARPNESS_PROBE, self.data.train_count))
-
+        probe = probe_of(self.data.train_count, SHARPNESS_PROBE)
         for products in (PRODUCTS, MORE_PRODUCTS):
             found = _sharpness(program, state.params, state.extra, *self.data.arrays, probe, products)
             if found.residual <= TOLERANCE:
                 break
         return (2 + 2 * self.config.momentum) / float(found.value)
 
-    def _critical(self, blocks: np.ndarray) -> float:
+    def _critical(self, images: np.ndarray) -> float:
+        """Return the critical rate along the update by the mean loss over images, [blocks, size]."""
+        blocks = images, np.arange(len(images), dtype=np.int32)
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
         loss, update = _update(program, state, hyper, blocks, *data)
@@ -132,37 +131,26 @@ _sharpness = jax.jit(sharpness, static_argnums=(0, 6))
 
 @partial(jax.jit, static_argnums=0)
 def _update(
-    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Array, images: Array, labels: Array
+    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Blocks, images: Array, labels: Array
 ) -> Any:
     """Return the mean loss over blocks of images, and the optimiser's update for a learning rate of 1."""
 
     def add(sums: Any, one: tuple[Array, Array]) -> tuple[Any, None]:
-        index, number = one
-
-        def loss_of(params: Any) -> Array:
-            return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
-        return jax.tree.map(jnp.add, sums, (loss, gradient)), None
+        found = jax.value_and_grad(program.fixed_loss)(state.params, state.extra, images, labels, *one)
+        return jax.tree.map(jnp.add, sums, found), None
 
     zeros = jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params)
-    sums, _ = jax.lax.scan(add, zeros, (blocks, jnp.arange(len(blocks), dtype=jnp.int32)))
-    loss, gradient = jax.tree.map(lambda x: x / len(blocks), sums)
+    sums, _ = jax.lax.scan(add, zeros, blocks)
+    loss, gradient = jax.tree.map(lambda x: x / len(blocks[0]), sums)
     update, _ = program.step.transformation(hyper).update(gradient, state.optimizer, state.params)
     return loss, update
 
 
 @partial(jax.jit, static_argnums=0)
 def _loss_after(
-    program: Program, state: TrainState, update: Any, rate: Any, blocks: Array, images: Array, labels: Array
-) -> Array:
+    program: Program, state: TrainState, update: Any, rate: Any, blocks: Blocks, images: Array, labels: Array
+) -> Any:
     """Return the mean loss over blocks of images after a step of this rate along an update."""
     step = jax.tree.map(lambda u: (rate * u).astype(u.dtype), update)
     params = optax.apply_updates(state.params, step)
-
-    def loss_of(one: tuple[Array, Array]) -> Array:
-        index, number = one
-        return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
-
-    found: Array = jax.lax.map(loss_of, (blocks, jnp.arange(len(blocks), dtype=jnp.int32))).mean()
-    return found
+    return jax.lax.map(lambda one: program.fixed_loss(params, state.extra, images, labels, *one), blocks).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -48,9 +48,8 @@ class RangeTestOptions:
 
     def trial(self, seed: int) -> TrialConfig:
         """Return the trial that is tested."""
-        known = {field.name for field in fields(TrialConfig)}
-        shared = {name: value for name, value in vars(self).items() if name in known}
-        return TrialConfig(**shared, seed=seed, data_seed=seed)
+        names = "architecture", "optimizer", "batch_size", "momentum", "loss"
+        return TrialConfig(**{name: getattr(self, name) for name in names}, seed=seed, data_seed=seed)
 
 
 @dataclass(frozen=True)

@@ -127,5 +127,4 @@ def _small_float(name: str) -> np.dtype[Any]:
 
     if not re.fullmatch("(bfloat|float)[0-9a-z_]+", name):
         raise ValueError(f"{name[:20]!r} is no type of an array")
-    found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return found
+    return np.dtype(getattr(ml_dtypes, name))

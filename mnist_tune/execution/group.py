@@ -143,9 +143,8 @@ class LaneGroup:
         values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
         hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
         keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
         images = slice(first * program.batch_size, last * program.batch_size)
-        orders = [order[images] for order in orders]
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count)[images] for lane in batch]
         part = None if last - first == self.steps else first
         losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
         return [(row, len(batch)) for row in losses]

@@ -64,7 +64,14 @@ class LanePool:
         if len(self._lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
         try:
-            self._attach(lane_id, config, checkpoint)
+            group = self._group(config)
+            free = group.executor.stack.free
+            lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+            if checkpoint is None:
+                group.executor.write(lane.slot, group.executor.program.init(config.seed))
+                lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
+            else:
+                group.executor.restore(lane.slot, checkpoint.arrays)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -72,16 +79,6 @@ class LanePool:
             if self._lanes:
                 raise DeviceFullError("the device has no memory for another lane") from error
             raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
-
-    def _attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
-        group = self._group(config)
-        free = group.executor.stack.free
-        lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
-        if checkpoint is None:
-            group.executor.write(lane.slot, group.executor.program.init(config.seed))
-            lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
-        else:
-            group.executor.restore(lane.slot, checkpoint.arrays)
         self._lanes[lane_id] = lane
         free.pop()
 

@@ -44,12 +44,7 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial in its own process (`LaneInterface`).
-
-    Args:
-        pool: a pool of one lane.
-        save_every: a trial's state is saved after every so many epochs.
-    """
+    """Trains a trial in its own process (`LaneInterface`), in a pool of one lane."""
 
     token = ""
 

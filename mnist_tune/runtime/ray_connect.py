@@ -12,11 +12,7 @@ REACH_S = 5.0
 
 
 def connect(address: str, **settings: Any) -> None:
-    """Connect this process to the cluster at `address`.
-
-    Args:
-        address: `auto` or `HOST:PORT`.
-        settings: passed to `ray.init`.
+    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, with these settings of `ray.init`.
 
     Raises:
         UserError: nothing answers at `address`, the token is wrong, or the versions of Ray or Python differ.

@@ -56,11 +56,7 @@ TRIAL_SLOT = "trial_slot"
 @contextmanager
 def variables(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
     """Set environment variables and restore them on exit, so that a user's own Tuner in this process gets none of them.
-
-    Args:
-        values: the variables by name.
-        override: whether to change variables that are already set.
-    """
+    Those that are set already change only with `override`."""
     changed = {name: os.environ.get(name) for name in values if override or name not in os.environ}
     os.environ.update({name: values[name] for name in changed})
     try:
@@ -170,12 +166,8 @@ def make_token_private() -> None:
 
 
 def check_session(address: str | None, dashboard: bool) -> None:
-    """Check what can be checked before anything is started.
-
-    Raises:
-        UserError: `address` is one of Ray Client's, the dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be
-            written.
-    """
+    """Raise a `UserError` for what can be known before anything is started: `address` is one of Ray Client's, the
+    dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be written."""
     writable_cache_folder()
     if address is not None and address.startswith("ray://"):
         raise UserError(

@@ -50,11 +50,7 @@ class Step:
 
     @classmethod
     def of(cls, config: TrialConfig) -> Step:
-        """The step of a trial.
-
-        Raises:
-            UserError: there is no such optimiser, or it has no such argument.
-        """
+        """The step of a trial. Raises as `check_optimizer`."""
         call = check_optimizer(config.optimizer)
         optional = ("momentum", "weight_decay", "clip_norm", "warmup_steps")
         names = ["learning_rate", *(name for name in optional if getattr(config, name) > 0)]

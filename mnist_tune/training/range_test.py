@@ -28,16 +28,12 @@ def range_curve(
     ramp: Ramp,
     train_count: int,
 ) -> RangeCurve:
-    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay.
+    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay. Its
+    arguments are those of `Program.train_epoch`, but for these:
 
     Args:
-        program: what is trained.
-        state: where the test begins.
-        hyper: the hyperparameters; the ramp replaces the learning rate.
         seed: of the order of the images, which goes on over epochs, and of what is random in a step.
-        images: [n, *shape] as the data set holds them.
-        labels: [n].
-        ramp: its learning rates.
+        ramp: the learning rates.
         train_count: how many of the images are trained on.
     """
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)

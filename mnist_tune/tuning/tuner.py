@@ -20,7 +20,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, trial_slots
+from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -93,7 +93,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     would wait for more forever. (A sweep may be resumed on a smaller machine.)
     """
     if not options.cpus_per_trial:
-        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        nodes = [node.get("CPU", 0) for node in resources_of_nodes()]
         return 1 if device == "GPU" or not nodes else min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
     most = int(ray.cluster_resources().get("CPU", 1))
     if options.cluster() or options.cpus_per_trial <= most:

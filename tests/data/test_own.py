@@ -170,6 +170,8 @@ def test_of_several_data_sets_in_a_folder_one_is_named(tmp_path):
     with pytest.raises(UserError, match=r"it has several, choose one: .*/NAME, of emnist-balanced, emnist-letters"):
         load_dataset(str(tmp_path))
     assert load_dataset(f"{tmp_path}/emnist-letters").name == f"{tmp_path.name}/emnist-letters"
+    write_idx(tmp_path)
+    assert load_dataset(str(tmp_path)).name == f"{tmp_path.parent.name}/{tmp_path.name}"
 
 
 def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def above_since_by_definition(above, first_step, since):
 )
 def test_left_for_good(losses, first_step, since):
     above = [not loss <= 2.0 for loss in losses]
-    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since)
+    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since, range(len(losses)))
     assert found == above_since_by_definition(above, first_step, since)
 
 
@@ -97,8 +97,8 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     losses = np.array(losses, np.float32)
     since = None
     for start in (0, 2, 4):
-        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since)
-    assert since == left_for_good(losses, 2.0, 1, None)
+        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since, range(2))
+    assert since == left_for_good(losses, 2.0, 1, None, range(len(losses)))
 
 
 @pytest.mark.parametrize(("losses", "expected"), [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)])
