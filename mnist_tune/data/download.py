@@ -105,21 +105,16 @@ def _download(session: requests.Session, url: str, bar: Progress) -> bytes:
     try:
         with _within(ANSWER_TIMEOUT_S, lambda: session.get(url, stream=True, timeout=timeout)) as response:
             response.raise_for_status()
-            return gunzip(_body(response, url.rpartition("/")[2], bar), url)
+            length, content = response.headers.get("content-length", ""), bytearray()
+            task = bar.add_task(url.rpartition("/")[2], total=int(length) if length.isdigit() else None)
+            for chunk in response.iter_content(1 << 16):
+                content += chunk
+                bar.advance(task, len(chunk))
+            return gunzip(bytes(content), url)
     except TimeoutError as error:
         raise SourceError(f"no answer within {ANSWER_TIMEOUT_S:g} s") from error
     except (OSError, DataError) as error:
         raise SourceError(_reason(error)) from error
-
-
-def _body(response: requests.Response, label: str, bar: Progress) -> bytes:
-    length = response.headers.get("content-length", "")
-    task = bar.add_task(label, total=int(length) if length.isdigit() else None)
-    content = bytearray()
-    for chunk in response.iter_content(1 << 16):
-        content += chunk
-        bar.advance(task, len(chunk))
-    return bytes(content)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

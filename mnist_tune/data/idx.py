@@ -59,11 +59,8 @@ def read_raw(path: Path) -> bytes:
 
 
 def gunzip(content: bytes, name: str) -> bytes:
-    """Return `content`, unzipped if it begins like a gzip stream. `name` is its name in errors.
-
-    Raises:
-        DataError: the gzip stream is truncated or damaged, or unzips to more than `MOST_BYTES`.
-    """
+    """Return `content`, unzipped if it begins like a gzip stream. Raise a `DataError`, with its name, if the stream is
+    truncated or damaged, or unzips to more than `MOST_BYTES`."""
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:

@@ -38,10 +38,7 @@ def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
 
 
 def search_edge(options: EdgeOptions) -> Sweep:
-    """Search for edges, and print nothing but progress. The scripts in `sweeps/` call this.
-
-    Ray is shut down when the process ends.
-    """
+    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
     stop_ray_at_exit()
     return _search(options)
 

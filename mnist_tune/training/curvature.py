@@ -29,8 +29,6 @@ BLOCK = 500
 """Images that are differentiated at a time; the memory of their activations does not grow with the probe."""
 ROUNDING = 10
 """A Lanczos vector that is shorter than so many rounding errors of the map is noise."""
-VECTORS = MORE_PRODUCTS + 8
-"""Vectors like the parameters that a measurement holds: one for each Lanczos step, and those of a product."""
 
 
 class Sharpness(NamedTuple):
@@ -95,9 +93,9 @@ def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
 
 
 def memory_of(params: Any) -> int:
-    """Return the bytes of the vectors of a measurement; only the shapes and types of the parameters are used."""
-    vector: int = sum(x.size * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
-    return VECTORS * vector
+    """Return the bytes of the vectors that a measurement holds: one for each Lanczos step, and eight of a product. Only
+    the shapes and types of the parameters are used."""
+    return (MORE_PRODUCTS + 8) * sum(int(x.size) * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
 
 
 def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int = PRODUCTS) -> Sharpness:

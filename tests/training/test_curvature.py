@@ -106,8 +106,8 @@ def test_a_batch_without_a_gradient_is_left_out_of_batch_sharpness():
     """The batches are inputs of a quadratic loss, so each has its own curvature, and an input of 0 has no gradient."""
 
     class Quadratic:
-        def batch_loss(self, params, extra, images, labels, index, key, number):
-            return (images[index] * params**2 / 2).mean(), extra
+        def fixed_loss(self, params, extra, images, labels, index, number):
+            return (images[index] * params**2 / 2).mean()
 
     def measured(images):
         batches = jnp.arange(len(images), dtype=jnp.int32).reshape(-1, 1)

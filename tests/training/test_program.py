@@ -242,7 +242,7 @@ def test_the_notebooks_second_network(monkeypatch):
 def test_a_convnet_takes_images_that_are_not_square(shape):
     program = Program.of(TrialConfig(architecture="convnet"), DataSpec("made-up", shape, (5, 5), 5))
     images = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
-    assert jax.eval_shape(program.logits, program.shapes().params, (), images).shape == (4, 2)
+    assert jax.eval_shape(program.network.apply, program.shapes().params, images).shape == (4, 2)
 
 
 def test_images_are_divided_then_standardised():

@@ -13,8 +13,7 @@ import optax
 import pytest
 
 from mnist_tune.edge import predictors
-from mnist_tune.edge.line_search import critical_rate
-from mnist_tune.edge.predictors import Bench, predict
+from mnist_tune.edge.predictors import Bench, critical_rate, predict
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
