@@ -137,7 +137,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
 
 
 def _connect(address: str) -> None:
-    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or raise a `UserError` that says why not."""
+    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or say in a `UserError` why not."""
     import ray
     from ray.exceptions import AuthenticationError, RpcError
 
