@@ -33,7 +33,6 @@ BLOCK = 500
 SHARPNESS_PROBE = 1000
 """Training images that λ0 is measured on: within 3% of the whole set before training."""
 
-
 DOUBLINGS = 40
 """The most doublings, and the most halvings, from the first rate."""
 
