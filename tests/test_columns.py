@@ -82,7 +82,7 @@ def test_the_first_value_that_is_wrong_is_named():
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
     values = {TEXT: "text", FLAG: True}
     row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
-    state = Checkpoint({}, Progress(1, 2.3, None, row))
+    state = Checkpoint({}, Progress(2.3, row))
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state
     writer = new_writer(tmp_path / "sweep")

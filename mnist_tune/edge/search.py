@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 from mnist_tune.data.dataset import Dataset
@@ -36,10 +35,7 @@ def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
 
 
 def search_edge(options: EdgeOptions) -> Sweep:
-    """Search for edges, and print nothing but progress. The scripts in `sweeps/` call this.
-
-    Ray is shut down when the process ends.
-    """
+    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
     stop_ray_at_exit()
     return _search(options)
 
@@ -55,7 +51,10 @@ def _search(options: EdgeOptions) -> Sweep:
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            searches = _searches(options, data)
+            templates, searches = options.templates(), []
+            for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
+                expected = options.expected or statistics.median(predicted[BLOW_UP])
+                searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
@@ -86,12 +85,3 @@ def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )
-
-
-def _searches(options: EdgeOptions, data: Sequence[Dataset]) -> list[dict[str, Any]]:
-    """Return what `sweep.json` records of each edge: its trials, where it is expected, and what predictors say."""
-    templates, searches = options.templates(), []
-    for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
-        expected = options.expected or statistics.median(predicted[BLOW_UP])
-        searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
-    return searches

@@ -47,11 +47,7 @@ class EdgeSearcher(Unsaved):
     Args:
         templates: what the trials of each network share.
         expected: the learning rate at which each edge is expected.
-        workers: how many trials may be pending at a time.
-        precision: the half-width of the 50% rate's 95% interval at which a search ends, as a share of the rate.
-        trials: the most trials of a network.
-        learned: the training accuracy that counts as learned; by default the loss decides.
-        seed: makes the trials' seeds and the draws other ones.
+        workers, precision, trials, learned, seed: as in `EdgeOptions`.
         ended: the last rows of the trials that ended before a resume, by id; None if one ended in an error.
         known: the trials before a resume, by id.
     """

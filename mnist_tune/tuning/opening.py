@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import Dataset, load_dataset
+from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import saved_epochs
@@ -103,20 +103,6 @@ def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
     """Return all options as JSON."""
     asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in asked.items()}
-
-
-def check_counts(trials: Sequence[TrialConfig], dataset: Dataset) -> None:
-    """Refuse trials that need more training images than there are."""
-    count = len(dataset.train_images)
-    for trial in trials:
-        noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
-        if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
-            raise UserError(
-                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
-                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
-                + " with drop_last"
-                * trial.drop_last
-            )
 
 
 def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:

@@ -15,7 +15,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.nodes import Death
+from mnist_tune.runtime.nodes import last_death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
@@ -73,7 +73,7 @@ class Recorder(Callback):  # type: ignore[misc]
         forget(trial, trials)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        deaths = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
+        deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(self._identify(trial), deaths)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, trial_slots
-from mnist_tune.runtime.ray_private import need
+from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -81,7 +80,7 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     would wait for more forever. (A sweep may be resumed on a smaller machine.)
     """
     if not options.cpus_per_trial:
-        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+        nodes = [node.get("CPU", 0) for node in resources_of_nodes()]
         return 1 if device == "GPU" or not nodes else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
     most = int(ray.cluster_resources().get("CPU", 1))
     if options.cluster() or options.cpus_per_trial <= most:
@@ -150,12 +149,7 @@ def keeping_ids(scheduler: Any) -> Any:
     """Return the scheduler, patched so that each trial keeps its own id.
 
     In population based training a trial copies the config of another one, and so its id.
-
-    Raises:
-        UserError: this Ray's population based training can't be patched so.
     """
-    if isinstance(scheduler, PopulationBasedTraining):
-        need("new config")
     if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
         return scheduler
 
