@@ -24,7 +24,8 @@ from mnist_tune.tuning.wanted import asked, resumed
 WINNER = "winner"
 """The folder in the search's own that holds the sweep of the winner's seeds."""
 
-SETTINGS = ("architecture", "learning_rate", "momentum", "batch_size", "weight_decay")
+NUMBERS = ("learning_rate", "momentum", "batch_size", "weight_decay")
+SETTINGS = ("architecture", *NUMBERS)
 """What a search chooses."""
 
 SHOWN = 10
@@ -179,9 +180,9 @@ def best(trials: pd.DataFrame) -> TrialConfig | None:
     ended = trials[(trials["stop_reason"] == "completed") & trials["validation_accuracy"].notna()]
     if ended.empty:
         return None
-    row = ended.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
-    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in (*SETTINGS, "holdout")}
-    return TrialConfig(**values, epochs=int(row["epochs_asked"]), label=WINNER)
+    ended = ended.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True])
+    [row] = ended[:1].to_dict("records")
+    return TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"], label=WINNER)
 
 
 def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
@@ -205,10 +206,7 @@ def print_best(trials: pd.DataFrame) -> None:
 def print_final(final: Sweep) -> None:
     """Print what the winner reaches on the test set."""
     row = summarise_replicates(final.trials).iloc[0]
-    settings = ", ".join(
-        f"{name.replace('_', ' ')} {final.trials[name].iloc[0]:.4g}"
-        for name in ("learning_rate", "momentum", "batch_size", "weight_decay")
-    )
+    settings = ", ".join(f"{name.replace('_', ' ')} {final.trials[name].iloc[0]:.4g}" for name in NUMBERS)
     print(f"The winner: {row['architecture']}, {settings}")
     print(
         f"Test accuracy over {row['replicates']} fresh seeds: {row['test_accuracy_mean']:.4f} ± "

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_tune.reports.edges import plot_edges
-    from mnist_tune.reports.figures import plot_notebook, plot_regimes
+    from mnist_tune.reports.figures import plot_regimes
     from mnist_tune.reports.replicate_table import print_replicates
-    from mnist_tune.reports.text import print_comparisons, print_report
+    from mnist_tune.reports.text import print_report
 
-__all__ = ["plot_edges", "plot_notebook", "plot_regimes", "print_comparisons", "print_replicates", "print_report"]
+__all__ = ["plot_edges", "plot_regimes", "print_replicates", "print_report"]
 
 
 def __getattr__(name: str) -> Any:

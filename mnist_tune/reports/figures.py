@@ -1,9 +1,8 @@
-"""The figures of a sweep: its regimes by learning rate, and its curves beside those of the notebook."""
+"""The figure of a sweep: its regimes by learning rate, and its curves."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
@@ -150,32 +148,3 @@ def _legend(of: dict[str, int]) -> list[Line2D]:
     ]
     splits = ((split, None if filled else "none") for split, filled in _SPLITS)
     return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
-
-
-def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a figure with one panel per experiment: the notebook's curves (crosses, dashed) and ours (dots).
-
-    Thin lines are the other seeds of chaotic experiments.
-    """
-    columns = min(4, len(comparisons))
-    lines = -(-len(comparisons) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
-    axes = figure.subplots(lines, columns, squeeze=False)
-    for axis, comparison in zip(axes.flat, comparisons, strict=False):
-        for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
-            rows = comparison.rows
-            axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
-            axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
-        for _, curve in comparison.others.items():
-            axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
-        axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("accuracy")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.25)
-    for axis in axes.flat[len(comparisons) :]:
-        axis.set_visible(False)
-    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
-    named = {label: handle for panel in entries for handle, label in panel}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
-    save(figure, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.statistics import FAR
 from mnist_tune.reports.conclusions import conclusions
-from mnist_tune.reports.console import PLAIN_WIDTH, table_console
+from mnist_tune.reports.console import table_console
 from mnist_tune.reports.large_sweeps import MANY, condensed_table, cut
 from mnist_tune.reports.names import shortened
-from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import so_far
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -177,26 +175,6 @@ def reaches(row: Any) -> str:
         return f"epoch {row.reaches:.0f}"
     limit = FAR * row.epochs_asked
     return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
-
-
-def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("experiment", no_wrap=True)
-    for name in ("epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for comparison in comparisons:
-        for epoch, row in comparison.rows.iterrows():
-            cells = [comparison.experiment.name, str(epoch)]
-            for split in ("train", "test"):
-                cells += [_accuracy(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
-                difference = row[f"{split}_accuracy_difference"]
-                cells.append("-" if pd.isna(difference) else f"{difference:+.5f}")
-            table.add_row(*cells)
-    console = Console(width=PLAIN_WIDTH)
-    console.print(table)
-    for comparison in comparisons:
-        console.print(f"{comparison.experiment.name}: {comparison.verdict}; {comparison.reason}", highlight=False)
 
 
 def _accuracy(value: object) -> str:

@@ -14,7 +14,7 @@ from mnist_tune.regimes.statistics import VISIBLE
 
 
 def notebook_curves():
-    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
+    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
         for name, table in pd.read_csv(file).groupby("section"):
             train = table["train_accuracy"].to_numpy()
             yield name, Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)

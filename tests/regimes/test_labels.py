@@ -37,7 +37,7 @@ STEPS = 469
 
 @pytest.fixture(scope="module")
 def notebook():
-    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
+    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
         return pd.read_csv(file)
 
 

@@ -12,10 +12,8 @@ from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
-from mnist_tune.regimes.predictor_factors import by_network, by_predictor, factors
 from mnist_tune.reports.edge_lines import edge_lines
 from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.predictors import print_factors
 from mnist_tune.reports.text import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
@@ -84,25 +82,6 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     assert "try rates between:" not in said
     plot_edges(edges, tmp_path / "edge.png")
     assert (tmp_path / "edge.png").stat().st_size > 20_000
-
-
-def test_factors_are_predicted_over_measured(folder, capsys):
-    edges = load_sweep(folder).edges()
-    table = factors(edges)
-    assert len(table) == 6
-    assert table["seed"].tolist() == [0, 1] * 3
-    seen = by_network(table)
-    of_8 = edges[1] if edges[1].title == "mlp-8-tanh" else edges[0]
-    measured = of_8.rate(0.5).median
-    assert seen.loc["range test", "mlp-8-tanh"] == pytest.approx(math.sqrt(6) / measured)
-    assert math.isnan(seen.loc["sharpness", "mlp-16-tanh"])
-    summary = by_predictor(table)
-    assert summary.index[0] == "range test"
-    assert summary.loc["sharpness", "networks"] == 1
-    assert summary.loc["sharpness", "off"] == pytest.approx(abs(math.log2(math.sqrt(0.125) / measured)))
-    assert summary.loc["sharpness", "seeds"] == pytest.approx(1 / math.sqrt(2))
-    print_factors(edges)
-    assert "1 of 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from recorded_data import recorded_data
 
-from mnist_tune.commands.notebook import Notebook
-from mnist_tune.reports.figures import plot_notebook
-from mnist_tune.reports.notebook import EXACT, compare_all, experiments, outcome, section
-from mnist_tune.reports.text import print_comparisons
+from mnist_tune.commands.notebook import (
+    EXACT,
+    Comparison,
+    Notebook,
+    compare_all,
+    experiments,
+    outcome,
+    plot_notebook,
+    print_comparisons,
+    section,
+)
 from mnist_tune.results.writer import SweepWriter
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "notebook.py"
@@ -319,3 +327,42 @@ def test_picture_has_the_other_seeds_of_chaotic_experiments(new_sweep, tmp_path)
     assert thin_lines(printed_run("slow"), own) == 0
     assert thin_lines(printed_run("slow"), own, *others) > 20
     assert thin_lines((own[0], [], "error"), *others) > 20
+
+
+def test_picture_of_the_notebook_against_itself(tmp_path):
+    found = []
+    for name in ("slow", "converges"):
+        rows = section(name).add_suffix("_notebook").join(section(name).add_suffix("_ours"))
+        found.append(Comparison(experiments()[name], rows, "exact", ""))
+    plot_notebook(found, tmp_path / "notebook.png")
+    assert min(matplotlib.image.imread(tmp_path / "notebook.png").shape[:2]) > 300
+
+
+def test_each_experiment_has_a_panel_with_both_curves(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("mnist_tune.commands.notebook.save", lambda figure, path: drawn.append((figure, path)))
+    others = pd.DataFrame({"00001": [0.3, 0.4], "00002": [0.5, 0.6]}, index=[1, 2])
+    found = []
+    for name in ("slow", "converges", "underfit", "overfit", "oscillates"):
+        rows = section(name).add_suffix("_notebook").join((section(name) / 2).add_suffix("_ours"))
+        found.append(Comparison(experiments()[name], rows, "exact", "", *[others] * (name == "oscillates")))
+    plot_notebook(found, tmp_path / "notebook.png")
+    [(figure, path)] = drawn[:1]
+    assert path == tmp_path / "notebook.png"
+    assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == [
+        "slow: exact", "converges: exact", "underfit: exact", "overfit: exact", "oscillates: exact",
+    ]  # fmt: skip
+    assert len(figure.axes) == 8, "two lines of four"
+    for axis, one in zip(figure.axes, found, strict=False):
+        lines = {line.get_label(): line.get_ydata().tolist() for line in axis.lines[:4]}
+        assert lines == {
+            f"{split}, {said}": one.rows[f"{split}_accuracy_{column}"].tolist()
+            for split in ("train", "test")
+            for said, column in (("notebook", "notebook"), ("ours", "ours"))
+        }
+    assert [line.get_ydata().tolist() for line in figure.axes[4].lines[4:]] == [[0.3, 0.4], [0.5, 0.6]]
+    [legend] = figure.legends
+    said = [text.get_text() for text in legend.texts]
+    assert said == ["train, notebook", "train, ours", "test, notebook", "test, ours", "test, other seeds"]
+    plot_notebook(found[:1], tmp_path / "one.png")
+    assert len(drawn[1][0].axes) == 1
