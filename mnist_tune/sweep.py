@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnist_tune import storage
-from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.results.tables import Tables, read_sweep
 from mnist_tune.storage import Place
 

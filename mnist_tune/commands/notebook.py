@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.labels import curve_regime, regime_counts
+from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS

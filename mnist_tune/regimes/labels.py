@@ -1,14 +1,12 @@
 """The regime of each trial: one ordered list of questions about its own curve, then one pass over its family.
 
-`Family` changes what a trial's own curve left open, by what the same network did at other learning rates.
-`docs/regimes.md` says what the words mean and how good the labels are.
+`Family` changes what a trial's own curve left open, by what the same network did at other rates (`docs/regimes.md`).
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,13 +27,13 @@ from mnist_tune.regimes.statistics import (
     HALF,
     LEARNED,
     LEVEL,
-    NEAR_BEST,
     OFTEN,
     TREND,
     VISIBLE,
     drop,
     flat,
     hardly_begun,
+    held_out,
     lasts,
     late_pace,
     memorising,
@@ -43,6 +41,7 @@ from mnist_tune.regimes.statistics import (
     since_when,
     slips,
     stuck,
+    target_of,
 )
 
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
@@ -55,12 +54,6 @@ LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "r
 
 Label = tuple[str, str]
 """A regime, and the evidence for it."""
-
-
-def regime_counts(labels: Sequence[str]) -> str:
-    """Return how many there are of each, such as `3 converged, 2 diverged`, in the order of `REGIMES`."""
-    counts = Counter(labels)
-    return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)
 
 
 # --- what a curve shows
@@ -131,8 +124,7 @@ def there(curve: Curve, goal: float) -> str:
 def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     accuracy, final = curve.accuracy, curve.accuracy[-1]
-    if hardly_begun(curve):
-        assert curve.train_loss is not None
+    if curve.train_loss is not None and hardly_begun(curve):
         return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
@@ -195,25 +187,6 @@ class Trial:
     @cached_property
     def learned(self) -> bool:
         return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
-
-
-def held_out(curve: Curve) -> float:
-    """Return the median of the last held-out accuracies."""
-    return float(np.median(curve.held_out[-TREND:])) if curve.epochs else 0.0
-
-
-def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
-    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
-    best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.
-    It is None if that one has not learned."""
-    if data.target is not None:
-        return data.target
-    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
-    best = max(known, key=held_out, default=None)
-    if best is None or best.learned(best.settled) < LEARNED:
-        return None
-    noise = SIGMAS * float(accuracy_noise(best.settled, best.images))
-    return best.settled - max(NEAR_BEST * (1 - data.chance), noise)
 
 
 class Family:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.families import FAMILY
-from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.labels import REGIMES
 
 CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 """Trials with equal values in these columns are replicates: they differ only in their seeds."""
 
 SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
+
+
+def regime_counts(labels: Sequence[str]) -> str:
+    """Return how many there are of each, such as `3 converged, 2 diverged`, in the order of `REGIMES`."""
+    counts = Counter(labels)
+    return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)
 
 
 def half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:

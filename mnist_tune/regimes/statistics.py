@@ -7,12 +7,14 @@ one in a hundred.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import PATIENCE
-from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise, sigmas
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_floor, calm_limit, difference_noise, sigmas
 
 TREND = 3
 """The least number of epochs that show a trend, and over which a curve settles (2 to 3)."""
@@ -146,3 +148,22 @@ def slips(curve: Curve) -> np.ndarray:
 def shaken(curve: Curve) -> bool:
     """Return whether a curve has a spike or a fall; at small learning rates curves have neither."""
     return bool(curve.spikes()[1:].any() or curve.spikes(CLEARLY)[:1].any() or slips(curve).any())
+
+
+def held_out(curve: Curve) -> float:
+    """Return the median of the last held-out accuracies."""
+    return float(np.median(curve.held_out[-TREND:])) if curve.epochs else 0.0
+
+
+def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
+    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
+    best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.
+    It is None if that one has not learned."""
+    if data.target is not None:
+        return data.target
+    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
+    best = max(known, key=held_out, default=None)
+    if best is None or best.learned(best.settled) < LEARNED:
+        return None
+    noise = SIGMAS * float(accuracy_noise(best.settled, best.images))
+    return best.settled - max(NEAR_BEST * (1 - data.chance), noise)

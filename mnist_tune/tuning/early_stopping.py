@@ -17,8 +17,8 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
-from mnist_tune.regimes.labels import Family, Trial, target_of
-from mnist_tune.regimes.statistics import TREND
+from mnist_tune.regimes.labels import Family, Trial
+from mnist_tune.regimes.statistics import TREND, target_of
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 

@@ -11,7 +11,8 @@ from made_up_curves import curve, losses, rise, sweep
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
-from mnist_tune.regimes.labels import Family, Trial, label_trials, target_of
+from mnist_tune.regimes.labels import Family, Trial, label_trials
+from mnist_tune.regimes.statistics import target_of
 
 K = np.arange(10)
 FAST, AT_CHANCE = list(rise(0.95, 0.99, 10)), [0.1124] * 10

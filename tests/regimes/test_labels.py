@@ -16,7 +16,8 @@ from mnist_tune import TrialConfig
 from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
-from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials, regime_counts
+from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
+from mnist_tune.regimes.replicates import regime_counts
 
 
 def curve_of(rows, epochs_asked):
