@@ -158,7 +158,7 @@ def edges(canvas: Canvas) -> Charts:
         plot.varea(rates, low, high, fill_color=COLOURS["slow"], fill_alpha=0.22)
         plot.line(rates, middle, line_color=COLOURS["slow"], line_width=2)
         if edge.is_found:
-            style = {"line_color": None, "fill_color": COLOURS["converged"], "fill_alpha": 0.25}
+            style: dict[str, Any] = {"line_color": None, "fill_color": COLOURS["converged"], "fill_alpha": 0.25}
             plot.add_layout(models.BoxAnnotation(left=edge.found.low, right=edge.found.high, **style))
         for learned, colour, said in ((True, "converged", "learned"), (False, "diverged", "did not learn")):
             part = edge.learned[edge.learned == learned].index
