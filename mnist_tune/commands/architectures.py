@@ -23,8 +23,8 @@ from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rat
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
-OPTIONS = {"width": "widths", "depth": "depths"}
-"""The options of those axes that have another name."""
+AXES = ("width", "depth", "batch_size", "momentum", "warmup_steps")
+"""What the range may move with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +68,14 @@ class Architectures(TrialOptions):
         rates = [rate for text in self.learning_rates for rate in rates_of(text)]
         shapes = crossed(self, "widths", "depths")
         replicates = crossed(self, "learning_rates", "seeds", learning_rates=rates)
-        base = {name: getattr(self, OPTIONS.get(name, name))[0] for name in AXES}
-        points = [base | {"width": width, "depth": depth} for width, depth in shapes]
-        for name in AXES[2:]:
-            points += [base | {name: value} for value in getattr(self, name)]
-        trials = []
-        for point, (rate, seed) in product(points, replicates):
-            values = self.common() | point | {"learning_rate": rate, "seed": seed, "data_seed": seed}
-            values["architecture"] = self.name(values.pop("width"), values.pop("depth"))
-            trials.append(TrialConfig(**values))
+        others = {name: getattr(self, name) for name in AXES[2:]}
+        base = self.common() | {name: values[0] for name, values in others.items()}
+        points = [base | {"architecture": self.name(*shape)} for shape in shapes]
+        points += [base | {name: value} for name, values in others.items() for value in values]
+        trials = [
+            TrialConfig(**point | {"learning_rate": rate, "seed": seed, "data_seed": seed})
+            for point, (rate, seed) in product(points, replicates)
+        ]
         return list(dict.fromkeys(trials))
 
 
@@ -84,72 +83,51 @@ ASKED = Architectures
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("architectures", config)
+    sweep = run_or_resume("architectures", asked(ASKED))
     code = reports.print_report(sweep)
     found = ranges(families(sweep.trials))
     print_ranges(found)
-    recorded = sweep.meta["options"]  # of a resumed sweep, those that it began with
-    base = {name: recorded[OPTIONS.get(name, name)][0] for name in AXES}
+    base = point(sweep.trials)  # the first network has the first value of each axis
     for axis in AXES:
         lines = {"": along(found, axis, base)}
         if axis in ("width", "depth"):
             other = "depth" if axis == "width" else "width"
-            values = [value for value in found[other].unique() if value != base[other]]
-            lines = {f", {other} {base[other]:g}": lines[""]}
-            lines |= {f", {other} {value:g}": along(found, axis, base | {other: value}) for value in values}
-        if found[axis].nunique() > 1:
+            values = dict.fromkeys([base[other], *found[other]])
+            lines = {f", {other} {value:g}": along(found, axis, base | {other: value}) for value in values}
+        if len(next(iter(lines.values()))) > 1:
             picture = sweep.picture(f"edge-by-{axis.split('_')[0]}.png")
-            plot_range(lines, axis, Path(picture))
+            plot_range(lines, axis, picture)
             print(f"Picture: {picture}")
     return code
 
 
-AXES = ("width", "depth", "batch_size", "momentum", "warmup_steps")
-"""What the range may move with."""
+def point(trials: pd.DataFrame) -> dict[str, float]:
+    """Return where the first trial is on each of `AXES`.
 
-
-def with_sizes(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with the `width` of the widest hidden layer and the `depth`, the number of layers with weights,
-    of an MLP's name; NaN for other networks."""
-    sizes = {
-        name: [int(size) for size in re.findall(r"(?<=-)\d+(?=-)", name)]
-        for name in trials["architecture"].unique()
-        if name.startswith("mlp-")
-    }
-    return trials.assign(
-        width=trials["architecture"].map({name: max(widths, default=np.nan) for name, widths in sizes.items()}),
-        depth=trials["architecture"].map({name: len(widths) + 1 for name, widths in sizes.items()}),
-    )
+    The width of an MLP is that of its widest hidden layer, its depth the number of layers with weights. Both are NaN
+    for other networks.
+    """
+    row = trials.iloc[0]
+    hidden = [int(size) for size in re.findall(r"(?<=-)\d+(?=-)", row["architecture"])]
+    sizes = (max(hidden, default=np.nan), len(hidden) + 1) if row["architecture"].startswith("mlp-") else (np.nan,) * 2
+    return dict(zip(AXES, (*sizes, *row[list(AXES[2:])]), strict=True))
 
 
 def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return the range of learning rates at which each family of trials converges.
+    """Return the range of learning rates at which each family converges: its title and its trials make a row.
 
-    Args:
-        families: the trials of each family, with its title.
-
-    Returns:
-        A row a family: `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the
-        largest such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN
-        if there is none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN
-        where no rate converged.
+    The columns are `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the largest
+    such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN if there is
+    none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN where no rate
+    converged.
     """
     rows = []
     for title, trials in families:
-        family = with_sizes(trials)
-        found = Range.of(family)
-        trained = family.loc[family["epochs_run"] > 0, "learning_rate"]
-        values = {
-            "lowest": found.lowest,
-            "highest": found.always,
-            "sometimes": found.sometimes,
-            "next": min(trained[trained > (found.sometimes or np.inf)], default=None),
-            "best": found.best,
-        }
-        numbers = {name: np.nan if value is None else value for name, value in values.items()}
-        rows.append({"title": title, **family.iloc[0][list(AXES)], **numbers, "accuracy": found.accuracy})
-    return pd.DataFrame(rows)
+        found, begun = Range.of(trials), trials.loc[trials["epochs_run"] > 0, "learning_rate"]
+        above = min(begun[begun > (found.sometimes or np.inf)], default=None)
+        row = {"title": title, **point(trials), "lowest": found.lowest, "highest": found.always}
+        rows.append(row | {"sometimes": found.sometimes, "next": above, "best": found.best, "accuracy": found.accuracy})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("lowest", "highest", "sometimes", "next", "best"), float))
 
 
 def along(found: pd.DataFrame, axis: str, base: dict[str, float]) -> pd.DataFrame:
@@ -167,16 +145,13 @@ def print_ranges(found: pd.DataFrame) -> None:
 
 
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
-    """Write a figure of how the learning rates move along an axis.
+    """Draw how the learning rates move along an axis.
 
     Args:
         lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
             as a band, with bars to the smallest rate at which no seed converged.
         axis: a column of the rows.
         path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
     """
     figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
     plot = figure.subplots()
@@ -191,8 +166,7 @@ def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None
     plot.set_yscale("log")
     plot.yaxis.set_major_formatter("{x:g}")
     plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    plot.set_xlabel(axis.replace("_", " ").replace("warmup", "warm-up"))
-    plot.set_ylabel("learning rate")
+    plot.set(xlabel=axis.replace("_", " ").replace("warmup", "warm-up"), ylabel="learning rate")
     plot.grid(alpha=0.25)
     plot.legend(frameon=False, fontsize=8)
     save(figure, path)

@@ -11,15 +11,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
 
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.curve_rules import curve_regime
-from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.labels import curve_regime, regime_counts
 from mnist_tune.reports.figures import save
-from mnist_tune.reports.terminal import PLAIN_WIDTH, print_replicates, print_report
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, closest
@@ -77,11 +74,10 @@ ASKED = Notebook
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("notebook", config)
+    sweep = run_or_resume("notebook", asked(ASKED))
     code = print_report(sweep)
-    comparisons = compare_all(sweep)
-    print_comparisons(comparisons)
+    if comparisons := compare_all(sweep):
+        print_comparisons(comparisons)
     if sweep.trials["label"].str.startswith("convnet").any():
         print_replicates(sweep.trials[sweep.trials["label"].str.startswith("convnet")])
         print(SEEDS_NOTE)
@@ -93,9 +89,6 @@ def main() -> int:
 
 EXACT = 0.0005
 """The largest difference of an accuracy from the notebook's if an experiment is reproduced exactly."""
-
-WIDE = "mlp-1024-128-tanh"
-DEEP = "mlp-2048-1024-512-1024-512-128-tanh"
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,8 @@ class Experiment:
 
 def experiments() -> dict[str, Experiment]:
     """Return the eight experiments by name, in the notebook's order."""
-    mlp = TrialConfig(architecture=WIDE, learning_rate=0.1, epochs=10, stop_when_diverged=False)
+    mlp = TrialConfig(architecture="mlp-1024-128-tanh", learning_rate=0.1, epochs=10, stop_when_diverged=False)
+    deep = replace(mlp, architecture="mlp-2048-1024-512-1024-512-128-tanh", epochs=30)
     stax = replace(mlp, seed=123, epochs=20)
     found = [
         Experiment("converges", mlp),
@@ -143,7 +137,7 @@ def experiments() -> dict[str, Experiment]:
         # images. None of 6 seeds diverges with probability (2 / 12)**6 = 2e-5.
         Experiment("diverges", replace(mlp, learning_rate=2.0), seeds=5, chaotic=True),
         Experiment("underfit", replace(mlp, architecture="mlp-4-tanh")),
-        Experiment("overfit", replace(mlp, architecture=DEEP, learning_rate=0.01, epochs=30, label_noise=30_000)),
+        Experiment("overfit", replace(deep, learning_rate=0.01, label_noise=30_000)),
         # The notebook had already drawn batches from its generator, so its batch order here is unknown.
         Experiment("stax_mlp", replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12), band=0.003),
         Experiment("convnet", replace(stax, architecture="convnet", learning_rate=0.06), runs=5, seeds=5, band=0.004),
@@ -152,16 +146,10 @@ def experiments() -> dict[str, Experiment]:
 
 
 def section(name: str) -> pd.DataFrame:
-    """Return the notebook's numbers of an experiment, by epoch.
-
-    Raises:
-        UserError: the notebook has no such experiment.
-    """
+    """Return the notebook's numbers of an experiment, by epoch."""
     with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
-        found = pd.read_csv(file).query("section == @name")
-    if found.empty:
-        raise UserError(f"the notebook has no experiment {name!r}; it has {', '.join(experiments())}")
-    return found.set_index("epoch")[["train_accuracy", "test_accuracy", "test_loss"]]
+        found = pd.read_csv(file).query("section == @name").set_index("epoch")
+    return found[["train_accuracy", "test_accuracy", "test_loss"]]
 
 
 def outcome(name: str) -> tuple[str, int]:
@@ -230,12 +218,11 @@ def _side_by_side(name: str, curve: pd.DataFrame) -> pd.DataFrame:
 
 
 def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
-    differences = rows[["train_accuracy_difference", "test_accuracy_difference"]].abs()
-    largest = float(np.nanmax(differences.to_numpy())) if len(rows) else float("nan")
+    largest = rows[["train_accuracy_difference", "test_accuracy_difference"]].abs().max().max()
     if largest <= EXACT:
         return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
     expected, _ = curve_regime(_reference_curve(section(experiment.name).loc[: rows.index.max()]))
-    final = float(rows["test_accuracy_difference"].iloc[-1]) if len(rows) else float("nan")
+    final = rows["test_accuracy_difference"].iloc[-1]
     reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
     same = regime == expected and abs(final) <= experiment.band
     return "statistical" if same else "differs", reason
@@ -270,26 +257,14 @@ def _reference_curve(reference: pd.DataFrame) -> Curve:
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
     """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("experiment", no_wrap=True)
-    for name in ("epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for comparison in comparisons:
-        for epoch, row in comparison.rows.iterrows():
-            cells = [comparison.experiment.name, str(epoch)]
-            for split in ("train", "test"):
-                cells += [_shown(row[f"{split}_accuracy_{side}"]) for side in ("notebook", "ours")]
-                difference = row[f"{split}_accuracy_difference"]
-                cells.append(_shown(difference, "+.5f"))
-            table.add_row(*cells)
-    console = Console(width=PLAIN_WIDTH)
-    console.print(table)
-    for comparison in comparisons:
-        console.print(f"{comparison.experiment.name}: {comparison.verdict}; {comparison.reason}", highlight=False)
-
-
-def _shown(value: float, form: str = ".4f") -> str:
-    return "-" if pd.isna(value) else format(value, form)
+    sides = {"notebook": "{:.4f}".format, "ours": "{:.4f}".format, "difference": "{:+.5f}".format}
+    forms = {f"{split}_accuracy_{side}": form for split in ("train", "test") for side, form in sides.items()}
+    titles = ["experiment", "epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"]
+    tables = [one.rows.reset_index().assign(experiment=one.experiment.name) for one in comparisons]
+    rows = pd.concat(tables)[["experiment", "epoch", *forms]]
+    print(rows.to_string(index=False, header=titles, formatters=forms, na_rep="-"))
+    for one in comparisons:
+        print(f"{one.experiment.name}: {one.verdict}; {one.reason}")
 
 
 def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -309,8 +284,7 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
         for _, curve in comparison.others.items():
             axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
         axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("accuracy")
+        axis.set(xlabel="epoch", ylabel="accuracy")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(comparisons) :]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,20 +18,44 @@ from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.terminal import INTERRUPTED
-from mnist_tune.results.folder import new_folder
+from mnist_tune.results.folder import exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import AUTO, SweepOptions, mlp_name, rates_of, refuse_empty, refuse_not_above_0
+from mnist_tune.tuning.options import (
+    AUTO,
+    SweepOptions,
+    mlp_name,
+    rates_of,
+    refuse_empty,
+    refuse_not_above_0,
+    with_given,
+)
 from mnist_tune.tuning.sweep import run_or_resume
-from mnist_tune.tuning.wanted import asked
+from mnist_tune.tuning.wanted import asked, resumed
 
 NOTHING = 1e-30
 """A learning rate that changes nothing, of the trials whose untrained sharpness is measured."""
 NEVER = 10**9
 """A number of steps that no trial makes: its sharpness is measured before training only."""
+
+LOST = 1e5
+"""A batch loss above which training is lost."""
+
+POINTS = 3
+"""Values of c tried between two at which the sharpness falls and rises: they divide what is open by four."""
+BELOW = 0.7
+"""The search for `c_sharp` begins at so much of `c_loss`."""
+ROUNDING = 1e-6
+"""Relative error of a c that is computed back from its learning rate."""
+
+NAME, UNTRAINED = "phases", "untrained"
+"""What the sweeps of a diagram are called, and the folder of the first one."""
+CELL = ["architecture", "seed"]
+STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
+"""The thresholds, each with the colour, the marker and the words for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +97,13 @@ class PhaseDiagram(SweepOptions):
 
     def networks(self) -> list[TrialConfig]:
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""
-        return [
-            TrialConfig(
-                architecture=mlp_name(width, depth, self.activation, self.initialisation),
-                learning_rate=NOTHING,
-                loss="mse",
-                batch_size=self.batch_size,
-                epochs=1,
-                seed=seed,
-                data_seed=seed,
-            )
+        plain = TrialConfig(learning_rate=NOTHING, loss="mse", batch_size=self.batch_size, epochs=1)
+        names = [
+            mlp_name(width, depth, self.activation, self.initialisation)
             for depth in sorted(self.depths, reverse=True)
             for width in sorted(self.widths, reverse=True)
-            for seed in self.seeds
         ]
+        return [replace(plain, architecture=name, seed=seed, data_seed=seed) for name in names for seed in self.seeds]
 
 
 ASKED = PhaseDiagram
@@ -98,12 +116,22 @@ def main() -> int:
         or config.output
         or new_folder(Path("results/phase_diagram"), f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     )
+    begun = storage.join(where, UNTRAINED)
+    if config.goes_on() or exists(begun):
+        config = resumed(config, begun, NAME)
+    again = f"{command('phase-diagram')} --resume {shlex.quote(str(where))}"
     sweeps: list[Sweep] = []
     for name, every, trials in stages(config, sweeps):
         announce(f"{name}: {len(trials)} trials of {config.steps} steps", config.quiet)
         sweeps.append(_run(storage.join(where, name), trials, every, config))
-        if sweeps[-1].trials["stop_reason"].isin(OPEN_REASONS).any():
-            print(f"interrupted; go on with: {command('phase-diagram')} --resume {where}")
+        ended = sweeps[-1].trials.set_index("stop_reason")
+        if "error" in ended.index:
+            print(
+                f"a trial failed: {ended.loc[['error'], 'error'].iloc[0]}; train it again with: {again} --retry-errored"
+            )
+            return 1
+        if ended.index.isin(OPEN_REASONS).any():
+            print(f"interrupted; go on with: {again}")
             return INTERRUPTED
     found = thresholds(_measured(sweeps))
     print_phases(found)
@@ -116,25 +144,20 @@ def main() -> int:
 def stages(config: PhaseDiagram, done: Sequence[Sweep]) -> Iterator[tuple[str, int | None, list[TrialConfig]]]:
     """Yield each sweep's name, steps between measurements of sharpness and trials. `done` holds those that have run."""
     networks = config.networks()
-    yield "untrained", NEVER, networks
+    yield UNTRAINED, NEVER, networks
     grid = rates_of(config.c)
-    sharpness = first_steps(*together(done)).set_index(["architecture", "seed"])["sharpness"]
+    sharpness = first_steps(*together(done)).set_index(CELL)["sharpness"]
 
     def trial(network: TrialConfig, c: float) -> TrialConfig:
         return replace(network, learning_rate=c / sharpness[network.architecture, network.seed])
 
     yield "losses", None, [trial(network, c) for network in networks for c in grid]
     for number in range(1, len(grid)):
-        steps = _measured(done)
-        cells = dict(iter(steps.groupby(["architecture", "seed"])))
-        trials = [
-            trial(network, c)
-            for network in networks
-            for c in open_between(cells[network.architecture, network.seed], grid)
-        ]
-        if not trials:
+        cells = dict(iter(_measured(done).groupby(CELL)))
+        left = [(one, open_between(cells[one.architecture, one.seed], grid)) for one in networks]
+        if not any(values for _, values in left):
             return
-        yield f"sharpness-{number}", 1, trials
+        yield f"sharpness-{number}", 1, [trial(network, c) for network, values in left for c in values]
 
 
 def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
@@ -143,22 +166,10 @@ def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
 
 
 def _run(where: Place, trials: list[TrialConfig], every: int | None, config: PhaseDiagram) -> Sweep:
+    """Run a stage. Each records the options of the diagram, so that a resume needs no flags."""
     images = config.steps * config.batch_size
-    options = config.as_sweep(output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
-    return run_or_resume("phases", options, trials)
-
-
-LOST = 1e5
-"""A batch loss above which training is lost."""
-
-POINTS = 3
-"""Values of c tried between two at which the sharpness falls and rises: they divide what is open by four."""
-BELOW = 0.7
-"""The search for `c_sharp` begins at so much of `c_loss`."""
-ROUNDING = 1e-6
-"""Relative error of a c that is computed back from its learning rate."""
-
-THRESHOLDS = ("c_loss", "c_sharp", "c_max")
+    options = replace(config, output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
+    return run_or_resume(NAME, with_given(options, config.given), trials)
 
 
 def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -176,12 +187,10 @@ def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFra
         `lost` (whether a batch loss is above `LOST`, or not finite).
     """
     first = epochs[epochs["epoch"] == 1].set_index("trial_id")
-    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[
-        ["architecture", "seed", "learning_rate"]
-    ]
+    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[[*CELL, "learning_rate"]]
     first = first.loc[found.index]
-    known = first["untrained_sharpness"].astype(float).groupby([found["architecture"], found["seed"]])
-    found["sharpness"] = known.transform("first")
+    found["sharpness"] = first["untrained_sharpness"].astype(float)
+    found["sharpness"] = found.groupby(CELL)["sharpness"].transform("first")
     found["c"] = found["learning_rate"] * found["sharpness"]
     # NaN compares as false: what is not finite counts as risen and as lost.
     calm = first["step_loss_max"] <= first["step_loss_first"]
@@ -210,20 +219,12 @@ def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
         steps: what `first_steps` returns; of several sweeps, they may be concatenated.
     """
     rows: list[dict[str, Any]] = []
-    for (architecture, seed), part in steps.groupby(["architecture", "seed"]):
-        lost = part["c"][part["lost"].astype(bool)].min()
-        rows.append(
-            {
-                "architecture": architecture,
-                "seed": seed,
-                "sharpness": part["sharpness"].median(),
-                "c_loss": part["c"][part["loss_rises"].astype(bool)].min(),
-                "c_sharp": part["c"][part["sharpness_rises"] == 1].min(),
-                "c_max": part["c"][part["c"] < lost].max() if np.isfinite(lost) else np.nan,
-            }
-        )
-    rows.sort(key=lambda row: (_sizes(row["architecture"]), row["seed"]))
-    return pd.DataFrame(rows)
+    for (architecture, seed), part in steps.groupby(CELL):
+        c, lost = part["c"], part["c"][part["lost"].astype(bool)].min()
+        row = {"architecture": architecture, "seed": seed, "sharpness": part["sharpness"].median()}
+        row |= {"c_loss": c[part["loss_rises"].astype(bool)].min(), "c_sharp": c[part["sharpness_rises"] == 1].min()}
+        rows.append(row | {"c_max": c[c < lost].max()})
+    return pd.DataFrame(sorted(rows, key=lambda row: (_sizes(row["architecture"]), row["seed"])))
 
 
 def _sizes(architecture: str) -> tuple[int, list[int]]:
@@ -253,43 +254,29 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
     return [left[round((i + 1) * (len(left) + 1) / (POINTS + 1)) - 1] for i in range(POINTS)]
 
 
-STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
-
-
 def print_phases(found: pd.DataFrame) -> None:
-    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's.
-
-    Args:
-        found: what `thresholds` returns.
-    """
+    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's."""
     rows = []
     for architecture, part in found.groupby("architecture", sort=False):
         row = {"network": architecture, "sharpness": f"{part['sharpness'].mean():.3g}"}
-        rows.append(row | {name: _said(part[name]) for name in THRESHOLDS})
+        rows.append(row | {name: _said(part[name]) for name in STYLES})
     print("c = learning rate × untrained sharpness, mean over seeds (each seed)")
     print(pd.DataFrame(rows).to_string(index=False))
 
 
 def _said(values: pd.Series) -> str:
+    if values.isna().all():
+        return "-"
     return f"{values.mean():.2f} ({', '.join('-' if np.isnan(one) else f'{one:.3g}' for one in values)})"
 
 
 def plot_phases(found: pd.DataFrame, path: Path) -> None:
-    """Write a figure with the thresholds of each network: a marker for each seed, a line through the means.
-
-    Args:
-        found: what `thresholds` returns.
-        path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Draw the thresholds of each network: a marker for each seed, a line through the means."""
     figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=100)
     axis = figure.subplots()
     names = list(dict.fromkeys(found["architecture"]))
     place = found["architecture"].map(names.index)
-    for name in THRESHOLDS:
-        colour, marker, label = STYLES[name]
+    for name, (colour, marker, label) in STYLES.items():
         axis.scatter(place, found[name], color=colour, marker=marker, s=22, alpha=0.7)
         axis.plot(found.groupby(place)[name].mean(), color=colour, lw=1.2, label=f"{name}: {label}")
     axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic")

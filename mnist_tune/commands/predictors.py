@@ -33,6 +33,10 @@ ALSO = ({"momentum": 0.9}, {"optimizer": "adam"})
 """What the first of `ALSO_OF` is trained with, too."""
 ALSO_OF = "mlp-64-relu-glorot"
 
+WIDTH = 160
+NETWORK = ["network", "predictor"]
+FACTORS = [*NETWORK, "seed", "predicted", "measured", "low", "high", "log2"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictors(EdgeOptions):
@@ -66,26 +70,19 @@ def main() -> int:
     return code
 
 
-NETWORK = ["network", "predictor"]
-
-
 def factors(edges: Iterable[MeasuredEdge]) -> pd.DataFrame:
-    """Return a row for each network, predictor and seed.
+    """Return a row for each network, predictor and seed, with the columns of `FACTORS`.
 
-    Returns:
-        `network`, `predictor`, `seed` (its number), `predicted` and `measured` (learning rates), `low` and `high` (the
-        measured one's 95% interval), and `log2`, log2(predicted / measured): 1 is twice too high, -1 twice too low.
+    `low` and `high` are the ends of the measured edge's 95% interval. `log2` is log2(predicted / measured): 1 is twice
+    too high, -1 twice too low.
     """
     rows = []
     for edge in edges:
         low, measured, high = edge.rate(0.5)
         for name, rates in edge.predicted.items():
-            rows += [
-                {"network": edge.title, "predictor": name, "seed": seed, "predicted": rate, "measured": measured,
-                 "low": low, "high": high, "log2": np.log2(rate / measured)}
-                for seed, rate in enumerate(rates)
-            ]  # fmt: skip
-    return pd.DataFrame(rows, columns=[*NETWORK, "seed", "predicted", "measured", "low", "high", "log2"])
+            for seed, rate in enumerate(rates):
+                rows.append((edge.title, name, seed, rate, measured, low, high, np.log2(rate / measured)))
+    return pd.DataFrame(rows, columns=FACTORS)
 
 
 def by_network(table: pd.DataFrame) -> pd.DataFrame:
@@ -104,22 +101,11 @@ def by_predictor(table: pd.DataFrame) -> pd.DataFrame:
         `least`, `median`, `most`: predicted / measured over networks, likewise.
         `seeds`: the median over networks of the standard deviation of log2 over seeds.
     """
-    each = table.groupby(["predictor", "network"])["log2"].agg(["median", "std"])
+    each = table.groupby(NETWORK)["log2"].agg(["median", "std"]).assign(off=lambda one: one["median"].abs())
     groups = each.groupby("predictor")
-    found = pd.DataFrame(
-        {
-            "networks": groups.size(),
-            "off": each["median"].abs().groupby("predictor").median(),
-            "least": 2 ** groups["median"].min(),
-            "median": 2 ** groups["median"].median(),
-            "most": 2 ** groups["median"].max(),
-            "seeds": groups["std"].median(),
-        }
-    )
-    return found.sort_values("off")
-
-
-WIDTH = 160
+    found = groups["off"].agg(networks="size", off="median")
+    found = found.join(2 ** groups["median"].agg(least="min", median="median", most="max"))
+    return found.assign(seeds=groups["std"].median()).sort_values("off")
 
 
 def print_factors(edges: Sequence[MeasuredEdge]) -> None:
@@ -129,7 +115,8 @@ def print_factors(edges: Sequence[MeasuredEdge]) -> None:
     for edge in edges:
         print(f"{numbers[edge.title]:>2} {edge.title}: {edge.rate(0.5)}, {len(edge.outcomes)} trials")
     print("\npredicted / measured by network (median over seeds):")
-    print(by_network(table).rename(columns=numbers).to_string(float_format=_factor, na_rep="–", line_width=WIDTH))
+    by_number = by_network(table).rename(columns=numbers)
+    print(by_number.to_string(float_format=_factor, na_rep="–", line_width=WIDTH))
     summary = by_predictor(table)
     summary["networks"] = [f"{count} of {len(edges)}" for count in summary["networks"]]
     for name in ("least", "median", "most"):

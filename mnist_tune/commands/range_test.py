@@ -57,11 +57,7 @@ def _spread(rates: Sequence[float]) -> str:
 
 
 def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
-    """Draw the losses of every seed by learning rate, smoothed, and where they leave.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Draw the losses of every seed by learning rate, smoothed, and where they leave."""
     figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
     axis = figure.subplots()
     log_axis(axis, "x")
@@ -69,9 +65,8 @@ def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None
     for i, curve in enumerate(curves):
         axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
-        axis.axvline(
-            curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label="the loss leaves" if not i else None
-        )
+        label = None if i else "the loss leaves"
+        axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
     axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
     axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)

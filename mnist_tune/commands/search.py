@@ -26,7 +26,8 @@ from mnist_tune.tuning.wanted import asked, resumed
 WINNER = "winner"
 """The folder in the search's own that holds the sweep of the winner's seeds."""
 
-SETTINGS = ("architecture", "learning_rate", "momentum", "batch_size", "weight_decay")
+NUMBERS = ("learning_rate", "momentum", "batch_size", "weight_decay")
+SETTINGS = ("architecture", *NUMBERS)
 """What a search chooses."""
 
 SHOWN = 10
@@ -181,8 +182,7 @@ def best(trials: pd.DataFrame) -> TrialConfig | None:
     row = best_trial(trials)
     if row is None:
         return None
-    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in (*SETTINGS, "holdout")}
-    return TrialConfig(**values, epochs=int(row["epochs_asked"]), label=WINNER)
+    return TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"], label=WINNER)
 
 
 def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
@@ -206,10 +206,7 @@ def print_best(trials: pd.DataFrame) -> None:
 def print_final(final: Sweep) -> None:
     """Print what the winner reaches on the test set."""
     row = summarise_replicates(final.trials).iloc[0]
-    settings = ", ".join(
-        f"{name.replace('_', ' ')} {rate(final.trials[name].iloc[0])}"
-        for name in ("learning_rate", "momentum", "batch_size", "weight_decay")
-    )
+    settings = ", ".join(f"{name.replace('_', ' ')} {rate(final.trials[name].iloc[0])}" for name in NUMBERS)
     print(f"The winner: {row['architecture']}, {settings}")
     print(
         f"Test accuracy over {row['replicates']} fresh seeds: {row['test_accuracy_mean']:.4f} ± "

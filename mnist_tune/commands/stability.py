@@ -19,6 +19,14 @@ from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.results.tables import together
 
+ARRIVED = 0.95
+"""Relative sharpness from which a trial is at the edge of stability."""
+
+SETTLED = 0.25
+"""The last part of a trial's steps, which says where one that never arrived has settled."""
+
+SUMMARY = ["trial_id", "untrained", "arrived", "low", "median", "high", "batch_median"]
+
 
 @dataclass(frozen=True)
 class Stability:
@@ -40,17 +48,9 @@ def main() -> None:
         raise UserError("no trial can be drawn: they need SGD with a constant learning rate")
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
-    plot_stability(
-        [(names[trial_id], curve) for trial_id, curve in relative.groupby("trial_id", sort=False)], config.figure
-    )
+    curves = [(names[trial_id], curve) for trial_id, curve in relative.groupby("trial_id", sort=False)]
+    plot_stability(curves, config.figure)
     print(f"Picture: {config.figure}")
-
-
-ARRIVED = 0.95
-"""Relative sharpness from which a trial is at the edge of stability."""
-
-SETTLED = 0.25
-"""The last part of a trial's steps, which says where one that never arrived has settled."""
 
 
 def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -79,44 +79,25 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
 
 
 def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
-    """Summarise each trial's curve.
+    """Return a row for each trial: what `relative_sharpness` says of it, with the columns of `SUMMARY`.
 
-    Args:
-        relative: what `relative_sharpness` returns.
-
-    Returns:
-        A row a trial: `trial_id`, `untrained`, `arrived` (the first step measured at `ARRIVED` or above after one
-        below; NaN if there is none), `low`, `median` and `high` of the relative sharpness from then on (if there is
-        none, over the last quarter of the steps), and `batch_median`, the same of the batch sharpness. An untrained
-        network may be above the edge; its sharpness falls in the first steps.
+    `arrived` is the first step measured at `ARRIVED` or above after one below; NaN if there is none. (An untrained
+    network may be above the edge; its sharpness falls in the first steps.) `low`, `median` and `high` are those of the
+    relative sharpness from then on, or, if there is none, over the last quarter of the steps.
     """
     rows = []
     for trial_id, curve in relative.groupby("trial_id", sort=False):
         arrives = (curve["relative"] >= ARRIVED) & (curve["relative"] < ARRIVED).cummax()
-        above = curve["step"][arrives]
-        since = above.iloc[0] if len(above) else (1 - SETTLED) * curve["step"].max()
-        after = curve[curve["step"] >= since]
-        rows.append(
-            {
-                "trial_id": trial_id,
-                "untrained": curve["relative"].iloc[0],
-                "arrived": above.iloc[0] if len(above) else np.nan,
-                "low": after["relative"].min(),
-                "median": after["relative"].median(),
-                "high": after["relative"].max(),
-                "batch_median": after["batch_relative"].median(),
-            }
-        )
-    return pd.DataFrame(rows)
+        arrived = curve["step"][arrives].min()
+        after = curve[curve["step"] >= ((1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived)]
+        settled = *after["relative"].agg(["min", "median", "max"]), after["batch_relative"].median()
+        rows.append((trial_id, curve["relative"].iloc[0], arrived, *settled))
+    return pd.DataFrame(rows, columns=SUMMARY)
 
 
 def trial_names(trials: pd.DataFrame) -> dict[str, str]:
     """Return a name for each trial by its id: what distinguishes its family, its rate, and its seed if there are more.
-    Those that would have the same name, such as of two data sets, have their id, too.
-
-    Args:
-        trials: some rows of the trials table.
-    """
+    Those that would have the same name, such as of two data sets, have their id, too."""
     names = {}
     for title, family in families(trials):
         for row in family.itertuples():
@@ -139,17 +120,7 @@ def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
 
 
 def plot_stability(curves: Sequence[tuple[str, pd.DataFrame]], path: Path) -> None:
-    """Write a figure with a line for each trial: its sharpness relative to the edge of stability, by step.
-
-    The thin dashed lines are the batch sharpness.
-
-    Args:
-        curves: each trial's name, and what `relative_sharpness` returns for it.
-        path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness."""
     figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=100)
     axis = figure.subplots()
     axis.axhline(1, color="0.3", lw=1)
@@ -158,8 +129,7 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame]], path: Path) -> No
         axis.plot(curve["step"], curve["batch_relative"], color=f"C{i % 10}", lw=0.9, ls="--", alpha=0.7)
     axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
     axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve in curves))))
-    axis.set_xlabel("step")
-    axis.set_ylabel("sharpness, relative to the edge of stability")
+    axis.set(xlabel="step", ylabel="sharpness, relative to the edge of stability")
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=9)
     save(figure, path)

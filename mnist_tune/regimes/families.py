@@ -15,6 +15,10 @@ FAMILY = """
 """.split()
 """Trials that are equal in these differ in their learning rate and their seeds only."""
 
+SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "drop_last"]
+"""Trials with equal values in these columns are siblings: one network on the same labels. If all columns of `FAMILY`
+are equal, they differ in their learning rate and their seeds only."""
+
 
 def varied(trials: pd.DataFrame) -> list[str]:
     """Return the columns of `FAMILY` in which these trials differ."""

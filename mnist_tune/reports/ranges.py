@@ -100,14 +100,15 @@ def _beyond(family: pd.DataFrame, sometimes: float | None) -> float | None:
     return min((float(one) for one in beyond if one > sometimes), default=None)
 
 
-def best_trial(trials: pd.DataFrame) -> pd.Series | None:
+def best_trial(trials: pd.DataFrame) -> dict[Any, Any] | None:
     """Return the trial that a search chooses, of those that were trained to their end: the most accurate on held-out
     images; of equal ones, that with the least loss."""
     ended = trials[trials["stop_reason"] == "completed"]
     if ended.empty:
         return None
     accuracy, loss = (f"{held_out(ended)}_{name}" for name in ("accuracy", "loss"))
-    return ended.sort_values([accuracy, loss], ascending=[False, True]).iloc[0]
+    best: list[dict[Any, Any]] = ended.sort_values([accuracy, loss], ascending=[False, True])[:1].to_dict("records")
+    return best[0]
 
 
 def spans(family: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from mnist_tune.columns import TRIALS
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.families import varied
-from mnist_tune.regimes.tuned import FAR
+from mnist_tune.regimes.statistics import FAR
 
 TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
 """Where a field is shown: in the printed table, in the page's, and in the page's details of a trial and its download.
@@ -42,8 +42,8 @@ class Field:
 
     name: str
     """The column of `trials` that it shows, and is sorted by; `evidence` and `trial` are in no table."""
-    title: str
-    """The heading of its column."""
+    title: str = ""
+    """The heading of its column, where it has one."""
     where: tuple[str, ...] = (DETAILS,)
     full: str = ""
     """What the details call it, if not by its name."""
@@ -63,7 +63,8 @@ class Field:
         known = trials.get(self.name)
         if known is None or not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
             return self.said(trials)
-        return known.to_numpy(dtype=float, na_value=math.nan)
+        numbers: np.ndarray = known.to_numpy(dtype=float, na_value=math.nan)
+        return numbers
 
     def shows(self, trials: pd.DataFrame) -> bool:
         """Return whether there is something to show."""
@@ -88,8 +89,9 @@ def _settings(name: str) -> Texts:
 
     def texts(trials: pd.DataFrame) -> list[str]:
         values = trials[name]
-        said = shortened(values) if name == "architecture" else {}
-        said = told_apart(values) if pd.api.types.is_float_dtype(values) else said
+        said: dict[Any, str] = shortened(values) if name == "architecture" else {}
+        if pd.api.types.is_float_dtype(values):
+            said = told_apart(values)
         return [said.get(value, str(value)) for value in values]
 
     return texts
@@ -100,7 +102,16 @@ def _epochs(trials: pd.DataFrame) -> list[str]:
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:
-    return [reaches(row) for row in trials.itertuples()]
+    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
+    return list(map(_when, trials["reaches"], trials["epochs_run"], FAR * trials["epochs_asked"]))
+
+
+def _when(epoch: float, run: int, limit: int) -> str:
+    if math.isnan(epoch):
+        return "–"
+    if math.isinf(epoch):
+        return "never"
+    return f"epoch {epoch:.0f}" if epoch <= run else f"> {limit}" if epoch > limit else f"~{epoch:.0f}"
 
 
 def evidence(trials: pd.DataFrame) -> list[str]:
@@ -114,41 +125,31 @@ def _accuracy(split: str, title: str, *where: str) -> Field:
     return Field(name, title, (*where, DETAILS), texts=lambda trials: [accuracy(value) for value in trials[name]])
 
 
-def _seconds(name: str, did: str) -> Field:
-    return Field(name, did, full=f"{did} for, in s")
-
-
-REACHES = Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100)
-
 FIELDS = (
     Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep", width=110),
     Field("label", "label", (PAGE, DETAILS), width=110),
     Field("learning_rate", "rate", EVERYWHERE, texts=_settings("learning_rate")),
     Field("seed", "seed", EVERYWHERE, width=60, differs=True),
-    Field("data_seed", "data seed"),
+    Field("data_seed"),
     Field("regime", "regime", EVERYWHERE, width=120),
     Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs, width=70),
-    Field("epochs_asked", "epochs asked", full="epochs asked for"),
+    Field("epochs_asked", full="epochs asked for"),
     _accuracy("train", "train", TERMINAL, PAGE),
     _accuracy("test", "test", TERMINAL, PAGE),
     _accuracy("validation", "held out", PAGE),
-    REACHES,
-    Field("target", "target"),
-    Field("train_loss", "training loss"),
-    Field("test_loss", "test loss"),
-    Field("validation_loss", "held-out loss"),
-    _accuracy("best_test", "best"),
-    Field("best_epoch", "best epoch", full="best test accuracy in epoch"),
-    Field("diverged_at_step", "diverged at"),
+    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100),
+    *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
+    Field("best_epoch", full="best test accuracy in epoch"),
+    Field("diverged_at_step"),
     Field("stop_reason", "stopped", EVERYWHERE, full="ended because", width=100),
     Field("evidence", "evidence", EVERYWHERE, texts=evidence, width=420),
-    Field("curve_regime", "own regime", full="regime without its siblings"),
-    Field("node", "node"),
-    Field("device", "device"),
-    _seconds("compile_s", "compiled"),
-    _seconds("train_s", "trained"),
-    _seconds("eval_s", "evaluated"),
-    _seconds("wait_s", "waited"),
+    Field("curve_regime", full="regime without its siblings"),
+    Field("node"),
+    Field("device"),
+    Field("compile_s", full="compiled for, in s"),
+    Field("train_s", full="trained for, in s"),
+    Field("eval_s", full="evaluated for, in s"),
+    Field("wait_s", full="waited for, in s"),
     Field("trial", "trial", (PAGE, DETAILS), texts=lambda trials: list(trials.get("own_id", trials["trial_id"]))),
 )
 """The settings in which trials differ come first: `fields` adds them."""
@@ -175,18 +176,6 @@ def heading(one: Field, trials: pd.DataFrame) -> str:
         return one.title
     targets = trials["target"].dropna().unique()
     return f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches target"
-
-
-def reaches(row: Any) -> str:
-    """Return when a trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
-    if math.isnan(row.reaches):
-        return "–"
-    if math.isinf(row.reaches):
-        return "never"
-    if row.reaches <= row.epochs_run:
-        return f"epoch {row.reaches:.0f}"
-    limit = FAR * row.epochs_asked
-    return f"> {limit}" if row.reaches > limit else f"~{row.reaches:.0f}"
 
 
 def accuracy(value: Any) -> str:

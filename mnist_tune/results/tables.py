@@ -22,9 +22,8 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
@@ -112,10 +111,11 @@ def read_sweep(path: str | Path) -> Tables:
             return replace(_read(Path(folder)), path=where)
     if not (where / "sweep.json").exists():
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
-        inside = sorted(found, key=lambda file: file.stat().st_mtime)
-        if not inside:
+        folders = {file.parent for file in found}
+        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a winner lies in its search's
+        if not whole:
             raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
-        where = inside[-1].parent
+        where = max(whole, key=lambda file: file.stat().st_mtime).parent
     return _read(where)
 
 

@@ -12,9 +12,8 @@ from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.nodes import Death
 from mnist_tune.runtime.ray_private import forget

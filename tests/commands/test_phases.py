@@ -8,7 +8,7 @@ import pytest
 from mnist_tune.commands import phase_diagram
 from mnist_tune.commands.phase_diagram import (
     LOST,
-    THRESHOLDS,
+    STYLES,
     first_steps,
     open_between,
     plot_phases,
@@ -132,6 +132,12 @@ def test_phases(tmp_path, capsys):
     assert min(matplotlib.image.imread(tmp_path / "a.png").shape[:2]) > 300
 
 
+def test_a_threshold_that_no_seed_reached_has_no_mean(capsys):
+    print_phases(PHASES.assign(c_sharp=np.nan)[2:])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert " ".join(line.split()) == "mlp-64-relu-he 21 8.00 (8, -) - 13.00 (12, 14)"
+
+
 def test_a_marker_for_each_seed_and_a_line_through_the_means(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(phase_diagram, "save", lambda figure, path: drawn.append((figure, path)))
@@ -149,7 +155,7 @@ def test_a_marker_for_each_seed_and_a_line_through_the_means(tmp_path, monkeypat
     ]
     *lines, two = axis.lines
     means = [[8.0, 2.55], [9.5, 3.1], [13.0, 9.25]]
-    for name, line, mean, markers in zip(THRESHOLDS, lines, means, axis.collections, strict=True):
+    for name, line, mean, markers in zip(STYLES, lines, means, axis.collections, strict=True):
         assert [*line.get_xdata()] == [0, 1]
         np.testing.assert_allclose(line.get_ydata(), mean)
         seen = found[name].notna()

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from mnist_tune.commands import architectures
-from mnist_tune.commands.architectures import along, plot_range, print_ranges, ranges, with_sizes
+from mnist_tune.commands.architectures import along, plot_range, point, print_ranges, ranges
 
 REGIMES = {0.1: "slow slow", 0.2: "converged converged", 0.4: "converged converged", 0.8: "diverged converged"}
 
@@ -45,11 +45,20 @@ def test_a_range_without_an_end_or_without_a_rate():
     assert none[["lowest", "highest", "sometimes", "next", "best", "accuracy"]].isna().all()
 
 
+def test_replicates_that_never_began_say_nothing():
+    trials = made_up_trials(REGIMES | {1.6: "undecided undecided"})
+    never = (trials["learning_rate"] > 1) | ((trials["learning_rate"] == 0.2) & (trials["seed"] == 1))
+    trials = trials.assign(epochs_run=5 * ~never, regime=trials["regime"].mask(never, "undecided"))
+    [found] = ranges([("", trials)]).to_dict("records")
+    assert (found["lowest"], found["highest"]) == (0.2, 0.4)
+    assert np.isnan(found["next"]), "no rate above was tried"
+
+
 def test_sizes_are_those_in_the_name():
     names = ["mlp-64-tanh", "mlp-300-100-relu-glorot", "mlp-relu", "convnet"]
-    found = with_sizes(pd.DataFrame({"architecture": names}))
-    np.testing.assert_array_equal(found["width"], [64, 300, np.nan, np.nan])
-    np.testing.assert_array_equal(found["depth"], [2, 3, 1, np.nan])
+    found = [point(made_up_trials(REGIMES, architecture=name)) for name in names]
+    np.testing.assert_array_equal([one["width"] for one in found], [64, 300, np.nan, np.nan])
+    np.testing.assert_array_equal([one["depth"] for one in found], [2, 3, 1, np.nan])
 
 
 def test_one_thing_varies_at_a_time():

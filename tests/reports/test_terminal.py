@@ -430,7 +430,7 @@ def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_
     writer = new_writer(tmp_path / "sweep", count=1)
     trial = TrialConfig(learning_rate=0.1, epochs=8)
     writer.meta["trials"] = {"00000": trial.to_dict()}
-    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.89], start=1):
+    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.9], start=1):
         writer.epoch("00000", epoch_row(epoch, 0.1, accuracy), False)
     writer.end("00000", "completed")
     line = printed(capsys, writer.finish(ended="now"))[1]
@@ -441,14 +441,16 @@ def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_
 def test_a_search_is_said_by_its_winner_and_how_it_was_found(new_writer, epoch_row, tmp_path, capsys):
     """The test set has no part in the choice, nor have trials that were stopped early."""
     writer = new_writer(tmp_path / "sweep")
+    same = {"holdout": 9, "epochs": 1}
     trials = [
-        TrialConfig(architecture=f"mlp-{width}-tanh", learning_rate=0.1 * width, momentum=0.1 + width / 1000, holdout=9)
-        for width in (4, 8, 16, 32)
+        TrialConfig(architecture=f"mlp-{n}-tanh", learning_rate=0.1 * n, momentum=0.1 + n / 1000, **same)
+        for n in (4, 8, 16, 32)
     ]
     writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe"}}
     writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
     for i, (held_out, test) in enumerate([(0.91, 0.99), (0.95, 0.92), (0.93, 0.91), (0.97, 0.9)]):
-        writer.epoch(f"{i:05d}", epoch_row(1, 0.1, 0.97, validation_accuracy=held_out, test_accuracy=test), False)
+        values = {"validation_accuracy": held_out, "validation_loss": 0.1, "test_accuracy": test}
+        writer.epoch(f"{i:05d}", epoch_row(1, 0.1, 0.97, **values), False)
         writer.end(f"{i:05d}", "asha" if i == 3 else "completed")
     sweep = writer.finish(ended="now")
     lines = printed(capsys, sweep)

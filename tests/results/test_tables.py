@@ -377,6 +377,15 @@ def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
     assert len(load_sweep(str(tmp_path)).trials) == 10
 
 
+def test_load_sweep_finds_a_search_and_not_its_winner(new_writer, tmp_path):
+    """The sweep of a winner lies in the search's folder, and is newer."""
+    for age, name in ((30, "2/winner"), (40, "2"), (50, "1")):
+        new_writer(tmp_path / "search" / name).finish(ended="now")
+        os.utime(tmp_path / "search" / name / "sweep.json", (1e9 - age, 1e9 - age))
+    assert load_sweep(tmp_path).path == tmp_path / "search" / "2"
+    assert load_sweep(tmp_path / "search" / "2" / "winner").path.name == "winner"
+
+
 @pytest.mark.parametrize("name", ["", "nowhere"])
 def test_a_folder_without_a_sweep_is_an_error(name, tmp_path):
     with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
