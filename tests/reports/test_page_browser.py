@@ -494,7 +494,7 @@ def test_a_searchs_best_so_far_is_hidden_where_another_metric_is_shown(browser, 
     assert tab.js(shown) == [True]
     tab.page.select_option("#metric", "train_error")
     assert tab.js(shown) == [False]
-    assert "The winner is trial 00011" in tab.page.inner_text("#progress-said")
+    assert "The winner is trial 00010" in tab.page.inner_text("#progress-said")
     tab.show("#progress")
     x, y = tab.source("trials", "number")[2], tab.source("trials", "y")[2]
     tab.page.mouse.click(*tab.at("progress", x, y))
