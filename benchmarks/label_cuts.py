@@ -37,13 +37,9 @@ import pandas as pd
 
 from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.data_facts import DATA, DataFacts
+from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.tuning.early_stopping import Fates, Rungs
-
-try:
-    from mnist_tune.regimes.labels import label_trials
-except ImportError:
-    from mnist_tune.regimes.siblings import label_trials
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3

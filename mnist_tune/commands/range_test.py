@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from mnist_tune import RangeTestOptions, cli, range_test
+from mnist_tune import RangeTestOptions, cli, numbers, range_test
 from mnist_tune.invocation import command
 from mnist_tune.regimes.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 from mnist_tune.reports.curve_plots import log_axis
@@ -52,8 +52,8 @@ def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[st
 
 
 def _spread(rates: Sequence[float]) -> str:
-    middle = f"{np.median(rates):.3g}"
-    return middle if len(rates) == 1 else f"{middle} [{min(rates):.3g} to {max(rates):.3g}]"
+    middle = numbers.rate(float(np.median(rates)), 3)
+    return middle if len(rates) == 1 else f"{middle} [{numbers.rate(min(rates), 3)} to {numbers.rate(max(rates), 3)}]"
 
 
 def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:

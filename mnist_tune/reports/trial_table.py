@@ -103,12 +103,13 @@ def _epochs(trials: pd.DataFrame) -> list[str]:
 
 def _reaches(trials: pd.DataFrame) -> list[str]:
     """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
-    return list(map(_when, trials["reaches"], trials["epochs_run"], FAR * trials["epochs_asked"]))
+    names = ("reaches", "reaches_from", "epochs_run")
+    return list(map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"]))
 
 
-def _when(epoch: float, run: int, limit: int) -> str:
-    if math.isnan(epoch):
-        return "–"
+def _when(epoch: float, first: float, run: int, limit: int) -> str:
+    if math.isnan(epoch):  # then it may be known that it is later than `first`
+        return "–" if pd.isna(first) else f"> {min(first, limit):.0f}"
     if math.isinf(epoch):
         return "never"
     return f"epoch {epoch:.0f}" if epoch <= run else f"> {limit}" if epoch > limit else f"~{epoch:.0f}"

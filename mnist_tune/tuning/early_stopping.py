@@ -1,12 +1,17 @@
-"""Early stopping: ASHA proposes a stop, and the label so far decides. All seeds of a configuration share one fate."""
+"""Early stopping: ASHA proposes a stop, and the label so far decides. All seeds of a configuration share one fate.
+
+What is decided follows from the rows, in the order of the journal. So a resumed sweep replays them.
+"""
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
@@ -14,11 +19,10 @@ from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial, target_of
 from mnist_tune.regimes.statistics import TREND
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.stopping import stop_reason
 
-SLOW, DEAD = "slow", "dead"
+SLOW, DEAD, ASHA = "slow", "dead", "asha"
 """The reasons for which trials are stopped."""
 
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
@@ -50,6 +54,29 @@ class Rungs:
         return proposed
 
 
+class Asha:
+    """Stops each trial that is proposed, as Ray Tune's own ASHA does.
+
+    Tune's can't be resumed, since its rungs are not kept.
+    """
+
+    def __init__(self, rungs: Rungs) -> None:
+        self._rungs = rungs
+        self._stops: dict[str, int] = {}
+
+    def replay(self, past: Past) -> None:
+        """Take up the rows of a sweep that is resumed. A trial reports its last one again if it was not stopped."""
+        if past.rows is not None:
+            for row in past.rows[["trial_id", "epoch", "train_loss"]].to_dict("records"):
+                self.take(row["trial_id"], None, row)
+
+    def take(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
+        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on."""
+        if self._rungs.propose(trial_id, row["epoch"], row["train_loss"]):
+            self._stops[trial_id] = row["epoch"]
+        return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
+
+
 class Fates:
     """Decides which configurations go on.
 
@@ -79,7 +106,7 @@ class Fates:
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in trials:
                 proposed = self._rungs.propose(trial_id, epoch, loss)
-                if proposed and not _ends_itself(trials[trial_id], epoch, diverged):
+                if proposed and not trials[trial_id].stop_reason(epoch, diverged):
                     self._proposed.add(keys[trial_id])
                 self._decided[keys[trial_id]].setdefault(epoch, "")
         for trial_id, key in keys.items():
@@ -95,32 +122,19 @@ class Fates:
     def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
         """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on.
 
-        What is returned follows from the rows so far, in the order of the journal.
-
-        Args:
-            trial_id: the trial.
-            config: its config.
-            row: the row.
-            repeated: whether the row may have been taken up before. It is answered as it was then.
+        A row that is `repeated`, and was taken up before, is answered as it was then.
         """
         key, epoch = (config.learning_rate, _family(config)), row["epoch"]
         if repeated and epoch <= self._histories.last_epoch(trial_id):
             return self._decided[key].get(epoch, "")
         proposed = self._rungs.propose(trial_id, epoch, row["train_loss"])
-        if _ends_itself(config, epoch, row["diverged"]):
+        if config.stop_reason(epoch, row["diverged"]):
             proposed = False
             self._decided[key].setdefault(epoch, "")
         return self.decide(trial_id, config, row, proposed)
 
     def decide(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], proposed: bool) -> str:
-        """Return the reason for which a trial is stopped after an epoch; empty if it goes on.
-
-        Args:
-            trial_id: the trial.
-            config: its config.
-            row: the epoch's row.
-            proposed: whether ASHA would stop it.
-        """
+        """Return the reason for which a trial, which ASHA may have proposed, is stopped after an epoch; or nothing."""
         family, epoch = _family(config), row["epoch"]
         key = config.learning_rate, family
         self._histories.add(trial_id, row)
@@ -151,10 +165,31 @@ class Fates:
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
 
 
-def _ends_itself(config: TrialConfig, epoch: int, diverged: bool) -> bool:
-    return bool(stop_reason(epoch, config.epochs, config.stop_when_diverged and diverged))
-
-
 def _family(config: TrialConfig) -> Hashable:
     """Return what a config shares with its peers: all but the learning rate and the seeds."""
     return tuple(value for name, value in vars(config).items() if name not in ("learning_rate", "seed", "data_seed"))
+
+
+class Early(FIFOScheduler):  # type: ignore[misc]
+    """A Tune scheduler that stops trials early.
+
+    Args:
+        fates: told of every row in the order of the journal, that of a trial's end included.
+        reasons: where it writes why it stopped a trial, by trial id.
+    """
+
+    def __init__(self, fates: Fates | Asha, reasons: MutableMapping[str, str]) -> None:
+        super().__init__()
+        self._fates, self._reasons = fates, reasons
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
+        config = result.get("trial_config")  # none if the trial can't train
+        reason = config and self._fates.take(own_id(trial), config, result, result["repeated"])
+        if reason:
+            self._reasons[own_id(trial)] = reason
+        return self.STOP if reason else self.CONTINUE
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Take a row with which the trial ended itself: Tune did not ask about it."""
+        if result.get("trial_config"):
+            self._fates.take(own_id(trial), result["trial_config"], result, True)

@@ -195,7 +195,7 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
 )
 def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, run, said):
     sweep = made_up_sweep([0.01, 0.1])
-    trials = sweep.trials.assign(reaches=[reaches, 1.0], target=0.9, epochs_run=run)
+    trials = sweep.trials.assign(reaches=[reaches, 1.0], reaches_from=math.nan, target=0.9, epochs_run=run)
     heading, line, *_ = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
     assert "reaches 0.9" in heading
     assert f" {said} " in line

@@ -47,7 +47,12 @@ def cells(trials, where):
 
 def test_a_line_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
     trials = made_up_sweep([0.1, 0.123456, 3]).trials
-    trials = trials.assign(batch_size=[32, 64, 64], error=["", "", "no memory"], reaches=[math.nan, math.inf, 3.2])
+    trials = trials.assign(
+        batch_size=[32, 64, 64],
+        error=["", "", "no memory"],
+        reaches=[math.nan, math.inf, 3.2],
+        reaches_from=[7.0, math.inf, 2.0],
+    )
     assert cells(trials, TERMINAL) == {
         "batch size": ["32", "64", "64"],
         "rate": ["0.1", "0.1235", "3"],
@@ -55,7 +60,7 @@ def test_a_line_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
         "epochs": ["4/4", "4/4", "1/4"],
         "train": ["0.9653", "0.9743", "0.1000"],
         "test": ["0.9553", "0.9643", "0.0900"],
-        "reaches 0.91": ["–", "never", "~3"],
+        "reaches 0.91": ["> 7", "never", "~3"],
         "stopped": ["completed", "completed", "diverged"],
         "evidence": [*trials["regime_evidence"][:2], "no memory"],
     }

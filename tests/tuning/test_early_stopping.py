@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import ASHAScheduler
 
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
-from mnist_tune.regimes.divergence import finite_loss
-from mnist_tune.tuning.early_stopping import Fates, Rungs
+from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
+from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
 from mnist_tune.tuning.past import Past
 
 EPOCHS = np.arange(1, 11)
@@ -231,3 +231,78 @@ def test_rows_are_not_kept(sweep):
     sweep.fates.decide("a", TrialConfig(), row, False)
     del row
     assert gone() is None
+
+
+def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told():
+    taken, reasons = [], {}
+
+    def take(trial_id, config, row, repeated):
+        taken.append((trial_id, row["epoch"], repeated))
+        return "slow" if row["epoch"] == 2 else ""
+
+    scheduler, config = Early(SimpleNamespace(take=take), reasons), TrialConfig()
+    trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
+    rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
+    assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
+    scheduler.on_trial_complete(None, trial, rows[2])
+    cannot_train = {"epoch": 0, "scheduler_loss": LOSS_CEILING}
+    assert scheduler.on_trial_result(None, trial, cannot_train) == "CONTINUE"
+    scheduler.on_trial_complete(None, trial, cannot_train)
+    assert taken == [("a", 1, False), ("a", 2, True), ("a", 3, True)]
+    assert reasons == {"a": "slow"}
+
+
+class Stopped:
+    """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
+
+    def __init__(self, past=(), grace_period=2):
+        self.asha = Asha(Rungs(grace_period))
+        self.asha.replay(Past(rows=pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None))
+
+    def decide(self, trial, epoch, loss, repeated=False):
+        return self.asha.take(trial, TrialConfig(), {"epoch": epoch, "train_loss": loss}, repeated)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 5.0])
+def test_asha_stops_a_diverged_trial(loss):
+    trials = Stopped()
+    assert trials.decide("a", 1, loss) == ""
+    assert [trials.decide("b", epoch, 0.5) for epoch in (1, 2)] == [""] * 2
+    assert trials.decide("a", 2, loss) == "asha"
+    assert trials.decide("c", 2, 0.4) == ""
+
+
+def test_asha_answers_a_repeated_row_as_it_was_answered_then():
+    """The driver was killed between the row and the end of its trial."""
+    past = [{"trial_id": trial, "epoch": 2, "train_loss": loss} for trial, loss in (("a", 0.1), ("b", 9.0), ("c", 0.1))]
+    trials = Stopped(past)
+    assert [trials.decide(trial, 2, loss, repeated=True) for trial, loss in (("b", 9.0), ("c", 0.1))] == ["asha", ""]
+
+
+def run(trials, curves, stopped, epochs):
+    """Run one epoch of every trial after the other. Return the decisions by (trial, epoch), and the rows."""
+    decisions, rows = {}, []
+    for epoch in epochs:
+        for trial, losses in curves.items():
+            if trial in stopped:
+                continue
+            decisions[trial, epoch] = trials.decide(trial, epoch, losses[epoch - 1])
+            rows.append({"trial_id": trial, "epoch": epoch, "train_loss": losses[epoch - 1]})
+            if decisions[trial, epoch]:
+                stopped.add(trial)
+    return decisions, rows
+
+
+SOME_LOSSES = st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=7, max_size=7)
+
+
+@settings(max_examples=50)
+@given(st.lists(SOME_LOSSES, min_size=2, max_size=6), st.integers(1, 6))
+def test_asha_decides_the_same_after_a_resume(losses, cut):
+    curves = {f"{i:05d}": values for i, values in enumerate(losses)}
+    uninterrupted, stopped = Stopped(), set()
+    _, rows = run(uninterrupted, curves, stopped, range(1, cut + 1))
+    left = {trial: values for trial, values in curves.items() if trial not in stopped}
+    expected, _ = run(uninterrupted, left, set(), range(cut + 1, 8))
+    found, _ = run(Stopped(rows), left, set(), range(cut + 1, 8))
+    assert found == expected

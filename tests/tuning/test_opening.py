@@ -9,10 +9,9 @@ from own_networks import patterns
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.training.network import Network
-from mnist_tune.tuning import new_sweep
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning import opening
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.resumed_sweep import open_again
 
 
 def test_a_sweep_without_output_goes_to_a_folder_of_its_name(tmp_path, monkeypatch):
@@ -41,8 +40,8 @@ def test_a_search_tries_and_records_all_code_that_it_may_propose_and_its_resume_
     for name in ("mine", "of another search"):
         register(name)(lambda data: Network(lambda key: {}, lambda params, images: images))
     tried, started, data = [], [], patterns((4, 3), 3)
-    monkeypatch.setattr(new_sweep, "start_ray", lambda *arguments: started.append(arguments))
-    monkeypatch.setattr(new_sweep, "check_networks", lambda trials, dataset: tried.append((trials, started[:])))
+    monkeypatch.setattr(opening, "start_ray", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(opening, "check_networks", lambda trials, dataset: tried.append((trials, started[:])))
     options = SweepOptions(dataset=data, output=tmp_path / "sweep", max_concurrent=3, quiet=True)
     writer, _ = open_new("search", {}, options, search=True, code={"architecture": ["mine", "mlp-4-tanh"]})
     writer.finish()
