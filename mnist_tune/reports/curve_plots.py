@@ -11,7 +11,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import varied
 from mnist_tune.reports.label_placement import Label, place_labels, width
-from mnist_tune.reports.prepared import FEW, Band, bands, curve_rows, named
+from mnist_tune.reports.page_data import FEW, Band, bands, curve_rows, words
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
 
@@ -21,7 +21,7 @@ def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: s
     rows = curve_rows(trials, epochs, column, log)
     labels = _lines(axis, rows, many) if few else _bands(axis, bands(rows, trials))
     if few:
-        title = f"every trial; labels: {named(['learning_rate', *many])}"
+        title = f"every trial; labels: {', '.join(map(words, ['learning_rate', *many]))}"
         title += ", × seeds" * any("×" in label.text for label in labels)
     else:
         title = "median and 10–90% band of each regime's trials" + ", finite values" * log
@@ -53,12 +53,12 @@ def _lines(axis: Any, rows: pd.DataFrame, many: Sequence[str]) -> list[Label]:
 def _bands(axis: Any, found: Iterable[Band]) -> list[Label]:
     labels = []
     for band in found:
-        colour = COLOURS[band.regime]
-        axis.fill_between(band.epochs, band.low, band.high, color=colour, alpha=0.18, lw=0)
-        if len(band.epochs) == 1:  # a band of one epoch has no area
-            axis.vlines(band.epochs, band.low, band.high, color=colour, alpha=0.3, lw=5, zorder=1)
-        axis.plot(band.epochs, band.middle, color=colour, marker=MARKERS[band.regime], ms=6, lw=1.6)
-        labels.append(Label(band.epochs[-1], band.middle[-1], f"n = {band.trials}", colour))
+        colour = COLOURS[band.name]
+        axis.fill_between(band.x, band.low, band.high, color=colour, alpha=0.18, lw=0)
+        if len(band.x) == 1:  # a band of one epoch has no area
+            axis.vlines(band.x, band.low, band.high, color=colour, alpha=0.3, lw=5, zorder=1)
+        axis.plot(band.x, band.middle, color=colour, marker=MARKERS[band.name], ms=6, lw=1.6)
+        labels.append(Label(band.x[-1], band.middle[-1], f"n = {band.trials}", colour))
     return labels
 
 

@@ -18,8 +18,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
-from mnist_tune.reports.prepared_edge import PreparedEdge
+from mnist_tune.reports.page_data import FEW, PreparedEdge, counts, finite, listed, mark, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 

@@ -20,7 +20,7 @@ from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
-from mnist_tune.reports.prepared import listed, so_far
+from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables

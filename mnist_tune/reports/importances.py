@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.reports.prepared import with_epochs
+from mnist_tune.reports.page_data import with_epochs
 
 LEAST_TRIALS = 40
 """With fewer trials, half of which are held out, the forest learns nothing."""

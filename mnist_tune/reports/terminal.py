@@ -20,7 +20,7 @@ from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
-from mnist_tune.reports.prepared import range_of, replicated, with_epochs
+from mnist_tune.reports.page_data import range_of, replicated, with_epochs
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.text import lines
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading

@@ -21,8 +21,7 @@ from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.reports.curve_plots import draw_curves
 from mnist_tune.reports.figures import plot_regimes, regimes_figure, save
-from mnist_tune.reports.page_data import PageData
-from mnist_tune.reports.prepared import FEW
+from mnist_tune.reports.page_data import FEW, PageData
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)

@@ -1,6 +1,7 @@
 """The page's HTML, and what it holds."""
 
 import base64
+import gzip
 import json
 import math
 import re
@@ -17,18 +18,40 @@ from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.importances import importances
-from mnist_tune.reports.metrics import MISSING, Axis, Metric, matrix, metrics, quantised
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_data import PageData, RateMark, Setting
-from mnist_tune.reports.page_figures import curve_figure, mean_figure, ranges_of, setting_map, share_figure
-from mnist_tune.reports.prepared import bands, mean_curves, replicated
+from mnist_tune.reports.page_data import Metric, PageData, RateMark, Setting, bands, mean_curves, padded, replicated
+from mnist_tune.reports.page_figures import (
+    HEAD_HEIGHT,
+    ROW_HEIGHT,
+    ROWS,
+    Canvas,
+    sections,
+    setting_map,
+    ticks,
+    trial_table,
+)
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
 
-def part(html, name):
-    """What a script element of the page holds, as JSON."""
-    return json.loads(re.search(rf'<script type="application/json" id="page-{name}">(.*?)</script>', html, re.S)[1])
+def held_by(html):
+    """What the page's script works on."""
+    packed = re.search(r'<script type="text/plain" id="page-data">(.*?)</script>', html)[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def document_of(html):
+    """The figures, as Bokeh's JSON."""
+    return json.loads(re.search(r'<script type="application/json" id="page-document">(.*?)</script>', html, re.S)[1])
+
+
+def roots(html):
+    return {root["attributes"].get("name") for root in document_of(html)["roots"]}
+
+
+def charts(sweep):
+    """The charts of a sweep's page, by name."""
+    return {chart.name: chart for _, found in sections(PageData([sweep])) for chart in found}
 
 
 def test_the_same_results_give_the_same_bytes(made_up_sweep):
@@ -37,7 +60,7 @@ def test_the_same_results_give_the_same_bytes(made_up_sweep):
 
 
 def test_a_finished_sweep_has_no_time_of_writing_and_is_not_loaded_again(made_up_sweep):
-    held = part(page([made_up_sweep([0.01, 0.1])]), "data")
+    held = held_by(page([made_up_sweep([0.01, 0.1])]))
     assert not held["running"]
     assert held["written"] == 0
 
@@ -47,7 +70,7 @@ def test_a_running_sweep_says_how_far_it_is(made_up_sweep):
     trials = sweep.trials.assign(stop_reason=["completed", "running", "waiting"])
     html = page([replace(sweep, trials=trials)])
     assert "1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running" in html
-    assert part(html, "data")["running"]
+    assert held_by(html)["running"]
 
 
 def test_the_headline_says_what_the_table_says(made_up_sweep):
@@ -62,24 +85,26 @@ def test_the_headline_says_what_the_table_says(made_up_sweep):
 def test_a_sweep_without_any_epoch(new_writer, tmp_path):
     html = page([new_writer(tmp_path / "sweep").finish(ended="now")])
     assert "No trial has finished an epoch" in html
-    assert len(part(html, "data")["ids"]) == 2
+    assert len(held_by(html)["ids"]) == 2
 
 
-def test_what_is_not_finite_is_above_all_others_and_a_trial_without_epochs_is_nowhere(sweep):
-    data = PageData([sweep(DONE, DIVERGED, DIVERGED, CUT)])
-    axis = data.axes["train_loss"]
-    places = dict(zip(data.trials["trial_id"], axis.places, strict=True))
-    assert places["00001"] == places["00002"] == axis.top
-    assert places["00000"] < axis.top < axis.end
-    assert np.isnan(places["00003"])
-    assert data.axes["test_error"].top is None
+def test_only_what_was_measured_and_is_not_finite_is_above_all_others(sweep):
+    error, _, _, loss = PageData([sweep(DONE, DIVERGED, DIVERGED, CUT)]).metrics
+    assert (error.key, loss.key) == ("test_error", "train_loss")
+    assert loss.start < 0.1 / 4 < 0.1 < loss.top < loss.end
+    assert error.top is None
+    trials = pd.DataFrame({"train_loss": [1.0, np.nan], "train_accuracy": [0.9, np.nan]})
+    assert loss.with_axis(trials, trials).top is None, "the second was not measured"
 
 
-def test_an_error_of_0_is_drawn_as_half_an_image(made_up_sweep):
+def test_an_error_or_a_loss_of_0_has_a_place(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1])
-    data = PageData([replace(sweep, trials=sweep.trials.assign(test_accuracy=[1.0, 0.9]))])
-    images = data_facts(sweep.meta).test_images
-    np.testing.assert_allclose(sorted(data.axes["test_error"].places), np.log10([0.5 / images, 0.1]))
+    epochs = sweep.epochs.assign(test_accuracy=1.0, test_loss=[0.0, 0.5, 0.25, 1] * 2)
+    error, loss, *_ = PageData([replace(sweep, epochs=epochs)]).metrics
+    half_an_image = 0.5 / data_facts(sweep.meta).test_images
+    np.testing.assert_allclose(error.values(epochs), half_an_image)
+    assert loss.values(epochs)[:4].tolist() == [0.25, 0.5, 0.25, 1]
+    assert error.start < half_an_image < error.end
 
 
 def test_the_best_trial_on_held_out_images_comes_first(made_up_sweep):
@@ -89,84 +114,80 @@ def test_the_best_trial_on_held_out_images_comes_first(made_up_sweep):
     assert PageData([held_out]).trials["learning_rate"].tolist() == [0.1, 0.01, 1]
 
 
-def test_quantised_places_are_within_a_hundred_thousandth():
-    places = np.random.default_rng(0).uniform(-4, 2, (50, 7))
-    places[3, 4] = np.nan
-    codes, low, step = quantised(places)
-    assert codes[3, 4] == MISSING
-    known = np.isfinite(places)
-    assert (codes[known] < MISSING).all()
-    np.testing.assert_allclose((low + step * codes)[known], places[known], atol=1e-5 * 6)
-
-
-def test_epochs_that_are_not_kept_leave_no_value():
-    trials = pd.DataFrame({"trial_id": ["a", "b"]})
-    epochs = pd.DataFrame({"trial_id": ["a", "a", "a", "b", "other"], "epoch": [1, 2, 3, 2, 1]})
-    table = matrix(trials, epochs, np.array([0.1, 0.2, 0.3, 0.4, 0.5]), kept=np.array([1, 3]))
-    np.testing.assert_array_equal(table, [[0.1, 0.3], [np.nan, np.nan]])
-
-
-@pytest.mark.parametrize("log", [True, False])
-def test_the_ticks_of_a_setting_are_logarithms_only_where_its_axis_is(log):
-    plot = setting_map("momentum", Setting("momentum", np.array([0.0, 0.9]), [], log), 10, 1)
-    assert plot.x_range.tags == ["log"] * log
+def test_what_no_epoch_measured_can_not_be_chosen(made_up_sweep):
+    """Held-out losses that are all NaN have no column in `epochs`."""
+    sweep = made_up_sweep([0.1, 1])
+    held_out = sweep.epochs.assign(validation_accuracy=0.9, train_loss=np.nan)
+    trials = sweep.trials.assign(validation_accuracy=0.9, train_loss=np.nan)
+    held = held_by(page([replace(sweep, trials=trials, epochs=held_out)]))
+    keys = [one["key"] for one in held["metrics"]]
+    assert "validation_error" in keys
+    assert not {"validation_loss", "train_loss"} & set(keys)
+    assert {one["column"] for one in held["metrics"]} <= set(held["columns"])
 
 
 def test_an_axis_holds_curves_and_last_values_with_room_at_both_ends():
-    error = Metric("test_error", "test error", "test_accuracy", error=True)
-    trials = pd.DataFrame({"test_accuracy": [0.9, 1.0, np.nan, np.nan], "epochs_run": [3, 3, 2, 0]})
-    axis = Axis.of(error, trials, np.array([[0.0, -1], [np.nan, -3]]), 0.001)
-    np.testing.assert_allclose(axis.places, [-1, -3, 0.3, np.nan])
-    assert (axis.start, axis.end, axis.top) == pytest.approx((-3.15, 0.45, 0.3))
-    one = Axis.of(error, trials[:1], np.empty((1, 0)), 0.001)
-    assert (one.start, one.end, one.top) == (pytest.approx(-1.0275), pytest.approx(-0.9725), None)
-    loss = Metric("train_loss", "training loss", "train_loss")
-    np.testing.assert_allclose(loss.places(np.array([100.0, 0.0, -1.0])), [2, np.nan, np.nan])
+    error = Metric("test_error", "test error", "test_accuracy", "test_accuracy", True, 0.001)
+    trials = pd.DataFrame({"test_accuracy": [0.9, 1.0, np.nan]})
+    axis = error.with_axis(trials, pd.DataFrame({"test_accuracy": [0.0, 0.9]}))
+    assert (np.log10(axis.start), np.log10(axis.end)) == pytest.approx((-3.15, 0.15))
+    assert axis.top is None
+    lost = replace(error, error=False).with_axis(trials.assign(test_accuracy=[0.001, 1, math.inf]), trials[:0])
+    assert (lost.start, lost.top) == pytest.approx((axis.start, axis.end))
+    assert lost.top < lost.end
+    assert np.log10(padded([0.1])) == pytest.approx([-1.025, -0.975])
+    assert padded([2, 4], log=False) == pytest.approx((1.9, 4.1))
+    assert padded([], log=False) == pytest.approx((-0.05, 1.05))
 
 
-def test_held_out_images_have_metrics_where_there_are_any():
-    trials = pd.DataFrame({"validation_accuracy": [np.nan, 0.9]})
-    keys = [f"{split}_{what}" for split in ("test", "train", "validation") for what in ("error", "accuracy", "loss")]
-    assert [one.key for one in metrics(trials)] == keys
-    assert [one.key for one in metrics(trials[:1])] == keys[:6]
-    assert {one.key: one.curve for one in metrics(trials[:1])} == {
-        "test_error": "test_error", "test_accuracy": "test_error", "test_loss": "test_loss",
-        "train_error": "train_error", "train_accuracy": "train_error", "train_loss": "train_loss",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (0.0008, 5, [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3]),
+        (0.02, 0.9, [0.03, 0.1, 0.3]),
+        (0.1, 1.1, [0.1, 0.2, 0.5, 1]),
+        (1e-7, 1, [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]),
+        (1e-12, 1, [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 0.01, 1]),
+    ],
+)
+def test_ticks_are_round_and_few(low, high, shown):
+    assert ticks(low, high) == shown
 
 
-@pytest.mark.parametrize("places", [[[0.5, 0.5]], [[np.nan, np.nan]]])
-def test_places_that_are_all_alike_come_back_as_they_were(places):
-    codes, low, step = quantised(np.array(places))
-    np.testing.assert_array_equal(np.where(codes == MISSING, np.nan, low + step * codes), places)
+@pytest.mark.parametrize("span", [1.13, 1.3, 2, 3, 6])
+def test_a_short_axis_has_ticks_too(span):
+    assert 3 <= len(ticks(0.021, 0.021 * span)) <= 8
 
 
-def test_the_largest_place_is_not_taken_for_a_missing_one():
-    codes, low, step = quantised(np.array([0.0, 1.0]))
-    assert codes.tolist() == [0, MISSING - 1]
-    assert low + step * codes[1] == pytest.approx(1)
+def test_held_out_images_are_judged_first_where_all_held_some_out(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    epochs = sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3)
+    keys = [f"{split}_{what}" for split in ("test", "validation", "train") for what in ("error", "loss")]
+    some = replace(sweep, trials=sweep.trials.assign(validation_accuracy=[np.nan, 0.9]), epochs=epochs)
+    assert [one.key for one in PageData([some]).metrics] == keys
+    every = replace(sweep, trials=sweep.trials.assign(validation_accuracy=0.9), epochs=epochs)
+    assert [one.key for one in PageData([every]).metrics] == [*keys[2:4], *keys[:2], *keys[4:]]
+    assert [one.key for one in PageData([sweep]).metrics] == [*keys[:2], *keys[4:]]
 
 
 def test_the_page_holds_the_shares_and_the_means_of_replicates(made_up_sweep):
     sweep = made_up_sweep([0.1234, 3], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh"), label="</script><b>")
     html = page([sweep])
     assert "</script><b>" not in html
-    held = part(html, "data")
-    assert [(row["family"], row["rate"], row["share"], row["said"]) for row in held["shares"]] == [
+    found = charts(sweep)
+    held = found["shares"].figure.renderers[0].data_source.data
+    assert [*zip(held["family"], held["rate"], held["share"], held["said"], strict=True)] == [
         (f"</script><b> {name}", rate, share, said)
         for name in ("mlp-4-tanh", "mlp-8-tanh")
         for rate, share, said in (("0.1234", 1.0, "2 of 2 (16% to 100%)"), ("3", 0.0, "0 of 2 (0% to 84%)"))
     ]
-    beside = [np.log10(rate) + side * np.log10(1.05) / 2 for side in (-1, 1) for rate in (0.1234, 3)]
-    assert [row["x"] for row in held["shares"]] == pytest.approx(beside)
-    assert [(row["rate"], row["trials"], row["epochs"]) for row in held["means"]] == [
-        ("0.1234", 2, [1, 2, 3, 4]), ("0.1234", 2, [1, 2, 3, 4]), ("3", 2, [1]), ("3", 2, [1]),
+    assert held["x"].tolist() == pytest.approx([r * 1.05 ** (side / 2) for side in (-1, 1) for r in (0.1234, 3)])
+    means = found["means"].figure.renderers[1].data_source.data
+    assert [*zip(means["rate"], means["trials"], map(len, means["mx"]), strict=True)] == [
+        ("0.1234", 2, 4), ("0.1234", 2, 4), ("3", 2, 2), ("3", 2, 2),
     ]  # fmt: skip
-    errors = 1 - sweep.curves("test_accuracy")["00000"]
-    assert held["means"][0]["middle"] == pytest.approx(np.log10(errors).tolist(), abs=1e-5)
-    assert (held["epochs"], held["reload"]) == ([1, 2, 3, 4], 30_000)
-    names = {root["attributes"].get("name") for root in part(html, "document")["roots"]}
-    assert names == {"map-0", "curves-0", "setting-architecture", "shares", "means", "table"}
+    np.testing.assert_allclose(means["my"][0], 1 - sweep.curves("test_accuracy")["00000"])
+    assert roots(html) >= {"map-0", "curves-0", "setting-architecture", "rates-0", "shares", "means", "table"}
     assert 'id="means"' in html
 
 
@@ -178,13 +199,13 @@ def test_the_shares_of_many_configurations_are_pooled(made_up_sweep, monkeypatch
     monkeypatch.setattr("mnist_tune.reports.page_data.MANY", 24)
     html = page([sweep])
     assert "all settings together, in 24 ranges of learning rates, since there are 25 configurations" in html
-    held = part(html, "data")["shares"]
     assert "The first 25 of 50 trials, best first" in html
-    assert not part(html, "data")["few"]
-    first, *_, last = [(row["family"], row["rate"], row["said"]) for row in held]
-    assert first == ("all", "0.2 to 0.2287", "4 of 4 (40% to 100%)")
-    assert last == ("all", "5 to 5", "2 of 2 (16% to 100%)")
-    assert len(held) == 24
+    assert not held_by(html)["few"]
+    held = charts(sweep)["shares"].figure.renderers[0].data_source.data
+    first, *_, last = [*zip(held["family"], held["rate"], held["said"], strict=True)]
+    assert first == ("all", "0.2139", "4 of 4 (40% to 100%)")
+    assert last == ("all", "5", "2 of 2 (16% to 100%)")
+    assert len(held["x"]) == 24
 
 
 def test_of_a_running_sweep_the_page_says_when_it_was_written_and_no_importances(made_up_sweep, monkeypatch):
@@ -192,43 +213,42 @@ def test_of_a_running_sweep_the_page_says_when_it_was_written_and_no_importances
     trials = sweep.trials.assign(batch_size=[32, 64])
     monkeypatch.setattr("mnist_tune.reports.page.time.time", lambda: 1234.5)
     of = Mock(return_value="why none")
-    monkeypatch.setattr("mnist_tune.reports.page.importances", of)
+    monkeypatch.setattr("mnist_tune.reports.page_figures.importances", of)
     running = page([replace(sweep, trials=trials.assign(stop_reason=["completed", "running"]))])
-    assert part(running, "data")["written"] == 1_234_500
+    assert held_by(running)["written"] == 1_234_500
     assert "why none" not in running
     of.assert_not_called()
     assert "why none" in page([replace(sweep, trials=trials)])
     assert of.call_args.args[1] == ["learning_rate", "batch_size"]
-    names = {root["attributes"].get("name") for root in part(running, "document")["roots"]}
-    assert names == {"map-0", "curves-0", "setting-batch_size", "table"}, "there are no replicates"
+    assert roots(running) == {"map-0", "curves-0", "setting-batch_size", "table"}, "there are no replicates"
 
 
 def test_each_map_has_the_marks_of_its_own_sweep(made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.1, 1])
     other = replace(sweep, path=sweep.path.with_name("other"))
     marks = [RateMark("one \u202e", 0.5, 0.5, 0), RateMark("two", 0.25, 0.25, 1)]
-    monkeypatch.setattr("mnist_tune.reports.page.rate_marks", lambda sweeps: marks)
+    monkeypatch.setattr(PageData, "marks", marks)
     html = page([sweep, other])
     assert "\u202e" not in html
     maps = [
         json.dumps(root)
-        for root in part(html, "document")["roots"]
+        for root in document_of(html)["roots"]
         if (root["attributes"].get("name") or "").startswith("map-")
     ]
-    assert set(part(html, "data")["columns"]["trial"]["names"]) == {"00000", "00001"}, "as each sweep calls them"
-    locations = [f'"location": {math.log10(rate)!r}' for rate in (0.5, 0.25)]
+    assert set(held_by(html)["columns"]["trial"]) == {"00000", "00001"}, "as each sweep calls them"
+    locations = [f'"location": {rate!r}' for rate in (0.5, 0.25)]
     assert [[where in text for where in locations] for text in maps] == [[True, False], [False, True]]
 
 
 def test_the_page_holds_its_axes_and_what_is_drawn(sweep):
-    found = sweep(DONE, DIVERGED, DIVERGED, CUT)
-    html, axes = page([found]), PageData([found]).axes
-    held = part(html, "data")
-    assert [one["key"] for one in held["metrics"]] == list(axes)
-    assert {one["key"]: one["log"] for one in held["metrics"]} == {key: "accuracy" not in key for key in axes}
+    html = page([sweep(DONE, DIVERGED, DIVERGED, CUT)])
+    held = held_by(html)
     loss = next(one for one in held["metrics"] if one["key"] == "train_loss")
-    assert loss["start"] < loss["top"] < loss["end"]
+    assert loss["start"] < loss["ticks"][0] < loss["top"] < loss["end"]
     assert (held["few"], held["most"], held["ids"][0]) == (True, 300, "00000")
+    places = [10 ** (place / 1e4) for place in held["curves"]["train_loss"][0]]
+    assert places == pytest.approx([0.1 / epoch for epoch in (1, 2, 3, 4)], rel=2e-4)
+    assert held["curves"]["train_loss"][3] == [None] * 4
     chips = re.findall(r'data-regime="(\w+)".*?<b>(\d+)</b>', html, re.S)
     assert chips == [("converged", "1"), ("diverged", "2"), ("undecided", "1")]
     assert "All 4 trials, best first" in html
@@ -237,46 +257,156 @@ def test_the_page_holds_its_axes_and_what_is_drawn(sweep):
 def test_trials_of_a_group_are_spread_about_its_place(made_up_sweep):
     sweep = made_up_sweep(np.geomspace(0.01, 1, 20))
     trials = sweep.trials.assign(batch_size=[32, 64] * 10, momentum=np.linspace(0, 0.9, 20))
-    settings = part(page([replace(sweep, trials=trials)]), "data")["settings"]
-    groups, numbers = (
-        np.frombuffer(base64.b64decode(settings[name]["f4"]), "<f4") for name in ("batch_size", "momentum")
-    )
+    settings = held_by(page([replace(sweep, trials=trials)]))["settings"]
     found = PageData([replace(sweep, trials=trials)]).trials
-    away = groups - (found["batch_size"] == 64)
+    away = np.array(settings["at_batch_size"]) - (found["batch_size"] == 64)
     assert np.abs(away).max() <= 0.25
     assert away.min() < -0.2
     assert away.max() > 0.2
     assert len(set(away)) == 20
-    np.testing.assert_allclose(numbers, found["momentum"], rtol=1e-6)
+    assert settings["at_momentum"] == found["momentum"].tolist()
 
 
-def test_a_column_of_one_value_is_held_once(made_up_sweep):
+def test_numbers_that_json_lacks_are_held_too(made_up_sweep):
     sweep = made_up_sweep([0.1, 1])
-    columns = part(page([replace(sweep, trials=sweep.trials.assign(train_loss=np.inf))]), "data")["columns"]
-    assert columns["seed"] == {"all": 0.0}
-    losses, accuracies = (
-        np.frombuffer(base64.b64decode(columns[name]["f8"])).tolist() for name in ("train_loss", "train_accuracy")
+    trials = sweep.trials.assign(train_loss=[np.inf, np.nan], test_loss=[-np.inf, 0.1 + 0.2])
+    held = held_by(page([replace(sweep, trials=trials)]))
+    assert {"train_loss", "learning_rate", "reaches"} <= set(held["numbers"])
+    assert held["columns"]["train_loss"] == [None, "Infinity"], "the best trial is first"
+    assert held["columns"]["test_loss"] == [0.1 + 0.2, "-Infinity"]
+    assert held["said"]["learning_rate"] == ["1", "0.1"]
+
+
+def test_details_hold_what_a_sweep_has(made_up_sweep):
+    sweep = made_up_sweep([0.1, 3])
+    trials = sweep.trials.assign(error=["", "no memory"], label=["", "a\x1b"], nesterov=[True, False])
+    other = replace(sweep, path=sweep.path.with_name("other"))
+    held = held_by(page([replace(sweep, trials=trials), other]))
+    columns = held["columns"]
+    assert columns["trial"] == ["00000", "00000", "00001", "00001"]
+    assert columns["sweep_name"] == ["sweep", "other"] * 2
+    assert columns["evidence"][2] == "no memory"
+    assert columns["label"] == ["", "", "a\\x1b", ""]
+    assert columns["nesterov"][:2] == ["True", "False"]
+    assert held["said"]["reaches"] == ["epoch 3", "epoch 3", "–", "–"]
+    called = {name: (title, about) for name, title, about in held["details"]}
+    assert called["wait_s"] == ("waited for, in s", "Time spent waiting, over all epochs.")
+    assert "validation_accuracy" not in called
+
+
+def test_the_first_rows_say_each_trial_as_its_sweep_names_it(made_up_sweep):
+    sweep = made_up_sweep([0.123456, 3])
+    trials = sweep.trials.assign(stop_reason=["completed", "error"], error=["", "no\x1b memory"])
+    html = page([replace(sweep, trials=trials), replace(sweep, path=sweep.path.with_name("other"))])
+    printed = html.partition('<div class="printed"')[2].partition("</table>")[0]
+    titles = re.findall('<th scope="col">(.*?)</th>', printed)
+    cells = [dict(zip(titles, re.findall("<td>(.*?)</td>", row), strict=True)) for row in printed.split("<tr>")[2:]]
+    assert [(row["sweep"], row["trial"], row["rate"], row["epochs"]) for row in cells] == [
+        ("sweep", "00000", "0.1235", "4/4"),
+        ("other", "00000", "0.1235", "4/4"),
+        ("sweep", "00001", "3", "1/4"),
+        ("other", "00001", "3", "1/4"),
+    ]
+    assert cells[2]["evidence"] == "no\\x1b memory"
+
+
+def test_at_most_as_many_rows_are_seen_as_have_room(made_up_sweep, rates):
+    trials = made_up_sweep(rates(ROWS + 1), epochs=1).trials
+    heights = [trial_table(some).height for some in (trials[:2], trials)]
+    assert heights == [HEAD_HEIGHT + 2 * ROW_HEIGHT, HEAD_HEIGHT + ROWS * ROW_HEIGHT]
+
+
+@pytest.mark.parametrize(("held_out", "first"), [([0.9, 0.8, 0.7], 0), ([math.nan, 0.8, 0.7], 2), ([math.nan] * 3, 2)])
+def test_the_best_trial_is_first_by_what_all_measured(made_up_sweep, held_out, first):
+    """Else a trial that held nothing out would be last, however good it is."""
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    trials = sweep.trials.sort_values("learning_rate").assign(
+        validation_accuracy=held_out, test_accuracy=[0.5, 0.6, 0.7]
     )
-    assert losses == [math.inf] * 2, "which is no number in JSON"
-    assert accuracies == sweep.trials["train_accuracy"].sort_values(ascending=False).tolist()
+    found = PageData([replace(sweep, trials=trials)]).trials
+    assert found["learning_rate"].iloc[0] == [0.1, 0.2, 0.4][first]
 
 
-def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each():
+def test_a_crossed_sweep_has_a_line_for_each_value_of_a_setting(made_up_sweep):
+    """With a panel for each combination of the others, and a band over the seeds."""
+    sweep = made_up_sweep([0.1, 0.3, 1], seeds=12, architectures=("mlp-4-tanh", "mlp-8-tanh"))
+    number = np.arange(len(sweep.trials))
+    accuracy = np.random.default_rng(0).uniform(0.5, 0.95, len(number))
+    trials = sweep.trials.assign(batch_size=np.where(number % 2, 32, 128), test_accuracy=accuracy)
+    data = PageData([replace(sweep, trials=trials)])
+    assert [(one.setting, one.others, [line.name for line in one.lines]) for one in data.rate_lines] == [
+        ("architecture", "batch size 32", ["mlp-4-tanh", "mlp-8-tanh"]),
+        ("architecture", "batch size 128", ["mlp-4-tanh", "mlp-8-tanh"]),
+        ("batch_size", "mlp-4-tanh", ["32", "128"]),
+        ("batch_size", "mlp-8-tanh", ["32", "128"]),
+    ]
+    line = data.rate_lines[2].lines[1]
+    assert line.x.tolist() == [0.1, 0.3, 1]
+    chosen = trials.query("architecture == 'mlp-4-tanh' and batch_size == 128 and learning_rate == 0.3")
+    assert (line.low[1], line.middle[1], line.high[1]) == pytest.approx(
+        tuple((1 - chosen["test_accuracy"]).quantile([0.1, 0.5, 0.9]))
+    )
+    found = charts(replace(sweep, trials=trials))
+    assert [chart.choice for name, chart in found.items() if name.startswith("rates-")] == ["architecture"] * 2 + [
+        "batch size"
+    ] * 2
+    legend = found["rates-2"].figure.legend[0]
+    assert [item.label.value for item in legend.items] == ["32", "128"]
+
+
+def test_with_many_combinations_the_other_settings_are_taken_together(made_up_sweep, monkeypatch):
+    monkeypatch.setattr("mnist_tune.reports.page_data.MOST_PANELS", 1)
+    sweep = made_up_sweep([0.1, 1], seeds=4, architectures=("mlp-4-tanh", "mlp-8-tanh"))
+    trials = sweep.trials.assign(batch_size=[32, 64] * 8)
+    data = PageData([replace(sweep, trials=trials)])
+    assert [(one.setting, one.others) for one in data.rate_lines] == [("architecture", ""), ("batch_size", "")]
+    assert "and over all other settings" in charts(replace(sweep, trials=trials))["rates-0"].caption
+
+
+def test_a_search_is_not_crossed(made_up_sweep):
+    sweep = made_up_sweep(np.geomspace(0.01, 1, 6))
+    trials = sweep.trials.assign(batch_size=[32, 64] * 3)
+    assert PageData([replace(sweep, trials=trials)]).rate_lines == []
+
+
+def test_a_search_shows_its_winner_and_how_it_was_found(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 0.2, 1, 0.05])
+    accuracy, ends = [0.5, 0.9, 0.95, 0.99, 0.95], ["completed", "completed", "completed", "asha", "completed"]
+    trials = sweep.trials.assign(validation_accuracy=accuracy, stop_reason=ends, momentum=[0.1, 0.2, 0.3, 0.4, 0.5])
+    trials["validation_loss"] = [1, 0.3, 0.2, 0.1, 0.1]
+    epochs = sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3)
+    search = replace(sweep, trials=trials, epochs=epochs, meta=sweep.meta | {"search": True})
+    data = PageData([search])
+    assert data.best_so_far.index.tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(data.best_so_far, [0.5, 0.1, 0.05, 0.05, 0.05])
+    said = charts(search)["progress"].caption
+    assert "The winner is trial 00004: mlp-4-tanh, learning rate 0.05, momentum 0.5 (validation accuracy 0.95" in said
+    html = page([search])
+    assert "<b>the winner</b>: mlp-4-tanh, learning rate 0.05, momentum 0.5" in html
+    assert "more families" not in html
+    assert html.count('class="conclusion"') == 1
+    assert "progress" not in charts(replace(search, meta=sweep.meta))
+    assert "progress" not in charts(replace(search, trials=trials.assign(stop_reason="running")))
+
+
+def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    canvas = Canvas(PageData([replace(sweep, trials=sweep.trials.assign(batch_size=[32, 64]))]))
     names = ["a", "b" * 24, "c" * 25, "d"]
     for groups, turned in ((names, "horizontal"), ([*names, "e"], 0.5)):
-        setting = Setting("batch_size", np.zeros(1), groups, False)
-        plot = setting_map("setting", setting, 10, 1)
+        plot = setting_map(canvas, Setting("batch_size", np.zeros(1), groups, False))
         axis = plot.xaxis[0]
         ticks = range(len(groups))
         assert axis.ticker.ticks == [*ticks]
         assert [axis.major_label_overrides[tick].text for tick in ticks][:4] == ["a", "b" * 24, "c" * 23 + "…", "d"]
-        assert (axis.axis_label.text, axis.major_label_orientation) == ("batch size", turned)
+        assert (axis.axis_label, axis.major_label_orientation) == ("batch size", turned)
         assert isinstance(plot.toolbar.active_drag, BoxSelectTool)
         assert (plot.x_range.start, plot.x_range.end) == pytest.approx((-0.6, len(groups) - 1 + 0.6))
 
 
-def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity():
-    share, mean, curves = share_figure("share"), mean_figure("mean"), curve_figure("curves", ranges_of("curves"))
+def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity(made_up_sweep):
+    found = charts(made_up_sweep([0.1, 3], seeds=2))
+    share, mean, curves = (found[name].figure for name in ("shares", "means", "curves-0"))
     bars, dots = (part.glyph for part in share.renderers)
     assert (bars.x0, bars.y0, bars.x1, bars.y1, dots.y) == ("x", "low", "x", "high", "share")
     assert share.y_range.start < 0 < 1 < share.y_range.end  # whole dots also at none and at all
@@ -284,19 +414,15 @@ def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity():
     assert (band.xs, band.ys, middle.xs, middle.ys) == ("xs", "ys", "mx", "my")
     wide, median, lines, points = (part.glyph for part in curves.renderers)
     assert (wide.xs, wide.ys, median.xs, median.ys, lines.xs, lines.ys) == ("xs", "ys", "mx", "my", "xs", "ys")
-    assert (lines.line_alpha, lines.line_width, points.fill_alpha, points.line_alpha) == ("alpha", "width") + (
-        "alpha",
-    ) * 2
-    for figure in (share, mean, curves):
-        for part in figure.renderers:
-            fields = {value.field for value in part.glyph.properties_with_values().values() if hasattr(value, "field")}
-            assert fields <= set(part.data_source.column_names)
+    assert (lines.line_alpha, lines.line_width) == ("alpha", "width")
+    assert (points.fill_alpha, points.line_alpha) == ("alpha", "alpha")
 
 
 def test_bands_are_those_of_the_picture(made_up_sweep, rates):
     sweep = made_up_sweep(np.linspace(0.2, 2, 30))
-    (band,) = PageData([sweep]).bands[0]["test_accuracy"]
-    curves = sweep.curves("test_accuracy")
+    data = PageData([sweep])
+    (band,) = [band for metric, band in data.bands(sweep) if metric.key == "test_error"]
+    curves = 1 - sweep.curves("test_accuracy")
     np.testing.assert_allclose(band.middle, curves.median(axis=1), rtol=1e-12)
     np.testing.assert_allclose(band.low, curves.quantile(0.1, axis=1), rtol=1e-12)
 
@@ -308,8 +434,8 @@ def test_a_band_ends_where_half_of_its_regimes_trials_do():
     trials = trials.assign(trial_id=[f"{i:05d}" for i in range(len(trials))])
     ends = dict(zip(trials["trial_id"], [n for each in lengths.values() for n in each], strict=True))
     rows = [{"trial_id": trial, "epoch": epoch, "value": 0.5} for trial, n in ends.items() for epoch in range(1, n + 1)]
-    found = {band.regime: band for band in bands(pd.DataFrame(rows).merge(trials, on="trial_id"), trials)}
-    assert {name: band.epochs.tolist() for name, band in found.items()} == {
+    found = {band.name: band for band in bands(pd.DataFrame(rows).merge(trials, on="trial_id"), trials)}
+    assert {name: band.x.tolist() for name, band in found.items()} == {
         "converged": [1, 2, 3, 4],
         "slow": [1, 2],
         "overfit": [1, 2, 3],
@@ -368,14 +494,14 @@ def test_what_the_page_holds_of_several_sweeps(made_up_sweep):
     )
     data = PageData([sweep, other])
     assert data.few
-    assert data.bands == [{}, {}]
+    assert list(data.bands(sweep)) == []
     twice = pd.concat([sweep.trials] * 2, ignore_index=True)
     assert not PageData([replace(sweep, trials=twice)]).few
     without = twice["epochs_run"].mask(twice.index >= 24, 0)
     assert PageData([replace(sweep, trials=twice.assign(epochs_run=without))]).few, "the others have no curve"
-    assert data.least == 0.5 / 10_000
+    assert data.metrics[0].least == 0.5 / 10_000
     assert data.varied == ["sweep", "nesterov", "epochs_asked"]
-    found = {one.name: (one.groups, sorted(set(one.places))) for one in data.settings}
+    found = {one.name: (one.groups, sorted(set(one.places.round()))) for one in data.settings}
     assert found == {
         "sweep": (["sweep", "other"], [0, 1]),
         "nesterov": (["False", "True"], [0, 1]),
@@ -386,25 +512,27 @@ def test_what_the_page_holds_of_several_sweeps(made_up_sweep):
 def test_of_a_large_sweep_fewer_metrics_are_held_and_then_fewer_epochs(made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.1, 1])
     sweep = replace(sweep, trials=sweep.trials.assign(epochs_asked=9))
-    for cells, metrics_held, epochs in ((16, 6, [1, 2, 3, 4]), (14, 3, [1, 2, 3, 4]), (4, 3, [2, 4]), (3, 3, [1, 4])):
+    for cells, metrics_held, epochs in ((16, 4, [1, 2, 3, 4]), (14, 2, [1, 2, 3, 4]), (4, 2, [2, 4]), (3, 2, [1, 4])):
         monkeypatch.setattr("mnist_tune.reports.page_data.MOST_CELLS", cells)
         monkeypatch.setattr("mnist_tune.reports.page_data.FULL_CELLS", cells // 2)
         data = PageData([sweep])
         assert (len(data.metrics), data.kept_epochs.tolist()) == (metrics_held, epochs)
-    assert [one.key for one in data.metrics] == ["test_error", "test_accuracy", "train_loss"]
-    assert part(page([sweep]), "data")["epochs"] == [1, 4]
+    assert [one.key for one in data.metrics] == ["test_error", "train_loss"]
+    assert held_by(page([sweep]))["epochs"] == [1, 4]
 
 
-def test_bands_of_a_large_sweep_are_places_on_the_axes(made_up_sweep):
+def test_a_sweep_that_held_images_out_stands_beside_one_that_did_not(made_up_sweep):
     sweep = made_up_sweep(np.linspace(0.2, 2, 30))
-    sweep.epochs.loc[sweep.epochs["epoch"] == 1, "test_accuracy"] = 0.0  # which has a place among accuracies
-    bands = PageData([sweep]).bands[0]
-    (error,), (accuracy,), (loss,) = (bands[name] for name in ("test_error", "test_accuracy", "train_loss"))
-    errors = 1 - sweep.curves("test_accuracy")
-    for places, share in ((error.low, 0.1), (error.middle, 0.5), (error.high, 0.9)):
-        np.testing.assert_allclose(places, np.log10(errors.quantile(share, axis=1)), rtol=1e-9)
-    np.testing.assert_allclose(accuracy.high, sweep.curves("test_accuracy").quantile(0.9, axis=1), rtol=1e-12)
-    np.testing.assert_allclose(loss.high, np.log10(sweep.curves("train_loss").quantile(0.9, axis=1)), rtol=1e-9)
+    other = replace(
+        sweep,
+        path=sweep.path.with_name("other"),
+        trials=sweep.trials.assign(validation_accuracy=0.9),
+        epochs=sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3),
+    )
+    assert "validation_loss" not in sweep.epochs
+    held = held_by(page([sweep, other]))
+    assert [one["key"] for one in held["metrics"]][-2:] == ["train_error", "train_loss"]
+    assert "validation_loss" in {one["key"] for one in held["metrics"]}
 
 
 @pytest.mark.parametrize(
@@ -434,13 +562,13 @@ def test_replicates_of_different_labels_are_summarised_apart(made_up_sweep):
 
 def test_marked_rates_are_named_and_drawn(made_up_sweep, monkeypatch):
     marks = [RateMark("edge 1.4 (1.2 to 1.6)", 1.2, 1.6), RateMark("2/λ0", 0.5, 0.5)]
-    monkeypatch.setattr("mnist_tune.reports.page.rate_marks", lambda sweeps: marks)
+    monkeypatch.setattr(PageData, "marks", marks)
     html = page([made_up_sweep([0.1, 1, 3])])
     assert "Marked: edge 1.4 (1.2 to 1.6); 2/λ0." in html
-    document = json.dumps(part(html, "document"))
-    assert f'"left": {math.log10(1.2)!r}' in document
-    assert f'"right": {math.log10(1.6)!r}' in document
-    assert document.count(f'"location": {math.log10(0.5)!r}') == 1
+    document = json.dumps(document_of(html))
+    assert f'"left": {1.2!r}' in document
+    assert f'"right": {1.6!r}' in document
+    assert document.count(f'"location": {0.5!r}') == 1
 
 
 def test_importances_find_the_setting_that_matters():
@@ -505,5 +633,5 @@ def test_a_setting_of_few_values_has_groups_and_one_of_many_has_an_axis(made_up_
     assert not found["weight_decay"].log
     assert found["clip_norm"].groups == []
     assert found["clip_norm"].log
-    np.testing.assert_allclose(sorted(found["clip_norm"].places), np.log10(many))
+    np.testing.assert_allclose(sorted(found["clip_norm"].places), many)
     assert found["architecture"].groups == sorted(names)

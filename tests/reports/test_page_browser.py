@@ -12,7 +12,7 @@ from many_trials import many_trials
 
 from mnist_tune import TrialConfig
 from mnist_tune.reports.page import RELOAD_S, write_page
-from mnist_tune.reports.page_table import HEAD_HEIGHT, ROW_HEIGHT
+from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROW_HEIGHT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -71,7 +71,10 @@ class Tab:
 
     def shown(self, plot):
         """How many trials a plot shows."""
-        return self.js(f"{model(f'{plot}-shown')}.booleans.filter(Boolean).length")
+        return self.js(
+            f"(() => {{ const view = {model(plot)}.renderers[0].view.filter, trials = {model('trials')};"
+            " return view.compute_indices(trials).count; })()"
+        )
 
     def state(self, what):
         return self.js(f"page.state.{what} instanceof Set ? [...page.state.{what}] : page.state.{what}")
@@ -194,15 +197,15 @@ def test_a_chip_filters_everything(tab, small):
 
 
 def test_a_brush_on_the_map_changes_curves_slices_and_table(tab, small):
-    xs, ys = tab.source("map-0-trials", "x"), tab.source("map-0-trials", "y")
-    expected = sorted(i for i, x in enumerate(xs) if -1.2 <= x <= 0)
+    xs, ys = tab.source("trials", "learning_rate"), tab.source("trials", "y")
+    expected = sorted(i for i, x in enumerate(xs) if 0.06 <= x <= 1)
     assert 2 <= len(expected) < len(xs) - 2
-    tab.drag("map-0", (-1.2, min(ys) - 0.02), (0, max(ys) + 0.02))
+    tab.drag("map-0", (0.06, 0.95 * min(ys)), (1, 1.05 * max(ys)))
     assert sorted(tab.state("brush")) == expected
     assert f"{len(expected)} of 16 trials are selected" in tab.page.inner_text("#chosen")
     assert f"16 of 16 trials, {len(expected)} of them selected" in tab.page.inner_text("#map-0-said")
     assert f"{len(expected)} of 16 trials" in tab.page.inner_text("#found")
-    slices = tab.js(f"{model('setting-batch_size-trials')}.selected.indices")
+    slices = tab.js(f"{model('setting-batch_size')}.renderers[0].data_source.selected.indices")
     assert sorted(slices) == expected
     strong = [alpha > 0.5 for alpha in tab.source("curves-0-lines", "alpha")]
     assert sum(strong) == len(expected)
@@ -213,12 +216,12 @@ def test_a_brush_on_the_map_changes_curves_slices_and_table(tab, small):
 
 def test_a_click_shows_a_trials_evidence_and_arrows_go_on_from_it(tab, small):
     rates = small.trials.sort_values(["learning_rate", "trial_id"])["learning_rate"].tolist()
-    x, y = tab.source("map-0-trials", "x")[3], tab.source("map-0-trials", "y")[3]
+    x, y = tab.source("trials", "learning_rate")[3], tab.source("trials", "y")[3]
     tab.show("#map-0")
     tab.page.mouse.click(*tab.at("map-0", x, y))
     tab.page.wait_for_timeout(100)
-    row = small.trials.set_index("trial_id").loc[tab.source("map-0-trials", "trial")[tab.state("focus")]]
-    assert np.log10(row["learning_rate"]) == pytest.approx(x, abs=1e-6)
+    row = small.trials.set_index("trial_id").loc[tab.source("trials", "trial")[tab.state("focus")]]
+    assert row["learning_rate"] == x
     assert tab.page.inner_text("#trial .evidence") == row["regime_evidence"]
     waited = tab.page.locator("#trial dt", has_text="waited for, in s")
     assert waited.get_attribute("title") == "Time spent waiting, over all epochs."
@@ -227,8 +230,9 @@ def test_a_click_shows_a_trials_evidence_and_arrows_go_on_from_it(tab, small):
     seen = []
     for _ in rates:
         tab.page.keyboard.press("ArrowRight")
-        seen.append(10 ** tab.source("map-0-focus", "x")[0])
-    np.testing.assert_allclose(seen, rates, rtol=1e-5)
+        (chosen,) = tab.js(f"{model('focus')}.indices")
+        seen.append(tab.source("trials", "learning_rate")[chosen])
+    assert seen == rates
     tab.page.keyboard.press("ArrowUp")
     assert tab.state("focus") == 14
 
@@ -258,25 +262,26 @@ def test_the_table_sorts_and_finds(tab, small):
 def test_the_other_metrics(tab, small):
     tab.page.select_option("#metric", "train_loss")
     tab.page.wait_for_timeout(200)
-    assert tab.js(f"{model('map-0-tips')}.tooltips.at(-1)") == ["training loss", "@value"]
-    top = tab.js(f"{model('map-0-top')}.location")
+    (top,) = tab.source("top", "y")
     lost = small.trials.set_index("trial_id")["train_loss"]
-    for trial, y, said in zip(*(tab.source("map-0-trials", name) for name in ("trial", "y", "value")), strict=True):
+    for trial, y, said in zip(*(tab.source("trials", name) for name in ("trial", "y", "said")), strict=True):
         value = lost[trial]
         if np.isfinite(value):
-            assert y == pytest.approx(np.log10(value), abs=1e-6)
-            assert float(said) == pytest.approx(value, rel=1e-3)
+            assert y == value
+            assert float(said.removeprefix("training loss ")) == pytest.approx(value, rel=1e-3)
         else:
-            assert y == pytest.approx(top, abs=1e-6)
-            assert said == ("–" if np.isnan(value) else "infinite")
-    tab.page.select_option("#metric", "test_accuracy")
+            assert y == top
+            assert said == f"training loss {'–' if np.isnan(value) else 'infinite'}"
+    assert top < tab.js(f"{model('y')}.end")
+    tab.page.select_option("#metric", "train_error")
     tab.page.wait_for_timeout(100)
+    assert tab.source("top", "y") == []
     ends = {
         trial: ys[-1]
         for trial, ys in zip(tab.source("curves-0-lines", "trial"), tab.source("curves-0-lines", "ys"), strict=True)
     }
     for row in small.trials.itertuples():
-        assert ends[row.trial_id] == pytest.approx(row.test_accuracy, abs=1e-4)
+        assert ends[row.trial_id] == pytest.approx(1 - row.train_accuracy, rel=2e-4)
 
 
 def test_axe_finds_nothing_serious(tab):
@@ -295,7 +300,7 @@ def room_for_names(tab):
     """Pixels between the ends of the curves and the right edge of their plot."""
     return tab.js(
         f"(() => {{ const view = Bokeh.index.find_one_by_id({model('curves-0')}.id), frame = view.frame;"
-        f" const xs = Array.from({model('curves-0-names')}.data.x);"
+        f" const xs = Array.from({model('curves-0-ends')}.data.x);"
         " return frame.bbox.right - frame.x_scale.compute(Math.max(...xs)); })()"
     )
 
@@ -388,15 +393,15 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, sma
         tab.page.clock.run_for(50)
     tab.page.mouse.up()
     tab.page.clock.run_for(1000)  # the drag has rested
-    before = tab.source("map-0-trials", "trial")[tab.state("focus")]
-    selected = {tab.source("map-0-trials", "trial")[i] for i in tab.state("brush")}
+    before = tab.source("trials", "trial")[tab.state("focus")]
+    selected = {tab.source("trials", "trial")[i] for i in tab.state("brush")}
     write_page([replace(small, trials=trials)], path)
     tab.js("page.ready = 'old'")
     tab.page.clock.run_for(1000 * (RELOAD_S + 10))
     tab.page.wait_for_function("window.page && page.ready === true", timeout=60_000)
-    assert len(tab.source("map-0-trials", "trial")) == 16
-    assert tab.source("map-0-trials", "trial")[tab.state("focus")] == before
-    assert {tab.source("map-0-trials", "trial")[i] for i in tab.state("brush")} == selected
+    assert len(tab.source("trials", "trial")) == 16
+    assert tab.source("trials", "trial")[tab.state("focus")] == before
+    assert {tab.source("trials", "trial")[i] for i in tab.state("brush")} == selected
     assert tab.state("off") == ["slow"]
     assert tab.page.get_attribute("[data-regime=slow]", "aria-pressed") == "false"
     assert tab.page.input_value("#metric") == "test_loss"
@@ -418,17 +423,17 @@ def test_five_thousand_trials(browser, tmp_path, epochs):
         tab = Tab(browser, path)
     assert tab.computed_s() < 2 * SLOWER
     assert tab.source("curves-0-lines", "xs") == []
-    low, high = (tab.js(f"{model('map-y')}.{end}") for end in ("start", "end"))
-    assert tab.drag("map-0", (-2, low), (0, high), steps=12) < 0.1 * SLOWER
+    low, high = (tab.js(f"{model('y')}.{end}") for end in ("start", "end"))
+    assert tab.drag("map-0", (0.01, low), (1, high), steps=12) < 0.1 * SLOWER
     selected = len(tab.state("brush"))
     assert selected > 300
     assert f"300 of {selected:,} selected trials" in tab.page.inner_text("#curves-0-said")
     assert len(tab.source("curves-0-lines", "xs")) == 300
     tab.page.select_option("#metric", "train_loss")
     tab.page.wait_for_timeout(300)
-    top = tab.js(f"{model('map-0-top')}.location")
-    ys = np.array(tab.source("map-0-trials", "y"))
-    assert np.isclose(ys, top).sum() == (~np.isfinite(sweep.trials["train_loss"])).sum() > 300
+    (top,) = tab.source("top", "y")
+    ys = np.array(tab.source("trials", "y"))
+    assert (ys == top).sum() == (~np.isfinite(sweep.trials["train_loss"])).sum() > 300
     assert tab.wrong == []
     tab.context.close()
 
@@ -439,7 +444,7 @@ def test_two_sweeps_side_by_side(browser, small, tmp_path):
     write_page([small, other], path)
     tab = Tab(browser, path)
     assert (tab.shown("map-0"), tab.shown("map-1")) == (16, 16)
-    xs = [tab.at(f"map-{k}", 0, 0)[0] for k in (0, 1)]
+    xs = [tab.at(f"map-{k}", 1, 1)[0] for k in (0, 1)]
     assert xs[1] > xs[0] + 300
     assert tab.axe() == []
     assert tab.wrong == []
@@ -451,11 +456,49 @@ def test_the_edge_is_drawn_and_can_be_read(browser, edge_sweep, tmp_path):
     write_page([edge_sweep], path)
     tab = Tab(browser, path)
     assert tab.js(f"{model('edge-0')}.renderers.length") == 4  # band, median, ticks of both outcomes
-    x, y = tab.at("edge-0", np.log10(1.4), 0.5)
+    x, y = tab.at("edge-0", 1.4, 0.5)
     box = tab.page.locator("#edge-0").bounding_box()
     assert box["x"] < x < box["x"] + box["width"]
     assert box["y"] < y < box["y"] + box["height"]
     assert tab.axe() == []
+    assert tab.wrong == []
+    tab.context.close()
+
+
+def test_a_menu_says_which_setting_makes_the_lines(browser, small, tmp_path):
+    path = tmp_path / "report.html"
+    write_page([replace(small, trials=small.trials.assign(momentum=[0.0, 0.9] * 8))], path)
+    tab = Tab(browser, path)
+    options = tab.page.locator(".choice option").all_inner_texts()
+    assert options == ["batch size", "momentum"]
+    for chosen in (*options, options[0]):
+        tab.page.select_option(".choice", chosen)
+        tab.page.wait_for_timeout(300)
+        seen = tab.page.locator(".part[data-choice]:visible")
+        assert {seen.nth(i).get_attribute("data-choice") for i in range(seen.count())} == {chosen}
+        assert seen.locator(".plot").first.bounding_box()["width"] > 300
+    tab.page.select_option(".choice", "momentum")
+    tab.page.reload()
+    tab.wait()
+    assert tab.page.input_value(".choice") == "momentum", "kept"
+    assert tab.page.is_visible(".part[data-choice=momentum]")
+    assert tab.wrong == []
+    tab.context.close()
+
+
+def test_a_searchs_best_so_far_is_hidden_where_another_metric_is_shown(browser, small, tmp_path):
+    path = tmp_path / "report.html"
+    write_page([replace(small, meta=small.meta | {"search": True})], path)
+    tab = Tab(browser, path)
+    shown = f"{model('best-shown')}.booleans"
+    assert tab.js(shown) == [True]
+    tab.page.select_option("#metric", "train_error")
+    assert tab.js(shown) == [False]
+    assert "The winner is trial 00010" in tab.page.inner_text("#progress-said")
+    tab.show("#progress")
+    x, y = tab.source("trials", "number")[2], tab.source("trials", "y")[2]
+    tab.page.mouse.click(*tab.at("progress", x, y))
+    assert tab.state("focus") == 2
     assert tab.wrong == []
     tab.context.close()
 
@@ -473,7 +516,7 @@ def test_esc_and_shift_show_all_regimes_again(tab, small):
 
 
 def test_a_number_finds_what_equals_it(tab, small):
-    rate = next(one for one in tab.source("map-0-trials", "rate") if "." in one)
+    rate = next(one for one in tab.source("trials", "rate") if "." in one)
     for asked, found in ((rate, 2), (f"{rate} 128", 1), (rate[:-1], 0), ("00003", 1)):
         tab.page.fill("#find", asked)
         tab.page.wait_for_timeout(400)
@@ -488,3 +531,18 @@ def test_the_evidence_of_a_chosen_trial_is_in_view(tab):
     box = tab.page.locator("#trial .evidence").bounding_box()
     tab.page.set_viewport_size(WIDE)
     assert 0 <= box["y"] <= 600 - box["height"]
+
+
+def test_a_page_whose_losses_are_all_nan_lives_on(browser, small, tmp_path):
+    path = tmp_path / "report.html"
+    lost = {"train_loss": np.nan, "test_loss": np.nan}
+    write_page([replace(small, trials=small.trials.assign(**lost), epochs=small.epochs.assign(**lost))], path)
+    tab = Tab(browser, path)
+    for key in tab.page.locator("#metric option").evaluate_all("all => all.map(one => one.value)"):
+        tab.page.select_option("#metric", key)
+        tab.page.keyboard.press("ArrowRight")
+        assert tab.page.is_visible("#trial")
+    tab.page.reload()
+    tab.wait()
+    assert tab.wrong == []
+    tab.context.close()

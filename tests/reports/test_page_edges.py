@@ -15,8 +15,8 @@ from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.reports.figures import draw_edge
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, edge_figure, rate_marks
-from mnist_tune.reports.prepared_edge import PreparedEdge
+from mnist_tune.reports.page_data import MOST_MARKS, PageData, PreparedEdge
+from mnist_tune.reports.page_figures import Canvas, edges
 from mnist_tune.reports.styles import COLOURS
 
 
@@ -26,8 +26,21 @@ def edge(edge_sweep):
     return PreparedEdge(found)
 
 
+@pytest.fixture
+def chart(edge_sweep):
+    """A function that returns the chart of an edge."""
+
+    def of(edge):
+        data = PageData([edge_sweep])
+        vars(data)["edges"] = [edge]
+        [found] = edges(Canvas(data))
+        return found
+
+    return of
+
+
 def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edge):
-    measured, classical = rate_marks([edge_sweep])
+    measured, classical = PageData([edge_sweep]).marks
     assert (measured.low, measured.high) == (edge.found.low, edge.found.high)
     assert measured.low < 1.4 < measured.high
     assert (classical.low, classical.high) == pytest.approx((0.45, 0.45))
@@ -36,18 +49,18 @@ def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edg
 
 def test_many_edges_are_not_marked(edge_sweep, monkeypatch):
     monkeypatch.setattr(type(edge_sweep), "edges", lambda sweep: sweep._edges * (MOST_MARKS + 1))
-    assert list(rate_marks([edge_sweep])) == []
+    assert PageData([edge_sweep]).marks == []
     monkeypatch.setattr(type(edge_sweep), "edges", lambda sweep: sweep._edges * MOST_MARKS)
-    assert [mark.sweep for mark in rate_marks([edge_sweep] * 2)] == [0] * 2 * MOST_MARKS + [1] * 2 * MOST_MARKS
+    assert [mark.sweep for mark in PageData([edge_sweep] * 2).marks] == [0] * 2 * MOST_MARKS + [1] * 2 * MOST_MARKS
 
 
 @pytest.mark.parametrize("found", [Interval(0.5, math.inf, math.inf), Interval(0.0, 0.0, 2.0)])
-def test_an_edge_that_was_not_found_is_neither_marked_nor_drawn(edge_sweep, edge, monkeypatch, found):
+def test_an_edge_that_was_not_found_is_neither_marked_nor_drawn(edge_sweep, edge, chart, monkeypatch, found):
     monkeypatch.setattr(MeasuredEdge, "rate", lambda measured, share: found)
-    assert [mark.title.partition(" of ")[0] for mark in rate_marks([edge_sweep])] == ["2/λ0"]
-    assert [row[3] for row in edge_facts(edge)["predictors"]] == ["–"] * 3
+    assert [mark.title.partition(" of ")[0] for mark in PageData([edge_sweep]).marks] == ["2/λ0"]
+    assert [row[3] for row in chart(edge).table[1]] == ["–"] * 3
     assert edge.limits == pytest.approx((0.2 / 1.1, 2.0 * 1.1))
-    assert not edge_figure("edge-0", edge).select(BoxAnnotation)
+    assert not chart(edge).figure.select(BoxAnnotation)
 
 
 def test_the_axis_holds_trials_and_near_predictors(edge):
@@ -62,14 +75,14 @@ def test_the_axis_holds_trials_and_near_predictors(edge):
     assert middle[-1] < 0.1
 
 
-def test_predictors_are_listed_with_their_factor(edge):
-    facts = edge_facts(edge)
-    assert [row[:3] for row in facts["predictors"]] == [
-        (1, "range test", "1.65"),
-        (2, "2/λ0", "0.45"),
-        (3, "fastai slide", "0.0001"),
+def test_predictors_are_listed_with_their_factor(edge, chart):
+    rows = chart(edge).table[1]
+    assert [row[:3] for row in rows] == [
+        ("1", "range test", "1.65"),
+        ("2", "2/λ0", "0.45"),
+        ("3", "fastai slide", "0.0001"),
     ]
-    assert float(facts["predictors"][1][3]) == pytest.approx(0.45 / edge.found.median, rel=0.02)
+    assert float(rows[1][3]) == pytest.approx(0.45 / edge.found.median, rel=0.02)
 
 
 def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
@@ -78,10 +91,10 @@ def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
     assert html.count(f"50% at {edge.found}") == 2  # the headline, and beside the figure
     document = re.search(r'id="page-document">(.*?)</script>', html, re.DOTALL)[1]
     (figure,) = [root for root in json.loads(document)["roots"] if root.get("attributes", {}).get("name") == "edge-0"]
-    drawn = json.dumps(figure)
-    assert f'"left": {math.log10(edge.found.low)!r}' in drawn
-    assert f'"location": {math.log10(edge.predicted["2/λ0"])!r}' in drawn
-    assert f'"location": {math.log10(1e-4)!r}' not in drawn
+    drawn = json.dumps(figure, separators=(",", ":"))
+    assert f'"left":{edge.found.low!r}' in drawn
+    assert f'"location":{edge.predicted["2/λ0"]!r}' in drawn
+    assert f'"location":{1e-4!r}' not in drawn
     figure = of(findings(edge_sweep), Kind.FIGURE)[1]
     assert (figure.about, figure.text) == ("50% of seeds learn up to", str(edge.found))
 
@@ -92,7 +105,7 @@ def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
     other = replace(edge_sweep, path=edge_sweep.path.with_name("other"), meta=edge_sweep.meta | {"options": {}})
     html = page([other, replace(edge_sweep, meta=edge_sweep.meta | {"options": options})])
     assert "\u202e" not in html
-    assert html.count("Predictors of the edge of") == 1, "of the second sweep"
+    assert html.count("predicted / measured") == 1, "of the second sweep"
 
 
 def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
@@ -136,29 +149,29 @@ def test_the_picture_shows_the_band_the_trials_and_what_predicted_it(edge):
     )
 
 
-def test_the_edges_figure_has_no_brush(edge):
-    toolbar = edge_figure("edge-0", edge).toolbar
+def test_the_edges_figure_has_no_brush(edge, chart):
+    toolbar = chart(edge).figure.toolbar
     assert [tool.__class__ for tool in toolbar.tools[:3]] == [PanTool, WheelZoomTool, ResetTool]
     assert toolbar.active_drag is None  # nor does a swipe over the page move it
 
 
-def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predictors(edge):
+def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predictors(edge, chart):
     predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "flat": [0.0]}
     edge = PreparedEdge(replace(edge.edge, predicted=predicted))
-    plot = edge_figure("edge-0", edge)
+    plot, rows = chart(edge).figure, chart(edge).table[1]
     drawn = [(part.glyph, part.data_source.data) for part in plot.renderers]
     rates, low, middle, high = edge.band()
     [band] = [data for glyph, data in drawn if isinstance(glyph, VArea)]
-    np.testing.assert_allclose([band["x"], band["y1"], band["y2"]], [np.log10(rates), low, high])
+    np.testing.assert_allclose([band["x"], band["y1"], band["y2"]], [rates, low, high])
     [median] = [data for glyph, data in drawn if isinstance(glyph, Line)]
-    np.testing.assert_allclose([median["x"], median["y"]], [np.log10(rates), middle])
+    np.testing.assert_allclose([median["x"], median["y"]], [rates, middle])
     tips = {tool.renderers[0].glyph: tool.tooltips for tool in plot.select(HoverTool)}
     ticks = {tips[glyph][0]: (glyph.line_color, data) for glyph, data in drawn if isinstance(glyph, Scatter)}
     for said, learned, regime in (("learned", True, "converged"), ("did not learn", False, "diverged")):
         colour, data = ticks[said, "@rate"]
         assert (colour, {*data["y"]}) == (COLOURS[regime], {float(learned)})
-        np.testing.assert_allclose(data["x"], np.log10(edge.learned.index[edge.learned == learned]))
+        np.testing.assert_allclose(data["x"], edge.learned.index[edge.learned == learned])
     numbers = {label.text: label.x for label in plot.select(Label)}
-    first, second, _ = edge_facts(edge)["predictors"]
-    assert numbers == pytest.approx({f"{first[0]}": math.log10(1.65), f"{second[0]}": math.log10(0.45)})
+    first, second, _ = rows
+    assert numbers == pytest.approx({first[0]: 1.65, second[0]: 0.45})
     assert sorted(span.location for span in plot.select(Span)) == sorted(numbers.values())

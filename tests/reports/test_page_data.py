@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.reports.prepared import (
+from mnist_tune.reports.page_data import (
+    PreparedEdge,
     counts,
     curve_rows,
     evenly,
@@ -16,15 +17,14 @@ from mnist_tune.reports.prepared import (
     listed,
     mark,
     mean_curves,
-    named,
     pooled_shares,
     range_of,
     replicated,
     shares,
     so_far,
     with_epochs,
+    words,
 )
-from mnist_tune.reports.prepared_edge import PreparedEdge
 
 
 def test_trials_are_counted_by_how_far_they_are_and_by_regime():
@@ -40,7 +40,7 @@ def test_trials_are_counted_by_how_far_they_are_and_by_regime():
 def test_of_many_things_the_first_or_evenly_chosen_ones_are_shown():
     assert [listed(list("abcd"), most) for most in (4, 3)] == ["a, b, c, d", "a, b, c and 1 more"]
     assert [evenly(list("abcdefgh"), most) for most in (8, 3)] == [list("abcdefgh"), list("aeh")]
-    assert named(["learning_rate", "batch_size"]) == "learning rate, batch size"
+    assert words("learning_rate") == "learning rate"
 
 
 def test_ranges_hold_equally_many_different_rates():
@@ -76,13 +76,15 @@ def test_shares_of_equal_rates_stand_beside_each_other(made_up_sweep):
     assert shares(alone).empty
 
 
-def test_of_many_configurations_the_share_is_that_of_a_range_of_rates():
+def test_of_many_configurations_the_share_is_that_of_a_range_of_rates(made_up_sweep):
     rates = [0.01, 0.01, 0.04, 1.0, 2.0, 8.0]
-    regimes = ["converged", "slow", "converged", "diverged", "converged", "diverged"]
-    found = pooled_shares(pd.DataFrame({"learning_rate": rates, "regime": regimes}), ranges=2)
+    trials = made_up_sweep(rates).trials.assign(label=list("abcdef"), batch_size=[32, 64] * 3)
+    trials["regime"] = ["converged", "slow", "converged", "diverged", "converged", "diverged"]
+    found = pooled_shares(trials, ranges=2)
     assert found["converged"].tolist() == ["2 of 4", "1 of 2"]
-    assert found[["first", "last", "converged_share"]].to_numpy().tolist() == [[0.01, 1.0, 0.5], [2.0, 8.0, 0.5]]
-    np.testing.assert_allclose(found["beside"], [(0.01 * 0.01 * 0.04) ** 0.25, 4.0])
+    assert found[["converged_share", "architecture", "label"]].to_numpy().tolist() == [[0.5, "all", ""]] * 2
+    np.testing.assert_allclose(found["learning_rate"], [(0.01 * 0.01 * 0.04) ** 0.25, 4.0])
+    np.testing.assert_allclose(found["beside"], found["learning_rate"])
     np.testing.assert_allclose(found[["converged_low", "converged_high"]].T, clopper_pearson([2, 1], [4, 2]))
 
 
@@ -101,8 +103,8 @@ def test_a_mean_curve_is_that_of_the_finite_values_of_several_seeds(made_up_swee
     rows = [("00000", 1, 0.1), ("00001", 1, 0.2), ("00002", 1, 0.6), ("00000", 2, 0.2), ("00001", 2, 0.4)]
     rows += [("00002", 2, math.inf), ("00000", 3, 0.1), ("00001", 3, math.nan), ("00000", 4, 0.1), ("other", 4, 0.3)]
     [curve] = mean_curves(trials, pd.DataFrame(rows, columns=["trial_id", "epoch", "value"]))
-    assert (curve.learning_rate, curve.regime, curve.trials) == (0.1, "converged", 4)
-    assert curve.epochs.tolist() == [1, 2]
+    assert (curve.learning_rate, curve.name, curve.trials) == (0.1, "converged", 4)
+    assert curve.x.tolist() == [1, 2]
     np.testing.assert_allclose(curve.middle, [0.3, 0.3])
     np.testing.assert_allclose(curve.high - curve.middle, curve.middle - curve.low)
 
