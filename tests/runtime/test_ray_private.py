@@ -27,10 +27,10 @@ DONE_WITHOUT = [name for name, private in NAMES.items() if private.without not i
 
 @pytest.fixture
 def renamed(monkeypatch):
-    """A function that lets Ray seem to have renamed one of its private names."""
+    """A function that lets Ray seem to have renamed some of its private names."""
 
-    def rename(name):
-        other = {name: replace(NAMES[name], path=f"{NAMES[name].path}_renamed")}
+    def rename(*names):
+        other = {name: replace(NAMES[name], path=f"{NAMES[name].path}_renamed") for name in names}
         monkeypatch.setattr(ray_private, "NAMES", NAMES | other)
 
     return rename
@@ -93,13 +93,15 @@ def test_without_the_names_of_the_raylet_its_death_goes_unnoticed(renamed):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", DONE_WITHOUT)
-def test_a_sweep_ends_well_without_a_private_name(name, renamed, tmp_path, capsys):
-    renamed(name)
+def test_a_sweep_ends_well_without_the_private_names(renamed, one_core, tmp_path, capsys):
+    """Without all at once: what each is for does not depend on what another one is for."""
+    renamed(*DONE_WITHOUT)
     trials = [TrialConfig(architecture="mlp-2-tanh", epochs=1, seed=seed) for seed in (0, 1)]
     sweep = run_sweep("renamed", trials, SweepOptions(dataset="mnist-5k", output=tmp_path / "sweep", train_images=500))
     assert list(sweep.trials["stop_reason"]) == ["completed"] * 2
-    assert f"{NAMES[name].path}_renamed, {NAMES[name].without}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    for name in DONE_WITHOUT:
+        assert f"{NAMES[name].path}_renamed, {NAMES[name].without}" in said
 
 
 @pytest.fixture
@@ -157,14 +159,19 @@ def test_a_cluster_is_greeted_with_the_token_and_without_noise(found, capfd, aut
     ]
 
 
-def test_tune_forgets_a_trial_but_for_the_last(found):
+@pytest.mark.parametrize("lacks", [None, "trials", "run metadata", "state"])
+def test_tune_forgets_a_trial_but_for_the_last(renamed, lacks):
+    renamed(*filter(None, [lacks]))
     metadata = SimpleNamespace(metric_analysis={"loss": 1}, metric_n_steps={"loss": 1}, last_result={"loss": 1})
+    before = dict(vars(metadata))
     first, second = trials = [SimpleNamespace(run_metadata=metadata) for _ in range(2)]
     ray_private.forget(first, trials)
-    assert vars(metadata) == {"metric_analysis": {}, "metric_n_steps": {}, "last_result": {}}
-    assert trials == [second]
+    forgotten = {"metric_analysis": {}, "metric_n_steps": {}, "last_result": {}}
+    assert vars(metadata) == (before if lacks == "run metadata" else forgotten)
+    assert hasattr(first, "get_json_state") is (lacks != "state")
+    assert trials == ([first, second] if lacks == "trials" else [second])
     ray_private.forget(second, trials)  # with an empty list, Tune would load its saved state
-    assert trials == [second]
+    assert trials[-1] is second
 
 
 def test_joining_a_cluster_imports_nothing_of_tune():
