@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from mnist_tune import UserError
 from mnist_tune.errors import redacted
-from mnist_tune.results.provenance import describe_environment
+from mnist_tune.machine import describe_environment
 
 RECORDS = Path(__file__).resolve().parent / "records"
 

@@ -22,9 +22,15 @@ from mnist_tune import cli
 from processes import REPOSITORY
 
 LOOK_UP = """
-from mnist_tune.runtime.ray_private import NAMES, lacking
-missing = [f"{NAMES[name].module}.{NAMES[name].path}, {NAMES[name].without}" for name in lacking(NAMES)]
-raise SystemExit("".join(f"FAILED no {line}\\n" for line in missing) or 0)
+from mnist_tune.errors import UserError
+from mnist_tune.runtime.ray_private import NAMES, private
+missing = []
+for name in NAMES:
+    try:
+        private(name)
+    except UserError as error:
+        missing.append(f"FAILED {error}\n")
+raise SystemExit("".join(missing) or 0)
 """
 
 SWEEP = ["sweeps/lr_regimes.py", "--smoke", "--dataset", "mnist-5k"]

@@ -178,6 +178,165 @@ def informative() -> tuple[np.ndarray, ...]:
     return x[:3200].astype(np.float32), y[:3200], x[3200:].astype(np.float32), y[3200:]
 
 
+def boards() -> tuple[np.ndarray, ...]:
+    """Return the final boards of noughts and crosses; whether the first player won, as 65% of the time."""
+    lines = [{0, 1, 2}, {3, 4, 5}, {6, 7, 8}, {0, 3, 6}, {1, 4, 7}, {2, 5, 8}, {0, 4, 8}, {2, 4, 6}]
+    ends: dict[tuple[int, ...], int] = {}
+
+    def play(board: tuple[int, ...], player: int) -> None:
+        if any(all(board[i] == -player for i in line) for line in lines) or 0 not in board:
+            ends[board] = int(any(all(board[i] == 1 for i in line) for line in lines))
+            return
+        for i in (i for i, cell in enumerate(board) if not cell):
+            play((*board[:i], player, *board[i + 1 :]), -player)
+
+    play((0,) * 9, 1)
+    x, y = np.array(list(ends), np.float32).reshape(-1, 3, 3), np.array(list(ends.values()))
+    order = np.random.default_rng(17).permutation(len(x))
+    x, y = x[order], y[order]
+    return x[:760], y[:760], x[760:], y[760:]
+
+
+def alarms() -> tuple[np.ndarray, ...]:
+    """Return ten numbers; 3% are alarms, where a sum of two products is large."""
+    x = np.random.default_rng(18).normal(size=(5000, 10)).astype(np.float32)
+    score = x[:, 0] * x[:, 1] + x[:, 2] * x[:, 3] + x[:, 4]
+    y = (score > np.quantile(score, 0.97)).astype(np.int32)
+    return x[:4000], y[:4000], x[4000:], y[4000:]
+
+
+def faults() -> tuple[np.ndarray, ...]:
+    """Return clusters of four classes of which one has 97%."""
+    return tuple(clusters(4, (16,), 3000, 0.55, shares=[0.97, 0.015, 0.01, 0.005]))
+
+
+def monks() -> tuple[np.ndarray, ...]:
+    """Return the second of the three monk's problems: are two of six attributes at their first value?"""
+    sizes = 3, 3, 2, 3, 4, 2
+    values = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1).reshape(-1, 6)
+    x = np.concatenate([np.eye(size)[values[:, i]] for i, size in enumerate(sizes)], 1).astype(np.float32)
+    y = ((values == 0).sum(1) == 2).astype(np.int32)
+    order = np.random.default_rng(19).permutation(len(x))
+    return x[order[:169]], y[order[:169]], x[order[169:]], y[order[169:]]
+
+
+def levels() -> tuple[np.ndarray, ...]:
+    """Return eight levels of a noisy sum of twelve numbers: half of the best answers are wrong."""
+    rng = np.random.default_rng(20)
+    x = rng.normal(size=(3600, 12)).astype(np.float32)
+    hidden = x @ rng.normal(size=12) / 12**0.5 + 0.35 * np.sin(2 * x[:, 0]) + 0.3 * rng.normal(size=3600)
+    y = np.digitize(hidden, np.quantile(hidden, np.arange(1, 8) / 8))
+    return x[:3000], y[:3000], x[3000:], y[3000:]
+
+
+def chain() -> tuple[np.ndarray, ...]:
+    """Return four symbols of a chain of seven, a row each; the class is the next one, half of the time a guess."""
+    rng = np.random.default_rng(21)
+    odds = rng.dirichlet(np.full(7, 0.35), (7, 7))
+    symbols = [0, 1]
+    for _ in range(3003):
+        symbols.append(rng.choice(7, p=odds[symbols[-2], symbols[-1]]))
+    windows = np.lib.stride_tricks.sliding_window_view(symbols, 5)
+    x, y = np.eye(7, dtype=np.float32)[windows[:, :4]], windows[:, 4]
+    return x[:2200], y[:2200], x[2200:], y[2200:]
+
+
+def diabetes() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's diabetes data: ten numbers, three levels of progress; 330 for training."""
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True)
+    order = np.random.default_rng(22).permutation(len(x))
+    x, y = (x / x.std(0)).astype(np.float32)[order], np.digitize(y, np.quantile(y, [1 / 3, 2 / 3]))[order]
+    return x[:330], y[:330], x[330:], y[330:]
+
+
+def clock() -> tuple[np.ndarray, ...]:
+    """Return all pairs of two hours of nineteen; the class is their sum, modulo nineteen."""
+    pairs = np.stack(np.meshgrid(np.arange(19), np.arange(19)), -1).reshape(-1, 2)
+    x, y = np.eye(19, dtype=np.float32)[pairs], pairs.sum(1) % 19
+    order = np.random.default_rng(23).permutation(len(x))
+    return x[order[:270]], y[order[:270]], x[order[270:]], y[order[270:]]
+
+
+def stripes(wrong: float = 0.0, count: int = 2400) -> tuple[np.ndarray, ...]:
+    """Return noisy images of stripes in eight directions, 9 x 9, a part of them with random labels."""
+    rng = np.random.default_rng(24)
+    y, phase = rng.integers(8, size=(count + 600)), rng.random((count + 600, 1, 1)) * 6.28
+    rows, columns = np.mgrid[:9, :9] * 1.3
+    angle = (y * np.pi / 8)[:, None, None]
+    x = np.sin(np.cos(angle) * rows + np.sin(angle) * columns + phase) + 0.8 * rng.normal(size=(count + 600, 9, 9))
+    x = x.astype(np.float32)
+    labels = np.where(rng.random(count) < wrong, rng.integers(8, size=count), y[:count])
+    return x[:count], labels, x[count:], y[count:]
+
+
+def pictures() -> tuple[np.ndarray, ...]:
+    """Return patches, 6 x 6 in colour, of scikit-learn's two photographs; which one, and which half of it."""
+    from sklearn.datasets import load_sample_images
+
+    rng = np.random.default_rng(25)
+    images = [image[::3, ::3] / 255.0 for image in load_sample_images().images]
+    y = rng.integers(4, size=3600)
+    half = images[0].shape[0] // 2
+    rows, columns = rng.integers(half - 6, size=3600), rng.integers(images[0].shape[1] - 6, size=3600)
+    x = np.stack(
+        [images[k // 2][r + half * (k % 2) :, c:][:6, :6] for k, r, c in zip(y, rows, columns, strict=True)]
+    ).astype(np.float32)
+    x = (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
+    return x[:3000], y[:3000], x[3000:], y[3000:]
+
+
+def hidden_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits, each without five of its eight rows."""
+    x, y, test_x, test_y = digits()
+    rng = np.random.default_rng(26)
+
+    def shown(images: np.ndarray) -> np.ndarray:
+        return images * (rng.random(images.shape[:2]).argsort(1) < 3)[..., None].astype(np.float32)
+
+    return shown(x), y, shown(test_x), test_y
+
+
+def votes() -> tuple[np.ndarray, ...]:
+    """Return fifteen signs, as three votes of five; the class is the parity of the three results."""
+    x = np.random.default_rng(27).choice([-1.0, 1.0], (5000, 3, 5)).astype(np.float32)
+    y = (np.sign(x.sum(2)).prod(1) > 0).astype(np.int32)
+    return x[:4000], y[:4000], x[4000:], y[4000:]
+
+
+def shells() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's Gaussian quantiles: five shells in four dimensions."""
+    from sklearn.datasets import make_gaussian_quantiles
+
+    x, y = make_gaussian_quantiles(n_samples=3000, n_features=4, n_classes=5, random_state=28)
+    return x[:2400].astype(np.float32), y[:2400], x[2400:].astype(np.float32), y[2400:]
+
+
+def hastie() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's binary problem of Hastie's: whether ten numbers have a large norm."""
+    from sklearn.datasets import make_hastie_10_2
+
+    x, y = make_hastie_10_2(2500, random_state=29)
+    return (
+        x[:2000].astype(np.float32),
+        (y[:2000] > 0).astype(int),
+        x[2000:].astype(np.float32),
+        (y[2000:] > 0).astype(int),
+    )
+
+
+def longest_runs() -> tuple[np.ndarray, ...]:
+    """Return fourteen throws of a coin, one a row; the class is the length of the longest run of heads, up to 5."""
+    x = np.random.default_rng(30).choice([-1.0, 1.0], (4000, 14)).astype(np.float32)
+    run, longest = np.zeros(4000, int), np.zeros(4000, int)
+    for throw in x.T:
+        run = (run + 1) * (throw > 0)
+        longest = np.maximum(longest, run)
+    y = np.clip(longest, 1, 5) - 1
+    return x[:3200, :, None], y[:3200], x[3200:, :, None], y[3200:]
+
+
 def own(optimizer: str) -> str:
     """Return the name of an optimizer of `unseen_networks.py`."""
     return f"{NETWORKS}:{optimizer}"
@@ -207,10 +366,15 @@ class Case:
     epochs: int
     config: dict[str, Any]
     target: float | None = None
+    seeds: tuple[int, ...] = (0,)
 
     def trials(self) -> list[TrialConfig]:
         shared: dict[str, Any] = {"architecture": f"{NETWORKS}:{self.network}", "epochs": self.epochs} | self.config
-        return [TrialConfig(learning_rate=rate, **shared) for rate in self.rates]
+        return [
+            TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
+            for rate in self.rates
+            for seed in self.seeds
+        ]
 
 
 SETS = {
@@ -715,6 +879,149 @@ SETS = {
             {"batch_size": 1400},
         ),
     ),
+    6: (
+        Case(
+            "boards full batch",
+            boards,
+            "dense_connected",
+            (0.003, 0.03, 0.1, 1.0, 3.0, 5.0),
+            60,
+            {"momentum": 0.9, "batch_size": 760, "stop_when_diverged": False},
+            0.95,
+        ),
+        Case(
+            "optimistic full batch hidden digits",
+            hidden_digits,
+            "random_features",
+            (0.01, 0.1, 0.5, 1.0, 2.0, 4.0),
+            50,
+            {"optimizer": own("optimistic"), "batch_size": 1400},
+        ),
+        Case("alarms", alarms, "weight_normed", (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0), 30, {"batch_size": 64}),
+        Case(
+            "faults adan",
+            faults,
+            "soft_tree",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            24,
+            {"optimizer": own("adan"), "batch_size": 48},
+            0.99,
+        ),
+        Case(
+            "monks nadamw",
+            monks,
+            "splines",
+            (3e-4, 3e-3, 0.03, 0.3),
+            40,
+            {"optimizer": own("nadamw"), "batch_size": 16},
+            seeds=(0, 1, 2),
+        ),
+        Case("levels sgd", levels, "experts", (1e-3, 0.01, 0.1, 0.5, 2.0), 40, {"batch_size": 32}),
+        Case(
+            "chain ademamix",
+            chain,
+            "experts(count=10, width=24)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            30,
+            {"optimizer": own("ademamix"), "batch_size": 40},
+        ),
+        Case(
+            "diabetes sm3",
+            diabetes,
+            "dense_connected(growth=16)",
+            (1e-3, 0.01, 0.03, 0.1, 0.3, 1.0),
+            60,
+            {"optimizer": own("sm3"), "batch_size": 15},
+        ),
+        Case(
+            "clock muon",
+            clock,
+            "products",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.1),
+            60,
+            {"optimizer": own("muon"), "batch_size": 30},
+            0.9,
+        ),
+        Case(
+            "wrong stripes centred",
+            lambda: stripes(wrong=0.35, count=500),
+            "sparse",
+            (1e-5, 1e-4, 3e-4, 1e-3, 0.01),
+            40,
+            {"optimizer": own("centred"), "batch_size": 25},
+            0.9,
+        ),
+        Case(
+            "cosine stripes",
+            stripes,
+            "separable",
+            (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.5),
+            20,
+            {"schedule": "cosine", "momentum": 0.9, "batch_size": 48},
+            0.9,
+        ),
+        Case(
+            "linear schedule pictures",
+            pictures,
+            "sparse(width=60)",
+            (1e-3, 3e-3, 0.01, 0.1, 1.0),
+            20,
+            {"schedule": "linear", "momentum": 0.9, "nesterov": True, "batch_size": 60},
+        ),
+        Case(
+            "mse hidden digits",
+            hidden_digits,
+            "row_set",
+            (3e-3, 0.02, 0.05, 0.1, 0.3, 2.0),
+            40,
+            {"loss": "mse", "momentum": 0.9, "batch_size": 56},
+        ),
+        Case(
+            "votes plateau",
+            votes,
+            "sparse(width=100, share=0.3)",
+            (3e-3, 0.01, 0.03, 0.1, 0.3, 1.0),
+            30,
+            {"batch_size": 50},
+            0.95,
+        ),
+        Case(
+            "deep tanh shells edge",
+            shells,
+            "deep_tanh",
+            (3e-3, 0.01, 0.03, 0.1, 0.3),
+            30,
+            {"momentum": 0.8, "batch_size": 40, "stop_when_diverged": False},
+            0.9,
+            seeds=(0, 1),
+        ),
+        Case(
+            "hastie lars batches of eight",
+            hastie,
+            "prototypes(count=6)",
+            (0.01, 0.1, 1.0, 5.0, 30.0),
+            24,
+            {"optimizer": own("lars"), "batch_size": 8},
+        ),
+        Case(
+            "runs adafactor",
+            longest_runs,
+            "gru",
+            (1e-4, 1e-3, 3e-3, 0.01, 0.1, 1.0),
+            24,
+            {"optimizer": own("adafactor"), "batch_size": 40},
+            0.95,
+        ),
+        Case(
+            "fromage pictures",
+            pictures,
+            "deep_tanh(layers=3, gain=1.0)",
+            (1e-3, 3e-3, 0.01, 0.03, 0.3),
+            24,
+            {"optimizer": own("fromage"), "batch_size": 50},
+            0.75,
+        ),
+    ),
 }
 
 
@@ -748,6 +1055,7 @@ def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         "momentum",
         "batch_size",
         "loss",
+        "schedule",
         "epochs_asked",
         "stop_reason",
     ]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from mnist_tune import Network
 
@@ -370,6 +371,248 @@ def bottleneck(data, width=3):
     return Network(init, apply)
 
 
+def dense_connected(data, growth=12, layers=4):
+    """Return layers that each see the image and all layers before them."""
+
+    def init(key):
+        keys = jax.random.split(key, layers + 1)
+        hidden = [_dense(k, data.size + i * growth, growth, 1.4) for i, k in enumerate(keys[:-1])]
+        return hidden, _dense(keys[-1], data.size + layers * growth, data.classes)
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[0]:
+            x = jnp.concatenate([x, jax.nn.softplus(x @ weight + bias) - 0.7], -1)
+        return x @ params[1][0] + params[1][1]
+
+    return Network(init, apply)
+
+
+def gru(data, width=20):
+    """Return a recurrent network with gates, which reads an image row by row."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        columns = data.size // data.shape[0]
+        return _dense(a, columns, 3 * width), _dense(b, width, 3 * width)[0], _dense(c, width, data.classes)
+
+    def apply(params, images):
+        (weight, bias), back, (out, out_bias) = params
+        rows = images.reshape(len(images), images.shape[1], -1).swapaxes(0, 1)
+
+        def step(state, x):
+            reset, update, new = jnp.split(x @ weight + bias, 3, -1)
+            old_reset, old_update, old = jnp.split(state @ back, 3, -1)
+            update = jax.nn.sigmoid(update + old_update)
+            return update * state + (1 - update) * jnp.tanh(new + jax.nn.sigmoid(reset + old_reset) * old), None
+
+        state, _ = jax.lax.scan(step, jnp.zeros((len(images), back.shape[0])), rows)
+        return state @ out + out_bias
+
+    return Network(init, apply)
+
+
+def experts(data, count=6, width=12):
+    """Return small networks whose answers a softmax mixes."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        up = jax.random.normal(a, (count, data.size, width)) * (2 / data.size) ** 0.5
+        return up, jax.random.normal(b, (count, width, data.classes)) / width**0.5, _dense(c, data.size, count)
+
+    def apply(params, images):
+        up, down, (weight, bias) = params
+        x = images.reshape(len(images), -1)
+        answers = jnp.einsum("enw,ewc->nec", jax.nn.relu(jnp.einsum("ni,eiw->enw", x, up)), down)
+        return (jax.nn.softmax(x @ weight + bias)[..., None] * answers).sum(1)
+
+    return Network(init, apply)
+
+
+def splines(data, knots=9, width=10):
+    """Return sums of piecewise linear functions of single inputs, twice."""
+
+    def init(key):
+        a, b = jax.random.split(key)
+        first = jax.random.normal(a, (data.size, knots, width)) * (3 / data.size / knots) ** 0.5
+        return first, jax.random.normal(b, (width, knots, data.classes)) * (3 / width / knots) ** 0.5
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight in params:
+            hats = jax.nn.relu(1 - jnp.abs(x[..., None] - jnp.linspace(-2, 2, knots)) * (knots - 1) / 4)
+            x = jnp.einsum("nik,iko->no", hats, weight)
+        return x
+
+    return Network(init, apply)
+
+
+def soft_tree(data, depth=4):
+    """Return a tree of soft splits, with a row of logits at each leaf."""
+
+    def init(key):
+        a, b = jax.random.split(key)
+        return _dense(a, data.size, 2**depth - 1, 1.5), jax.random.normal(b, (2**depth, data.classes))
+
+    def apply(params, images):
+        (weight, bias), leaves = params
+        right = jax.nn.sigmoid(images.reshape(len(images), -1) @ weight + bias)
+        shares = jnp.ones((len(images), 1))
+        for level in range(depth):
+            split = right[:, 2**level - 1 : 2 ** (level + 1) - 1]
+            shares = jnp.stack([shares * (1 - split), shares * split], -1).reshape(len(images), -1)
+        return shares @ leaves
+
+    return Network(init, apply)
+
+
+def deep_tanh(data, width=20, layers=9, gain=0.8):
+    """Return a deep narrow network of tanh, whose signal fades at the start."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        keys = jax.random.split(key, layers + 1)
+        return [_dense(k, a, b, gain) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jnp.tanh(x @ weight + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def prototypes(data, count=3):
+    """Return the nearness of an image to the nearest of a few points of each class."""
+
+    def init(key):
+        return 0.3 * jax.random.normal(key, (data.classes, count, data.size)), jnp.zeros(())
+
+    def apply(params, images):
+        x = images.reshape(len(images), 1, 1, -1)
+        return jax.nn.logsumexp(-((x - params[0]) ** 2).mean(-1) * jnp.exp(params[1]) * 4, -1)
+
+    return Network(init, apply)
+
+
+def separable(data, filters=10):
+    """Return convolutions of each channel alone, with gaps, between layers of single pixels, and the maxima."""
+
+    def init(key):
+        a, b, c, d = jax.random.split(key, 4)
+        channels = data.shape[2] if len(data.shape) == 3 else 1
+        depthwise = jax.random.normal(b, (3, 3, 1, filters)) * 0.5
+        return (
+            _dense(a, channels, filters, 1.4),
+            depthwise,
+            _dense(c, filters, 2 * filters, 1.4),
+            _dense(d, 2 * filters, data.classes),
+        )
+
+    def apply(params, images):
+        (first, a), kernel, (second, b), (out, c) = params
+        x = jax.nn.silu((images if images.ndim == 4 else images[..., None]) @ first + a)
+        x = x + jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            (1, 1),
+            "SAME",
+            rhs_dilation=(2, 2),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=x.shape[-1],
+        )
+        return jax.nn.silu(x @ second + b).max((1, 2)) @ out + c
+
+    return Network(init, apply)
+
+
+def weight_normed(data, width=32):
+    """Return two layers whose weights have a length of their own, with squared ReLU."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        keys = jax.random.split(key, 3)
+        return [
+            (jax.random.normal(k, (a, b)), jnp.ones(b), jnp.zeros(b))
+            for k, a, b in zip(keys, sizes, sizes[1:], strict=False)
+        ]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for i, (direction, length, bias) in enumerate(params):
+            x = jnp.square(jax.nn.relu(x)) if i else x
+            x = x @ (direction / jnp.linalg.norm(direction, axis=0)) * length + bias
+        return x
+
+    return Network(init, apply)
+
+
+def random_features(data, width=300):
+    """Return a linear layer on random ReLU units, which are not trained."""
+
+    def init(key):
+        return jnp.zeros((width, data.classes)), jnp.zeros(data.classes)
+
+    def apply(params, images):
+        directions = jax.random.normal(jax.random.key(3), (data.size, width)) / data.size**0.5
+        return jax.nn.relu(images.reshape(len(images), -1) @ directions) @ params[0] + params[1]
+
+    return Network(init, apply)
+
+
+def row_set(data, width=24):
+    """Return a network of the sum over the rows of an image, whose order it can't see."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        return (
+            _dense(a, data.size // data.shape[0], width, 1.4),
+            _dense(b, width, width, 1.4),
+            _dense(c, width, data.classes),
+        )
+
+    def apply(params, images):
+        (first, a), (second, b), (out, c) = params
+        x = jax.nn.leaky_relu(images.reshape(len(images), images.shape[1], -1) @ first + a).mean(1)
+        return jax.nn.leaky_relu(x @ second + b) @ out + c
+
+    return Network(init, apply)
+
+
+def products(data, width=40):
+    """Return the products of three linear layers."""
+
+    def init(key):
+        *keys, last = jax.random.split(key, 4)
+        return [_dense(k, data.size, width, 1.5) for k in keys], _dense(last, width, data.classes)
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        a, b, c = (x @ weight + bias + 0.5 for weight, bias in params[0])
+        return a * b * c @ params[1][0] + params[1][1]
+
+    return Network(init, apply)
+
+
+def sparse(data, width=80, share=0.15):
+    """Return two layers of which most weights are zero and stay so."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        gain = (2 / share) ** 0.5
+        return _dense(a, data.size, width, gain), _dense(b, width, width, gain), _dense(c, width, data.classes)
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for i, (weight, bias) in enumerate(params[:-1]):
+            kept = jax.random.bernoulli(jax.random.key(i), share, weight.shape)
+            x = jax.nn.relu(x @ jnp.where(kept, weight, 0.0) + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 
@@ -412,3 +655,47 @@ def rprop(learning_rate):
 
 def adadelta(learning_rate):
     return optax.adadelta(learning_rate)
+
+
+def adan(learning_rate):
+    return optax.adan(learning_rate)
+
+
+def lars(learning_rate):
+    return optax.lars(learning_rate)
+
+
+def fromage(learning_rate):
+    return optax.fromage(learning_rate)
+
+
+def sm3(learning_rate):
+    return optax.sm3(learning_rate)
+
+
+def optimistic(learning_rate):
+    return optax.optimistic_gradient_descent(learning_rate)
+
+
+def noisy(learning_rate):
+    return optax.noisy_sgd(learning_rate, seed=0)
+
+
+def adafactor(learning_rate):
+    return optax.adafactor(learning_rate)
+
+
+def nadamw(learning_rate):
+    return optax.nadamw(learning_rate, weight_decay=0.1)
+
+
+def centred(learning_rate):
+    return optax.rmsprop(learning_rate, centered=True, momentum=0.9)
+
+
+def ademamix(learning_rate):
+    return optax.contrib.ademamix(learning_rate)
+
+
+def muon(learning_rate):
+    return optax.contrib.muon(learning_rate)

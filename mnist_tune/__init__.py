@@ -6,56 +6,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_tune.commands.resume import resume_sweep
-    from mnist_tune.data_spec import DataSpec
-    from mnist_tune.edge.options import EdgeOptions
-    from mnist_tune.edge.range_test import RangeTestOptions, range_test
-    from mnist_tune.edge.search import find_edge
-    from mnist_tune.errors import UserError
-    from mnist_tune.own_code.registry import register, register_optimizer
-    from mnist_tune.sweep import Sweep, load_sweep
-    from mnist_tune.training.network import Network
-    from mnist_tune.trial import TrialConfig
-    from mnist_tune.tuning.options import SweepOptions
-    from mnist_tune.tuning.sweep import run_search, run_sweep
+    from mnist_tune.commands.resume import resume_sweep as resume_sweep
+    from mnist_tune.data_spec import DataSpec as DataSpec
+    from mnist_tune.edge.options import EdgeOptions as EdgeOptions
+    from mnist_tune.edge.range_test import RangeTestOptions as RangeTestOptions
+    from mnist_tune.edge.range_test import range_test as range_test
+    from mnist_tune.edge.search import find_edge as find_edge
+    from mnist_tune.errors import UserError as UserError
+    from mnist_tune.own_code.registry import register as register
+    from mnist_tune.own_code.registry import register_optimizer as register_optimizer
+    from mnist_tune.sweep import Sweep as Sweep
+    from mnist_tune.sweep import load_sweep as load_sweep
+    from mnist_tune.training.network import Network as Network
+    from mnist_tune.trial import TrialConfig as TrialConfig
+    from mnist_tune.tuning.options import SweepOptions as SweepOptions
+    from mnist_tune.tuning.sweep import run_search as run_search
+    from mnist_tune.tuning.sweep import run_sweep as run_sweep
 
-_MODULE_OF = {
-    "DataSpec": "data_spec",
-    "EdgeOptions": "edge.options",
-    "Network": "training.network",
-    "RangeTestOptions": "edge.range_test",
-    "Sweep": "sweep",
-    "SweepOptions": "tuning.options",
-    "TrialConfig": "trial",
-    "UserError": "errors",
-    "find_edge": "edge.search",
-    "load_sweep": "sweep",
-    "range_test": "edge.range_test",
-    "register": "own_code.registry",
-    "register_optimizer": "own_code.registry",
-    "resume_sweep": "commands.resume",
-    "run_search": "tuning.sweep",
-    "run_sweep": "tuning.sweep",
+_NAMES = {
+    "commands.resume": ("resume_sweep",),
+    "data_spec": ("DataSpec",),
+    "edge.options": ("EdgeOptions",),
+    "edge.range_test": ("RangeTestOptions", "range_test"),
+    "edge.search": ("find_edge",),
+    "errors": ("UserError",),
+    "own_code.registry": ("register", "register_optimizer"),
+    "sweep": ("Sweep", "load_sweep"),
+    "training.network": ("Network",),
+    "trial": ("TrialConfig",),
+    "tuning.options": ("SweepOptions",),
+    "tuning.sweep": ("run_search", "run_sweep"),
 }
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "DataSpec",
-    "EdgeOptions",
-    "Network",
-    "RangeTestOptions",
-    "Sweep",
-    "SweepOptions",
-    "TrialConfig",
-    "UserError",
-    "find_edge",
-    "load_sweep",
-    "range_test",
-    "register",
-    "register_optimizer",
-    "resume_sweep",
-    "run_search",
-    "run_sweep",
-]
+__all__ = [*_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:

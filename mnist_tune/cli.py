@@ -6,20 +6,25 @@ import io
 import os
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from typing import NoReturn, TypeVar
+from dataclasses import field, fields, make_dataclass
+from inspect import getdoc
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import tyro
 
 from mnist_tune import invocation
-from mnist_tune.command_help import CONFIG, print_help
 from mnist_tune.errors import UserError, redacted
 
 Config = TypeVar("Config")
 
 PIPE_CLOSED = 141
 """A shell's exit code of a program that wrote into a closed pipe: 128 + SIGPIPE."""
+
+
+CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
 def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
@@ -92,3 +97,43 @@ def _one_line(box: str) -> str:
     hint = r"(?:Perhaps you meant|Arguments similar to \S+): (--[\w-]+).*"
     kept = [re.sub(hint, r"did you mean \1?", part) for part in parts]
     return "; ".join(part for part in kept if not re.match(r"Argument helptext|For full helptext|$", part))
+
+
+def print_help(config: type[Any]) -> NoReturn:
+    """Print the flags that a dataclass defines, and exit with code 0.
+
+    A class of the config's may have `PANEL`, the name of the panel for the fields that it adds, and `PANELS`, other
+    panels with the names of their fields. The config may have `EXAMPLES`: what may follow the command's name, and what
+    it does.
+    """
+    hints = get_type_hints(config, include_extras=True)
+    nested = []
+    for title, names in panels(config).items():
+        hidden = [
+            (one.name, Annotated[hints[one.name], tyro.conf.Suppress], field(default=one.default))
+            for one in fields(config)
+            if one.name not in names
+        ]
+        panel = make_dataclass(title.title(), hidden, bases=(config,), frozen=True, kw_only=True)
+        nested.append((title, Annotated[panel, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name=title, help="")]))
+    examples: dict[str, str] = getattr(config, "EXAMPLES", {})
+    try:
+        top = config if len(nested) == 1 else make_dataclass(config.__name__, nested)
+        tyro.cli(top, args=["--help"], config=CONFIG, prog=invocation.called(), description=getdoc(config))
+    finally:
+        for flags, about in examples.items():
+            print(f"{about}\n    {invocation.called()} {flags}".rstrip())
+    raise AssertionError("unreachable")
+
+
+def panels(config: type[Any]) -> dict[str, list[str]]:
+    """Return the names of a config's fields by panel; those that its own class adds come first."""
+    titles, found = dict[str, str](), defaultdict(list)
+    for kind in reversed(config.__mro__):
+        named = {name: title for title, names in vars(kind).get("PANELS", {}).items() for name in names}
+        own = [one.name for one in fields(config) if one.name in vars(kind).get("__annotations__", {})]
+        for name in sorted(own, key=lambda one: one in named):
+            titles.setdefault(name, named.get(name, vars(kind).get("PANEL", "training")))
+    for name, title in titles.items():
+        found[title].append(name)
+    return dict(reversed(found.items()))

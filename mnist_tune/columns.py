@@ -1,8 +1,8 @@
 """Every column that the tables of a sweep can hold: the one list that all code which knows columns follows.
 
 The journal's checks, the schema of the parquet files, the tables, a saved state's last row, what curves are made of and
-`docs/tables.md` (`python -m mnist_tune.columns` prints it) come from here. A new column is a line here and the line
-that computes it.
+`docs/tables.md` (`tests/test_columns.py` prints it) come from here. A new column is a line here and the line that
+computes it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 LARGEST = 2**53
 """The largest whole number up to which all are exact as floats."""
@@ -22,8 +22,6 @@ class Kind:
 
     wanted: str
     holds: Callable[[Any], bool]
-    stored: Literal["text", "number"] = "number"
-    """How the parquet files hold it."""
 
 
 def is_number(value: Any) -> bool:
@@ -39,11 +37,10 @@ def is_whole(value: Any, low: int, high: int = LARGEST) -> bool:
 ID = Kind(
     "letters, digits, - and _, at most 64",
     lambda value: isinstance(value, str) and re.fullmatch(r"[\w-]{1,64}", value, re.ASCII) is not None,
-    "text",
 )
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
-TEXT = Kind("text", lambda value: isinstance(value, str), "text")
+TEXT = Kind("text", lambda value: isinstance(value, str))
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
 COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1))
 WHOLE = Kind("a whole number", lambda value: is_whole(value, 0))
@@ -87,50 +84,25 @@ EPOCHS = (
     Column("trial_id", ID, "The trial, as in `trials`.", gaps=False, needed=True),
     Column("epoch", COUNT, "The number of the epoch, from 1.", gaps=False, needed=True),
     Column("step", COUNT, "Steps made since the trial began.", gaps=False, needed=True),
-    Column(
-        "learning_rate",
-        NUMBER,
-        "The learning rate asked for, before warm-up and schedule.",
-        gaps=False,
-        needed=True,
-    ),
+    Column("learning_rate", NUMBER, "The rate asked for, before warm-up and schedule.", gaps=False, needed=True),
     Column("train_loss", NUMBER, "Mean loss on the training set.", "nats", needed=True, curve=True),
     Column("train_accuracy", NUMBER, "Share of the training set classified right.", "0 to 1", needed=True, curve=True),
     Column("test_loss", NUMBER, "Mean loss on the test set.", "nats", needed=True, curve=True),
     Column("test_accuracy", NUMBER, "Share of the test set classified right.", "0 to 1", needed=True, curve=True),
-    Column(
-        "validation_loss",
-        NUMBER,
-        "Mean loss on the images held out, where `--holdout` asks for some.",
-        "nats",
-        curve=True,
-    ),
+    Column("validation_loss", NUMBER, "Mean loss on the images held out, with `--holdout`.", "nats", curve=True),
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
     Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
-    Column(
-        "window_loss_max", NUMBER, "The largest mean of the batch losses over 128 images or more.", "nats", curve=True
-    ),
+    Column("window_loss_max", NUMBER, "The largest mean of batch losses over 128 images or more.", "nats", curve=True),
     Column("finite", FLAG, "Whether every loss of the epoch was finite."),
     Column("diverged", FLAG, "Whether the trial counts as lost after this epoch.", needed=True, curve=True),
     Column("above_since", COUNT, "The step since which the loss has been above `untrained_loss`.", "step", curve=True),
-    Column(
-        "guessing_since",
-        COUNT,
-        "The step since which the loss is no better than a guess's.",
-        "step",
-        curve=True,
-    ),
+    Column("guessing_since", COUNT, "The step since which the loss is no better than a guess's.", "step", curve=True),
     Column("untrained_loss", NUMBER, "Mean loss on the training set before the first step.", "nats", curve=True),
     Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
     Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
-    Column(
-        "batch_sharpness",
-        NUMBER,
-        "The mean of `gᵀHg / ‖g‖²` over the batches with a gradient, with each batch's gradient and Hessian; NaN if no "
-        "batch has one.",
-    ),
+    Column("batch_sharpness", NUMBER, "A batch's `gᵀHg / ‖g‖²`, the mean over those with a gradient; NaN if none has."),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
     Column("compile_s", NUMBER, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
@@ -169,9 +141,7 @@ TRIALS = (
     Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
     Column("regime", TEXT, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
     Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
-    Column(
-        "reaches", NUMBER, "The epoch since which it is at the target, or its projection; infinite for never.", "epoch"
-    ),
+    Column("reaches", NUMBER, "The epoch since which it is at the target, or its projection; inf for never.", "epoch"),
     Column("reaches_from", NUMBER, "Beginning of the projection's 80% interval.", "epoch"),
     Column("reaches_to", NUMBER, "End of that interval.", "epoch"),
     Column("curve_regime", TEXT, "The label by the trial's own curve alone.", gaps=False),
@@ -182,9 +152,7 @@ TRIALS = (
         gaps=False,
     ),
     Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
-    Column(
-        "target", NUMBER, "The accuracy that a converged curve has: the data set's, or what a sibling set.", "0 to 1"
-    ),
+    Column("target", NUMBER, "The accuracy of a converged curve: the data set's, or what a sibling set.", "0 to 1"),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
     Column("test_loss", NUMBER, "Mean loss on the test set after the last epoch.", "nats"),
@@ -203,35 +171,3 @@ TRIALS = (
     Column("error", TEXT, "What ended the trial where `stop_reason` is error, else empty.", gaps=False),
 )
 """The table `trials`: a row a trial."""
-
-MARKDOWN = """\
-# The tables
-
-`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
-trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
-A sweep that is running, or was killed, can be read as well.
-
-Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
-empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out, and no columns of [sharpness](sharpness.md) where none is measured.
-
-This page is printed by `python -m mnist_tune.columns`.
-"""
-
-
-def markdown() -> str:
-    """The page `docs/tables.md`."""
-    parts = [MARKDOWN]
-    for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
-        parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
-        for column in columns:
-            gaps = "yes" if column.gaps else ""
-            parts.append(f"| `{column.name}` | {_NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
-        parts.append("")
-    return "\n".join(parts)
-
-
-_NAMES = {ID: "text", TEXT: "text", FLAG: "yes or no", COUNT: "whole number", WHOLE: "whole number", NUMBER: "number"}
-
-if __name__ == "__main__":
-    print(markdown(), end="")

@@ -1,4 +1,4 @@
-"""What a data set is, for networks, training and labels: shape, classes, counts, scaling, target."""
+"""What a data set is, for networks and training: shape, classes, counts, scaling."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class DataSpec:
     """What is then subtracted, where `--standardize` asks for it: a number, or one a channel or feature."""
     deviation: tuple[float, ...] = ()
     """And what the difference is divided by."""
-    target: float | None = None
-    """The accuracy of a network that learned it; None where nobody knows."""
 
     @property
     def classes(self) -> int:

@@ -16,10 +16,7 @@ COMMANDS = {
     "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
     "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
     "phase-diagram": ("sweeps/phase_diagram.py", "What do the first steps do, in units of the sharpness?"),
-    "architectures": (
-        "sweeps/architectures.py",
-        "Which learning rates suit which width, depth, batch size and momentum?",
-    ),
+    "architectures": ("sweeps/architectures.py", "Which rates suit which width, depth, batch size and momentum?"),
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
     "predictors": ("sweeps/predictors.py", "What predicts the largest learning rate, and how well?"),

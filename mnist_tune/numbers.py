@@ -14,10 +14,15 @@ def exactly(value: Any) -> str:
     return str(value) if isinstance(value, (str, Integral)) else f"{value:.12g}"
 
 
+def rate(value: float, digits: int = LEAST_DIGITS) -> str:
+    """Return a learning rate in so many digits, without zeros at its end."""
+    return f"{value:.{digits}g}"
+
+
 def told_apart(values: Iterable[float], digits: int = LEAST_DIGITS) -> dict[float, str]:
     """Return each number with so many significant digits, or with more where two would be the same."""
     different = sorted(set(values))
-    found = {value: f"{value:.{digits}g}" for value in different}
+    found = {value: rate(value, digits) for value in different}
     if len(set(found.values())) == len(different):
         return found
     return told_apart(different, digits + 1) if digits < 16 else {value: repr(float(value)) for value in different}

@@ -29,10 +29,7 @@ Version = dict[str, str]
 """What identifies the content of a file: its tag, and its number if the storage has one."""
 
 QUERIES = {"s3": ("endpoint_override", "scheme", "region"), "gs": ("endpoint_override", "scheme"), "az": ()}
-"""What the query of a URI may say. obstore itself would ignore what it does not know, and address Amazon."""
-
-KINDS = {"s3": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
-"""The kind of storage of each scheme."""
+"""What the query of a URI may say, by scheme. obstore itself would ignore what it does not know, and address Amazon."""
 
 SILENCE = "30s"
 """How long a request may wait for the storage to say something."""
@@ -61,10 +58,7 @@ def read(where: str) -> tuple[bytes, Version]:
 def write(where: str, content: bytes, over: Version | Literal["create"] | None = None) -> Version:
     """Write a file, whole or not at all, and return what identifies it.
 
-    Args:
-        where: the file.
-        content: its content.
-        over: write it only if it is still this version, or, with "create", only if it does not exist.
+    With `over`, write it only if it is still this version, or, with "create", only if it does not exist.
 
     Raises:
         ChangedError: the file is another version, or exists.
@@ -159,36 +153,23 @@ def _store(uri: str) -> ObjectStore:
     """
     from obstore.store import AzureStore, GCSStore, S3Store
 
-    (kind, bucket, account), query = _parts(uri), dict(parse_qsl(urlsplit(uri).query))
-    if unknown := ", ".join(query.keys() - set(QUERIES[kind])):
-        raise UserError(f"{uri}: {unknown} after the ? is not known, only {', '.join(QUERIES[kind]) or 'nothing'} is")
+    parts, known = urlsplit(uri), QUERIES[urlsplit(uri).scheme]
+    bucket, query = parts.hostname or "", dict(parse_qsl(parts.query))
+    if unknown := ", ".join(query.keys() - set(known)):
+        raise UserError(f"{uri}: {unknown} after the ? is not known, only {', '.join(known) or 'nothing'} is")
     scheme, host = query.get("scheme", "https"), query.get("endpoint_override")
     endpoint = f"{scheme}://{host}" if host else None
     settings: dict[str, Any] = {
         "client_options": {"timeout": "1h", "read_timeout": SILENCE, "allow_http": scheme == "http"},
         "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=10)},  # what takes longer, we retry
     }
-    if kind == "az":
-        return AzureStore(bucket, config=_known(account_name=account), **settings)
-    if kind == "gs":
-        return GCSStore(bucket, config=_known(base_url=endpoint, skip_signature=account == "anonymous"), **settings)
+    if parts.scheme == "az":
+        return AzureStore(bucket, **settings)
+    if parts.scheme == "gs":
+        return GCSStore(bucket, config={"base_url": endpoint} if endpoint else {}, **settings)
     region = query.get("region") or (None if host else _region(bucket))
-    config = _known(endpoint=endpoint, region=region)
+    config: Any = {name: value for name, value in (("endpoint", endpoint), ("region", region)) if value}
     return S3Store(bucket, config=config, credential_provider=_keys_of_aws(), **settings)
-
-
-def _known(**settings: Any) -> Any:
-    return {name: value for name, value in settings.items() if value}
-
-
-def _parts(uri: str) -> tuple[str, str, str]:
-    """Return the kind of storage of a URI, its bucket, and the user or the account that it names.
-
-    Azure's accounts are named after the bucket: `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net`.
-    """
-    parts = urlsplit(uri)
-    kind, user, host = KINDS[parts.scheme], parts.username or "", parts.hostname or ""
-    return (kind, user, host.partition(".")[0]) if kind == "az" and user else (kind, host, user)
 
 
 def _region(bucket: str) -> str | None:
@@ -228,11 +209,9 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
     """
     from pyarrow.fs import AzureFileSystem, FileSystem
 
-    kind, bucket, account = _parts(uri)
-    if kind == "az":
-        account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-        key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
-        return AzureFileSystem(account, account_key=key), f"{bucket}/{_path(uri)}"
+    if urlsplit(uri).scheme == "az":
+        account, key = (os.environ.get(f"AZURE_STORAGE_ACCOUNT_{name}") for name in ("NAME", "KEY"))
+        return AzureFileSystem(account or "", account_key=key), f"{urlsplit(uri).hostname}/{_path(uri)}"
     filesystem, root = FileSystem.from_uri(urlunsplit(urlsplit(uri)._replace(path="")))
     return filesystem, f"{root.rstrip('/')}/{_path(uri)}"
 

@@ -50,21 +50,16 @@ def place(where: str | Path) -> Place:
         return Path(urlsplit(str(where)).path)
     parts = urlsplit(str(where))
     shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
-    if scheme not in object_storage.KINDS:
-        raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.KINDS)}://")
+    if scheme not in object_storage.QUERIES:
+        raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://")
     if not parts.hostname:
         raise UserError(f"{where} names no bucket; write {scheme}://BUCKET/FOLDER")
-    if parts.password or (parts.username and scheme == "s3") or any(map(SECRETS.search, parse_qs(parts.query))):
+    if parts.username or parts.password or any(map(SECRETS.search, parse_qs(parts.query))):
         raise UserError(
             f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
             "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
     return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
-
-
-def is_uri(where: Place) -> bool:
-    """Return whether a place is a URI, such as in object storage, rather than a local path."""
-    return isinstance(where, str) and "://" in where
 
 
 def absolute(where: Place) -> Place:
@@ -81,11 +76,7 @@ def join(where: P, *names: str) -> P:
 
 
 def read(where: Place, patience_s: float = 0) -> bytes | None:
-    """Return the bytes of a file, or None if it does not exist.
-
-    Args:
-        where: the file.
-        patience_s: how long to retry requests that fail, seconds.
+    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`.
 
     Raises:
         OSError: the file can't be read, or we can't find out whether it exists.
@@ -107,11 +98,7 @@ def open_file(where: Place) -> IO[bytes]:
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
     """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete.
 
-    Args:
-        where: the file.
-        content: its new content.
-        patience_s: as in `read`.
-        sync: make a local file survive a power cut, too.
+    With `sync`, a local file survives a power cut, too. `patience_s` is as in `read`.
 
     Raises:
         OSError: the file can't be written, or its name is that of a link.
@@ -139,11 +126,7 @@ def open_to_append(where: Path) -> IO[str]:
 
 
 def no_link(path: str, flags: int) -> int:
-    """Open a file unless it is a link: the opener of `open` for every local file that is written.
-
-    Raises:
-        OSError: it is a link, or can't be opened.
-    """
+    """Open a file: the opener of `open` for every local file that is written. Raises OSError, also if it is a link."""
     refuse_link(Path(path))
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
@@ -178,14 +161,9 @@ def remove_folder(where: Place) -> None:
 
 def names(where: Place) -> Sequence[str]:
     """Return the sorted names of the files in a folder, or none if it does not exist. Raises OSError."""
-    return sorted(sizes(where))
-
-
-def sizes(where: Place) -> dict[str, int]:
-    """Return the sizes in bytes of the files in a folder by name; empty if it does not exist. Raises OSError."""
     if isinstance(where, Path):
-        return {file.name: file.stat().st_size for file in where.iterdir() if file.is_file()} if where.exists() else {}
-    return {name: info["size"] for name, info in object_storage.files(where).items()}
+        return sorted(file.name for file in where.iterdir() if file.is_file()) if where.exists() else []
+    return sorted(object_storage.files(where))
 
 
 def reason(error: OSError) -> str:

@@ -33,7 +33,7 @@ class Sweep(Tables):
 
     def table(self) -> None:
         """Print the table of the trials, and what follows from it."""
-        from mnist_tune.reports.text import print_report
+        from mnist_tune.reports.terminal import print_report
 
         print_report(self)
 
@@ -58,8 +58,8 @@ def load_sweep(path: str | Path) -> Sweep:
     """Read a sweep, finished or not.
 
     Args:
-        path: the sweep's folder, or a folder above it: then its newest sweep is read. Or the URI of the sweep in object
-            storage, such as `s3://bucket/sweep`.
+        path: the sweep's folder, or a folder above it: then its newest sweep is read, but no sweep within another one,
+            such as the winner's in a search. Or the URI of the sweep in object storage, such as `s3://bucket/sweep`.
 
     Raises:
         UserError: there is no sweep, or it can't be read.

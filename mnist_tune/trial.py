@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from mnist_tune.columns import FLAG, LARGEST, TEXT, Kind, is_whole
 from mnist_tune.errors import UserError
@@ -14,8 +14,52 @@ from mnist_tune.errors import UserError
 MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 
 
+def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
+    def is_finite_and_holds(value: Any) -> bool:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and abs(value) <= sys.float_info.max and holds(value)
+
+    return Kind(wanted, is_finite_and_holds)
+
+
+def _whole(low: int, high: int = LARGEST) -> Kind:
+    top = "" if high == LARGEST else f" and at most {high}"
+    return Kind(f"a whole number of at least {low}{top}", lambda value: is_whole(value, low, high))
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrialConfig:
+class Training:
+    """How a trial trains, which all trials of a sweep share."""
+
+    PANEL: ClassVar[str] = "trial"
+
+    epochs: Annotated[int, _whole(1)] = 10
+    """Epochs to train."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
+    weight_decay: Annotated[float, _number("a finite number of at least 0", lambda x: x >= 0)] = 0.0
+    """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
+    clip_norm: Annotated[float, _number("a finite number of at least 0", lambda x: x >= 0)] = 0.0
+    """Clip the gradient of a step to this norm; 0 clips nothing."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
+    warmup_steps: Annotated[int, _whole(0)] = 0
+    """Steps in which the learning rate rises linearly from 0."""
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
+    """The loss; mse is half the squared distance of the outputs from the one-hot label."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others."""
+    label_noise: Annotated[int, _whole(0)] = 0
+    """Permute this many training images, the first ones, against their labels."""
+    holdout: Annotated[int, _whole(0)] = 0
+    """Hold out this many training images for validation."""
+    stop_when_diverged: bool = True
+    """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
+    untrained network's for 1,000 steps while its accuracy is that of guessing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig(Training):
     """The config of one training run.
 
     SGD's update is `v <- momentum * v + g; w <- w - learning_rate * v`, where g is the gradient of the mean loss of a
@@ -29,38 +73,16 @@ class TrialConfig:
     """The name of a network, with its arguments (`mnist_tune.training.architectures`)."""
     optimizer: str = "sgd"
     """The name of an optimiser, with its arguments (`mnist_tune.training.optimizers`)."""
-    learning_rate: float = 0.1
+    learning_rate: Annotated[float, _number("a finite number above 0", lambda x: x > 0)] = 0.1
     """Step size, > 0."""
-    momentum: float = 0.0
+    momentum: Annotated[float, _number("in [0, 1)", lambda x: 0 <= x < 1)] = 0.0
     """Heavy-ball coefficient in [0, 1)."""
-    nesterov: bool = False
-    """Use Nesterov's form of momentum."""
-    weight_decay: float = 0.0
-    """How much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
-    clip_norm: float = 0.0
-    """The largest norm of a step's gradient; 0 clips nothing."""
-    schedule: str = "constant"
-    """The course of the learning rate after the warm-up: constant, or down to 0 as a cosine or linear."""
-    warmup_steps: int = 0
-    """Steps in which the learning rate rises from 0."""
-    loss: str = "cross-entropy"
-    """cross-entropy, or mse: the mean over examples of `½ ‖f - onehot‖²`."""
-    batch_size: int = 128
+    batch_size: Annotated[int, _whole(1)] = 128
     """Images in a step; the last batch of an epoch may be smaller."""
-    drop_last: bool = False
-    """Leave out that smaller batch: an epoch then trains on the first full batches of its order."""
-    epochs: int = 10
-    """Epochs to train."""
-    label_noise: int = 0
-    """Training images, from the first on, to permute against their labels (the notebook's `create_outliers`)."""
-    holdout: int = 0
-    """Training images held out for validation; 0 trains on all."""
-    seed: int = 0
+    seed: Annotated[int, _whole(0, MAX_SEED)] = 0
     """Seed of the initialisation."""
-    data_seed: int = 0
+    data_seed: Annotated[int, _whole(0, MAX_SEED)] = 0
     """Seed of the batch order; trials whose learning rates are compared share it."""
-    stop_when_diverged: bool = True
-    """End the trial once it has diverged (`mnist_tune.regimes.divergence.has_diverged`)."""
     label: str = ""
     """The trial's name in tables; it has no effect on training."""
 
@@ -86,6 +108,10 @@ class TrialConfig:
         """Return the number of steps of an epoch, given how many images there are to train on."""
         return steps_of_epoch(images, self.batch_size, self.drop_last)
 
+    def stop_reason(self, epoch: int, diverged: bool) -> str:
+        """Return why the trial ends itself after this epoch; empty if it goes on."""
+        return "diverged" if diverged and self.stop_when_diverged else "completed" if epoch >= self.epochs else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return dict(vars(self))
@@ -103,56 +129,47 @@ class TrialConfig:
         return cls(**values)
 
 
+def _kind(hint: Any) -> Kind:
+    """Return the valid values of a field: those that its annotation names, or those of its type."""
+    if get_origin(hint) is Annotated:
+        return next(kind for kind in hint.__metadata__ if isinstance(kind, Kind))
+    names = get_args(hint)  # of a Literal
+    one_of = Kind(f"one of {', '.join(names)}", lambda value: value in names)
+    return {bool: FLAG, str: replace(TEXT, wanted="a name")}.get(hint, one_of)
+
+
+_HINTS = get_type_hints(TrialConfig, include_extras=True)
+_FIELDS = {one.name: _kind(_HINTS[one.name]) for one in fields(TrialConfig)}
+
+
 def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:
     """Return the number of steps of an epoch, given how many images there are to train on."""
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
+SMALL = 1 / 4
+"""A last batch of less than this share of a batch is worth a word. Its gradient is then twice as noisy as the others',
+or more, and its step is as large."""
+
+
+def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
+    """Return what follows from a small last batch, in a sentence; empty if no epoch has one.
+
+    Args:
+        epochs: for each kind of epoch, how many images there are to train on, the batch size, and whether the last
+            batch is left out if it is smaller.
+    """
+    lasts = {(size, images % size) for images, size, dropped in epochs if images > size and not dropped}
+    small = " or ".join(f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size)
+    return small and (
+        f"the last batch of an epoch has {small} images; its step is as large as the others', but its gradient is "
+        "noisy, which can make high learning rates oscillate; --drop-last leaves it out"
+    )
+
+
 def own_id(trial: Any) -> str:
     """Return the id of a Tune trial in our tables: the one in its config if there is one, else Tune's."""
     return str(trial.config["trial"].get("trial_id", trial.trial_id))
-
-
-def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
-    def is_finite_and_holds(value: Any) -> bool:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and abs(value) <= sys.float_info.max and holds(value)
-
-    return Kind(wanted, is_finite_and_holds)
-
-
-def _whole(low: int, high: int = LARGEST) -> Kind:
-    top = "" if high == LARGEST else f" and at most {high}"
-    return Kind(f"a whole number of at least {low}{top}", lambda value: is_whole(value, low, high))
-
-
-def _one_of(*names: str) -> Kind:
-    return Kind(f"one of {', '.join(names)}", lambda value: value in names)
-
-
-_NAME = replace(TEXT, wanted="a name")
-_FIELDS = {
-    "architecture": _NAME,
-    "label": _NAME,
-    "learning_rate": _number("a finite number above 0", lambda x: x > 0),
-    "momentum": _number("in [0, 1)", lambda x: 0 <= x < 1),
-    "nesterov": FLAG,
-    "optimizer": _NAME,
-    "weight_decay": _number("a finite number of at least 0", lambda x: x >= 0),
-    "clip_norm": _number("a finite number of at least 0", lambda x: x >= 0),
-    "schedule": _one_of("constant", "cosine", "linear"),
-    "warmup_steps": _whole(0),
-    "loss": _one_of("cross-entropy", "mse"),
-    "batch_size": _whole(1),
-    "drop_last": FLAG,
-    "epochs": _whole(1),
-    "label_noise": _whole(0),
-    "holdout": _whole(0),
-    "seed": _whole(0, MAX_SEED),
-    "data_seed": _whole(0, MAX_SEED),
-    "stop_when_diverged": FLAG,
-}
-"""The valid values of each field."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

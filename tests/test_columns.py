@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from mnist_tune import columns
 from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NUMBER, TEXT, TRIALS, WHOLE, Column, first_wrong
 from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.sweep import load_sweep
@@ -13,9 +12,38 @@ from mnist_tune.sweep import load_sweep
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
 
+NAMES = {ID: "text", TEXT: "text", FLAG: "yes or no", COUNT: "whole number", WHOLE: "whole number", NUMBER: "number"}
+
+MARKDOWN = """\
+# The tables
+
+`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
+trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
+A sweep that is running, or was killed, can be read as well.
+
+Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
+empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
+out, and no columns of [sharpness](sharpness.md) where none is measured.
+
+This page is printed by `python tests/test_columns.py`.
+"""
+
+
+def markdown() -> str:
+    """The page `docs/tables.md`."""
+    parts = [MARKDOWN]
+    for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
+        parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
+        for column in columns:
+            gaps = "yes" if column.gaps else ""
+            parts.append(f"| `{column.name}` | {NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def test_the_page_of_the_tables_is_up_to_date():
-    """To update it: python -m mnist_tune.columns > docs/tables.md"""
-    assert PAGE.read_text() == columns.markdown()
+    """To update it: python tests/test_columns.py > docs/tables.md"""
+    assert PAGE.read_text() == markdown()
 
 
 @pytest.mark.parametrize("table", [EPOCHS, TRIALS])
@@ -52,9 +80,9 @@ def test_the_first_value_that_is_wrong_is_named():
 
 @pytest.mark.parametrize("ended", [None, "now"])
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
-    values = {columns.TEXT: "text", columns.FLAG: True}
+    values = {TEXT: "text", FLAG: True}
     row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
-    state = Checkpoint({}, Progress(1, 2.3, None, row))
+    state = Checkpoint({}, Progress(2.3, row))
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state
     writer = new_writer(tmp_path / "sweep")
@@ -63,3 +91,7 @@ def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_ro
     writer.finish(ended=ended)
     [found] = load_sweep(tmp_path / "sweep").epochs.to_dict("records")
     assert found == row | {"trial_id": "00000"}
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from mnist_tune.command_help import panels
+from mnist_tune.cli import panels
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.tuning.options import SweepOptions
 

@@ -150,7 +150,7 @@ def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypa
             "colour after the ? is not known, only endpoint_override, scheme, re",
         ),
         ("gs://bucket/x?region=us-east-1", "region after the ? is not known, only endpoint_override, scheme is"),
-        ("abfs://bucket/x?endpoint_override=host", "endpoint_override after the ? is not known, only nothing is"),
+        ("az://bucket/x?endpoint_override=host", "endpoint_override after the ? is not known, only nothing is"),
     ],
 )
 def test_what_a_query_may_not_say_is_named(uri, said):
@@ -179,21 +179,14 @@ def made(monkeypatch):
         ("s3://b?endpoint_override=host", "S3Store", "b", {"endpoint": "https://host"}),
         ("s3://b?region=eu-west-1", "S3Store", "b", {"region": "eu-west-1"}),
         ("gs://b", "GCSStore", "b", {}),
-        (
-            "gcs://anonymous@b?endpoint_override=host",
-            "GCSStore",
-            "b",
-            {"base_url": "https://host", "skip_signature": True},
-        ),
-        ("abfs://c@account.dfs.core.windows.net", "AzureStore", "c", {"account_name": "account"}),
-        ("abfss://c@account", "AzureStore", "c", {"account_name": "account"}),
-        ("az://c", "AzureStore", "c", {}),
+        ("gs://b?endpoint_override=host", "GCSStore", "b", {"base_url": "https://host"}),
+        ("az://c", "AzureStore", "c", None),
     ],
 )
 def test_each_uri_addresses_its_storage(made, uri, kind, bucket, config):
     object_storage._store(uri)
     [(found, name, settings)] = made
-    assert (found, name, settings["config"]) == (kind, bucket, config)
+    assert (found, name, settings.get("config")) == (kind, bucket, config)
     assert settings["client_options"]["allow_http"] is ("scheme=http" in uri)
 
 
@@ -253,11 +246,12 @@ def test_keys_that_are_nowhere_are_an_error_that_says_where_they_belong():
         object_storage._as_of_files(Mock(side_effect=obstore.exceptions.GenericError(text)))
 
 
-def test_tunes_filesystem_finds_the_same_files(file):
+def test_tunes_filesystem_finds_the_same_files(file, monkeypatch):
     object_storage.write(file, b"1")
     filesystem, path = object_storage.filesystem_of(file)
     assert filesystem.open_input_file(path).read() == b"1"
-    filesystem, path = object_storage.filesystem_of("abfs://container@account/a/b")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    filesystem, path = object_storage.filesystem_of("az://container/a/b")
     assert (filesystem.type_name, path) == ("abfs", "container/a/b")
 
 
@@ -268,7 +262,6 @@ def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
         file.write(b"1")
     object_storage.write(storage.join(bucket, "a"), b"1")
     assert sorted(object_storage.below(bucket)) == [".ray", ".ray/1", ".ray/1/tune", ".ray/1/tune/file", "a"]
-    assert storage.sizes(storage.join(bucket, ".ray", "1", "tune")) == {"file": 1}
     object_storage.remove_tunes(storage.join(bucket, ".ray"))
     object_storage.remove_tunes(storage.join(bucket, "nothing"))
     assert object_storage.below(bucket) == [".ray", "a"]

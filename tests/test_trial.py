@@ -157,7 +157,7 @@ def test_an_unknown_key_names_the_closest(key):
 
 
 def test_an_unknown_key_close_to_none_lists_all():
-    with pytest.raises(UserError, match=r"no field 'xyz'; known are architecture, .*, learning_rate, .*, epochs, "):
+    with pytest.raises(UserError, match=r"no field 'xyz'; known are epochs, .*, architecture, .*, label"):
         TrialConfig.from_dict({"xyz": 1})
 
 
@@ -179,3 +179,18 @@ def test_a_number_of_numpy_is_a_number():
     assert json.loads(json.dumps(trial.to_dict()))["seed"] == 3
     with pytest.raises(UserError, match=r"learning_rate must be .* got array\(\[0\.5\]\)"):
         TrialConfig(learning_rate=np.array([0.5]))
+
+
+@pytest.mark.parametrize(
+    ("epoch", "diverged", "stops", "reason"),
+    [
+        (1, False, True, ""),
+        (3, False, True, "completed"),
+        (1, True, True, "diverged"),
+        (3, True, True, "diverged"),
+        (1, True, False, ""),
+        (3, True, False, "completed"),
+    ],
+)
+def test_a_trial_ends_itself_after_its_epochs_or_once_it_has_diverged(epoch, diverged, stops, reason):
+    assert TrialConfig(epochs=3, stop_when_diverged=stops).stop_reason(epoch, diverged) == reason

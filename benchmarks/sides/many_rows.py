@@ -26,7 +26,7 @@ import numpy as np
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning.opening import open_new
 
 
 def options(folder: str) -> SweepOptions:

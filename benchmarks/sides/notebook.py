@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from mnist_tune.training.networks import ACTIVATIONS
 from sides.setting import Setting, floats
 
 
@@ -21,7 +20,7 @@ class Notebook:
     def __init__(self, setting: Setting) -> None:
         data = setting.data
         self._learning_rate, self._batch_size = setting.learning_rate, setting.batch_size
-        self._activation = ACTIVATIONS[setting.activation]
+        self._activation = getattr(jax.nn, setting.activation)
         self._params = setting.params
         self._train_set = floats(data.train_images), _one_hot(data.train_labels)
         self._test_set = floats(data.test_images), _one_hot(data.test_labels)

@@ -1,1 +1,4 @@
-"""What people run: a typed config, a call, a print. `sweeps/` and `analysis/` have a script for each command."""
+"""What people run: a typed config, a call, a print, and what only this command computes or draws.
+
+`sweeps/` and `analysis/` have a script for each command.
+"""

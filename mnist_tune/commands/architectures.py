@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
-from mnist_tune import reports
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mnist_tune import numbers, reports
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.ranges import AXES, along, ranges
-from mnist_tune.reports.ranges import plot_range, print_ranges
+from mnist_tune.reports.figures import save
+from mnist_tune.reports.ranges import Range
+from mnist_tune.reports.styles import COLOURS
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
-OPTIONS = {"width": "widths", "depth": "depths"}
-"""The options of those axes that have another name."""
+AXES = ("width", "depth", "batch_size", "momentum", "warmup_steps")
+"""What the range may move with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +68,14 @@ class Architectures(TrialOptions):
         rates = [rate for text in self.learning_rates for rate in rates_of(text)]
         shapes = crossed(self, "widths", "depths")
         replicates = crossed(self, "learning_rates", "seeds", learning_rates=rates)
-        base = {name: getattr(self, OPTIONS.get(name, name))[0] for name in AXES}
-        points = [base | {"width": width, "depth": depth} for width, depth in shapes]
-        for name in AXES[2:]:
-            points += [base | {name: value} for value in getattr(self, name)]
-        trials = []
-        for point, (rate, seed) in product(points, replicates):
-            values = self.common() | point | {"learning_rate": rate, "seed": seed, "data_seed": seed}
-            values["architecture"] = self.name(values.pop("width"), values.pop("depth"))
-            trials.append(TrialConfig(**values))
+        others = {name: getattr(self, name) for name in AXES[2:]}
+        base = self.common() | {name: values[0] for name, values in others.items()}
+        points = [base | {"architecture": self.name(*shape)} for shape in shapes]
+        points += [base | {name: value} for name, values in others.items() for value in values]
+        trials = [
+            TrialConfig(**point | {"learning_rate": rate, "seed": seed, "data_seed": seed})
+            for point, (rate, seed) in product(points, replicates)
+        ]
         return list(dict.fromkeys(trials))
 
 
@@ -77,22 +83,90 @@ ASKED = Architectures
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("architectures", config)
+    sweep = run_or_resume("architectures", asked(ASKED))
     code = reports.print_report(sweep)
     found = ranges(families(sweep.trials))
     print_ranges(found)
-    recorded = sweep.meta["options"]  # of a resumed sweep, those that it began with
-    base = {name: recorded[OPTIONS.get(name, name)][0] for name in AXES}
+    base = point(sweep.trials)  # the first network has the first value of each axis
     for axis in AXES:
         lines = {"": along(found, axis, base)}
         if axis in ("width", "depth"):
             other = "depth" if axis == "width" else "width"
-            values = [value for value in found[other].unique() if value != base[other]]
-            lines = {f", {other} {base[other]:g}": lines[""]}
-            lines |= {f", {other} {value:g}": along(found, axis, base | {other: value}) for value in values}
-        if found[axis].nunique() > 1:
+            values = dict.fromkeys([base[other], *found[other]])
+            lines = {f", {other} {value:g}": along(found, axis, base | {other: value}) for value in values}
+        if len(next(iter(lines.values()))) > 1:
             picture = sweep.picture(f"edge-by-{axis.split('_')[0]}.png")
-            plot_range(lines, axis, Path(picture))
+            plot_range(lines, axis, picture)
             print(f"Picture: {picture}")
     return code
+
+
+def point(trials: pd.DataFrame) -> dict[str, float]:
+    """Return where the first trial is on each of `AXES`.
+
+    The width of an MLP is that of its widest hidden layer, its depth the number of layers with weights. Both are NaN
+    for other networks.
+    """
+    row = trials.iloc[0]
+    hidden = [int(size) for size in re.findall(r"(?<=-)\d+(?=-)", row["architecture"])]
+    sizes = (max(hidden, default=np.nan), len(hidden) + 1) if row["architecture"].startswith("mlp-") else (np.nan,) * 2
+    return dict(zip(AXES, (*sizes, *row[list(AXES[2:])]), strict=True))
+
+
+def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Return the range of learning rates at which each family converges: its title and its trials make a row.
+
+    The columns are `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the largest
+    such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN if there is
+    none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN where no rate
+    converged.
+    """
+    rows = []
+    for title, trials in families:
+        found, begun = Range.of(trials), trials.loc[trials["epochs_run"] > 0, "learning_rate"]
+        above = min(begun[begun > (found.sometimes or np.inf)], default=None)
+        row = {"title": title, **point(trials), "lowest": found.lowest, "highest": found.always}
+        rows.append(row | {"sometimes": found.sometimes, "next": above, "best": found.best, "accuracy": found.accuracy})
+    return pd.DataFrame(rows).astype(dict.fromkeys(("lowest", "highest", "sometimes", "next", "best"), float))
+
+
+def along(found: pd.DataFrame, axis: str, base: dict[str, float]) -> pd.DataFrame:
+    """Return the rows of `ranges` that differ from the base in this axis only, in its order."""
+    same = np.logical_and.reduce([found[name] == value for name, value in base.items() if name != axis])
+    return found[same].sort_values(axis)
+
+
+def print_ranges(found: pd.DataFrame) -> None:
+    """Print what `ranges` returns, a line for each family."""
+    shown = found[["title", "lowest", "highest", "sometimes", "best", "accuracy"]].rename(columns={"title": "network"})
+    print("Learning rates: the lowest and the highest at which every seed converged, the highest at which any did, and")
+    print("the best, with its accuracy on held-out images")
+    print(shown.to_string(index=False, float_format=numbers.rate, na_rep="-"))
+
+
+def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
+    """Draw how the learning rates move along an axis.
+
+    Args:
+        lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
+            as a band, with bars to the smallest rate at which no seed converged.
+        axis: a column of the rows.
+        path: the file.
+    """
+    figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
+    plot = figure.subplots()
+    values = sorted({value for rows in lines.values() for value in rows[axis]})
+    for i, (name, rows) in enumerate(lines.items()):
+        place = rows[axis].map(values.index)
+        if i == 0:
+            plot.fill_between(place, rows["lowest"], rows["highest"], color=COLOURS["converged"], alpha=0.15)
+            plot.vlines(place, rows["sometimes"], rows["next"], color="0.5", lw=1)
+        plot.plot(place, rows["sometimes"], color=f"C{i}", marker="o", ms=4, lw=1.3, label=f"edge{name}")
+        plot.plot(place, rows["best"], color=f"C{i}", marker="*", ms=8, lw=0.8, ls=":", label=f"best{name}")
+    plot.set_yscale("log")
+    plot.yaxis.set_major_formatter("{x:g}")
+    plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+    plot.set(xlabel=axis.replace("_", " ").replace("warmup", "warm-up"), ylabel="learning rate")
+    plot.grid(alpha=0.25)
+    plot.legend(frameon=False, fontsize=8)
+    save(figure, path)

@@ -57,24 +57,18 @@ class LearningRateRegimes(TrialOptions):
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
         rates = [rate for text in self.learning_rates for rate in rates_of(text)]
-        common = self.common()
+        common, same = self.common(), ("architecture", "optimizer", "batch_size", "momentum")
         trials = [
-            TrialConfig(**common | dict(zip(CROSSED, values, strict=True)) | {"data_seed": values[-1]})
-            for values in crossed(self, *OPTIONS, learning_rates=rates)
+            TrialConfig(**common | dict(zip(same, values, strict=True)), learning_rate=rate, seed=seed, data_seed=seed)
+            for *values, rate, seed in crossed(self, *same, "learning_rates", "seeds", learning_rates=rates)
         ]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
         return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))
 
 
-CROSSED = ("architecture", "optimizer", "batch_size", "momentum", "learning_rate", "seed")
-OPTIONS = ("architecture", "optimizer", "batch_size", "momentum", "learning_rates", "seeds")
-
-
 ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("lr_regimes", config)
-    return reports.print_report(sweep)
+    return reports.print_report(run_or_resume("lr_regimes", asked(ASKED)))

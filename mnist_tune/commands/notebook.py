@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from mnist_tune import TrialConfig, UserError
-from mnist_tune.reports.figures import plot_notebook
-from mnist_tune.reports.notebook import compare_all, experiments
-from mnist_tune.reports.replicate_table import print_replicates
-from mnist_tune.reports.text import print_comparisons, print_report
-from mnist_tune.trial import closest
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mnist_tune.errors import UserError
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.labels import curve_regime, regime_counts
+from mnist_tune.reports.figures import save
+from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.results.journal import UNFINISHED_REASONS
+from mnist_tune.results.tables import Tables
+from mnist_tune.trial import TrialConfig, closest
 from mnist_tune.tuning.options import Mark, SweepOptions
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
@@ -65,11 +74,10 @@ ASKED = Notebook
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("notebook", config)
+    sweep = run_or_resume("notebook", asked(ASKED))
     code = print_report(sweep)
-    comparisons = compare_all(sweep)
-    print_comparisons(comparisons)
+    if comparisons := compare_all(sweep):
+        print_comparisons(comparisons)
     if sweep.trials["label"].str.startswith("convnet").any():
         print_replicates(sweep.trials[sweep.trials["label"].str.startswith("convnet")])
         print(SEEDS_NOTE)
@@ -77,3 +85,211 @@ def main() -> int:
         plot_notebook(comparisons, sweep.picture("notebook.png"))
         print(f"Picture: {sweep.picture('notebook.png')}")
     return code
+
+
+EXACT = 0.0005
+"""The largest difference of an accuracy from the notebook's if an experiment is reproduced exactly."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One section of the notebook."""
+
+    name: str
+    trial: TrialConfig
+    runs: int = 1
+    """Repetitions with the same seeds, as in the notebook."""
+    seeds: int = 0
+    """The number of other seeds that are run. Each seeds the initialisation and the batch order."""
+    chaotic: bool = False
+    """Whether rounding decides the outcome of a run. If so, the outcomes of all seeds are judged."""
+    band: float = 0.0
+    """The largest difference of the final test accuracy from the notebook's if the run is not exact."""
+
+    def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
+        """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
+
+        Args:
+            epochs: the most epochs of a run; None means all.
+            seeds: the number of other seeds, if the experiment has any; None means `self.seeds`.
+        """
+        length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
+        own = replace(self.trial, epochs=length, label=self.name)
+        count = self.seeds if seeds is None or not self.seeds else seeds
+        others = [seed for seed in range(count + 1) if seed != own.seed][:count]
+        other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
+        return [own] * self.runs + [replace(other, seed=seed, data_seed=seed) for seed in others]
+
+
+def experiments() -> dict[str, Experiment]:
+    """Return the eight experiments by name, in the notebook's order."""
+    mlp = TrialConfig(architecture="mlp-1024-128-tanh", learning_rate=0.1, epochs=10, stop_when_diverged=False)
+    deep = replace(mlp, architecture="mlp-2048-1024-512-1024-512-128-tanh", epochs=30)
+    stax = replace(mlp, seed=123, epochs=20)
+    found = [
+        Experiment("converges", mlp),
+        Experiment("slow", replace(mlp, learning_rate=0.001)),
+        # A fifth of the runs (16 of 80) do not diverge within two epochs; all of these oscillate. Measured on an AMD
+        # EPYC (AVX2) with 16 seeds, each with five orders of the images in a batch, which only changes the rounding.
+        # If runs are independent, none of 21 oscillates with probability 0.8**21 = 0.01.
+        Experiment("oscillates", replace(mlp, learning_rate=1.6), seeds=20, chaotic=True),
+        # On the same machine 10 of 12 seeds diverged, and the notebook's seed did so with each of 9 orders of the
+        # images. None of 6 seeds diverges with probability (2 / 12)**6 = 2e-5.
+        Experiment("diverges", replace(mlp, learning_rate=2.0), seeds=5, chaotic=True),
+        Experiment("underfit", replace(mlp, architecture="mlp-4-tanh")),
+        Experiment("overfit", replace(deep, learning_rate=0.01, label_noise=30_000)),
+        # The notebook had already drawn batches from its generator, so its batch order here is unknown.
+        Experiment("stax_mlp", replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12), band=0.003),
+        Experiment("convnet", replace(stax, architecture="convnet", learning_rate=0.06), runs=5, seeds=5, band=0.004),
+    ]
+    return {experiment.name: experiment for experiment in found}
+
+
+def section(name: str) -> pd.DataFrame:
+    """Return the notebook's numbers of an experiment, by epoch."""
+    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
+        found = pd.read_csv(file).query("section == @name").set_index("epoch")
+    return found[["train_accuracy", "test_accuracy", "test_loss"]]
+
+
+def outcome(name: str) -> tuple[str, int]:
+    """Return the regime of the notebook's run of an experiment, and the first epoch after which its table shows it."""
+    reference = section(name)
+    shown = [curve_regime(_reference_curve(reference.loc[:epoch]))[0] for epoch in reference.index]
+    return shown[-1], int(reference.index[shown.index(shown[-1])])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our run of an experiment compared with the notebook's."""
+
+    experiment: Experiment
+    rows: pd.DataFrame
+    """One row per epoch of the notebook's own seed, with both numbers and their difference."""
+    verdict: str
+    reason: str
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Test accuracy of the other seeds of a chaotic experiment, of shape [epochs, trials]."""
+
+
+def compare_all(sweep: Tables) -> list[Comparison]:
+    """Compare each of the notebook's experiments that the sweep holds."""
+    found = []
+    for experiment in experiments().values():
+        trials = sweep.trials[sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])]
+        judged = trials if experiment.chaotic else trials[:1]
+        if judged["epochs_run"].any():
+            found.append(compare(experiment, trials, sweep.epochs))
+    return found
+
+
+def compare(experiment: Experiment, trials: pd.DataFrame, epochs: pd.DataFrame) -> Comparison:
+    """Compare an experiment with the notebook and give a verdict.
+
+    Verdicts:
+        exact: every accuracy that the notebook printed for these epochs is within `EXACT`.
+        statistical: the regime is the notebook's, and the test accuracy after the last common epoch is within the
+            experiment's band. For a chaotic experiment: some run has the notebook's outcome, with any seed.
+        differs: neither of these.
+        undecided: a chaotic experiment has too few epochs to show the outcome, or no run shows it but fewer have ended
+            than the experiment needs.
+
+    Args:
+        experiment: the experiment that was run.
+        trials: its rows of the trials table. The first run with the notebook's own seed gives `rows`.
+        epochs: the epochs table.
+    """
+    own = trials[trials["label"] == experiment.name].iloc[0]
+    curves = epochs[epochs["trial_id"].isin(trials["trial_id"])]
+    rows = _side_by_side(experiment.name, curves[curves["trial_id"] == own["trial_id"]])
+    if not experiment.chaotic:
+        return Comparison(experiment, rows, *_judge_figures(experiment, rows, own["curve_regime"]))
+    others = curves[curves["trial_id"] != own["trial_id"]]
+    others = others.pivot(index="epoch", columns="trial_id", values="test_accuracy")
+    return Comparison(experiment, rows, *_judge_outcomes(experiment, trials), others)
+
+
+def _side_by_side(name: str, curve: pd.DataFrame) -> pd.DataFrame:
+    ours = curve.set_index("epoch")[["train_accuracy", "test_accuracy", "test_loss"]]
+    rows = section(name).add_suffix("_notebook").join(ours.add_suffix("_ours"), how="inner")
+    for split in ("train_accuracy", "test_accuracy"):
+        rows[f"{split}_difference"] = rows[f"{split}_ours"] - rows[f"{split}_notebook"]
+    return rows
+
+
+def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
+    largest = rows[["train_accuracy_difference", "test_accuracy_difference"]].abs().max().max()
+    if largest <= EXACT:
+        return "exact", f"largest difference {largest:.5f} over {len(rows)} epochs"
+    expected, _ = curve_regime(_reference_curve(section(experiment.name).loc[: rows.index.max()]))
+    final = rows["test_accuracy_difference"].iloc[-1]
+    reason = f"regime {regime} (notebook {expected}), final test accuracy {final:+.4f} (band {experiment.band:g})"
+    same = regime == expected and abs(final) <= experiment.band
+    return "statistical" if same else "differs", reason
+
+
+def _judge_outcomes(experiment: Experiment, trials: pd.DataFrame) -> tuple[str, str]:
+    """Judge by `curve_regime`, which does not depend on other trials of the sweep."""
+    expected, needed = outcome(experiment.name)
+    ended = trials[~trials["stop_reason"].isin(UNFINISHED_REASONS)]
+    same, rest = ended["curve_regime"] == expected, len(trials) - len(ended)
+    counts = [f"{same.sum()} of {len(ended)} {expected}", regime_counts(ended["curve_regime"][~same])]
+    reason = f"{', '.join(filter(None, counts))}; the notebook's outcome: {expected}"
+    reason += f"; {rest} not ended" * (rest > 0)
+    asked = trials["epochs_asked"].max()
+    if asked < needed:
+        return "undecided", f"{reason}, which needs {needed} epochs to show, not {asked}"
+    if same.any():
+        return "statistical", reason
+    if len(ended) <= experiment.seeds:
+        return "undecided", f"{reason}; to tell that none has it, {experiment.seeds + 1} runs must have ended"
+    return "differs", reason
+
+
+def _reference_curve(reference: pd.DataFrame) -> Curve:
+    train = reference["train_accuracy"].to_numpy(dtype=float)
+    return Curve(
+        held_out=reference["test_accuracy"].to_numpy(dtype=float),
+        epochs_asked=len(reference),
+        train_accuracy=None if np.isnan(train).all() else train,
+    )
+
+
+def print_comparisons(comparisons: Sequence[Comparison]) -> None:
+    """Print the notebook's numbers beside ours, epoch by epoch, and the verdict on each experiment."""
+    sides = {"notebook": "{:.4f}".format, "ours": "{:.4f}".format, "difference": "{:+.5f}".format}
+    forms = {f"{split}_accuracy_{side}": form for split in ("train", "test") for side, form in sides.items()}
+    titles = ["experiment", "epoch", "train: notebook", "ours", "difference", "test: notebook", "ours", "difference"]
+    tables = [one.rows.reset_index().assign(experiment=one.experiment.name) for one in comparisons]
+    rows = pd.concat(tables)[["experiment", "epoch", *forms]]
+    print(rows.to_string(index=False, header=titles, formatters=forms, na_rep="-"))
+    for one in comparisons:
+        print(f"{one.experiment.name}: {one.verdict}; {one.reason}")
+
+
+def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write a figure with one panel per experiment: the notebook's curves (crosses, dashed) and ours (dots).
+
+    Thin lines are the other seeds of chaotic experiments.
+    """
+    columns = min(4, len(comparisons))
+    lines = -(-len(comparisons) // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
+    axes = figure.subplots(lines, columns, squeeze=False)
+    for axis, comparison in zip(axes.flat, comparisons, strict=False):
+        for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
+            rows = comparison.rows
+            axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
+            axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
+        for _, curve in comparison.others.items():
+            axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
+        axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
+        axis.set(xlabel="epoch", ylabel="accuracy")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(comparisons) :]:
+        axis.set_visible(False)
+    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
+    named = {label: handle for panel in entries for handle, label in panel}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
+    save(figure, path)

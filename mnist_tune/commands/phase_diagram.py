@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
-from mnist_tune.regimes.phases import first_steps, open_between, thresholds
-from mnist_tune.reports.phases import plot_phases, print_phases
-from mnist_tune.reports.text import INTERRUPTED
-from mnist_tune.results.folder import new_folder
+from mnist_tune.reports.figures import save
+from mnist_tune.reports.terminal import INTERRUPTED
+from mnist_tune.results.folder import exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.options import AUTO, SweepOptions, mlp_name, rates_of, refuse_empty, refuse_not_above_0
+from mnist_tune.tuning.options import (
+    AUTO,
+    SweepOptions,
+    mlp_name,
+    rates_of,
+    refuse_empty,
+    refuse_not_above_0,
+    with_given,
+)
 from mnist_tune.tuning.sweep import run_or_resume
-from mnist_tune.tuning.wanted import asked
+from mnist_tune.tuning.wanted import asked, resumed
 
 NOTHING = 1e-30
 """A learning rate that changes nothing, of the trials whose untrained sharpness is measured."""
 NEVER = 10**9
 """A number of steps that no trial makes: its sharpness is measured before training only."""
+
+LOST = 1e5
+"""A batch loss above which training is lost."""
+
+POINTS = 3
+"""Values of c tried between two at which the sharpness falls and rises: they divide what is open by four."""
+BELOW = 0.7
+"""The search for `c_sharp` begins at so much of `c_loss`."""
+ROUNDING = 1e-6
+"""Relative error of a c that is computed back from its learning rate."""
+
+NAME, UNTRAINED = "phases", "untrained"
+"""What the sweeps of a diagram are called, and the folder of the first one."""
+CELL = ["architecture", "seed"]
+STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
+"""The thresholds, each with the colour, the marker and the words for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +97,13 @@ class PhaseDiagram(SweepOptions):
 
     def networks(self) -> list[TrialConfig]:
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""
-        return [
-            TrialConfig(
-                architecture=mlp_name(width, depth, self.activation, self.initialisation),
-                learning_rate=NOTHING,
-                loss="mse",
-                batch_size=self.batch_size,
-                epochs=1,
-                seed=seed,
-                data_seed=seed,
-            )
+        plain = TrialConfig(learning_rate=NOTHING, loss="mse", batch_size=self.batch_size, epochs=1)
+        names = [
+            mlp_name(width, depth, self.activation, self.initialisation)
             for depth in sorted(self.depths, reverse=True)
             for width in sorted(self.widths, reverse=True)
-            for seed in self.seeds
         ]
+        return [replace(plain, architecture=name, seed=seed, data_seed=seed) for name in names for seed in self.seeds]
 
 
 ASKED = PhaseDiagram
@@ -96,12 +116,22 @@ def main() -> int:
         or config.output
         or new_folder(Path("results/phase_diagram"), f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
     )
+    begun = storage.join(where, UNTRAINED)
+    if config.goes_on() or exists(begun):
+        config = resumed(config, begun, NAME)
+    again = f"{command('phase-diagram')} --resume {shlex.quote(str(where))}"
     sweeps: list[Sweep] = []
     for name, every, trials in stages(config, sweeps):
         announce(f"{name}: {len(trials)} trials of {config.steps} steps", config.quiet)
         sweeps.append(_run(storage.join(where, name), trials, every, config))
-        if sweeps[-1].trials["stop_reason"].isin(OPEN_REASONS).any():
-            print(f"interrupted; go on with: {command('phase-diagram')} --resume {where}")
+        ended = sweeps[-1].trials.set_index("stop_reason")
+        if "error" in ended.index:
+            print(
+                f"a trial failed: {ended.loc[['error'], 'error'].iloc[0]}; train it again with: {again} --retry-errored"
+            )
+            return 1
+        if ended.index.isin(OPEN_REASONS).any():
+            print(f"interrupted; go on with: {again}")
             return INTERRUPTED
     found = thresholds(_measured(sweeps))
     print_phases(found)
@@ -114,25 +144,20 @@ def main() -> int:
 def stages(config: PhaseDiagram, done: Sequence[Sweep]) -> Iterator[tuple[str, int | None, list[TrialConfig]]]:
     """Yield each sweep's name, steps between measurements of sharpness and trials. `done` holds those that have run."""
     networks = config.networks()
-    yield "untrained", NEVER, networks
+    yield UNTRAINED, NEVER, networks
     grid = rates_of(config.c)
-    sharpness = first_steps(*together(done)).set_index(["architecture", "seed"])["sharpness"]
+    sharpness = first_steps(*together(done)).set_index(CELL)["sharpness"]
 
     def trial(network: TrialConfig, c: float) -> TrialConfig:
         return replace(network, learning_rate=c / sharpness[network.architecture, network.seed])
 
     yield "losses", None, [trial(network, c) for network in networks for c in grid]
     for number in range(1, len(grid)):
-        steps = _measured(done)
-        cells = dict(iter(steps.groupby(["architecture", "seed"])))
-        trials = [
-            trial(network, c)
-            for network in networks
-            for c in open_between(cells[network.architecture, network.seed], grid)
-        ]
-        if not trials:
+        cells = dict(iter(_measured(done).groupby(CELL)))
+        left = [(one, open_between(cells[one.architecture, one.seed], grid)) for one in networks]
+        if not any(values for _, values in left):
             return
-        yield f"sharpness-{number}", 1, trials
+        yield f"sharpness-{number}", 1, [trial(network, c) for network, values in left for c in values]
 
 
 def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
@@ -141,6 +166,124 @@ def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
 
 
 def _run(where: Place, trials: list[TrialConfig], every: int | None, config: PhaseDiagram) -> Sweep:
+    """Run a stage. Each records the options of the diagram, so that a resume needs no flags."""
     images = config.steps * config.batch_size
-    options = config.as_sweep(output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
-    return run_or_resume("phases", options, trials)
+    options = replace(config, output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
+    return run_or_resume(NAME, with_given(options, config.given), trials)
+
+
+def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return what the first epoch of each trial did.
+
+    Args:
+        trials: the trials table.
+        epochs: the epochs table. For each network and seed, the first `untrained_sharpness` counts.
+        measured: what `Sweep.sharpness` returns.
+
+    Returns:
+        A row a trial: `architecture`, `seed`, `sharpness` (before training), `c` (the learning rate times that),
+        `loss_rises` (whether a batch loss, or the training loss after the last step, is above the first one),
+        `sharpness_rises` (whether a later sharpness is above the trial's first, 0 or 1; NaN if none was measured) and
+        `lost` (whether a batch loss is above `LOST`, or not finite).
+    """
+    first = epochs[epochs["epoch"] == 1].set_index("trial_id")
+    found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[[*CELL, "learning_rate"]]
+    first = first.loc[found.index]
+    found["sharpness"] = first["untrained_sharpness"].astype(float)
+    found["sharpness"] = found.groupby(CELL)["sharpness"].transform("first")
+    found["c"] = found["learning_rate"] * found["sharpness"]
+    # NaN compares as false: what is not finite counts as risen and as lost.
+    calm = first["step_loss_max"] <= first["step_loss_first"]
+    found["loss_rises"] = ~(calm & (first["train_loss"] <= first["untrained_loss"]))
+    found["lost"] = ~(first["step_loss_max"] <= LOST)
+    untrained = measured[measured["step"] == 0].set_index("trial_id")["sharpness"]
+    later = measured[measured["step"] > 0]
+    rose = ~(later["sharpness"].to_numpy() <= untrained.reindex(later["trial_id"]).to_numpy())
+    risen = found.index.isin(later["trial_id"][rose]).astype(float)
+    found["sharpness_rises"] = np.where(found.index.isin(later["trial_id"]), risen, np.nan)
+    return found.reset_index()
+
+
+def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
+    """Return the thresholds of each network and seed, from small to large networks.
+
+    They are those of Kalra and Barkeshli 2023, arXiv 2302.12250:
+
+    - `c_loss`: the smallest c at which the loss rises.
+    - `c_sharp`: the smallest c at which the sharpness rises.
+    - `c_max`: the largest c below the smallest at which training is lost.
+
+    One that is outside the values of c that were tried is NaN.
+
+    Args:
+        steps: what `first_steps` returns; of several sweeps, they may be concatenated.
+    """
+    rows: list[dict[str, Any]] = []
+    for (architecture, seed), part in steps.groupby(CELL):
+        c, lost = part["c"], part["c"][part["lost"].astype(bool)].min()
+        row = {"architecture": architecture, "seed": seed, "sharpness": part["sharpness"].median()}
+        row |= {"c_loss": c[part["loss_rises"].astype(bool)].min(), "c_sharp": c[part["sharpness_rises"] == 1].min()}
+        rows.append(row | {"c_max": c[c < lost].max()})
+    return pd.DataFrame(sorted(rows, key=lambda row: (_sizes(row["architecture"]), row["seed"])))
+
+
+def _sizes(architecture: str) -> tuple[int, list[int]]:
+    """Return a key that sorts networks by their depth, then by their widths."""
+    sizes = [int(size) for size in re.findall(r"\d+", architecture)]
+    return len(sizes), sizes
+
+
+def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
+    """Return the values of c at which the sharpness of a network and seed is to be measured next; none at the end.
+
+    They lie between the smallest c at which it rises, or training is lost, and the largest one below that at which it
+    falls.
+
+    Args:
+        cell: the rows of `first_steps` with the same network and seed.
+        grid: the values of c that may be tried, in order.
+    """
+    c = cell["c"]
+    rises = c[(cell["sharpness_rises"] == 1) | cell["lost"]].min()
+    falls = c[(cell["sharpness_rises"] == 0) & ~(c >= rises)].max()
+    start = BELOW * c[cell["loss_rises"]].min()
+    low = falls if np.isfinite(falls) else start
+    left = [one for one in grid if not (one <= low * (1 + ROUNDING) or one >= rises * (1 - ROUNDING))]
+    if len(left) <= POINTS:
+        return left
+    return [left[round((i + 1) * (len(left) + 1) / (POINTS + 1)) - 1] for i in range(POINTS)]
+
+
+def print_phases(found: pd.DataFrame) -> None:
+    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's."""
+    rows = []
+    for architecture, part in found.groupby("architecture", sort=False):
+        row = {"network": architecture, "sharpness": f"{part['sharpness'].mean():.3g}"}
+        rows.append(row | {name: _said(part[name]) for name in STYLES})
+    print("c = learning rate × untrained sharpness, mean over seeds (each seed)")
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _said(values: pd.Series) -> str:
+    if values.isna().all():
+        return "-"
+    return f"{values.mean():.2f} ({', '.join('-' if np.isnan(one) else f'{one:.3g}' for one in values)})"
+
+
+def plot_phases(found: pd.DataFrame, path: Path) -> None:
+    """Draw the thresholds of each network: a marker for each seed, a line through the means."""
+    figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=100)
+    axis = figure.subplots()
+    names = list(dict.fromkeys(found["architecture"]))
+    place = found["architecture"].map(names.index)
+    for name, (colour, marker, label) in STYLES.items():
+        axis.scatter(place, found[name], color=colour, marker=marker, s=22, alpha=0.7)
+        axis.plot(found.groupby(place)[name].mean(), color=colour, lw=1.2, label=f"{name}: {label}")
+    axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic")
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.set_xticks(range(len(names)), names, rotation=15, fontsize=8)
+    axis.set_ylabel("c = learning rate × untrained sharpness")
+    axis.grid(alpha=0.25)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    save(figure, path)

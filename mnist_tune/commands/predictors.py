@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from mnist_tune import EdgeOptions, TrialConfig, reports
 from mnist_tune.edge.search import search_edge
-from mnist_tune.regimes.predictor_factors import factors
-from mnist_tune.reports.predictors import print_factors
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.tuning.wanted import asked
 
 OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
@@ -29,6 +32,10 @@ NETWORKS = (
 ALSO = ({"momentum": 0.9}, {"optimizer": "adam"})
 """What the first of `ALSO_OF` is trained with, too."""
 ALSO_OF = "mlp-64-relu-glorot"
+
+WIDTH = 160
+NETWORK = ["network", "predictor"]
+FACTORS = [*NETWORK, "seed", "predicted", "measured", "low", "high", "log2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +68,63 @@ def main() -> int:
         factors(edges).to_csv(sweep.picture("predictors.csv"), index=False)
         print(f"Pictures: {sweep.picture('edge.png')}; table: {sweep.picture('predictors.csv')}")
     return code
+
+
+def factors(edges: Iterable[MeasuredEdge]) -> pd.DataFrame:
+    """Return a row for each network, predictor and seed, with the columns of `FACTORS`.
+
+    `low` and `high` are the ends of the measured edge's 95% interval. `log2` is log2(predicted / measured): 1 is twice
+    too high, -1 twice too low.
+    """
+    rows = []
+    for edge in edges:
+        low, measured, high = edge.rate(0.5)
+        for name, rates in edge.predicted.items():
+            for seed, rate in enumerate(rates):
+                rows.append((edge.title, name, seed, rate, measured, low, high, np.log2(rate / measured)))
+    return pd.DataFrame(rows, columns=FACTORS)
+
+
+def by_network(table: pd.DataFrame) -> pd.DataFrame:
+    """Return predicted / measured of each network (columns) by predictor (rows): the median over seeds."""
+    medians = table.groupby(NETWORK)["log2"].median()
+    found: pd.DataFrame = (2**medians).unstack("network")
+    return found[list(dict.fromkeys(table["network"]))]
+
+
+def by_predictor(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each predictor, the best first.
+
+    Returns:
+        `networks`: how many it says something about.
+        `off`: the median over networks of |log2(predicted / measured)|, of each network's median over seeds.
+        `least`, `median`, `most`: predicted / measured over networks, likewise.
+        `seeds`: the median over networks of the standard deviation of log2 over seeds.
+    """
+    each = table.groupby(NETWORK)["log2"].agg(["median", "std"]).assign(off=lambda one: one["median"].abs())
+    groups = each.groupby("predictor")
+    found = groups["off"].agg(networks="size", off="median")
+    found = found.join(2 ** groups["median"].agg(least="min", median="median", most="max"))
+    return found.assign(seeds=groups["std"].median()).sort_values("off")
+
+
+def print_factors(edges: Sequence[MeasuredEdge]) -> None:
+    """Print the measured edge of each network, and predicted / measured for each predictor and network."""
+    table = factors(edges)
+    numbers = {edge.title: f"{i}" for i, edge in enumerate(edges, start=1)}
+    for edge in edges:
+        print(f"{numbers[edge.title]:>2} {edge.title}: {edge.rate(0.5)}, {len(edge.outcomes)} trials")
+    print("\npredicted / measured by network (median over seeds):")
+    by_number = by_network(table).rename(columns=numbers)
+    print(by_number.to_string(float_format=_factor, na_rep="–", line_width=WIDTH))
+    summary = by_predictor(table)
+    summary["networks"] = [f"{count} of {len(edges)}" for count in summary["networks"]]
+    for name in ("least", "median", "most"):
+        summary[name] = [_factor(value) for value in summary[name]]
+    print("\nover networks: |log2(predicted / measured)|, the factor's range, and the spread of log2 over seeds:")
+    with pd.option_context("display.precision", 2):
+        print(summary.to_string(line_width=WIDTH))
+
+
+def _factor(value: float) -> str:
+    return f"{value:.2g}"

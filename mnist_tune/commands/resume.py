@@ -15,11 +15,11 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
+from mnist_tune.runtime.ray_session import ray_until_the_end
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import closest
 from mnist_tune.tuning.options import SweepOptions
-from mnist_tune.tuning.sweep import resume
-from mnist_tune.tuning.wanted import resumed
+from mnist_tune.tuning.sweep import resume, shown
 
 USAGE = """usage: {} RESULTS [flags]
 
@@ -63,4 +63,5 @@ def resume_sweep(path: str | Path, *, keep_ray: bool = True, **given: Any) -> Sw
         return find_edge(options, keep_ray)
     if meta.get("search"):
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
-    return resume(where, resumed(options, where), keep_ray)
+    with ray_until_the_end(keep_ray):
+        return shown(resume(where, options), options)

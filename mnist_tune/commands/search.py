@@ -10,9 +10,11 @@ import pandas as pd
 import tyro
 
 from mnist_tune import UserError, storage
+from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.replicates import summarise_replicates
-from mnist_tune.reports.text import exit_code
+from mnist_tune.reports.ranges import best_trial
+from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.sweep import Sweep
@@ -24,7 +26,8 @@ from mnist_tune.tuning.wanted import asked, resumed
 WINNER = "winner"
 """The folder in the search's own that holds the sweep of the winner's seeds."""
 
-SETTINGS = ("architecture", "learning_rate", "momentum", "batch_size", "weight_decay")
+NUMBERS = ("learning_rate", "momentum", "batch_size", "weight_decay")
+SETTINGS = ("architecture", *NUMBERS)
 """What a search chooses."""
 
 SHOWN = 10
@@ -176,12 +179,10 @@ def main() -> int:
 
 def best(trials: pd.DataFrame) -> TrialConfig | None:
     """Return the trial with the best accuracy on the images held out, among those that were trained to their end."""
-    ended = trials[(trials["stop_reason"] == "completed") & trials["validation_accuracy"].notna()]
-    if ended.empty:
+    row = best_trial(trials)
+    if row is None:
         return None
-    row = ended.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
-    values = {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in (*SETTINGS, "holdout")}
-    return TrialConfig(**values, epochs=int(row["epochs_asked"]), label=WINNER)
+    return TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"], label=WINNER)
 
 
 def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
@@ -199,16 +200,13 @@ def print_best(trials: pd.DataFrame) -> None:
     columns = [*SETTINGS, "validation_accuracy", "regime", "epochs_run", "stop_reason"]
     print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
     print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
-        index=False, float_format=lambda x: f"{x:.4g}"))  # fmt: skip
+        index=False, float_format=rate))  # fmt: skip
 
 
 def print_final(final: Sweep) -> None:
     """Print what the winner reaches on the test set."""
     row = summarise_replicates(final.trials).iloc[0]
-    settings = ", ".join(
-        f"{name.replace('_', ' ')} {final.trials[name].iloc[0]:.4g}"
-        for name in ("learning_rate", "momentum", "batch_size", "weight_decay")
-    )
+    settings = ", ".join(f"{name.replace('_', ' ')} {rate(final.trials[name].iloc[0])}" for name in NUMBERS)
     print(f"The winner: {row['architecture']}, {settings}")
     print(
         f"Test accuracy over {row['replicates']} fresh seeds: {row['test_accuracy_mean']:.4f} ± "

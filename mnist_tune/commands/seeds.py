@@ -43,21 +43,16 @@ class Seeds(TrialOptions):
 
     def trials(self) -> list[TrialConfig]:
         refuse_empty(self, "seeds")
-        order = self.data_seed
-        return [
-            TrialConfig(
-                learning_rate=self.learning_rate, seed=seed, data_seed=seed if order is None else order, **self.common()
-            )
-            for seed in dict.fromkeys(self.seeds)
-        ]
+        common = self.common() | {"learning_rate": self.learning_rate}
+        orders = {seed: seed if self.data_seed is None else self.data_seed for seed in self.seeds}
+        return [TrialConfig(**common, seed=seed, data_seed=order) for seed, order in orders.items()]
 
 
 ASKED = Seeds
 
 
 def main() -> int:
-    config = asked(ASKED)
-    sweep = run_or_resume("seeds", config)
+    sweep = run_or_resume("seeds", asked(ASKED))
     code = reports.print_report(sweep)
     reports.print_replicates(sweep.trials)
     return code

@@ -9,9 +9,8 @@ from typing import Annotated
 import tyro
 
 from mnist_tune import cli, load_sweep
-from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.replicate_table import print_replicates
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.terminal import print_replicates, print_report
 
 
 @dataclass(frozen=True)

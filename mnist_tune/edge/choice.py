@@ -61,13 +61,10 @@ def next_rates(
     steep = steep_part(halves[:, None] - x[:, :, None], lapse[:, None, None, None], luck[:, None, None, None])
     score = _gain_per_time(weights, halves - mean[:, None], steep, lapse[:, None, None], luck[:, None, None], cost)
     best = x[np.arange(len(rows)), score.argmax(1)]
-    found: np.ndarray = np.where(numbers % FAR_BELOW == FAR_BELOW - 1, below, best)
-    return found
+    return np.asarray(np.where(numbers % FAR_BELOW == FAR_BELOW - 1, below, best))
 
 
-def _gain_per_time(
-    weights: np.ndarray, halves: np.ndarray, steep: np.ndarray, lapse: Any, luck: Any, cost: Any
-) -> np.ndarray:
+def _gain_per_time(weights: np.ndarray, halves: np.ndarray, steep: np.ndarray, lapse: Any, luck: Any, cost: Any) -> Any:
     """Return how much a trial at each candidate reduces the expected variance, per time, [n, candidates]."""
     n, _, widths = weights.shape
     half = np.repeat(halves, widths, 1)
@@ -77,16 +74,14 @@ def _gain_per_time(
     yes = luck * before + (1 - luck - lapse) * (steep.reshape(n, CANDIDATES, -1) @ moments)
     no = before - yes
     gain = _variance(before) - _variance(yes) - _variance(no)
-    found: np.ndarray = gain / (yes[..., 0] + cost * no[..., 0])
-    return found
+    return gain / (yes[..., 0] + cost * no[..., 0])
 
 
-def _variance(moments: np.ndarray) -> np.ndarray:
+def _variance(moments: np.ndarray) -> Any:
     """Return probability times variance, given probability times moments."""
     share, half, half_2, width, width_2 = np.moveaxis(moments, -1, 0)
     share = np.maximum(share, 1e-9)
-    found: np.ndarray = half_2 - half**2 / share + WIDTH_WEIGHT * (width_2 - width**2 / share)
-    return found
+    return half_2 - half**2 / share + WIDTH_WEIGHT * (width_2 - width**2 / share)
 
 
 def _moments(halves: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 def processes(options: EdgeOptions) -> int:
     """Return how many trials run at a time."""
-    import ray
+    from mnist_tune.runtime.placement import trial_slots
 
-    running = max(1, int(ray.cluster_resources().get("CPU", 1)) // (options.cpus_per_trial or 1))
-    return min(running, options.max_concurrent or running)
+    slots = trial_slots({"CPU": options.cpus_per_trial or 1})
+    return min(slots, options.max_concurrent or slots)
 
 
 def predictions(
@@ -44,17 +44,16 @@ def predictions(
     announce(f"predicting the edges: {len(looks)} looks at untrained networks ...", options.quiet)
     start, given = ray.remote(num_cpus=1)(_Predictor).remote, (own_code(), ray.put(dataset), templates[0])
     started = [start(*given) for _ in range(min(processes(options), len(looks)))]
-    rates = ActorPool(started).map_unordered(lambda process, look: process.predict.remote(*look), enumerate(looks))
+    said = ActorPool(started).map(lambda process, look: process.predict.remote(look[1]), looks)
     console = Console(stderr=True, quiet=options.quiet)
-    shown = track(rates, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)
-    said = dict(shown)
-    for process in started:
-        ray.kill(process)
+    shown = track(said, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)
     found: list[dict[str, list[float]]] = [{} for _ in templates]
-    for number, (i, _) in enumerate(looks):
-        for name, rate in said[number].items():
+    for (i, _), rates in zip(looks, shown, strict=True):
+        for name, rate in rates.items():
             if rate is not None:
                 found[i].setdefault(name, []).append(rate)
+    for process in started:
+        ray.kill(process)
     return found
 
 
@@ -69,7 +68,7 @@ class _Predictor:
 
         self._data, self._spec = DeviceData.put(dataset, like.label_noise, like.holdout), dataset.spec
 
-    def predict(self, number: int, look: tuple[int, TrialConfig]) -> tuple[int, dict[str, float | None]]:
+    def predict(self, config: TrialConfig) -> dict[str, float | None]:
         from mnist_tune.edge.predictors import predict
 
-        return number, predict(look[1], self._data, self._spec)
+        return predict(config, self._data, self._spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,12 +14,11 @@ import numpy as np
 import optax
 from jax import Array
 
-from mnist_tune.edge.line_search import critical_rate
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
-from mnist_tune.training.curvature import Sharpness, converged, probe_of, sharpness
+from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
 from mnist_tune.training.range_test import range_curve
@@ -32,18 +32,21 @@ BLOCK = 500
 """Images that are differentiated at a time."""
 SHARPNESS_PROBE = 1000
 """Training images that λ0 is measured on: within 3% of the whole set before training."""
-KEY = np.zeros(2, np.uint32)
+
+DOUBLINGS = 40
+"""The most doublings, and the most halvings, from the first rate."""
+
+HALVINGS = 4
+"""Bisections of ln η between the last rate that lowers the loss and the first that raises it: within 2.2%."""
+
+Blocks = tuple[Any, Any]
+"""Indices of images, [blocks, size], and the blocks' numbers."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A network with its optimiser and data, untrained, for predictors to look at.
-
-    Args:
-        config: of the trials whose edge is predicted, with the seed to look at. Schedule and warm-up are left out.
-        data: on the device.
-        spec: its description.
-    """
+    """An untrained network with its optimiser and data, for predictors to look at. Its config is that of the trials
+    whose edge is predicted, with the seed to look at; schedule and warm-up don't count."""
 
     config: TrialConfig
     data: DeviceData
@@ -90,24 +93,51 @@ class Bench:
         if self.config.optimizer != "sgd":
             return math.nan
         program, state = self.program, self.state
-        probe = probe_of(self.data.train_count, min(SHARPNESS_PROBE, self.data.train_count))
+        probe = probe_of(self.data.train_count, SHARPNESS_PROBE)
+        for products in (PRODUCTS, MORE_PRODUCTS):
+            found = _sharpness(program, state.params, state.extra, *self.data.arrays, probe, products)
+            if found.residual <= TOLERANCE:
+                break
+        return (2 + 2 * self.config.momentum) / float(found.value)
 
-        def measured(products: int) -> Sharpness:
-            run = program.jitted(sharpness, products=products)
-            found: Sharpness = run(state.params, state.extra, *self.data.arrays, probe)
-            return found
-
-        return (2 + 2 * self.config.momentum) / float(converged(measured).value)
-
-    def _critical(self, blocks: np.ndarray) -> float:
+    def _critical(self, images: np.ndarray) -> float:
+        """Return the critical rate along the update by the mean loss over images, [blocks, size]."""
+        blocks = images, np.arange(len(images), dtype=np.int32)
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
-        loss, update = program.jitted(_update)(state, hyper, blocks, *data)
-        after = program.jitted(_loss_after)
-        start = self.config.learning_rate
-        return critical_rate(
-            lambda rate: after(state, update, np.float32(rate), blocks, *data), float(loss), start
-        ).learning_rate
+        loss, update = _update(program, state, hyper, blocks, *data)
+
+        def loss_after(rate: float) -> Array:
+            return jnp.asarray(_loss_after(program, state, update, np.float32(rate), blocks, *data))
+
+        return critical_rate(loss_after, float(loss), self.config.learning_rate)
+
+
+def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> float:
+    """Return the critical learning rate: the least η > 0 with L(θ + η Δ) > L(θ), where `loss_after(η)` is a forward
+    pass and `loss` is L(θ). `2 / η` is the critical sharpness (Kalra et al. 2026, arXiv 2601.16979).
+
+    From the first rate, `start`, η is doubled or halved until the loss after the step crosses the loss before it, then
+    the crossing is bisected: nine passes, if the first rate is within a factor of 8. A loss that is not finite has
+    risen. If no rate that was tried crosses it, the rate is infinity or 0.
+    """
+
+    def rises(rate: float) -> bool:
+        return not float(loss_after(rate)) <= loss
+
+    rate, above = start, rises(start)
+    for _ in range(DOUBLINGS):
+        following = rate / 2 if above else rate * 2
+        if rises(following) != above:
+            break
+        rate = following
+    else:
+        return 0.0 if above else math.inf
+    low, high = sorted((rate, following))
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if rises(middle) else (middle, high)
+    return math.sqrt(low * high)
 
 
 PREDICTORS: Mapping[str, Callable[[Bench], float]] = {
@@ -127,37 +157,31 @@ def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float
     return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
 
 
+_sharpness = jax.jit(sharpness, static_argnums=(0, 6))
+
+
+@partial(jax.jit, static_argnums=0)
 def _update(
-    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Array, images: Array, labels: Array
+    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Blocks, images: Array, labels: Array
 ) -> Any:
     """Return the mean loss over blocks of images, and the optimiser's update for a learning rate of 1."""
 
     def add(sums: Any, one: tuple[Array, Array]) -> tuple[Any, None]:
-        index, number = one
-
-        def loss_of(params: Any) -> Array:
-            return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
-
-        loss, gradient = jax.value_and_grad(loss_of)(state.params)
-        return jax.tree.map(jnp.add, sums, (loss, gradient)), None
+        found = jax.value_and_grad(program.fixed_loss)(state.params, state.extra, images, labels, *one)
+        return jax.tree.map(jnp.add, sums, found), None
 
     zeros = jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params)
-    sums, _ = jax.lax.scan(add, zeros, (blocks, jnp.arange(len(blocks), dtype=jnp.int32)))
-    loss, gradient = jax.tree.map(lambda x: x / len(blocks), sums)
+    sums, _ = jax.lax.scan(add, zeros, blocks)
+    loss, gradient = jax.tree.map(lambda x: x / len(blocks[0]), sums)
     update, _ = program.step.transformation(hyper).update(gradient, state.optimizer, state.params)
     return loss, update
 
 
+@partial(jax.jit, static_argnums=0)
 def _loss_after(
-    program: Program, state: TrainState, update: Any, rate: Array, blocks: Array, images: Array, labels: Array
-) -> Array:
+    program: Program, state: TrainState, update: Any, rate: Any, blocks: Blocks, images: Array, labels: Array
+) -> Any:
     """Return the mean loss over blocks of images after a step of this rate along an update."""
     step = jax.tree.map(lambda u: (rate * u).astype(u.dtype), update)
     params = optax.apply_updates(state.params, step)
-
-    def loss_of(one: tuple[Array, Array]) -> Array:
-        index, number = one
-        return program.batch_loss(params, state.extra, images, labels, index, jnp.asarray(KEY), number)[0]
-
-    found: Array = jax.lax.map(loss_of, (blocks, jnp.arange(len(blocks), dtype=jnp.int32))).mean()
-    return found
+    return jax.lax.map(lambda one: program.fixed_loss(params, state.extra, images, labels, *one), blocks).mean()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import tyro
 
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.range_suggestions import RangeCurve
@@ -48,9 +48,8 @@ class RangeTestOptions:
 
     def trial(self, seed: int) -> TrialConfig:
         """Return the trial that is tested."""
-        known = {field.name for field in fields(TrialConfig)}
-        shared = {name: value for name, value in vars(self).items() if name in known}
-        return TrialConfig(**shared, seed=seed, data_seed=seed)
+        names = "architecture", "optimizer", "batch_size", "momentum", "loss"
+        return TrialConfig(**{name: getattr(self, name) for name in names}, seed=seed, data_seed=seed)
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,6 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     load_own(options)
     trials = [options.trial(seed) for seed in options.seeds]
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
-    from mnist_tune.tuning.new_sweep import check_counts
-
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
     from mnist_tune.edge.predictors import Bench

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.edge.options import EdgeOptions
@@ -14,14 +13,11 @@ from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.resumed_sweep import open_again
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
-from mnist_tune.tuning.wanted import Plan, resumed
-
-if TYPE_CHECKING:
-    from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.wanted import Plan
 
 
 def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
@@ -39,10 +35,7 @@ def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
 
 
 def search_edge(options: EdgeOptions) -> Sweep:
-    """Search for edges, and print nothing but progress. The scripts in `sweeps/` call this.
-
-    Ray is shut down when the process ends.
-    """
+    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
     stop_ray_at_exit()
     return _search(options)
 
@@ -54,12 +47,14 @@ def _search(options: EdgeOptions) -> Sweep:
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
-        options = resumed(options, where, "edge")
-        writer, past, data = open_again(where, options, search=True)
+        options, writer, past, data = open_again(where, options, search=True, name="edge")
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            searches = _searches(options, data)
+            templates, searches = options.templates(), []
+            for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
+                expected = options.expected or statistics.median(predicted[BLOW_UP])
+                searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
@@ -90,12 +85,3 @@ def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )
-
-
-def _searches(options: EdgeOptions, data: Sequence[Dataset]) -> list[dict[str, Any]]:
-    """Return what `sweep.json` records of each edge: its trials, where it is expected, and what predictors say."""
-    templates, searches = options.templates(), []
-    for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
-        expected = options.expected or statistics.median(predicted[BLOW_UP])
-        searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
-    return searches

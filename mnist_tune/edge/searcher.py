@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from mnist_tune.edge.virtual_time import VirtualTime
 from mnist_tune.regimes.edge_outcomes import has_learned
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.searcher import with_id
+from mnist_tune.tuning.searcher import Unsaved, with_id
 
 
 @dataclass
@@ -38,7 +37,7 @@ class _Search:
         return (epochs + sum(self.failed_epochs)) / (epochs * (1 + len(self.failed_epochs)))
 
 
-class EdgeSearcher(Searcher):  # type: ignore[misc]
+class EdgeSearcher(Unsaved):
     """Proposes trials, each with a fresh seed, until every edge is known as precisely as asked for.
 
     What it proposes follows from its arguments and from the outcomes in virtual time. So a resumed search asks itself
@@ -48,11 +47,7 @@ class EdgeSearcher(Searcher):  # type: ignore[misc]
     Args:
         templates: what the trials of each network share.
         expected: the learning rate at which each edge is expected.
-        workers: how many trials may be pending at a time.
-        precision: the half-width of the 50% rate's 95% interval at which a search ends, as a share of the rate.
-        trials: the most trials of a network.
-        learned: the training accuracy that counts as learned; by default the loss decides.
-        seed: makes the trials' seeds and the draws other ones.
+        workers, precision, trials, learned, seed: as in `EdgeOptions`.
         ended: the last rows of the trials that ended before a resume, by id; None if one ended in an error.
         known: the trials before a resume, by id.
     """
@@ -119,13 +114,6 @@ class EdgeSearcher(Searcher):  # type: ignore[misc]
         number = self._numbers[trial_id]
         failed = error or result is None or result.get("stop_reason") == "error"
         self._end(number, None if failed else result)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save an empty file: sweeps are resumed from their journal."""
-        Path(checkpoint_path).touch()
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("sweeps are resumed from their journal")
 
     def _next_search(self) -> _Search | None:
         """Return the search that has proposed the fewest trials, of those that may propose one now."""

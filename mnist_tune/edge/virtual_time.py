@@ -24,11 +24,7 @@ class _Running:
 
 
 class VirtualTime:
-    """The trials that run in virtual time, and the time.
-
-    Args:
-        workers: how many trials run at the same time.
-    """
+    """The trials that run in virtual time, at most `workers` at a time, and the time."""
 
     def __init__(self, workers: int) -> None:
         self.now = 0.0
@@ -56,11 +52,8 @@ class VirtualTime:
             one.epochs, one.ended = max(epochs, one.epochs), ended
 
     def advance(self) -> list[int] | None:
-        """Go on to the time at which the next trial ends; return the numbers of all that end then.
-
-        Returns:
-            None if that is not known yet: a trial that is still training might end before, or at the same time.
-        """
+        """Go on to the time at which the next trial ends; return the numbers of all that end then. Return None if that
+        is not known yet: a trial that is still training might end before, or at the same time."""
         next_end = min((one.ends for one in self._running.values() if one.ended), default=math.inf)
         if any(one.ends <= next_end for one in self._running.values() if not one.ended):
             return None

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from mnist_tune.data.dataset import Dataset, hold_out, permute_images
+from mnist_tune.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,25 @@ class DeviceData:
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
-        """Put a data set on the device, with label noise and a held-out split. Only the first `train_evaluation`
-        training images are evaluated; None evaluates all."""
-        dataset = permute_images(hold_out(dataset, holdout), label_noise)
+        """Put a data set on the device. The last `holdout` training images become the validation split, and the first
+        `label_noise` are permuted against their labels, as by the notebook's `create_outliers`. Only the first
+        `train_evaluation` training images are evaluated; None evaluates all."""
+        images, labels = dataset.train_images, dataset.train_labels
+        kept = len(labels) - holdout
+        if label_noise:
+            order = np.random.RandomState(0).permutation(label_noise)
+            images = np.concatenate([images[:label_noise][order], images[label_noise:]])
         parts = {
-            "train": (dataset.train_images, dataset.train_labels),
+            "train": (images[:kept], labels[:kept]),
             "test": (dataset.test_images, dataset.test_labels),
-            "validation": (dataset.validation_images, dataset.validation_labels),
+            "validation": (images[kept:], labels[kept:]),
         }
         splits, first = {}, 0
-        for name, (_, labels) in parts.items():
-            if len(labels):
-                splits[name] = first, len(labels)
-            first += len(labels)
+        for name, (_, some) in parts.items():
+            if len(some):
+                splits[name] = first, len(some)
+            first += len(some)
         arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
-        train_count = len(dataset.train_labels)
-        splits["train"] = 0, min(train_count, train_evaluation or train_count)
-        label_counts = np.bincount(dataset.train_labels, minlength=dataset.spec.classes)
-        return cls(arrays, train_count, splits, tuple(label_counts.tolist()))
+        splits["train"] = 0, min(kept, train_evaluation or kept)
+        label_counts = np.bincount(labels[:kept], minlength=dataset.spec.classes)
+        return cls(arrays, kept, splits, tuple(label_counts.tolist()))

@@ -23,19 +23,12 @@ def epoch_row(
     config: TrialConfig,
     data: DeviceData,
 ) -> Row:
-    """Return an epoch's row.
-
-    Args:
-        progress: the trial's progress before this epoch.
-        losses: the loss of each step, [steps].
-        scores: for each split, the loss and the accuracy.
-        config: of the trial.
-        data: what the trial trained on.
-    """
+    """Return an epoch's row, given a trial's progress before it, the loss of each step, and for each split the loss and
+    the accuracy."""
     done, batch_size = progress.epoch * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
-    since = (progress.row or {}).get("guessing_since")
+    before = progress.row or {}
     row: Row = {
         "epoch": progress.epoch + 1,
         "step": done + len(losses),
@@ -44,8 +37,8 @@ def epoch_row(
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
         "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
-        "above_since": left_for_good(means, progress.untrained_loss, done + 1, progress.above_since, starts),
-        "guessing_since": left_for_good(means, guessing, done + 1, since, starts),
+        "above_since": left_for_good(means, progress.untrained_loss, done + 1, before.get("above_since"), starts),
+        "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": progress.untrained_loss,
     }
     for split, (loss, accuracy) in scores.items():
@@ -70,22 +63,18 @@ def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.n
     return sums / np.add.reduceat(sizes, starts), starts
 
 
-def left_for_good(
-    losses: np.ndarray, untrained_loss: float, first_step: int, since: int | None, starts: np.ndarray | None = None
-) -> int | None:
+def left_for_good(means: np.ndarray, limit: float, first_step: int, since: int | None, starts: Any) -> int | None:
     """Return the number, from 1, of the step since which all losses are above a limit; None if the last one is not.
 
     Args:
-        losses: the losses of an epoch's steps or their means over windows, in order, nats; NaN counts as above.
-        untrained_loss: the limit, such as the loss of the untrained network, nats.
+        means: the mean losses over an epoch's windows, in order; NaN counts as above.
+        limit: such as the loss of the untrained network.
         first_step: the number of the epoch's first step, from 1.
         since: what this function returned for the epoch before.
-        starts: the index of each window's first step; by default, a window is a step.
+        starts: the index of each window's first step.
     """
-    below = np.flatnonzero(losses <= untrained_loss)
+    below = np.flatnonzero(means <= limit)
     if not len(below):
         return first_step if since is None else since
     after = int(below[-1]) + 1
-    if after == len(losses):
-        return None
-    return first_step + (after if starts is None else int(starts[after]))
+    return None if after == len(means) else first_step + int(starts[after])

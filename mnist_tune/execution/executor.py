@@ -29,12 +29,7 @@ Data = tuple[Array, Array]
 
 
 class Executor:
-    """The compiled calls of a program.
-
-    Args:
-        program: what to compile.
-        stack: the states that the calls work on.
-    """
+    """The compiled calls of a program, which work on the states in a stack."""
 
     def __init__(self, program: Program, stack: Stack) -> None:
         self.program, self.stack = program, stack
@@ -94,19 +89,13 @@ class Executor:
         data: Data,
         first: int | None = None,
     ) -> np.ndarray:
-        """Train a batch of lanes for one epoch, or for a part of it.
+        """Train a batch of lanes for one epoch, or for a part of it. Return the loss of each step, [lanes, steps].
 
         Args:
-            size: the batch size, at least the number of lanes; the rest is padding.
+            size: of the batch; beyond the lanes it is padding.
             slots: the slot of each lane.
-            hyper: the hyperparameters, float32 [lanes] each.
-            keys: the data of each lane's random key for this epoch, uint32 [lanes, 2].
-            orders: for each lane, the order of the training images, or of those of the part, int32 [images].
-            data: images and labels on the device.
+            hyper, keys, orders: as in `Program.train_epoch`, with a leading axis for the lanes.
             first: the steps of the epoch before this part; None trains the whole epoch.
-
-        Returns:
-            The loss of each step, [lanes, steps].
 
         Raises:
             StateLostError: the device ran out of memory, and the failed call took the state with it.
@@ -131,14 +120,9 @@ class Executor:
         self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
     ) -> list[tuple[float, float]]:
         """Return each lane's mean loss and accuracy on a split: its first image, and its number of images."""
-        first, count = split
-        arguments = jax.device_put((self._slots(slots, size), np.int32(first), np.int32(count)))
-        call = (_variables(self.state), *arguments, *data)
-        run = self._executable(("evaluate", size), partial(_evaluate, self.program), call)
-        with jax.transfer_guard("disallow"), self._timed("eval_s"):
-            losses, corrects = jax.block_until_ready(run(*call))
-        pairs = zip(np.asarray(losses)[: len(slots)], np.asarray(corrects), strict=False)
-        return [(float(loss) / count, int(correct) / count) for loss, correct in pairs]
+        losses, corrects = self.measure(_evaluate, size, slots, data, np.array(split, np.int32))
+        count = split[1]
+        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
 
     def measure(
         self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
@@ -147,12 +131,11 @@ class Executor:
 
         Args:
             function: a pure function of one lane; its results are scalars.
-            index: indices of images, int32.
+            index: which images, int32.
             static: what is compiled in. The rest is as in `evaluate`.
         """
         call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), *data)
-        key = (function, size, index.shape, static)
-        run = self._executable(key, partial(_measure, self.program, function, static), call)
+        run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
         return jax.tree.map(lambda x: np.asarray(x)[: len(slots)], found)
@@ -164,9 +147,9 @@ class Executor:
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
         trained = self._stacked, slots, hyper, keys, order, scalar
-        evaluated = _variables(self._stacked), slots, scalar, scalar
         self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
-        self._executable(("evaluate", size), partial(_evaluate, self.program), (*evaluated, *data))
+        split = jax.ShapeDtypeStruct((2,), jnp.int32)
+        self._measuring(_evaluate, size, (_variables(self._stacked), slots, split, *data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -176,6 +159,10 @@ class Executor:
     def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
         """Return the slots padded with one that does not exist: `take` clips it, `put` drops it."""
         return np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
+
+    def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
+        key = (function, size, call[2].shape, static)
+        return self._executable(key, partial(_measure, self.program, function, static), call)
 
     def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
         """Return the compiled function. It is compiled before it runs, so compiling never counts as training time."""
@@ -215,12 +202,8 @@ def _train(
     return put(stack, slots, state), jnp.atleast_2d(losses)
 
 
-def _evaluate(program: Program, variables: Any, slots: Array, first: Array, count: Array, *data: Array) -> Any:
-    run: Any = program.evaluate
-    if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, None, None, None, None))
-    loss, correct = run(*take(variables, slots), *data, first, count)
-    return jnp.atleast_1d(loss), jnp.atleast_1d(correct)
+def _evaluate(program: Program, params: Any, extra: Any, images: Array, labels: Array, split: Array) -> Any:
+    return program.evaluate(params, extra, images, labels, split[0], split[1])
 
 
 def _measure(

@@ -6,7 +6,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +22,7 @@ from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure,
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
-UNTRAINED = Progress(0, math.nan, None, None)
+UNTRAINED = Progress(math.nan, None)
 
 DRAWS = 0x9E3779B9
 """Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
@@ -78,17 +78,20 @@ class LaneGroup:
             split: self._in_batches(lanes, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
             for split in self.data.splits
         }
-        fill = len(lanes) / self.executor.stack.capacity
-        return {
-            lane_id: _finish_epoch(
-                lane,
-                {split: of[lane_id] for split, of in scores.items()},
-                fill,
-                *trained[lane_id],
-                sharpness_columns(measured[lane_id], lane.progress.row) if self.sharpness else {},
-            )
-            for lane_id, lane in lanes.items()
-        }
+        same: Row = {"fill": len(lanes) / self.executor.stack.capacity}
+        same |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
+        rows = {}
+        for lane_id, lane in lanes.items():
+            losses, together = trained[lane_id]
+            found = {split: of[lane_id] for split, of in scores.items()}
+            row = epoch_row(lane.progress, losses, found, lane.config, self.data)
+            if self.sharpness:
+                row |= sharpness_columns(measured[lane_id], lane.progress.row)
+            row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
+            lane.spent.clear()
+            lane.progress = replace(lane.progress, row=row)
+            rows[lane_id] = row
+        return rows
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
         """Train an epoch, which pauses where the sharpness of a lane is to be measured. Return the step losses of each
@@ -140,9 +143,8 @@ class LaneGroup:
         values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
         hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
         keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count) for lane in batch]
         images = slice(first * program.batch_size, last * program.batch_size)
-        orders = [order[images] for order in orders]
+        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count)[images] for lane in batch]
         part = None if last - first == self.steps else first
         losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
         return [(row, len(batch)) for row in losses]
@@ -161,19 +163,3 @@ class LaneGroup:
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error of JAX says that a device has no memory left."""
     return "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _finish_epoch(
-    lane: Lane,
-    scores: dict[str, tuple[float, float]],
-    fill: float,
-    losses: np.ndarray,
-    lanes: int,
-    sharpness: dict[str, Any],
-) -> Row:
-    row = epoch_row(lane.progress, losses, scores, lane.config, lane.group.data) | sharpness | dict(lane.spent)
-    row |= {"learning_rate": lane.config.learning_rate, "lanes": lanes, "fill": fill}
-    row |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
-    lane.spent.clear()
-    lane.progress = Progress(row["epoch"], lane.progress.untrained_loss, row["above_since"], row)
-    return row

@@ -18,8 +18,6 @@ from mnist_tune.trial import TrialConfig
 
 GONE = (RayActorError, ActorUnschedulableError)
 """What Ray raises when a server, or its node, has died."""
-
-
 FULL_S = 1.0
 """Seconds to wait if a server still holds the lane of a client that has died or moved on."""
 

@@ -67,11 +67,7 @@ class LaneServer:
 
         `dataset` is a list with a reference to the data set. Each client sends it, because an argument of the
         constructor would have to stay alive for as long as Ray may restart the server. `client` is the actor that asks;
-        its `lane_token` returns the token that it holds now.
-
-        Raises:
-            LanesFullError: no lane is free.
-            UserError: the saved state does not fit the config.
+        its `lane_token` returns the token that it holds now. Raises as `LanePool.attach`.
         """
         await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
         if client is not None:
@@ -80,13 +76,7 @@ class LaneServer:
             watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
-        """Train the lane for an epoch, together with others that ask, and return its row. If a save is due, begin it,
-        once the lane's last one has ended.
-
-        Raises:
-            LaneLostError: the lane does not belong to this client.
-            UserError: the lane's last save failed.
-        """
+        """Train the lane for an epoch, together with others that ask (`LaneInterface`)."""
         asked: Future[dict[str, Any]] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
         row = await asyncio.wrap_future(asked)
@@ -95,7 +85,7 @@ class LaneServer:
         return row
 
     async def save(self, lane_id: str, token: str, state: Place) -> None:
-        """Wait until the state of the lane's last epoch is at `state`. Raises as `epoch`."""
+        """Wait until the state of the lane's last epoch is at `state`."""
         await self._begin_to_save(lane_id, token, state)
         await self._saved(lane_id)
 
@@ -197,8 +187,7 @@ class LaneServer:
 
     def _read_and_save(self, lane_id: str, token: str, state: Place) -> None:
         self._check(lane_id, token)
-        if not self._saver.holds(lane_id, self._pool.progress(lane_id)):
-            self._saver.begin(lane_id, self._pool.checkpoint(lane_id), state)
+        self._saver.begin(lane_id, self._pool, state)
 
     def _check(self, lane_id: str, token: str) -> None:
         if self._tokens.get(lane_id) != token:

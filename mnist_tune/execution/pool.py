@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import jax
 
-from mnist_tune.data.dataset import Dataset
+from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
@@ -64,7 +64,14 @@ class LanePool:
         if len(self._lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
         try:
-            self._attach(lane_id, config, checkpoint)
+            group = self._group(config)
+            free = group.executor.stack.free
+            lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+            if checkpoint is None:
+                group.executor.write(lane.slot, group.executor.program.init(config.seed))
+                lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
+            else:
+                group.executor.restore(lane.slot, checkpoint.arrays)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -72,16 +79,6 @@ class LanePool:
             if self._lanes:
                 raise DeviceFullError("the device has no memory for another lane") from error
             raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
-
-    def _attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
-        group = self._group(config)
-        free = group.executor.stack.free
-        lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
-        if checkpoint is None:
-            group.executor.write(lane.slot, group.executor.program.init(config.seed))
-            lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
-        else:
-            group.executor.restore(lane.slot, checkpoint.arrays)
         self._lanes[lane_id] = lane
         free.pop()
 
@@ -128,6 +125,7 @@ class LanePool:
         if key in self._groups:
             self._groups[key] = self._groups.pop(key)
             return self._groups[key]
+        check_counts([config], self._dataset)  # a search may propose anything
         program, version = key[0], key[1:]
         self._drop_idle(version)
         if version not in self._data:
@@ -135,8 +133,6 @@ class LanePool:
         stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
-        if not group.steps:
-            raise UserError(f"drop_last leaves no batch of {program.batch_size} of {data.train_count} images")
         if self._capacity > 1:  # compile while the other clients are still starting
             executor.prepare(self._capacity, min(group.steps * program.batch_size, data.train_count), data.arrays)
         self._groups[key] = group

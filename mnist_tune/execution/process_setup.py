@@ -20,8 +20,6 @@ from mnist_tune.storage import Place
 CACHE_BYTES = 2**30
 """Size at which JAX's compilation cache drops its oldest programs. A limit also makes JAX lock the files, so that
 processes that start together never read a half-written one."""
-
-
 LOCK_S = 10.0
 """Seconds for which another process's lock of the compilation cache is waited for, as JAX does."""
 

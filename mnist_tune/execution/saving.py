@@ -24,9 +24,11 @@ class Saver:
         self._threads = ThreadPoolExecutor(THREADS, "save")
         self._last: dict[str, tuple[Progress, Future[None]]] = {}
 
-    def begin(self, lane_id: str, state: Checkpoint, where: Place) -> None:
-        """Start to write a trial's state. Its last save must have ended."""
-        self._last[lane_id] = state.progress, self._threads.submit(state.save, where)
+    def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
+        """Start to write a trial's state, unless it is the one written last. Its last save must have ended."""
+        progress = pool.progress(lane_id)
+        if lane_id not in self._last or self._last[lane_id][0] is not progress:
+            self._last[lane_id] = progress, self._threads.submit(pool.checkpoint(lane_id).save, where)
 
     def last(self, lane_id: str) -> Future[None]:
         """Return the trial's last save; its result is None, or why it failed."""
@@ -36,22 +38,13 @@ class Saver:
         nothing.set_result(None)
         return nothing
 
-    def holds(self, lane_id: str, progress: Progress) -> bool:
-        """Return whether this very state was the last one that was given to `begin`."""
-        return lane_id in self._last and self._last[lane_id][0] is progress
-
     def forget(self, lane_id: str) -> None:
         """Forget a trial's last save, which must have ended."""
         self._last.pop(lane_id, None)
 
 
 class OwnLane:
-    """Trains a trial in its own process (`LaneInterface`).
-
-    Args:
-        pool: a pool of one lane.
-        save_every: a trial's state is saved after every so many epochs.
-    """
+    """Trains a trial in its own process (`LaneInterface`), in a pool of one lane."""
 
     token = ""
 
@@ -68,8 +61,7 @@ class OwnLane:
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
-        if not self._saver.holds(lane_id, self._pool.progress(lane_id)):
-            self._begin(lane_id, state)
+        self._begin(lane_id, state)
         self._saver.last(lane_id).result()
 
     def detach(self, lane_id: str) -> None:
@@ -80,4 +72,4 @@ class OwnLane:
 
     def _begin(self, lane_id: str, state: Place) -> None:
         self._saver.last(lane_id).result()
-        self._saver.begin(lane_id, self._pool.checkpoint(lane_id), state)
+        self._saver.begin(lane_id, self._pool, state)

@@ -59,19 +59,15 @@ def measure(
     found = of_lanes(slots, curvature.PRODUCTS)
     again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]
     if again:
-        better = of_lanes([slots[i] for i in again], curvature.MORE_PRODUCTS)
-        found = [better[again.index(i)] if i in again else one for i, one in enumerate(found)]
+        for i, better in zip(again, of_lanes([slots[i] for i in again], curvature.MORE_PRODUCTS), strict=True):
+            found[i] = better
     along = executor.measure(curvature.batch_sharpness, size, slots, data.arrays, batches)
     return [(value, residual, float(one)) for (value, residual), one in zip(found, along, strict=True)]
 
 
 def sharpness_columns(measured: Sequence[Measured], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the columns of an epoch's row.
-
-    Args:
-        measured: the epoch's measurements in order, for the first epoch with that before training.
-        before: the last epoch's row; None for the first epoch.
-    """
+    """Return the columns of an epoch's row, given its measurements in order and the last epoch's row. The first epoch's
+    begin with that before training."""
     names = ("sharpness", "sharpness_residual", "batch_sharpness")
     row: dict[str, Any] = {"sharpness_steps": json.dumps(measured)}
     row["untrained_sharpness"] = (before or {}).get("untrained_sharpness") if before else measured[0][1]

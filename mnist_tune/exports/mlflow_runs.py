@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from mnist_tune.errors import UserError
@@ -17,9 +16,6 @@ ID = "mnist_tune.id"
 MARK = "mnist_tune.epoch"
 """The tag that holds the last epoch that a run has."""
 
-BATCH = 1000
-"""The most metrics that MLflow takes at once."""
-
 STATUS = {"running": "RUNNING", "waiting": "SCHEDULED", "error": "FAILED", "interrupted": "KILLED"}
 """MLflow's status by stop reason; all others are FINISHED."""
 
@@ -32,7 +28,7 @@ class Mirror:
         output = output or "mlflow.db"
         self._uri = output if ":" in output else f"sqlite:///{output}"
         self._client = self._mlflow.MlflowClient(self._uri)
-        self._known: dict[str, Any] = {}
+        self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
         try:
@@ -42,18 +38,17 @@ class Mirror:
         return f"Look at it: mlflow server --backend-store-uri {self._uri}"
 
     def _update(self, sweep: Tables) -> None:
-        name = f"mnist_tune {sweep.meta['name']}"
+        name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
         experiment = self._client.get_experiment_by_name(name)
-        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
-        known = {run.data.tags[ID]: run for run in self._found(experiment_id) if ID in run.data.tags}
-        top = sweep_id(sweep)
-        parent = known.get(top) or self._client.create_run(experiment_id, tags={ID: top}, run_name=title(sweep))
+        place = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        known = {run.data.tags[ID]: run for run in self._found(place) if ID in run.data.tags}
+        parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
         for run in runs(sweep):
-            tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
-            child = known.get(run.id) or self._client.create_run(
-                experiment_id, int(run.rows[0]["time"] * 1000) if run.rows else None, tags, run.trial_id
-            )
-            self._write(run, child)
+            if run != self._written.get(run.id):
+                tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
+                began = int(run.rows[0].time * 1000) if run.rows else None
+                self._write(run, known.get(run.id) or self._client.create_run(place, began, tags, run.trial_id))
+                self._written[run.id] = run
         live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
 
@@ -68,29 +63,17 @@ class Mirror:
 
     def _write(self, run: Run, child: Any) -> None:
         entities, key = self._mlflow.entities, child.info.run_id
-        status = STATUS.get(run.labels["stop_reason"], "FINISHED")
-        state = f"{len(run.rows)} {run.labels}"
-        if self._known.get(run.id) == state:
-            return
         if not child.data.params:
             self._client.log_batch(key, params=[entities.Param(name, str(v)) for name, v in run.params.items()])
         done = int(child.data.tags.get(MARK, 0))
         for row in run.rows:
-            if row["epoch"] <= done:
-                continue
-            at, step = int(row["time"] * 1000), int(row["epoch"])
-            metrics = [
-                entities.Metric(name, value, at, step)
-                for name, value in row.items()
-                if name not in ("epoch", "time") and not math.isnan(value)
-            ]
-            self._log(key, metrics, [entities.RunTag(MARK, str(step))])
-        self._log(key, [], [entities.RunTag(name, text[:5000]) for name, text in run.labels.items()])
+            if row.epoch > done:
+                at = int(row.time * 1000)
+                metrics = [entities.Metric(name, value, at, row.epoch) for name, value in row.metrics.items()]
+                self._client.log_batch(key, metrics=metrics, tags=[entities.RunTag(MARK, str(row.epoch))])
+        self._client.log_batch(key, tags=[entities.RunTag(name, text[:5000]) for name, text in run.labels.items()])
+        status = STATUS.get(run.labels["stop_reason"], "FINISHED")
         if status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(key, status)
         else:
-            self._client.set_terminated(key, status, int(run.rows[-1]["time"] * 1000) if run.rows else None)
-        self._known[run.id] = state
-
-    def _log(self, key: str, metrics: Sequence[Any], tags: Sequence[Any]) -> None:
-        self._client.log_batch(key, metrics=metrics, tags=tags)
+            self._client.set_terminated(key, status, int(run.rows[-1].time * 1000) if run.rows else None)

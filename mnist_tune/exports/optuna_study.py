@@ -8,7 +8,8 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
-from mnist_tune.results.journal import LIVE_REASONS
+from mnist_tune.regimes.families import held_out
+from mnist_tune.results.journal import LIVE_REASONS, OPEN_REASONS
 from mnist_tune.results.tables import Tables
 
 ID = "trial_id"
@@ -24,20 +25,17 @@ class Mirror:
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
-        objective = "validation_accuracy" if (sweep.trials["holdout"] > 0).any() else "test_accuracy"
+        objective = f"{held_out(sweep.trials)}_accuracy"
         found = runs(sweep)
         params = self._distributions(found)
-        wanted = {run.trial_id: self._trial(run, params, objective) for run in found if self._is_at_rest(run)}
+        # Trials that go on are left out until they end: with each epoch, the study would have to be written anew.
+        at_rest = [run for run in found if run.labels["stop_reason"] not in LIVE_REASONS]
+        wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
         try:
             self._write(title(sweep), wanted, objective)
         except self._optuna.exceptions.StorageInternalError as error:
             raise UserError(f"can't write {self._url}: {str(error).splitlines()[0]}; name another --output") from None
         return f"Look at it: optuna-dashboard {self._url}"
-
-    def _is_at_rest(self, run: Run) -> bool:
-        """Trials of a running sweep that go on are left out until they end: with each epoch, the study would have to be
-        written anew."""
-        return run.labels["stop_reason"] not in LIVE_REASONS
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
         """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one
@@ -65,16 +63,15 @@ class Mirror:
         return made
 
     def _trial(self, run: Run, params: dict[str, Any], objective: str) -> Any:
-        states = self._optuna.trial.TrialState
-        curve = {int(row["epoch"]): row.get(objective, math.nan) for row in run.rows}
+        states, reason = self._optuna.trial.TrialState, run.labels["stop_reason"]
+        curve = {row.epoch: row.metrics.get(objective, math.nan) for row in run.rows}
         value = curve[max(curve)] if curve else math.nan
-        state = states.PRUNED
-        if not run.ended and run.labels["stop_reason"] != "error":
+        if reason in OPEN_REASONS:
             state = states.RUNNING if run.rows else states.WAITING
-        elif run.failed or math.isnan(value):
+        elif reason == "error" or run.labels["regime"] == "diverged" or math.isnan(value):
             state = states.FAIL
-        elif run.labels["stop_reason"] == "completed":
-            state = states.COMPLETE
+        else:
+            state = states.COMPLETE if reason == "completed" else states.PRUNED
         return self._optuna.trial.create_trial(
             state=state,
             value=value if state in (states.COMPLETE, states.PRUNED) else None,
@@ -86,6 +83,8 @@ class Mirror:
 
 
 def _content(trial: Any) -> str:
-    """Return what a trial says, for comparisons: NaN is equal to NaN here."""
-    attributes = sorted(trial.user_attrs.items())
-    return repr((trial.state, trial.values, sorted(trial.params.items()), attributes, trial.intermediate_values))
+    """Return what a trial says, for comparisons: NaN is equal to NaN here. All trials of a study have the same choices,
+    but each may have a range of its own."""
+    attributes, params = sorted(trial.user_attrs.items()), sorted(trial.params.items())
+    choices = {name: getattr(kind, "choices", ()) for name, kind in sorted(trial.distributions.items())}
+    return repr((trial.state, trial.values, params, choices, attributes, trial.intermediate_values))

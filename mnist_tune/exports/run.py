@@ -8,11 +8,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_tune.columns import EPOCHS, NUMBER
 from mnist_tune.errors import UserError
-from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
@@ -22,7 +21,15 @@ METRICS = tuple(one.name for one in EPOCHS if one.kind is NUMBER and one.name !=
 LABELS = ("regime", "regime_evidence", "stop_reason", "node", "device", "dataset", "error")
 """The columns of `trials` that become tags."""
 
-NOT_ENDED = (*UNFINISHED_REASONS, *LIVE_REASONS)
+
+class Row(NamedTuple):
+    """An epoch of a trial."""
+
+    epoch: int
+    time: float
+    """When it ended, in seconds; 0 in journals of older versions, which did not say."""
+    metrics: Mapping[str, float]
+    """Without what is not finite: infinite values stretch a tool's axes until nothing else can be seen."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +42,7 @@ class Run:
     params: Mapping[str, Any]
     """Every field of the trial's configuration."""
     labels: Mapping[str, str]
-    rows: tuple[Mapping[str, float], ...]
-    """For each epoch its number, the time at which it ended (in seconds) and its metrics. What is not finite is NaN:
-    infinite values stretch a tool's axes until nothing else can be seen."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come, unless the trial is asked for more epochs."""
-        return self.labels["stop_reason"] not in NOT_ENDED
-
-    @property
-    def failed(self) -> bool:
-        return self.labels["stop_reason"] == "error" or self.labels["regime"] == "diverged"
+    rows: tuple[Row, ...]
 
 
 def sweep_id(sweep: Tables) -> str:
@@ -63,27 +59,24 @@ def title(sweep: Tables) -> str:
 def runs(sweep: Tables) -> list[Run]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
-    metrics = [name for name in METRICS if name in sweep.epochs and not sweep.epochs[name].isna().all()]
-    times = sweep.epochs.get("ended_at", 0.0)
-    kept = sweep.epochs[["trial_id", "epoch"]].assign(time=times, **{name: sweep.epochs[name] for name in metrics})
-    kept = kept.sort_values(["trial_id", "epoch"], kind="stable")
-    curves = {str(key): group.drop(columns="trial_id").to_dict("records") for key, group in kept.groupby("trial_id")}
-    found, prefix = [], sweep_id(sweep)
+    epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
+    curves = {key: tuple(map(_row, group.to_dict("records"))) for key, group in epochs.groupby("trial_id")}
+    found = []
     for trial in sweep.trials.to_dict("records"):
-        key = str(trial["trial_id"])
-        params = {name: plain(trial[name]) for name in known} | {"epochs": int(trial["epochs_asked"])}
-        labels = {name: str(trial[name]) for name in LABELS if trial.get(name) not in (None, "") and _is(trial[name])}
-        rows = tuple({name: _finite(value) for name, value in row.items()} for row in curves.get(key, []))
-        found.append(Run(f"{prefix}-{key}", key, params, labels, rows))
+        key = trial["trial_id"]
+        params = {name: trial[name] for name in known} | {"epochs": int(trial["epochs_asked"])}
+        labels = {name: trial[name] for name in LABELS if isinstance(trial.get(name), str) and trial[name]}
+        found.append(Run(f"{prefix}-{key}", key, params, labels, curves.get(key, ())))
     return found
 
 
-def plain(value: Any) -> Any:
-    """Return a value of a table as Python's own type."""
-    return value.item() if hasattr(value, "item") else value
+def _row(epoch: Mapping[str, Any]) -> Row:
+    time = epoch.get("ended_at", 0.0)
+    metrics = {name: epoch[name] for name in METRICS if math.isfinite(epoch.get(name, math.nan))}
+    return Row(int(epoch["epoch"]), time if math.isfinite(time) else 0.0, metrics)
 
 
-def library(name: str, package: str = "") -> Any:
+def library(name: str) -> Any:
     """Return an optional library.
 
     Raises:
@@ -92,14 +85,5 @@ def library(name: str, package: str = "") -> Any:
     try:
         return import_module(name)
     except ImportError:
-        package = package or name.partition(".")[0]
+        package = name.partition(".")[0]
         raise UserError(f"this export needs {package}; to install it: python -m pip install {package}") from None
-
-
-def _is(value: Any) -> bool:
-    return not (isinstance(value, float) and math.isnan(value))
-
-
-def _finite(value: Any) -> float:
-    number = math.nan if value is None else float(value)
-    return number if math.isfinite(number) else math.nan

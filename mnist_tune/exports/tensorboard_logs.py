@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.exports.run import Row, Run, library, runs, title
 from mnist_tune.results.tables import Tables
 
 RESULTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -21,7 +19,7 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         library("tensorboardX")
         self._output = Path(output or "tensorboard")
-        self._written: dict[str, tuple[Mapping[str, float], ...]] = {}
+        self._written: dict[str, tuple[Row, ...]] = {}
 
     def update(self, sweep: Tables) -> str:
         try:
@@ -35,25 +33,25 @@ class Mirror:
     def _write(self, run: Run, folder: Path) -> None:
         """Add the rows that a run lacks. TensorBoard would show what is written twice twice, so each process writes a
         run from its beginning, in place of the logs that others left."""
-        before = self._written.get(run.id)
-        if before is not None and [*map(repr, before)] == [*map(repr, run.rows)]:
-            return
-        self._written.pop(run.id, None)  # if this fails halfway, the run is written anew
-        new = run.rows[len(before or ()) :]
-        if before is None or [*map(repr, before)] != [*map(repr, run.rows[: len(before)])]:
-            new = run.rows
-            for file in folder.glob("events.out.tfevents.*"):
-                file.unlink()
-        folder.mkdir(parents=True, exist_ok=True)
-        writer = library("tensorboardX.event_file_writer").EventsWriter(str(folder / "events"), f".{len(run.rows):06d}")
-        summary, event = library("tensorboardX.summary"), library("tensorboardX.proto.event_pb2").Event
-        with closing(writer):
-            if len(new) == len(run.rows):
-                for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
-                    writer.write_event(event(summary=part, wall_time=run.rows[0]["time"]))
-            for row in new:
-                for name, value in row.items():
-                    if name not in ("epoch", "time") and not math.isnan(value):
-                        curve = summary.scalar(name, value)
-                        writer.write_event(event(summary=curve, step=int(row["epoch"]), wall_time=row["time"]))
+        before = self._written.pop(run.id, ())  # if this fails halfway, the run is written anew
+        if run.rows != before:
+            if not before or run.rows[: len(before)] != before:
+                before = ()
+                for file in folder.glob("events.out.tfevents.*"):
+                    file.unlink()
+            folder.mkdir(parents=True, exist_ok=True)
+            _append(run, len(before), folder)
         self._written[run.id] = run.rows
+
+
+def _append(run: Run, first: int, folder: Path) -> None:
+    """Write a file of logs with a run's rows from the first one on."""
+    writer = library("tensorboardX.event_file_writer").EventsWriter(str(folder / "events"), f".{len(run.rows):06d}")
+    summary, event = library("tensorboardX.summary"), library("tensorboardX.proto.event_pb2").Event
+    with closing(writer):
+        if not first:
+            for part in summary.hparams({**run.params}, dict.fromkeys(RESULTS, 0.0)):
+                writer.write_event(event(summary=part, wall_time=run.rows[0].time))
+        for row in run.rows[first:]:
+            for name, value in row.metrics.items():
+                writer.write_event(event(summary=summary.scalar(name, value), step=row.epoch, wall_time=row.time))

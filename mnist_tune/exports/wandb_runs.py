@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from mnist_tune.errors import UserError
@@ -21,21 +19,19 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._wandb = library("wandb")
         self._output = Path(output or ".")
-        self._written: dict[str, str] = {}
+        self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
         try:
             self._output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"can't write {self._output}: {error.strerror}; name another --output") from None
-        found = list(runs(sweep))
-        states = {run.id: f"{len(run.rows)} {run.labels}" for run in found}
-        changed = [run for run in found if self._written.get(run.id) != states[run.id]]
+        changed = [run for run in runs(sweep) if run != self._written.get(run.id)]
         for run in changed:
             self._write(run, title(sweep))
         if changed:
             self._wandb.teardown()  # waits until the last run is on the disk, too
-        self._written |= states
+        self._written |= {run.id: run for run in changed}
         return f"Upload it: wandb sync --include-offline {self._output / 'wandb'}/offline-run-*"
 
     def _write(self, run: Run, group: str) -> None:
@@ -48,9 +44,5 @@ class Mirror:
             settings=self._wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
         ) as opened:  # fmt: skip
             for row in run.rows:
-                opened.log(_values(row), step=int(row["epoch"]))
+                opened.log({"epoch": row.epoch, **row.metrics}, step=row.epoch)
             opened.summary.update(dict(run.labels))
-
-
-def _values(row: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name != "time" and not math.isnan(value)}

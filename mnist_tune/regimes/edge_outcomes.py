@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.regimes.curve import curves_of
-from mnist_tune.regimes.curve_rules import shaken
 from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.statistics import shaken
 
 LEARNED_SHARE = 0.5
 """A trial has learned if its final training loss is below this share of the untrained loss. Measured on five networks,

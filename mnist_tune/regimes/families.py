@@ -1,4 +1,4 @@
-"""The families of a sweep, with titles: trials that differ in their learning rate and their seeds only."""
+"""What is comparable with what: the families of a sweep, and the images that its trials are compared on."""
 
 from __future__ import annotations
 
@@ -8,20 +8,42 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.numbers import exactly
-from mnist_tune.regimes.conclusions import varied
+
+FAMILY = """
+    architecture optimizer batch_size drop_last momentum nesterov weight_decay clip_norm schedule warmup_steps loss
+    label_noise holdout
+""".split()
+"""Trials that are equal in these differ in their learning rate and their seeds only."""
+
+SIBLINGS = ["architecture", "label_noise", "optimizer", "schedule", "loss", "drop_last"]
+"""Trials with equal values in these columns are siblings: one network on the same labels. If all columns of `FAMILY`
+are equal, they differ in their learning rate and their seeds only."""
+
+
+def varied(trials: pd.DataFrame) -> list[str]:
+    """Return the columns of `FAMILY` in which these trials differ."""
+    return [name for name in FAMILY if name in trials and trials[name].nunique() > 1]
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the trials of each family with its title, such as `mlp-16-tanh, batch size 64`, in order."""
     names = ["architecture", *(name for name in varied(trials) if name != "architecture")]
     for values, family in trials.groupby(names):
-        said = [_said(name, value) for name, value in zip(names, values, strict=True)]
+        said = [setting(name, value) for name, value in zip(names, values, strict=True)]
         yield ", ".join(filter(None, said)), family
 
 
-def _said(name: str, value: Any) -> str:
+def setting(name: str, value: Any) -> str:
+    """Return a setting in words, such as `batch size 64`; a flag that is not set is empty."""
     if name in ("nesterov", "drop_last"):
         return name.replace("_", " ") * bool(value)
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
     return f"{name.replace('_', ' ')} {exactly(value)}"
+
+
+def held_out(trials: pd.DataFrame) -> str:
+    """Return the split that these trials are compared on: validation if each that trained has it, else test."""
+    trained = trials[trials["epochs_run"] > 0] if "epochs_run" in trials else trials
+    measured = trained["validation_accuracy"].notna() if "validation_accuracy" in trials else pd.Series(dtype=bool)
+    return "validation" if len(measured) and measured.all() else "test"

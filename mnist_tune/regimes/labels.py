@@ -1,18 +1,327 @@
-"""The regime of each curve: converged, slow, oscillating, diverged, underfit, overfit or undecided.
+"""The regime of each trial: one ordered list of questions about its own curve, then one pass over its family.
 
-There are two levels. `curve_regime` labels a trial by its own curve (`curve_rules`). `label_trials` also uses what the
-same architecture reached at other learning rates (`siblings`). Each label comes with the numbers that decided it.
+`Family` changes what a trial's own curve left open, by what the same network did at other learning rates.
+`docs/regimes.md` says what the words mean and how good the labels are.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.numbers import rate
+from mnist_tune.regimes.curve import Curve, curves_of
+from mnist_tune.regimes.data_facts import MNIST, DataFacts
+from mnist_tune.regimes.families import SIBLINGS
+from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit, difference_noise
+from mnist_tune.regimes.statistics import (
+    CLEARLY,
+    ENOUGH,
+    FAR,
+    HALF,
+    LEARNED,
+    LEVEL,
+    NEAR_BEST,
+    OFTEN,
+    TREND,
+    VISIBLE,
+    drop,
+    flat,
+    hardly_begun,
+    lasts,
+    late_pace,
+    memorising,
+    shaken,
+    since_when,
+    slips,
+    stuck,
+)
 
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
+
+ON_ITS_WAY = "on its way"
+"""How the evidence begins where a calm trial is not at its target yet."""
+
+LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
+"""The columns that `label_trials` adds."""
+
+Label = tuple[str, str]
+"""A regime, and the evidence for it."""
 
 
 def regime_counts(labels: Sequence[str]) -> str:
     """Return how many there are of each, such as `3 converged, 2 diverged`, in the order of `REGIMES`."""
     counts = Counter(labels)
     return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)
+
+
+# --- what a curve shows
+
+
+def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
+    """Return the regime that a trial's own curve shows, and the evidence, given the accuracy of a network that has
+    learned the data set. If that is None, no curve is converged."""
+    if not curve.epochs:
+        return "undecided", "no epoch finished"
+    goal = math.inf if target is None else target
+    questions = (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there))
+    for name, ask in questions:
+        if evidence := ask(curve, goal):
+            return name, evidence
+    return below(curve, goal)
+
+
+def gone(curve: Curve, goal: float) -> str:
+    """Is the loss gone for good, or what was learned, or the network dead?"""
+    accuracy, loss = curve.accuracy, curve.train_loss
+    guesses = accuracy[-1] <= curve.ceiling
+    if loss is not None and not loss[-1] <= calm_limit(curve.untrained, curve.evaluated):
+        flagged = curve.diverged is not None and curve.diverged[-1]
+        ended = curve.complete and guesses and (curve.diverged is None or curve.above_since is not None)
+        if flagged or ended or not np.isfinite(loss[-1]):
+            since = f", above since step {curve.above_since}" if curve.above_since else ""
+            return f"training loss {loss[-1]:.3g}, {curve.untrained:.3g} untrained{since}"
+    if guesses and drop(curve, 0) and curve.learned(accuracy.max()) >= LEARNED and lasts(curve):
+        return f"late: {best_and_last(curve)}"
+    if stuck(curve) and (curve.complete if loss is None else curve.spikes(CLEARLY).any()):
+        return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f}, a guess"
+    return ""
+
+
+def restless(curve: Curve, goal: float) -> str:
+    """Are spikes or drops frequent in the last half of the epochs, or, below the target, smaller falls twice as
+    frequent? Or did it end with a drop that it has not recovered from?"""
+    falls = curve.falls
+    if curve.accuracy.max() <= curve.ceiling or (curve.accuracy[-1] <= curve.ceiling and not curve.complete):
+        return ""  # it may come back
+    spikes, drops, small = curve.spikes()[1:], falls > np.maximum(VISIBLE, curve.falls_noise), slips(curve)
+    if curve.train_loss is not None:  # the loss confirms what the noise of few images hides
+        small |= (falls > VISIBLE) & (curve.train_loss[1:] > curve.train_loss[:-1])
+    events = spikes | drops
+    late = events[-max(ENOUGH, int(HALF * len(events))) :]
+    if late.sum() >= 2 and late.mean() > OFTEN:
+        said = f"loss up to {curve.peak[1:][spikes].max():.3g}" if spikes.any() else f"falls of {falls.max():.3f}"
+        return f"unstable in {events.sum()} of {len(falls)} epochs: {said}"
+    if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
+        low, high = curve.accuracy.min(), curve.accuracy.max()
+        return f"accuracy fell in {small.sum()} of {len(small)} epochs, {low:.4f} to {high:.4f}"
+    lost = curve.complete and drop(curve) and drops[curve.accuracy.argmax() :].any()
+    return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
+
+
+def there(curve: Curve, goal: float) -> str:
+    """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
+    noise = 0 if curve.epochs >= TREND else SIGMAS * accuracy_noise(curve.settled, curve.images)
+    steady = not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
+    if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
+        return ""
+    final = max(curve.settled, curve.accuracy[-1])
+    early = f", loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
+    return f"accuracy {final:.4f} >= {goal:.4g}{early}"
+
+
+def below(curve: Curve, goal: float) -> Label:
+    """Where does the law of a curve lead that is below the target?"""
+    accuracy, final = curve.accuracy, curve.accuracy[-1]
+    if hardly_begun(curve):
+        assert curve.train_loss is not None
+        return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
+    if curve.epochs < ENOUGH:
+        return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
+    if accuracy.max() >= goal:
+        return "undecided", best_and_last(curve)
+    ahead, level = forecast(curve, goal), flat(curve)
+    hidden = 1 - goal < curve.wrong_labels  # behind wrong labels, the exponent is less well known
+    pace, noise = late_pace(curve)
+    if curve.complete and (level or ((ahead.exponent if hidden else ahead.fastest) < LEVEL and pace < HALF)):
+        if not drop(curve, 0):
+            return "underfit", f"levelled off at accuracy {final:.4f}"
+        early = accuracy.argmax() < HALF * curve.epochs
+        return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
+    if curve.complete and curve.schedule != "constant":
+        return "underfit", f"accuracy {final:.4f} when the learning rate was 0"
+    if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
+        return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
+    if shaken(curve):
+        return "undecided", f"accuracy {final:.4f}: neither calm nor oscillating"
+    if math.isinf(goal):
+        return "undecided", f"accuracy {final:.4f}, no target known"
+    if curve.complete and ahead.likely > FAR * curve.epochs:
+        return "slow", f"accuracy {final:.4f}; {goal:.4g} {ahead}"
+    return "undecided", f"{ON_ITS_WAY}: {goal:.4g} {ahead}"
+
+
+def best_and_last(curve: Curve) -> str:
+    best = int(curve.accuracy.argmax())
+    return f"accuracy {curve.accuracy[best]:.4f} in epoch {best + 1}, {curve.accuracy[-1]:.4f} at the end"
+
+
+# --- what siblings show
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial among its siblings. What its own curve shows is worked out when it is asked for."""
+
+    rate: float
+    momentum: float
+    curve: Curve
+    target: float | None
+
+    @cached_property
+    def speed(self) -> float:
+        """Learning rate per image, `rate / batch_size / (1 - momentum)`: at equal speeds, trials go equally far in an
+        epoch while steps are small (the linear scaling of Goyal et al. 2017)."""
+        return float(
+            f"{self.rate / self.curve.batch_size / (1 - self.momentum):.12g}"
+        )  # equal but for rounding is equal
+
+    @cached_property
+    def own(self) -> Label:
+        return curve_regime(self.curve, self.target)
+
+    @cached_property
+    def reaches(self) -> Forecast | None:
+        return reached(self.curve, self.target, self.own[0])
+
+    @cached_property
+    def learned(self) -> bool:
+        return bool(self.curve.epochs and self.curve.learned(self.curve.accuracy.max()) >= LEARNED)
+
+
+def held_out(curve: Curve) -> float:
+    """Return the median of the last held-out accuracies."""
+    return float(np.median(curve.held_out[-TREND:])) if curve.epochs else 0.0
+
+
+def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
+    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
+    best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.
+    It is None if that one has not learned."""
+    if data.target is not None:
+        return data.target
+    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
+    best = max(known, key=held_out, default=None)
+    if best is None or best.learned(best.settled) < LEARNED:
+        return None
+    noise = SIGMAS * float(accuracy_noise(best.settled, best.images))
+    return best.settled - max(NEAR_BEST * (1 - data.chance), noise)
+
+
+class Family:
+    """The trials of one network on the same labels, and what they say of each other."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self.trials = sorted(trials, key=lambda one: -one.speed)
+        self._speed = np.array([one.speed for one in self.trials])
+        self._settled = np.array([one.curve.settled for one in self.trials])
+        self._held_out = np.array([held_out(one.curve) for one in self.trials])
+        self._slowest = min((one.speed for one in trials if one.learned), default=math.inf)
+
+    def label(self, one: Trial) -> Label:
+        """Return the label of a trial, and the evidence."""
+        label, curve = one.own[0], one.curve
+        if curve.epochs and self._slowest < math.inf and (label == "diverged" or stuck(curve)):
+            return self._lost(one)
+        there = one.target is not None and bool(curve.epochs) and curve.accuracy[-1] >= one.target
+        if label not in ("slow", "underfit", "undecided") or curve.epochs < TREND or there:
+            return one.own
+        return self._late(one) or self._outdone(one) or one.own
+
+    def _lost(self, one: Trial) -> Label:
+        """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
+        best = max((other for other in self.trials if other.learned), key=lambda other: other.curve.settled)
+        said = f"at chance; {named(best, one)} reached {best.curve.accuracy.max():.4f}"
+        finite = one.curve.train_loss is None or np.isfinite(one.curve.train_loss[-1])
+        if one.own[0] == "diverged" and (one.speed >= self._slowest or not finite):
+            return one.own
+        return ("slow", said) if one.speed <= self._slowest else ("diverged", f"dead{since_when(one.curve)}: {said}")
+
+    def _late(self, one: Trial) -> Label | None:
+        """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
+        runs, will at its end neither be at the target nor as good as the other is on held-out images by now."""
+        curve, faster = one.curve, [other for other in self.trials if other.speed > one.speed]
+        if shaken(curve):
+            return None
+        if not curve.complete:
+            best = self._best(self._speed > one.speed, self._held_out)
+            if not best or not higher(best, one):
+                return None
+            known = held_out(best.curve)
+            known -= SIGMAS * float(accuracy_noise(known, curve.held_out_count))
+            goal = min(known, math.inf if one.target is None else one.target)
+            return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
+        there = [other for other in faster if one.reaches and other.own[0] == "converged" and other.reaches]
+        first = min(there, key=lambda other: other.reaches.likely if other.reaches else math.inf, default=None)
+        if not first or not first.reaches or not one.reaches or one.reaches.likely <= FAR * first.reaches.likely:
+            return None
+        return "slow", f"{one.target:.4g} {one.reaches}; {named(first, one)}: {first.reaches}"
+
+    def _outdone(self, one: Trial) -> Label | None:
+        """A trial that ended lower than the best: slow if that is faster and, if it is slower, oscillating where the
+        accuracy goes to and fro."""
+        curve, (label, evidence) = one.curve, one.own
+        best = self._best(self._speed != one.speed, self._settled)
+        undecided = label == "undecided" and (not curve.complete or evidence.startswith(ON_ITS_WAY))
+        if undecided or not best or not higher(best, one):
+            return None
+        if best.speed > one.speed:
+            return ("undecided" if shaken(curve) else "slow"), behind(one, best)
+        falls = curve.falls
+        often = FAR * (falls > 0).sum() >= max(2 * FAR, len(falls)) or (falls > curve.falls_noise).sum() >= 2
+        return ("oscillating" if often and curve.accuracy.max() > curve.ceiling else "undecided"), behind(one, best)
+
+    def _best(self, rows: np.ndarray, score: np.ndarray) -> Trial | None:
+        """Return which of these did best, of equal ones the fastest. What diverged or memorised is no measure."""
+        found = np.flatnonzero(rows)
+        ranked = (self.trials[row] for row in found[np.argsort(-score[found], kind="stable")])
+        return next((one for one in ranked if one.own[0] not in ("diverged", "overfit")), None)
+
+
+def higher(other: Trial, one: Trial) -> bool:
+    """Return whether another trial ended above this one by more than noise, at the target or by `VISIBLE`."""
+    theirs, ours = other.curve.settled, one.curve.settled
+    noise = SIGMAS * float(difference_noise(theirs, ours, one.curve.images))
+    return theirs - ours > (noise if one.target is not None and theirs >= one.target else max(VISIBLE, noise))
+
+
+def named(best: Trial, one: Trial) -> str:
+    """Return what a message calls a sibling; with its batch size, if it is another."""
+    batches = f" with batches of {best.curve.batch_size}" * (best.curve.batch_size != one.curve.batch_size)
+    return f"rate {rate(best.rate)}{batches}"
+
+
+def behind(one: Trial, best: Trial) -> str:
+    epochs = min(one.curve.epochs, best.curve.epochs)
+    ours, theirs = one.curve.accuracy[epochs - 1], best.curve.accuracy[epochs - 1]
+    return f"at {epochs} epochs {ours:.4f}; {named(best, one)} had {theirs:.4f}"
+
+
+def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
+    """Return `trials` with `LABELLED`: the label that follows from a trial's own curve; the one that also uses its
+    siblings, and its evidence; the target, and when it is reached. Where the data set has no target, that follows from
+    the siblings that ran all their epochs; before there are any, from those that run."""
+    curves = list(curves_of(trials, epochs, data))
+    rates, momenta = list(trials["learning_rate"]), list(trials.get("momentum", [0.0] * len(trials)))
+    names = [name for name in SIBLINGS if name in trials]
+    groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))] * (len(trials) > 0)
+    found: dict[int, tuple[Any, ...]] = {}
+    for rows in groups:
+        mine = [curves[row] for row in rows]
+        target = target_of([curve for curve in mine if curve.complete] or mine, data)
+        siblings = [Trial(rates[row], momenta[row], curves[row], target) for row in rows]
+        family = Family(siblings)
+        for row, one in zip(rows, siblings, strict=True):
+            label, evidence = family.label(one)
+            ahead = one.reaches if label == one.own[0] else reached(one.curve, target, label)
+            known = math.nan if target is None else target
+            found[row] = (one.own[0], label, evidence, known, *epochs_to(ahead, label))
+    return trials.assign(**{name: [found[row][i] for row in range(len(trials))] for i, name in enumerate(LABELLED)})

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY
+from mnist_tune.numbers import rate
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED, LEARNED, outcomes
 from mnist_tune.regimes.edge_posterior import FLAT, LEAST_OUTCOMES, WIDTHS, EdgePosterior
+from mnist_tune.regimes.families import FAMILY
 from mnist_tune.trial import TrialConfig
 
 SEARCHES = "searches"
@@ -36,9 +37,11 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        if self.median in (0, math.inf) or math.isnan(self.median):
-            return "does not exist"
-        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        if math.isinf(self.median):
+            return "any rate"
+        if not self.median > 0:
+            return "no rate"
+        return "{} [{}, {}]".format(*(rate(one, 3) for one in (self.median, self.low, self.high)))
 
     @property
     def half_width(self) -> float:
@@ -118,8 +121,8 @@ class MeasuredEdge:
 
     def _posterior(self, holds: pd.Series) -> EdgePosterior:
         posterior = EdgePosterior(math.log(self.expected))
-        for rate, one in zip(self.outcomes["learning_rate"], holds, strict=True):
-            posterior.add([0], [math.log(rate)], [one])
+        for tried, one in zip(self.outcomes["learning_rate"], holds, strict=True):
+            posterior.add([0], [math.log(tried)], [one])
         return posterior
 
     @staticmethod

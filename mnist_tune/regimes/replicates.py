@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import FAMILY
+from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.labels import regime_counts
 
 CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]

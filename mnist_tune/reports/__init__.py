@@ -6,18 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_tune.reports.edges import plot_edges
-    from mnist_tune.reports.figures import plot_notebook, plot_regimes
-    from mnist_tune.reports.replicate_table import print_replicates
-    from mnist_tune.reports.text import print_comparisons, print_report
+    from mnist_tune.reports.figures import plot_edges, plot_regimes
+    from mnist_tune.reports.terminal import print_replicates, print_report
 
-__all__ = ["plot_edges", "plot_notebook", "plot_regimes", "print_comparisons", "print_replicates", "print_report"]
+__all__ = ["plot_edges", "plot_regimes", "print_replicates", "print_report"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: without pandas and matplotlib, a command starts its sweep sooner."""
     if name not in __all__:
         raise AttributeError(f"module 'mnist_tune.reports' has no attribute {name!r}")
-    special = {"plot_edges": "edges", "print_replicates": "replicate_table"}
-    module = special.get(name, "figures" if name.startswith("plot") else "text")
+    module = "figures" if name.startswith("plot") else "terminal"
     return getattr(import_module(f"mnist_tune.reports.{module}"), name)

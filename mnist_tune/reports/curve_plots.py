@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from mnist_tune.regimes.conclusions import varied
+from mnist_tune.numbers import rate
+from mnist_tune.regimes.families import varied
 from mnist_tune.reports.label_placement import Label, place_labels, width
 from mnist_tune.reports.prepared import FEW, Band, bands, curve_rows, named
 from mnist_tune.reports.styles import COLOURS, MARKERS
@@ -40,10 +41,10 @@ def _lines(axis: Any, rows: pd.DataFrame, many: Sequence[str]) -> list[Label]:
         axis.plot(table.index, table, ms=4.8, lw=1.2, alpha=0.8, mew=0, **style)
     ends = rows.sort_values("epoch").drop_duplicates("trial_id", keep="last")
     labels = []
-    for (name, rate, regime, epoch, *varying), part in ends.groupby(
+    for (name, step, regime, epoch, *varying), part in ends.groupby(
         ["label", "learning_rate", "regime", "epoch", *many]
     ):
-        values = [f"{rate:.3g}", *(str(value)[:16] for value in varying)]
+        values = [rate(step, 3), *(str(value)[:16] for value in varying)]
         text = f"{name[:16]} {', '.join(values)}".strip() + f" ×{len(part)}" * (len(part) > 1)
         labels.append(Label(epoch, part["value"].median(), text, COLOURS[regime]))
     return labels

@@ -1,4 +1,4 @@
-"""The figures of a sweep: its regimes by learning rate, and its curves beside those of the notebook."""
+"""The figure of a sweep: its regimes by learning rate, and its curves."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from matplotlib.lines import Line2D
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import rate
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.notebook import Comparison
 from mnist_tune.reports.prepared import FEW, counts, finite, listed, mark, shares, with_epochs
+from mnist_tune.reports.prepared_edge import PreparedEdge
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 
@@ -152,30 +154,37 @@ def _legend(of: dict[str, int]) -> list[Line2D]:
     return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
 
 
-def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a figure with one panel per experiment: the notebook's curves (crosses, dashed) and ours (dots).
+def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
+    """Write the picture of measured edges, a panel each.
 
-    Thin lines are the other seeds of chaotic experiments.
+    Raises:
+        UserError: the file can't be written, or its format is unknown.
     """
-    columns = min(4, len(comparisons))
-    lines = -(-len(comparisons) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
-    axes = figure.subplots(lines, columns, squeeze=False)
-    for axis, comparison in zip(axes.flat, comparisons, strict=False):
-        for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
-            rows = comparison.rows
-            axis.plot(rows[f"{split}_accuracy_notebook"], "x--", color=colour, ms=8, lw=1, label=f"{split}, notebook")
-            axis.plot(rows[f"{split}_accuracy_ours"], ".-", color=colour, ms=5, lw=1, alpha=0.7, label=f"{split}, ours")
-        for _, curve in comparison.others.items():
-            axis.plot(curve, ".-", color="#8fb58f", ms=3, lw=0.7, label="test, other seeds")
-        axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("accuracy")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.25)
-    for axis in axes.flat[len(comparisons) :]:
-        axis.set_visible(False)
-    entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
-    named = {label: handle for panel in entries for handle, label in panel}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2 * columns, frameon=False)
+    figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
+    for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
+        draw_edge(axis, PreparedEdge(edge))
     save(figure, path)
+
+
+def draw_edge(axis: Any, edge: PreparedEdge) -> None:
+    """Draw the share of seeds that learn with its 95% band, the trials as ticks, and the predictors as lines."""
+    log_axis(axis, "x")
+    x, low, middle, high = edge.band()
+    axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
+    axis.plot(x, middle, color=COLOURS["slow"], lw=1.5)
+    found = edge.found
+    axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
+    for learned, part in edge.learned.groupby(edge.learned):
+        height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
+        name = f"{'learned' if learned else 'did not'} ({len(part)})"
+        axis.plot(part.index, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
+    for i, (name, predicted) in enumerate(edge.predicted.items()):
+        said = rate(predicted, 3)
+        if edge.limits[0] <= predicted <= edge.limits[1]:
+            axis.axvline(predicted, color=f"C{i % 10}", ls=("--", ":", "-.")[i % 3], lw=1.1, label=f"{name}: {said}")
+        else:
+            axis.plot([], [], " ", label=f"{name}: {said} (outside)")
+    axis.set(xlim=edge.limits, ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
+    axis.set_title(edge.title, fontsize=10, parse_math=False)
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
+    axis.grid(alpha=0.25)

@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.headline import headline, title
-from mnist_tune.reports.health import health
+from mnist_tune.numbers import rate
+from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.importances import Importances, importances
 from mnist_tune.reports.metrics import quantised
 from mnist_tune.reports.page_data import PageData, Setting
@@ -79,8 +79,7 @@ def page(sweeps: Sequence[Tables]) -> str:
     html: str = _template().render(
         title=printable(title(sweeps, data.titles)),
         titles=[printable(name) for name in data.titles],
-        headlines=[_printable(headline(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
-        healths=[_printable(health(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
+        heads=[_printable(_head(sweep, name)) for sweep, name in zip(sweeps, data.titles, strict=True)],
         counts=counts(data.trials),
         colours=COLOURS,
         meanings=MEANINGS,
@@ -107,6 +106,13 @@ def page(sweeps: Sequence[Tables]) -> str:
         script=Markup(_part("page.js")),
     )
     return html
+
+
+def _head(sweep: Tables, name: str) -> dict[str, Any]:
+    """Return what the page says of a sweep in words: its findings by their kind, and what its nodes did."""
+    found = findings(sweep)
+    said = {kind.value: [vars(one) for one in of(found, kind)] for kind in Kind}
+    return said | {"title": name, "nodes": nodes(sweep.epochs)}
 
 
 def _document(data: PageData, drawn: bool, columns: Sequence[str], edges: Sequence[PreparedEdge]) -> Any:
@@ -211,16 +217,16 @@ def _shares(data: PageData) -> list[dict[str, Any]]:
         place = {"x": float(np.log10(row.beside)), "share": row.converged_share, "low": float(low), "high": float(high)}
         said = {"said": f"{row.converged} ({low:.0%} to {high:.0%})"}
         if len(data.pooled):
-            said |= {"rate": f"{row.first:.4g} to {row.last:.4g}", "family": "all"}
+            said |= {"rate": f"{rate(row.first)} to {rate(row.last)}", "family": "all"}
         else:
             family = printable(f"{row.label} {row.architecture}".strip())
-            said |= {"rate": f"{row.learning_rate:.4g}", "family": family}
+            said |= {"rate": rate(row.learning_rate), "family": family}
         rows.append(place | said)
     return rows
 
 
 def _means(data: PageData) -> list[dict[str, Any]]:
-    return [_band(curve) | {"rate": f"{curve.learning_rate:.4g}"} for curve in data.mean_curves]
+    return [_band(curve) | {"rate": rate(curve.learning_rate)} for curve in data.mean_curves]
 
 
 def _importances(data: PageData) -> Importances | str:

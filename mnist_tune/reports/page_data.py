@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import exactly
-from mnist_tune.regimes.conclusions import FAMILY
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.reports.large_sweeps import MANY
+from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.reports.metrics import Axis, Metric, matrix, metrics
 from mnist_tune.reports.prepared import (
     FEW,
@@ -26,6 +25,7 @@ from mnist_tune.reports.prepared import (
     shares,
     with_epochs,
 )
+from mnist_tune.reports.trial_table import MANY
 from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
 
@@ -96,8 +96,7 @@ class PageData:
             for i, sweep in enumerate(self.sweeps)
         ]
         trials = pd.concat(tables, ignore_index=True) if self.several else tables[0]
-        held_out = trials.loc[trials["epochs_run"] > 0, "validation_accuracy"].notna()
-        accuracy = trials[f"{'validation' if held_out.any() and held_out.all() else 'test'}_accuracy"].astype(float)
+        accuracy = trials[f"{held_out(trials)}_accuracy"].astype(float)
         return trials.iloc[np.argsort(-accuracy.to_numpy(), kind="stable")].reset_index(drop=True)
 
     @cached_property

@@ -10,7 +10,7 @@ import numpy as np
 from bokeh.models import BoxAnnotation, FixedTicker, HoverTool, Label, Range1d, Span
 
 from mnist_tune.regimes.measured_edge import CLASSICAL
-from mnist_tune.reports.edge_lines import edge_lines
+from mnist_tune.reports.findings import edge_lines
 from mnist_tune.reports.page_data import RateMark
 from mnist_tune.reports.page_figures import INK, new_figure, page_axis
 from mnist_tune.reports.prepared_edge import PreparedEdge

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 from bokeh.models import BooleanFilter, CDSView, DataTable, HTMLTemplateFormatter, InlineStyleSheet, TableColumn
 
 from mnist_tune.columns import TRIALS
+from mnist_tune.numbers import rate
 from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import empty
-from mnist_tune.reports.text import one_target, reaches
+from mnist_tune.reports.trial_table import FIELDS, heading
 from mnist_tune.terminal import printable
+
+REACHES = next(one for one in FIELDS if one.name == "reaches")
 
 ROWS = 25
 """Rows that are seen at a time."""
@@ -61,7 +64,7 @@ def details(data: PageData) -> dict[str, Any]:
     if data.several:
         said["sweep_name"] = trials["sweep"].map(dict(enumerate(data.titles)))
     evidence = trials["error"].fillna("").where(trials["error"].fillna("") != "", trials["regime_evidence"])
-    said |= {"evidence": evidence, "reaches_said": [reaches(row) for row in trials.itertuples()]}
+    said |= {"evidence": evidence, "reaches_said": REACHES.said(trials)}
     known = {name: trials[name] for name in (*DETAILS, "reaches") if name in trials and trials[name].notna().any()}
     return {name: _column(pd.Series(values)) for name, values in (said | known).items()}
 
@@ -94,8 +97,7 @@ def fields(data: PageData) -> list[Field]:
     splits += [("validation", "held out")] * bool(trials["validation_accuracy"].notna().any())
     if (trials["epochs_run"] > 0).any():
         found += [Field(f"{name}_accuracy", said, 80, "<%- page.fixed(value) %>") for name, said in splits]
-        said = f"reaches {one_target(trials)}".strip()
-        found += [Field("reaches", said, 100, "<%- reaches_said %>")] * bool(trials["reaches"].notna().any())
+        found += [Field("reaches", heading(REACHES, trials), 100, "<%- reaches_said %>")] * REACHES.shows(trials)
     return [
         *found,
         Field("stop_reason", "stopped", 100),
@@ -136,7 +138,12 @@ STYLE = """
 def first_rows(data: PageData) -> tuple[list[str], list[list[str]]]:
     """Return the titles and the first rows of the table as text: what is printed, and seen without JavaScript."""
     shown = fields(data)
-    said = {"learning_rate": lambda row: f"{row.learning_rate:.4g}", "epochs_run": _epochs, "reaches": reaches}
+    reaches = REACHES.said(data.trials)
+    said: dict[str, Callable[[Any], str]] = {
+        "learning_rate": lambda row: rate(row.learning_rate),
+        "epochs_run": _epochs,
+        "reaches": lambda row: reaches[row.Index],
+    }
     said |= {"evidence": lambda row: row.error or row.regime_evidence, "trial": lambda row: row.own_id}
     said |= {"sweep_name": lambda row: data.titles[row.sweep]}
     rows = [

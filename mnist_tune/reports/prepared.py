@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.regimes.conclusions import varied
+from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, half_width, summarise_replicates
 from mnist_tune.results.journal import LIVE_REASONS

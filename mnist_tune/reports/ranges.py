@@ -1,52 +1,240 @@
-"""The learning rates at which networks converge: the table, and a picture for each thing that they move with."""
+"""What is true of a family's learning rates: where each regime is found, where it converges, and what to try next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from mnist_tune.reports.figures import save
-from mnist_tune.reports.styles import COLOURS
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.invocation import command
+from mnist_tune.numbers import rate, told_apart
+from mnist_tune.regimes.families import FAMILY, held_out
+from mnist_tune.trial import TrialConfig
+
+DEFAULTS: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
+DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "regimes"}
+DEFAULTS |= {"grace_period": 5, "target": None, "data_dir": None, "train_evaluation": None, "train_images": None}
+DEFAULTS |= {"standardize": False, "stop_when_diverged": True}
+DEFAULTS |= {"sharpness": False, "sharpness_every": None, "sharpness_images": None}
+"""The flags that a proposed command repeats unless they have these defaults."""
+
+REFINED = 1.2
+"""Learning rates whose ratio is below this are too close to try others between them."""
+
+CLEAR = 0.02
+"""A difference of accuracies that is not chance, also with few test images."""
+
+RESTLESS = {"oscillating", "diverged"}
+
+MOST_SEEDS = 5
+"""The most seeds that a proposed command repeats: a search draws one for each trial."""
+
+MOST_RUNS = 3
+"""If a regime has more runs of learning rates than this, only its first and last rate are named."""
+
+VERBS = {
+    "slow": "slow",
+    "underfit": "underfits",
+    "on its way": "on its way",
+    "undecided": "undecided",
+    "converged": "converges",
+    "overfit": "overfits",
+    "oscillating": "oscillates",
+    "diverged": "diverges",
+}
 
 
-def print_ranges(found: pd.DataFrame) -> None:
-    """Print what `ranges` returns, a line for each family."""
-    shown = found[["title", "lowest", "highest", "sometimes", "best", "accuracy"]].rename(columns={"title": "network"})
-    print("Learning rates: the lowest and the highest at which every seed converged, the highest at which any did, and")
-    print("the best, with its accuracy on held-out images")
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}", na_rep="-"))
+@dataclass(frozen=True)
+class Range:
+    """The learning rates at which a family converges. None stands for a rate that does not exist."""
+
+    lowest: float | None
+    """The smallest at which every replicate converged."""
+    always: float | None
+    """The largest at which every replicate converged."""
+    sometimes: float | None
+    """The largest at which any replicate converged."""
+    beyond: float | None
+    """The one from which on none converged, though each was decided."""
+    best: float | None
+    """The one with the best accuracy (mean over replicates) among the trials that converged. If at some learning rates
+    every replicate converged, only these count."""
+    accuracy: float
+    """That accuracy; NaN if nothing converged."""
+    split: str
+    """What it was measured on: validation, if images were held out, else test."""
+
+    @classmethod
+    def of(cls, family: pd.DataFrame) -> Range:
+        """Return the range of one family, given its trials. Those that never finished an epoch say nothing."""
+        trained, split = family[family["epochs_run"] > 0], held_out(family)
+        converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
+        every, some = (each[each].index for each in (converged.all(), converged.any()))
+        good = trained[trained["regime"].eq("converged") & trained["learning_rate"].isin(every if len(every) else some)]
+        scores = good.groupby("learning_rate")[f"{split}_accuracy"].mean().dropna()
+        best, score = (scores.idxmax(), scores.max()) if len(scores) else (None, np.nan)
+        sometimes = max(some, default=None)
+        ends = min(every, default=None), max(every, default=None), sometimes, _beyond(family, sometimes)
+        return cls(*ends, best, float(score), split)
+
+    @property
+    def said(self) -> str:
+        """The best learning rate, in words."""
+        if self.best is None:
+            return "none converged"
+        return f"best learning rate {rate(self.best)} ({self.split} accuracy {self.accuracy:.4f})"
 
 
-def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
-    """Write a figure of how the learning rates move along an axis.
+def _beyond(family: pd.DataFrame, sometimes: float | None) -> float | None:
+    """Return the rate from which on no trial converged. One that never began, or was cut too early, says nothing."""
+    if sometimes is None:
+        return None
+    decided = family["regime"].ne("undecided").where(family["epochs_run"] > 0)  # NaN where it never began
+    by_rate = decided.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
+    beyond = by_rate.index[by_rate.cumprod().astype(bool)]
+    return min((float(one) for one in beyond if one > sometimes), default=None)
+
+
+def best_trial(trials: pd.DataFrame) -> dict[Any, Any] | None:
+    """Return the trial that a search chooses, of those that were trained to their end: the most accurate on held-out
+    images; of equal ones, that with the least loss."""
+    ended = trials[trials["stop_reason"] == "completed"]
+    if ended.empty:
+        return None
+    accuracy, loss = (f"{held_out(ended)}_{name}" for name in ("accuracy", "loss"))
+    best: list[dict[Any, Any]] = ended.sort_values([accuracy, loss], ascending=[False, True])[:1].to_dict("records")
+    return best[0]
+
+
+def spans(family: pd.DataFrame) -> list[str]:
+    """Return at which learning rates each regime is found, such as `converges from 0.04 to 0.7`.
+
+    Rates between are those that were tried. In `oscillates at 0.7 (1 of 5 seeds) and from 1.3`, the other four seeds
+    are in another regime. A trial that was cut before it could be decided is named so.
+    """
+    asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
+    rates = sorted(family["learning_rate"].unique())
+    said = list(told_apart(rates).values())
+    way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
+    found = family["regime"].mask(way, "on its way")
+    cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
+    counts = pd.crosstab(family["learning_rate"], found)
+    lines = []
+    for regime in sorted(
+        counts, key=lambda name: (rates.index(counts.index[counts[name] > 0][0]), list(VERBS).index(name))
+    ):
+        found_at = set(counts.index[counts[regime] > 0])
+        runs = _runs([one in found_at for one in rates])
+        if len(runs) > MOST_RUNS:
+            runs = [(runs[0][0], runs[-1][1])]
+        places = []
+        for first, last in runs:
+            inside = family[family["learning_rate"].between(rates[first], rates[last])]
+            here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
+            kind = "trials" if first < last else "seeds"
+            share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
+            if regime == "undecided" and cut[inside.index].any():
+                share += f" (cut after {inside['epochs_run'][cut].max()} epochs)"
+            places.append(_place(said, first, last, asked) + share)
+        lines.append(f"{VERBS[regime]} {' and '.join(places)}")
+    return lines
+
+
+def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return the first and the last index of each run of true flags."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.array(flags, int), [0]])))
+    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+
+
+def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
+    low, high = rates[first], rates[last]
+    if first == last:
+        return f"at {low}"
+    if (first, last) == (0, len(rates) - 1):
+        return f"at all rates{' that trained' * (len(rates) < asked)}, {low} to {high}"
+    return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"
+
+
+class Advice(NamedTuple):
+    """What to try next; empty if the edge is known."""
+
+    question: str = ""
+    command: str = ""
+    """The command that answers it."""
+
+
+def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> Advice:
+    """Return what to try next with a family.
 
     Args:
-        lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
-            as a band, with bars to the smallest rate at which no seed converged.
-        axis: a column of the rows.
-        path: the file.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
+        family: its trials.
+        options: the options of the sweep, from `sweep.json`. The command repeats some of them.
+        found: its range.
     """
-    figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
-    plot = figure.subplots()
-    values = sorted({value for rows in lines.values() for value in rows[axis]})
-    for i, (name, rows) in enumerate(lines.items()):
-        place = rows[axis].map(values.index)
-        if i == 0:
-            plot.fill_between(place, rows["lowest"], rows["highest"], color=COLOURS["converged"], alpha=0.15)
-            plot.vlines(place, rows["sometimes"], rows["next"], color="0.5", lw=1)
-        plot.plot(place, rows["sometimes"], color=f"C{i}", marker="o", ms=4, lw=1.3, label=f"edge{name}")
-        plot.plot(place, rows["best"], color=f"C{i}", marker="*", ms=8, lw=0.8, ls=":", label=f"best{name}")
-    plot.set_yscale("log")
-    plot.yaxis.set_major_formatter("{x:g}")
-    plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-    plot.set_xlabel(axis.replace("_", " ").replace("warmup", "warm-up"))
-    plot.set_ylabel("learning rate")
-    plot.grid(alpha=0.25)
-    plot.legend(frameon=False, fontsize=8)
-    save(figure, path)
+    trained = family[family["epochs_run"] > 0]
+    rates = sorted(trained["learning_rate"].unique())
+    if found.sometimes is None:
+        direction, tried = _where_none_converged(trained, rates, found.split)
+        return Advice(f"try {direction}:", proposed(family, options, tried)) if tried else Advice()
+    if found.sometimes == rates[-1]:
+        larger = _between(rates[-1], 10 * rates[-1])
+        return Advice("no edge yet, try larger rates:", proposed(family, options, larger))
+    above = min(one for one in rates if one > found.sometimes)
+    if above / found.sometimes > REFINED:
+        return Advice("try rates between:", proposed(family, options, _between(found.sometimes, above, 6)[1:-1]))
+    if family["seed"].nunique() < 3:
+        return Advice("is it the seed?", proposed(family, options, [found.sometimes, above], range(5)))
+    return Advice()
+
+
+def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float], split: str) -> tuple[str, list[float]]:
+    """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
+    regimes = trials.groupby("learning_rate")["regime"].agg(set)
+    calm = [one for one in rates if not regimes[one] & RESTLESS]
+    if not calm:
+        return "smaller rates", _between(rates[0], rates[0] / 10)
+    top, slow = calm[-1], "slow" in regimes[calm[-1]]
+    above = [one for one in rates if one > top]
+    if slow and above:
+        return "rates between", _between(top, above[0], 6)[1:-1] if above[0] / top > REFINED else []
+    accuracy = trials.groupby("learning_rate")[f"{split}_accuracy"].mean().loc[calm].dropna()
+    if accuracy.empty:
+        return "", []
+    best = accuracy.idxmax()
+    if best == rates[0] < top and accuracy.max() - accuracy.get(top, -1.0) > CLEAR:
+        return "smaller rates", _between(best, best / 10)
+    if top == rates[-1] and (slow or best == top > rates[0]):
+        return "larger rates", _between(top, 10 * top)
+    return "", []
+
+
+def _between(first: float, last: float, count: int = 4) -> list[float]:
+    return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
+
+
+def proposed(
+    family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
+) -> str:
+    """Return the command that tries other learning rates, with all other flags as those of the nearest trial. Data that
+    was given as arrays has no command: then return the rates alone."""
+    row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
+    repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
+    used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
+    used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
+    said = told_apart(rates, 3)
+    tried = " ".join(said[one] for one in rates)
+    if used["dataset"] == ARRAYS:
+        return f"{tried}, from Python as before"
+    line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
+    for name, default in DEFAULTS.items():
+        value = used.get(name, default)
+        if value != default:
+            flag = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+            words = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
+            line += " ".join([f" {flag}", *(shlex.quote(str(word)) for word in words)])
+    return line

@@ -10,9 +10,8 @@ import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,9 +37,6 @@ other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 
 MOST_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
-
-LEAST_BYTES = 140
-"""Fewer than the shortest line of an epoch has, with the columns that are needed."""
 
 BLOCK_BYTES = 2**20
 """About how much of a journal is read at a time."""
@@ -71,30 +67,15 @@ class Journal:
     epochs: pd.DataFrame
     """The columns of `EPOCHS`, in the order in which they were recorded. An epoch that was recorded twice is there
     twice."""
-    trials: dict[str, TrialConfig] = field(default_factory=dict)
+    trials: dict[str, TrialConfig]
     """The trials that `sweep.json` lacks, or has with other values."""
-    ends: dict[str, dict[str, Any]] = field(default_factory=dict)
-    undecided: bool = False
+    ends: dict[str, dict[str, Any]]
+    undecided: bool
     """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
-    _planned: dict[str, TrialConfig] = field(default_factory=dict, repr=False)
-
-    def add(self, event: dict[str, Any]) -> None:
-        """Take up an event that is not an epoch."""
-        if event["kind"] == "trial":
-            self.trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
-        elif event["kind"] == "end":
-            self.ends[event["trial_id"]] = event
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
-        if not self._planned:  # those of `sweep.json` never change, and a resume asks several times
-            self._planned.update({i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()})
-        return self._planned | self.trials
-
-    def last_rows(self) -> dict[str, dict[str, Any]]:
-        """Return the row that each trial recorded last."""
-        last = self.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id")
-        return {str(trial_id): row for trial_id, row in last.to_dict("index").items()}
+        return {i: TrialConfig.from_dict(config) for i, config in meta["trials"].items()} | self.trials
 
 
 def read_journal(path: Path) -> Journal:
@@ -105,19 +86,21 @@ def read_journal(path: Path) -> Journal:
     Raises:
         UserError: the journal can't be read.
     """
-    from mnist_tune.results.rows import Rows  # imports pandas, and a new sweep has no journal to read
+    from mnist_tune.results.rows import joined, rows_in  # imports pandas, and a new sweep has no journal to read
 
-    file, rows, first = path / "journal.jsonl", Rows(0), 1
-    events: list[dict[str, Any]] = []
-    damaged: list[int] = []
-    undecided = False
+    file, first, undecided = path / "journal.jsonl", 1, False
+    parts, damaged = list[Any](), list[int]()
+    trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:
         with file.open("rb") as opened:
-            count, most = _count_lines(opened)
-            rows = Rows(most)
-            for lines in _blocks(opened, count):
-                others = rows.add(lines, parse_event)
-                events += filter(None, others.values())
+            for lines in _blocks(opened):
+                rows, others = rows_in(lines, parse_event)
+                parts.append(rows)
+                for event in filter(None, others.values()):
+                    if event["kind"] == "trial":
+                        trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
+                    elif event["kind"] == "end":
+                        ends[event["trial_id"]] = event
                 for i in reversed(range(len(lines))):
                     if i not in others or (others[i] or {}).get("kind") == "end":
                         undecided = i not in others
@@ -131,18 +114,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
         _warn_once(f"{file}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
-    journal = Journal(rows.table(), undecided=undecided)
-    for event in events:
-        journal.add(event)
-    return journal
-
-
-def _count_lines(file: BinaryIO) -> tuple[int, int]:
-    """Return how many lines a file has, and at most how many of them hold an event. It is then read from the start."""
-    lines = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b""))
-    size = file.tell()
-    file.seek(0)
-    return lines, min(lines, 1 + size // LEAST_BYTES)
+    return Journal(joined(parts), trials, ends, undecided)
 
 
 def _is_damage(line: bytes) -> bool:
@@ -171,10 +143,10 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _blocks(file: BinaryIO, count: int) -> Iterator[list[bytes]]:
-    """Yield the first lines of a file, about `BLOCK_BYTES` at a time. A running sweep may have added others since."""
+def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
     lines, size = [], 0
-    for line in islice(_lines(file), count):
+    for line in _lines(file):
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES:
@@ -184,8 +156,10 @@ def _blocks(file: BinaryIO, count: int) -> Iterator[list[bytes]]:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event."""
-    while line := file.readline(MOST_BYTES):
+    """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event. A
+    line without an end is the last: a running sweep may have written the rest since."""
+    line = b"\n"
+    while line.endswith(b"\n") and (line := file.readline(MOST_BYTES)):
         long = len(line) == MOST_BYTES
         while long and line and not line.endswith(b"\n"):
             line = file.readline(MOST_BYTES)

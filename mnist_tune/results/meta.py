@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, Column, Kind, first_wrong, is_number, is_whole
+from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, WHOLE, Column, Kind, first_wrong, is_number
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.storage import Place
@@ -57,37 +57,34 @@ def _check_trial(trial_id: str, config: Any, refused: str) -> None:
         raise UserError(f"{refused}: trial {trial_id[:64]!r}: {str(error)[:300]}") from None
 
 
-def _are_label_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(is_whole(count, 0) for count in value) and any(value)
-
-
 def _mapping(*columns: Column) -> Kind:
     """Return the kind of a mapping whose values fit these columns."""
     return Kind("a mapping", lambda value: first_wrong(value, columns) is None)
 
 
+def _list_of(kind: Kind) -> Kind:
+    return Kind("a list", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
+
+
 _ABOVE_0 = Kind("a number above 0", lambda value: is_number(value) and 0 < value < math.inf)
 
 
-def _are_searches(value: Any) -> bool:
-    """Return whether an option lists searches for an edge."""
+def _is_search(value: Any) -> bool:
+    """Return whether a value describes the search for an edge."""
     try:
-        return isinstance(value, list) and all(_is_search(one) for one in value)
+        rates = [value.get("expected"), *(rate for rates in value["predicted"].values() for rate in rates)]
+        return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
     except (UserError, TypeError, AttributeError, KeyError):
         return False
 
 
-def _is_search(value: Any) -> bool:
-    rates = [value.get("expected"), *(rate for rates in value["predicted"].values() for rate in rates)]
-    return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
-
-
+_COUNTS = _list_of(WHOLE)
 _TARGET = Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 _DATASET = _mapping(
     Column("name", TEXT, needed=True),
     Column("note", TEXT, needed=True),
     Column("checksums", _mapping(), needed=True),
-    Column("label_counts", Kind("counts of labels", _are_label_counts), needed=True),
+    Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
     Column("test_images", COUNT, needed=True),
     Column("target", _TARGET),
 )
@@ -98,21 +95,10 @@ _OPTIONS = _mapping(
     Column("data_dir", TEXT),
     Column("precision", _ABOVE_0),
     Column("learned", _ABOVE_0),
-    Column(SEARCHES, Kind("a list of searches for an edge", _are_searches)),
+    Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
 _CODE = Column("flag", TEXT, needed=True), Column("name", TEXT, needed=True), Column("files", _mapping(), needed=True)
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
-
-
 _DRIVER = _mapping(*(Column(name, NUMBER) for name in ("results", "cpu_s", "pages", "pages_cpu_s")))
-
-
-def _is_code(value: Any) -> bool:
-    return isinstance(value, list) and all(first_wrong(one, _CODE) is None for one in value)
-
 
 _META = (
     Column("name", TEXT, needed=True),
@@ -121,9 +107,9 @@ _META = (
     Column("options", _OPTIONS),
     Column("environment", _mapping(Column("versions", _mapping()))),
     Column("search", FLAG),
-    Column("code", Kind("a list of own code", _is_code)),
+    Column("code", _list_of(_mapping(*_CODE))),
     Column("writer", COUNT),
-    Column("resumed", Kind("a list of times", _are_texts)),
+    Column("resumed", _list_of(TEXT)),
     Column("driver", _DRIVER),
     *(Column(name, TEXT) for name in ("command", "started", "ended")),
 )

@@ -56,17 +56,16 @@ class Sign(NamedTuple):
 class Remote:
     """The place of a sweep in object storage, for its one writer.
 
-    Args:
-        folder: the local folder in which the sweep is written.
-        to: the URI to which it is uploaded.
-        say: called with a line when uploads begin to fail, and when they work again.
+    What is in `folder` is uploaded `to` a URI. Lines are said when uploads begin to fail, and when they work again.
     """
 
     def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
         self._folder, self._to, self._say = folder, to, say
         self._versions: dict[str, Version] = {}
         self._tried: dict[str, set[bytes]] = defaultdict(set)
-        self._uploaded: dict[str, tuple[int, int]] = {}
+        self.files: dict[str, bytes] = {}
+        """What the sweep's files hold, but for the journal, whose file is read. The writer says so in their order."""
+        self._uploaded: dict[str, bytes] = {}
         self._journal_bytes = 0
         self._signed, self._failing = False, False
         self._closed, self._withdrawn = threading.Event(), threading.Event()
@@ -77,11 +76,10 @@ class Remote:
     def begin(self) -> None:
         """Begin a new sweep with its `sweep.json`. Raises OSError, ChangedError if another process did."""
         left = last_sign(self._to)
-        self._put(META, (self._folder / META).read_bytes())
+        self._put(META, self.files[META])
         self._take(left)
         storage.remove_folder(storage.join(self._to, SEGMENTS))  # left by a sweep whose sweep.json is gone
-        for name in TABLES:
-            storage.remove(storage.join(self._to, name))
+        object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def claim(self, seen: Sign | None) -> None:
         """Become the writer of a sweep that was fetched.
@@ -103,7 +101,7 @@ class Remote:
 
         Raises OSError, ChangedError if another process has written one since it was fetched.
         """
-        self._put(META, (self._folder / META).read_bytes())  # first: it says that the tables are none
+        self._put(META, self.files[META])  # first: it says that the tables are none
         self._upload_new()
 
     def start(self) -> None:
@@ -230,21 +228,12 @@ class Remote:
             self._say(line)
 
     def _upload_new(self) -> None:
-        changed = self._changed()
+        files = dict(self.files)  # so that the tables are final if `sweep.json` says that the sweep has ended
         self._upload_journal()
-        for name in filter(changed.__contains__, FILES):
-            stamp, content = changed[name]
-            self._put(name, content)
-            self._uploaded[name] = stamp
-
-    def _changed(self) -> dict[str, tuple[tuple[int, int], bytes]]:
-        """Return what identifies the files that changed, and their contents. They are read in reverse order: if
-        `sweep.json` says that the sweep has ended, the tables that are read after it are final."""
-        found = {}
-        for file in (self._folder / name for name in reversed(FILES)):
-            if file.exists() and self._uploaded.get(file.name) != (stamp := _stamp(file)):
-                found[file.name] = stamp, file.read_bytes()
-        return found
+        for name in FILES:
+            if files.get(name) is not self._uploaded.get(name):
+                self._put(name, files[name])
+                self._uploaded[name] = files[name]
 
     def _upload_journal(self) -> None:
         journal = self._folder / JOURNAL
@@ -257,15 +246,8 @@ class Remote:
             self._journal_bytes = number * SEGMENT_BYTES + len(content)
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    return file.stat().st_mtime_ns, file.stat().st_ino
-
-
 def await_silence(to: str, say: Callable[[str], None]) -> Sign:
-    """Make sure that no other process is writing the sweep at `to`. Wait if one gave a sign of life just now.
-
-    Returns:
-        The last sign of life.
+    """Return the last sign of life of the sweep at `to`, once no other process is writing it: wait if one just did.
 
     Raises:
         UserError: the other process is still writing.

@@ -21,65 +21,28 @@ BEGINS = b'{"kind": "epoch"'
 
 _TYPES = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
 SCHEMA = pa.schema([(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS])
-_TEXT_TYPE = pd.Series(["text"]).dtype
 _OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
 
 
-class Rows:
-    """The rows of a journal, which is read in blocks of lines.
-
-    Each value goes to its place in its column at once. Joining blocks in the end would take twice the memory.
-
-    Args:
-        most: the most rows that there can be. Memory is taken as it is filled.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._columns: dict[str, np.ndarray] = {column.name: np.empty(most, _stored(column)) for column in EPOCHS}
-        self._texts: dict[str | None, int] = {None: 0}
-        self._count = 0
-
-    def add(self, lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> dict[int, Event]:
-        """Take up the rows in these lines. Return what `parse` finds in the lines that hold none, by their position."""
-        rows, at = _parsed(lines)
-        others = {i: parse(lines[i]) for i in sorted(set(range(len(lines))).difference(at.tolist()))}
-        more = {i: event for i, event in others.items() if event is not None and event["kind"] == "epoch"}
-        if more:
-            all_rows = pa.concat_tables([rows, _encoded(pa.Table.from_pylist(list(more.values()), SCHEMA))])
-            rows = all_rows.take(pa.array(np.argsort([*at, *more])))
-        self._fill(rows)
-        return {i: event for i, event in others.items() if i not in more}
-
-    def _fill(self, rows: pa.Table) -> None:
-        part = slice(self._count, self._count + len(rows))
-        for name, column in self._columns.items():
-            values = rows[name].combine_chunks()
-            if isinstance(values, pa.DictionaryArray):
-                codes = [self._texts.setdefault(text, len(self._texts)) for text in values.dictionary.to_pylist()]
-                column[part] = np.array([*codes, 0])[values.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
-            else:  # what is missing is NaN, or None
-                column[part] = values.to_numpy(zero_copy_only=False)
-        self._count = part.stop
-
-    def table(self) -> pd.DataFrame:
-        """Return all rows in order. They leave this object, so that no more than one column is there twice."""
-        texts, found = np.array(list(self._texts), object), {}
-        for name in list(self._columns):
-            values = self._columns.pop(name)[: self._count]
-            if values.dtype == np.int32:
-                found[name] = pd.Series(texts[values], dtype=_TEXT_TYPE)
-            else:  # without gaps, objects are True or False
-                found[name] = pd.Series(values, copy=False).infer_objects()
-        return pd.DataFrame(found, copy=False)
+def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa.Table, dict[int, Event]]:
+    """Return the rows in these lines, and what `parse` finds in the lines that hold none, by their position."""
+    rows, at = _parsed(lines)
+    others = {i: parse(lines[i]) for i in sorted(set(range(len(lines))).difference(at.tolist()))}
+    more = {i: event for i, event in others.items() if event is not None and event["kind"] == "epoch"}
+    if more:
+        all_rows = pa.concat_tables([rows, _encoded(pa.Table.from_pylist(list(more.values()), SCHEMA))])
+        rows = all_rows.take(pa.array(np.argsort([*at, *more])))
+    return rows, {i: event for i, event in others.items() if i not in more}
 
 
-def _stored(column: Column) -> type:
-    """Return how the values of a column are held until all rows are there: texts as numbers."""
-    if column.kind is FLAG:
-        return bool if column.needed else object
-    if column.kind is COUNT:
-        return np.int64 if column.needed else np.float64
-    return np.float64 if column.kind is NUMBER else np.int32
+def joined(parts: list[pa.Table]) -> pd.DataFrame:
+    """Return all rows in order. They leave `parts`, so that no more than one column is there twice."""
+    table, found = pa.concat_tables([_encoded(SCHEMA.empty_table()), *parts]), {}
+    parts.clear()
+    for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True):
+        found[name] = table[name].cast(kind).to_pandas()
+        table = table.drop_columns([name])
+    return pd.DataFrame(found, copy=False)
 
 
 def _parsed(lines: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,24 +16,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyarrow import types
+from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
-from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.regimes.siblings import label_trials
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.parquet import read_table, with_kinds
 from mnist_tune.storage import Place
+from mnist_tune.terminal import printable
 from mnist_tune.trial import TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
+
+MOST_ROWS = 10**7
+MOST_BYTES = 2**30
+"""The largest table that is read: a small file may claim to hold terabytes. The epochs of 10,000 trials x 200 epochs
+take half a gigabyte."""
 
 _log = logging.getLogger(__name__)
 
@@ -112,10 +118,11 @@ def read_sweep(path: str | Path) -> Tables:
             return replace(_read(Path(folder)), path=where)
     if not (where / "sweep.json").exists():
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
-        inside = sorted(found, key=lambda file: file.stat().st_mtime)
-        if not inside:
+        folders = {file.parent for file in found}
+        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a winner lies in its search's
+        if not whole:
             raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
-        where = inside[-1].parent
+        where = max(whole, key=lambda file: file.stat().st_mtime).parent
     return _read(where)
 
 
@@ -125,8 +132,7 @@ def _read(folder: Path) -> Tables:
     if meta.get("ended") is None:
         return tables(folder, meta, running=is_being_written(folder))
     try:
-        trials = read_table(folder / "trials.parquet", str(folder / "trials.parquet"), TRIALS)
-        epochs = read_table(folder / "epochs.parquet", str(folder / "epochs.parquet"), EPOCHS)
+        trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
         if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
             raise UserError(f"the tables in {folder} were not written by a sweep")
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
@@ -142,15 +148,21 @@ def _read(folder: Path) -> Tables:
 def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
     """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
 
-    Args:
-        path: the sweep's folder.
-        meta: its `sweep.json`.
-        running: whether a process is running the sweep, so that trials which have not ended are running or waiting.
+    While a process is `running` the sweep, trials that have not ended are running or waiting.
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
     epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
-    trials = _configs_and_ends(journal.known_trials(meta), journal.ends).join(_summary(epochs), on="trial_id")
+    rows = [
+        {"stop_reason": "interrupted", "error": ""}
+        | journal.ends.get(trial_id, {})
+        | config.to_dict()
+        | {"trial_id": trial_id, "epochs_asked": config.epochs}
+        for trial_id, config in journal.known_trials(meta).items()
+    ]
+    known = [field.name for field in fields(TrialConfig)]
+    trials = pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "stop_reason", "error"])
+    trials = trials.join(_summary(epochs), on="trial_id")
     without_epochs = dict.fromkeys(("epochs_run", "best_epoch"), 0) | dict.fromkeys(TIMES, 0.0)
     trials = trials.fillna(without_epochs).astype({"epochs_run": int, "best_epoch": int})
     data = data_facts(meta)
@@ -169,16 +181,6 @@ def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
     asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name]
     return epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
-
-
-def _configs_and_ends(configs: Mapping[str, TrialConfig], ends: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    rows = []
-    for trial_id, config in configs.items():
-        end = ends.get(trial_id, {})
-        row = config.to_dict() | {"trial_id": trial_id, "epochs_asked": config.epochs}
-        rows.append(row | {"stop_reason": end.get("stop_reason", "interrupted"), "error": end.get("error", "")})
-    known = [field.name for field in fields(TrialConfig)]
-    return pd.DataFrame(rows, columns=[*known, "trial_id", "epochs_asked", "stop_reason", "error"])
 
 
 def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -200,3 +202,43 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
         best_epoch=best.set_index("trial_id")["epoch"],
         diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
     )
+
+
+def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
+    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing.
+
+    Raises:
+        UserError: the file is damaged, or a sweep did not write it.
+    """
+    try:
+        with ParquetFile(path) as file:
+            rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
+            size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+            if rows > MOST_ROWS or size > MOST_BYTES:
+                raise ValueError(f"it claims to hold {rows} rows in {size} bytes")
+            there = [column for column in columns if not column.gaps or column.name in file.schema_arrow.names]
+            for column in there:
+                _check_type(column, file.schema_arrow.field(column.name).type)
+            table = file.read([column.name for column in there]).replace_schema_metadata(None)
+        found = with_kinds(table.to_pandas(), there)
+        for column in there:
+            if not column.gaps and table[column.name].null_count:
+                raise ValueError(f"{column.name} has gaps")
+            if column.kind in (ID, TEXT):
+                texts = found[column.name]
+                found[column.name] = texts.map({text: printable(text) for text in texts.dropna().unique()})
+    except Exception as error:  # Arrow raises many kinds of errors
+        raise UserError(f"{path} is not a table of a sweep ({error})") from None
+    return found
+
+
+def _check_type(column: Column, kind: Any) -> None:
+    text = types.is_string(kind) or types.is_large_string(kind)
+    number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    if not ((types.is_null(kind) and column.gaps) or (text if column.kind in (ID, TEXT) else number)):
+        raise ValueError(f"{column.name} is of type {kind}")
+
+
+def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+    """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
+    return table.astype({one.name: "Int64" for one in columns if one.kind is COUNT and one.gaps and one.name in table})

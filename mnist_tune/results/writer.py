@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
-from mnist_tune.results.journal import UNFINISHED_REASONS, Journal, mend_last_line, read_journal
+from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
 from mnist_tune.results.remote import Remote, Sign
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -39,26 +38,13 @@ KEPT_BYTES = 2**28
 """The most that the states of completed trials may take, together."""
 
 
-def _size(file: Place) -> float:
-    """Return the size of a state; infinite in object storage, where none is kept."""
-    if not isinstance(file, Path):
-        return float("inf")
-    return file.stat().st_size if file.exists() else 0
-
-
 class SweepWriter:
     """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
     life. They end with `finish`, or where the context is left without it.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
-    trials are written to object storage directly, by the processes that train them.
-
-    Args:
-        where: the folder, or the URI.
-        meta: the content of `sweep.json`.
-        resume: whether the sweep is there already.
-        say: called with a line when uploads fail, and when they work again.
-        seen: of a resumed sweep in object storage: the last sign of life of its former writer (`await_silence`).
+    trials are written to object storage directly, by the processes that train them. A sweep that is resumed there needs
+    the last sign of life that was `seen` of its former writer (`await_silence`). Lines about uploads go to `say`.
 
     Raises:
         UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
@@ -75,9 +61,17 @@ class SweepWriter:
         self.where, self.meta = where, meta
         self.path = working_folder(where)
         self.failure: UserError | None = None
+        self.token = uuid.uuid4().hex
+        """Also written to a file in `states`. A node that does not find it there sees another folder."""
         self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
-        if self._remote:  # with the token, two writers' files differ, by which each knows its own
+        own: list[str] = []
+        if self._remote:
+            # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
+            # own folders, too: those of a writer that was taken for dead may still write to theirs.
             meta |= {"writer": meta.get("writer", 0) + 1, "token": self.token}
+            own = [str(meta["writer"])]
+        self.states, self.tunes = (storage.join(where, name, *own) for name in ("states", ".ray"))
+        """The folders of the trials' states, and of Tune's own files."""
         with ExitStack() as self._held:
             try:
                 self._begin(resume, seen)
@@ -86,8 +80,6 @@ class SweepWriter:
             except OSError as error:
                 why = storage.reason(error)
                 raise UserError(f"can't write results to {where}: {why}; name another --output") from None
-            self.journal: Journal | None = read_journal(self.path) if resume else None
-            """What was recorded before a resume, until that takes it: it holds all rows."""
             self.last_epochs: dict[str, int] = {}
             """The epoch that each trial recorded last. A resumed sweep takes it from its past."""
             self._held = self._held.pop_all()
@@ -143,7 +135,7 @@ class SweepWriter:
         """Change each file that the former writer may write next, and take its states. Raises OSError, ChangedError."""
         self._append({"kind": "writer", "number": self.meta["writer"]})
         for name in TABLES:  # those of before are none of a sweep that runs
-            storage.write(self.path / name, f"writer {self.meta['writer']}".encode())
+            self._write(name, f"writer {self.meta['writer']}".encode())
         remote.take_over()
         number, root = self.meta["writer"], storage.join(str(self.where), "states")
         former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdecimal()}
@@ -159,22 +151,6 @@ class SweepWriter:
         folder = storage.join(self.where, "states")
         return storage.names(folder) if isinstance(folder, Path) else object_storage.below(folder)
 
-    def _own(self, name: str) -> Place:
-        """Return a folder of processes. In object storage each writer has its own: those of a writer that was taken for
-        dead may still write to theirs."""
-        folder = storage.join(self.where, name)
-        return storage.join(folder, str(self.meta["writer"])) if self._remote else folder
-
-    @property
-    def states(self) -> Place:
-        """The folder of the trials' states."""
-        return self._own("states")
-
-    @property
-    def tunes(self) -> Place:
-        """The folder of Tune's own files."""
-        return self._own(".ray")
-
     def state(self, trial_id: str) -> Place:
         """Return the file of a trial's saved state."""
         return storage.join(self.states, f"{trial_id}.npz")
@@ -183,11 +159,6 @@ class SweepWriter:
         """Return the trials that have a saved state."""
         names = storage.names(self.states)
         return {name.removesuffix(".npz") for name in names if name.endswith(".npz")}
-
-    @cached_property
-    def token(self) -> str:
-        """A random text, also written to a file in `states`. A node that does not find it there sees another folder."""
-        return uuid.uuid4().hex
 
     def update_options(self, **options: Any) -> None:
         """Record the options whose values depend on the machine."""
@@ -201,7 +172,7 @@ class SweepWriter:
 
     def trial(self, trial_id: str, config: TrialConfig) -> None:
         """Record a trial that `sweep.json` lacks: proposed by a searcher, or changed by population based training."""
-        self._record({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
+        self._append({"kind": "trial", "trial_id": trial_id, "config": config.to_dict()})
 
     def epoch(self, trial_id: str, row: Mapping[str, Any], repeated: bool) -> bool:
         """Record an epoch's row, and return whether it was recorded: rows that a resumed trial repeats only if lost."""
@@ -214,7 +185,7 @@ class SweepWriter:
 
     def end(self, trial_id: str, stop_reason: str, error: str = "") -> None:
         """Record that a trial ended, and why."""
-        self._record({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
+        self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Tables:
         """Write the tables and return them; `meta` is added to `sweep.json`.
@@ -229,8 +200,8 @@ class SweepWriter:
             os.fsync(self._journal.fileno())
             self.meta |= meta
             sweep = tables(self.path, self.meta)
-            storage.write(self.path / "trials.parquet", sweep.trials.to_parquet(index=False), sync=True)
-            storage.write(self.path / "epochs.parquet", sweep.epochs.to_parquet(index=False), sync=True)
+            for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
+                self._write(name, table.to_parquet(index=False))
             self._write_meta(final=True)
             if self._remote:
                 self._remote.close()
@@ -248,10 +219,11 @@ class SweepWriter:
         """Remove the states of trials that ended, and Tune's files. Those of completed trials stay, if they are small:
         a resume that asks for more epochs goes on from them."""
         files = {trial_id: self.state(trial_id) for trial_id in trials["trial_id"]}
+        needed = set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
         completed = set(trials["trial_id"][trials["stop_reason"] == "completed"])
-        if sum(_size(files[trial_id]) for trial_id in completed) > KEPT_BYTES:
-            completed = set()
-        needed = completed | set(trials["trial_id"][trials["stop_reason"].isin(UNFINISHED_REASONS)])
+        local = [file for trial_id in completed if isinstance(file := files[trial_id], Path) and file.exists()]
+        if not self._remote and sum(file.stat().st_size for file in local) <= KEPT_BYTES:
+            needed |= completed
         unneeded = [file for trial_id, file in files.items() if trial_id not in needed]
         with suppress(OSError), ThreadPoolExecutor(1 if isinstance(self.where, Path) else 16) as threads:
             list(threads.map(storage.remove, unneeded))
@@ -264,10 +236,12 @@ class SweepWriter:
     def _write_meta(self, final: bool = False) -> None:
         """Write `sweep.json`. In object storage, a resumed sweep has not ended: its tables are none any more."""
         content = self.meta if final or not self._remote else self.meta | {"ended": None}
-        storage.write(self.path / META, json.dumps(content, indent=1).encode(), sync=True)
+        self._write(META, json.dumps(content, indent=1).encode())
 
-    def _record(self, event: dict[str, Any]) -> None:
-        self._append(event)
+    def _write(self, name: str, content: bytes) -> None:
+        storage.write(self.path / name, content, sync=True)
+        if self._remote:
+            self._remote.files[name] = content
 
     def _append(self, event: dict[str, Any]) -> None:
         if self._remote and self._remote.refused:

@@ -62,14 +62,13 @@ def _wait_for_a_node(quiet: bool) -> None:
 
 
 @cache
-def _gpu_memory(node: str) -> float | None:
+def _gpu_memory(node: str) -> Any:
     """Return the bytes of a GPU according to JAX, or None. `node`, the driver's, is only a key of the cache."""
     late = (
         f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that use them "
         "(ray status), or start a Ray of its own with --address local"
     )
-    found: float | None = _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
-    return found
+    return _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
 
 
 def _on_a_node(function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str) -> Any:

@@ -34,14 +34,8 @@ class Served:
 
 
 class LaneDirectory:
-    """Assigns lanes on as few servers as hold them. It is an actor, and its servers end with it.
-
-    Args:
-        settings: the settings of the servers.
-        capacity: the most lanes of a server.
-        device: the kind of device; each server has one of its own.
-        server: the class of the servers.
-    """
+    """Assigns lanes on as few servers as hold them. It is an actor, and its servers end with it: each has a device of
+    this kind for itself, these settings, and `capacity` lanes at most."""
 
     def __init__(self, settings: WorkerSettings, capacity: int, device: str, server: type = LaneServer) -> None:
         # On CPUs the trials ask Ray for the cores, and the servers for nothing: it would put them all on one node.

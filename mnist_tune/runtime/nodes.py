@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +28,24 @@ EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULT
 """The line of a traceback that names the exception."""
 
 
-@dataclass(frozen=True)
-class Death:
-    """How a trial's process ended, according to Ray."""
+def last_death(trial: Any) -> tuple[str | None, str]:
+    """Return the last failure of a Tune trial, from Tune's error file, as `death` does."""
+    file = trial.error_file
+    text = Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
+    return death(re.split(r"^Failure # .*$", text, flags=re.MULTILINE)[-1])
 
-    address: str | None
-    """Address of its node; None if Ray does not say, or if the node itself died."""
-    said: str
-    """The cause in one line."""
 
-    @classmethod
-    def last_of(cls, trial: Any) -> Death:
-        """Return the last failure of a Tune trial, from Tune's error file."""
-        file = trial.error_file
-        text = Path(file).read_text(errors="replace") if file and Path(file).exists() else ""
-        return cls.read(re.split(r"^Failure # .*$", text, flags=re.MULTILINE)[-1])
-
-    @classmethod
-    def read(cls, text: str) -> Death:
-        """Parse the text of an error of Ray. If errors are nested, the innermost comes last and counts."""
-        where = dict(re.findall(r"\b(pid|ip)[=:]\s*([\w.:]*\w)", text))
-        exits, exceptions = EXIT.findall(text), EXCEPTION.findall(text)
-        if exits:
-            cause = ": ".join(exits[-1])
-        else:
-            cause = exceptions[-1] if exceptions else (text.strip() or "Ray does not say why").splitlines()[-1].strip()
-        place = f"pid {where['pid']} on {where['ip']}: " if len(where) == 2 else ""
-        return cls(where.get("ip") if exits or exceptions else None, place + cause.rstrip("."))
+def death(text: str) -> tuple[str | None, str]:
+    """Return how a trial's process ended, by an error of Ray: the address of its node, and the cause in one line. If
+    errors are nested, the innermost comes last and counts. There is no address if Ray names none, or the node died."""
+    where = dict(re.findall(r"\b(pid|ip)[=:]\s*([\w.:]*\w)", text))
+    exits, exceptions = EXIT.findall(text), EXCEPTION.findall(text)
+    if exits:
+        cause = ": ".join(exits[-1])
+    else:
+        cause = exceptions[-1] if exceptions else (text.strip() or "Ray does not say why").splitlines()[-1].strip()
+    place = f"pid {where['pid']} on {where['ip']}: " if len(where) == 2 else ""
+    return where.get("ip") if exits or exceptions else None, place + cause.rstrip(".")
 
 
 class RayletDied(BaseException):
@@ -95,15 +85,15 @@ class NodeWatch(Callback):  # type: ignore[misc]
         self._died(trial, "it is not started again")
 
     def _died(self, trial: Any, then: str) -> None:
-        trial_id, death = own_id(trial), Death.last_of(trial)
-        if death.address is None or death.address in self._named:
+        trial_id, (address, said) = own_id(trial), last_death(trial)
+        if address is None or address in self._named:
             return
-        announce(f"trial {trial_id} died, {death.said}; {then}", self._quiet)
-        dead = self._dead.setdefault(death.address, set())
+        announce(f"trial {trial_id} died, {said}; {then}", self._quiet)
+        dead = self._dead.setdefault(address, set())
         dead.add(trial_id)
         if len(dead) == SUSPICIOUS:
-            self._named.add(death.address)
-            problem = f"node {death.address}: {SUSPICIOUS} trials in a row died there"
+            self._named.add(address)
+            problem = f"node {address}: {SUSPICIOUS} trials in a row died there"
             announce(f"{problem}; remove it or look at its log; further deaths there are not reported", self._quiet)
 
     def __getstate__(self) -> dict[str, Any]:

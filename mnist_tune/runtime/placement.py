@@ -42,9 +42,9 @@ def choose_placement(
 
     Args:
         trials: the trials known in advance; empty if a searcher proposes them.
-        data: the description of the data set.
-        settings: the settings of the processes that train.
-        device: the device from `find_device`.
+        data: their data set.
+        settings: of the processes that train; they get what depends on the choice.
+        device: what `find_device` returned.
         execution: `lanes`, `process`, or `auto`: lanes on GPUs and processes on CPUs.
         lanes: the most lanes per device; by default `LANES`, or fewer if these don't fit.
         cpus_per_trial: CPU cores per process, without lanes.
@@ -56,9 +56,9 @@ def choose_placement(
     on_gpu = device.kind == "GPU"
     if on_gpu:
         settings = replace(settings, threads=None)
-    if execution == "process" or (execution == "auto" and not on_gpu):
-        if not on_gpu:
-            return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
+    if not on_gpu and execution != "lanes":
+        return Placement({"CPU": cpus_per_trial}, replace(settings, threads=cpus_per_trial))
+    if execution == "process":
         share = _rounded_down(1 / trials_per_gpu)
         return Placement({"CPU": cpus_per_trial, "GPU": share}, replace(settings, memory_fraction=0.9 * share))
     capacity = lanes_that_fit(trials, data, lanes, device, settings.sharpness is not None)
@@ -69,16 +69,9 @@ def choose_placement(
 
 
 def refuse_unholdable(cpus: int | None, execution: str) -> None:
-    """Refuse trials that no node of the cluster can hold, which would wait for ever, in silence.
-
-    Args:
-        cpus: CPU cores per trial that were asked for, if any.
-        execution: as in `choose_placement`.
-
-    Raises:
-        UserError: no node that is up, and none that the autoscaler can start, has so many cores.
-    """
-    nodes = [*(node["Resources"] for node in ray.nodes() if node["Alive"]), *kinds_of_nodes()]
+    """Raise a `UserError` if no node that is up, and none that the autoscaler can start, has the cores that are asked
+    for a trial. Such trials would wait for ever, in silence."""
+    nodes = [*resources_of_nodes(), *kinds_of_nodes()]
     with_gpu = [node for node in nodes if node.get("GPU")]
     if execution == "lanes" or (execution == "auto" and with_gpu):
         return  # clients of lanes take fractions of a core
@@ -93,14 +86,8 @@ def refuse_unholdable(cpus: int | None, execution: str) -> None:
 def lanes_that_fit(
     trials: Sequence[TrialConfig], data: DataSpec, asked: int | None, device: Device, measured: bool = False
 ) -> int:
-    """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit.
-
-    Args:
-        measured: whether sharpness is measured, which takes memory.
-
-    Raises:
-        UserError: more lanes are asked for than fit.
-    """
+    """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
+    sharpness takes memory. Raise a `UserError` if more are asked for than fit."""
     from mnist_tune.execution.stack import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
@@ -112,10 +99,14 @@ def lanes_that_fit(
     return asked or (most if room is None else max(min(most, room), 1))
 
 
+def resources_of_nodes() -> list[Mapping[str, float]]:
+    """Return the resources of the nodes that are up."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def trial_slots(resources: Mapping[str, float]) -> int:
     """Return how many trials with these resources fit on the nodes together; at least 1."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, sum(_fitting(node, resources) for node in nodes))
+    return max(1, sum(_fitting(node, resources) for node in resources_of_nodes()))
 
 
 def _fitting(node: Mapping[str, float], resources: Mapping[str, float]) -> int:

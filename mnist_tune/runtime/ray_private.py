@@ -1,8 +1,8 @@
-"""Every private name of Ray that this package uses, what it is for, and what happens without it.
+"""Every private name of Ray that this package uses. A Ray that lacks one of them is refused in one line.
 
-Ray may rename them in any release. Each is looked up when it is asked for: a cluster is joined while a thread imports
-Tune, and modules that two threads import at once may be found half imported. Without one, its use falls back to
-what Ray does publicly, and a sweep says so in one line; where numbers would differ, the sweep is refused.
+Ray may rename them in any release, so `pyproject.toml` binds Ray to what was tried. Each is looked up when it is asked
+for: a cluster is joined while a thread imports Tune, and modules that two threads import at once may be found half
+imported.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial, reduce
 from importlib import import_module
 from typing import Any
@@ -20,24 +19,42 @@ from typing import Any
 import ray
 
 from mnist_tune.errors import UserError
-from mnist_tune.terminal import announce
+
+_AUTH = "ray._private.authentication.authentication_token_setup"
+_HYPERBAND = "ray.tune.schedulers.async_hyperband"
+NAMES = {
+    "printer": "ray._private.ray_logging stdout_deduplicator",
+    "canonical address": "ray._private.services canonicalize_bootstrap_address",
+    "token mode": f"{_AUTH} maybe_enable_token_auth_if_token_available",
+    "token": f"{_AUTH} ensure_token_if_auth_enabled",
+    "GCS": "ray._raylet GcsClient",
+    "agent port": "ray._private.parameter RayParams.dashboard_agent_listen_port",
+    "node": "ray._private.worker _global_node",
+    "dead processes": "ray._private.node Node.dead_processes",
+    "cluster config": "ray._private.state state.get_cluster_config",
+    "trials": "ray.tune.execution.tune_controller TuneController._trials",
+    "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
+    "state": "ray.tune.experiment.trial Trial.get_json_state",
+    "rungs": f"{_HYPERBAND} AsyncHyperBandScheduler._trial_info",
+    "bracket": f"{_HYPERBAND} _Bracket.on_result",
+    "cutoff": f"{_HYPERBAND} _Bracket.cutoff",
+    "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
+}
+"""A module and what is in it, by what we call that."""
 
 
-@dataclass(frozen=True)
-class Private:
-    """A private name of Ray."""
+def private(name: str) -> Any:
+    """Return what a name of `NAMES` stands for.
 
-    module: str
-    path: str
-    """The attributes that lead to it in its module."""
-    use: str
-    """What it is for."""
-    without: str
-    """What happens without it."""
-
-    def find(self) -> Any:
-        """Return it. Raises ImportError or AttributeError if this Ray has no such name."""
-        return reduce(_attribute, self.path.split("."), import_module(self.module))
+    Raises:
+        UserError: this Ray has no such name.
+    """
+    module, path = NAMES[name].split()
+    try:
+        return reduce(_attribute, path.split("."), import_module(module))
+    except (ImportError, AttributeError):
+        install = "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
+        raise UserError(f"Ray {ray.__version__} has no {module}.{path}; {install}") from None
 
 
 def _attribute(owner: Any, name: str) -> Any:
@@ -47,141 +64,47 @@ def _attribute(owner: Any, name: str) -> Any:
     return getattr(owner, name)
 
 
-_FAIL_AT_ONCE = "to refuse a cluster that does not answer, or another token, at once and in one line"
-_TAKES_LONG = "so a cluster that can't be joined is noticed later, and Ray says more about it"
-_RAYLET = "to notice that the raylet of this machine died, before Ray ends this process"
-_NO_RAYLET = "so if this machine's raylet dies, the sweep ends without a message; --resume goes on as before"
-_FORGET = "to make Tune forget trials that have ended, which it keeps, searches and saves"
-_KEPT = "so a sweep of thousands of trials needs more memory and time"
-_RUNGS = "to fill the rungs of ASHA when a sweep is resumed"
-_NO_RUNGS = "so a sweep with --scheduler asha can't be resumed: it would stop other trials"
-_AUTH = "ray._private.authentication.authentication_token_setup"
-
-NAMES = {
-    "printer": Private(
-        "ray._private.ray_logging",
-        "stdout_deduplicator",
-        "to keep Ray from printing what we say in one line about dead processes",
-        "so Ray prints its own lines about dead processes, too",
-    ),
-    "canonical address": Private("ray._private.services", "canonicalize_bootstrap_address", _FAIL_AT_ONCE, _TAKES_LONG),
-    "token mode": Private(_AUTH, "maybe_enable_token_auth_if_token_available", _FAIL_AT_ONCE, _TAKES_LONG),
-    "token": Private(_AUTH, "ensure_token_if_auth_enabled", _FAIL_AT_ONCE, _TAKES_LONG),
-    "GCS": Private("ray._raylet", "GcsClient", _FAIL_AT_ONCE, _TAKES_LONG),
-    "agent port": Private(
-        "ray._private.parameter",
-        "RayParams.dashboard_agent_listen_port",
-        "to let Ray's agent listen at any free port: it tries its usual one for 4 s while another Ray has it",
-        "so beside another Ray, or just after one was killed, Ray takes 4 s longer to start",
-    ),
-    "node": Private("ray._private.worker", "_global_node", _RAYLET, _NO_RAYLET),
-    "dead processes": Private("ray._private.node", "Node.dead_processes", _RAYLET, _NO_RAYLET),
-    "cluster config": Private(
-        "ray._private.state",
-        "state.get_cluster_config",
-        "to know the nodes that an autoscaler may start, when trials ask for more cores than a node has",
-        "so only the nodes that are up count for --cpus-per-trial",
-    ),
-    "trials": Private("ray.tune.execution.tune_controller", "TuneController._trials", _FORGET, _KEPT),
-    "run metadata": Private("ray.tune.experiment.trial", "Trial.run_metadata", _FORGET, _KEPT),
-    "state": Private("ray.tune.experiment.trial", "Trial.get_json_state", _FORGET, _KEPT),
-    "rungs": Private("ray.tune.schedulers.async_hyperband", "AsyncHyperBandScheduler._trial_info", _RUNGS, _NO_RUNGS),
-    "bracket": Private("ray.tune.schedulers.async_hyperband", "_Bracket.on_result", _RUNGS, _NO_RUNGS),
-    "cutoff": Private(
-        "ray.tune.schedulers.async_hyperband",
-        "_Bracket.cutoff",
-        "to fill the rungs of ASHA without sorting one for each recorded row",
-        "so a large sweep takes longer to resume",
-    ),
-    "new config": Private(
-        "ray.tune.schedulers.pbt",
-        "PopulationBasedTraining._get_new_config",
-        "to keep the ids of trials that copy others in population based training",
-        "so population based training is refused: resumed trials would take each other's ids",
-    ),
-}
-"""The names, by what we call them."""
-
-REFUSED = (_NO_RUNGS, NAMES["new config"].without)
-"""What is refused rather than done without: numbers would differ."""
-
-
-def lacking(names: Mapping[str, Private]) -> frozenset[str]:
-    """Return which of these names this Ray lacks."""
-    found = set()
-    for name, private in names.items():
-        try:
-            private.find()
-        except (ImportError, AttributeError):
-            found.add(name)
-    return frozenset(found)
-
-
-def has(*names: str) -> bool:
-    """Return whether this Ray has all of these private names."""
-    return not lacking({name: NAMES[name] for name in names})
-
-
-def announce_missing(quiet: bool) -> None:
-    """Say what a sweep does without, in one line for each name that this Ray lacks."""
-    missing = lacking(NAMES)
-    for private in (NAMES[name] for name in NAMES if name in missing):
-        if private.without not in REFUSED:
-            announce(f"note: Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}", quiet)
-
-
-def need(*names: str) -> None:
-    """Raise a `UserError` if one of these names is missing."""
-    for private in (NAMES[name] for name in names if not has(name)):
-        raise UserError(
-            f"Ray {ray.__version__} has no {private.module}.{private.path}, {private.without}; "
-            "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
-        )
+def check_names() -> None:
+    """Raise a `UserError` if this Ray lacks one of the names."""
+    for name in NAMES:
+        private(name)
 
 
 @contextmanager
-def skipped_lines(pattern: str) -> Iterator[None]:
-    """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
-    if not has("printer"):
-        yield
-        return
-    printer = NAMES["printer"].find()
-    before, printer.skip_re = printer.skip_re, re.compile(pattern)
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        printer.skip_re = before
+        setattr(owner, name, before)
 
 
-def gcs_address(address: str) -> str | None:
-    """Return the `HOST:PORT` of a cluster's GCS; None if this Ray does not tell."""
-    return NAMES["canonical address"].find()(address) if has("canonical address") else None
+def skipped_lines(pattern: str) -> AbstractContextManager[None]:
+    """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
+    return _replaced(private("printer"), "skip_re", re.compile(pattern))
+
+
+def gcs_address(address: str) -> str:
+    """Return the `HOST:PORT` of a cluster's GCS."""
+    return str(private("canonical address")(address))
 
 
 def greet(gcs: str, auto: bool) -> None:
     """Send a cluster's GCS one request, with the token. Raises what `ray.init` would raise after many more."""
-    if not has("token mode", "token", "GCS"):
-        return
     if auto:  # as `ray.init` does
-        NAMES["token mode"].find()(warn_if_disabled=False)
-    NAMES["token"].find()(create_token_if_missing=False)
+        private("token mode")(warn_if_disabled=False)
+    private("token")(create_token_if_missing=False)
     with _no_stderr():  # Ray's C++ code prints there what the exception says, too
-        NAMES["GCS"].find()(address=gcs)
+        private("GCS")(address=gcs)
 
 
-@contextmanager
-def any_agent_port() -> Iterator[None]:
-    """Let the agent of a Ray that is started meanwhile listen at any free port. `ray.init` has no option for it."""
-    if not has("agent port"):
-        yield
-        return
-    module: Any = import_module(NAMES["agent port"].module)
-    before = module.RayParams
-    module.RayParams = partial(before, dashboard_agent_listen_port=0)
-    try:
-        yield
-    finally:
-        module.RayParams = before
+def any_agent_port() -> AbstractContextManager[None]:
+    """Let the agent of a Ray that is started meanwhile listen at any free port. It tries its usual one for 4 s while
+    another Ray has it, and `ray.init` has no option for it."""
+    private("agent port")
+    module = sys.modules["ray._private.parameter"]
+    return _replaced(module, "RayParams", partial(module.RayParams, dashboard_agent_listen_port=0))
 
 
 @contextmanager
@@ -199,12 +122,12 @@ def _no_stderr() -> Iterator[None]:
 
 def raylet_is_dead() -> bool:
     """Return whether the raylet that this process started is dead; `ray.nodes` notices too late."""
-    return has("node", "dead processes") and "raylet" in dict(NAMES["node"].find().dead_processes())
+    return "raylet" in dict(private("node").dead_processes())
 
 
 def kinds_of_nodes() -> list[Mapping[str, float]]:
-    """Return the resources of the nodes that the cluster's autoscaler can start, if it has one and tells."""
-    config = NAMES["cluster config"].find()() if has("cluster config") else None
+    """Return the resources of the nodes that the cluster's autoscaler can start, if it has one."""
+    config = private("cluster config")()
     return [] if config is None else [dict(group.resources) for group in config.node_group_configs]
 
 
@@ -213,12 +136,10 @@ def forget(trial: Any, trials: list[Any]) -> None:
 
     Tune would keep 0.1 MB of statistics per trial, search all of them at every event, and save all of them at the end.
     """
-    if has("run metadata"):
-        metadata = trial.run_metadata
-        metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
-    if has("state"):
-        trial.get_json_state = _empty_state
-    if has("trials") and len(trials) > 1:  # with an empty list, Tune would load its saved state
+    metadata = trial.run_metadata
+    metadata.metric_analysis, metadata.metric_n_steps, metadata.last_result = {}, {}, {}
+    trial.get_json_state = _empty_state
+    if len(trials) > 1:  # with an empty list, Tune would load its saved state
         trials.remove(trial)
 
 

@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,6 @@ from typing import Any
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
-from mnist_tune.runtime.ray_connect import connect
 from mnist_tune.terminal import announce
 
 QUIET = {
@@ -52,15 +52,14 @@ search would start one after the other."""
 TRIAL_SLOT = "trial_slot"
 """A Ray resource that limits concurrent trials. With Tune's own limit every trial would start a new actor."""
 
+REACH_S = 5.0
+"""Seconds within which the cluster's port must accept a connection."""
+
 
 @contextmanager
 def variables(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
     """Set environment variables and restore them on exit, so that a user's own Tuner in this process gets none of them.
-
-    Args:
-        values: the variables by name.
-        override: whether to change variables that are already set.
-    """
+    Those that are set already change only with `override`."""
     changed = {name: os.environ.get(name) for name in values if override or name not in os.environ}
     os.environ.update({name: values[name] for name in changed})
     try:
@@ -103,7 +102,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has a Ray.
 
     Raises:
-        UserError: the cluster can't be joined (`connect`), Ray does not start, or `check_session` refuses.
+        UserError: the cluster can't be joined (`_connect`), Ray does not start, or `check_session` refuses.
     """
     check_session(address, dashboard)
     import ray
@@ -115,7 +114,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     make_token_private()
     if address is not None:
         with variables(QUIET):
-            connect(address, **SILENT)
+            _connect(address)
         return
     try:
         # Ray's workers inherit this environment, and import this package from a checkout that is not installed. (A
@@ -135,6 +134,40 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             f"Ray did not start on this machine ({error}); check whether it is very busy, or its disk or memory is "
             "full, then try again, with --resume if the sweep's folder exists"
         ) from error
+
+
+def _connect(address: str) -> None:
+    """Connect this process to the cluster at `address`, `auto` or `HOST:PORT`, or say in a `UserError` why not."""
+    import ray
+    from ray.exceptions import AuthenticationError, RpcError
+
+    try:
+        _check_reachable(address)
+        ray.init(address=address, **SILENT)
+    except AuthenticationError:
+        raise UserError(
+            f"the Ray cluster at {address} requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the "
+            "file that holds it (by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
+        ) from None
+    except (OSError, ValueError, RpcError) as error:
+        raise UserError(f"no Ray cluster at {address} ({_line(error)}); start one with: ray start --head") from None
+    except RuntimeError as error:
+        raise UserError(f"can't join the Ray cluster at {address}: {_line(error)}") from None
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to the cluster once. `ray.init` would retry for a quarter of an hour if nobody listens, and 20 times,
+    with a line on standard error each, if the token is wrong."""
+    from mnist_tune.runtime.ray_private import gcs_address, greet
+
+    gcs = gcs_address(address)
+    host, _, port = gcs.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+    greet(gcs, auto=address == "auto")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -170,12 +203,8 @@ def make_token_private() -> None:
 
 
 def check_session(address: str | None, dashboard: bool) -> None:
-    """Check what can be checked before anything is started.
-
-    Raises:
-        UserError: `address` is one of Ray Client's, the dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be
-            written.
-    """
+    """Raise a `UserError` for what can be known before anything is started: `address` is one of Ray Client's, the
+    dashboard is not installed, or `$MNIST_TUNE_CACHE` can't be written."""
     writable_cache_folder()
     if address is not None and address.startswith("ray://"):
         raise UserError(

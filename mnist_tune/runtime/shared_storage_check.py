@@ -24,11 +24,15 @@ def check_nodes(states: Place, token: str) -> None:
         UserError: a node does not reach the folder. A trial that is retried there would start from its first epoch.
     """
     nodes = alive_nodes()
-    if len(nodes) > 1:
-        answers = {name: _ask(node_id, states, token) for node_id, name in nodes.items()}
-        blind = {name: why for name, answer in answers.items() if (why := _answer(answer))}
-        if blind:
-            raise UserError(unreachable(states, "; ".join(f"{name}: {why}" for name, why in blind.items())))
+    if len(nodes) < 2:
+        return
+    asked = {}
+    for node_id, name in nodes.items():
+        there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+        asked[name] = ray.remote(num_cpus=0, scheduling_strategy=there)(why_blind).remote(states, token)
+    blind = [f"{name}: {why}" for name, answer in asked.items() if (why := _answer(answer))]
+    if blind:
+        raise UserError(unreachable(states, "; ".join(blind)))
 
 
 def unreachable(states: Place, why: str) -> str:
@@ -54,14 +58,8 @@ def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
     return None if found == token.encode() else "there is no such folder" if found is None else "another folder"
 
 
-def _ask(node_id: str, states: Place, token: str) -> Any:
-    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(num_cpus=0, scheduling_strategy=there)(why_blind).remote(states, token)
-
-
-def _answer(answer: Any) -> str | None:
+def _answer(answer: Any) -> Any:
     try:
-        found: str | None = ray.get(answer, timeout=TIMEOUT_S)
+        return ray.get(answer, timeout=TIMEOUT_S)
     except ray.exceptions.RayError as error:
         return f"no answer ({type(error).__name__})"
-    return found

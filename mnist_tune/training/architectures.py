@@ -74,7 +74,7 @@ def _made(name: str, data: DataSpec, own: Entry | None) -> Network:
     return network
 
 
-def _mlp(data: DataSpec, *parts: str) -> Network:
+def mlp(data: DataSpec, *parts: str) -> Network:
     *rest, last = parts or ("",)
     rest, draw = (rest, last) if last in INITIALISATIONS else ([*rest, last], "normal")
     *widths, activation = rest or ("",)
@@ -91,18 +91,14 @@ def _mlp(data: DataSpec, *parts: str) -> Network:
     )
 
 
-def _stax_mlp(data: DataSpec, *parts: str) -> Network:
+def stax_mlp(data: DataSpec) -> Network:
     """The notebook's Problem 2: Dense 1024, Relu, Dense 128, Relu, Dense 10."""
-    if parts:
-        raise UserError("stax-mlp takes no arguments; mlp-<widths>-relu-glorot does")
-    return _mlp(data, "1024", "128", "relu", "glorot")
+    return mlp(data, "1024", "128", "relu", "glorot")
 
 
-def _convnet(data: DataSpec, *parts: str) -> Network:
+def convnet(data: DataSpec) -> Network:
     """The notebook's convnet: 5x5x12 valid convolution, ReLU, 2x2 max-pool of stride 1, 5x5x16 valid convolution, ReLU,
     the same pool, then dense layers of 120, 84 and the classes."""
-    if parts:
-        raise UserError("convnet takes no arguments")
     if len(data.shape) not in (2, 3) or min(data.shape[:2]) < 11:
         wanted = "images [height, width] or [height, width, channels] of at least 11 x 11"
         raise UserError(f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}")
@@ -113,7 +109,7 @@ def _convnet(data: DataSpec, *parts: str) -> Network:
     )
 
 
-BUILT_IN: dict[str, Callable[..., Network]] = {"mlp": _mlp, "stax-mlp": _stax_mlp, "convnet": _convnet}
+BUILT_IN: dict[str, Callable[..., Network]] = {"mlp": mlp, "stax-mlp": stax_mlp, "convnet": convnet}
 """Our factories: each takes a `DataSpec`, then the parts of the name."""
 
 

@@ -27,14 +27,8 @@ TOLERANCE = 1e-2
 """Ritz residual above which `PRODUCTS` are too few: λ may be wrong by as much, relative to its value."""
 BLOCK = 500
 """Images that are differentiated at a time; the memory of their activations does not grow with the probe."""
-
-
 ROUNDING = 10
 """A Lanczos vector that is shorter than so many rounding errors of the map is noise."""
-
-
-VECTORS = MORE_PRODUCTS + 8
-"""Vectors like the parameters that a measurement holds: one for each Lanczos step, and those of a product."""
 
 
 class Sharpness(NamedTuple):
@@ -55,17 +49,13 @@ def sharpness(
     normalisation sees `BLOCK` images at a time.
 
     Args:
-        program: the trial's program.
-        params: its parameters.
-        extra: the state of its network, if it has one.
-        images: [n, *shape] as the data set holds them.
-        labels: [n].
+        program: the trial's program; `params`, `extra`, `images` and `labels` are as in its `evaluate`.
         probe: int32 [m], the indices of the images that the loss is the mean of.
         products: Lanczos steps, at most the number of parameters.
     """
 
     def loss(params: Any, number: Array, block: Array) -> Array:
-        return program.batch_loss(params, extra, images, labels, block, _fixed_key(), number)[0]
+        return program.fixed_loss(params, extra, images, labels, block, number)
 
     return largest_eigenvalue(lambda vector: mean_product(loss, params, probe, vector), params, products)
 
@@ -73,34 +63,24 @@ def sharpness(
 def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, labels: Array, batches: Array) -> Array:
     """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
 
-    g and H are the gradient and the Hessian of a batch's loss.
-
-    With SGD it is this, rather than the sharpness of the whole training loss, that rises to 2 / learning rate
-    (Andreyev and Beneventano 2024, arXiv 2412.20553).
-
-    Args:
-        batches: int32 [count, batch size], the indices of each batch's images. The rest is as in `sharpness`.
+    g and H are the gradient and the Hessian of the loss of a batch; `batches` are the indices of their images, int32
+    [count, batch size]. With SGD it is this, rather than the sharpness of the whole training loss, that rises to
+    2 / learning rate (Andreyev and Beneventano 2024, arXiv 2412.20553).
     """
+    wide, narrow = _widened(params)
 
     def along_gradient(_: None, batch: tuple[Array, Array]) -> tuple[None, tuple[Array, Array]]:
         number, index = batch
 
-        def loss(params: Any) -> Array:
-            return program.batch_loss(params, extra, images, labels, index, _fixed_key(), number)[0]
+        def loss(p: Any) -> Array:
+            return program.fixed_loss(narrow(p), extra, images, labels, index, number)
 
-        wide, narrow = _widened(params)
-        gradient = jax.grad(lambda p: loss(narrow(p)))(wide)
-        curved = _dot(gradient, hessian_product(lambda p: loss(narrow(p)), wide, gradient))
+        gradient = jax.grad(loss)(wide)
+        curved = _dot(gradient, hessian_product(loss, wide, gradient))
         return None, (curved, _dot(gradient, gradient))
 
     _, (curved, norms) = jax.lax.scan(along_gradient, None, (jnp.arange(len(batches), dtype=jnp.int32), batches))
     return jnp.mean(curved / norms, where=norms != 0)  # NaN and infinity are not 0: what has diverged stays NaN
-
-
-def converged(measure: Callable[[int], Sharpness]) -> Sharpness:
-    """Return `measure(PRODUCTS)`, or `measure(MORE_PRODUCTS)` if its residual is above `TOLERANCE`."""
-    found = measure(PRODUCTS)
-    return measure(MORE_PRODUCTS) if float(found.residual) > TOLERANCE else found
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
@@ -113,9 +93,10 @@ def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
 
 
 def memory_of(params: Any) -> int:
-    """Return the bytes of the vectors of a measurement; only the shapes and types of the parameters are used."""
-    vector: int = sum(x.size * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
-    return VECTORS * vector
+    """Return the bytes of the vectors that a measurement holds: one for each Lanczos step, and eight of a product. Only
+    the shapes and types of the parameters are used."""
+    sizes = (int(x.size) * max(x.dtype.itemsize, 4) for x in jax.tree.leaves(params))
+    return int((MORE_PRODUCTS + 8) * sum(sizes))
 
 
 def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int = PRODUCTS) -> Sharpness:
@@ -123,12 +104,7 @@ def largest_eigenvalue(product: Callable[[Any], Any], params: Any, products: int
 
     Every step is orthogonalised against all earlier ones. The start vector is drawn from a fixed key. If the steps
     exhaust what the start vector reaches, as with a Hessian of low rank, the residual is 0; NaN in the first product
-    gives NaN.
-
-    Args:
-        product: the map, on trees like the parameters, in float32 or wider.
-        params: the parameters; only their shapes and types are used.
-        products: steps, at most the number of parameters.
+    gives NaN. The map is one on trees like the parameters, in float32 or wider.
     """
     flat, back = ravel_pytree(_widened(params)[0])
     start = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)  # leaf by leaf it takes seconds to compile
@@ -151,14 +127,8 @@ def hessian_product(loss: Callable[[Any], Array], params: Any, vector: Any) -> A
 
 
 def mean_product(loss: Callable[[Any, Array, Array], Array], params: Any, probe: Array, vector: Any) -> Any:
-    """Return `hessian_product` of the mean over a probe's images, computed in blocks.
-
-    Args:
-        loss: takes the parameters, the block's number and the indices of its images; the mean over these.
-        params: the parameters, of any float types.
-        probe: int32 [m]; the last block may be smaller.
-        vector: a tree like the parameters, in float32 or wider.
-    """
+    """Return `hessian_product` of the mean over a probe's images, computed in blocks. `loss` takes the parameters, the
+    number of a block and the indices of its images, and returns the mean over these."""
     wide, narrow = _widened(params)
 
     def of_block(number: Array, block: Array) -> Any:
@@ -183,7 +153,3 @@ def _widened(params: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def _dot(first: Any, second: Any) -> Array:
     return jnp.stack(jax.tree.leaves(jax.tree.map(jnp.vdot, first, second))).sum()
-
-
-def _fixed_key() -> Array:
-    return jnp.zeros(2, jnp.uint32)

@@ -15,7 +15,6 @@ import numpy as np
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import architecture
-from mnist_tune.training.network import Network
 from mnist_tune.training.program import Program, scale
 from mnist_tune.trial import TrialConfig
 
@@ -24,22 +23,20 @@ BATCH = 4
 
 
 def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
-    """Try a trial's network and optimiser on the first images of the training set.
-
-    Raises:
-        UserError: the network or the optimiser can't train on this data; one line with what to do.
-    """
+    """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
     network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         variables = _tried(f"{name}: init", network.init, 0 if network.seeded else jax.random.key(0))
-        params, state = _parts(name, network, variables)
-        _check_leaves(name, params, parameters=True)
-        _check_leaves(name, state, parameters=False)
+        if network.train_apply and not (isinstance(variables, tuple) and len(variables) == 2):
+            said = f"init must return (params, state), it returned {_type(variables)}"
+            raise UserError(f"{name}: with train_apply, {said}")
+        parts = variables if network.train_apply else (variables,)
+        for part in parts:
+            _check_leaves(name, part, parameters=part is parts[0])
         x = scale(jnp.asarray(images[:BATCH]), data)
-        arguments = (params, state, x) if network.train_apply else (params, x)
-        _check_logits(f"{name}: apply", _tried(f"{name}: apply", network.apply, *arguments), len(x), data)
+        _check_logits(f"{name}: apply", _tried(f"{name}: apply", network.apply, *parts, x), len(x), data)
         if network.train_apply:
-            _check_train_apply(name, network, (params, state, x, jax.random.key(0)), data)
+            _check_train_apply(name, network.train_apply, (*parts, x, jax.random.key(0)), data)
         _check_program(config, data, images, labels)
 
 
@@ -54,21 +51,11 @@ def _tried(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _line(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
-    where = f" ({Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
+    libraries, where = (str(Path(__file__).parents[1]), sys.prefix, "<"), ""
+    for file, line, *_ in traceback.extract_tb(error.__traceback__):
+        if "site-packages" not in file and not file.startswith(libraries):
+            where = f" ({Path(file).name}, line {line})"
     return f"{type(error).__name__}: {text[:300]}{where}"
-
-
-def _is_library(file: str) -> bool:
-    return "site-packages" in file or file.startswith((str(Path(__file__).parents[1]), sys.prefix, "<"))
-
-
-def _parts(name: str, network: Network, variables: Any) -> tuple[Any, Any]:
-    if not network.train_apply:
-        return variables, ()
-    if not isinstance(variables, tuple) or len(variables) != 2:
-        raise UserError(f"{name}: with train_apply, init must return (params, state), it returned {_type(variables)}")
-    return variables
 
 
 def _type(value: Any) -> str:
@@ -105,9 +92,8 @@ def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
         raise UserError(f"{what} returned NaN or infinity for untrained parameters; scale the images (--standardize)")
 
 
-def _check_train_apply(name: str, network: Network, arguments: tuple[Any, ...], data: DataSpec) -> None:
-    assert network.train_apply is not None
-    found = _tried(f"{name}: train_apply", network.train_apply, *arguments)
+def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], data: DataSpec) -> None:
+    found = _tried(f"{name}: train_apply", train_apply, *arguments)
     if not isinstance(found, tuple) or len(found) != 2:
         raise UserError(f"{name}: train_apply must return (logits, state), it returned {_type(found)}")
     _check_logits(f"{name}: train_apply", found[0], len(arguments[2]), data)
@@ -133,7 +119,6 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
 
 def _remedy(error: Exception) -> str:
     """Return what helps where an optimiser takes its learning rate for a number; empty for other errors."""
-    traced = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
-    if not isinstance(error, traced):
+    if not isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)):
         return ""
     return "; the learning rate is traced, as one program trains all rates: jnp.where, or --schedule and --warmup-steps"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -11,30 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.example_libraries import stax
 
 from mnist_tune.data_spec import DataSpec
-from mnist_tune.training.convolution import Params, convnet_logits
+from mnist_tune.training.convolution import Params
+from mnist_tune.training.convolution import convnet_logits as convnet_logits
 from mnist_tune.training.network import Network
-
-__all__ = [
-    "Params",
-    "apply_mlp",
-    "convnet_logits",
-    "dense",
-    "glorot_convnet",
-    "glorot_mlp",
-    "he0_mlp",
-    "he_mlp",
-    "initial",
-    "normal_mlp",
-]
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-}
 
 
 @lru_cache(maxsize=4)  # trials that are compared start from the same parameters
@@ -59,9 +41,8 @@ def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
 
 def glorot_mlp(sizes: Sequence[int], seed: int) -> Any:
     """Draw the weights and biases of an MLP with these layer sizes, as `stax.Dense` does."""
-    # The keys are positions among stax's layers: Flatten is 0, and each Dense is followed by a Relu.
-    shapes = [((m, n), (n,)) for m, n in pairwise(sizes)]
-    return _stax_params({1 + 2 * i: shape for i, shape in enumerate(shapes)}, seed)
+    layers = [layer for size in sizes[1:] for layer in (stax.Dense(size), stax.Relu)]
+    return _drawn([stax.Flatten, *layers[:-1]], sizes[:1], seed)
 
 
 def he_mlp(sizes: Sequence[int], seed: int) -> Any:
@@ -80,36 +61,19 @@ def he0_mlp(sizes: Sequence[int], seed: int) -> Any:
     return (*layers, (np.zeros_like(last),))
 
 
-Shapes = dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
-"""Weight and bias shapes of the layers that have parameters, by their position in a `stax.serial`."""
-
-
 def glorot_convnet(data: DataSpec, seed: int) -> Any:
     """Draw the parameters of the notebook's convnet for images of this shape, as stax does."""
-    height, width, channels = (*data.shape, 1)[:3]
-    flat = (height - 10) * (width - 10) * 16  # two valid convolutions of 5 x 5, two pools of 2 x 2 and stride 1
-    dense: Shapes = {7: ((flat, 120), (120,)), 9: ((120, 84), (84,)), 11: ((84, data.classes), (data.classes,))}
-    conv: Shapes = {0: ((5, 5, channels, 12), (1, 1, 1, 12)), 3: ((5, 5, 12, 16), (1, 1, 1, 16))}
-    return _stax_params(conv | dense, seed)
+    pool = stax.MaxPool((2, 2))
+    layers = [stax.Conv(12, (5, 5)), stax.Relu, pool, stax.Conv(16, (5, 5)), stax.Relu, pool, stax.Flatten]
+    layers += [stax.Dense(120), stax.Relu, stax.Dense(84), stax.Relu, stax.Dense(data.classes)]
+    return _drawn(layers, (*data.shape, 1)[:3], seed)
 
 
-def _stax_params(shapes: Shapes, seed: int) -> Any:
-    """Draw as `stax.serial(...)` from `PRNGKey(seed)`: Glorot-normal weights, biases of standard deviation 0.01, or of
-    1e-6 in convolutions."""
-
-    def draw(key: Array) -> Any:
-        params = []
-        for position in range(max(shapes) + 1):
-            key, layer_key = jax.random.split(key)
-            if position in shapes:
-                weight_key, bias_key = jax.random.split(layer_key)
-                weight_shape, bias_shape = shapes[position]
-                weight = jax.nn.initializers.glorot_normal()(weight_key, weight_shape, jnp.float32)
-                deviation = 1e-6 if len(weight_shape) == 4 else 1e-2
-                params.append((weight, jax.nn.initializers.normal(deviation)(bias_key, bias_shape, jnp.float32)))
-        return tuple(params)
-
-    return jax.jit(draw)(jax.random.key(seed))
+def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
+    """Return the parameters of the layers that have some, for examples of this shape."""
+    init, _ = stax.serial(*layers)
+    params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
+    return tuple(layer for layer in params if layer)
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
@@ -119,7 +83,7 @@ def apply_mlp(activation: str, params: Params, x: Array) -> Array:
     """
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
-        x = ACTIVATIONS[activation](_layer(x, *layer))
+        x = getattr(jax.nn, activation)(_layer(x, *layer))
     return _layer(x, *params[-1])
 
 

@@ -38,57 +38,32 @@ class Step:
     """What is compiled of an update: all but the values of the hyperparameters."""
 
     optimizer: str
+    names: tuple[str, ...]
+    """The names of the hyperparameters. One that is an argument of the optimiser ends in `=`, as in `b1=`, apart from
+    those that every trial has."""
     static: tuple[tuple[str, Any], ...]
     """The optimiser's arguments that are not traced."""
-    traced: tuple[str, ...]
-    """The names of the optimiser's arguments that are."""
-    momentum: bool
     nesterov: bool
-    weight_decay: bool
-    clip_norm: bool
     schedule: str
-    warmup: bool
     own: Entry | None
     """The user's factory; None if the optimiser is one of optax."""
 
     @classmethod
     def of(cls, config: TrialConfig) -> Step:
-        """The step of a trial.
-
-        Raises:
-            UserError: there is no such optimiser, or it has no such argument.
-        """
+        """The step of a trial. Raises as `check_optimizer`."""
         call = check_optimizer(config.optimizer)
-        return cls(
-            call.name,
-            tuple(item for item in call.keywords if not isinstance(item[1], float)),
-            tuple(name for name, value in call.keywords if isinstance(value, float)),
-            config.momentum > 0,
-            config.nesterov,
-            config.weight_decay > 0,
-            config.clip_norm > 0,
-            config.schedule,
-            config.warmup_steps > 0,
-            ENTRIES["optimizer"].get(call.name),
-        )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the hyperparameters, in order."""
-        has = {
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
-            "clip_norm": self.clip_norm,
-            "warmup_steps": self.warmup,
-            "total_steps": self.schedule != "constant",
-        }
-        return ("learning_rate", *(name for name, used in has.items() if used), *map(_argument, self.traced))
+        optional = ("momentum", "weight_decay", "clip_norm", "warmup_steps")
+        names = ["learning_rate", *(name for name in optional if getattr(config, name) > 0)]
+        names += ["total_steps"] if config.schedule != "constant" else []
+        names += [f"{name}=" for name, value in call.keywords if isinstance(value, float)]
+        static = tuple(item for item in call.keywords if not isinstance(item[1], float))
+        own = ENTRIES["optimizer"].get(call.name)
+        return cls(call.name, tuple(names), static, config.nesterov, config.schedule, own)
 
     def hyperparameters(self, config: TrialConfig, steps: int) -> dict[str, float]:
         """The values of a trial; an epoch has so many steps."""
-        values: dict[str, Any] = {name: getattr(config, name, None) for name in self.names}
-        values |= {_argument(name): value for name, value in parse_call(config.optimizer).keywords}
-        values["total_steps"] = config.epochs * steps
+        values = config.to_dict() | {"total_steps": config.epochs * steps}
+        values |= {f"{name}=": value for name, value in parse_call(config.optimizer).keywords}
         return {name: float(values[name]) for name in self.names}
 
     def transformation(self, hyper: Hyperparameters) -> optax.GradientTransformation:
@@ -99,17 +74,17 @@ class Step:
         """
         import optax
 
-        arguments = dict(self.static) | {name: hyper[_argument(name)] for name in self.traced}
-        if self.momentum:
+        arguments = dict(self.static) | {name[:-1]: hyper[name] for name in self.names if name.endswith("=")}
+        if "momentum" in self.names:
             arguments["momentum"] = hyper["momentum"]
         if self.nesterov:
             arguments["nesterov"] = True
         if self.optimizer in DECOUPLED:
             arguments["weight_decay"] = hyper.get("weight_decay", 0.0)
         before = []
-        if self.clip_norm:
+        if "clip_norm" in self.names:
             before.append(optax.clip_by_global_norm(hyper["clip_norm"]))
-        if self.weight_decay and self.optimizer not in DECOUPLED:
+        if "weight_decay" in self.names and self.optimizer not in DECOUPLED:
             before.append(optax.add_decayed_weights(hyper["weight_decay"]))
         last = _factory(self.optimizer, self.own)(self._learning_rate(hyper), **arguments)
         if not isinstance(last, optax.GradientTransformation):
@@ -122,7 +97,7 @@ class Step:
         down to 0 at the trial's last step, on a line or on half a cosine. As optax's schedules of these names."""
         import jax.numpy as jnp
 
-        if self.schedule == "constant" and not self.warmup:
+        if self.schedule == "constant" and "warmup_steps" not in self.names:
             return hyper["learning_rate"]
 
         def rate(count: Any) -> Any:
@@ -133,16 +108,11 @@ class Step:
                 length = jnp.maximum(hyper["total_steps"] - warmup, 1)
                 share = jnp.clip((count - warmup) / length, 0, 1)
                 factor = 1 - share if self.schedule == "linear" else (1 + jnp.cos(jnp.pi * share)) / 2
-            if self.warmup:
+            if "warmup_steps" in self.names:
                 factor = jnp.where(count < warmup, count / warmup, factor)
             return hyper["learning_rate"] * factor
 
         return rate
-
-
-def _argument(name: str) -> str:
-    """The name of a hyperparameter that is an argument of the optimiser: apart from those that every trial has."""
-    return f"{name}="
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:

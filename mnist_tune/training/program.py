@@ -7,7 +7,6 @@ over them compiles once per program.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -57,10 +56,6 @@ class Program:
     def of(cls, config: TrialConfig, data: DataSpec) -> Program:
         network, step = architecture(config.architecture, data), Step.of(config)
         return cls(config.architecture, data, step, config.loss, config.batch_size, config.drop_last, network)
-
-    def jitted(self, function: Any, **static: Any) -> Any:
-        """Return `function(self, ...)`, compiled once."""
-        return _jitted(function, self, tuple(static.items()))
 
     def init(self, seed: int) -> TrainState:
         """Return the untrained state for a seed, as NumPy arrays."""
@@ -139,23 +134,17 @@ class Program:
             index: int32 [batch size], the indices of the batch's images.
             number: int32, the step's number in its epoch. The rest is as in `train_epoch`.
         """
-        x, y = scale(images[index], self.data), labels[index]
-        logits, extra = self._train_logits(params, extra, x, key, number)
+        x, y, train_apply = scale(images[index], self.data), labels[index], self.network.train_apply
+        if train_apply is None:
+            logits = self.network.apply(params, x)
+        else:
+            draws = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), number)
+            logits, extra = train_apply(params, extra, x, draws)
         return LOSSES[self.loss](logits.astype(np.promote_types(logits.dtype, np.float32)), y).mean(), extra
 
-    def _train_logits(self, params: Any, extra: Any, x: Array, key: Array, number: Array) -> tuple[Array, Any]:
-        train_apply = self.network.train_apply
-        if train_apply is None:
-            return self.network.apply(params, x), extra
-        draws = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), number)
-        found: tuple[Array, Any] = train_apply(params, extra, x, draws)
-        return found
-
-    def logits(self, params: Any, extra: Any, x: Array) -> Array:
-        """Return the logits of scaled images in an evaluation, float32 [n, classes]."""
-        network = self.network
-        found: Array = network.apply(params, extra, x) if network.train_apply else network.apply(params, x)
-        return found.astype(jnp.float32)
+    def fixed_loss(self, params: Any, extra: Any, images: Array, labels: Array, index: Array, number: Array) -> Array:
+        """Return the loss of `batch_loss` where what is random, such as dropout, is drawn from a fixed key."""
+        return self.batch_loss(params, extra, images, labels, index, jnp.zeros(2, jnp.uint32), number)[0]
 
     def evaluate(
         self, params: Any, extra: Any, images: Array, labels: Array, first: Array, count: Array
@@ -179,7 +168,8 @@ class Program:
             inside = (index >= wanted) & (index < first + count)
             x = jax.lax.dynamic_slice_in_dim(images, start, size)
             y = jax.lax.dynamic_slice_in_dim(labels, start, size)
-            logits = self.logits(params, extra, scale(x, self.data))
+            variables = (params, extra) if self.network.train_apply else (params,)
+            logits = self.network.apply(*variables, scale(x, self.data)).astype(jnp.float32)
             correct = inside & (jnp.argmax(logits, axis=1).astype(y.dtype) == y)
             loss = jnp.where(inside, LOSSES[self.loss](logits, y), 0)
             return sums[0] + loss.sum(), sums[1] + correct.sum(dtype=jnp.int32)
@@ -187,11 +177,6 @@ class Program:
         blocks = (count + size - 1) // size
         sums: tuple[Array, Array] = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), jnp.int32(0)))
         return sums
-
-
-@cache
-def _jitted(function: Any, program: Program, static: tuple[tuple[str, Any], ...]) -> Any:
-    return jax.jit(partial(function, program, **dict(static)))
 
 
 def scale(images: Array, data: DataSpec) -> Array:

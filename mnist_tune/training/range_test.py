@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,27 +28,24 @@ def range_curve(
     ramp: Ramp,
     train_count: int,
 ) -> RangeCurve:
-    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay.
+    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay. Its
+    arguments are those of `Program.train_epoch`, but for these:
 
     Args:
-        program: what is trained.
-        state: where the test begins.
-        hyper: the hyperparameters; the ramp replaces the learning rate.
         seed: of the order of the images, which goes on over epochs, and of what is random in a step.
-        images: [n, *shape] as the data set holds them.
-        labels: [n].
-        ramp: its learning rates.
+        ramp: the learning rates.
         train_count: how many of the images are trained on.
     """
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
-    run, losses = program.jitted(_steps), np.zeros(0, np.float32)
+    losses = np.zeros(0, np.float32)
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, len(rates), CHUNK):
         part = slice(first, first + CHUNK)
-        state, some = run(state, fixed, rates[part], keys[part], orders[part], images, labels)
+        state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], images, labels)
         losses = np.append(losses, np.asarray(some))
-        if _left(losses, ramp):
+        smooth = smoothed(losses, ramp.smoothing)
+        if not np.isfinite(smooth).all() or smooth[-1] > BLOWN_UP * smooth.min():
             break
     return RangeCurve(ramp, losses)
 
@@ -63,11 +60,7 @@ def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
     return np.concatenate(orders)[:steps]
 
 
-def _left(losses: Sequence[float] | np.ndarray, ramp: Ramp) -> bool:
-    smooth = smoothed(np.asarray(losses), ramp.smoothing)
-    return not np.isfinite(smooth).all() or bool(smooth[-1] > BLOWN_UP * smooth.min())
-
-
+@partial(jax.jit, static_argnums=0)
 def _steps(
     program: Program,
     state: TrainState,

@@ -21,8 +21,7 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import GRACE_PERIOD
+from mnist_tune.trial import Training, TrialConfig
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
@@ -62,10 +61,10 @@ class SweepOptions(metaclass=Given):
 
     scheduler: Literal["regimes", "asha", "fifo"] = "regimes"
     """regimes stops a trial that ASHA would stop if its curve is slow or dead by then, so that every rate gets its
-    label; all seeds stop after the same epoch. asha is Ray Tune's own, which stops trials whose training loss falls
-    behind. fifo runs every trial to its end."""
-    grace_period: int = GRACE_PERIOD
-    """Epochs before regimes or asha may stop a trial."""
+    label; all seeds stop after the same epoch. asha stops trials whose training loss falls behind, as Ray Tune's
+    own does. fifo runs every trial to its end."""
+    grace_period: int = 5
+    """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     dataset: Annotated[Any, Mark.PLACE, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
@@ -229,34 +228,11 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrialOptions(SweepOptions):
+class TrialOptions(Training, SweepOptions):
     """The configuration that all trials of a sweep share."""
-
-    PANEL: ClassVar[str] = "trial"
 
     epochs: Annotated[int, Mark.MAKES] = 10
     """Epochs per trial."""
-    nesterov: bool = False
-    """Nesterov's momentum."""
-    weight_decay: float = 0.0
-    """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
-    clip_norm: float = 0.0
-    """Clip the gradient of a step to this norm; 0 clips nothing."""
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
-    warmup_steps: int = 0
-    """Steps in which the learning rate rises linearly from 0."""
-    loss: Literal["cross-entropy", "mse"] = "cross-entropy"
-    """The loss; mse is half the squared distance of the outputs from the one-hot label."""
-    drop_last: bool = False
-    """Leave out the last batch of an epoch if it is smaller than the others."""
-    label_noise: int = 0
-    """Permute this many training images, the first ones, against their labels."""
-    holdout: int = 0
-    """Hold out this many training images for validation."""
-    stop_when_diverged: bool = True
-    """By default a trial ends once it has diverged: its loss is not finite or far too large, or has been above the
-    untrained network's for 1,000 steps while its accuracy is that of guessing."""
 
     def common(self) -> dict[str, Any]:
         """Return the fields of `TrialConfig` that all trials share."""
@@ -272,12 +248,7 @@ FILE.py:FUNCTION."""
 
 
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Return every combination of some options that list values, once and in order.
-
-    Args:
-        options: they are read from here by name, except for those in `values`.
-        names: the options.
-        values: values to take in place of an option's own.
+    """Return every combination of some options that list values, once and in order. `values` replace an option's own.
 
     Raises:
         UserError: a list is empty, or there are more than `MOST_TRIALS` combinations.

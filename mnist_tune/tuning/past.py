@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import OPEN_REASONS, Journal
 from mnist_tune.trial import TrialConfig
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mnist_tune.regimes.histories import Histories
-
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
 """A trial that has ended, and its last row with its `stop_reason`."""
@@ -42,17 +38,9 @@ class Past:
 
     @classmethod
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
-        """Return the past of a sweep.
-
-        Args:
-            journal: the sweep's journal.
-            meta: its `sweep.json`.
-            more: trials that the resume adds, and those that it trains for more epochs.
-        """
-        past = cls(
-            trials=journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided
-        )
-        last = journal.last_rows()
+        """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
+        past = cls(journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided)
+        last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
         past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
         for trial_id, trial in past.trials.items():
             reason = journal.ends[trial_id]["stop_reason"] if trial_id in journal.ends else "interrupted"
@@ -65,18 +53,6 @@ class Past:
             row["scheduler_loss"] = finite_loss(row.get("train_loss", math.inf))
             (past.failed if reason == "error" else past.ended)[trial_id] = trial, row
         return past
-
-    def retry_failed(self) -> None:
-        """Let the trials that failed go on."""
-        self.open |= {trial_id: trial for trial_id, (trial, _) in self.failed.items()}
-        self.open = {trial_id: self.open[trial_id] for trial_id in self.trials if trial_id in self.open}
-        self.failed = {}
-
-    def histories(self) -> Histories:
-        """Return the epochs of the trials that go on."""
-        from mnist_tune.regimes.histories import Histories  # imports pandas, which would delay the start of a sweep
-
-        return Histories() if self.rows is None else Histories.of(self.rows, self.open)
 
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""

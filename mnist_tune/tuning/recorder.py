@@ -10,12 +10,13 @@ from ray.tune import Callback
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.regimes.histories import Histories
+from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.nodes import Death
+from mnist_tune.runtime.nodes import last_death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
@@ -24,30 +25,20 @@ from mnist_tune.tuning.progress import ProgressView
 
 
 class Recorder(Callback):  # type: ignore[misc]
-    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler.
+    """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
 
-    Args:
-        writer: writes the sweep's folder.
-        view: the progress on the terminal.
-        trials: the trials known in advance.
-        past: what a resumed sweep did before.
-        scheduler: the stop reason of trials that the scheduler stops.
+    `trials` are those that are known in advance.
     """
 
     def __init__(
-        self,
-        writer: SweepWriter,
-        view: ProgressView,
-        trials: Mapping[str, TrialConfig],
-        past: Past,
-        scheduler: str = "scheduler",
+        self, writer: SweepWriter, view: ProgressView, trials: Mapping[str, TrialConfig], past: Past, scheduler: str
     ) -> None:
         self._scheduler = scheduler
         self.reasons: dict[str, str] = {}
         """Why the scheduler stopped a trial, if it says so."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
-        self._histories = past.histories()
+        self._histories = Histories() if past.rows is None else Histories.of(past.rows, past.open)
         self._data = data_facts(writer.meta)
         self._ended: set[str] = set()
         self._results, self._cpu_start, self._cpu_end = 0, 0.0, 0.0
@@ -64,7 +55,7 @@ class Recorder(Callback):  # type: ignore[misc]
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self._histories.add(trial_id, row)
-            name = f"{self._configs[trial_id].architecture} at learning rate {row['learning_rate']:.4g}"
+            name = f"{self._configs[trial_id].architecture} at learning rate {rate(row['learning_rate'])}"
             self._view.epoch(trial_id, name, row, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
@@ -83,7 +74,7 @@ class Recorder(Callback):  # type: ignore[misc]
         forget(trial, trials)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        deaths = f"its process died {trial.num_failures} times, the last time {Death.last_of(trial).said}"
+        deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(self._identify(trial), deaths)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,3 +123,17 @@ class Recorder(Callback):  # type: ignore[misc]
         # Why it was stopped may rest on other curves, which its own does not know of.
         regime = reason if reason in REGIMES else curve_regime(curve, self._data.target)[0]
         self._view.end(trial_id, reason, left, regime)
+
+
+def scheduler_name(scheduler: Any, otherwise: str) -> str:
+    """Return the stop reason of trials that a scheduler stops: `asha`, `hyperband`, `medianstopping`, ...
+
+    Args:
+        scheduler: a Tune scheduler, or None.
+        otherwise: the name if there is none: `SweepOptions.scheduler`.
+    """
+    if scheduler is None:
+        return otherwise
+    if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):
+        return "asha"
+    return type(scheduler).__name__.removesuffix("Scheduler").removesuffix("Rule").lower()

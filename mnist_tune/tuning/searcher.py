@@ -9,13 +9,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray.tune.search import ConcurrencyLimiter, SearchAlgorithm, Searcher, SearchGenerator
+from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 from ray.tune.search.variant_generator import generate_variants
 
+from mnist_tune.columns import EPOCHS
+from mnist_tune.errors import UserError
 from mnist_tune.terminal import announce
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import TrialConfig, closest
 from mnist_tune.tuning.past import Past
+
+METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iteration", "time_total_s")
+"""What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
+
+
+def check_metric(user: Any) -> None:
+    """Refuse a scheduler or a searcher whose metric or time no result has. Tune would never stop a trial, and say so in
+    pages of traceback at the end.
+
+    Raises:
+        UserError: it is mistyped.
+    """
+    for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
+        found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
+        if found is not None and found not in METRICS:
+            kind = type(user).__name__
+            raise UserError(
+                f"{kind} looks at {found!r}, which no epoch has{closest(found, METRICS)}; see docs/tables.md"
+            )
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -28,20 +49,28 @@ def new_ids(taken: Collection[str]) -> Iterator[str]:
     return (trial_id for i in itertools.count(len(taken)) if (trial_id := f"{i:05d}") not in taken)
 
 
-class KnownTrials(Searcher):  # type: ignore[misc]
+class Unsaved(Searcher):  # type: ignore[misc]
+    """A searcher of which Tune saves nothing: sweeps are resumed from their journal."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its searcher
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).touch()
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("sweeps are resumed from their journal")
+
+
+class KnownTrials(Unsaved):
     """Proposes these trials in order, then the trials of another searcher, if there is one.
 
-    The other searcher is told how every trial ended, also those that it did not propose in this run.
+    The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
+    trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
+    proposes earlier, it proposes knowing less.
 
     Tune's grid search is slow: it copies the whole grid for every trial (10 seconds for 1,000 trials) and creates all
     trials before the first one starts.
-
-    Args:
-        trials: the known trials by id.
-        then: the other searcher. It is asked for a trial for each slot that is free, and for one more, which waits for
-            the next slot: what it proposes earlier, it proposes knowing less.
-        past: what a resumed search did before.
-        slots: the number of trials that can run at the same time.
     """
 
     def __init__(
@@ -131,45 +160,6 @@ class KnownTrials(Searcher):  # type: ignore[misc]
         self._running.add(trial_id)
         if self._then is not None and trial_id not in self._own:
             self._then.on_unpause(trial_id)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its searcher; see `save`
-
-    def save(self, checkpoint_path: str) -> None:
-        """Save an empty file: sweeps are resumed from their journal."""
-        Path(checkpoint_path).touch()
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError("sweeps are resumed from their journal")
-
-
-class KnownTrialsAlone(SearchAlgorithm):  # type: ignore[misc]
-    """Proposes known trials in order, for any scheduler: population based training refuses a searcher.
-
-    Args:
-        trials: the trials by id.
-        max_concurrent: the most trials that are proposed and have not ended, if there is a limit.
-    """
-
-    def __init__(self, trials: Mapping[str, TrialConfig], max_concurrent: int | None = None) -> None:
-        known = KnownTrials(trials)
-        self._generator = SearchGenerator(ConcurrencyLimiter(known, max_concurrent) if max_concurrent else known)
-
-    @property
-    def total_samples(self) -> int:
-        return int(self._generator.total_samples)
-
-    def add_configurations(self, experiments: Any) -> None:
-        self._generator.add_configurations(experiments)
-
-    def next_trial(self) -> Any:
-        return self._generator.next_trial()
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._generator.on_trial_complete(trial_id, result, error)
-
-    def is_finished(self) -> bool:
-        return bool(self._generator.is_finished())
 
 
 def drawn(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,19 +32,14 @@ from mnist_tune.runtime.ray_session import (
     variables,
 )
 from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.live_page import LivePage
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.resumed_sweep import open_again
-from mnist_tune.tuning.stopping import check_metric, scheduler_name
-from mnist_tune.tuning.wanted import Plan, resumed
-
-if TYPE_CHECKING:
-    from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.progress import LivePage, ProgressView
+from mnist_tune.tuning.wanted import Plan
 
 
 def run_sweep(
@@ -88,9 +84,7 @@ def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, ca
 def shown(sweep: Sweep, options: SweepOptions, show: bool = True) -> Sweep:
     """Print a sweep's table unless `options.quiet`, and return the sweep."""
     if show and not options.quiet:
-        from mnist_tune.reports.text import print_report  # imports rich's tables
-
-        print_report(sweep)
+        sweep.table()
     return sweep
 
 
@@ -130,7 +124,7 @@ def run_search(
     """
     from ray.tune.search import Searcher
 
-    from mnist_tune.tuning.searcher import drawn
+    from mnist_tune.tuning.searcher import check_metric, drawn
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
@@ -139,35 +133,28 @@ def run_search(
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
     names = names_in(space, *drawn(space, 1, np.random.default_rng(0)).values())
     load_own(names)
-    where = storage.place(resume) if resume else options.goes_on()
+    where, past = storage.place(resume) if resume else options.goes_on(), None
     if where is None:
         writer, data = open_new(name, {}, options, search=True, code=names)
-        plan = Plan(dict(space), {}, samples, scheduler, search_alg, callbacks=tuple(callbacks))
-        return shown(run_plan(writer, plan, data, options), options, show)
-    options = resumed(options, where)
-    writer, past, data = open_again(where, options, search=True)
-    with writer:
+        plan = Plan(dict(space), {}, samples, search_alg=search_alg)
+    else:
+        options, writer, past, data = open_again(where, options, search=True)
         missing = max(samples - len(past.trials), 0)
-        if not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
+        plan = Plan(dict(space), past.open, len(past.open) + missing, search_alg=search_alg)
+    with writer:
+        if past and not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
             new = drawn(space, missing, taken=past.trials)
             for trial_id, trial in new.items():
                 writer.trial(trial_id, trial)
-            plan = replace(Plan.of(past.open | new), scheduler=scheduler)
-        else:
-            plan = Plan(dict(space), past.open, len(past.open) + missing, scheduler, search_alg)
-        if not plan.samples:
-            return shown(unchanged(writer), options, show)
-        return shown(run_plan(writer, replace(plan, callbacks=tuple(callbacks)), data, options, past), options, show)
+            plan = Plan.of(past.open | new)
+        plan = replace(plan, scheduler=scheduler, callbacks=tuple(callbacks))
+        found = run_plan(writer, plan, data, options, past) if plan.samples else unchanged(writer)
+    return shown(found, options, show)
 
 
-def resume(where: Place, options: SweepOptions, keep_ray: bool = True) -> Sweep:
-    """Resume a sweep, print the table unless `options.quiet`, and return the tables. `options` are as resumed."""
-    with ray_until_the_end(keep_ray):
-        return shown(_resume(where, options), options)
-
-
-def _resume(where: Place, options: SweepOptions, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    writer, past, data = open_again(where, options, search=False, trials=trials)
+def resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
+    """Resume a sweep, and return its tables. `name` and `trials` are as in `open_again`."""
+    options, writer, past, data = open_again(where, options, False, name, trials)
     said = f"{len(past.ended)} trials had ended, {len(past.open)} are resumed"
     announce(f"resuming {writer.where}: {said}", options.quiet)
     if not past.open:
@@ -193,7 +180,7 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
     stop_ray_at_exit()
     where = options.goes_on()
     if where is not None:
-        return _resume(where, resumed(options, where, name), trials)
+        return resume(where, options, name, trials)
     if options.retry_errored and options.resume is None:
         raise UserError("--retry-errored resumes a sweep; name its folder: --resume DIR --retry-errored")
     return _run_new(name, [*options.trials(), *trials] if hasattr(options, "trials") else trials, options)
@@ -210,7 +197,9 @@ def run_plan(
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
     start = time.monotonic()
+    again = f"no finished epoch is lost, resume with: {resume_command(writer.meta, writer.where)}"
     with writer, variables(QUIET), ExitStack() as context:
+        context.enter_context(last_words(f"error: the sweep was killed, or Ray was stopped beside it; {again}"))
         if resumes:
             writer.goes_on(now())
         view = context.enter_context(ProgressView(plan.samples, total, done, options.quiet))
@@ -220,12 +209,12 @@ def run_plan(
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
-        from mnist_tune.runtime.ray_private import announce_missing
+        from mnist_tune.runtime.ray_private import check_names
         from mnist_tune.sweep import Sweep
-        from mnist_tune.tuning.recorder import Recorder
+        from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
-        announce_missing(options.quiet)
+        check_names()
         context.enter_context(deaths_told_by_us())
         recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
         live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet)))
@@ -233,8 +222,7 @@ def run_plan(
             fit(writer, plan, data, options, recorder, past)
         except RayletDied:
             stop_ray()  # before Ray ends this process
-            again = f"resume with: {resume_command(writer.meta, writer.where)}"
-            raise UserError(f"Ray's raylet on this machine died; no finished epoch is lost, {again}") from None
+            raise UserError(f"Ray's raylet on this machine died; {again}") from None
         except Exception as error:  # Tune wraps the writer's error in one with a traceback
             raise writer.failure or error from None
         finally:
@@ -246,10 +234,24 @@ def run_plan(
     return sweep
 
 
+@contextmanager
+def last_words(said: str) -> Iterator[None]:
+    """Have a line printed if this process is killed meanwhile. Ray ends it without a message where `ray stop` ends Ray.
+
+    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes.
+    """
+    script = 'read -r said; read -r over || printf "%s\\n" "$said" >&2'
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True) as shell:
+        print(said.replace("\n", " "), file=shell.stdin, flush=True)
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # somebody has killed it
+                shell.communicate("over\n")
+
+
 def unchanged(writer: SweepWriter) -> Sweep:
     """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
-    from mnist_tune.sweep import Sweep  # imports pandas
-
     return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
 
 

@@ -18,12 +18,11 @@ from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
-from mnist_tune.execution.program_error import program_error
+from mnist_tune.execution.program_error import ProgramError, program_error
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.runtime.shared_storage_check import blindness
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.stopping import stop_reason
 
 STATE_FILE = "state.npz"
 
@@ -82,26 +81,21 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train an epoch and return its row. An error of the program that comes twice in an epoch, from the same place,
         ends the trial. All others are raised: Tune tries the trial again in another process, or on another node."""
-        first = None
-        while True:
+        failed = self._blind or self._refused
+        first: ProgramError | None = None
+        while not failed:
             try:
-                if self._blind or self._refused:
-                    raise UserError(self._blind or self._refused)
                 return self._epoch()
             except UserError as error:  # Tune would retry if this were raised, which would not help
-                said = str(error)
-                break
+                failed = str(error)
             except Exception as error:
                 again = program_error(error)
                 if again is None or (first and again.key != first.key):
                     raise
-                if first:
-                    said = str(again)
-                    break
-                first = again
+                first, failed = again, str(again) if first else ""
                 self._pool.detach(self._lane_id)
                 self._attached = False
-        return _NO_ROW | {"done": True, "stop_reason": "error", "error": said}
+        return _NO_ROW | {"done": True, "stop_reason": "error", "error": failed}
 
     def _epoch(self) -> dict[str, Any]:
         deadline = math.inf
@@ -129,22 +123,18 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
         That row may have been lost with a killed process.
         """
-        own = self._own_state() if self._loaded is None else None
+        own = None
+        if self._loaded is None:
+            try:
+                own = Checkpoint.load(self._state)
+            except DamagedStateError as error:
+                self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
         return own.progress.row if own and own.progress.epoch > self._reported else None
 
-    def _own_state(self) -> Checkpoint | None:
-        """Load the state that this trial saved; None if there is none, or if it is damaged."""
-        try:
-            return Checkpoint.load(self._state)
-        except DamagedStateError as error:
-            self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
-            return None
-
     def _report(self, row: dict[str, Any]) -> dict[str, Any]:
-        diverged = self._config.stop_when_diverged and row["diverged"]
-        reason = stop_reason(row["epoch"], self._config.epochs, diverged)
+        reason = self._config.stop_reason(row["epoch"], row["diverged"])
         if reason:
             self._pool.save(self._lane_id, self._state)
         self._reported = row["epoch"]

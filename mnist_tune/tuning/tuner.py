@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import Callback
+from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
 from mnist_tune import object_storage
@@ -20,40 +21,26 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
 from mnist_tune.runtime.nodes import NodeWatch
-from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, trial_slots
+from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
-from mnist_tune.tuning.early_stopping import Fates, Rungs
+from mnist_tune.trial import own_id
+from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
-from mnist_tune.tuning.stopping import asha, early, keeping_ids
+from mnist_tune.tuning.searcher import KnownTrials, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 from mnist_tune.tuning.wanted import Plan
 
-MOST_DEATHS = 3
-"""A trial ends in an error once its process has died this many times."""
-
 
 def fit(
-    writer: SweepWriter,
-    plan: Plan,
-    data: list[Dataset],
-    options: SweepOptions,
-    recorder: Recorder,
-    past: Past,
+    writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
 ) -> None:
     """Run a plan to its end. Ray must be running.
 
-    Args:
-        writer: the writer of the sweep's folder.
-        plan: the trials to run.
-        data: the data set in a list, which is emptied once Ray has it: the driver needs no copy.
-        options: how to run the plan.
-        recorder: receives every epoch and every end.
-        past: what a resumed sweep did before. Its rows are released before the trials run.
+    `data` has the data set, and is emptied once Ray has that. The rows of the past are released before the trials run.
     """
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
@@ -93,8 +80,8 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
     would wait for more forever. (A sweep may be resumed on a smaller machine.)
     """
     if not options.cpus_per_trial:
-        nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-        return 1 if device == "GPU" or not nodes else min(plan.share_of(sum(nodes)), max(1, int(max(nodes))))
+        nodes = [node.get("CPU", 0) for node in resources_of_nodes()]
+        return 1 if device == "GPU" or not nodes else max(1, int(min(sum(nodes) // plan.samples, max(nodes))))
     most = int(ray.cluster_resources().get("CPU", 1))
     if options.cluster() or options.cpus_per_trial <= most:
         return options.cpus_per_trial
@@ -120,25 +107,26 @@ def make_tuner(
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
     epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
-    if scheduler is None and options.scheduler == "regimes":
-        fates = Fates(data_facts(writer.meta), Rungs(min(options.grace_period, epochs)))
+    if scheduler is None and options.scheduler != "fifo":
+        rungs = Rungs(min(options.grace_period, epochs))
+        fates = Asha(rungs) if options.scheduler == "asha" else Fates(data_facts(writer.meta), rungs)
         fates.replay(past)
-        scheduler = early(fates.take, recorder.reasons)
-    elif scheduler is None and options.scheduler == "asha":
-        scheduler = asha(epochs, options.grace_period, past)
-    search = plan.search_alg
+        scheduler = Early(fates, recorder.reasons)
+    space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
         search = KnownTrials(plan.trials, search, past, trial_slots(resources))
+    elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
+        space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:
-        search, most = KnownTrialsAlone(plan.trials, most), None
+        search = KnownTrials(plan.trials)
     trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
-        param_space={"trial": plan.space},
+        param_space={"trial": space},
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=search,
-            num_samples=plan.samples,
+            num_samples=samples,
             reuse_actors=True,
             time_budget_s=options.time_budget,
             max_concurrent_trials=most,
@@ -150,10 +138,27 @@ def make_tuner(
             storage_filesystem=filesystem,
             verbose=0,
             callbacks=[recorder, NodeWatch(options.quiet), OldCheckpoints(), *plan.callbacks],
-            failure_config=tune.FailureConfig(max_failures=MOST_DEATHS - 1),
+            # A trial ends in an error once its process has died three times.
+            failure_config=tune.FailureConfig(max_failures=2),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
+
+
+def keeping_ids(scheduler: Any) -> Any:
+    """Return the scheduler, patched so that each trial keeps its own id.
+
+    In population based training a trial copies the config of another one, and so its id.
+    """
+    if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
+        return scheduler
+
+    def with_own_id(trial: Any, donor: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = new_config(trial, donor)
+        return config | {"trial": config["trial"] | {"trial_id": own_id(trial)}}, operations
+
+    scheduler._get_new_config = with_own_id
+    return scheduler
 
 
 class OldCheckpoints(Callback):  # type: ignore[misc]

@@ -10,19 +10,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from mnist_tune import cli, invocation, storage
+from mnist_tune import cli, invocation
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
 from mnist_tune.named_code import parse_call
-from mnist_tune.results.folder import exists
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, Options, SweepOptions, fits, flag, marks, with_given
-
-CODE = ("architecture", "optimizer")
-"""Options that a resume may name again without arguments, so that the user's own code is loaded."""
 
 
 def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -41,17 +38,12 @@ def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Option
 def resumed(options: Options, where: Place, name: str | None = None) -> Options:
     """Return the options of a resumed sweep: those given now on top of those that its folder records.
 
-    Args:
-        options: what the resume was given.
-        where: the sweep.
-        name: of the sweeps that the command makes which resumes; None if it may resume any.
+    A command resumes only sweeps of the `name` that it gives its own.
 
     Raises:
         UserError: there is no sweep, another command made it, what it records is no option, or an option was given that
             can't change.
     """
-    if not exists(where):
-        raise UserError(f"nothing to resume: {storage.absolute(where)} has no sweep.json")
     meta = read_meta(where)
     values = dict[str, Any]()
     of_another = started_by(meta["name"]) and meta["name"] != name
@@ -113,11 +105,11 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
 
 
 def _kept(name: str, before: Any, now: Any, where: Place) -> Any:
-    """Return an option that can't change."""
+    """Return an option that can't change. One's own code is named again without arguments, so that it is loaded."""
     if now == before:
         return before
     texts = [value if isinstance(value, tuple) else (value,) for value in (before, now)]
-    if name in CODE and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
+    if name in ENTRIES and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
         return before
     said = " ".join(map(str, before)) if isinstance(before, tuple) else before
     raise UserError(f"{flag(name)} can't change in a resume: {where} has {said}; leave it out, or start a new sweep")
@@ -166,7 +158,3 @@ class Plan:
         asked = self.space.get("epochs", TrialConfig.epochs)
         most = getattr(asked, "upper", None) or max(getattr(asked, "categories", [asked]))
         return max([int(most), *known])
-
-    def share_of(self, cores: float) -> int:
-        """Return the CPU cores per trial if all trials run at the same time; at least 1."""
-        return max(1, int(cores // self.samples))

@@ -24,11 +24,11 @@ def driver():
     [
         (ROW | {"done": False}, True),
         ([("00000", ROW)], True),
-        (Checkpoint({}, Progress(FOLLOWED, 2.4, None, ROW)), True),
+        (Checkpoint({}, Progress(2.4, ROW)), True),
         ('{"kind": "epoch", "step_loss_first": 2.25}', True),
         (0.3, True),
         (ROW | {"step_loss_first": 2.5}, False),  # another epoch's
-        (Progress(FOLLOWED, 2.4, None, None), False),
+        (Progress(2.4, None), False),
         ("step_loss_first", False),
         (0.4, False),
         (FOLLOWED, False),  # any count of 2

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -30,9 +31,11 @@ from memory import peak_mb
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
-from mnist_tune.data.dataset import Dataset, hold_out, load_dataset, permute_images
-from mnist_tune.data.idx import DataError, read_idx
+from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.data.idx import DataError, gunzip, read_idx, read_raw
 from mnist_tune.errors import UserError
+from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.trial import TrialConfig
 
 TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
 
@@ -132,9 +135,9 @@ def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
         ("train", dataset.train_images, dataset.train_labels),
         ("t10k", dataset.test_images, dataset.test_labels),
     ):
-        expected = read_idx(files[f"{prefix}-images-idx3-ubyte"])
+        expected = read_idx(files[f"{prefix}-images-idx3-ubyte"], "FILE")
         np.testing.assert_array_equal(images, expected, strict=True)
-        np.testing.assert_array_equal(labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"]), strict=True)
+        np.testing.assert_array_equal(labels, read_idx(files[f"{prefix}-labels-idx1-ubyte"], "FILE"))
     assert dataset.checksums == {file: cache.checksum(content) for file, content in files.items()}
 
 
@@ -144,7 +147,7 @@ def check_is(dataset: Dataset, files: Files, name: str = "mnist") -> None:
 @given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0, max_side=9)), st.booleans())
 def test_idx_round_trip(array: npt.NDArray[np.uint8], zipped: bool) -> None:
     content = gzip.compress(idx(array)) if zipped else idx(array)
-    np.testing.assert_array_equal(read_idx(content), array, strict=True)
+    np.testing.assert_array_equal(read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True)
 
 
 @given(st.data())
@@ -160,20 +163,20 @@ def test_idx_of_the_wrong_length_is_refused(data: st.DataObject) -> None:
 def test_truncated_gzip_is_refused(length: int) -> None:
     content = gzip.compress(idx(np.arange(30, dtype=np.uint8)))
     with pytest.raises(DataError, match="FILE: expected a complete gzip stream"):
-        read_idx(content[:length], "FILE")
+        gunzip(content[:length], "FILE")
 
 
 def test_damaged_gzip_is_refused() -> None:
     content = bytearray(gzip.compress(idx(np.arange(30, dtype=np.uint8))))
     content[-6] ^= 1
     with pytest.raises(DataError, match="complete gzip stream"):
-        read_idx(bytes(content))
+        gunzip(bytes(content), "FILE")
 
 
 @pytest.mark.parametrize("magic", ["00000800", "00000804", "00000d03", "01000803", "3c68746d"])
 def test_a_wrong_magic_number_is_refused(magic: str) -> None:
     with pytest.raises(DataError, match=f"expected magic number .* found {magic}"):
-        read_idx(bytes.fromhex(magic) + bytes(40))
+        read_idx(bytes.fromhex(magic) + bytes(40), "FILE")
 
 
 @given(st.one_of(st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)), st.data())
@@ -184,13 +187,13 @@ def test_any_idx_is_read_or_refused(content: bytes, data: st.DataObject) -> None
         damaged[place : place + 1] = bytes([value])
     for raw in (bytes(damaged), gzip.compress(damaged), gzip.compress(damaged)[: len(damaged)], b"\x1f\x8b" + damaged):
         with suppress(DataError):
-            assert read_idx(raw).size <= len(damaged)
+            assert read_idx(gunzip(raw, "FILE"), "FILE").size <= len(damaged)
 
 
 @pytest.mark.parametrize("shape", [(2**31, 28, 28), (2**32 - 1,) * 3, (0, 2**32 - 1, 2**32 - 1)])
 def test_an_idx_header_that_claims_too_much_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match="the given bytes: expected"):
-        read_idx(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes())
+    with pytest.raises(DataError, match="FILE: expected"):
+        read_idx(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes(), "FILE")
 
 
 def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -200,18 +203,18 @@ def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     def read() -> None:
         with pytest.raises(DataError, match="FILE: expected at most 1000000 bytes, found more"):
-            read_idx(content, "FILE")
+            gunzip(content, "FILE")
         with pytest.raises(DataError, match="large: expected at most 1000000 bytes"):
-            read_idx(tmp_path / "large")
+            read_raw(tmp_path / "large")
 
     assert peak_mb(read) < 10
 
 
 def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
-    (tmp_path / "short").write_bytes(b"\0\0")
+    (tmp_path / "short").write_bytes(b"\x1f\x8b")
     for path in (tmp_path / "short", tmp_path / "missing", tmp_path):
         with pytest.raises(DataError, match=str(path)):
-            read_idx(path)
+            read_raw(path)
 
 
 # --- a folder that the user names
@@ -239,17 +242,20 @@ def test_a_given_folder_is_the_only_source(tmp_path: Path, folder: Path, files: 
     mine = write(tmp_path / "mine", files)
     name = "t10k-labels-idx1-ubyte"
     (mine / name).write_bytes(small_mnist(seed=1)[name])
-    with pytest.raises(DataError, match=f"checksum of {mine / name} is .*, expected .*remove it"):
+    with pytest.raises(DataError, match=f"checksum of {mine / name} is not that of MNIST's; remove it"):
         load_dataset(data_dir=mine)
     (mine / name).unlink()
-    with pytest.raises(DataError, match=f"{mine} has no file {name}"):
+    with pytest.raises(DataError, match=f"{mine} must hold four IDX files of one data set; such as train-images"):
         load_dataset(data_dir=mine)
-    with pytest.raises(DataError, match=f"no folder {mine / 'nowhere'}"):
-        load_dataset(data_dir=mine / "nowhere")
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(DataError, match=f"no folder {mine / 'nowhere'}; name one that holds train-images"):
+            load_dataset(name, mine / "nowhere")
+    with pytest.raises(DataError, match=f"{mine} must hold four IDX files"):
+        load_dataset("fashion-mnist", mine)
 
 
 def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
-    fashion = small_mnist(seed=2)
+    fashion = small_mnist(200, seed=2)
     check_is(load_dataset("fashion-mnist", write(tmp_path / "mine", fashion)), fashion, "fashion-mnist")
     with pytest.raises(DataError, match="--data-dir"):
         load_dataset("fashion-mnist")
@@ -260,18 +266,24 @@ def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
     [
         (
             "train-images-idx3-ubyte",
-            np.zeros((20, 32, 32)),
-            r"expected shape \[n, 28, 28\], found \[20, 32, 32\]",
+            np.zeros((200, 28, 28)),
+            r"of x_train have shape \(28, 28\), of x_test",
         ),
-        ("train-images-idx3-ubyte", np.zeros(20), "expected shape"),
-        ("t10k-images-idx3-ubyte", np.zeros((0, 28, 28)), "expected shape"),
-        ("train-labels-idx1-ubyte", np.zeros(19), r"expected 20 labels.*\[19\]"),
-        ("t10k-labels-idx1-ubyte", np.full(6, 10), "labels 0 to 9, found 10"),
+        ("train-images-idx3-ubyte", np.zeros(200), r"x_train of {} has shape \(200,\)"),
+        ("t10k-images-idx3-ubyte", np.zeros((0, 28, 28)), r"x_test of {} has shape \(0, 28, 28\)"),
+        ("train-labels-idx1-ubyte", np.zeros(19), "x_train has 200 examples, y_train 19 labels"),
+        ("t10k-labels-idx1-ubyte", np.full(6, 10), "y_test holds class 10, which y_train has not"),
+        (
+            "train-labels-idx1-ubyte",
+            np.arange(200) % 11,
+            r"{} holds images \[28, 28\] of 11 classes, and",
+        ),
     ],
 )
 def test_shapes_are_checked(tmp_path: Path, name: str, array: npt.NDArray[np.float64], message: str) -> None:
-    write(tmp_path, small_mnist() | {name: idx(array.astype(np.uint8))})
-    with pytest.raises(DataError, match=f"{tmp_path / name}: .*{message}"):
+    images = {"t10k-images-idx3-ubyte": idx(np.zeros((6, 32, 32), np.uint8))} if "of x_test" in message else {}
+    write(tmp_path, small_mnist(200) | images | {name: idx(array.astype(np.uint8))})
+    with pytest.raises(DataError, match=message.format(tmp_path)):
         load_dataset("fashion-mnist", tmp_path)
 
 
@@ -499,9 +511,9 @@ def test_the_partial_file_of_a_killed_process_is_replaced(
 ) -> None:
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
     mirror.serve(files)
-    write(folder, {"train-images-idx3-ubyte.part": b"half"})
+    write(folder, {f".train-images-idx3-ubyte.{'0' * 16}.part": b"half"})
     check_is(load_dataset("mnist"), files)
-    assert visible(folder) == set(files)
+    assert {path.name for path in folder.iterdir()} - {".lock"} == set(files)
 
 
 def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -517,7 +529,8 @@ def test_a_lock_held_by_another_thread_is_an_error(folder: Path, monkeypatch: py
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with cache._lock(folder):
+        folder.mkdir()
+        with FileLock(folder / ".lock"):
             held.set()
             release.wait(20)
 
@@ -581,7 +594,7 @@ def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog
 def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset("mnist")
-    with pytest.raises(DataError, match="has no file"):
+    with pytest.raises(DataError, match="must hold four IDX files of one data set"):
         load_dataset(data_dir=tmp_path)
 
 
@@ -613,46 +626,43 @@ def numbered(count: int) -> Dataset:
 def test_label_noise_equals_the_notebooks() -> None:
     dataset = numbered(60_000)
     before = dataset.train_images.copy()
-    noisy = permute_images(dataset, 30_000)
+    images, labels = map(np.asarray, DeviceData.put(dataset, 30_000, 0).arrays)
 
     train_images = before.copy()
     mum_outliers = 30000
     perm = np.random.RandomState(0).permutation(mum_outliers)
     train_images[:mum_outliers] = train_images[:mum_outliers][perm]
 
-    np.testing.assert_array_equal(noisy.train_images, train_images)
-    np.testing.assert_array_equal(noisy.train_labels, dataset.train_labels)
+    np.testing.assert_array_equal(images[:60_000], train_images)
+    np.testing.assert_array_equal(labels[:60_000], dataset.train_labels)
     np.testing.assert_array_equal(dataset.train_images, before)
-    assert (noisy.train_images[:30_000, :4] != before[:30_000, :4]).any(axis=1).mean() > 0.99
+    assert (images[:30_000, :4] != before[:30_000, :4]).any(axis=1).mean() > 0.99
 
 
-@given(st.integers(0, 9), st.integers(0, 2**32 - 1))
-def test_noise_permutes_the_first_images_only(count: int, seed: int) -> None:
+@given(st.integers(0, 5), st.integers(0, 4))
+def test_the_first_images_are_permuted_and_the_last_held_out(noise: int, holdout: int) -> None:
     dataset = numbered(9)
-    noisy = permute_images(dataset, count, seed)
-    order = np.random.RandomState(seed).permutation(count)
-    np.testing.assert_array_equal(noisy.train_images[:count], dataset.train_images[order])
-    np.testing.assert_array_equal(noisy.train_images[count:], dataset.train_images[count:])
+    data = DeviceData.put(dataset, noise, holdout)
+    images, labels = map(np.asarray, data.arrays)
+    order = np.random.RandomState(0).permutation(noise)
+    kept = 9 - holdout
+    for array, train, test in (
+        (images, np.concatenate([dataset.train_images[order], dataset.train_images[noise:]]), dataset.test_images),
+        (labels, dataset.train_labels, dataset.test_labels),
+    ):
+        np.testing.assert_array_equal(array, np.concatenate([train[:kept], test, train[kept:]]), strict=True)
+    splits = {"train": (0, kept), "test": (kept, 3)} | ({"validation": (kept + 3, holdout)} if holdout else {})
+    assert (data.train_count, data.splits) == (kept, splits)
 
 
-@given(st.integers(0, 4), st.integers(0, 4))
-def test_hold_out_takes_the_last_images(first: int, second: int) -> None:
-    dataset = numbered(9)
-    split = hold_out(hold_out(dataset, first), second)
-    kept = 9 - first - second
-    np.testing.assert_array_equal(split.train_images, dataset.train_images[:kept], strict=True)
-    np.testing.assert_array_equal(split.train_labels, dataset.train_labels[:kept], strict=True)
-    np.testing.assert_array_equal(split.validation_images, dataset.train_images[kept:], strict=True)
-    np.testing.assert_array_equal(split.validation_labels, dataset.train_labels[kept:], strict=True)
-    assert dataset.validation_images.shape == (0, 784)
-
-
-@pytest.mark.parametrize("count", [-1, 10])
-def test_counts_are_checked(count: int) -> None:
-    with pytest.raises(UserError, match=f"label noise of {count} images .* 0 to 9"):
-        permute_images(numbered(9), count)
-    with pytest.raises(UserError, match=f"holdout of {count} images .* 0 to 8"):
-        hold_out(numbered(9), count)
+@pytest.mark.parametrize(
+    "fields", [{"label_noise": 10}, {"holdout": 9}, {"label_noise": 5, "holdout": 5}, {"batch_size": 10}]
+)
+def test_counts_are_checked(fields: dict[str, int]) -> None:
+    check_counts([TrialConfig(batch_size=9)], numbered(9))
+    said = " and ".join(f"{name}={count}" for name, count in fields.items())
+    with pytest.raises(UserError, match=f"^mnist has 9 training images; .*{said}.* don't fit$"):
+        check_counts([TrialConfig(**{"batch_size": 1} | fields)], numbered(9))
 
 
 # --- the true files

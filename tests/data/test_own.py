@@ -10,7 +10,7 @@ from idx_files import idx, small_mnist, write
 from own_networks import patterns
 
 from mnist_tune import UserError
-from mnist_tune.data.dataset import DATASETS, hold_out, load_dataset
+from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.files import CHECKSUMS, checksum
 from mnist_tune.data.idx import DataError
 from mnist_tune.data.own import NAMES, checked
@@ -26,7 +26,7 @@ def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     for found, expected in ((dataset.train_images, X), (dataset.test_labels, Y_TEST)):
         np.testing.assert_array_equal(found, expected)
     assert (dataset.spec.shape, dataset.spec.classes, dataset.spec.divisor) == ((4, 3), 3, 1.0)
-    assert dataset.spec.target is None
+    assert dataset.target is None
     assert dataset.checksums.keys() == set(NAMES)
     assert dataset.checksums == load_dataset((X, Y, X_TEST, Y_TEST)).checksums
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -97,10 +97,8 @@ def test_a_feature_that_is_the_same_everywhere_is_divided_by_one():
     assert spec.deviation == (1.0, pytest.approx(np.arange(30).std()))
 
 
-def test_the_description_counts_the_images_held_out_and_the_test_set():
-    dataset = load_dataset((X, Y, X_TEST, Y_TEST))
-    spec = hold_out(dataset, 20).spec
-    assert spec == dataset.spec
+def test_the_description_counts_the_images_and_the_test_set():
+    spec = load_dataset((X, Y, X_TEST, Y_TEST)).spec
     assert spec.label_counts == tuple(np.bincount(Y).tolist())
     assert (spec.train_images, spec.test_images, spec.size, spec.name) == (50, 10, 12, "arrays")
 
@@ -172,6 +170,8 @@ def test_of_several_data_sets_in_a_folder_one_is_named(tmp_path):
     with pytest.raises(UserError, match=r"it has several, choose one: .*/NAME, of emnist-balanced, emnist-letters"):
         load_dataset(str(tmp_path))
     assert load_dataset(f"{tmp_path}/emnist-letters").name == f"{tmp_path.name}/emnist-letters"
+    write_idx(tmp_path)
+    assert load_dataset(str(tmp_path)).name == f"{tmp_path.parent.name}/{tmp_path.name}"
 
 
 def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
     for name, content in found.items():
         monkeypatch.setitem(CHECKSUMS, name, checksum(content))
     dataset = load_dataset(str(write(tmp_path / "letters", found)))
-    assert (dataset.name, dataset.source, dataset.spec.target) == ("mnist", f"{tmp_path}/letters", 0.95)
+    assert (dataset.name, dataset.source, dataset.target) == ("mnist", f"{tmp_path}/letters", 0.95)
     assert dataset.checksums == CHECKSUMS
     with pytest.raises(UserError, match=f"--dataset {tmp_path}/letters is read from there; drop --data-dir"):
         load_dataset(str(tmp_path / "letters"), data_dir=tmp_path)
@@ -202,7 +202,7 @@ def test_data_of_ones_own_are_never_a_built_in_set_whatever_they_are_called(tmp_
     dataset = load_dataset(given)
     assert dataset.name not in (*DATASETS, "arrays")
     assert name in dataset.name
-    assert dataset.spec.target is None
+    assert dataset.target is None
     assert load_dataset(dataset.source).checksums == dataset.checksums
 
 

@@ -7,8 +7,8 @@ import pytest
 from mnist_tune import EdgeOptions, TrialConfig, UserError
 from mnist_tune.edge import search as edge
 from mnist_tune.regimes.range_suggestions import BLOW_UP
-from mnist_tune.tuning import resumed_sweep
-from mnist_tune.tuning.new_sweep import plain
+from mnist_tune.results.journal import read_journal
+from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past
 
 NAMES = ("mlp-4-tanh", "mlp-8-tanh")
@@ -89,7 +89,7 @@ def test_an_edge_is_expected_where_most_range_tests_blow_up(writer, planned, mon
 def resume(new_writer, mnist_5k, monkeypatch, tmp_path):
     """A function that resumes a search with some options. It returns those that it then has, and what it records."""
     writer = new_writer(tmp_path / "sweep", count=0)
-    options = {name: plain(value) for name, value in EdgeOptions().values().items()}
+    options = EdgeOptions().values()
     writer.meta |= {"name": "edge", "search": True, "options": options | recorded()}
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.finish(ended=None)
@@ -99,7 +99,7 @@ def resume(new_writer, mnist_5k, monkeypatch, tmp_path):
         used.append((options, json.loads((writer.path / "sweep.json").read_text())["options"]))
         writer.finish(ended=None)
 
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
     monkeypatch.setattr(edge, "run_plan", run)
     monkeypatch.setattr(edge, "stop_ray_at_exit", lambda: None)
 
@@ -166,7 +166,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
     rates = []
     for learned in (None, 0.95):
         again.meta["options"] = recorded(NAMES[:1], learned=learned)
-        searcher = edge.searcher_of(again, Past.of(again.journal, again.meta))
+        searcher = edge.searcher_of(again, Past.of(read_journal(again.path), again.meta))
         found = searcher.suggest("a")["trial"]
         assert (found["trial_id"], found["learning_rate"], found["seed"]) == ("00002", 0.7, 2)
         assert [searcher.proposed[number].learning_rate for number in range(3)] == [0.5, 0.6, 0.7]
@@ -181,7 +181,7 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
 @pytest.mark.parametrize("ended", [None, "then"])
 def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
     again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
-    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(again.journal, again.meta))
+    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(read_journal(again.path), again.meta))
     assert planned == []
     assert sweep.meta["ended"] is not None
     assert ended in (None, sweep.meta["ended"])

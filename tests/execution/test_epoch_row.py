@@ -22,7 +22,7 @@ CONFIG = TrialConfig(batch_size=64)
 
 def row_of(losses, progress=None, train=(1.0, 0.5), data=DATA):
     """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
-    progress = progress or Progress(1, 2.4, None, {})
+    progress = progress or Progress(2.4, {"epoch": 1})
     return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, data)
 
 
@@ -35,7 +35,7 @@ def test_steps_are_counted_over_the_epochs():
 
 
 def test_each_run_of_steps_goes_on_where_it_began():
-    row = row_of([3.0] * 20, Progress(1, 2.4, 5, {"guessing_since": 3}))
+    row = row_of([3.0] * 20, Progress(2.4, {"epoch": 1, "above_since": 5, "guessing_since": 3}))
     assert (row["above_since"], row["guessing_since"]) == (5, 3)
 
 
@@ -52,7 +52,7 @@ def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
 def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
     """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 + 0.7 / 20,
     and 1,000 windows have gone by: 2,000 steps."""
-    row = row_of([3.0] * 20, Progress(100, 2.4, since, {}), (loss, accuracy), SKEWED)
+    row = row_of([3.0] * 20, Progress(2.4, {"epoch": 100, "above_since": since}), (loss, accuracy), SKEWED)
     assert row["diverged"] is diverged
 
 
@@ -80,7 +80,7 @@ def above_since_by_definition(above, first_step, since):
 )
 def test_left_for_good(losses, first_step, since):
     above = [not loss <= 2.0 for loss in losses]
-    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since)
+    found = left_for_good(np.array(losses, np.float32), 2.0, first_step, since, range(len(losses)))
     assert found == above_since_by_definition(above, first_step, since)
 
 
@@ -97,8 +97,8 @@ def test_left_for_good_does_not_depend_on_where_epochs_end(losses):
     losses = np.array(losses, np.float32)
     since = None
     for start in (0, 2, 4):
-        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since)
-    assert since == left_for_good(losses, 2.0, 1, None)
+        since = left_for_good(losses[start : start + 2], 2.0, start + 1, since, range(2))
+    assert since == left_for_good(losses, 2.0, 1, None, range(len(losses)))
 
 
 @pytest.mark.parametrize(("losses", "expected"), [([9.0, 0.5, 9.0, 9.0], 109), ([9.0] * 4, 101), ([0.5] * 4, None)])

@@ -127,7 +127,7 @@ def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
 
 
 def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
-    (lanes, assigned), state, config = lanes, Checkpoint({}, Progress(1, 2.3, None, None)), TrialConfig()
+    (lanes, assigned), state, config = lanes, Checkpoint({}, Progress(2.3, None)), TrialConfig()
     server = MagicMock(**{"epoch.remote.return_value": lambda: {"epoch": 2}})
     assigned += [server]
     lanes.attach("a", config, state)

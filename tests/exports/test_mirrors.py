@@ -203,6 +203,39 @@ def test_the_value_of_a_trial_in_optuna_is_that_of_its_last_epoch(new_writer, ep
     writer.finish(ended="now")
 
 
+def test_a_search_that_proposes_another_network_while_it_is_followed_goes_on_in_optuna(new_writer, epoch_row, tmp_path):
+    """Optuna takes no trial whose choices differ from those of the trials before it."""
+    writer, url = new_writer(tmp_path / "sweep", count=0), f"sqlite:///{tmp_path}/study.db"
+    copy = mirror("optuna", str(tmp_path / "study.db"))
+    proposed = [
+        TrialConfig(architecture=name, batch_size=size, epochs=1)
+        for name, size in (("mlp-4-tanh", 32), ("mlp-4-tanh", 64), ("mlp-8-tanh", 16))
+    ]
+    for number, trial in enumerate(proposed):
+        writer.trial(f"{number:05d}", trial)
+        writer.epoch(f"{number:05d}", epoch_row(1), False)
+        writer.end(f"{number:05d}", "completed")
+        copy.update(load_sweep(writer.path))
+    writer.finish(ended="now")
+    copy.update(load_sweep(writer.path))
+    import optuna
+
+    [study] = optuna.get_all_study_summaries(url)
+    trials = optuna.load_study(study_name=study.study_name, storage=url).trials
+    assert [one.params["architecture"] for one in trials] == [trial.architecture for trial in proposed]
+    assert {one.distributions["architecture"].choices for one in trials} == {("mlp-4-tanh", "mlp-8-tanh")}
+
+
+@pytest.mark.parametrize("epochs", [{"ended_at": math.nan}, {}])
+def test_a_journal_without_times_is_copied_to_mlflow(folder, monkeypatch, epochs):
+    """As older versions wrote it."""
+    library, sweep = MLflow(), load_sweep(folder)
+    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    known = sweep.epochs.drop(columns="ended_at").assign(**epochs)
+    mirror("mlflow", "runs.db").update(replace(sweep, epochs=known))
+    assert library.found()["00000"] == ("FINISHED", [1, 2, 3, 4], "completed")
+
+
 def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
     """The gate has no MLflow, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
@@ -274,6 +307,8 @@ def test_what_a_full_disk_cut_short_is_written_anew(folder, tmp_path, monkeypatc
         patch.setattr(writer, "write_event", full)
         with pytest.raises(UserError, match="No space left on device"):
             copy.update(longer)
+    [cut] = (tmp_path / "logs").glob("*/00000/*.000008")
+    cut.rename(f"{cut}.before")  # the retry would overwrite a file of the same second
     copy.update(longer)
     assert counts_of_tensorboard(tmp_path / "logs")["00000"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -310,10 +345,11 @@ def test_a_trial_is_a_run_of_its_sweeps_group_in_wandb(folder, tmp_path, monkeyp
     assert [call.kwargs["name"] for call in library.init.call_args_list[5:]] == ["00000"], "it has other epochs"
 
 
-def test_what_is_not_finite_is_nan_in_curves_and_keeps_its_row(folder):
+def test_what_is_not_finite_is_in_no_curve_and_keeps_its_row(folder):
     found = {run.trial_id: run for run in runs(load_sweep(folder))}
-    assert math.isnan(found["00001"].rows[0]["train_loss"])
-    assert found["00001"].rows[0]["train_accuracy"] == 0.1
+    [row] = found["00001"].rows
+    assert "train_loss" not in row.metrics
+    assert row.metrics["train_accuracy"] == 0.1
     assert set(found["00001"].params) == SETTINGS
 
 
@@ -321,11 +357,10 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
     sweep = load_sweep(folder)
     epochs = sweep.epochs.assign(window_loss_max=[0.5, *[math.nan] * 6], ended_at=1e9 + sweep.epochs["epoch"])
     first, *others = runs(replace(sweep, epochs=epochs.iloc[::-1]))
-    assert [row["epoch"] for row in first.rows] == [1, 2, 3, 4]
-    assert [row["time"] for row in first.rows] == [1e9 + 1, 1e9 + 2, 1e9 + 3, 1e9 + 4]
-    assert first.rows[0]["window_loss_max"] == 0.5, "measured in some epochs only"
-    assert first.rows[0].keys() - {column.name for column in EPOCHS} == {"time"}
-    assert first.rows[0].keys().isdisjoint({"ended_at", "validation_loss"})
+    assert [(row.epoch, row.time) for row in first.rows] == [(i, 1e9 + i) for i in (1, 2, 3, 4)]
+    assert first.rows[0].metrics["window_loss_max"] == 0.5, "measured in some epochs only"
+    assert first.rows[0].metrics.keys() < {column.name for column in EPOCHS}
+    assert first.rows[0].metrics.keys().isdisjoint({"epoch", "ended_at", "validation_loss"})
     assert first.labels == {
         "regime": "converged", "regime_evidence": "accuracy 0.9700 >= 0.91", "stop_reason": "completed",
         "node": "here", "device": "cpu", "dataset": "mnist-5k",
@@ -335,21 +370,26 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
 
 
 @pytest.mark.parametrize(
-    ("reason", "regime", "ended", "failed"),
+    ("reason", "regime", "state"),
     [
-        ("completed", "slow", True, False),
-        ("asha", "slow", True, False),
-        ("diverged", "diverged", True, True),
-        ("running", "slow", False, False),
-        ("waiting", "undecided", False, False),
-        ("time_budget", "undecided", False, False),
-        ("error", "slow", False, True),
+        ("completed", "slow", "COMPLETE"),
+        ("asha", "slow", "PRUNED"),
+        ("diverged", "diverged", "FAIL"),
+        ("time_budget", "undecided", "RUNNING"),
+        ("interrupted", "diverged", "RUNNING"),
+        ("error", "slow", "FAIL"),
+        ("running", "slow", None),
+        ("waiting", "undecided", None),
     ],
 )
-def test_whether_a_run_has_ended_and_failed(folder, reason, regime, ended, failed):
+def test_the_state_of_a_trial_in_optuna(folder, tmp_path, reason, regime, state):
+    import optuna
+
     sweep = load_sweep(folder)
-    run = runs(replace(sweep, trials=sweep.trials.assign(stop_reason=reason, regime=regime)))[0]
-    assert (run.ended, run.failed) == (ended, failed)
+    trials = sweep.trials[:1].assign(stop_reason=reason, regime=regime)
+    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials))
+    found = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
+    assert [one.state.name for one in found] == [state] * (state is not None)
 
 
 def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):

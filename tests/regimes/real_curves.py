@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.siblings import label_trials
+from mnist_tune.regimes.labels import label_trials
 
 HERE = Path(__file__).parent
 

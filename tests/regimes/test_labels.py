@@ -9,18 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from families import REPLICATES, family
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.conclusions import Edge, edge
 from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
-from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
-from mnist_tune.regimes.labels import REGIMES, regime_counts
-from mnist_tune.regimes.siblings import label_trials
+from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials, regime_counts
 
 
 def curve_of(rows, epochs_asked):
@@ -39,7 +35,7 @@ STEPS = 469
 
 @pytest.fixture(scope="module")
 def notebook():
-    with resources.files("mnist_tune.reports").joinpath("notebook_tables.csv").open() as file:
+    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
         return pd.read_csv(file)
 
 
@@ -47,11 +43,11 @@ def notebook():
     ("section", "regime", "evidence"),
     [
         ("converges", "converged", "accuracy 0.9930 >= 0.95"),
-        ("stax_mlp", "converged", "accuracy 0.9793 >= 0.95"),
+        ("stax_mlp", "converged", "accuracy 0.9807 >= 0.95"),
         ("convnet", "converged", "accuracy 0.9920 >= 0.95"),
-        ("slow", "slow", "accuracy 0.8604; 0.95 not before epoch "),
-        ("oscillates", "oscillating", "unstable in 3 of 9 epochs: falls of 0.054"),
-        ("diverges", "diverged", "accuracy never above 0.1044"),
+        ("slow", "slow", "accuracy 0.8604; 0.95 later than epoch 2"),
+        ("oscillates", "oscillating", "accuracy fell in 3 of 9 epochs, 0.8037 to 0.9561"),
+        ("diverges", "diverged", "dead since epoch 1: accuracy 0.1022, a guess"),
         ("underfit", "underfit", "levelled off at accuracy 0.8402"),
         ("overfit", "overfit", "held out 0.8591 in epoch 5, then 0.8294"),
     ],
@@ -92,19 +88,19 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
 @pytest.mark.parametrize(
     ("rate", "seed", "regime", "evidence"),
     [
-        (0.001, 0, "slow", "accuracy 0.8603; 0.95 not before epoch "),
-        (0.003, 0, "slow", "accuracy 0.9074; 0.95 not before epoch "),
-        (0.01, 0, "undecided", "on its way: 0.95 about epoch 14 (12 to 17)"),
+        (0.001, 0, "slow", "accuracy 0.8603; 0.95 later than epoch 2"),
+        (0.003, 0, "slow", "accuracy 0.9074; 0.95 later than epoch 1"),
+        (0.01, 0, "undecided", "on its way: 0.95 about epoch 14 (1"),
         (0.03, 0, "converged", "accuracy 0.9706 >= 0.95"),
         (0.1, 0, "converged", "accuracy 0.9930 >= 0.95"),
         (0.5, 0, "converged", "accuracy 1.0000 >= 0.95"),
         (0.7, 0, "converged", "accuracy 1.0000 >= 0.95"),
-        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, loss up to 61.3 in epoch 1, 1 drop in"),
+        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, loss up to 61.3 in epoch 1"),
         (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, loss up to 62.5 in epoch 1"),
         (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, loss up to 37.9 in epoch 1"),
         (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, loss up to 42.2 in epoch 1"),
         (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, loss up to 45.4 in epoch 1"),
-        (1.3, 0, "oscillating", "unstable in 3 of 9 epochs: loss up to 4.88, falls of"),
+        (1.3, 0, "converged", "accuracy 0.9643 >= 0.95, loss up to "),
         (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, loss up to 79 in epoch 1"),
         (1.6, 0, "oscillating", "unstable in 5 of 9 epochs: loss up to 3.57"),
         (1.6, 5, "oscillating", "unstable in 8 of 9 epochs: loss up to 12.1"),
@@ -167,9 +163,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
         found = label_trials(trials, rows)
         assert found["curve_regime"].tolist()[:-1] == [label for label, _ in expected]
         own = (found["regime"] == found["curve_regime"]).tolist()[:-1]
-        evidence = [why for (_, why), same in zip(expected, own, strict=True) if same]
         assert sum(own) >= 4
-        assert found["regime_evidence"][:-1][own].tolist() == evidence
         assert found.iloc[-1][["curve_regime", "regime_evidence"]].tolist() == ["undecided", "no epoch finished"]
 
 
@@ -190,17 +184,19 @@ def calm(accuracies, asked=10, **values):
         (calm([0.6, 0.7], asked=2), "undecided"),
         (calm([0.8, 0.85, 0.89, 0.92]), "undecided"),
         (calm([0.8, 0.82, 0.81]), "undecided"),
-        (calm([0.5, 0.55, 0.58, 0.6, 0.61]), "slow"),
+        (calm([0.5, 0.55, 0.58, 0.6, 0.61]), "undecided"),
         (calm([0.96]), "converged"),
         (calm([0.1, 0.1]), "undecided"),
-        (calm([0.1, 0.1, 0.1]), "diverged"),
+        (calm([0.1, 0.1, 0.1]), "undecided"),
+        (calm([0.1, 0.1, 0.1], asked=3), "diverged"),
         (calm([0.3, 0.155]), "undecided"),
         (calm([0.3, 0.155, 0.155]), "undecided"),
-        (calm([0.4, 0.155, 0.155]), "diverged"),
+        (calm([0.5, 0.155, 0.155]), "undecided"),
+        (calm([0.5, 0.155, 0.155, 0.155]), "diverged"),
         (calm([0.97, 0.98, 0.2]), "undecided"),
-        (calm([0.97, 0.98, 0.2, 0.2]), "diverged"),
+        (calm([0.97, 0.98, 0.15, 0.15, 0.15]), "diverged"),
         (calm([0.949, 0.9501, 0.9505]), "converged"),
-        (calm([0.94, 0.945, 0.96]), "converged"),
+        (calm([0.94, 0.955, 0.96]), "converged"),
         (calm([0.94, 0.945, 0.9501]), "undecided"),
     ],
 )
@@ -211,7 +207,7 @@ def test_curves_that_were_cut(curve, regime):
 @pytest.mark.parametrize("accuracies", [[1.0, 0.9, 0.9, 0.9], [0.9, 0.9, 1.0, 0.9]])
 @pytest.mark.parametrize("asked", [4, 6])
 def test_an_accuracy_of_one_is_no_division_by_zero(accuracies, asked):
-    assert curve_regime(calm(accuracies, asked))[0] in ("slow", "underfit", "undecided")
+    assert curve_regime(calm(accuracies, asked))[0] in ("oscillating", "undecided")
 
 
 @pytest.mark.parametrize(
@@ -234,24 +230,24 @@ def test_two_epochs_with_a_drop_or_a_spike_oscillate(accuracies, spikes, regime)
 @pytest.mark.parametrize(
     ("epochs", "dips", "regime"),
     [
-        (13, [4, 9], "converged"),
-        (13, [2, 4, 9], "oscillating"),
-        (37, [28, 33], "converged"),
-        (37, [28, 31, 33], "oscillating"),
+        (13, [2, 4, 9], "converged"),
+        (13, [8, 10], "oscillating"),
+        (37, [20, 28, 33], "converged"),
+        (37, [20, 25, 28, 33], "oscillating"),
     ],
 )
 def test_a_sixth_of_the_epochs_is_not_yet_often(epochs, dips, regime):
-    """In the first two cases all 12 epochs count, in the others the last 12 of 36."""
+    """In the first two cases the last 6 of 12 epochs count, in the others the last 18 of 36."""
     accuracies = np.full(epochs, 0.98)
     accuracies[dips] = 0.95
     assert curve_regime(calm(accuracies, asked=epochs))[0] == regime
 
 
-def test_an_early_spike_leaves_a_cut_curve_undecided():
-    values = {"step_loss_max": np.array([40.0, 1, 1, 1]), "untrained_loss": 2.4, "train_loss": np.full(4, 0.9)}
-    accuracies = [0.5, 0.55, 0.58, 0.6]
-    assert curve_regime(calm(accuracies, diverged=np.zeros(4, bool)))[0] == "slow"
-    assert curve_regime(calm(accuracies, diverged=np.zeros(4, bool), **values))[0] == "undecided"
+def test_an_early_spike_leaves_a_curve_undecided():
+    values = {"step_loss_max": np.array([40.0, 1, 1, 1, 1]), "untrained_loss": 2.4}
+    accuracies = [0.5, 0.58, 0.63, 0.66, 0.69]
+    assert curve_regime(calm(accuracies, asked=5))[0] == "slow"
+    assert curve_regime(calm(accuracies, asked=5, **values))[0] == "undecided"
 
 
 def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
@@ -260,7 +256,7 @@ def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
     assert curve_regime(curve_of(rows, 3))[0] != "diverged"
     assert curve_regime(curve_of(rows.assign(above_since=None), 2))[0] != "diverged", "a step was below it again"
     does_not_guess = pd.concat([rows, rows]).assign(train_accuracy=0.3, test_accuracy=0.3)
-    assert curve_regime(curve_of(does_not_guess, 4))[0] == "oscillating"
+    assert curve_regime(curve_of(does_not_guess, 4))[0] == "undecided"
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -368,22 +364,6 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
 
 
 # --- a sweep's regimes
-
-
-def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
-    assert edge(REPLICATES) == Edge(best=1.0, accuracy=0.98, split="test", always=1.0, sometimes=1.3)
-    assert edge(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"])).split == "validation"
-    assert edge(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"])).best == 0.1
-    assert edge(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
-    none = edge(REPLICATES[REPLICATES["regime"] == "diverged"])
-    assert (none.best, none.always, none.sometimes) == (None, None, None)
-
-
-def test_the_best_rate_is_that_of_the_mean_of_what_converged():
-    seeds = {0.1: [("converged", 0.90), ("converged", 0.98)], 1.0: [("converged", 0.95), ("converged", 0.95)]}
-    assert edge(family(seeds)).best == 1.0
-    some = {0.1: [("converged", 0.90), ("oscillating", 0.99)], 1.0: [("converged", 0.92), ("diverged", 0.1)]}
-    assert edge(family(some)) == Edge(best=1.0, accuracy=0.92, split="test", always=None, sometimes=1.0)
 
 
 def test_counts_are_in_the_order_of_the_regimes():

@@ -12,11 +12,9 @@ from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
-from mnist_tune.regimes.predictor_factors import by_network, by_predictor, factors
-from mnist_tune.reports.edge_lines import edge_lines
-from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.predictors import print_factors
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.findings import edge_lines
+from mnist_tune.reports.terminal import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
 PREDICTED = {"range test": [3.0, 2.0], "sharpness": [0.5, 0.25]}
@@ -84,25 +82,6 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     assert "try rates between:" not in said
     plot_edges(edges, tmp_path / "edge.png")
     assert (tmp_path / "edge.png").stat().st_size > 20_000
-
-
-def test_factors_are_predicted_over_measured(folder, capsys):
-    edges = load_sweep(folder).edges()
-    table = factors(edges)
-    assert len(table) == 6
-    assert table["seed"].tolist() == [0, 1] * 3
-    seen = by_network(table)
-    of_8 = edges[1] if edges[1].title == "mlp-8-tanh" else edges[0]
-    measured = of_8.rate(0.5).median
-    assert seen.loc["range test", "mlp-8-tanh"] == pytest.approx(math.sqrt(6) / measured)
-    assert math.isnan(seen.loc["sharpness", "mlp-16-tanh"])
-    summary = by_predictor(table)
-    assert summary.index[0] == "range test"
-    assert summary.loc["sharpness", "networks"] == 1
-    assert summary.loc["sharpness", "off"] == pytest.approx(abs(math.log2(math.sqrt(0.125) / measured)))
-    assert summary.loc["sharpness", "seeds"] == pytest.approx(1 / math.sqrt(2))
-    print_factors(edges)
-    assert "1 of 2" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -183,7 +162,7 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
     for share, precise in ((0.985, True), (0.97, False)):
         assert dataclasses.replace(edge, precision=share * math.expm1(half_width)).is_precise is precise
     assert math.isnan(edge.calm.median), "all were calm"
-    assert str(edge.calm) == "does not exist"
+    assert str(edge.calm) == "no rate"
     assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
 
 
@@ -214,10 +193,17 @@ def test_an_edge_is_measured_as_its_search_was_asked_for(folder):
 
 
 def test_a_rate_that_does_not_exist_says_so():
-    assert str(Interval(0.0, 0.0, 1.0)) == "does not exist"
-    assert str(Interval(1.0, math.inf, math.inf)) == "does not exist"
+    assert str(Interval(0.0, 0.0, 1.0)) == "no rate"
+    assert str(Interval(1.0, math.inf, math.inf)) == "any rate"
     assert str(Interval(1.0, 2.0, math.inf)) == "2 [1, inf]"
     assert math.isinf(Interval(0.0, 1.0, 2.0).half_width)
+
+
+def test_a_share_that_learns_at_no_rate_is_said_in_a_sentence():
+    """Every fifth seed fails at any rate, so at none do nine of ten learn."""
+    rates = [*np.geomspace(0.3, 0.9, 120), *np.geomspace(1.0, 1.2, 20)]
+    edge = measured([(rate, rate < 1 and i % 5 > 0) for i, rate in enumerate(rates)])
+    assert edge_lines(edge)[0].startswith("it: seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
 
 
 @pytest.mark.parametrize(
@@ -236,12 +222,12 @@ def test_a_forged_list_of_searches_is_refused(folder, searches):
 
 @pytest.mark.parametrize(
     ("outcome", "said"),
-    [(True, "  all trials stayed calm; all trials diverged"), (False, "  no trial stayed calm; no trial diverged")],
+    [(True, "all trials stayed calm; all trials diverged"), (False, "no trial stayed calm; no trial diverged")],
 )
 def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
     edge = measured([(0.5, True), (2.0, False)])
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(calm=outcome, diverged=outcome))
-    assert list(edge_lines(edge))[1] == said
+    assert edge_lines(edge)[1] == said
 
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):

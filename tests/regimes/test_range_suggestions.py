@@ -2,16 +2,11 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from mnist_tune.regimes.predictor_factors import by_network, by_predictor
 from mnist_tune.regimes.range_suggestions import (
-    BLOW_UP,
-    EDGE_OVER,
     FASTAI,
     OURS,
     RULES,
@@ -120,30 +115,3 @@ def test_no_suggestion_is_ever_nan(losses, ramp):
         said = suggestion(name, found)
         assert said is None or (math.isfinite(said) and said > 0)
     assert math.isfinite(found.blow_up)
-
-
-def test_how_far_edges_are_is_what_the_record_says():
-    *_, record = sorted((Path(__file__).parents[2] / "benchmarks" / "records").glob("*predictors*.csv"))
-    found = by_predictor(pd.read_csv(record))
-    for rule, said in EDGE_OVER.items():
-        measured = 1 / found.loc[rule, ["most", "median", "least"]]
-        assert list(said) == pytest.approx(list(measured), rel=0.06), rule
-    assert EDGE_OVER.keys() == {BLOW_UP, *RULES}
-
-
-def test_a_predictor_that_is_too_high_here_and_too_low_there_is_off_by_as_much():
-    rows = [("wild", "a", 8.0), ("wild", "b", 1 / 8), ("tame", "a", 2.0), ("tame", "b", 2.0)]
-    table = pd.DataFrame([{"predictor": p, "network": n, "log2": np.log2(factor)} for p, n, factor in rows])
-    assert by_predictor(table)["off"].to_dict() == {"tame": 1.0, "wild": 3.0}
-
-
-def test_factors_are_medians_over_the_seeds_and_then_over_the_networks():
-    each = {"z": [1.0, 2, 32], "a": [4.0, 4], "m": [2.0, 8]}
-    table = pd.DataFrame(
-        [{"predictor": "p", "network": n, "log2": np.log2(factor)} for n, factors in each.items() for factor in factors]
-    )
-    assert list(by_network(table).loc["p"].items()) == [("z", 2), ("a", 4), ("m", 4)], "in the order of the table"
-    [found] = by_predictor(table).to_dict("records")
-    spread = {"z": np.std([0, 1, 5], ddof=1), "a": 0.0, "m": 2**0.5}
-    seeds = pytest.approx(np.median([*spread.values()]))
-    assert found == {"networks": 3, "off": 2, "least": 2, "median": 4, "most": 4, "seeds": seeds}

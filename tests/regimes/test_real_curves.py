@@ -5,8 +5,6 @@ from real_curves import SWEEPS, labelled
 
 MISSES = {
     ("noise_large", 0.3, 0): "undecided: where half of the labels are wrong, training shows half of each fall",
-    ("edge", 1.3, 2): "oscillating: a spike and a drop in nine epochs, though it is at the target in its last three",
-    ("edge", 1.3, 3): "oscillating: a spike and a drop in nine epochs, though it is at the target in its last four",
 }
 """Sweep, learning rate and seed of trials that are labelled otherwise than a person does, each for the reason given."""
 

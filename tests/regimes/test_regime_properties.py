@@ -18,9 +18,9 @@ from recorded_data import recorded_data
 from mnist_tune import TrialConfig
 from mnist_tune.execution.epoch_row import left_for_good, window_means
 from mnist_tune.regimes.curve import Curve, curves_of
-from mnist_tune.regimes.curve_rules import curve_regime
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
+from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.noise import WINDOW_IMAGES, accuracy_noise, calm_floor, calm_limit, difference_noise, sigmas
 from mnist_tune.results.tables import tables
 

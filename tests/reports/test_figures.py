@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from many_trials import many_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
@@ -18,8 +19,9 @@ from matplotlib.text import Text
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.replicates import clopper_pearson
-from mnist_tune.reports.figures import plot_notebook, plot_regimes, regimes_figure, save
-from mnist_tune.reports.notebook import Comparison, experiments, section
+from mnist_tune.reports.curve_plots import draw_curves
+from mnist_tune.reports.figures import plot_regimes, regimes_figure, save
+from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.prepared import FEW
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
@@ -230,48 +232,19 @@ def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
         plot_regimes(sweep(CUT, CUT, CUT, CUT), tmp_path / name)
 
 
-def test_picture_of_the_notebook_against_itself(tmp_path):
-    found = []
-    for name in ("slow", "converges"):
-        rows = section(name).add_suffix("_notebook").join(section(name).add_suffix("_ours"))
-        found.append(Comparison(experiments()[name], rows, "exact", ""))
-    plot_notebook(found, tmp_path / "notebook.png")
-    assert min(matplotlib.image.imread(tmp_path / "notebook.png").shape[:2]) > 300
-
-
-def test_each_experiment_has_a_panel_with_both_curves(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("mnist_tune.reports.figures.save", lambda figure, path: drawn.append((figure, path)))
-    others = pd.DataFrame({"00001": [0.3, 0.4], "00002": [0.5, 0.6]}, index=[1, 2])
-    found = []
-    for name in ("slow", "converges", "underfit", "overfit", "oscillates"):
-        rows = section(name).add_suffix("_notebook").join((section(name) / 2).add_suffix("_ours"))
-        found.append(Comparison(experiments()[name], rows, "exact", "", *[others] * (name == "oscillates")))
-    plot_notebook(found, tmp_path / "notebook.png")
-    [(figure, path)] = drawn[:1]
-    assert path == tmp_path / "notebook.png"
-    assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == [
-        "slow: exact", "converges: exact", "underfit: exact", "overfit: exact", "oscillates: exact",
-    ]  # fmt: skip
-    assert len(figure.axes) == 8, "two lines of four"
-    for axis, one in zip(figure.axes, found, strict=False):
-        lines = {line.get_label(): line.get_ydata().tolist() for line in axis.lines[:4]}
-        assert lines == {
-            f"{split}, {said}": one.rows[f"{split}_accuracy_{column}"].tolist()
-            for split in ("train", "test")
-            for said, column in (("notebook", "notebook"), ("ours", "ours"))
-        }
-    assert [line.get_ydata().tolist() for line in figure.axes[4].lines[4:]] == [[0.3, 0.4], [0.5, 0.6]]
-    [legend] = figure.legends
-    said = [text.get_text() for text in legend.texts]
-    assert said == ["train, notebook", "train, ours", "test, notebook", "test, ours", "test, other seeds"]
-    plot_notebook(found[:1], tmp_path / "one.png")
-    assert len(drawn[1][0].axes) == 1
-
-
 def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):
     accuracy, curves, loss, losses = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
     assert [axis.get_xscale() for axis in (accuracy, curves, loss, losses)] == ["log", "linear", "log", "linear"]
     assert (loss.get_yscale(), losses.get_yscale()) == ("log", "log")
     said = [axis.get_ylabel() for axis in (accuracy, curves, loss, losses)]
     assert said == ["final accuracy", "test accuracy", "final loss (nats)", "training loss (nats)"]
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1])
+def test_the_picture_and_the_page_draw_as_many_curves_one_by_one(count):
+    sweep = many_trials(count, 3)
+    axis = Figure().subplots()
+    draw_curves(axis, sweep.trials, sweep.epochs, "test_accuracy")
+    assert (
+        axis.get_title().startswith("every trial") == (not axis.collections) == PageData([sweep]).few == (count <= FEW)
+    )

@@ -15,7 +15,7 @@ from recorded_data import recorded_data
 
 from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.reports.conclusions import conclusions
+from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.metrics import MISSING, Axis, Metric, matrix, metrics, quantised
 from mnist_tune.reports.page import page
@@ -46,16 +46,16 @@ def test_a_running_sweep_says_how_far_it_is(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1, 1])
     trials = sweep.trials.assign(stop_reason=["completed", "running", "waiting"])
     html = page([replace(sweep, trials=trials)])
-    assert "running: 1 of 3 trials ended, 1 running, 1 waiting" in html
+    assert "1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running" in html
     assert part(html, "data")["running"]
 
 
 def test_the_headline_says_what_the_table_says(made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     html = page([sweep])
-    said, proposal = conclusions(sweep.trials, sweep.meta["options"])[1:]
-    assert f"<b>mlp-4-tanh</b>: {said.removeprefix('mlp-4-tanh: ')}<" in html
-    assert f"<code>{proposal.split(': ', 1)[1]}</code>" in html
+    [said] = of(findings(sweep), Kind.FAMILY)
+    assert f"<b>mlp-4-tanh</b>: {said.text}<" in html
+    assert f"<code>{said.command}</code>" in html
     assert "<dt>none converges from</dt><dd>3 on</dd>" in html
 
 

@@ -12,8 +12,8 @@ from bokeh.models.annotations import BoxAnnotation, Label, Span
 from matplotlib.figure import Figure
 
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
-from mnist_tune.reports.edges import draw_edge
-from mnist_tune.reports.headline import headline
+from mnist_tune.reports.figures import draw_edge
+from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_edges import MOST_MARKS, edge_facts, edge_figure, rate_marks
 from mnist_tune.reports.prepared_edge import PreparedEdge
@@ -82,7 +82,8 @@ def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
     assert f'"left": {math.log10(edge.found.low)!r}' in drawn
     assert f'"location": {math.log10(edge.predicted["2/λ0"])!r}' in drawn
     assert f'"location": {math.log10(1e-4)!r}' not in drawn
-    assert headline(edge_sweep, "it").figures[1] == ("50% of seeds learn up to", str(edge.found))
+    figure = of(findings(edge_sweep), Kind.FIGURE)[1]
+    assert (figure.about, figure.text) == ("50% of seeds learn up to", str(edge.found))
 
 
 def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):

@@ -23,7 +23,7 @@ def test_the_table_has_columns_for_what_there_is(made_up_sweep):
     assert titles(sweep, batch_size=[32, 64], epochs_asked=[4, 5])[:2] == ["batch size", "rate"]
     assert titles(sweep, validation_accuracy=[math.nan, 0.9])[3:7] == [*scores, "held out", "reaches 0.91"]
     assert titles(sweep, reaches=math.nan) == ["rate", "regime", "epochs", *scores, *ends]
-    assert titles(sweep, target=[0.91, 0.92])[5] == "reaches"
+    assert titles(sweep, target=[0.91, 0.92])[5] == "reaches target"
     assert titles(sweep, epochs_run=0) == ["rate", "regime", "epochs", *ends]
 
 

@@ -40,9 +40,9 @@ def place_of(tmp_path):
 
     def make(uri, say=lambda line: None, name="local"):
         (tmp_path / name).mkdir(exist_ok=True)
-        for file in ("journal.jsonl", "sweep.json"):
-            storage.write(tmp_path / name / file, b"")
+        storage.write(tmp_path / name / "journal.jsonl", b"")
         made.append(Remote(tmp_path / name, uri, say))
+        made[-1].files["sweep.json"] = b""
         return made[-1]
 
     yield make
@@ -173,14 +173,14 @@ def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
 
 
 def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_size_uploaded(
-    bucket, place_of, tmp_path, monkeypatch
+    bucket, place_of, monkeypatch
 ):
     said, refused = [], OSError("SlowDown later")
     place = place_of(bucket, said.append)
     place.begin()
-    storage.write(tmp_path / "local" / "sweep.json", b"one")
+    place.files["sweep.json"] = b"one"
     place.close()
-    storage.write(tmp_path / "local" / "sweep.json", b"two")
+    place.files["sweep.json"] = b"two"
     with monkeypatch.context() as patch:
         patch.setattr(remote, "INTERVAL_S", 0.0)
         patch.setattr(

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_tune import TrialConfig, UserError, load_sweep
+from mnist_tune import TrialConfig, UserError, load_sweep, machine
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports import figures, page
-from mnist_tune.results import provenance
 from mnist_tune.results.folder import is_being_written, new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
 from mnist_tune.results.tables import tables, together
@@ -377,6 +376,15 @@ def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
     assert len(load_sweep(str(tmp_path)).trials) == 10
 
 
+def test_load_sweep_finds_a_search_and_not_its_winner(new_writer, tmp_path):
+    """The sweep of a winner lies in the search's folder, and is newer."""
+    for age, name in ((30, "2/winner"), (40, "2"), (50, "1")):
+        new_writer(tmp_path / "search" / name).finish(ended="now")
+        os.utime(tmp_path / "search" / name / "sweep.json", (1e9 - age, 1e9 - age))
+    assert load_sweep(tmp_path).path == tmp_path / "search" / "2"
+    assert load_sweep(tmp_path / "search" / "2" / "winner").path.name == "winner"
+
+
 @pytest.mark.parametrize("name", ["", "nowhere"])
 def test_a_folder_without_a_sweep_is_an_error(name, tmp_path):
     with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
@@ -418,7 +426,7 @@ def test_a_resumed_sweep_knows_what_was_recorded_and_removes_unfinished_files(wr
     resumed = new_writer(writer.path, resume=True)
     assert not list(resumed.path.rglob("*.part"))
     assert resumed.saved() == {"00001"}
-    assert [(row["epoch"], row["train_loss"]) for row in resumed.journal.last_rows().values()] == [(2, 0.2)]
+    assert read_journal(resumed.path).epochs[["epoch", "train_loss"]].values[-1].tolist() == [2, 0.2]
     resumed.trial("00001", TrialConfig(learning_rate=0.7))
     resumed.end("00001", "error", "s3://key:hidden@bucket is full")
     journal = read_journal(resumed.path)
@@ -452,14 +460,14 @@ def test_the_lock_of_a_killed_writer_ends_with_it(tmp_path, new_writer):
 
 def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatch):
     now = {"versions": {"jax": "0.11", "ray": "2.60"}, "processor": "new"}
-    monkeypatch.setattr(provenance, "describe_environment", lambda: now)
+    monkeypatch.setattr(machine, "describe_environment", lambda: now)
     then = {"versions": {"jax": "0.10", "ray": "2.60", "gone": "1.0"}, "processor": "old"}
-    assert provenance.changed_versions({"environment": then}) == {
+    assert machine.changed_versions({"environment": then}) == {
         "jax": "0.11 now, it was 0.10",
         "gone": "None now, it was 1.0",
         "processor": "new now, it was old",
     }
-    assert provenance.changed_versions({}) == {}
+    assert machine.changed_versions({}) == {}
 
 
 def test_two_sweeps_started_in_the_same_second_get_two_folders(tmp_path):
@@ -554,7 +562,7 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     (path / "journal.jsonl").write_bytes(whole[:length])
     kept = whole_rows(whole, length)
     writer = new_writer(path, resume=True)
-    writer.last_epochs = {trial_id: row["epoch"] for trial_id, row in writer.journal.last_rows().items()}
+    writer.last_epochs = read_journal(writer.path).epochs.groupby("trial_id")["epoch"].last().to_dict()
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
     writer._journal.close()

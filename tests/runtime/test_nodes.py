@@ -14,7 +14,7 @@ import pytest
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.runtime import nodes
-from mnist_tune.runtime.nodes import Death, NodeWatch
+from mnist_tune.runtime.nodes import NodeWatch, death, last_death
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -61,19 +61,19 @@ UNAVAILABLE = "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection res
     ],
 )
 def test_the_cause_of_a_death_is_one_line(text, address, said):
-    death = Death.read(text)
-    assert death.address == address
-    assert death.said.startswith(said)
-    assert "\n" not in death.said
-    assert len(death.said) < 120
+    found, cause = death(text)
+    assert found == address
+    assert cause.startswith(said)
+    assert "\n" not in cause
+    assert len(cause) < 120
 
 
 def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
     file = tmp_path / "error.txt"
     file.write_text(f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}")
-    assert Death.last_of(SimpleNamespace(error_file=str(file))) == Death.read(RAISED) != Death.read(KILLED)
+    assert last_death(SimpleNamespace(error_file=str(file))) == death(RAISED) != death(KILLED)
     for missing in (None, str(tmp_path / "gone")):
-        assert Death.last_of(SimpleNamespace(error_file=missing)) == Death(None, "Ray does not say why")
+        assert last_death(SimpleNamespace(error_file=missing)) == (None, "Ray does not say why")
 
 
 BROKEN = """

@@ -24,7 +24,8 @@ from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial_slots
 from mnist_tune.runtime.ray_session import QUIET, variables
-from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
+from mnist_tune.sweep import Sweep
+from mnist_tune.tuning import opening, sweep, tuner
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.wanted import Plan
 
@@ -133,9 +134,10 @@ def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
 
 
 @pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
-def test_cores_are_shared_among_the_trials(trials, cores, each):
-    assert Plan.of({str(i): TrialConfig() for i in range(trials)}).share_of(cores) == each
-    assert Plan({}, {}, trials).share_of(cores) == each  # of a search, whose trials are proposed later
+def test_cores_are_shared_among_the_trials(monkeypatch, trials, cores, each):
+    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(cores)}}])
+    for plan in (Plan.of({str(i): TrialConfig() for i in range(trials)}), Plan({}, {}, trials)):
+        assert tuner.cpus_of(plan, "CPU", SweepOptions()) == each
 
 
 @pytest.mark.parametrize(
@@ -170,9 +172,9 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
 
     def run(writer, plan, data, options, past=None):
         used.append(options)
-        return writer.finish()
+        return Sweep.of(writer.finish())
 
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     with pytest.raises(UserError, match=r"--cpus-per-trial can't change in a resume: .* has 2"):
         resume_sweep(tmp_path / "sweep", cpus_per_trial=7)
@@ -375,11 +377,11 @@ def test_trials_that_no_node_can_hold_are_refused(monkeypatch, cpus, execution, 
 def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
     monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
-    monkeypatch.setattr(new_sweep, "start_ray", lambda *arguments: None)
-    monkeypatch.setattr(new_sweep, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
     options = SweepOptions(address="head:6379", cpus_per_trial=3, output=tmp_path / "sweep")
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
-        new_sweep.open_new("sweep", {"00000": TrialConfig()}, options)
+        opening.open_new("sweep", {"00000": TrialConfig()}, options)
     assert not (tmp_path / "sweep").exists()
 
 

@@ -19,7 +19,7 @@ from ray._private.authentication.authentication_token_setup import generate_and_
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
-from mnist_tune.runtime import ray_connect, ray_private, ray_session
+from mnist_tune.runtime import ray_private, ray_session
 from mnist_tune.runtime.ray_session import start_ray
 
 MISMATCH = "Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.1\nThis process ..."
@@ -52,7 +52,7 @@ def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
         raise raised
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
+    monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     with pytest.raises(UserError) as error:
         start_ray("head:6379", None, False)
     assert str(error.value).startswith(SAID[raised])
@@ -108,10 +108,10 @@ def test_a_host_that_does_not_answer_is_waited_for_a_few_seconds(monkeypatch):
         waited.append(timeout)
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(ray_connect.socket, "create_connection", connect)
+    monkeypatch.setattr(ray_session.socket, "create_connection", connect)
     with pytest.raises(UserError, match=r"no Ray cluster at 10\.0\.0\.1:6379 \(timed out\)"):
         start_ray("10.0.0.1:6379", None, False)
-    assert waited == [ray_connect.REACH_S]
+    assert waited == [ray_session.REACH_S]
 
 
 def test_the_interrupt_handler_is_restored(monkeypatch):
@@ -137,7 +137,7 @@ def test_the_token_that_ray_makes_is_private(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("address", "bits"), [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)])
 def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address, bits):
     monkeypatch.setattr(ray, "init", lambda **options: None)
-    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
+    monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     file = tmp_path / "a token"
     file.write_text("token")
     file.chmod(bits)
@@ -153,7 +153,7 @@ def started(monkeypatch):
     """What `ray.init` is asked for, each with the environment that its processes inherit."""
     calls = []
     monkeypatch.setattr(ray, "init", lambda **options: calls.append((options, dict(os.environ))))
-    monkeypatch.setattr(ray_connect, "_check_reachable", lambda address: None)
+    monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     for name in (*ray_session.QUIET, "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     return calls
@@ -317,8 +317,8 @@ def test_a_cluster_is_greeted_once_its_port_is_reached(monkeypatch, address, hos
 
     monkeypatch.setattr(ray_private, "gcs_address", lambda asked: "10.0.0.9:6379" if asked == "auto" else asked)
     monkeypatch.setattr(ray_private, "greet", lambda gcs, auto: reached.append((gcs, auto)))
-    monkeypatch.setattr(ray_connect.socket, "create_connection", connect)
-    ray_connect._check_reachable(address)
+    monkeypatch.setattr(ray_session.socket, "create_connection", connect)
+    ray_session._check_reachable(address)
     gcs = "10.0.0.9:6379" if address == "auto" else address
     assert reached == [(host, 6379), "closed", (gcs, address == "auto")]
 

@@ -45,18 +45,6 @@ def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
     assert f" ({platform.node()}: another folder); " in blindness(bucket, "others")
 
 
-def test_a_node_that_dies_while_it_is_asked_is_named(tmp_path, monkeypatch):
-    def answer(asked, timeout):
-        if asked == "b":
-            raise NodeDiedError("it was lost")
-
-    monkeypatch.setattr(shared_storage_check, "alive_nodes", lambda: {"a": "one (10.0.0.1)", "b": "two (10.0.0.2)"})
-    monkeypatch.setattr(shared_storage_check, "_ask", lambda node_id, states, token: node_id)
-    monkeypatch.setattr(shared_storage_check.ray, "get", answer)
-    with pytest.raises(UserError, match=r"reaches .* \(two \(10.0.0.2\): no answer \(NodeDiedError\)\); give --output"):
-        check_nodes(tmp_path, "mine")
-
-
 def test_every_node_is_asked_where_there_are_several(tmp_path, monkeypatch):
     asked, alive = [], {"a" * 56: "one", "b" * 56: "two"}
     answers = {"a" * 56: "another folder", "b" * 56: "there is no such folder"}
@@ -68,6 +56,8 @@ def test_every_node_is_asked_where_there_are_several(tmp_path, monkeypatch):
     def answer(task, timeout):
         node, *call = task
         assert (call, timeout) == ([why_blind, (tmp_path, "mine")], shared_storage_check.TIMEOUT_S)
+        if isinstance(answers[node], Exception):
+            raise answers[node]
         return answers[node]
 
     monkeypatch.setattr(shared_storage_check, "alive_nodes", lambda: alive)
@@ -76,6 +66,9 @@ def test_every_node_is_asked_where_there_are_several(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"reaches .* \(one: another folder; two: there is no such folder\); give"):
         check_nodes(tmp_path, "mine")
     assert asked == [(0, False)] * 2
+    answers |= {"a" * 56: None, "b" * 56: NodeDiedError("it was lost")}
+    with pytest.raises(UserError, match=r"reaches .* \(two: no answer \(NodeDiedError\)\); give --output"):
+        check_nodes(tmp_path, "mine")
     answers.update(dict.fromkeys(answers))
     check_nodes(tmp_path, "mine")
     del alive["a" * 56], asked[:]

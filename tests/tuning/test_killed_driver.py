@@ -17,7 +17,6 @@ from mnist_tune.tuning import tuner
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.stopping import stop_reason
 from mnist_tune.tuning.wanted import Plan
 
 EPOCHS = np.arange(1, 11)
@@ -56,7 +55,7 @@ class Driver:
         self.writer, self.states, self.epoch_row = new_writer(folder, count=0, resume=resume), states, epoch_row
         self.writer.meta["dataset"] = recorded_data("mnist")
         if resume:
-            past = Past.of(self.writer.journal, self.writer.meta)
+            past = Past.of(read_journal(self.writer.path), self.writer.meta)
             self.writer.last_epochs = past.last_epochs
         else:
             past = Past(open=TRIALS)
@@ -110,7 +109,7 @@ class Driver:
             finite=not diverged,
             learning_rate=config.learning_rate,
         )
-        reason = stop_reason(epoch, config.epochs, diverged)
+        reason = config.stop_reason(epoch, diverged)
         told = {"repeated": True, "trial_config": config, "warning": "", "stop_reason": reason, "done": bool(reason)}
         return row | told | {"scheduler_loss": finite_loss(row["train_loss"])}
 

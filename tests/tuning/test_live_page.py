@@ -11,8 +11,8 @@ from mnist_tune import UserError
 from mnist_tune.reports import page
 from mnist_tune.results.tables import tables
 from mnist_tune.sweep import Sweep
-from mnist_tune.tuning import live_page
-from mnist_tune.tuning.live_page import LivePage
+from mnist_tune.tuning import progress
+from mnist_tune.tuning.progress import LivePage
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def wait_for(what):
 
 
 def test_a_running_sweep_has_a_page(writer, monkeypatch):
-    monkeypatch.setattr(live_page, "INTERVAL_S", 0.05)
-    monkeypatch.setattr(live_page, "SHARE", 1 / 5)
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(progress, "SHARE", 1 / 5)
     said = []
     with LivePage(writer, said.append) as live:
         wait_for(lambda: live.cost()["pages"] >= 2)
@@ -48,15 +48,15 @@ def test_a_running_sweep_has_a_page(writer, monkeypatch):
 
 
 def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
-    monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(live_page, "SHARE", 1 / 5)
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "SHARE", 1 / 5)
     live = LivePage(writer, lambda line: None)
     live.write(lambda: Sweep.of(tables(writer.path, writer.meta, running=True)))  # the first page imports Bokeh
     with live:
         begun = time.monotonic()
         wait_for(lambda: live.cost()["pages"] >= 2)
         waited = time.monotonic() - begun
-    assert waited >= live.cost()["pages_cpu_s"] / 2 / live_page.SHARE * 0.5
+    assert waited >= live.cost()["pages_cpu_s"] / 2 / progress.SHARE * 0.5
 
 
 def test_failures_in_a_row_are_said_once_and_those_after_a_page_again(writer):
@@ -81,7 +81,7 @@ def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, mo
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(live_page, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
     monkeypatch.setattr(page, "write_page", fail)
     said = []
     with LivePage(writer, said.append) as live:

@@ -2,14 +2,17 @@
 
 from types import SimpleNamespace
 
+import pytest
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import recorder as module
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
-from mnist_tune.tuning.recorder import Recorder
+from mnist_tune.tuning.recorder import Recorder, scheduler_name
 
 REFUSED = {"stop_reason": "error", "error": "momentum must be in [0, 1), got 1.08", "done": True}
 
@@ -20,7 +23,7 @@ def made_up(**values):
 
 def test_tune_forgets_a_trial_that_has_ended(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep")
-    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past())
+    recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
     first, second = trials = [made_up() for _ in range(2)]
     for trial in (first, second):
         trial.update_last_result({"train_loss": 0.5, "node": "here"})
@@ -45,7 +48,9 @@ def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp
 
 def test_invalid_values_end_only_that_trial(new_writer, tmp_path, capsys):
     writer = new_writer(tmp_path / "sweep", count=1)
-    recorder = Recorder(writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, Past())
+    recorder = Recorder(
+        writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, Past(), "scheduler"
+    )
     for trial_id in ("00000", "proposed"):
         recorder.on_trial_result(0, [], made_up(trial_id=trial_id, momentum=1.08), REFUSED)
     recorder.on_trial_complete(0, [], made_up(trial_id="proposed", momentum=1.08))
@@ -60,7 +65,7 @@ def test_a_row_is_recorded_under_the_values_that_its_epoch_had(new_writer, epoch
     """Population based training has already given the trial the values of its next epoch."""
     writer = new_writer(tmp_path / "sweep", count=1)
     config = TrialConfig(learning_rate=0.1, epochs=4)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past())
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
     values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
     recorder.on_trial_result(0, [], made_up(trial_id="00000", learning_rate=0.5, epochs=4), epoch_row(1) | values)
     assert tables(writer.path, writer.meta).trials["learning_rate"].tolist() == [0.1]
@@ -71,7 +76,7 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
     """If both falls from 0.9 to 0.5 counted, the regime would be oscillating."""
     writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
     config = TrialConfig(epochs=4)
-    recorder = Recorder(writer, view, {"00000": config}, Past())
+    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
     for epoch, accuracy in ((1, 0.9), (2, 0.5), (1, 0.9), (2, 0.5)):
         values = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
         result = epoch_row(epoch, train_accuracy=accuracy) | values
@@ -115,7 +120,7 @@ def test_an_end_has_its_reason_its_regime_and_the_epochs_that_are_not_run(new_wr
 
 def test_a_row_that_is_recorded_is_not_recorded_again_and_a_warning_is_printed(new_writer, epoch_row, tmp_path, capsys):
     writer, config = new_writer(tmp_path / "sweep", count=1), TrialConfig(epochs=4)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past())
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
     for values in ({"warning": "its state is damaged"}, {"repeated": True}):
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config, **values))
     assert (writer.path / "journal.jsonl").read_text().count('"kind": "epoch"') == 1
@@ -125,7 +130,7 @@ def test_a_row_that_is_recorded_is_not_recorded_again_and_a_warning_is_printed(n
 
 def test_a_trial_whose_processes_died_says_how_often_and_of_what(new_writer, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=1)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": TrialConfig()}, Past())
+    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": TrialConfig()}, Past(), "scheduler")
     died = SimpleNamespace(config={"trial": {"trial_id": "00000"}}, trial_id="tunes", num_failures=3, error_file=None)
     recorder.on_trial_error(0, [], died)
     trials = tables(writer.path, writer.meta).trials
@@ -142,9 +147,9 @@ def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_ro
         writer.epoch("00000", epoch_row(epoch), False)
     writer.finish(ended=None)
     writer = new_writer(tmp_path / "sweep", count=1, resume=True)
-    past, view = Past.of(writer.journal, writer.meta), ProgressView(1, 4, 3, quiet=True)
+    past, view = Past.of(read_journal(writer.path), writer.meta), ProgressView(1, 4, 3, quiet=True)
     writer.last_epochs = past.last_epochs
-    recorder, said = Recorder(writer, view, known, past), []
+    recorder, said = Recorder(writer, view, known, past, "scheduler"), []
     for epoch, repeated in ((2, True), (3, True), (1, False), (2, False), (3, False), (4, False)):
         result = result_of(epoch_row(epoch), config, repeated=repeated)
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
@@ -152,3 +157,16 @@ def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_ro
     assert said == ["3/4", "3/4", "1/4", "2/4", "3/4", "4/4"]
     assert tables(writer.path, writer.meta).epochs["epoch"].tolist() == [1, 2, 3, 4]
     writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "name"),
+    [
+        (None, "fifo"),
+        (AsyncHyperBandScheduler(), "asha"),
+        (HyperBandScheduler(), "hyperband"),
+        (MedianStoppingRule(), "medianstopping"),
+    ],
+)
+def test_the_name_of_a_scheduler(scheduler, name):
+    assert scheduler_name(scheduler, "fifo") == name

@@ -22,13 +22,11 @@ from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.sweep import load_sweep
-from mnist_tune.tuning import resumed_sweep, sweep
-from mnist_tune.tuning.new_sweep import open_new, plain
+from mnist_tune.sweep import Sweep, load_sweep
+from mnist_tune.tuning import opening, sweep
+from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import Mark, SweepOptions, TrialOptions
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.resumed_sweep import _hint_at_cluster, open_again
-from mnist_tune.tuning.wanted import resumed
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -52,10 +50,10 @@ def interrupted(place, new_writer, epoch_row):
 def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epoch_row, saved, kept):
     """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is lost, so it trains again."""
     state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, Progress(saved, 2.3, None, epoch_row(saved))).save(state)
+    Checkpoint({"a": np.zeros(3)}, Progress(2.3, epoch_row(saved))).save(state)
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
-    again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
+    _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
     assert saved_epochs(again.state("00000")) == kept
     assert list(storage.names(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
@@ -65,7 +63,7 @@ def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epo
 def test_a_resume_reads_its_journal_once(interrupted, place):
     interrupted.finish(ended=None)
     with mock.patch.object(journal, "_blocks", wraps=journal._blocks) as read:
-        again, past, _ = open_again(place, SweepOptions(quiet=True), search=False)
+        _, again, past, _ = open_again(place, SweepOptions(quiet=True), search=False)
     assert sorted(past.open) == ["00000", "00001"]
     assert read.call_count == 1
     again.finish(ended="now")
@@ -74,10 +72,10 @@ def test_a_resume_reads_its_journal_once(interrupted, place):
 def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, epoch_row):
     """Each look is a request where the sweep is in object storage."""
     state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, Progress(3, 2.3, None, epoch_row(3))).save(state)
+    Checkpoint({"a": np.zeros(3)}, Progress(2.3, epoch_row(3))).save(state)
     interrupted.finish(ended=None)
-    with mock.patch.object(resumed_sweep, "saved_epochs", wraps=saved_epochs) as looked:
-        again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
+    with mock.patch.object(opening, "saved_epochs", wraps=saved_epochs) as looked:
+        _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
     looked.assert_called_once_with(again.state("00000"))
     again.finish(ended="now")
 
@@ -128,7 +126,7 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
 
     def run(writer, plan, data, options, past=None):
         joined.append(options.cluster())
-        return writer.finish()
+        return Sweep.of(writer.finish())
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(sweep, "run_plan", run)
@@ -137,13 +135,16 @@ def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, t
     assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err
 
 
-def test_a_cluster_is_hinted_at_only_where_there_was_another_one():
-    said = []
-    for before, now in ((None, None), (None, "head:6379"), ("head:6379", "head:6379")):
-        _hint_at_cluster(before, now, said.append)
-    assert said == []
-    _hint_at_cluster("head:6379", "other:6379", said.append)
-    assert said == ["note: on the cluster at other:6379; before, it ran on a Ray cluster: --address head:6379"]
+@pytest.mark.parametrize("before", [None, "head:6379", "other:6379"])
+def test_a_cluster_is_hinted_at_only_where_there_was_another_one(ended, monkeypatch, capsys, before):
+    monkeypatch.setattr(opening, "check_session", lambda *arguments: None)
+    meta = json.loads((ended / "sweep.json").read_text())
+    meta["options"]["address"] = before
+    (ended / "sweep.json").write_text(json.dumps(meta))
+    _, writer, *_ = open_again(ended, SweepOptions(address="head:6379"), search=False)
+    writer.finish(ended="now")
+    said = "note: on the cluster at head:6379; before, it ran on a Ray cluster: --address other:6379"
+    assert (said in capsys.readouterr().err) == (before == "other:6379")
 
 
 ENDS = {
@@ -164,7 +165,7 @@ ENDS = {
 @pytest.fixture
 def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     """The folder of a sweep whose trials have ended in every way. Each has a saved state, as has one unknown."""
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep", count=0)
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
     writer.meta |= {"resumed": ["before"]}
@@ -177,7 +178,7 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
-        Checkpoint({}, Progress(3, 2.3, None, epoch_row(3))).save(storage.join(writer.states, f"{trial_id}.npz"))
+        Checkpoint({}, Progress(2.3, epoch_row(3))).save(storage.join(writer.states, f"{trial_id}.npz"))
     return tmp_path / "sweep"
 
 
@@ -213,7 +214,7 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, ep
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
-    writer, past, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
+    _, writer, past, _ = open_again(ended, SweepOptions(retry_errored=again), search=False)
     assert sorted(past.open.keys() & {"00008", "00009"}) == ["00008", "00009"] * again
     assert sorted(past.failed) == ["00008", "00009"] * (not again)
     said = "2 trials ended in an error; --retry-errored trains them again"
@@ -226,8 +227,8 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
 
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
-    monkeypatch.setattr(resumed_sweep, "check_session", lambda *arguments: None)
-    writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    monkeypatch.setattr(opening, "check_session", lambda *arguments: None)
+    _, writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
     assert meta["options"] == {"dataset": "mnist-5k", "address": "head:6379"}
@@ -245,8 +246,8 @@ def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind)
     open_new("mine", trials, options)[0].finish()
 
     def data(**given):
-        options = resumed(SweepOptions(quiet=True, **given), tmp_path / "sweep")
-        writer, _, [dataset] = open_again(tmp_path / "sweep", options, search=False)
+        options = SweepOptions(quiet=True, **given)
+        _, writer, _, [dataset] = open_again(tmp_path / "sweep", options, search=False)
         writer.finish()
         return dataset
 
@@ -268,13 +269,13 @@ def test_a_resume_reads_the_folder_that_the_sweep_read_unless_another_is_given(n
         read.append((name, folder))
         raise ZeroDivisionError
 
-    monkeypatch.setattr(resumed_sweep, "load_dataset", load)
+    monkeypatch.setattr(opening, "load_dataset", load)
     writer = new_writer(tmp_path / "sweep")
     writer.update_options(data_dir=str(tmp_path / "data"))
     writer.finish()
-    for given in (None, tmp_path / "moved"):
+    for given in ({}, {"data_dir": tmp_path / "moved"}):
         with pytest.raises(ZeroDivisionError):
-            open_again(tmp_path / "sweep", SweepOptions(data_dir=given), search=False)
+            open_again(tmp_path / "sweep", SweepOptions(**given), search=False)
     assert read == [("mnist-5k", tmp_path / "data"), ("mnist-5k", tmp_path / "moved")]
 
 
@@ -301,8 +302,8 @@ def test_ones_own_data_are_found_again_and_have_no_target(tmp_path, monkeypatch,
     assert recorded["dataset"]["name"] not in DATASETS
     assert len((tmp_path / "sweep" / "sweep.json").read_bytes()) < 10_000
     again = {} if isinstance(given, (str, Path)) else {"dataset": given}
-    options = resumed(SweepOptions(quiet=True, **again), tmp_path / "sweep")
-    writer, _, [found] = open_again(tmp_path / "sweep", options, search=False)
+    options = SweepOptions(quiet=True, **again)
+    _, writer, _, [found] = open_again(tmp_path / "sweep", options, search=False)
     writer.finish()
     assert found.checksums == dataset.checksums
 
@@ -319,7 +320,7 @@ def test_a_sweep_of_an_older_version_is_refused_in_a_line(new_writer, tmp_path):
 
 def test_a_resume_that_fails_leaves_the_folder_to_others(interrupted, place, monkeypatch):
     interrupted.finish(ended=None)
-    monkeypatch.setattr(resumed_sweep, "_extend", mock.Mock(side_effect=ZeroDivisionError))
+    monkeypatch.setattr(opening, "additions", mock.Mock(side_effect=ZeroDivisionError))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             open_again(place, SweepOptions(quiet=True), search=False)
@@ -335,14 +336,15 @@ class Rates(TrialOptions):
 
 
 def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
     writer = new_writer(tmp_path / "sweep")
     writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    writer.update_options(**{name: plain(value) for name, value in Rates(epochs=4).values().items()})
+    writer.update_options(**Rates(epochs=4).values())
     writer.update_options(learning_rates=[0.1, 0.2])
     writer.finish()
-    options = resumed(Rates(learning_rates=(0.05,), epochs=6), tmp_path / "sweep")
-    again, past, _ = open_again(tmp_path / "sweep", options, search=False)
+    options = Rates(learning_rates=(0.05,), epochs=6)
+    options, again, past, _ = open_again(tmp_path / "sweep", options, search=False)
+    assert (options.learning_rates, options.epochs) == ((0.1, 0.2, 0.05), 6)
     assert capsys.readouterr().err == "1 trials are added, 2 train for more epochs\n"
     assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in past.open.items()} == {
         "00000": (0.1, 6),

@@ -1,5 +1,7 @@
 """How a sweep or a search is run, up to where Tune takes over."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -14,9 +16,11 @@ from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
 from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.folder import fetched
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
-from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, tuner
+from mnist_tune.sweep import Sweep
+from mnist_tune.tuning import opening, sweep, tuner
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.wanted import Plan
@@ -71,7 +75,7 @@ def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, e
     writer.epoch("00001", epoch_row(1), False)
     writer.finish(ended=None)
     again = new_writer(tmp_path / "sweep", count=3, resume=True)
-    past = Past.of(again.journal, again.meta)
+    past = Past.of(read_journal(again.path), again.meta)
     fitted.run(again, Plan.of(past.open), past=past)
     assert fitted.done[0] == ("shown", 2, 8, 1, True)
 
@@ -171,6 +175,30 @@ def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp
     assert load_sweep(writer.path).trials["stop_reason"].tolist() == ["interrupted"]
 
 
+LAST_WORDS = """
+import os, signal
+from mnist_tune.tuning.sweep import last_words
+with last_words("'resume' with %s \\$HOME"):
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ("os._exit(1)", True),
+        ("os.killpg(os.getpgid(0), signal.SIGKILL)", True),
+        ("pass", False),
+    ],
+)
+def test_a_process_that_is_killed_has_last_words(ends, said):
+    """`ray stop` kills Ray, which then ends its driver without a message."""
+    done = subprocess.run(
+        [sys.executable, "-c", LAST_WORDS.format(ends)], capture_output=True, text=True, start_new_session=True
+    )
+    assert done.stderr == "'resume' with %s \\$HOME\n" * said
+
+
 # --- what is planned
 
 
@@ -181,10 +209,9 @@ def plans(monkeypatch, mnist_5k):
 
     def run(writer, plan, data, options, past=None):
         found.append((plan, past))
-        return writer.finish()
+        return Sweep.of(writer.finish())
 
-    for module in (new_sweep, resumed_sweep):
-        monkeypatch.setattr(module, "load_dataset", lambda *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     return found
 
@@ -315,12 +342,11 @@ def test_a_command_loads_the_code_that_is_named_and_starts_or_resumes(tmp_path, 
     monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "stop_ray_at_exit", lambda: seen.append("Ray stops at the end"))
     monkeypatch.setattr(sweep, "_run_new", lambda name, trials, options: ("new", name, trials, options))
-    monkeypatch.setattr(sweep, "resumed", lambda options, where, name: ("as recorded", options, where, name))
-    monkeypatch.setattr(sweep, "_resume", lambda where, options, trials: ("resumed", where, options, trials))
+    monkeypatch.setattr(sweep, "resume", lambda where, options, name, trials: ("resumed", where, options, name, trials))
     before = [{"architecture": ["a.py:net", "b.py:net"], "optimizer": ["c.py:adam"]}, "Ray stops at the end"]
     for options in (Asked(), Asked(resume="auto", output=tmp_path / "new", retry_errored=True)):
         assert sweep.run_or_resume("mine", options) == ("new", "mine", ["a trial"], options)
     options = Asked(resume=tmp_path, retry_errored=True)
-    recorded = ("as recorded", options, tmp_path, "mine")
-    assert sweep.run_or_resume("mine", options, ["another"]) == ("resumed", tmp_path, recorded, ["another"])
+    resumed = ("resumed", tmp_path, options, "mine", ["another"])
+    assert sweep.run_or_resume("mine", options, ["another"]) == resumed
     assert seen == before * 3

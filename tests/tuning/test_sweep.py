@@ -339,7 +339,7 @@ class Damages(Callback):
         self.path = path
 
     def setup(self, **info):
-        Checkpoint({}, Progress(0, 2.3, None, None)).save(self.path)
+        Checkpoint({}, Progress(2.3, None)).save(self.path)
 
 
 def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path):

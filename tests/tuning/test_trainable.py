@@ -40,7 +40,7 @@ class Pool:
 
     def save(self, lane_id, state):
         row = self.rows[lane_id]
-        Checkpoint({}, Progress(row["epoch"], 2.4, None, row)).save(state)
+        Checkpoint({}, Progress(2.4, row)).save(state)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     trial.step()
     pool.failures = [LaneLostError("its server died")]
     row = epoch_row(2, train_loss=0.5)
-    Checkpoint({}, Progress(2, 2.4, None, row)).save(tmp_path / "00000.npz")
+    Checkpoint({}, Progress(2.4, row)).save(tmp_path / "00000.npz")
     found = trial.step()
     assert (found["epoch"], found["repeated"]) == (2, True)
     assert trial.step()["epoch"] == 3

@@ -8,20 +8,21 @@ from types import SimpleNamespace
 import pytest
 from pyarrow.fs import LocalFileSystem
 from ray import tune
-from ray.tune.experiment import Experiment
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.results.journal import read_journal
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
 from mnist_tune.tuning import tuner
+from mnist_tune.tuning.early_stopping import Asha, Early, Fates
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone
+from mnist_tune.tuning.searcher import KnownTrials
 from mnist_tune.tuning.tuner import OldCheckpoints
 from mnist_tune.tuning.wanted import Plan
 
@@ -50,7 +51,7 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
 
     def make(plan=PLAN, past=None, **options):
         placement = Placement({"CPU": 2}, WorkerSettings("states"))
-        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past())
+        recorder = Recorder(writer, ProgressView(2, 2, 0, quiet=True), {}, Past(), "scheduler")
         tuner.make_tuner(writer, plan, SweepOptions(**options), placement, ["data"], recorder, past or Past())
         trainable, of = made.pop()
         return SimpleNamespace(trainable=trainable, recorder=recorder, **of)
@@ -88,7 +89,7 @@ def test_concurrent_trials_are_limited_by_slots_or_else_by_tune(asked, cluster, 
 
 
 def test_trials_are_known_or_drawn_or_a_searchers(asked):
-    assert isinstance(asked().tune_config.search_alg, KnownTrialsAlone)
+    assert isinstance(asked().tune_config.search_alg, KnownTrials)
     assert asked().tune_config.num_samples == 2
     space = {"learning_rate": tune.uniform(0, 1)}
     drawn = asked(Plan(space, samples=5))
@@ -97,14 +98,22 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
     searched = asked(Plan(space, samples=5, search_alg=Searcher("train_loss", "min"))).tune_config.search_alg
     assert isinstance(searched, KnownTrials)
     assert searched._slots == 4  # two cores a trial, eight in all
+    population = PopulationBasedTraining(
+        "epoch", "train_loss", "min", hyperparam_mutations={"trial": {"momentum": [0]}}
+    )
+    found = asked(replace(PLAN, scheduler=population))
+    assert (found.tune_config.search_alg, found.tune_config.num_samples) == (None, 1)
+    given = [{"trial_id": trial_id, **trial.to_dict()} for trial_id, trial in PLAN.trials.items()]
+    assert found.param_space == {"trial": {"grid_search": given}}
 
 
 def test_the_scheduler_is_the_one_asked_for(asked):
     assert asked(scheduler="fifo").tune_config.scheduler is None
-    assert type(asked(scheduler="regimes").tune_config.scheduler).__name__ == "Early"
-    scheduler = asked(scheduler="asha", grace_period=2).tune_config.scheduler
-    assert isinstance(scheduler, ASHAScheduler)
-    assert (scheduler._max_t, scheduler._brackets[0]._rungs[-1][0]) == (9, 2)
+    for name, kind, grace_period, first in (("regimes", Fates, 2, 2), ("asha", Asha, 2, 2), ("asha", Asha, 20, 9)):
+        scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
+        assert isinstance(scheduler, Early)
+        assert isinstance(scheduler._fates, kind)
+        assert scheduler._fates._rungs._grace_period == first
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
@@ -114,17 +123,14 @@ def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypat
     assert (found.storage_path, found.storage_filesystem) == (str(where / ".ray"), None)
     storage = LocalFileSystem()
     monkeypatch.setattr(tuner.object_storage, "filesystem_of", lambda folder: (storage, folder.removeprefix("s3://")))
-    asked.writer.where = "s3://bucket/sweep"
+    asked.writer.tunes = "s3://bucket/sweep/.ray"
     found = asked().run_config
-    asked.writer.where = where
+    asked.writer.tunes = where / ".ray"
     assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
 
 
-def test_known_trials_are_limited_by_their_own_search_since_tune_limits_none(asked):
-    found = asked(max_concurrent=1).tune_config
-    assert found.max_concurrent_trials is None
-    found.search_alg.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=2))
-    assert [found.search_alg.next_trial() is not None for _ in range(2)] == [True, False]
+def test_known_trials_are_limited_by_tune(asked):
+    assert asked(max_concurrent=1).tune_config.max_concurrent_trials == 1
 
 
 class Told(Searcher):
@@ -153,8 +159,13 @@ def test_a_trial_that_copies_another_ones_config_keeps_its_id(asked):
     assert population._get_new_config(trial, donor)[0] == {"trial": {"trial_id": "a"}}
 
 
-@pytest.mark.parametrize(("scheduler", "stopped"), [("asha", {}), ("regimes", {"00001": "slow"})])
-def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_row, tmp_path, scheduler, stopped):
+@pytest.mark.parametrize(
+    ("scheduler", "loss", "stopped"),
+    [("asha", 0.1, {}), ("asha", 0.9, {"00001": "asha"}), ("regimes", 0.1, {"00001": "slow"})],
+)
+def test_a_resumed_scheduler_knows_what_was_recorded(
+    cluster, new_writer, epoch_row, tmp_path, scheduler, loss, stopped
+):
     """A second seed is stopped where the first one was, though no rule would stop its curve."""
     config = TrialConfig(learning_rate=0.1, epochs=4)
     writer = new_writer(tmp_path / "sweep", count=0)
@@ -165,8 +176,8 @@ def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_
     writer.end("00000", "slow")
     writer.finish()
     again = new_writer(tmp_path / "sweep", count=0, resume=True)
-    past = Past.of(again.journal, again.meta)
-    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past)
+    past = Past.of(read_journal(again.path), again.meta)
+    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past, "scheduler")
     made, plan = [], Plan.of({"00001": replace(config, seed=1)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of))
@@ -179,10 +190,7 @@ def test_a_resumed_scheduler_knows_what_was_recorded(cluster, new_writer, epoch_
         SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
     )
     found.on_trial_add(None, trial)
-    if scheduler == "asha":
-        [bracket] = found._brackets
-        assert {milestone: list(recorded.values()) for milestone, recorded in bracket._rungs} == {4: [], 2: [-0.5]}
-    result = epoch_row(2, 0.1) | {"scheduler_loss": 0.1, "trial_config": replace(config, seed=1), "repeated": False}
+    result = epoch_row(2, loss) | {"scheduler_loss": loss, "trial_config": replace(config, seed=1), "repeated": False}
     assert found.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
     assert recorder.reasons == stopped
     again.finish()

@@ -10,7 +10,7 @@ from own_networks import patterns
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.own_code.registry import register_optimizer
-from mnist_tune.tuning.network_check import check_networks
+from mnist_tune.tuning.opening import check_networks
 
 
 def test_each_optimizer_is_tried_in_whatever_order(as_users_have_it, monkeypatch):

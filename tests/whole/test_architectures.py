@@ -93,3 +93,16 @@ def test_a_resumed_sweep_is_drawn_by_its_own_options_and_only_along_what_varied(
     }
     pictures = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Picture: ")]
     assert pictures == [f"Picture: {tmp_path / name}" for name in drawn]
+
+
+def test_a_sweep_from_python_is_drawn_too(trained, tmp_path, monkeypatch, capsys):
+    """It records none of the command's options."""
+    asked = architectures.Architectures(
+        learning_rates=(0.1, 0.3, 0.9), seeds=(0,), widths=(32, 16), depths=(2,), momentum=(0.0,), warmup_steps=(0,)
+    )
+    sweep = trained("mine", asked)
+    sweep = replace(sweep, meta=sweep.meta | {"options": {"dataset": "mnist"}})
+    monkeypatch.setattr(architectures, "run_or_resume", lambda name, config: sweep)
+    monkeypatch.setattr(sys, "argv", ["architectures", "--resume", str(tmp_path)])
+    assert architectures.main() == 0
+    assert sorted(file.name for file in tmp_path.glob("*.png")) == ["edge-by-batch.png", "edge-by-width.png"]

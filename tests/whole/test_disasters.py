@@ -13,7 +13,7 @@ from trap import Trap
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.tuning.new_sweep import open_new
+from mnist_tune.tuning.opening import open_new
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -13,8 +13,9 @@ from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
 from mnist_tune.edge.search import searcher_of
-from mnist_tune.reports.edges import plot_edges
-from mnist_tune.reports.text import print_report
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.terminal import print_report
+from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.past import Past
 
@@ -100,7 +101,7 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
 def replayed(folder):
     """The rates that an uninterrupted search proposes, given the outcomes but not the trials."""
     writer = SweepWriter(Path(folder), load_sweep(folder).meta, resume=True)
-    search = searcher_of(writer, Past.of(writer.journal, writer.meta))
+    search = searcher_of(writer, Past.of(read_journal(writer.path), writer.meta))
     writer.finish(ended="now")
     search._known = {}
     assert search.suggest("") == Searcher.FINISHED

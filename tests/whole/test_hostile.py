@@ -21,7 +21,7 @@ from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports import plot_regimes, print_report
 from mnist_tune.results import journal, meta
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
-from mnist_tune.results.parquet import read_table
+from mnist_tune.results.tables import read_table
 from mnist_tune.results.writer import SweepWriter
 
 HOSTILE_NAMES = [
@@ -342,7 +342,7 @@ def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
 def test_any_table_is_read_or_refused(ended, data):
     content = data.draw(damaged(ended["epochs.parquet"]))
     try:
-        found = read_table(io.BytesIO(content), "it", EPOCHS)
+        found = read_table(io.BytesIO(content), EPOCHS)
     except UserError:
         return
     assert set(found) <= {column.name for column in EPOCHS}
@@ -382,22 +382,22 @@ def stored(ended, **columns):
 )
 def test_a_column_of_the_wrong_type_is_refused(ended, column):
     content = stored(ended, regime=("regime", column))
-    with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
-        read_table(io.BytesIO(content), "it", TRIALS)
+    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
+        read_table(io.BytesIO(content), TRIALS)
 
 
 def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
     content = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["regime"]), content)
-    with pytest.raises(UserError, match=r"it is not a table of a sweep .*regime"):
-        read_table(content, "it", TRIALS)
+    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
+        read_table(content, TRIALS)
 
 
 @pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
 def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch, limit):
-    monkeypatch.setattr(f"mnist_tune.results.parquet.{limit}", 1)
+    monkeypatch.setattr(f"mnist_tune.results.tables.{limit}", 1)
     with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes"):
-        read_table(io.BytesIO(ended["trials.parquet"]), "it", TRIALS)
+        read_table(io.BytesIO(ended["trials.parquet"]), TRIALS)
 
 
 def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
@@ -494,11 +494,11 @@ def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     field = pa.field("label", pa.binary(), metadata=extension)
     content = stored(ended, label=(field, pa.array([trap, trap])))
     with pytest.raises(UserError, match="label is of type"):
-        read_table(io.BytesIO(content), "it", TRIALS)
+        read_table(io.BytesIO(content), TRIALS)
     whole = pq.read_table(io.BytesIO(ended["trials.parquet"]))
     content = io.BytesIO()
     pq.write_table(whole.replace_schema_metadata({"pandas": trap}), content)
-    assert len(read_table(content, "it", TRIALS)) == 2
+    assert len(read_table(content, TRIALS)) == 2
 
 
 def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):

@@ -14,7 +14,7 @@ from mnist_tune import UserError
 from mnist_tune.commands import phase_diagram
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.reports.text import INTERRUPTED
+from mnist_tune.reports.terminal import INTERRUPTED
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import load_sweep
 
@@ -26,6 +26,7 @@ def in_process(name, options, trials):
     """Stands in for `run_or_resume`."""
     named = {f"{i:05d}": trial for i, trial in enumerate(trials)}
     meta = {"name": name, "trials": {i: trial.to_dict() for i, trial in named.items()}, "ended": None}
+    meta["options"] = {one: str(value) if isinstance(value, Path) else value for one, value in options.values().items()}
     writer = SweepWriter(Path(options.output), meta | {"dataset": recorded_data("mnist-5k")})
     dataset = load_dataset(options.dataset, standardize=options.standardize, train_images=options.train_images)
     pool = LanePool(dataset, sharpness=options.measures())
@@ -62,19 +63,28 @@ def test_a_diagram_that_cannot_be_drawn_is_refused_before_it_trains(options, sai
         phase_diagram.PhaseDiagram(**options)
 
 
-def test_an_interrupted_sweep_ends_the_diagram_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def interrupted(name, options, trials):
+@pytest.mark.parametrize(
+    ("reason", "code", "begins", "ends"),
+    [
+        ("interrupted", INTERRUPTED, "interrupted; go on with: ", ""),
+        ("error", 1, "a trial failed: out of memory; train it again with: ", " --retry-errored"),
+    ],
+)
+def test_a_sweep_that_was_cut_ends_the_diagram_and_says_how_to_go_on(
+    tmp_path, monkeypatch, capsys, reason, code, begins, ends
+):
+    def cut(name, options, trials):
         sweep = in_process(name, options, trials)
-        return replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "interrupted"]))
+        return replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", reason], error="out of memory"))
 
-    asked = ASKED.replace("--seeds 3", "--seeds 3 4")
-    monkeypatch.setattr(phase_diagram, "run_or_resume", interrupted)
-    monkeypatch.setattr(sys, "argv", ["phase_diagram", *asked.split(), "--output", str(tmp_path)])
-    assert phase_diagram.main() == INTERRUPTED
+    asked, where = ASKED.replace("--seeds 3", "--seeds 3 4"), tmp_path / "a diagram"
+    monkeypatch.setattr(phase_diagram, "run_or_resume", cut)
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", *asked.split(), "--output", str(where)])
+    assert phase_diagram.main() == code
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("interrupted; go on with: ")
-    assert last.endswith(f" --resume {tmp_path}")
-    assert [folder.name for folder in tmp_path.iterdir()] == ["untrained"]
+    assert last.startswith(begins)
+    assert last.endswith(f" --resume '{where}'{ends}")
+    assert [folder.name for folder in where.iterdir()] == ["untrained"]
 
 
 def test_what_measured_the_untrained_networks_is_no_point_of_the_diagram(monkeypatch):
@@ -117,13 +127,16 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
     # A finished diagram trains nothing.
     resumed = Mock(side_effect=lambda name, options, trials: load_sweep(options.goes_on()))
     monkeypatch.setattr(phase_diagram, "run_or_resume", resumed)
-    monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--resume", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", "--resume", str(tmp_path)])
     assert phase_diagram.main() == 0
     assert capsys.readouterr().out == printed
     for call in resumed.call_args_list:
         _, options, trials = call.args
-        assert (options.output.parent, options.resume) == (tmp_path, "auto")
+        assert (options.output.parent, options.resume, options.given) == (tmp_path, "auto", {"resume"})
         assert len(trials) == len(load_sweep(options.output).trials)
+    monkeypatch.setattr(sys, "argv", ["phase_diagram", "--widths", "32", "--output", str(tmp_path)])
+    with pytest.raises(UserError, match=r"--widths can't change in a resume: .*untrained has 16; leave it out"):
+        phase_diagram.main()
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -132,6 +145,7 @@ def test_each_sweep_asks_what_those_before_left_open(tmp_path, monkeypatch, caps
         "run_or_resume",
         lambda name, options, trials: load_sweep(tmp_path / options.output.rpartition("/")[2]),
     )
+    monkeypatch.setattr(phase_diagram, "exists", lambda where: False)
     monkeypatch.setattr(sys, "argv", ["phase_diagram", *ASKED.split(), "--output", "s3://bucket/diagram", "--quiet"])
     assert phase_diagram.main() == 0
     assert capsys.readouterr() == (printed.replace(f"{tmp_path}/", ""), "")

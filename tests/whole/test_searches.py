@@ -12,15 +12,14 @@ import pytest
 from ray import tune
 from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.search import Searcher
+from ray.tune.search import Searcher, SearchGenerator
 
 from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search
 from mnist_tune.columns import EPOCHS
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import new_sweep, resumed_sweep, sweep, trainable
+from mnist_tune.tuning import opening, sweep, trainable
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import KnownTrials, KnownTrialsAlone, drawn
-from mnist_tune.tuning.stopping import METRICS
+from mnist_tune.tuning.searcher import METRICS, KnownTrials, drawn
 from mnist_tune.tuning.wanted import Plan
 
 SEARCH = """
@@ -159,7 +158,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     And checkpoints that nobody copies any more go.
     """
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep")
-    writer, _ = new_sweep.open_new("pbt", {}, options, search=True)
+    writer, _ = opening.open_new("pbt", {}, options, search=True)
     rates = {"00000": 1e-5, "00001": 0.1, "00002": 2e-5, "00003": 0.2}
     for trial_id, rate in rates.items():
         writer.trial(trial_id, TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=16))
@@ -181,7 +180,7 @@ def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
 def test_a_resumed_search_does_not_copy_all_trials_for_each_trial():
     """As Tune's grid search does, which then takes 20 ms a trial."""
     known = {f"{i:05d}": TrialConfig(seed=i) for i in range(2_000)}
-    search = KnownTrialsAlone(known)
+    search = SearchGenerator(KnownTrials(known))
     search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=len(known)))
     start = time.process_time()
     found = [search.next_trial().config["trial"] for _ in range(50)]
@@ -218,7 +217,7 @@ def test_a_search_resumes_with_its_scheduler_and_changed_values(new_writer, mnis
         writer.finish()
         plans.append(plan)
 
-    monkeypatch.setattr(resumed_sweep, "load_dataset", lambda name, *_: mnist_5k)
+    monkeypatch.setattr(opening, "load_dataset", lambda name, *_: mnist_5k)
     monkeypatch.setattr(sweep, "run_plan", run)
     run_search("search", {"learning_rate": 0.2}, 3, SweepOptions(resume=tmp_path, quiet=True), scheduler="its own")
     [plan] = plans
@@ -331,19 +330,6 @@ def test_the_same_generator_draws_the_same_trials():
     )
     assert first == second != other
     assert len({trial.learning_rate for trial in first.values()}) == 3
-
-
-def test_no_more_known_trials_are_proposed_at_a_time_than_may_run():
-    search = KnownTrialsAlone({f"{i:05d}": TrialConfig(seed=i) for i in range(3)}, max_concurrent=2)
-    search.add_configurations(Experiment("some", tune.Trainable, config={"trial": {}}, num_samples=3))
-    first, second, none = (search.next_trial() for _ in range(3))
-    assert none is None
-    search.on_trial_complete(first.trial_id)
-    assert [trial.config["trial"]["trial_id"] for trial in (first, second, search.next_trial())] == [
-        "00000",
-        "00001",
-        "00002",
-    ]
 
 
 def test_a_trial_that_cannot_train_has_every_column():

@@ -1,0 +1,148 @@
+"""What a curve shows, as statistics that the labels ask for, and the ten numbers that decide.
+
+With each number stands the range in which the labels of the 436 curves of `docs/regimes.md` do not change by more than
+one in a hundred.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.divergence import PATIENCE
+from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise, sigmas
+
+TREND = 3
+"""The least number of epochs that show a trend, and over which a curve settles (2 to 3)."""
+
+ENOUGH = 5
+"""The least number of epochs that show a plateau or slow progress (4 to 6)."""
+
+LEARNED = 0.3
+"""A network that got this share of what can be learned has learned something (0.2 to 0.5)."""
+
+CLEARLY = 1.5
+"""A loss that is this many times another is clearly larger (1.3 to 2)."""
+
+VISIBLE = 0.015
+"""A change of accuracy that a person sees in a curve (0.01 to 0.025)."""
+
+OFTEN = 1 / 6
+"""The share of late epochs with a spike or a drop above which a curve oscillates (0.13 to 0.2)."""
+
+HALF = 1 / 2
+"""The late part of a curve. It has levelled off if its pace there is below this share of its mean pace (0.4 to 0.6)."""
+
+LEVEL = 0.32
+"""The error of a curve that levels off falls more slowly than `epochs**-0.32` (0.25 to 0.4)."""
+
+FAR = 3
+"""Far more: of the epochs asked for, of a faster sibling's epochs, and of the depth of a fall that is visible by itself
+(2.5 to 5)."""
+
+NEAR_BEST = 1 / 30
+"""A target that follows from the best sibling is below it by this share of what can be learned (0.025 to 0.07)."""
+
+
+def memorising(curve: Curve, goal: float = math.inf) -> str:
+    """Did held-out accuracy fall while training did not get worse? The fall, in units of its limit, and the rise of the
+    held-out loss, in units of `log(CLEARLY)`, add up to over 1."""
+    train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
+    if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND:
+        return ""
+    if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
+        return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
+    best = int(held_out.argmax())
+    now = max(float(np.median(held_out[-TREND:])), held_out[-1])
+    fall = held_out[best] - now
+    units = fall / (sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count))
+    said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
+    if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
+        late = float(np.median(loss[-TREND:]))
+        if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
+            units += math.log(late / min(loss)) / math.log(CLEARLY)
+            said += f"; loss {min(loss):.3g} to {loss[-1]:.3g}"
+    fits = train[-1] - train[best] >= -difference_noise(train[-1], train[best], curve.evaluated)
+    if curve.train_loss is not None:
+        fits = fits and bool(np.median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
+    return said if fall > 0 and units > 1 and fits else ""
+
+
+def drop(curve: Curve, limit: float = VISIBLE) -> bool:
+    """Return whether a curve ended below its best by more than a limit and noise."""
+    best, last = curve.accuracy.max(), curve.accuracy[-1]
+    return bool(best - last > max(limit, SIGMAS * difference_noise(best, last, curve.images)))
+
+
+def at_chance(curve: Curve) -> int:
+    """Return for how many epochs, counted back from the last, the accuracy has been at chance."""
+    others = np.flatnonzero(curve.accuracy > curve.ceiling)
+    return curve.epochs - (int(others[-1]) + 1 if len(others) else 0)
+
+
+def lasts(curve: Curve) -> bool:
+    """Return whether it will stay at chance: it ran all its epochs, or it has been there for `PATIENCE` steps."""
+    return curve.complete or at_chance(curve) * curve.windows >= PATIENCE
+
+
+def stuck(curve: Curve) -> bool:
+    """Return whether it guesses and learns nothing: at chance, its loss no better than a guess's, and not falling."""
+    if at_chance(curve) < TREND or not lasts(curve) or hardly_begun(curve):
+        return False
+    loss = curve.train_loss
+    return loss is None or bool((loss[-TREND:] >= calm_floor(curve.guess, curve.evaluated)).all())
+
+
+def since_when(curve: Curve) -> str:
+    """Return since when a curve is at chance, as text."""
+    if curve.guessing_since:
+        return f" since step {curve.guessing_since}"
+    return f" since epoch {curve.epochs - at_chance(curve) + 1}"
+
+
+def falling(curve: Curve) -> bool:
+    """Return whether the training loss fell in every epoch."""
+    loss = curve.train_loss
+    return loss is not None and bool((loss[1:] < loss[:-1]).all())
+
+
+def hardly_begun(curve: Curve) -> bool:
+    """Return whether the training loss fell in every epoch, and at its mean pace needs over an epoch to a guess's."""
+    loss = curve.train_loss
+    if loss is None or curve.epochs < TREND or not falling(curve):
+        return False
+    calm = loss[0] <= calm_limit(curve.untrained, curve.evaluated)
+    return bool(calm and loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
+
+
+def flat(curve: Curve) -> bool:
+    """Return whether the accuracy gained nothing beyond noise, and the loss did not fall in each epoch or clearly."""
+    first, last, loss = curve.accuracy[0], curve.accuracy[-1], curve.train_loss
+    still = loss is None or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
+    return bool(still and last - first <= SIGMAS * difference_noise(first, last, curve.images))
+
+
+def late_pace(curve: Curve) -> tuple[float, float]:
+    """Return the pace of the late half of a curve as a share of its mean pace, in loss or, if that is unknown, in
+    accuracy, and the noise of that share."""
+    late = max(round(HALF * curve.epochs), 1)
+    loss = curve.train_loss
+    by_loss = loss is not None and loss[-1] < loss[0] < np.inf
+    course = -loss if by_loss and loss is not None else curve.accuracy
+    first, middle, last = course[0], course[-1 - late], course[-1]
+    mean = (last - first) * late / (curve.epochs - 1)
+    noise = 0.0 if by_loss else SIGMAS * difference_noise(middle, last, curve.images)
+    return ((last - middle) / mean, noise / mean) if mean > 0 else (0.0, 0.0)
+
+
+def slips(curve: Curve) -> np.ndarray:
+    """Return, for each epoch but the first, whether the accuracy fell in it by more than noise and a third of what is
+    visible."""
+    return np.asarray(curve.falls > np.maximum(VISIBLE / FAR, curve.falls_noise))
+
+
+def shaken(curve: Curve) -> bool:
+    """Return whether a curve has a spike or a fall; at small learning rates curves have neither."""
+    return bool(curve.spikes()[1:].any() or curve.spikes(CLEARLY)[:1].any() or slips(curve).any())

@@ -1,0 +1,333 @@
+"""What is true of a sweep: each fact is worked out and worded here, once. The terminal, the page and the text report
+put the findings out, each those of some kinds."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.numbers import counted, rate
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
+from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
+from mnist_tune.regimes.labels import regime_counts
+from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
+from mnist_tune.reports.prepared import listed, so_far
+from mnist_tune.reports.ranges import Range, advice, best_trial, spans
+from mnist_tune.results.journal import OPEN_REASONS, resume_command
+from mnist_tune.results.tables import Tables
+from mnist_tune.trial import TrialConfig, small_last_batch
+
+SHARES = (0.9, 0.5, 0.1)
+"""The shares of seeds whose rates are reported."""
+
+LEAST_RATES = 3
+"""A family of a search with fewer learning rates than this says nothing of its range."""
+
+PROPOSED = {"tpe": ", proposed by TPE", "random": ", drawn at random"}
+"""How a search of `sweeps/search.py` found its trials."""
+
+WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
+
+
+class Kind(StrEnum):
+    """What a finding is about."""
+
+    REGIMES = "regimes"
+    """How many trials have each regime."""
+    WINNER = "winner"
+    """The best trial of a search, and how it was found."""
+    FAMILY = "family"
+    """Where each regime of a family is found, its best rate, and what to try next."""
+    EDGE = "edge"
+    """What was measured of a family's edge."""
+    FIGURE = "figure"
+    """A number that matters most; there are some of one family only, or of a search."""
+    NOTE = "note"
+    """What restricts the other findings."""
+    STATE = "state"
+    """How far a running sweep is."""
+    LEFT = "left"
+    """What has not ended or has failed, and the command that goes on with it."""
+    FAILURE = "failure"
+    """Why a trial failed."""
+    FACT = "fact"
+    """What was trained, on what, where and when."""
+    REPEAT = "repeat"
+    """The command that repeats the sweep."""
+    RAN = "ran"
+    """How well the sweep ran."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is true of a sweep."""
+
+    kind: Kind
+    text: str
+    """It in words, in one line."""
+    about: str = ""
+    """What it is true of: a family, a trial; of a figure, a fact or how it ran, its name."""
+    more: tuple[str, ...] = ()
+    """Further lines."""
+    question: str = ""
+    """What to ask next."""
+    command: str = ""
+    """The command that answers the question, or that does what the text says."""
+
+
+def findings(sweep: Tables, where: str = "") -> list[Finding]:
+    """Return what is true of a sweep.
+
+    Args:
+        sweep: the sweep, finished or running.
+        where: how its path is written in commands; by default in full.
+    """
+    return [
+        Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
+        *_winner(sweep),
+        *_families(sweep),
+        *_notes(sweep),
+        *_left(sweep, where or str(sweep.path)),
+        *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
+        *_ran(sweep),
+    ]
+
+
+def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
+    """Return the findings of these kinds, in order."""
+    return [one for one in found if one.kind in kinds]
+
+
+def _winner(sweep: Tables) -> Iterator[Finding]:
+    if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
+        return
+    split, trials = held_out(sweep.trials), counted(len(sweep.trials))
+    score = f"{row[f'{split}_accuracy']:.4f}"
+    names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
+    network, *settings = (setting(name, _short(row[name])) for name in names)
+    said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
+    how = PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
+    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}", "the winner")
+    yield Finding(Kind.FIGURE, network, "the winner")
+    yield Finding(Kind.FIGURE, rate(row["learning_rate"]), "its learning rate")
+    yield Finding(Kind.FIGURE, score, f"its {split} accuracy")
+
+
+def _is_search(sweep: Tables) -> bool:
+    """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
+    return bool(sweep.meta.get("search")) and not sweep.edges()
+
+
+def _short(value: Any) -> Any:
+    return float(rate(value)) if isinstance(value, float) else value
+
+
+def _families(sweep: Tables) -> Iterator[Finding]:
+    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
+    measured, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
+    found = list(families(sweep.trials))
+    if _is_search(sweep) and len(found) > 1:
+        found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
+    for title, family in found:
+        if title in measured:
+            yield _edge(measured[title])
+            figures = _edge_figures(measured[title])
+        elif not family["epochs_run"].any():
+            yield Finding(Kind.FAMILY, "no learning rate finished an epoch", title)
+            figures = []
+        else:
+            one = Range.of(family)
+            text = "; ".join([*spans(family), one.said])
+            yield Finding(Kind.FAMILY, text, title, (), *advice(family, options, one))
+            figures = _figures(one)
+        if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
+            yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
+
+
+def _figures(found: Range) -> list[tuple[str, str]]:
+    figures = []
+    if found.best is not None:
+        figures += [("best learning rate", rate(found.best)), (f"its {found.split} accuracy", f"{found.accuracy:.4f}")]
+    if found.always is not None:
+        which = "at which every seed converges" if found.always != found.sometimes else "that converges"
+        figures.append((f"largest rate {which}", rate(found.always)))
+    if found.sometimes is not None:
+        beyond = "– (no edge yet)" if found.beyond is None else f"{rate(found.beyond)} on"
+        figures.append(("none converges from", beyond))
+    return figures
+
+
+def _edge(edge: MeasuredEdge) -> Finding:
+    shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
+    calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
+    diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
+    half_width, trials = edge.rate(0.5).half_width, len(edge.outcomes)
+    why = f"precise to {edge.precision:.0%}" if edge.is_precise else f"precision {edge.precision:.0%} not reached"
+    grid = f"a grid as precise would take {edge.grid_trials}"
+    cost = f"{trials} trials, half-width {math.expm1(half_width):.1%}: {why}; {grid}"
+    return Finding(
+        Kind.EDGE, f"seeds that learn, by learning rate: {shares}", edge.title, (f"{calm}; {diverged}", cost)
+    )
+
+
+def edge_lines(edge: MeasuredEdge) -> list[str]:
+    """Return what was measured of an edge, a line a subject: the edge, its neighbours, its cost."""
+    found = _edge(edge)
+    return [f"{found.about}: {found.text}", *found.more]
+
+
+def _edge_figures(edge: MeasuredEdge) -> list[tuple[str, str]]:
+    return [(f"{share:.0%} of seeds learn up to", str(edge.rate(share))) for share in SHARES]
+
+
+def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
+    """Return where half of the trials do something, or that all did, or none."""
+    if not math.isnan(interval.median):
+        return f"{half} {interval}"
+    return f"{'all trials' if holds.all() else 'no trial'} {did}"
+
+
+def _notes(sweep: Tables) -> Iterator[Finding]:
+    if (sweep.trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
+        note = "no target is known for this data, so each network's best trial is its measure; see --target"
+        yield Finding(Kind.NOTE, note)
+    if sweep.meta["dataset"]["note"]:
+        yield Finding(Kind.NOTE, sweep.meta["dataset"]["note"])
+
+
+def _left(sweep: Tables, where: str) -> Iterator[Finding]:
+    """Yield what is missing, and how to go on."""
+    trials, meta = sweep.trials, sweep.meta
+    failed = trials[trials["stop_reason"] == "error"]
+    left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
+    if said := so_far(trials):
+        yield Finding(Kind.STATE, f"{said}: this sweep is still running")
+    else:
+        if left:
+            text = f"{counted(left)} had not ended; resume with:"
+            yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
+        if len(failed):
+            text = f"{counted(len(failed))} failed; train {'it' if len(failed) == 1 else 'them'} again with:"
+            yield Finding(Kind.LEFT, text, command=resume_command(meta, where, retry_errored=True))
+    for row in failed.itertuples():
+        about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
+        yield Finding(Kind.FAILURE, str(row.error), about)
+    if command := meta.get("command", ""):  # `sys.argv` lacks the interpreter
+        python = "python " * shlex.split(command)[0].endswith(".py")
+        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + command)
+
+
+def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
+    """Return the title of the page: what one sweep trained on which data, or the names of several."""
+    if len(sweeps) > 1:
+        return " · ".join(titles)
+    return f"{_networks(sweeps[0].trials)} on {sweeps[0].meta['dataset']['name']}"
+
+
+def _facts(sweep: Tables) -> list[tuple[str, str]]:
+    meta, trials = sweep.meta, sweep.trials
+    environment, data = meta.get("environment", {}), meta["dataset"]
+    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
+    versions = environment.get("versions", {})
+    processor = environment.get("processor", "")
+    cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
+    devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
+    least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
+    kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
+    train_images = data_facts(meta).train_images
+    return [
+        ("networks", _networks(trials)),
+        ("all with", _settings(trials)),
+        ("data", f"{data['name']} ({images})"),
+        ("last batch", small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds)),
+        ("trials", f"{len(trials):,}, of {least if least == most else f'{least} to {most}'} epochs"),
+        ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
+        ("time", _duration(meta)),
+        ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),
+        ("revision", str(environment.get("git_revision") or "")),
+        ("results", str(sweep.path)),
+    ]
+
+
+def _settings(trials: pd.DataFrame) -> str:
+    """Return the settings that all trials share, those that are as usual left out."""
+    same = {name: trials[name].iloc[0] for name in FAMILY if name in trials and trials[name].nunique() == 1}
+    usual = vars(TrialConfig())
+    always = ("optimizer", "batch_size", "momentum", "loss")
+    shown = {name: value for name, value in same.items() if name in always or value != usual[name]}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items() if name != "architecture")
+
+
+def _networks(trials: pd.DataFrame) -> str:
+    return listed(sorted(trials["architecture"].unique()), 4)
+
+
+def _duration(meta: dict[str, Any]) -> str:
+    try:
+        start = datetime.fromisoformat(meta["started"])
+        if meta.get("ended") is None:
+            return f"started {start:%Y-%m-%d %H:%M} UTC"
+        seconds = (datetime.fromisoformat(meta["ended"]) - start).total_seconds()
+    except (KeyError, ValueError, TypeError):  # older sweeps, and those of tests, have no times
+        return ""
+    return f"{spoken(seconds)}, started {start:%Y-%m-%d %H:%M} UTC"
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as people say it: `4 min 31 s`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+
+
+def _ran(sweep: Tables) -> Iterator[Finding]:
+    """Yield where the time went, how full the devices were, and how often the sweep was resumed."""
+    trials, resumed, driver = sweep.trials, sweep.meta.get("resumed", []), sweep.meta.get("driver", {})
+    reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
+    said = {"trials ended": ", ".join(reasons)}
+    spent = {name: float(np.nansum(trials[column].astype(float))) for column, name in WORK.items()}
+    if total := sum(spent.values()):
+        parts = (f"{name} {spoken(seconds)} ({seconds / total:.0%})" for name, seconds in spent.items())
+        said["time of all trials"] = ", ".join(parts)
+    lanes, fill = (sweep.epochs[name].astype(float) for name in ("lanes", "fill"))
+    if (lanes > 1).any():
+        said["lanes that trained together"] = f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
+        if fill.notna().any():
+            said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
+    said["resumed"] = f"{len(resumed)} times, last {resumed[-1][:16]}" if resumed else "never"
+    if driver.get("results"):
+        said["driver"] = f"{1000 * driver['cpu_s'] / driver['results']:.1f} ms of CPU per result"
+    if driver.get("pages"):
+        said["this page"] = f"written {driver['pages']} times meanwhile, {driver['pages_cpu_s']:.1f} s of CPU"
+    yield from (Finding(Kind.RAN, text, name) for name, text in said.items())
+
+
+def nodes(epochs: pd.DataFrame) -> list[dict[str, str]]:
+    """Return what each device of each node did, as rows of texts."""
+    rows = []
+    for (node, device), part in epochs.dropna(subset=["node"]).groupby(["node", "device"], dropna=False):
+        times = part["ended_at"].astype(float).dropna()
+        span = times.max() - times.min() if len(times) > 1 else np.nan
+        total = float(np.nansum(part[list(WORK)].astype(float).to_numpy()))
+        rows.append(
+            {
+                "node": str(node),
+                "device": "–" if pd.isna(device) else str(device),
+                "trials": f"{part['trial_id'].nunique():,}",
+                "epochs": f"{len(part):,}",
+                "epochs a minute": f"{60 * (len(part) - 1) / span:.1f}" if span > 0 else "–",
+                "waited": f"{part['wait_s'].astype(float).sum() / total:.0%}" if total else "–",
+            }
+        )
+    return rows

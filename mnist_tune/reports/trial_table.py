@@ -1,0 +1,210 @@
+"""What a trial's line shows, in one list: on the terminal, in the page's table, and in the page's details."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.columns import TRIALS
+from mnist_tune.numbers import told_apart
+from mnist_tune.regimes.families import varied
+from mnist_tune.regimes.statistics import FAR
+
+TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
+"""Where a field is shown: in the printed table, in the page's, and in the page's details of a trial and its download.
+"""
+
+EVERYWHERE = (TERMINAL, PAGE, DETAILS)
+
+MANY = 60
+"""Tables and lists with more lines than this are condensed."""
+
+ROOM = 40
+"""The most characters of a network's name in a table."""
+
+Texts = Callable[[pd.DataFrame], list[str]]
+
+ABOUT = {column.name: column.about for column in TRIALS}
+
+
+def _column(name: str) -> Texts:
+    return lambda trials: [_plain(value) for value in trials[name]]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something that a trial's line shows."""
+
+    name: str
+    """The column of `trials` that it shows, and is sorted by; `evidence` and `trial` are in no table."""
+    title: str = ""
+    """The heading of its column, where it has one."""
+    where: tuple[str, ...] = (DETAILS,)
+    full: str = ""
+    """What the details call it, if not by its name."""
+    texts: Texts | None = field(default=None, repr=False)
+    """Returns what is shown of each trial; by default its value."""
+    width: int = 80
+    """Of its column on the page, in pixels."""
+    differs: bool = False
+    """Whether it is shown only where trials differ in it."""
+
+    def said(self, trials: pd.DataFrame) -> list[str]:
+        """Return what is shown of each of these trials."""
+        return (self.texts or _column(self.name))(trials)
+
+    def values(self, trials: pd.DataFrame) -> np.ndarray | list[str]:
+        """Return what a column of these is sorted and compared by: numbers, or what is shown."""
+        known = trials.get(self.name)
+        if known is None or not pd.api.types.is_numeric_dtype(known) or pd.api.types.is_bool_dtype(known):
+            return self.said(trials)
+        numbers: np.ndarray = known.to_numpy(dtype=float, na_value=math.nan)
+        return numbers
+
+    def shows(self, trials: pd.DataFrame) -> bool:
+        """Return whether there is something to show."""
+        if self.name not in trials:
+            return self.name in ("evidence", "trial")
+        values = trials[self.name]
+        return values.nunique() > 1 if self.differs else bool((values.notna() & values.ne("")).any())
+
+    @property
+    def about(self) -> str:
+        """The sentence that explains it; empty if its name says it."""
+        return ABOUT.get(self.name, "")
+
+    @property
+    def called(self) -> str:
+        """What the details call it."""
+        return self.full or self.name.replace("_", " ")
+
+
+def _settings(name: str) -> Texts:
+    """Return what writes a setting so that different values look different."""
+
+    def texts(trials: pd.DataFrame) -> list[str]:
+        values = trials[name]
+        said: dict[Any, str] = shortened(values) if name == "architecture" else {}
+        if pd.api.types.is_float_dtype(values):
+            said = told_apart(values)
+        return [said.get(value, str(value)) for value in values]
+
+    return texts
+
+
+def _epochs(trials: pd.DataFrame) -> list[str]:
+    return [f"{run}/{asked}" for run, asked in zip(trials["epochs_run"], trials["epochs_asked"], strict=True)]
+
+
+def _reaches(trials: pd.DataFrame) -> list[str]:
+    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
+    names = ("reaches", "reaches_from", "epochs_run")
+    return list(map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"]))
+
+
+def _when(epoch: float, first: float, run: int, limit: int) -> str:
+    if math.isnan(epoch):  # then it may be known that it is later than `first`
+        return "–" if pd.isna(first) else f"> {min(first, limit):.0f}"
+    if math.isinf(epoch):
+        return "never"
+    return f"epoch {epoch:.0f}" if epoch <= run else f"> {limit}" if epoch > limit else f"~{epoch:.0f}"
+
+
+def evidence(trials: pd.DataFrame) -> list[str]:
+    """Return why each trial has its regime; of one that failed, its error."""
+    errors = trials["error"].fillna("")
+    return list(errors.where(errors != "", trials["regime_evidence"].fillna("")))
+
+
+def _accuracy(split: str, title: str, *where: str) -> Field:
+    name = f"{split}_accuracy"
+    return Field(name, title, (*where, DETAILS), texts=lambda trials: [accuracy(value) for value in trials[name]])
+
+
+FIELDS = (
+    Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep", width=110),
+    Field("label", "label", (PAGE, DETAILS), width=110),
+    Field("learning_rate", "rate", EVERYWHERE, texts=_settings("learning_rate")),
+    Field("seed", "seed", EVERYWHERE, width=60, differs=True),
+    Field("data_seed"),
+    Field("regime", "regime", EVERYWHERE, width=120),
+    Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs, width=70),
+    Field("epochs_asked", full="epochs asked for"),
+    _accuracy("train", "train", TERMINAL, PAGE),
+    _accuracy("test", "test", TERMINAL, PAGE),
+    _accuracy("validation", "held out", PAGE),
+    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100),
+    *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
+    Field("best_epoch", full="best test accuracy in epoch"),
+    Field("diverged_at_step"),
+    Field("stop_reason", "stopped", EVERYWHERE, full="ended because", width=100),
+    Field("evidence", "evidence", EVERYWHERE, texts=evidence, width=420),
+    Field("curve_regime", full="regime without its siblings"),
+    Field("node"),
+    Field("device"),
+    Field("compile_s", full="compiled for, in s"),
+    Field("train_s", full="trained for, in s"),
+    Field("eval_s", full="evaluated for, in s"),
+    Field("wait_s", full="waited for, in s"),
+    Field("trial", "trial", (PAGE, DETAILS), texts=lambda trials: list(trials.get("own_id", trials["trial_id"]))),
+)
+"""The settings in which trials differ come first: `fields` adds them."""
+
+
+def fields(trials: pd.DataFrame, where: str) -> list[Field]:
+    """Return what is shown of these trials there, in order: what tells them apart, then what they did.
+
+    Args:
+        trials: the trials table; on the page with `sweep_name` where it shows several sweeps, and their `own_id`.
+        where: TERMINAL, PAGE or DETAILS.
+    """
+    shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
+    names = [one for one in shown if one.name in ("sweep_name", "label")]
+    settings = [
+        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name), width=130) for name in varied(trials)
+    ]
+    return [*names, *settings, *(one for one in shown if one not in names)]
+
+
+def heading(one: Field, trials: pd.DataFrame) -> str:
+    """Return the heading of a field's column; that of `reaches` names the target, if the trials share one."""
+    if one.name != "reaches":
+        return one.title
+    targets = trials["target"].dropna().unique()
+    return f"reaches {targets[0]:.4g}" if len(targets) == 1 else "reaches target"
+
+
+def accuracy(value: Any) -> str:
+    """Return an accuracy in four digits."""
+    return "-" if value is None or pd.isna(value) else f"{value:.4f}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return "" if value is None or value is pd.NA else str(value)
+
+
+def shortened(names: Iterable[str]) -> dict[str, str]:
+    """Return each network's name without its folder and its middle, if it is long and no other becomes the same."""
+    found = {name: name for name in names}
+    for shorten in (_without_folder, _without_middle):
+        shorter = {name: said if len(said) <= ROOM else shorten(said) for name, said in found.items()}
+        if len(set(shorter.values())) == len(found):
+            found = shorter
+    return found
+
+
+def _without_folder(name: str) -> str:
+    file, colon, factory = name.partition(".py:")
+    return file.rpartition("/")[2] + colon + factory
+
+
+def _without_middle(name: str) -> str:
+    half = (ROOM - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"

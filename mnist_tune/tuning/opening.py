@@ -1,0 +1,238 @@
+"""Open the folder of a sweep, a new one or one to resume. Bad input is refused here, before anything is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mnist_tune import storage
+from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.data_spec import ARRAYS, DataSpec
+from mnist_tune.errors import UserError, redacted
+from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.machine import changed_versions, describe_environment
+from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
+from mnist_tune.results.folder import fetched, new_folder
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.meta import read_meta
+from mnist_tune.results.remote import await_silence
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.ray_session import check_session, start_ray
+from mnist_tune.storage import Place
+from mnist_tune.terminal import announce
+from mnist_tune.training.architectures import architecture, kind_of
+from mnist_tune.training.optimizers import check_optimizer
+from mnist_tune.trial import TrialConfig, small_last_batch
+from mnist_tune.tuning.options import Options, SweepOptions
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.wanted import additions, resumed, trials_of
+
+CHECKED = 8
+"""Images that go to the process in which networks are tried."""
+
+
+def open_new(
+    name: str,
+    trials: dict[str, TrialConfig],
+    options: SweepOptions,
+    search: bool = False,
+    templates: Sequence[TrialConfig] = (),
+    code: Any = None,
+) -> tuple[SweepWriter, list[Dataset]]:
+    """Check everything that can be checked, then create the sweep's folder.
+
+    `templates` are what a search will propose, but for the learning rates. `code` has the names of the networks and
+    optimisers that it may propose, by flag.
+
+    The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
+    """
+    say, checked = partial(announce, quiet=options.quiet), [*trials.values(), *templates]
+    check_session(options.cluster(), options.dashboard)
+    for trial in checked:
+        kind_of(trial.architecture)
+        check_optimizer(trial.optimizer)
+    dataset = load_dataset(
+        options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images
+    )
+    spec = dataset.spec
+    check_counts(checked, dataset)
+    for network in {trial.architecture for trial in checked}:
+        architecture(network, spec)
+    _note(checked, dataset, say)
+    used = sources(names_in(code, *checked))
+    if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
+        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+    if options.cluster():
+        from mnist_tune.runtime.placement import refuse_unholdable
+
+        refuse_unholdable(options.cpus_per_trial, options.execution)
+    if used:
+        check_networks(checked, dataset)
+    if options.lanes:
+        from mnist_tune.runtime.device import find_device
+        from mnist_tune.runtime.placement import lanes_that_fit
+
+        lanes_that_fit(checked, spec, options.lanes, find_device(quiet=True), options.measures() is not None)
+    where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    meta = {
+        "name": name,
+        "command": redacted(shlex.join(sys.argv)),
+        "options": _plain(options, dataset),
+        "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
+        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)},
+        "trials": {i: trial.to_dict() for i, trial in trials.items()},
+        "search": search,
+        "started": datetime.now(UTC).isoformat(),
+        "ended": None,
+        "code": used,
+        "environment": describe_environment(),
+    }
+    return SweepWriter(storage.absolute(where), meta, say=say), [dataset]
+
+
+def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
+    """Return all options as JSON."""
+    asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
+    return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in asked.items()}
+
+
+def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Say where the last batch of an epoch is small, and where a trial ends before its warm-up."""
+    images = len(dataset.train_images)
+    if said := small_last_batch((images - trial.holdout, trial.batch_size, trial.drop_last) for trial in trials):
+        say(f"note: {said}")
+    for trial in trials:
+        steps = trial.epochs * trial.steps(images - trial.holdout)
+        if trial.warmup_steps >= steps:
+            say(f"note: a trial has {steps} steps, and warms up for {trial.warmup_steps}; its rate stays below")
+            return
+
+
+def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
+    """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
+    take a GPU's memory. Ray must be running.
+
+    Raises:
+        UserError: one of them can't train on this data.
+    """
+    import ray
+
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
+    task = ray.remote(num_cpus=1, max_calls=1)(_refused)
+    said = ray.get(task.remote(own_code(), list(different.values()), dataset.spec, images, labels))
+    if said:
+        raise UserError(said)
+
+
+def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
+    """Return what is wrong with the first trial that can't train, empty if all can. Runs in a process of Ray's."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from mnist_tune.training.network_check import check
+
+    register_own(code)
+    try:
+        for trial in trials:
+            check(trial, data, images, labels)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def open_again(
+    where: Place, options: Options, search: bool, name: str | None = None, trials: Sequence[TrialConfig] = ()
+) -> tuple[Options, SweepWriter, Past, list[Dataset]]:
+    """Open the folder of a sweep to resume it. Return its options, its writer, its past and its data, as in `open_new`.
+
+    `options` and `name` are those of `wanted.resumed`. The sweep gets what the options make of trials, and `trials`, as
+    far as it lacks them.
+    """
+    where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
+    options = resumed(options, where, name)
+    seen = None
+    if isinstance(where, str):
+        try:
+            seen = await_silence(where, say)
+        except OSError as error:
+            raise UserError(f"can't read {where}: {storage.reason(error)}") from None
+    path = fetched(where)
+    meta = read_meta(path)
+    if meta.get("search", False) != search:
+        how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
+        raise UserError(f"{path} is {'not a search' if search else f'a search; resume it by {how}'}")
+    asked = meta.get("options", {})
+    check_session(options.cluster(), options.dashboard)
+    if asked.get("address") not in (None, options.cluster()):
+        now_on = f"the cluster at {options.cluster()}" if options.cluster() else "this machine"
+        hint = f"--address {shlex.quote(str(asked['address']))}"
+        say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
+    check_again(meta.get("code", []), where, say)
+    dataset = _same_data(meta["dataset"], options, path)
+    for package, version in changed_versions(meta).items():
+        say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
+    now = _plain(options, dataset)
+    meta["options"] = asked | {name: now[name] for name in now if name in asked or name == "address"}
+    with ExitStack() as held:
+        writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say, seen=seen))
+        journal = read_journal(writer.path)
+        known = journal.known_trials(meta)
+        more = additions(known, [*trials_of(options, asked), *trials])
+        for trial_id, trial in more.items():
+            writer.trial(trial_id, trial)
+        if more:
+            longer = len(more.keys() & known.keys())
+            say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
+        past = Past.of(journal, meta, more)
+        if options.retry_errored and past.failed:
+            for trial_id in sorted(past.failed):
+                writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
+                journal.ends[trial_id] = {"stop_reason": "interrupted"}
+            past = Past.of(journal, meta, more)
+        elif past.failed:
+            say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
+        writer.last_epochs = past.last_epochs
+        saved = writer.saved()
+        _remove_states_without_rows(writer, past, saved & past.open.keys())
+        # What was proposed but never recorded goes: other trials will get these ids.
+        for trial_id in saved - past.trials.keys():
+            storage.remove(writer.state(trial_id))
+        held.pop_all()
+    return options, writer, past, [dataset]
+
+
+def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str]) -> None:
+    """Remove saved states that are more than one epoch ahead of the journal, so that every epoch gets its row.
+
+    The rows in between were lost with the driver's machine, so the trial trains again from its first epoch. If the
+    state is one epoch ahead, the trial itself reports the missing row.
+    """
+
+    def check(trial_id: str) -> None:
+        state = writer.state(trial_id)
+        with suppress(UserError):  # the trial itself reports a damaged state
+            if saved_epochs(state) > past.last_epochs.get(trial_id, 0) + 1:
+                storage.remove(state)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(check, trials))
+
+
+def _same_data(before: Mapping[str, Any], options: SweepOptions, path: Path) -> Dataset:
+    """Load the data of a resumed sweep from where they were or are said to be now. Checksums say that they are it."""
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    given = "dataset" in options.given
+    if not given and options.dataset == ARRAYS:
+        raise UserError(f"{path} was trained on arrays from Python; {how}")
+    folder = None if given and "data_dir" not in options.given else options.data_dir  # that of other data
+    dataset = load_dataset(options.dataset, folder, True, options.standardize, options.train_images)
+    if dataset.checksums != before["checksums"]:
+        raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
+    return dataset

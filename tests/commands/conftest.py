@@ -1,0 +1,3 @@
+"""Made-up sweeps."""
+
+from made_up_sweeps import edge_sweep, made_up_sweep, rates  # noqa: F401

@@ -1,0 +1,164 @@
+"""What commands print and write once trials have run: `main` of each, with a made-up sweep in place of training."""
+
+import sys
+from dataclasses import replace
+from unittest.mock import Mock
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.commands import edge, lr_regimes, notebook, predictors, range_test, report, seeds, summarize
+from mnist_tune.edge.range_test import RangeTest
+from mnist_tune.regimes.range_suggestions import OURS, RangeCurve
+from mnist_tune.reports.findings import Kind, findings, of
+from mnist_tune.reports.text import lines
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """A function that runs a command's `main` and returns what it printed. `run` replaces what would train."""
+
+    def call(module, *arguments, **run):
+        for name, found in run.items():
+            monkeypatch.setattr(module, name, lambda *args, found=found: found)
+        monkeypatch.setattr(sys, "argv", [f"{module.__name__.rpartition('.')[2]}.py", *map(str, arguments)])
+        monkeypatch.chdir(tmp_path)
+        assert module.main() in (0, None)
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_regimes_prints_the_table(command, made_up_sweep):
+    sweep = made_up_sweep([0.1, 1, 3])
+    said = command(lr_regimes, run_or_resume=sweep)
+    assert len([line for line in said.splitlines() if "completed" in line or "diverged  " in line]) == 3
+    assert "\n".join(lines(of(findings(sweep), Kind.FAMILY))) in said
+
+
+def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
+    run = Mock(return_value=made_up_sweep([0.1]))
+    monkeypatch.setattr(lr_regimes, "run_or_resume", run)
+    command(lr_regimes, "--smoke")
+    trials = run.call_args.args[1].trials()
+    assert [trial.epochs for trial in trials] == [3] * 4
+    assert {trial.architecture for trial in trials} == {"mlp-16-tanh"}
+
+
+def test_seeds_prints_their_mean(command, made_up_sweep):
+    sweep = made_up_sweep([0.1], seeds=3)
+    said = command(seeds, run_or_resume=sweep)
+    assert f"{sweep.trials['test_accuracy'].mean():.4f}" in said.split("Replicates")[1]
+
+
+def test_seeds_may_share_a_batch_order():
+    config = seeds.Seeds(seeds=(3, 4, 3))
+    assert [(trial.seed, trial.data_seed) for trial in config.trials()] == [(3, 3), (4, 4)]
+    assert [(trial.seed, trial.data_seed) for trial in replace(config, data_seed=7).trials()] == [(3, 7), (4, 7)]
+
+
+def test_edge_draws_what_was_measured(command, edge_sweep):
+    said = command(edge, search_edge=edge_sweep)
+    [found] = edge_sweep.edges()
+    assert f"50% at {found.rate(0.5)}" in said
+    assert "edge.png" in said
+    assert (edge_sweep.path / "edge.png").stat().st_size > 20_000
+
+
+def test_predictors_also_writes_its_table(command, edge_sweep):
+    said = command(predictors, search_edge=edge_sweep)
+    table = pd.read_csv(edge_sweep.path / "predictors.csv")
+    assert len(table) == 5  # two rates, two rates, one rate
+    assert "range test" in said
+    assert "predictors.csv" in said
+    assert "summarize" not in said  # which would draw what has been drawn
+    assert (edge_sweep.path / "edge.png").exists()
+
+
+def test_predictors_trains_one_network_with_momentum_and_with_adam_too():
+    templates = predictors.Predictors().templates()
+    also = [one for one in templates if one.architecture == predictors.ALSO_OF]
+    assert [(one.momentum, one.optimizer) for one in also] == [(0, "sgd"), (0.9, "sgd"), (0, "adam")]
+    assert len(templates) == len(predictors.NETWORKS) + 2
+    others = predictors.Predictors(architecture=("mlp-4-tanh", "mlp-5-tanh")).templates()
+    assert [one.architecture for one in others] == ["mlp-4-tanh", "mlp-5-tanh", "mlp-4-tanh", "mlp-4-tanh"]
+
+
+def test_range_draws_the_curves(command, tmp_path):
+    curve = RangeCurve(OURS, np.where(OURS.rates < 1.0, 2.0, 100.0))
+    found = RangeTest("mlp-4-tanh", (curve, curve), {"fastai steep": (0.1, None)})
+    said = command(range_test, "mlp-4-tanh", "--picture", "here.png", range_test=found)
+    assert said.endswith("Picture: here.png\n")
+    assert (tmp_path / "here.png").stat().st_size > 10_000
+
+
+def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1], seeds=2)
+    labels = ["converges", "converges", "convnet", "convnet"]
+    said = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label=labels)))
+    assert "notebook.png" in said
+    assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
+    assert (sweep.path / "notebook.png").stat().st_size > 10_000
+    replicates, _, _ = said.partition("Replicates over seeds: ")[2].partition(notebook.SEEDS_NOTE)
+    assert "convnet" in replicates
+    assert "converges" not in replicates
+    without = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="converges")))
+    assert notebook.SEEDS_NOTE in said
+    assert notebook.SEEDS_NOTE not in without
+    (sweep.path / "notebook.png").unlink()
+    command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="of another sweep")))
+    assert not (sweep.path / "notebook.png").exists()
+
+
+@pytest.mark.parametrize("module", [lr_regimes, seeds, notebook])
+@pytest.mark.parametrize(("ended", "code"), [("interrupted", 130), ("error", 1)])
+def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):
+    sweep = made_up_sweep([0.1, 1])
+    trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
+    monkeypatch.setattr(module, "run_or_resume", lambda *given: replace(sweep, trials=trials))
+    monkeypatch.setattr(sys, "argv", ["a_command"])
+    assert module.main() == code
+
+
+def test_notebook_knows_its_experiments():
+    assert {trial.epochs for trial in notebook.Notebook(epochs=3).trials()} == {3}
+    longest = notebook.Notebook(only=("slow", "overfit", "convnet"), seeds=1).trials()
+    assert [trial.label for trial in longest] == ["overfit", *["convnet"] * 5, "convnet seeds", "slow"]
+    chosen = notebook.Notebook(only=("converges", "convnet", "converges"), seeds=0).trials()
+    assert [trial.label for trial in chosen] == ["convnet"] * 5 + ["converges"]
+    with pytest.raises(UserError, match=r"--only: no experiment 'convnets'; did you mean 'convnet'\?"):
+        notebook.Notebook(only=("convnets",)).trials()
+    with pytest.raises(UserError, match="--seeds must be at least 0, got -1"):
+        notebook.Notebook(seeds=-1)
+
+
+def test_summarize_draws_regimes_and_edges(command, edge_sweep, made_up_sweep, tmp_path):
+    said = command(summarize, edge_sweep.path)
+    assert "edge.png" in said
+    assert (edge_sweep.path / "edge.png").exists()
+    assert (edge_sweep.path / "regimes.png").exists()
+    assert "edge.png" not in command(summarize, made_up_sweep([0.1]).path, "--figure", "mine.png")
+    assert (tmp_path / "mine.png").exists()
+
+
+def test_report_writes_one_page_into_the_folder_and_several_into_the_current_one(command, made_up_sweep, edge_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    assert (sweep.path.parent / "edge") == edge_sweep.path
+    command(report, sweep.path)
+    assert "<title>mlp-4-tanh on mnist-5k" in (sweep.path / "report.html").read_text()
+    assert command(report, sweep.path, edge_sweep.path) == "Page: report.html\n"
+    with pytest.raises(UserError, match="name the folder of a sweep"):
+        command(report)
+
+
+@pytest.mark.parametrize(("ended", "code"), [("completed", 0), ("interrupted", 130), ("error", 1)])
+def test_predictors_writes_every_factor_and_ends_with_the_code_of_its_trials(edge_sweep, monkeypatch, ended, code):
+    trials = edge_sweep.trials.assign(stop_reason=["completed"] * (len(edge_sweep.trials) - 1) + [ended])
+    monkeypatch.setattr(predictors, "search_edge", lambda config: replace(edge_sweep, trials=trials))
+    monkeypatch.setattr("sys.argv", ["predictors"])
+    assert predictors.main() == code
+    table = pd.read_csv(edge_sweep.path / "predictors.csv")
+    assert table["predictor"].tolist() == ["range test"] * 2 + ["2/λ0"] * 2 + ["fastai slide"]
+    assert (edge_sweep.path / "edge.png").exists()

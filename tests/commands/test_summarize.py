@@ -1,0 +1,32 @@
+"""`python analysis/summarize.py`: its output, and the slow imports that it avoids."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from mnist_tune.reports.trial_table import MANY
+
+SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
+SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
+"""Modules that take half a second or more to import and are not needed."""
+
+
+def test_summarize_a_large_sweep(made_up_sweep, rates):
+    sweep = made_up_sweep(rates(100), seeds=2, epochs=1)
+    command = [sys.executable, "-X", "importtime", SCRIPT, sweep.path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 70
+    assert "Replicates" in done.stdout
+    assert (sweep.path / "regimes.png").stat().st_size > 10_000
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "pandas" in imported
+    assert not imported & set(SLOW)
+
+
+def test_the_flag_all_prints_every_trial_and_every_configuration(made_up_sweep, rates):
+    sweep = made_up_sweep(rates(MANY + 5), seeds=2, epochs=1)
+    done = subprocess.run([sys.executable, SCRIPT, sweep.path, "--all"], capture_output=True, text=True, timeout=60)
+    trials, _, configurations = done.stdout.partition("Replicates over seeds")
+    assert len(trials.splitlines()) > 2 * MANY
+    assert len(configurations.splitlines()) > MANY

@@ -1,0 +1,77 @@
+"""Made-up sweeps: a small one with chosen stop reasons, and large ones."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mnist_tune import Sweep, TrialConfig
+
+
+@pytest.fixture
+def sweep(new_writer, epoch_row, tmp_path):
+    """A function that makes a finished sweep of four trials: converged, diverged to inf, to NaN, and without epochs."""
+
+    def finish(*ends):
+        writer = new_writer(tmp_path / "sweep", count=4)
+        for epoch in (1, 2, 3, 4):
+            writer.epoch("00000", epoch_row(epoch, 0.1 / epoch, 0.97), False)
+        for trial_id, loss in (("00001", math.inf), ("00002", math.nan)):
+            writer.epoch(trial_id, epoch_row(1, loss, 0.1, finite=False, diverged=True, above_since=2), False)
+        for trial_id, end in zip(("00000", "00001", "00002", "00003"), ends, strict=True):
+            writer.end(trial_id, *end)
+        return Sweep.of(writer.finish(ended="now"))
+
+    return finish
+
+
+@pytest.fixture
+def made_up_sweep(new_writer, epoch_row, tmp_path):
+    """A function that makes a finished sweep: slow at small learning rates, converged, then diverged, some to NaN."""
+
+    def finish(rates, seeds=1, architectures=("mlp-4-tanh",), epochs=4, **config):
+        writer = new_writer(tmp_path / "sweep")
+        trials = [
+            TrialConfig(architecture=name, learning_rate=float(rate), seed=seed, epochs=epochs, **config)
+            for name in architectures
+            for rate in rates
+            for seed in range(seeds)
+        ]
+        writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+        for i, trial in enumerate(trials):
+            for epoch in range(1, epochs + 1):
+                diverged = trial.learning_rate > 2
+                accuracy = 0.1 if diverged else 0.98 - 0.8 * math.exp(-10 * epoch * trial.learning_rate)
+                loss = (math.nan, math.inf, 50.0)[i % 3] if diverged else 1.02 - accuracy
+                values = {"diverged": diverged, "finite": math.isfinite(loss), "above_since": 1 if diverged else None}
+                writer.epoch(f"{i:05d}", epoch_row(epoch, loss, accuracy, **values), False)
+                if diverged:
+                    break
+            writer.end(f"{i:05d}", "diverged" if diverged else "completed")
+        return Sweep.of(writer.finish(ended="now"))
+
+    return finish
+
+
+@pytest.fixture
+def rates():
+    """A function that returns `count` learning rates from 0.001 to 4."""
+    return lambda count: np.geomspace(1e-3, 4, count)
+
+
+@pytest.fixture
+def edge_sweep(new_writer, epoch_row, tmp_path):
+    """A finished search for an edge: seeds learn up to a learning rate of 1.4, but for a few about there."""
+    writer = new_writer(tmp_path / "edge")
+    rates = [0.2, 0.6, 1.0, *np.geomspace(1.2, 1.6, 24), 2.0]
+    trials = [TrialConfig(learning_rate=float(rate), seed=i, epochs=2) for i, rate in enumerate(rates)]
+    predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "fastai slide": [1e-4]}
+    search = trials[0].to_dict() | {"expected": 1.6, "predicted": predicted}
+    writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for i, trial in enumerate(trials):
+        learns = trial.learning_rate < 1.4 - 0.02 * (-1) ** i
+        for epoch in (1, 2):
+            writer.epoch(f"{i:05d}", epoch_row(epoch, *((0.2, 0.95) if learns else (2.3, 0.1))), False)
+        writer.end(f"{i:05d}", "completed")
+    return Sweep.of(writer.finish(ended="now"))

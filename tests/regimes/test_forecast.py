@@ -1,0 +1,121 @@
+"""When a curve reaches its target, and how often what was said of cut curves came true."""
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from made_up_curves import curve, cut
+
+from mnist_tune.regimes.curve import curves_of
+from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
+from mnist_tune.regimes.labels import curve_regime
+from unseen_curves import labelled, unseen_sweeps
+
+POWER_LAW = 1 - 0.5 * np.arange(1, 9) ** -0.4
+"""Its error is 0.05 in epoch 316, as 10**2.5."""
+FASTER = 1 - 0.5 * np.arange(1, 9) ** -0.9
+"""Its error is 0.05 in epoch 13, as 10**(1 / 0.9)."""
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "epoch"),
+    [
+        ([0.9, 0.93, 0.94, 0.96, 0.97, 0.98], 4),
+        ([0.96, 0.97, 0.93, 0.97, 0.97], 1),
+        ([0.9, 0.9, 0.9, 0.99, 0.99], 4),
+        ([0.96, 0.97, 0.98, 0.97, 0.94], 1),
+        ([0.96, 0.97, 0.93, 0.94, 0.93], None),
+        ([0.9, 0.96], 2),
+        ([0.96], 1),
+        ([0.9], None),
+        ([0.9, 0.91, 0.92], None),
+    ],
+)
+def test_single_epochs_below_the_target_are_passed_over(accuracy, epoch):
+    found = curve(accuracy)
+    assert arrived(found, 0.95) == epoch
+    if curve_regime(found)[0] == "converged":
+        assert epochs_to(reached(found, 0.95, "converged"), "converged") == (epoch,) * 3, "never beside converged"
+
+
+def test_a_power_law_is_continued():
+    ahead = forecast(curve(FASTER), 0.95)
+    assert ahead.likely == pytest.approx(10 ** (1 / 0.9), rel=1e-6)
+    assert ahead.exponent == pytest.approx(0.9, abs=1e-9)
+    assert str(ahead) == "about epoch 13 (10 to 17)"
+    far = forecast(curve(POWER_LAW), 0.95)
+    assert (far.likely, far.latest) == (pytest.approx(10**2.5), math.inf)
+    assert str(far) == "later than epoch 19"
+
+
+def test_few_images_make_the_exponent_less_sure():
+    many, few = curve(POWER_LAW), curve(POWER_LAW, holdout=59_000)
+    assert forecast(few, 0.95).spread > 3 * forecast(many, 0.95).spread
+
+
+def test_too_few_epochs_promise_nothing():
+    assert str(forecast(curve([0.5, 0.7]), 0.95)) == "later than epoch 3"
+    assert reached(curve([0.5, 0.7]), 0.95, "undecided") is None
+
+
+@pytest.mark.parametrize("label", ["oscillating", "diverged", "overfit"])
+def test_what_is_not_calm_is_promised_nothing(label):
+    assert reached(curve(FASTER), 0.95, label) is None
+    assert np.isnan(epochs_to(None, label)).all()
+
+
+def test_what_levelled_off_is_never_there():
+    assert epochs_to(reached(curve(FASTER), 0.95, "underfit"), "underfit") == (math.inf,) * 3
+
+
+def test_what_is_too_far_has_no_likely_epoch():
+    likely, first, last = epochs_to(reached(curve(POWER_LAW), 0.95, "undecided"), "undecided")
+    assert np.isnan(likely)
+    assert (round(first), last) == (19, math.inf)
+
+
+def test_intervals_begin_before_the_law_and_grow_with_it():
+    x = np.linspace(0.01, 12, 200)
+    first, last = np.array([interval(one) for one in x]).T
+    assert (np.diff(first) >= 0).all()
+    assert (first < x).all()
+    assert (last > x).all()
+    assert (np.isinf(last) == (x > KNOWN)).all()
+
+
+# --- as a user sees it: the sweep's own target, cut at a third to two thirds
+
+
+@cache
+def promises():
+    """Return what is said of each cut curve, when it got there, and how many epochs it ran: of all the sets that the
+    interval was fitted to. `benchmarks/label_cuts.py` has the first look at others."""
+    found = []
+    for number in range(1, 6):
+        for _, trials, epochs, data in unseen_sweeps(number):
+            targets = labelled(trials, epochs, data)["target"]
+            for whole, target in zip(curves_of(trials, epochs, data), targets, strict=True):
+                for n in {round(whole.epochs * share) for share in (1 / 3, 1 / 2, 2 / 3)} if target > 0 else ():
+                    part, epoch = cut(whole, n), arrived(whole, target)
+                    ahead = reached(part, target, curve_regime(part, target)[0])
+                    if ahead and not ahead.is_past and (epoch is None or epoch > n):
+                        found.append((ahead.earliest, ahead.latest, epoch or math.inf, whole.epochs))
+    return np.array(found).T
+
+
+def test_most_that_got_there_had_an_interval_and_four_in_five_of_these_hold_the_epoch():
+    first, last, epoch, _ = promises()
+    known = np.isfinite(last) & np.isfinite(epoch)
+    assert known.sum() >= 50
+    assert known.sum() >= 0.6 * np.isfinite(epoch).sum()
+    held = (np.floor(first) <= epoch) & (epoch <= np.ceil(last))
+    assert 0.7 <= held[known].mean() <= 0.9
+    assert np.median(last[known] / first[known]) <= 4
+
+
+def test_what_was_said_to_be_later_was_later():
+    first, last, epoch, ran = promises()
+    told = np.isinf(last) & ((epoch < first) | (ran >= first))  # the others did not run so long
+    assert told.sum() >= 100
+    assert (epoch < np.floor(first))[told].mean() <= 0.1

@@ -1,0 +1,292 @@
+"""What is true of a family's learning rates: where each regime is found, its range, and what to try next."""
+
+import numpy as np
+import pytest
+from families import REPLICATES, family
+
+from mnist_tune.reports.ranges import Range, advice, best_trial, proposed, spans
+
+
+def following(trials, options=None):
+    """What to try next with a family: the question, and the command."""
+    return advice(trials, options or {}, Range.of(trials))
+
+
+def said(trials):
+    """What the regimes of a family say."""
+    return "; ".join([*spans(trials), Range.of(trials).said])
+
+
+def test_each_regime_is_said_with_its_rates_and_seeds():
+    assert spans(REPLICATES) == [
+        "converges up to 1.3 (5 of 6 trials)",
+        "diverges from 1.3 (2 of 4 trials)",
+        "oscillates at 2 (1 of 2 seeds)",
+    ]
+
+
+def test_gaps_and_cut_trials_are_named():
+    rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
+    table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
+    table.loc[1, "reaches"] = 14.0
+    table.loc[5, ["epochs_run", "reaches"]] = 5, np.inf  # it never gets there, so it is not on its way
+    assert spans(table) == [
+        "slow at 0.1",
+        "on its way at 0.2",
+        "converges at 0.4 and at 1",
+        "oscillates at 0.7",
+        "undecided at 1.3 (cut after 5 epochs)",
+    ]
+
+
+def test_of_cut_trials_the_one_that_ran_longest_is_named():
+    table = family({0.1: [("undecided", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)]})
+    assert spans(table.assign(epochs_run=[5, 9, 7])) == ["undecided at all rates, 0.1 to 0.2 (cut after 9 epochs)"]
+
+
+def test_many_runs_of_a_regime_are_one_range():
+    regimes = ["converged", "oscillating"] * 6
+    assert spans(family({rate: [(regimes[rate - 1], 0.9)] for rate in range(1, 13)})) == [
+        "converges up to 11 (6 of 11 trials)",
+        "oscillates from 2 (6 of 11 trials)",
+    ]
+
+
+def test_only_a_regime_of_undecided_trials_is_said_to_be_cut():
+    table = family({0.1: [("converged", 0.9)], 0.2: [("converged", 0.9), ("undecided", 0.9)]})
+    assert spans(table.assign(epochs_run=[10, 10, 2])) == [
+        "converges at all rates, 0.1 to 0.2 (2 of 3 trials)",
+        "undecided at 0.2 (1 of 2 seeds) (cut after 2 epochs)",
+    ]
+
+
+def test_rates_that_look_alike_are_told_apart_and_those_that_never_trained_are_not_claimed():
+    table = family({1.0001: [("converged", 0.9)], 1.0002: [("diverged", 0.1)]})
+    assert spans(table) == ["converges at 1.0001", "diverges at 1.0002"]
+    table = family({0.1: [("converged", 0.9)], 0.2: [("converged", 0.9)], 0.8: [("undecided", 0.1)]})
+    assert spans(table.assign(epochs_run=[10, 10, 0])) == ["converges at all rates that trained, 0.1 to 0.2"]
+
+
+def test_a_trial_without_epochs_is_not_counted():
+    table = family({0.1: [("converged", 0.9), ("undecided", 0.9)], 0.2: [("undecided", 0.9)], 0.4: [("slow", 0.9)]})
+    assert spans(table.assign(epochs_run=[10, 0, 0, 10])) == ["converges at 0.1", "slow at 0.4"]
+    assert spans(table.assign(epochs_run=0)) == []
+
+
+def test_regimes_are_said_in_the_order_of_their_rates_and_of_how_well_they_learn():
+    regimes = ["diverged", "overfit", "converged", "undecided", "underfit", "slow"]
+    found = spans(family({0.1: [(name, 0.9) for name in regimes], 0.2: [("oscillating", 0.9), ("converged", 0.9)]}))
+    share = "at 0.1 (1 of 6 seeds)"
+    assert found == [
+        f"slow {share}",
+        f"underfits {share}",
+        f"undecided {share}",
+        "converges at all rates, 0.1 to 0.2 (2 of 8 trials)",
+        f"overfits {share}",
+        f"diverges {share}",
+        "oscillates at 0.2 (1 of 2 seeds)",
+    ]
+
+
+def test_only_undecided_trials_are_said_to_be_cut_or_on_their_way():
+    rows = {0.1: ["slow"], 0.2: ["undecided"], 0.4: ["undecided"] * 2}
+    table = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
+    table = table.assign(epochs_run=[3, 10, 4, 10], reaches=[np.nan, 5.0, np.nan, np.nan])  # 0.2 has been there
+    assert spans(table) == ["slow at 0.1", "undecided from 0.2 (cut after 4 epochs)"]
+
+
+def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():
+    regimes = ["converged", "slow", "converged", "slow", "converged"]
+    rows = {rate: [(regime, 0.9)] for rate, regime in enumerate(regimes, start=1)}
+    rows[5] = [("converged", 0.9), ("diverged", 0.1)]
+    assert spans(family(rows))[:2] == [
+        "converges at 1 and at 3 and at 5 (1 of 2 seeds)",
+        "slow at 2 and at 4",
+    ]
+    more = {rate: [("slow" if rate % 2 else "converged", 0.9)] for rate in range(1, 8)}
+    assert spans(family(more).assign(seed=range(7))) == [
+        "slow at all rates, 1 to 7 (4 of 7 trials)",
+        "converges at 2 and at 4 and at 6",
+    ]
+
+
+COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rates"
+
+
+def test_where_every_rate_diverged_smaller_ones_are_tried(made_up_sweep):
+    trials = made_up_sweep([3.0, 4.0]).trials
+    assert said(trials) == "diverges at all rates, 3 to 4; none converged"
+    asked = f"{COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
+    assert following(trials, {"dataset": "mnist-5k"}) == ("try smaller rates:", asked)
+
+
+@pytest.mark.parametrize(
+    ("rates", "regimes", "question", "tried"),
+    [
+        ((0.01, 0.1, 1.0), "ccc", "no edge yet, try larger rates", "1 2.15 4.64 10"),
+        ((0.1, 1.0, 3.0), "cco", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 1.0, 3.0, 9.0), "ccoo", "try rates between:", "1.25 1.55 1.93 2.41"),
+        ((0.1, 1.0, 1.1), "cco", "is it the seed?", "1 1.1"),
+        ((0.1, 0.2, 0.4), "sss", "try larger rates", "0.4 0.862 1.86 4"),
+        ((0.1, 0.2, 0.4), "ooo", "try smaller rates", "0.1 0.0464 0.0215 0.01"),
+        ((0.1, 0.2, 0.4), "sso", "try rates between:", "0.23 0.264 0.303 0.348"),
+        ((0.1, 0.4, 0.44), "soo", "try rates between:", "0.132 0.174 0.23 0.303"),
+        ((0.1,), "s", "try larger rates", "0.1 0.215 0.464 1"),
+        ((1.0, 1.0001), "cd", "is it the seed?", "1 1.0001"),
+        ((0.1, 1.0, 1.21), "cco", "try rates between:", "1.04 1.08 1.12 1.16"),
+    ],
+)
+def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, question, tried):
+    names = {"c": "converged", "o": "oscillating", "s": "slow", "d": "diverged"}
+    trials = made_up_sweep(list(rates)).trials.sort_values("learning_rate")
+    trials = trials.assign(
+        regime=[names[letter] for letter in regimes], test_accuracy=[0.7, 0.8, 0.9, 0.9][: len(rates)]
+    )
+    asked, command = following(trials)
+    assert asked.startswith(question)
+    assert f"--learning-rates {tried} --" in command
+
+
+def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate")
+    trials = trials.assign(regime=["converged", "oscillating"], test_accuracy=[0.9, 0.95])
+    assert said(trials) == "converges at 0.1; oscillates at 1; best learning rate 0.1 (test accuracy 0.9000)"
+    assert said(trials.assign(regime="slow")) == "slow at all rates, 0.1 to 1; none converged"
+
+
+def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
+    at_first = trials.assign(regime="slow", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
+    question, command = following(at_first)
+    assert question == "try smaller rates:"
+    assert command.startswith(f"{COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
+    close = trials.assign(regime=["slow"] * 4 + ["diverged"] * 2).replace({"learning_rate": {0.4: 0.22}})
+    assert following(close) == ("", ""), "there is nothing to ask"
+
+
+@pytest.mark.parametrize(("regime", "asked"), [("slow", "larger"), ("underfit", None), ("undecided", None)])
+def test_rates_at_which_nothing_is_learned_point_to_larger_ones_if_anywhere(made_up_sweep, regime, asked):
+    """Accuracies of guesses differ by chance, and those of rates like 1e-7 not at all."""
+    trials = made_up_sweep([1e-7, 1e-6, 1e-5]).trials.sort_values("learning_rate").assign(regime=regime)
+    for accuracies in ([0.1, 0.1, 0.1], [0.11, 0.1, 0.1]):
+        question, _ = following(trials.assign(test_accuracy=accuracies))
+        assert question == (f"try {asked} rates:" if asked else "")
+
+
+@pytest.mark.parametrize("others", ["waiting", "interrupted", "error"])
+def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
+    """As after a Ctrl-C once the largest rate has diverged."""
+    trials = made_up_sweep([0.1, 0.2, 3.0]).trials.sort_values("learning_rate")
+    begun = [False, False, True]
+    trials = trials.assign(regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3])
+    trials["stop_reason"] = trials["stop_reason"].where(begun, others)
+    trials["test_accuracy"] = trials["test_accuracy"].where(begun)
+    assert said(trials) == "diverges at 3; none converged"
+    assert following(trials)[1].startswith(f"{COMMAND} 3 1.39 ")
+    some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0], test_accuracy=0.9)
+    assert said(some).startswith("converges at 0.1; best learning rate 0.1 ")
+    assert following(some)[1].startswith(f"{COMMAND} 0.1 0.215 ")
+
+
+def test_without_a_test_accuracy_nothing_is_asked(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.2]).trials.assign(regime="underfit", test_accuracy=np.nan)
+    assert following(trials) == ("", "")
+
+
+def test_a_search_that_draws_a_seed_a_trial_proposes_five_of_them(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0], seeds=20).trials.assign(regime="converged")
+    assert " --seeds 0 1 2 3 4 --" in following(trials)[1]
+
+
+def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
+    trials = made_up_sweep([1.0, 1.1], seeds=2).trials.sort_values("learning_rate")
+    asked = following(trials.assign(regime=["converged"] * 2 + ["diverged"] * 2), {"dataset": "mnist-5k"})
+    command = f"{COMMAND} 1 1.1 --seeds 0 1 2 3 4 --epochs 4 --dataset mnist-5k"
+    assert asked == ("is it the seed?", command)
+
+
+def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the_nearest_trial(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
+    usual = {"dataset": "mnist", "scheduler": "regimes", "grace_period": 5, "sharpness": False}
+    usual |= {"train_evaluation": None}
+    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
+    asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
+    asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
+    assert proposed(trials, asked, [0.1, 1.0]) == (
+        f"{COMMAND} 0.1 1 --epochs 4 --dataset own.npz --grace-period 3 --train-evaluation 500 --train-images 9"
+        " --sharpness --sharpness-every 7 --sharpness-images 64"
+    )
+
+
+def test_with_several_seeds_the_edge_needs_no_more_of_them(made_up_sweep):
+    trials = made_up_sweep([1.0, 1.1], seeds=3).trials.sort_values("learning_rate")
+    assert following(trials.assign(regime=["converged"] * 3 + ["diverged"] * 3)) == ("", "")
+
+
+def test_a_proposed_command_keeps_all_other_flags(made_up_sweep):
+    found = made_up_sweep([0.1, 1.0], seeds=2, momentum=0.5, nesterov=True, batch_size=32)
+    ran = {"dataset": "mnist-5k", "data_dir": "my data", "target": 0.8, "scheduler": "fifo", "lanes": 3}
+    line = following(found.trials.assign(regime="converged"), ran)[1]
+    assert "--batch-size 32 --momentum 0.5 --nesterov --seeds 0 1 --epochs 4 --dataset mnist-5k" in line
+    assert line.endswith(" --dataset mnist-5k --scheduler fifo --target 0.8 --data-dir 'my data'")
+
+
+def test_a_proposed_command_trains_on_the_same_images(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged")
+    assert " --train-images 100 --standardize" in following(trials, {"train_images": 100, "standardize": True})[1]
+    assert "--standardize" not in following(trials, {"standardize": False})[1]
+
+
+def test_other_rates_are_tried_as_the_nearest_trial(made_up_sweep):
+    trials = made_up_sweep([0.01, 0.1, 1.0]).trials.assign(regime="converged", batch_size=32, seed=3)
+    assert " --batch-size 32 --seeds 3 " in following(trials)[1]
+
+
+def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
+    """It may come from a folder that somebody else wrote."""
+    trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
+    assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
+
+
+def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
+    """Nor could it run: a command line names no arrays."""
+    trials = made_up_sweep([0.1, 1.0]).trials.assign(regime="converged", dataset="arrays")
+    assert following(trials, {"dataset": "arrays"})[1] == "1 2.15 4.64 10, from Python as before"
+
+
+def test_the_range_of_a_family():
+    trials = REPLICATES.assign(epochs_run=[10] * 7 + [0])  # of rate 2, one never began
+    assert Range.of(trials) == Range(0.1, 1.0, 1.3, 2.0, 1.0, 0.98, "test")
+    none = Range.of(REPLICATES[REPLICATES["regime"] == "diverged"])
+    assert (none.lowest, none.always, none.sometimes, none.beyond, none.best) == (None,) * 5
+    assert np.isnan(none.accuracy)
+
+
+def test_seeds_that_never_began_do_not_end_a_range():
+    table = family({0.1: [("converged", 0.9), ("undecided", 0.1)], 0.2: [("converged", 0.9)] * 2})
+    assert Range.of(table.assign(epochs_run=[10, 0, 10, 10])).lowest == 0.1
+
+
+def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
+    assert Range.of(REPLICATES).best == 1.0
+    held_out = Range.of(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"]))
+    assert (held_out.best, held_out.split) == (0.1, "validation")
+    assert Range.of(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
+
+
+def test_the_best_rate_is_that_of_the_mean_of_what_converged():
+    seeds = {0.1: [("converged", 0.90), ("converged", 0.98)], 1.0: [("converged", 0.95), ("converged", 0.95)]}
+    assert Range.of(family(seeds)).best == 1.0
+    some = {0.1: [("converged", 0.90), ("oscillating", 0.99)], 1.0: [("converged", 0.92), ("diverged", 0.1)]}
+    found = Range.of(family(some))
+    assert (found.best, found.accuracy, found.always, found.sometimes) == (1.0, 0.92, None, 1.0)
+
+
+def test_the_best_trial_was_trained_to_its_end_and_is_judged_on_what_all_held_out():
+    table = family({rate: [("converged", 0.9 + rate / 100)] for rate in (1, 2, 3, 4)})
+    table = table.assign(stop_reason=["completed"] * 3 + ["asha"], test_loss=0.1)
+    assert best_trial(table)["learning_rate"] == 3
+    held_out = table.assign(validation_accuracy=[0.8, 0.9, 0.9, 0.99], validation_loss=[0.1, 0.3, 0.2, 0.1])
+    assert best_trial(held_out)["learning_rate"] == 3, "of equal ones, that with the least loss"
+    assert best_trial(held_out.assign(test_accuracy=[1, 0, 0, 0]))["learning_rate"] == 3
+    assert best_trial(table.assign(stop_reason="asha")) is None

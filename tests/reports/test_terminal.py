@@ -1,0 +1,479 @@
+"""What is printed of a sweep on the terminal."""
+
+import io
+import math
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded_data import recorded_data
+from rich.console import Console
+
+from mnist_tune import TrialConfig, load_sweep
+from mnist_tune.reports import terminal
+from mnist_tune.reports.page import page
+from mnist_tune.reports.terminal import (
+    FAILURES,
+    INTERRUPTED,
+    LINES,
+    bins,
+    condensed_table,
+    print_replicates,
+    print_report,
+    span,
+)
+from mnist_tune.reports.trial_table import MANY
+
+DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
+
+
+def test_a_sweep_without_errors_returns_0(sweep, capsys):
+    found = sweep(DONE, DIVERGED, DIVERGED, ("asha",))
+    assert print_report(found) == 0
+    said = capsys.readouterr().out
+    assert "Regimes: 1 converged, 2 diverged, 1 undecided" in said
+    assert f"Picture: python analysis/summarize.py {found.path}" in said
+
+
+def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.meta["dataset"]["note"] = "fewer images"
+    for epoch in (1, 2, 3):
+        writer.epoch("00000", epoch_row(epoch, train_accuracy=0.98, test_accuracy=0.97), False)
+    writer.end("00000", "asha")
+    print_report(writer.finish(ended="now"))
+    heads, line, *others = capsys.readouterr().out.splitlines()
+    cells = dict(zip(*(re.split(r"\s{2,}", text.strip()) for text in (heads, line)), strict=True))
+    assert cells.pop("evidence").startswith("accuracy 0.9800")
+    assert cells == {
+        "rate": "0.1",
+        "regime": "converged",
+        "epochs": "3/4",
+        "train": "0.9800",
+        "test": "0.9700",
+        "reaches 0.91": "epoch 1",
+        "stopped": "asha",
+    }
+    assert "Note: fewer images" in others
+
+
+def test_no_note_is_said_where_there_is_none(sweep, capsys):
+    print_report(sweep(DONE, DIVERGED, DIVERGED, CUT))
+    assert "Note" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", ["no space left", "[/tmp/x] is full", "expected shape [n, 28, 28]"])
+def test_a_sweep_with_errors_returns_1_and_prints_them(sweep, capsys, error):
+    found = sweep(DONE, DIVERGED, DIVERGED, ("error", error))
+    assert print_report(found) == 1
+    said = capsys.readouterr().out
+    assert f"trial 00003 (learning rate 0.4) failed: {error}" in said
+    assert "Picture: " not in said
+    assert said.count(error) == 2
+    command = "python sweeps/lr_regimes.py --resume"
+    assert f"1 trial failed; train it again with: {command} {found.path} --retry-errored" in said
+
+
+def test_an_interrupted_sweep_returns_130_and_prints_how_to_resume(sweep, capsys):
+    found = sweep(DONE, DIVERGED, CUT, ("time_budget",))
+    assert print_report(found) == INTERRUPTED == 130
+    expected = f"2 trials had not ended; resume with: python sweeps/lr_regimes.py --resume {found.path}"
+    said = capsys.readouterr().out
+    assert expected in said
+    assert "Picture: " not in said
+
+
+@pytest.mark.parametrize(
+    ("meta", "said"),
+    [
+        ({"name": "mine"}, "python sweeps/lr_regimes.py --resume {}"),
+        ({"name": "seeds"}, "python sweeps/seeds.py --resume {}"),
+        ({"name": "mine", "search": True}, "the same run_search, with resume='{}'"),
+    ],
+)
+def test_the_resume_command_depends_on_how_the_sweep_was_started(sweep, capsys, meta, said):
+    found = sweep(DONE, DIVERGED, CUT, ("error", "full"))
+    found.meta.update(meta)
+    print_report(found)
+    out, said = capsys.readouterr().out, said.format(found.path)
+    assert f"1 trial had not ended; resume with: {said}\n" in out
+    retry = f"{said} and SweepOptions(retry_errored=True)" if said.startswith("the same") else f"{said} --retry-errored"
+    assert f"1 trial failed; train it again with: {retry}\n" in out
+
+
+def test_an_error_counts_more_than_an_interrupt(sweep):
+    assert print_report(sweep(DONE, DIVERGED, CUT, ("error", "full"))) == 1
+
+
+def test_a_running_sweep_says_how_far_it_is_and_not_how_to_resume(made_up_sweep, capsys):
+    found = made_up_sweep([0.1, 1, 3])
+    reasons = ["error", "running", "waiting"]
+    print_report(replace(found, trials=found.trials.assign(stop_reason=reasons)))
+    out = capsys.readouterr().out
+    assert "\n1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running\n" in out
+    assert not re.search("--resume|Picture: ", out)
+
+
+def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, capsys, monkeypatch):
+    found = made_up_sweep([0.1, 1])
+    print_report(found, picture=True)
+    assert not re.search("Page: |Picture: ", capsys.readouterr().out)
+    (found.path / "report.html").touch()
+    print_report(found)
+    assert f"\nResults: {found.path}\nPage: {found.path}/report.html\nPicture: " in capsys.readouterr().out
+    monkeypatch.chdir(found.path.parent)
+    print_report(found)
+    *_, results, at, picture = capsys.readouterr().out.splitlines()
+    assert (results, at, picture.split()[-1]) == ("Results: sweep", "Page: sweep/report.html", "sweep")
+
+
+def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_up_sweep, capsys):
+    found = made_up_sweep([0.1])
+    assert "no target" not in printed_text(capsys, found)
+    own = replace(found, meta=found.meta | {"dataset": recorded_data("mnist", target=None, note="[/] is odd")})
+    said = printed_text(capsys, own)
+    assert "Note: no target is known for this data, so each network's best trial is its measure; see --target" in said
+    assert "Note: [/] is odd" in said
+    assert "no target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
+
+
+def printed_text(capsys, sweep):
+    print_report(sweep)
+    return capsys.readouterr().out
+
+
+def test_trials_are_in_the_order_of_what_varies_and_then_of_their_rates_and_seeds(made_up_sweep, capsys):
+    sweep = made_up_sweep([1, 0.1], seeds=2, architectures=["own[/]", "mlp-4-tanh"])
+    trials = sweep.trials.iloc[::-1].assign(target=[0.91] * 7 + [0.5])
+    heads, *lines = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
+    assert heads.split()[:3] == ["architecture", "rate", "seed"]
+    assert " reaches target " in heads
+    assert [line.split()[:3] for line in lines[:8]] == [
+        [name, rate, seed] for name in ("mlp-4-tanh", "own[/]") for rate in ("0.1", "1") for seed in "01"
+    ]
+
+
+@pytest.mark.parametrize(("reason", "said"), [("completed", False), ("dead", False), ("slow", False), ("asha", True)])
+def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not(
+    made_up_sweep, capsys, monkeypatch, reason, said
+):
+    sweep = made_up_sweep([0.1])
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", 65)
+    printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
+    assert ("stopped" in printed.split("Regimes:")[0]) is said
+    assert "\n    accuracy 0.96" in printed  # it has no room beside the other columns
+
+
+def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
+    found = new_writer(tmp_path / "my sweep").finish()
+    print_report(found)
+    out = capsys.readouterr().out
+    assert f"--resume '{found.path}'\n" in out
+    assert f"Results: {found.path}\n" in out
+    print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
+    assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
+
+
+@pytest.mark.parametrize(
+    ("reaches", "run", "said"),
+    [
+        (math.nan, 4, "–"),
+        (math.inf, 4, "never"),
+        (2.0, 4, "epoch 2"),
+        (4.0, 4, "epoch 4"),
+        (7.4, 4, "~7"),
+        (12.0, 4, "~12"),
+        (12.1, 4, "> 12"),
+        (7.4, 2, "~7"),  # the limit is that of the epochs asked for
+        (900.0, 2, "> 12"),
+    ],
+)
+def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reaches, run, said):
+    sweep = made_up_sweep([0.01, 0.1])
+    trials = sweep.trials.assign(reaches=[reaches, 1.0], reaches_from=math.nan, target=0.9, epochs_run=run)
+    heading, line, *_ = printed_text(capsys, replace(sweep, trials=trials)).splitlines()
+    assert "reaches 0.9" in heading
+    assert f" {said} " in line
+
+
+def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
+    sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
+    trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
+    trials["regime_evidence"] = "at 5 epochs 0.8119; rate 0.4 had 0.9940"
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", 80)
+    print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
+    table = capsys.readouterr().out.split("Regimes:")[0]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert "…" not in table
+    assert " ".join(table.split()).count("0.9940") == 8
+
+
+def test_what_differs_has_a_column_and_a_line_of_its_own(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.01, 0.1], architectures=["mlp-4-tanh"])
+    trials = pd.concat([sweep.trials, sweep.trials.assign(optimizer="adam", batch_size=64)], ignore_index=True)
+    lines = printed(capsys, replace(sweep, trials=trials))
+    assert lines[0].split()[:4] == ["optimizer", "batch", "size", "rate"]
+    assert [line.split(":")[0] for line in lines if "; best learning rate" in line or "; none converged" in line] == [
+        "mlp-4-tanh, adam, batch size 64",
+        "mlp-4-tanh, sgd, batch size 128",
+    ]
+
+
+def printed(capsys, sweep, **options):
+    """Return the lines that are printed for a sweep."""
+    print_report(sweep, **options)
+    print_replicates(sweep.trials, **options)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(300), epochs=1)
+    lines = printed(capsys, found)
+    assert len(lines) < LINES + 8
+    table = [line for line in lines if " – " in line]
+    assert len(table) == LINES
+    assert table[0].lstrip().startswith("0.001 – ")
+    assert sum(int(line.split()[3]) for line in table) == 300
+    for regime, count in found.trials["regime"].value_counts().items():
+        cells = [re.split(r"\s{2,}", line.strip())[-1] for line in table]
+        assert sum(int(n) for cell in cells for n in re.findall(rf"(\d+) {regime}", cell)) == count
+    (whole,) = [line for line in lines if "--all" in line]
+    assert whole.endswith(f"every trial: trials.parquet there, or python analysis/summarize.py {found.path} --all")
+    lines = printed(capsys, replace(found, meta=found.meta | {"ended": None}))
+    assert [line for line in lines if line.endswith(f"every trial: python analysis/summarize.py {found.path} --all")]
+
+
+def test_every_line_prints_every_trial(made_up_sweep, rates, capsys):
+    lines = printed(capsys, made_up_sweep(rates(MANY + 1), epochs=1), every_line=True)
+    assert sum("completed" in line or "diverged " in line for line in lines[1:-4]) == MANY + 1
+    assert not any("--all" in line for line in lines)
+
+
+def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY), epochs=1)
+    assert printed(capsys, found) == printed(capsys, found, every_line=True)
+
+
+def test_many_architectures_are_printed_in_few_lines(made_up_sweep, capsys):
+    names = [f"mlp-{width}-tanh" for width in range(1, 201)]
+    lines = printed(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
+    assert len(lines) < 2 * MANY + 8
+    assert f"... and {200 - MANY} more families" in lines
+
+
+def test_many_replicates_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY + 1), seeds=2, epochs=1)
+    lines = printed(capsys, found)
+    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
+    assert len(lines) - start == 2 + LINES
+    assert re.split(r"\s{2,}", lines[-1].strip())[1:5] == ["3.48 – 4", "2", "2", "0%"]
+    assert lines[start].endswith("; medians over configurations")
+    assert len(printed(capsys, found, every_line=True)) > 3 * MANY
+
+
+def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_in(made_up_sweep, rates, capsys):
+    found = made_up_sweep(rates(MANY // 2), seeds=2, epochs=1, architectures=["mlp-4-tanh", "mlp-8-tanh"])
+    trials = found.trials.assign(label=["[/]"] * MANY + [""] * MANY, batch_size=[32] * MANY + [64] * MANY)
+    trials.loc[:1, ["train_accuracy", "test_accuracy"]] = math.nan
+    print_replicates(trials)
+    _, heading, heads, *lines = capsys.readouterr().out.splitlines()
+    assert heading.startswith("Replicates over seeds: how many converged, with the 95% interval of that share; acc")
+    assert heads.split() == "architecture batch size label rate converged train test".split()
+    assert len(lines) == MANY
+    [first] = [line.split() for line in lines if line.startswith("  mlp-4-tanh") and " 0.001 " in line]
+    assert first == "mlp-4-tanh 32 [/] 0.001 0 of 2 (0% to 84%) - -".split()
+
+
+def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=MANY + 12)
+    for i in range(MANY + 12):
+        values = {"train_accuracy": (0.8, 0.9, 0.99)[i % 3], "test_accuracy": (0.7, 0.75, 0.76)[i % 3]}
+        writer.epoch(f"{i:05d}", epoch_row(1, **values), False)
+    table = printed(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
+    assert {tuple(re.split(r"\s{2,}", line.strip())[1:5]) for line in table} == {("3", "1", "0.9000", "0.7500")}
+    trials = load_sweep(writer.path).trials
+    trials = trials.assign(regime=["converged", "slow", "slow"] * (len(trials) // 3))
+    print_replicates(pd.concat([trials, trials.assign(seed=1)]))
+    table = capsys.readouterr().out.splitlines()[-LINES:]
+    cells = {tuple(re.split(r"\s{2,}", line.strip())[2:]) for line in table}
+    assert cells == {("3", "2", "0%", "0.9000 ± 0.0000", "0.7500 ± 0.0000")}
+
+
+def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
+    lines = printed(capsys, made_up_sweep([0.01, 0.1], seeds=3))
+    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
+    assert [line.split()[0] for line in lines[start + 2 :]] == ["0.01", "0.1"]
+    assert all(len(line.rstrip()) <= 80 for line in lines[start + 1 :])
+    assert "3 of 3 (29% to 100%)" in lines[-1]
+
+
+def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path, capsys):
+    """For two seeds that is 6.35 times their standard error (Student's t), so 4.49 times their standard deviation."""
+    writer = new_writer(tmp_path / "sweep", count=2)
+    trials = [TrialConfig(learning_rate=0.1, seed=seed, epochs=1) for seed in (0, 1)]
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for trial_id, accuracy in (("00000", 0.90), ("00001", 0.91)):
+        writer.epoch(trial_id, epoch_row(1, train_accuracy=accuracy), False)
+    print_replicates(writer.finish(ended="now").trials)
+    assert "0.9050 ± 0.0635" in capsys.readouterr().out
+
+
+def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):
+    print_replicates(made_up_sweep([0.01, 0.1]).trials)
+    assert capsys.readouterr().out == ""
+
+
+def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
+    writer = new_writer(tmp_path / "sweep", count=FAILURES + 5)
+    for i in range(FAILURES + 5):
+        writer.end(f"{i:05d}", "error", "no memory")
+    assert print_report(writer.finish(ended="now")) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith("failed: no memory") for line in lines) == FAILURES
+    assert lines[-1] == "... and 5 more failed; the column error of trials says why"
+    found = load_sweep(tmp_path / "sweep")
+    print_report(found, every_line=True)
+    assert capsys.readouterr().out.count("failed: no memory\n") == FAILURES + 5
+
+
+def test_seeds_that_never_trained_are_no_replicates(made_up_sweep, capsys):
+    trials = made_up_sweep([0.1], seeds=3).trials.assign(epochs_run=[4, 4, 0], regime=["converged"] * 2 + ["undecided"])
+    print_replicates(trials)
+    assert "2 of 2 (16% to 100%)" in capsys.readouterr().out
+    print_replicates(trials.assign(epochs_run=[4, 0, 0]))
+    assert capsys.readouterr().out == ""
+
+
+def test_families_that_are_left_out_are_counted_not_their_lines(made_up_sweep, capsys):
+    """Each says two lines: what was found, and what to try."""
+    names = [f"mlp-{width}-tanh" for width in range(1, MANY + 4)]
+    sweep = made_up_sweep([0.1, 0.2], architectures=names, epochs=1)
+    lines = printed(capsys, replace(sweep, trials=sweep.trials.assign(regime="converged")))
+    assert lines.count("... and 3 more families") == 2  # of the table, and of the conclusions
+    assert sum(line.startswith("mlp-") and ": converges " in line for line in lines) == MANY
+
+
+def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
+    names = ["/home/anna/networks/residual.py:resnet(width=64, depth=4, norm='layer', activation='gelu')", "mlp-4-tanh"]
+    printed = printed_text(capsys, made_up_sweep([0.1, 0.2], architectures=names))
+    assert printed.count("residual.py:resnet(… activation='gelu')   0.1  ") == 1
+    assert f"{names[0]}: " in printed
+
+
+def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys):
+    printed = printed_text(capsys, made_up_sweep([1.0001, 1.0002]))
+    assert "1.0001  " in printed
+    assert "1.0002  " in printed
+
+
+ROWS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([10.0**k for k in range(-40, 5)])), min_size=1)
+
+
+@given(ROWS)
+def test_bins_are_disjoint_ranges_in_order(rows):
+    table = pd.DataFrame(rows, columns=["architecture", "learning_rate"])
+    found = list(bins(table))
+    assert len(found) <= LINES
+    assert sorted(i for _, part in found for i in part.index) == list(range(len(rows)))
+    ends = [(name, part["learning_rate"].min(), part["learning_rate"].max()) for name, part in found]
+    for (name, _, high), (other, low, _) in pairwise(ends):
+        assert (name, high) < (other, low)
+        assert name != other or high < low
+
+
+def test_few_learning_rates_have_a_bin_each():
+    table = pd.DataFrame({"architecture": "a", "learning_rate": [0.1, 0.3, 0.1, 0.2]})
+    assert [sorted(part.index) for _, part in bins(table)] == [[0, 2], [3], [1]]
+
+
+def test_families_share_the_lines():
+    table = pd.DataFrame(
+        [(name, rate) for name in "ab" for rate in range(1, 31)], columns=["architecture", "learning_rate"]
+    )
+    assert [name for name, _ in bins(table)] == ["a"] * (LINES // 2) + ["b"] * (LINES // 2)
+
+
+def test_a_line_says_what_its_trials_reached(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.1234, 3], architectures=["[red]x[/]", "plain"])
+    trials = sweep.trials.sort_values(["architecture", "learning_rate"]).assign(
+        epochs_run=[0, 4, 4, 1000, 1500, 4], stop_reason=["[b]", "completed", "completed", *["asha"] * 3],
+        test_accuracy=[np.nan, 0.5, 0.6, 0.7, 0.8, 0.9], regime=["slow", "diverged", "converged", *["slow"] * 3],
+    )  # fmt: skip
+
+    def printed(**options):
+        out = io.StringIO()
+        Console(file=out, width=150, color_system=None).print(condensed_table(trials, **options))
+        return [re.split(r"\s{2,}", line.strip()) for line in out.getvalue().splitlines()]
+
+    heads, *rows = printed()
+    assert heads == ["family", "rates", "trials", "epochs", "train", "test", "stopped", "regimes"]
+    assert [row[:4] + row[5:] for row in rows] == [
+        ["[red]x[/]", "0.1", "1", "0", "-", "1 [b]", "1 slow"],
+        ["[red]x[/]", "0.123", "1", "4", "0.5000", "1 completed", "1 diverged"],
+        ["[red]x[/]", "3", "1", "4", "0.6000", "1 completed", "1 converged"],
+        ["plain", "0.1", "1", "1000", "0.7000", "1 asha", "1 slow"],
+        ["plain", "0.123", "1", "1500", "0.8000", "1 asha", "1 slow"],
+        ["plain", "3", "1", "4", "0.9000", "1 asha", "1 slow"],
+    ]
+    assert printed(stops=False)[0] == [name for name in heads if name != "stopped"]
+    assert span(trials["epochs_run"]) == "0–1500"
+
+
+def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_there(
+    new_writer, epoch_row, tmp_path, capsys
+):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    trial = TrialConfig(learning_rate=0.1, epochs=8)
+    writer.meta["trials"] = {"00000": trial.to_dict()}
+    for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.9], start=1):
+        writer.epoch("00000", epoch_row(epoch, 0.1, accuracy), False)
+    writer.end("00000", "completed")
+    line = printed(capsys, writer.finish(ended="now"))[1]
+    assert " converged " in line
+    assert " epoch 2 " in line
+
+
+def test_a_search_is_said_by_its_winner_and_how_it_was_found(new_writer, epoch_row, tmp_path, capsys):
+    """The test set has no part in the choice, nor have trials that were stopped early."""
+    writer = new_writer(tmp_path / "sweep")
+    same = {"holdout": 9, "epochs": 1}
+    trials = [
+        TrialConfig(architecture=f"mlp-{n}-tanh", learning_rate=0.1 * n, momentum=0.1 + n / 1000, **same)
+        for n in (4, 8, 16, 32)
+    ]
+    writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe"}}
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    for i, (held_out, test) in enumerate([(0.91, 0.99), (0.95, 0.92), (0.93, 0.91), (0.97, 0.9)]):
+        values = {"validation_accuracy": held_out, "validation_loss": 0.1, "test_accuracy": test}
+        writer.epoch(f"{i:05d}", epoch_row(1, 0.1, 0.97, **values), False)
+        writer.end(f"{i:05d}", "asha" if i == 3 else "completed")
+    sweep = writer.finish(ended="now")
+    lines = printed(capsys, sweep)
+    winner = "mlp-8-tanh, learning rate 0.8, momentum 0.108 (validation accuracy 0.9500)"
+    assert f"the winner: {winner}; the best of 4 trials, proposed by TPE" in lines
+    assert not any(line.startswith("mlp-") and ":" in line for line in lines), (
+        "nothing is said of families of one trial"
+    )
+    html = page([sweep])
+    assert html.count('class="conclusion"') == 1
+    assert winner in html
+
+
+def test_what_to_try_is_decided_on_the_images_held_out(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.1, 0.2, 0.4], holdout=9)
+    trials = sweep.trials.sort_values("learning_rate").assign(
+        regime="underfit", test_accuracy=[0.6, 0.7, 0.8], validation_accuracy=[0.8, 0.7, 0.6]
+    )
+    print_report(replace(sweep, trials=trials))
+    assert "  try smaller rates: " in capsys.readouterr().out
+
+
+def test_a_proposed_command_goes_on_after_a_divergence_as_this_one_did(made_up_sweep, capsys):
+    sweep = made_up_sweep([0.1, 0.2])
+    print_report(replace(sweep, meta=sweep.meta | {"options": {"stop_when_diverged": False}}))
+    assert " --no-stop-when-diverged" in capsys.readouterr().out
