@@ -12,11 +12,11 @@ from rich.table import Table
 
 from mnist_tune import RangeTestOptions, cli, numbers, range_test
 from mnist_tune.invocation import command
-from mnist_tune.regimes.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 from mnist_tune.reports.curve_plots import log_axis
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import table_console
+from mnist_tune.training.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 
 
 def main() -> None:

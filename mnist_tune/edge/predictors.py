@@ -16,11 +16,11 @@ from jax import Array
 
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.measured_edge import CLASSICAL
-from mnist_tune.regimes.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.range_test import range_curve
 from mnist_tune.trial import TrialConfig
 

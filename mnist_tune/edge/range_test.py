@@ -13,7 +13,7 @@ from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.range_suggestions import RangeCurve
+from mnist_tune.training.range_suggestions import RangeCurve
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
 

@@ -10,10 +10,10 @@ from mnist_tune.edge.options import EdgeOptions
 from mnist_tune.edge.predictions import predictions, processes
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
-from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
+from mnist_tune.training.range_suggestions import BLOW_UP
 from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged

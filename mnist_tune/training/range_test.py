@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from mnist_tune.regimes.range_suggestions import BLOWN_UP, Ramp, RangeCurve, smoothed
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.range_suggestions import BLOWN_UP, Ramp, RangeCurve, smoothed
 
 CHUNK = 50
 """Steps between two looks at the loss: a ramp ends soon after the loss has left."""

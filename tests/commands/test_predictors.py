@@ -9,7 +9,7 @@ import pytest
 
 from mnist_tune.commands.predictors import by_network, by_predictor, factors, print_factors
 from mnist_tune.regimes.measured_edge import MeasuredEdge
-from mnist_tune.regimes.range_suggestions import BLOW_UP, EDGE_OVER, RULES
+from mnist_tune.training.range_suggestions import BLOW_UP, EDGE_OVER, RULES
 
 
 def measured(title, predicted):

@@ -4,8 +4,8 @@ import numpy as np
 
 from mnist_tune.commands import range_test
 from mnist_tune.commands.range_test import plot_range_test, print_range
-from mnist_tune.regimes.range_suggestions import BLOW_UP, EDGE_OVER, OURS, RangeCurve
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.training.range_suggestions import BLOW_UP, EDGE_OVER, OURS, RangeCurve
 
 
 def curve(leaves):

@@ -6,8 +6,8 @@ import pytest
 
 from mnist_tune import EdgeOptions, TrialConfig, UserError
 from mnist_tune.edge import search as edge
-from mnist_tune.regimes.range_suggestions import BLOW_UP
 from mnist_tune.results.journal import read_journal
+from mnist_tune.training.range_suggestions import BLOW_UP
 from mnist_tune.tuning import opening
 from mnist_tune.tuning.past import Past
 

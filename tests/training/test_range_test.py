@@ -16,9 +16,9 @@ from mnist_tune.edge import predictors
 from mnist_tune.edge.predictors import Bench, critical_rate, predict
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
-from mnist_tune.regimes.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.network import Network
+from mnist_tune.training.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.range_test import _batches, range_curve
 from mnist_tune.trial import TrialConfig
 

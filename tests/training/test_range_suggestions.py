@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnist_tune.regimes.range_suggestions import (
+from mnist_tune.training.range_suggestions import (
     FASTAI,
     OURS,
     RULES,
