@@ -17,7 +17,7 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES, register_optimizer
-from mnist_tune.tuning import sweep
+from mnist_tune.tuning import opening, sweep
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,8 @@ def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monk
     name = networks["net"]
     options = SweepOptions(dataset=digits(), output=output, quiet=True)
     monkeypatch.setattr(sweep, "run_plan", lambda writer, *rest: writer.finish(ended="now"))  # before any trial starts
+    monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
+    monkeypatch.setattr(opening, "check_networks", lambda *arguments: None)  # it runs in one of Ray's processes
     run_sweep("own", [TrialConfig(architecture=name, epochs=50)] * 3, options)
     with pytest.raises(UserError, match=r"trained on arrays from Python; .*SweepOptions\(dataset=...\)"):
         resume_sweep(output)
