@@ -26,6 +26,7 @@ from recorded_data import recorded_data
 from emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.machine import usable_cpus
 from mnist_tune.own_code import modules, registry
 from mnist_tune.results.folder import working_folder
 from mnist_tune.results.writer import SweepWriter
@@ -155,6 +156,29 @@ def few_images(mnist_5k):
     return replace(mnist_5k, **{name: getattr(mnist_5k, name)[:count] for name, count in parts.items()})
 
 
+@pytest.fixture
+def one_core():
+    """A Ray of one core, which tests share: a sweep starts one process, or one lane server."""
+    share_ray(1)
+
+
+@pytest.fixture
+def every_core():
+    """A Ray of all cores, which tests share."""
+    share_ray(usable_cpus())
+
+
+def share_ray(cpus):
+    """Start Ray with so many cores, unless it runs with them. It goes on running for the tests that follow."""
+    import ray  # a test that does without saves a second
+
+    from mnist_tune.runtime.ray_session import start_ray
+
+    if not ray.is_initialized() or ray.cluster_resources().get("CPU") != cpus or "GPU" in ray.cluster_resources():
+        ray.shutdown()
+        start_ray(None, None, False, cpus)
+
+
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
     """Return an epoch's row of a calm trial, as its process reports it, with ten steps per epoch."""
     row = {"epoch": epoch, "step": 10 * epoch, "learning_rate": 0.1, "finite": True, "diverged": False}
@@ -231,8 +255,9 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_sweep.py")
-"""The files whose tests that start Ray are in the second of two queues, which take about the same time."""
+SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py")
+"""The files whose tests that start Ray are in the second of two queues, with those that want every core. Both queues
+take about the same time."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -240,4 +265,5 @@ def pytest_collection_modifyitems(items):
     """Run the tests that start Ray in two queues, each with a Ray of its own."""
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group(f"ray {1 + (item.path.name in SECOND_QUEUE)}"))
+            second = item.path.name in SECOND_QUEUE or "every_core" in item.fixturenames
+            item.add_marker(pytest.mark.xdist_group(f"ray {1 + second}"))

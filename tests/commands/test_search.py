@@ -199,7 +199,7 @@ def test_without_a_winner_nothing_more_is_trained(searched, reasons, code, says)
 
 
 @pytest.mark.ray
-def test_a_search_ends_with_its_winner_over_fresh_seeds(tmp_path, monkeypatch, capsys):
+def test_a_search_ends_with_its_winner_over_fresh_seeds(tmp_path, one_core, monkeypatch, capsys):
     monkeypatch.setattr("atexit.register", lambda function: None)  # Ray goes on for the other tests
     flags = "--samples 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --final-seeds 1 2 --dataset mnist-5k --quiet"
     flags += f" --scheduler fifo --output {tmp_path / 'found'}"

@@ -141,8 +141,16 @@ def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
         assert row[name] == pytest.approx(rows[1][0][name], rel=1e-3)
 
 
-@pytest.mark.parametrize("settings", [SharpnessSettings(), SharpnessSettings(images=10**6), SharpnessSettings(1)])
-@pytest.mark.parametrize("config", [{}, {"holdout": 300, "label_noise": 200}, {"holdout": 900}])
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ({}, SharpnessSettings()),
+        ({}, SharpnessSettings(images=10**6)),
+        ({"holdout": 300, "label_noise": 200}, SharpnessSettings(images=10**6)),
+        ({"holdout": 900}, SharpnessSettings()),
+        ({"holdout": 900}, SharpnessSettings(1)),
+    ],
+)
 def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(config, settings, few_images):
     """The last config leaves fewer images than a batch has."""
     pool = LanePool(few_images, 2, train_evaluation=100, sharpness=settings)

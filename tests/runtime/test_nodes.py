@@ -193,7 +193,7 @@ def test_live_nodes_have_names_with_their_addresses(monkeypatch):
 
 @pytest.mark.ray
 @pytest.mark.timeout(120)
-def test_a_trial_ends_after_its_process_died_three_times(tmp_path, monkeypatch, capfd):
+def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, monkeypatch, capfd):
     class Dying(TrialTrainable):
         def step(self):
             if self._lane_id == "00001":
@@ -216,7 +216,9 @@ def test_a_trial_ends_after_its_process_died_three_times(tmp_path, monkeypatch, 
 @pytest.mark.ray
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nodes(tmp_path, capfd, execution):
+def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nodes(
+    tmp_path, every_core, capfd, execution
+):
     (tmp_path / "net.py").write_text(BROKEN)
     rates = (0.1, 0.2, 0.3)
     trials = [TrialConfig(architecture=f"{tmp_path}/net.py:broken", learning_rate=rate) for rate in rates]
@@ -231,24 +233,31 @@ def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nod
     assert "continues" not in said
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """A head without CPUs, and two nodes of one core each."""
+@pytest.fixture(scope="module")
+def head():
+    """A head without CPUs."""
     import ray
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
     soon = {
         "health_check_period_ms": 500,
         "health_check_failure_threshold": 3,
     }  # the default takes 15 s to notice a death
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
-    yield cluster
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(head):
+    """That head, and two nodes of one core each."""
+    while len(head.worker_nodes) < 2:  # one is left of the last test
+        head.add_node(num_cpus=1)
+    return head
 
 
 EPOCHS = 60

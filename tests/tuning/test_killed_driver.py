@@ -128,11 +128,16 @@ class Driver:
         self.writer.release()
 
 
-def found(driver):
+def recorded(driver):
+    """Return the rows and the stop reasons in a sweep's journal."""
     journal = read_journal(driver.writer.path)
+    reasons = {trial_id: end["stop_reason"] for trial_id, end in journal.ends.items()}
+    return journal.epochs[["trial_id", "epoch", "train_loss"]], reasons
+
+
+def summary(driver):
     trials = tables(driver.writer.path, driver.writer.meta).trials
-    rows = journal.epochs[["trial_id", "epoch", "train_loss"]]
-    return rows, trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
+    return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 
 @pytest.mark.parametrize("scheduler", ["regimes", "asha"])
@@ -144,7 +149,7 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
     trials that run are kept, or are lost."""
     whole = Driver(tmp_path / "whole", new_writer, epoch_row, scheduler, {})
     whole.run()
-    rows, trials = found(whole)
+    (rows, ends), trials = recorded(whole), summary(whole)
     reasons = trials.set_index("trial_id")["stop_reason"]
     if scheduler == "regimes":
         assert reasons.tolist() == ["completed", "slow", "slow", "slow", "completed", "diverged", "slow"]
@@ -159,6 +164,8 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         killed.close()
         resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})
         resumed.run()
-        again, ends = found(resumed)
+        again, reasons = recorded(resumed)
         pd.testing.assert_frame_equal(again, rows, obj=f"the rows after {after} lines")
-        pd.testing.assert_frame_equal(ends, trials, obj=f"the trials after {after} lines")
+        assert reasons == ends, f"after {after} lines"
+        if after % 10 == 0:  # the tables are made of nothing else, and take most of the time
+            pd.testing.assert_frame_equal(summary(resumed), trials, obj=f"the trials after {after} lines")

@@ -23,7 +23,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, Progress
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.journal import read_journal
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180), pytest.mark.usefixtures("every_core")]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
@@ -34,10 +34,18 @@ def command(*flags):
     return [sys.executable, str(SCRIPT), "--dataset", "mnist-5k", "--architecture", "mlp-8-tanh", *map(str, flags)]
 
 
-def finish(*flags, **variables):
-    return subprocess.run(
-        command(*flags), capture_output=True, text=True, timeout=150, env=os.environ | variables, start_new_session=True
-    )
+@pytest.fixture
+def finish(monkeypatch, capfd):
+    """A function that runs the script to its end in this process, on the Ray that tests share."""
+
+    def run(*flags, arguments=None):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", arguments or command(*flags)[1:])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, *capfd.readouterr())
+
+    return run
 
 
 def interrupt(process):
@@ -58,7 +66,7 @@ def start_and_strike(strike, path, *flags):
     with subprocess.Popen(
         command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        before, deadline = recorded(path), time.monotonic() + 90
+        before, deadline = recorded(path), time.monotonic() + 150
         while recorded(path) < before + 25:
             assert time.monotonic() < deadline, "no epoch was recorded"
             assert process.poll() is None, process.stderr.read()
@@ -99,8 +107,8 @@ def uninterrupted():
     )
 
 
-@pytest.mark.timeout(400)  # six commands
-def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted):
+@pytest.mark.timeout(400)  # five commands and a sweep
+def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted, finish):
     """Kill it before its first row, interrupt it, kill it, kill its raylet, and kill it between its two tables."""
     path = tmp_path / "sweep"
     die("first row", "--output", path, *FLAGS)
@@ -153,9 +161,10 @@ def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterr
         kill(driver)
         driver.communicate(timeout=60)
         assert before < after <= len(rows(place)) < 3 * EPOCHS
-        done = finish(
-            *again, MNIST_TUNE_CACHE=str(tmp_path / "another machine")
-        )  # without the local files of the first run
+        cache = {"MNIST_TUNE_CACHE": str(tmp_path / "another machine")}  # without the local files of the first run
+        done = subprocess.run(
+            command(*again), env=os.environ | cache, capture_output=True, text=True, timeout=150, start_new_session=True
+        )
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
         assert rows(place).equals(uninterrupted)
@@ -169,7 +178,7 @@ def wait_for_rows(place, count, driver):
         with suppress(UserError):
             if (found := len(load_sweep(place).epochs)) >= count:
                 return found
-        time.sleep(0.2)
+        time.sleep(0.5)  # each look takes time from the driver
 
 
 SWEEPS = "python sweeps/lr_regimes.py"
@@ -209,7 +218,7 @@ def die(moment, *flags):
     assert died.returncode == -signal.SIGKILL
 
 
-def test_a_trial_whose_end_a_kill_kept_from_being_recorded_is_stopped_by_the_resume(tmp_path):
+def test_a_trial_whose_end_a_kill_kept_from_being_recorded_is_stopped_by_the_resume(tmp_path, finish):
     """The stopped trial is not trained on, and the others are stopped where they would have been."""
     flags = ["--learning-rates", 0.5, 0.002, 0.001, 0.003, "--epochs", 6, "--grace-period", 2, "--max-concurrent", 1]
     whole = finish(*flags, "--output", tmp_path / "whole")
@@ -229,10 +238,11 @@ def test_a_trial_whose_end_a_kill_kept_from_being_recorded_is_stopped_by_the_res
 def test_every_value_asked_for_is_the_value_used(tmp_path):
     """Training again with these values gives the same numbers as the sweep."""
     trials = [
-        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=2),
+        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=3),
         TrialConfig(architecture="mlp-6-relu-glorot", learning_rate=0.2, momentum=0.5, nesterov=True, epochs=1),
-        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.07, batch_size=50, label_noise=700, epochs=1),
-        TrialConfig(architecture="mlp-8-tanh", learning_rate=0.0123456789, holdout=100, epochs=3),
+        TrialConfig(
+            architecture="mlp-8-tanh", learning_rate=0.0123456789, batch_size=50, holdout=100, label_noise=700, epochs=2
+        ),
     ]
     sweep = run_sweep("values", trials, SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True))
     assert list(read_journal(sweep.path).known_trials(sweep.meta).values()) == trials
@@ -285,7 +295,7 @@ def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_pat
     assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {"slow"}
 
 
-def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, monkeypatch, capsys):
+def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish):
     flags = ("--scheduler", "fifo", "--output", tmp_path / "grown")
     assert finish("--learning-rates", 0.1, "--epochs", 2, *flags).returncode == 0
     grown = finish("--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4)
@@ -294,11 +304,9 @@ def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_o
     at_once = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in (0.1, 0.3)]
     assert rows(tmp_path / "grown").equals(numbers(trained_here(at_once)))
     assert set(load_sweep(tmp_path / "grown").trials["stop_reason"]) == {"completed"}
-    monkeypatch.setattr(sys, "argv", command("--resume", tmp_path / "grown", "--batch-size", 32)[1:])
-    with pytest.raises(SystemExit) as refused:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    assert refused.value.code == 2
-    assert "--batch-size can't change in a resume" in capsys.readouterr().err
+    refused = finish("--resume", tmp_path / "grown", "--batch-size", 32)
+    assert refused.returncode == 2
+    assert "--batch-size can't change in a resume" in refused.stderr
 
 
 def test_a_spent_time_budget_is_the_stop_reason(tmp_path):
@@ -313,11 +321,8 @@ def test_a_spent_time_budget_is_the_stop_reason(tmp_path):
     assert 0 < epochs < 100_000
 
 
-def test_smoke(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke", "--dataset", "mnist-5k", "--output", str(tmp_path / "smoke")],
-        capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+def test_smoke(tmp_path, finish):
+    done = finish(arguments=[str(SCRIPT), "--smoke", "--dataset", "mnist-5k", "--output", str(tmp_path / "smoke")])
     assert done.returncode == 0, done.stderr
     assert "mlp-16-tanh: " in done.stdout
     assert "Regimes: " in done.stdout

@@ -1,8 +1,8 @@
 """Sweeps in folders that are damaged or hostile, or on a full disk."""
 
 import json
-import os
 import pickle
+import runpy
 import subprocess
 import sys
 import time
@@ -54,17 +54,31 @@ def bury_traps(folder, sprung):
         (folder / name).write_text(json.dumps(fallback))
 
 
+@pytest.fixture
+def resumed(monkeypatch, capfd, caplog):
+    """A function that resumes a sweep by its script, in this process and on the Ray that tests share."""
+
+    def resume(path):
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--resume", str(path)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, said.out, said.err + caplog.text)
+
+    return resume
+
+
 @pytest.mark.ray
-def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path):
+def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, resumed, one_core, monkeypatch):
     path, losses = half_done
     bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
     (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     journal = (path / "journal.jsonl").read_bytes()
     (path / "journal.jsonl").write_bytes(journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep')
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--resume", str(path)],
-        capture_output=True, text=True, timeout=150, env=os.environ | SECRETS,
-    )  # fmt: skip
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    done = resumed(path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("skipped 1 damaged lines (line 3)") == 1
     assert done.stderr.count("00001.npz is not a trial's state") == 1
@@ -101,7 +115,7 @@ runpy.run_path({script!r}, run_name="__main__")
 
 
 @pytest.mark.ray
-def test_a_sweep_resumes_after_a_full_disk(tmp_path):
+def test_a_sweep_resumes_after_a_full_disk(tmp_path, resumed, one_core):
     path = tmp_path / "sweep"
     flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 40 --scheduler fifo".split()
     done = subprocess.run(
@@ -113,7 +127,7 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path):
     assert "Traceback" not in done.stderr
     before = load_sweep(path).epochs
     assert 0 < len(before) < 80
-    done = subprocess.run([sys.executable, str(SCRIPT), "--resume", str(path)], capture_output=True, timeout=150)
+    done = resumed(path)
     assert done.returncode == 0, done.stderr
     after = load_sweep(path)
     assert set(after.trials["stop_reason"]) == {"completed"}
@@ -144,10 +158,10 @@ def test_options_of_the_wrong_type_are_refused(name, value):
         SweepOptions(**{name: value})
 
 
-@pytest.mark.parametrize("text", ["a" * 10**6, "key" * 10**5, "://" * 10**5, "key=" * 10**5, "://a@" * 10**5])
-def test_redacting_a_long_text_is_fast(text):
+@pytest.mark.parametrize("repeated", ["a" * 10, "key", "://", "key=", "://a@"])
+def test_redacting_a_long_text_is_fast(repeated):
     start = time.process_time()
-    UserError(text)
+    UserError(repeated * 10**5)
     assert time.process_time() - start < 5
 
 

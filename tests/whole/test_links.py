@@ -16,7 +16,9 @@ OURS = "what was outside before"
 
 
 def analyse(folder):
-    """Run every script in `analysis/` on a folder, in this process."""
+    """Load the sweep in a folder and run every script in `analysis/` on it, in this process."""
+    with suppress(UserError):
+        load_sweep(folder).table()
     for script in ANALYSIS:
         spec = util.spec_from_file_location(script.stem, script)
         module = util.module_from_spec(spec)
@@ -30,11 +32,6 @@ def analyse(folder):
 def resume(folder):
     with suppress(UserError):
         resume_sweep(folder, quiet=True)
-
-
-def load(folder):
-    with suppress(UserError):
-        load_sweep(folder).table()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +88,7 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
     for i, name in enumerate(names):
         for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
-            for act in (load, analyse, resume):
+            for act in (analyse, resume):
                 below = tmp_path / f"{i}-{kind}-{act.__name__}"
                 copy = below / "sweep"
                 shutil.copytree(folder, copy)

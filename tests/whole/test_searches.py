@@ -64,15 +64,16 @@ def script(code, *arguments):
     return [sys.executable, "-c", code, *map(str, arguments)]
 
 
-def kill_once(command, journal, ready):
-    """Start a command, and kill its process group once `ready` accepts the text of the journal."""
+def kill_once(command, journal, ready, every=0.05):
+    """Start a command, and kill its process group once `ready` accepts the text of the journal. It looks every so many
+    seconds: a look takes time from the command."""
     with subprocess.Popen(command, start_new_session=True) as process:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 200
         try:
             while not (journal.exists() and ready(journal.read_text())):
                 assert time.monotonic() < deadline, "timeout"
                 assert process.poll() is None, "it ended before it was killed"
-                time.sleep(0.05)
+                time.sleep(every)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -83,15 +84,15 @@ def run(command):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path):
+def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path, one_core, monkeypatch, capsys):
     search = script(SEARCH, tmp_path, 60)  # epochs: all trials must not end between two looks at the journal
     kill_once(search, tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
     before = load_sweep(tmp_path)
     ended = before.trials[before.trials["stop_reason"] == "completed"]
     assert 3 <= len(ended) < 12
-    done = run(search)
-    assert done.returncode == 0, done.stderr
-    told = [line for line in done.stdout.splitlines() if line.startswith("told")]
+    monkeypatch.setattr(sys, "argv", search[2:])
+    exec(SEARCH, {"__name__": "__main__"})  # in this process, on the Ray that tests share
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("told")]
     assert len(told) == len(before.trials)  # those in flight, too, once they have ended
     for rate in before.trials["learning_rate"]:
         assert any(str(rate) in line for line in told)
@@ -110,14 +111,15 @@ def test_population_based_training_resumes_with_its_latest_rates(tmp_path):
         rates = load_sweep(tmp_path).epochs.groupby("trial_id")["learning_rate"]
         return text.count('"epoch"') > 30 and (rates.nunique() > 1).sum() >= 2
 
-    kill_once(script(PBT, tmp_path, 100_000, 2), tmp_path / "journal.jsonl", all_changed)
+    kill_once(script(PBT, tmp_path, 100_000, 2), tmp_path / "journal.jsonl", all_changed, every=0.5)
     last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
 
     def one_went_on(text):
         now = load_sweep(tmp_path).epochs.groupby("trial_id")["epoch"].max()
         return (now[last.index] > last["epoch"]).any()
 
-    kill_once(script(PBT, tmp_path, 100_000, 10**6), tmp_path / "journal.jsonl", one_went_on)  # no more changes
+    again = script(PBT, tmp_path, 100_000, 10**6)  # no more changes
+    kill_once(again, tmp_path / "journal.jsonl", one_went_on, every=0.5)
     later = load_sweep(tmp_path).epochs
     for trial_id, row in last.iterrows():
         rates = later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"]
@@ -150,7 +152,7 @@ class Checkpoints(tune.Callback):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path):
+def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     """A trial that copies another one's config must not copy its id, which would mix up their rows and states.
 
     And checkpoints that nobody copies any more go.
@@ -444,7 +446,7 @@ class First(tune.Callback):
 
 
 @pytest.mark.ray
-def test_one_invalid_proposal_does_not_end_the_search(tmp_path, capsys):
+def test_one_invalid_proposal_does_not_end_the_search(tmp_path, every_core, capsys):
     """And both are pending before the first one starts, since there are two slots."""
     options = SweepOptions(dataset="mnist-5k", quiet=True, output=tmp_path / "sweep", cpus_per_trial=1)
     space, search = {"architecture": "mlp-8-tanh", "epochs": 2}, Wild()
