@@ -145,7 +145,8 @@ def _page_data(data: PageData) -> dict[str, Any]:
         "sweep": trials["sweep"].tolist(),
         "number": trials["number"].tolist(),
         "columns": {
-            name: _numbers(column) if name in numbers else printable(column) for name, column in columns.items()
+            name: _numbers(column) if isinstance(column, np.ndarray) else printable(column)
+            for name, column in columns.items()
         },
         "numbers": numbers,
         "said": {name: one.said(trials) for name, one in shown.items() if name in numbers},
@@ -169,8 +170,8 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     """Return ten thousand times the logarithms of values to the base 10: whole numbers are short, and less than a pixel
     away."""
     known = np.isfinite(values)
-    found: list[list[int | None]] = np.where(known, np.round(1e4 * np.log10(np.where(known, values, 1))), None).tolist()
-    return found
+    found = np.round(1e4 * np.log10(np.where(known, values, 1)))
+    return np.where(known, found.astype(object), np.full(found.shape, None)).tolist()  # type: ignore[no-any-return]
 
 
 def _in_script(value: Any) -> Markup:

@@ -268,8 +268,8 @@ def shares(canvas: Canvas) -> Charts:
     plot.yaxis[0].axis_label = "share that converged"
     which = f": all settings together, in {pooled} ranges of learning rates, since there are {len(data.shares)} "
     which = f"{which}configurations" if pooled else ""
-    said = f"Share of the seeds that converged, with its exact 95% interval (Clopper–Pearson){which}."
-    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, said)
+    about = f"Share of the seeds that converged, with its exact 95% interval (Clopper–Pearson){which}."
+    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, about)
 
 
 def means(canvas: Canvas) -> Charts:
@@ -436,4 +436,4 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _short(text: str, most: int = 24) -> str:
-    return printable(text if len(text) <= most else f"{text[: most - 1]}…")
+    return str(printable(text if len(text) <= most else f"{text[: most - 1]}…"))
