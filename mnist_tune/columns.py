@@ -141,9 +141,14 @@ TRIALS = (
     Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
     Column("regime", TEXT, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
     Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
-    Column("reaches", NUMBER, "The epoch since which it is at the target, or its projection; inf for never.", "epoch"),
+    Column(
+        "reaches",
+        NUMBER,
+        "The epoch since which it is at the target, or its projection; inf for never, none if only `reaches_from` is known.",
+        "epoch",
+    ),
     Column("reaches_from", NUMBER, "Beginning of the projection's 80% interval.", "epoch"),
-    Column("reaches_to", NUMBER, "End of that interval.", "epoch"),
+    Column("reaches_to", NUMBER, "End of that interval; inf if it is not known.", "epoch"),
     Column("curve_regime", TEXT, "The label by the trial's own curve alone.", gaps=False),
     Column(
         "stop_reason",

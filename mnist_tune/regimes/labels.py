@@ -106,7 +106,7 @@ def restless(curve: Curve, goal: float) -> str:
     if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
         low, high = curve.accuracy.min(), curve.accuracy.max()
         return f"accuracy fell in {small.sum()} of {len(small)} epochs, {low:.4f} to {high:.4f}"
-    lost = curve.complete and drop(curve) and drops[curve.accuracy.argmax() :].any()
+    lost = curve.complete and curve.epochs >= ENOUGH and drop(curve) and drops[curve.accuracy.argmax() :].any()
     return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
 
 

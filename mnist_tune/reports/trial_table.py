@@ -102,7 +102,7 @@ def _epochs(trials: pd.DataFrame) -> list[str]:
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:
-    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 30` are projections."""
+    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22` are projections."""
     names = ("reaches", "reaches_from", "epochs_run")
     return list(map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"]))
 
