@@ -119,7 +119,8 @@ def bands(rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Band]:
 
 def _median(name: str, x: pd.Series, values: pd.Series, trials: int) -> Band:
     quantiles = values.groupby(x).quantile(BAND).unstack()
-    return Band(name, quantiles.index.to_numpy(), *(quantiles[share].to_numpy() for share in BAND), trials)
+    low, middle, high = (quantiles[share].to_numpy() for share in BAND)
+    return Band(name, quantiles.index.to_numpy(), low, middle, high, trials)
 
 
 def replicated(trials: pd.DataFrame) -> pd.DataFrame:
@@ -300,8 +301,9 @@ class Metric:
 
     def values(self, rows: pd.DataFrame) -> np.ndarray:
         """Return its values in rows of `trials` or `epochs`; NaN if they lack its column."""
-        values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float)
-        return np.maximum(1 - values if self.error else values, self.least)
+        values = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float)
+        found: np.ndarray = np.maximum(1 - values if self.error else values, self.least)
+        return found
 
     def with_axis(self, trials: pd.DataFrame, epochs: pd.DataFrame) -> Metric:
         last = self.values(trials)
