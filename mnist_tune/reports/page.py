@@ -144,10 +144,7 @@ def _page_data(data: PageData) -> dict[str, Any]:
         "ids": trials["trial_id"].tolist(),
         "sweep": trials["sweep"].tolist(),
         "number": trials["number"].tolist(),
-        "columns": {
-            name: _numbers(column) if isinstance(column, np.ndarray) else printable(column)
-            for name, column in columns.items()
-        },
+        "columns": {name: _held(column) for name, column in columns.items()},
         "numbers": numbers,
         "said": {name: one.said(trials) for name, one in shown.items() if name in numbers},
         "details": [(one.name, one.called, one.about) for one in details],
@@ -160,8 +157,10 @@ def _page_data(data: PageData) -> dict[str, Any]:
     }
 
 
-def _numbers(values: np.ndarray) -> list[float | str | None]:
-    """Return numbers for JSON, which has neither NaN nor infinity: they become null, and texts that a script reads."""
+def _held(values: np.ndarray | list[str]) -> Any:
+    """Return a column for JSON, which has neither NaN nor infinity: they become null, and texts that a script reads."""
+    if isinstance(values, list):
+        return printable(values)
     said = {math.inf: "Infinity", -math.inf: "-Infinity"}
     return [None if math.isnan(value) else said.get(value, value) for value in values.tolist()]
 
@@ -170,8 +169,10 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     """Return ten thousand times the logarithms of values to the base 10: whole numbers are short, and less than a pixel
     away."""
     known = np.isfinite(values)
-    found = np.round(1e4 * np.log10(np.where(known, values, 1)))
-    return np.where(known, found.astype(object), np.full(found.shape, None)).tolist()  # type: ignore[no-any-return]
+    codes = np.full(values.shape, None, dtype=object)
+    codes[known] = np.round(1e4 * np.log10(values[known])).astype(int)
+    found: list[list[int | None]] = codes.tolist()
+    return found
 
 
 def _in_script(value: Any) -> Markup:

@@ -301,8 +301,9 @@ class Metric:
 
     def values(self, rows: pd.DataFrame) -> np.ndarray:
         """Return its values in rows of `trials` or `epochs`; NaN if they lack its column."""
-        values: np.ndarray = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float)
-        return np.asarray(np.maximum(1 - values if self.error else values, self.least))
+        values = rows.reindex(columns=[self.column])[self.column].to_numpy(dtype=float)
+        found: np.ndarray = np.maximum(1 - values if self.error else values, self.least)
+        return found
 
     def with_axis(self, trials: pd.DataFrame, epochs: pd.DataFrame) -> Metric:
         last = self.values(trials)

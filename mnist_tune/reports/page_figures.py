@@ -30,6 +30,9 @@ INK = "#767676"
 LINES = ("#0077bb", "#cc5500", "#009988", "#b0307a", "#997700", "#6a5acd", "#6b7a8f", "#c8443a")
 """Colours of lines that are no regimes. Each has a contrast of at least 3 on both grounds."""
 
+MOST_FOLLOWED = 2000
+"""With more trials than this, the maps show what is selected only when a drag ends: drawing them takes too long."""
+
 TIPS = [("learning rate", "@rate"), ("regime", "@regime"), ("trial", "@trial")]
 TRIAL_COLUMNS = ("learning_rate", "number", "y", "colour", "marker", "rate", "regime", "trial", "said", "sweep")
 LINE_COLUMNS = ("xs", "ys", "colour", "alpha", "width", "rate", "regime", "trial")
@@ -60,8 +63,9 @@ class Canvas:
 
     def __init__(self, data: PageData) -> None:
         self.data, self.metric = data, data.metrics[0]
-        self.trials = empty("trials", (*TRIAL_COLUMNS, *(f"at_{one.name}" for one in data.settings)))
-        self.filters = models.BooleanFilter(name="trials-shown"), models.IndexFilter(indices=[], name="focus")
+        columns = (*TRIAL_COLUMNS, *(f"at_{one.name}" for one in data.settings))
+        self.trials, self.shown = empty("trials", columns), models.BooleanFilter(name="trials-shown")
+        self.focus = empty("focus", columns)
         self.top = empty("top", ("y", "text"))
         self.y = models.Range1d(self.metric.start, self.metric.end, name="y")
         self.heights = models.FixedTicker(ticks=ticks(self.metric.start, self.metric.end), name="heights")
@@ -70,22 +74,25 @@ class Canvas:
 
     def points(self, plot: Any, x: str, sweep: int | None = None) -> None:
         """Draw the trials, of one sweep or of all, with the chosen one and the line of what is not finite."""
-        views = [models.CDSView(filter=one) for one in self.filters]
-        if sweep is not None and self.data.several:
-            own = models.GroupFilter(column_name="sweep", group=sweep)
-            views = [models.CDSView(filter=one & own) for one in self.filters]
+        own = models.GroupFilter(column_name="sweep", group=sweep) if sweep is not None else models.AllIndices()
         size, alpha = mark(len(with_epochs(self.data.trials)))
         style: dict[str, Any] = {"size": size**0.5 * 1.45, "line_color": "colour", "fill_color": "colour"}
-        style |= {"fill_alpha": alpha, "line_alpha": alpha, "nonselection_alpha": 0.08, "line_width": 2}
-        dots = plot.scatter(x, "y", source=self.trials, view=views[0], marker="marker", **style)
-        ring = plot.scatter(x, "y", source=self.trials, view=views[1], size=16, fill_alpha=0, line_color=INK)
-        ring.update(nonselection_glyph=None, selection_glyph=None)
-        ring.glyph.line_width = 2.5
+        style |= {
+            "fill_alpha": alpha,
+            "line_alpha": alpha,
+            "nonselection_alpha": 0.08,
+            "line_width": 2,
+            "marker": "marker",
+        }
+        dots = plot.scatter(x, "y", source=self.trials, view=models.CDSView(filter=self.shown & own), **style)
+        ring = {"size": 16, "fill_alpha": 0, "line_color": INK, "line_width": 2.5}
+        plot.scatter(x, "y", source=self.focus, view=models.CDSView(filter=own), **ring)
         plot.hspan(y="y", source=self.top, line_color=INK, line_dash="dotted")
         plot.add_layout(
             models.LabelSet(x=6, y="y", y_offset=3, x_units="screen", text="text", source=self.top, **SMALL)
         )
-        box = models.BoxSelectTool(continuous=True, description="Brush: drag over trials", renderers=[dots])
+        follows = len(self.data.trials) <= MOST_FOLLOWED
+        box = models.BoxSelectTool(continuous=follows, description="Brush: drag over trials", renderers=[dots])
         plot.add_tools(box)
         plot.toolbar.active_drag = box
         _tips(plot, dots, [*TIPS, ("value", "@said")])
@@ -268,8 +275,8 @@ def shares(canvas: Canvas) -> Charts:
     plot.yaxis[0].axis_label = "share that converged"
     which = f": all settings together, in {pooled} ranges of learning rates, since there are {len(data.shares)} "
     which = f"{which}configurations" if pooled else ""
-    about = f"Share of the seeds that converged, with its exact 95% interval (Clopper–Pearson){which}."
-    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, about)
+    caption = f"Share of the seeds that converged, with its exact 95% interval (Clopper–Pearson){which}."
+    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, caption)
 
 
 def means(canvas: Canvas) -> Charts:
@@ -436,4 +443,5 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _short(text: str, most: int = 24) -> str:
-    return str(printable(text if len(text) <= most else f"{text[: most - 1]}…"))
+    short: str = printable(text if len(text) <= most else f"{text[: most - 1]}…")
+    return short

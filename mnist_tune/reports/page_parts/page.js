@@ -112,7 +112,8 @@ window.page = {ready: false};
   function drawFocus() {
     const i = state.focus, panel = element("trial");
     if (!panel) return;
-    find("focus").indices = i === null ? [] : [i];
+    find("focus").data = Object.fromEntries(Object.entries(trials.data).map(
+      ([name, column]) => [name, i === null ? [] : [column[i]]]));
     panel.hidden = i === null;
     if (i === null) return;
     panel.querySelector("h3").textContent = `Trial ${columns.trial[i]}: learning rate ${looks.rate[i]}, ${columns.regime[i]}`;
