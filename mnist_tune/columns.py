@@ -144,7 +144,7 @@ TRIALS = (
     Column(
         "reaches",
         NUMBER,
-        "The epoch since which it is at the target, or its projection; inf for never, none if only `reaches_from` is known.",
+        "The epoch since which it is at the target, or its projection; inf for never, none where it is not known.",
         "epoch",
     ),
     Column("reaches_from", NUMBER, "Beginning of the projection's 80% interval.", "epoch"),
