@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_up_curves import curve, cut
 
+from label_cuts import read_set
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
 from mnist_tune.regimes.labels import curve_regime
-from unseen_curves import labelled, unseen_sweeps
 
 POWER_LAW = 1 - 0.5 * np.arange(1, 9) ** -0.4
 """Its error is 0.05 in epoch 316, as 10**2.5."""
@@ -93,9 +93,9 @@ def promises():
     interval was fitted to. `benchmarks/label_cuts.py` has the first look at others."""
     found = []
     for number in range(1, 6):
-        for _, trials, epochs, data in unseen_sweeps(number):
-            targets = labelled(trials, epochs, data)["target"]
-            for whole, target in zip(curves_of(trials, epochs, data), targets, strict=True):
+        for sweep in read_set(number):
+            curves = curves_of(sweep.trials, sweep.epochs, sweep.data)
+            for whole, target in zip(curves, sweep.labelled()["target"], strict=True):
                 for n in {round(whole.epochs * share) for share in (1 / 3, 1 / 2, 2 / 3)} if target > 0 else ():
                     part, epoch = cut(whole, n), arrived(whole, target)
                     ahead = reached(part, target, curve_regime(part, target)[0])
