@@ -4,8 +4,8 @@
 
 Trains networks at many learning rates under Ray Tune and labels every curve with its regime.
 
-Measured: 4 min 31 s on 2 cores of an AMD EPYC (AVX-512). With seed 0, 784-1024-128-10 is slow up to 0.01, converges
-from 0.02 to 1, oscillates at 1.3 and 1.6 and diverges from 2 on.
+Measured: 6 min 39 s on 2 cores of an AMD EPYC (AVX2). With seed 0, 784-1024-128-10 is slow up to 0.01, converges
+from 0.02 to 1 or 1.3 (by processor), oscillates at 1.6 and diverges from 2 on.
 """
 
 from mnist_tune import cli
