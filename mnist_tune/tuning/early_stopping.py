@@ -90,7 +90,9 @@ class Fates:
         self._data, self._rungs = data, rungs
         self._histories = Histories()
         self._peers: dict[Hashable, dict[str, Trial]] = defaultdict(dict)
-        """The trials of each family that have an epoch."""
+        """What is known of the trials of each family."""
+        self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
+        """The trials of each family that have a row since then."""
         self._proposed: set[Hashable] = set()
         self._decided: dict[Hashable, dict[int, str]] = defaultdict(dict)
 
@@ -112,7 +114,7 @@ class Fates:
         for trial_id, key in keys.items():
             epoch = self._histories.last_epoch(trial_id)
             if epoch:
-                self._take_up(trial_id, trials[trial_id])
+                self._changed[families[trial_id]][trial_id] = trials[trial_id]
             if trial_id in past.ended and (reason := past.ended[trial_id][1]["stop_reason"]) in (SLOW, DEAD):
                 self._decided[key][epoch] = reason
         for row in past.rows[len(rows) :].to_dict("records"):
@@ -138,25 +140,27 @@ class Fates:
         family, epoch = _family(config), row["epoch"]
         key = config.learning_rate, family
         self._histories.add(trial_id, row)
-        self._take_up(trial_id, config)
+        self._changed[family][trial_id] = config
         if proposed:
             self._proposed.add(key)
         if epoch not in self._decided[key]:
             self._decided[key][epoch] = self._verdict(trial_id, config) if key in self._proposed else ""
         return self._decided[key][epoch]
 
-    def _take_up(self, trial_id: str, config: TrialConfig) -> None:
-        """Make a trial's curve of its rows so far. Where the data set has no target, that follows from the peers that
-        are complete: what is best so far may yet be beaten."""
-        peers, curve = self._peers[_family(config)], Curve.of(self._histories.columns(trial_id), config, self._data)
-        target = next((one.target for one in peers.values()), self._data.target)
-        peers[trial_id] = Trial(config.learning_rate, config.momentum, curve, target)
-        if curve.complete and self._data.target is None:
+    def _up_to_date(self, family: Hashable) -> dict[str, Trial]:
+        """Return the trials of a family with their rows so far. Where the data set has no target, that follows from the
+        complete ones: what is best so far may yet be beaten."""
+        peers = self._peers[family]
+        for trial_id, config in self._changed.pop(family, {}).items():
+            curve = Curve.of(self._histories.columns(trial_id), config, self._data)
+            peers[trial_id] = Trial(config.learning_rate, config.momentum, curve, self._data.target)
+        if self._data.target is None:
             target = target_of((one.curve for one in peers.values() if one.curve.complete), self._data)
-            peers |= {name: replace(one, target=target) for name, one in peers.items()}
+            peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
+        return peers
 
     def _verdict(self, trial_id: str, config: TrialConfig) -> str:
-        peers = self._peers[_family(config)]
+        peers = self._up_to_date(_family(config))
         one = peers[trial_id]
         seeds = [peer for peer in peers.values() if peer.rate == one.rate and peer.curve.epochs >= TREND]
         if any(seed.own[0] in ("converged", "oscillating", "overfit") for seed in seeds if seed is not one):
