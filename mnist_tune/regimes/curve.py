@@ -189,6 +189,11 @@ class Curve:
         """The median accuracy of the last three epochs, which does not depend on the luck of the last one."""
         return float(np.median(self.accuracy[-3:])) if self.epochs else 0.0
 
+    @cached_property
+    def held_out_settled(self) -> float:
+        """The same of the held-out accuracies."""
+        return float(np.median(self.held_out[-3:])) if self.epochs else 0.0
+
     def learned(self, accuracy: Any) -> Any:
         """Return how much of what can be learned an accuracy a is: `(a - chance) / (1 - chance)`."""
         return (accuracy - self.data.chance) / (1 - self.data.chance)

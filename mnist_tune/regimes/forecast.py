@@ -104,8 +104,7 @@ def forecast(curve: Curve, target: float) -> Forecast:
     fitted = float(np.exp(y.mean() + slope * x[-1]))
     steps = math.log(max(fitted / curve.avoidable_goal(target), 1.0))  # in logarithms of the error
     ahead = min(-steps / slope if slope < 0 else math.inf, 99.0)
-    likely, earliest, latest = (max(n * np.exp(min(one, 700.0)), n + 1.0) for one in (ahead, *interval(ahead)))
-    latest = latest if ahead <= KNOWN else math.inf
+    likely, earliest, latest = (max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead)))
     return Forecast(likely, earliest, latest, -slope, math.sqrt(variance / float(x @ x)))
 
 

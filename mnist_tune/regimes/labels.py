@@ -1,7 +1,5 @@
-"""The regime of each trial: one ordered list of questions about its own curve, then one pass over its family.
-
-`Family` changes what a trial's own curve left open, by what the same network did at other rates (`docs/regimes.md`).
-"""
+"""The regime of each trial: one ordered list of questions about its own curve, then one pass over its family, which
+changes what the curve left open (`docs/regimes.md`)."""
 
 from __future__ import annotations
 
@@ -33,7 +31,6 @@ from mnist_tune.regimes.statistics import (
     drop,
     flat,
     hardly_begun,
-    held_out,
     lasts,
     late_pace,
     memorising,
@@ -65,8 +62,7 @@ def curve_regime(curve: Curve, target: float | None = 0.95) -> Label:
     if not curve.epochs:
         return "undecided", "no epoch finished"
     goal = math.inf if target is None else target
-    questions = (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there))
-    for name, ask in questions:
+    for name, ask in (("diverged", gone), ("overfit", memorising), ("oscillating", restless), ("converged", there)):
         if evidence := ask(curve, goal):
             return name, evidence
     return below(curve, goal)
@@ -172,9 +168,8 @@ class Trial:
     def speed(self) -> float:
         """Learning rate per image, `rate / batch_size / (1 - momentum)`: at equal speeds, trials go equally far in an
         epoch while steps are small (the linear scaling of Goyal et al. 2017)."""
-        return float(
-            f"{self.rate / self.curve.batch_size / (1 - self.momentum):.12g}"
-        )  # equal but for rounding is equal
+        speed = self.rate / self.curve.batch_size / (1 - self.momentum)
+        return float(f"{speed:.12g}")  # equal but for rounding is equal
 
     @cached_property
     def own(self) -> Label:
@@ -183,6 +178,11 @@ class Trial:
     @cached_property
     def reaches(self) -> Forecast | None:
         return reached(self.curve, self.target, self.own[0])
+
+    @property
+    def since(self) -> float:
+        """The epoch since which it has been at the target; infinite if it has not converged."""
+        return self.reaches.likely if self.own[0] == "converged" and self.reaches else math.inf
 
     @cached_property
     def learned(self) -> bool:
@@ -195,8 +195,9 @@ class Family:
     def __init__(self, trials: Sequence[Trial]) -> None:
         self.trials = sorted(trials, key=lambda one: -one.speed)
         self._speed = np.array([one.speed for one in self.trials])
-        self._settled = np.array([one.curve.settled for one in self.trials])
-        self._held_out = np.array([held_out(one.curve) for one in self.trials])
+        # Rows by accuracy, the best first; of equal ones, the fastest.
+        self._settled = np.argsort([-one.curve.settled for one in self.trials], kind="stable")
+        self._held_out = np.argsort([-one.curve.held_out_settled for one in self.trials], kind="stable")
         self._slowest = min((one.speed for one in trials if one.learned), default=math.inf)
 
     def label(self, one: Trial) -> Label:
@@ -211,7 +212,7 @@ class Family:
 
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
-        best = max((other for other in self.trials if other.learned), key=lambda other: other.curve.settled)
+        best = next(self.trials[row] for row in self._settled if self.trials[row].learned)
         said = f"at chance; {named(best, one)} reached {best.curve.accuracy.max():.4f}"
         finite = one.curve.train_loss is None or np.isfinite(one.curve.train_loss[-1])
         if one.own[0] == "diverged" and (one.speed >= self._slowest or not finite):
@@ -221,20 +222,19 @@ class Family:
     def _late(self, one: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
         runs, will at its end neither be at the target nor as good as the other is on held-out images by now."""
-        curve, faster = one.curve, [other for other in self.trials if other.speed > one.speed]
+        curve, faster = one.curve, self._speed > one.speed
         if shaken(curve):
             return None
         if not curve.complete:
-            best = self._best(self._speed > one.speed, self._held_out)
+            best = self._best(faster, self._held_out)
             if not best or not higher(best, one):
                 return None
-            known = held_out(best.curve)
+            known = best.curve.held_out_settled
             known -= SIGMAS * float(accuracy_noise(known, curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
             return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
-        there = [other for other in faster if one.reaches and other.own[0] == "converged" and other.reaches]
-        first = min(there, key=lambda other: other.reaches.likely if other.reaches else math.inf, default=None)
-        if not first or not first.reaches or not one.reaches or one.reaches.likely <= FAR * first.reaches.likely:
+        first = min(self.trials[: faster.sum()], key=lambda other: other.since, default=None)
+        if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None
         return "slow", f"{one.target:.4g} {one.reaches}; {named(first, one)}: {first.reaches}"
 
@@ -252,10 +252,9 @@ class Family:
         often = FAR * (falls > 0).sum() >= max(2 * FAR, len(falls)) or (falls > curve.falls_noise).sum() >= 2
         return ("oscillating" if often and curve.accuracy.max() > curve.ceiling else "undecided"), behind(one, best)
 
-    def _best(self, rows: np.ndarray, score: np.ndarray) -> Trial | None:
-        """Return which of these did best, of equal ones the fastest. What diverged or memorised is no measure."""
-        found = np.flatnonzero(rows)
-        ranked = (self.trials[row] for row in found[np.argsort(-score[found], kind="stable")])
+    def _best(self, rows: np.ndarray, ranking: np.ndarray) -> Trial | None:
+        """Return which of these rows is first in a ranking. What diverged or memorised is no measure."""
+        ranked = (self.trials[row] for row in ranking if rows[row])
         return next((one for one in ranked if one.own[0] not in ("diverged", "overfit")), None)
 
 

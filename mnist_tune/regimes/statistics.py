@@ -57,7 +57,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
         return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
     best = int(held_out.argmax())
-    now = max(float(np.median(held_out[-TREND:])), held_out[-1])
+    now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
     units = fall / (sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count))
     said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
@@ -150,11 +150,6 @@ def shaken(curve: Curve) -> bool:
     return bool(curve.spikes()[1:].any() or curve.spikes(CLEARLY)[:1].any() or slips(curve).any())
 
 
-def held_out(curve: Curve) -> float:
-    """Return the median of the last held-out accuracies."""
-    return float(np.median(curve.held_out[-TREND:])) if curve.epochs else 0.0
-
-
 def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
     """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
     best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.
@@ -162,7 +157,7 @@ def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
     if data.target is not None:
         return data.target
     known = [curve for curve in curves if curve.epochs and not memorising(curve)]
-    best = max(known, key=held_out, default=None)
+    best = max(known, key=lambda curve: curve.held_out_settled, default=None)
     if best is None or best.learned(best.settled) < LEARNED:
         return None
     noise = SIGMAS * float(accuracy_noise(best.settled, best.images))
