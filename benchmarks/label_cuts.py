@@ -39,16 +39,11 @@ from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.data_facts import DATA, DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.regimes.statistics import FAR, LEARNED
 from mnist_tune.tuning.early_stopping import Fates, Rungs
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
-
-LEARNED = 0.3
-"""A curve that has this share of what can be learned has learned something."""
-
-FAR = 3
-"""A projection beyond this many times the epochs asked for is shown as `> N`."""
 
 NOT_BEFORE = re.compile(r"(?:not before|later than) epoch (\d+)")
 

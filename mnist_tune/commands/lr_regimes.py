@@ -14,7 +14,6 @@ from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, T
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
-NOTEBOOK_RATES = (0.001, 0.1, 1.6, 2.0)
 DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0, 1.3, 1.6, 2.0, 2.8, 4.0)
 
 

@@ -32,10 +32,6 @@ class DataFacts:
         guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
         return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target, len(label_counts))
 
-    def uniform_loss(self, loss: str) -> float:
-        """Return the loss of a network that gives all classes the same probability; an untrained one has about it."""
-        return max(self.guess_losses[loss], guess_loss([1] * self.classes, loss))
-
 
 MNIST = DataFacts.of((5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 10_000, 0.95)
 """The best dense networks reach 0.98 on the test images. The notebook's curves that failed ended below 0.87."""

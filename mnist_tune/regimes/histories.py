@@ -57,11 +57,6 @@ class Histories:
         rows = self._rows.get(trial_id)
         return int(rows[-len(_NAMES)]) if rows else 0
 
-    def count(self, trial_id: str | None = None) -> int:
-        """Return the number of rows of a trial, or of all."""
-        found = self._rows.values() if trial_id is None else [self._rows.get(trial_id, ())]
-        return sum(map(len, found)) // len(_NAMES)
-
     def forget(self, trial_id: str) -> None:
         """Drop the rows of a trial that has ended."""
         self._rows.pop(trial_id, None)

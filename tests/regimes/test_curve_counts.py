@@ -43,12 +43,10 @@ def test_facts_of_a_data_set_follow_from_its_counts():
     assert data_facts({"dataset": said | {"target": None}}).target is None
 
 
-def test_a_class_without_images_counts_for_an_untrained_network_alone():
+def test_a_class_without_images_is_no_part_of_a_guess():
     facts = DataFacts.of([60, 40, 0], 20)
     assert (facts.classes, facts.chance) == (3, 0.6)
     assert facts.guess_losses == {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
-    assert facts.uniform_loss("cross-entropy") == pytest.approx(np.log(3))
-    assert facts.uniform_loss("mse") == pytest.approx(1 / 3)
 
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
