@@ -50,7 +50,7 @@ class Field:
     texts: Texts | None = field(default=None, repr=False)
     """Returns what is shown of each trial; by default its value."""
     width: int = 80
-    """Of its column on the page, in pixels."""
+    """The width of its column on the page, in pixels."""
     differs: bool = False
     """Whether it is shown only where trials differ in it."""
 
