@@ -357,7 +357,7 @@ def test_a_mirror_that_does_not_answer_is_skipped(
         start = time.monotonic()
         with pytest.raises(DataError, match=r"no answer within 1"):
             load_dataset("mnist")
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 15  # the mirror holds on for 20
     finally:
         release.set()
 
