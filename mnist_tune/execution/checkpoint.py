@@ -82,7 +82,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
-        """Return what `save` wrote, or None if there is no such file, or a power cut left it empty or with zeros.
+        """Return what `save` wrote, or None if there is no such file, or a power cut left it empty, or only zeros.
 
         Raises:
             DamagedStateError: the file is damaged, has another schema, or was never a state.
@@ -93,7 +93,7 @@ class Checkpoint:
         except OSError as error:
             raise UserError(f"can't read the state of a trial from {where}: {storage.reason(error)}") from None
         try:
-            return None if content is None or content[:1] in (b"", b"\0") else _parsed(content)
+            return None if content is None or not content.strip(b"\0") else _parsed(content)
         except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
             raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
 
