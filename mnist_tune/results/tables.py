@@ -145,10 +145,10 @@ def _read(folder: Path) -> Tables:
     return Tables(folder, trials, epochs, meta)
 
 
-def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
+def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
     """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
 
-    While a process is `running` the sweep, trials that have not ended are running or waiting.
+    While a process is `running` the sweep, trials that have not ended are running or waiting; unknown if that is None.
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
@@ -170,7 +170,8 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
     # a trial that copies another one leaves out epochs.)
     short = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max()) < trials["epochs_asked"]
     open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
-    live = np.where(trials["epochs_run"] > 0, "running", "waiting") if running else "interrupted"
+    begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
+    live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
