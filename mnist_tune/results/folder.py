@@ -39,10 +39,10 @@ LOOK_S = 0.1
 
 
 def exists(where: Place) -> bool:
-    """Return whether this place holds a sweep. Raises `UserError` if object storage can't be read."""
-    if isinstance(where, Path):
-        return (where / "sweep.json").exists()
+    """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
     try:
+        if isinstance(where, Path):
+            return (where / META).exists()
         return storage.read(storage.join(where, "sweep.json")) is not None
     except OSError as error:
         raise UserError(f"can't read {where}: {storage.reason(error)}") from None

@@ -26,7 +26,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
-from mnist_tune.results.folder import fetch, is_being_written
+from mnist_tune.results.folder import exists, fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
@@ -116,7 +116,7 @@ def read_sweep(path: str | Path) -> Tables:
         with TemporaryDirectory() as folder:
             fetch(where, Path(folder))
             return replace(_read(Path(folder)), path=where)
-    if not (where / "sweep.json").exists():
+    if not exists(where):
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
         folders = {file.parent for file in found}
         whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a winner lies in its search's
