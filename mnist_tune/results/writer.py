@@ -25,6 +25,7 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
 from mnist_tune.results.remote import Remote, Sign
+from mnist_tune.results.turns import Turn, is_shared
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -66,6 +67,8 @@ class SweepWriter:
         """Also written to a file in `states`. A node that does not find it there sees another folder."""
         self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
         self._unsynced, self._released = False, threading.Event()
+        self._say = say
+        self._turn: Turn | None = None
         own: list[str] = []
         if self._remote:
             # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
@@ -113,6 +116,9 @@ class SweepWriter:
             storage.sync_folder(parent)
         refuse_links(self.path, self.path / "states")
         self._held.callback(locked(self.path, self.where).release)
+        if not self._remote and is_shared(self.path):
+            self._turn = Turn(self.path, self._say)
+            self._held.callback(self._turn.end)
         if self._remote:
             self._held.callback(self._remote.withdraw)
             if resume:
@@ -143,8 +149,13 @@ class SweepWriter:
         while not self._released.wait(storage.SYNC_S):
             try:
                 self._sync()
+                if self._turn:
+                    self._turn.go_on()
             except OSError as error:  # the disk has lost rows, which a later sync would not bring back
                 self.failure = self._cannot_write(error)
+                return
+            except UserError as error:
+                self.failure = error
                 return
 
     def _sync(self) -> None:
