@@ -132,12 +132,12 @@ class Decision:
         lead = self.leader[..., None]
         others = self.active & (np.arange(self.active.shape[-1]) != lead)
         most = np.take_along_axis(self._mean + self._radius(2 * RISK), lead[..., None], -1)[..., 0]
-        return np.where(others, most, 0).max(-1, initial=0)
+        return np.asarray(np.where(others, most, 0).max(-1, initial=0))
 
     @property
     def over(self) -> np.ndarray:
         """Whether it is settled: one setting is left, or none loses more than the tolerance by taking the leader."""
-        return (self.active.sum(-1) == 1) | (self.may_lose < self.tolerance)
+        return np.asarray((self.active.sum(-1) == 1) | (self.may_lose < self.tolerance))
 
     def worse(self) -> tuple[np.ndarray, np.ndarray]:
         """Return for each setting by how much it is worse than another one, [K, 3]: a simultaneous 95% interval's lower
