@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate
+from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -108,6 +110,10 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 
 def _winner(sweep: Tables) -> Iterator[Finding]:
+    if CONTENDERS in sweep.meta.get("options", {}):
+        if said := decided(sweep):
+            yield Finding(Kind.WINNER, said[0], "", tuple(said[1:]))
+        return
     if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
         return
     split, trials = held_out(sweep.trials), counted(len(sweep.trials))
