@@ -18,6 +18,7 @@ from mnist_tune.results.meta import read_meta
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep, load_sweep
+from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import (
@@ -180,5 +181,7 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
         holdout = images // SHARE
         holdout += (images - holdout) % max(sizes)
     drop = options.drop_last or any((images - holdout) % size for size in sizes)
+    said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"
+    announce(said + "; each epoch leaves out its last, smaller batch" * drop, options.quiet)
     options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
     return options, [replace(one, holdout=holdout, drop_last=drop) for one in settings]

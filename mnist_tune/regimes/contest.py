@@ -41,6 +41,7 @@ class Contest:
     Attributes:
         asked: of each trial by number, which seed (0, 1, ...) it has, and which setting.
         decision: what follows from the seeds so far.
+        course: the seeds of each setting and `Decision.differences`, after each seed.
         confirming: accuracies of the leader with the seeds that confirm; NaN where it failed.
     """
 
@@ -57,6 +58,7 @@ class Contest:
         self._images, self._confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0, 1 / self._images)
         self.asked: list[tuple[int, int]] = []
+        self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, float | None]] = []
         """Of each seed, the accuracies that were told. None stands for an error."""
@@ -130,6 +132,7 @@ class Contest:
                 best = min(np.nanmax(values), 1 - 1 / self._images)
                 self.decision.tolerance = TOLERANCE * float(np.sqrt(best * (1 - best) / self._images))
             self.decision.add(values)
+            self.course.append((self.decision.seeds.copy(), *self.decision.differences))
         if not confirms and not self.settled:
             self._ask(np.flatnonzero(self.decision.active).tolist())
         if self.over and self.settled and self._confirm and self._confirmed_from is None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate
-from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import setting, varied
 from mnist_tune.regimes.replicates import half_width
@@ -31,6 +31,11 @@ def titles(settings: Sequence[TrialConfig]) -> list[str]:
 
 def _said(name: str, value: object) -> str:
     return f"learning rate {rate(value)}" if name == "learning_rate" else setting(name, value)
+
+
+def is_decision(sweep: Tables) -> bool:
+    """Return whether `sweeps/decide.py` made a sweep."""
+    return CONTENDERS in sweep.meta.get("options", {})
 
 
 def decided(sweep: Tables) -> list[str]:

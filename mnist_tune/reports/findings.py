@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate
-from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
-from mnist_tune.reports.decided import decided
+from mnist_tune.reports.decided import decided, is_decision
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -110,10 +109,6 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 
 def _winner(sweep: Tables) -> Iterator[Finding]:
-    if CONTENDERS in sweep.meta.get("options", {}):
-        if said := decided(sweep):
-            yield Finding(Kind.WINNER, said[0], "", tuple(said[1:]))
-        return
     if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
         return
     split, trials = held_out(sweep.trials), counted(len(sweep.trials))
@@ -130,7 +125,7 @@ def _winner(sweep: Tables) -> Iterator[Finding]:
 
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
-    return bool(sweep.meta.get("search")) and not sweep.edges()
+    return bool(sweep.meta.get("search")) and not sweep.edges() and not is_decision(sweep)
 
 
 def _short(value: Any) -> Any:
@@ -138,7 +133,12 @@ def _short(value: Any) -> Any:
 
 
 def _families(sweep: Tables) -> Iterator[Finding]:
-    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
+    """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
+    its regimes say."""
+    if is_decision(sweep):
+        if said := decided(sweep):
+            yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
+        return
     measured, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
     found = list(families(sweep.trials))
     if _is_search(sweep) and len(found) > 1:

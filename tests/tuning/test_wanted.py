@@ -39,7 +39,16 @@ ADDS = {
 }
 """The options of each command that add trials, or epochs."""
 
-MAY_CHANGE = {"max_concurrent", "execution", "lanes", "save_every", "trials_per_gpu", "time_budget", "precision", "confirm"}
+MAY_CHANGE = {
+    "max_concurrent",
+    "execution",
+    "lanes",
+    "save_every",
+    "trials_per_gpu",
+    "time_budget",
+    "precision",
+    "confirm",
+}
 MAY_CHANGE |= {"dataset", "data_dir"}  # where the same data are
 
 NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep"}

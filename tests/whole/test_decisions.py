@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from mnist_tune import DecideOptions, UserError, decide, load_sweep
+from mnist_tune.reports.page_data import PageData
+from mnist_tune.reports.page_figures import sections
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import TIMES
 
@@ -40,6 +42,10 @@ def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_woul
     said = capsys.readouterr().out
     assert "best: 0.3; none of the others is better (95%)" in said
     assert "0.001 is 0." in said
+
+    [charts] = [charts for section, charts in sections(PageData([whole])) if section.name == "decision"]
+    assert "best: 0.3; none of the others is better (95%). 0.001 is 0." in charts[0].caption
+    assert charts[0].figure.yaxis[0].axis_label.text == "accuracy below 0.3's"
 
     killed = tmp_path / "killed"
     shutil.copytree(whole.path, killed)
