@@ -6,7 +6,8 @@ from decide_coverage import DecideCoverage, simulate
 
 
 @pytest.mark.parametrize(
-    ("truth", "noise", "settings"), [("ladder 0.6", "Gaussian", 4), ("one best 0.6", "unequal", 2), ("ties", "rounded", 4)]
+    ("truth", "noise", "settings"),
+    [("ladder 0.6", "Gaussian", 4), ("one best 0.6", "unequal", 2), ("ties", "rounded", 4)],
 )
 def test_decisions_are_right(truth, noise, settings):
     """If each of 200 decisions is right with a chance of 95%, one try in 1,000 has 179 or fewer that are."""
