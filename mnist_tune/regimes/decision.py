@@ -10,8 +10,11 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.regimes.families import held_out
+from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
 
 RISK = 0.05
 """The chance, over all settings, that one is wrongly told apart from the best, or wrongly out."""
@@ -47,6 +50,51 @@ def chance_gap(scatter: Any, seeds: Any, noise: Any, settings: int) -> Any:
     return np.where(seeds > 1, several, NormalDist().inv_cdf(level) * np.sqrt(noise))
 
 
+def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
+    """Return the settings of one sweep that compete to be the best, the best first.
+
+    Trials compete if they ran all their epochs and did not diverge. A setting competes if it has as many such trials as
+    any: one of which some seeds diverged does not, unless that is true of all. Accuracies are those of the images held
+    out or, if none were, of the test set. Of each, the noise is its binomial standard error, or the largest fall of the
+    curve between two epochs if that is more.
+
+    Args:
+        trials: rows of the `trials` table.
+        test_images: how many images the test set has.
+
+    Returns:
+        The columns `CONFIGURATION`; `seeds`, how many trials compete; `accuracy`, their mean; `regime`; `gap`, how far
+        the setting is below the best, over the seeds that both have; `close`, whether that is at most `chance_gap`.
+    """
+    split, names = held_out(trials), [name for name in CONFIGURATION if name in trials]
+    accuracy = trials[f"{split}_accuracy"].astype(float)
+    ran = trials[(trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged") & accuracy.notna()]
+    seeds = ran.groupby(names)["epochs_run"].transform("size")
+    ran = ran[seeds == seeds.max()]
+    if ran.empty:
+        return pd.DataFrame(columns=[*names, "seeds", "accuracy", "regime", "gap", "close"]).astype({"close": bool})
+    images: Any = ran["holdout"] if split == "validation" and "holdout" in ran else test_images
+    falls = ran["largest_fall"].fillna(0.0) if "largest_fall" in ran else 0.0
+    scores = ran[[*names, "regime"]].assign(accuracy=accuracy, regime=ran["regime"].astype(str))
+    scores["noise"] = np.maximum(accuracy_noise(scores["accuracy"], images), falls) ** 2
+    found = scores.groupby(names).agg(
+        seeds=("accuracy", "size"),
+        accuracy=("accuracy", "mean"),
+        noise=("noise", "mean"),
+        regime=("regime", lambda of: of.iloc[0] if of.nunique() == 1 else regime_counts(of)),
+    )
+    found = found.sort_values("accuracy", ascending=False, kind="stable")
+    is_best = (ran[names] == found.reset_index()[names].iloc[0]).all(axis=1)
+    each = pd.MultiIndex.from_frame(ran[[name for name in ("seed", "data_seed") if name in ran]])
+    best = scores["accuracy"][is_best].groupby(each[is_best]).mean()
+    pairs = (best.reindex(each).to_numpy() - scores["accuracy"]).groupby([ran[name] for name in names])
+    count = pairs.count().reindex(found.index)
+    found["gap"] = pairs.mean().reindex(found.index).fillna(found["accuracy"].iloc[0] - found["accuracy"])
+    scatter = (pairs.var().reindex(found.index) * (count - 1)).fillna(0.0)
+    limit = chance_gap(scatter, count.clip(lower=1), found["noise"] + found["noise"].iloc[0], max(len(found), 2))
+    return found.drop(columns="noise").assign(close=found["gap"] <= limit).reset_index()
+
+
 def radius(count: Any, spread: Any, risk: float) -> np.ndarray:
     """Return the half-width of a confidence sequence: the chance that the mean of any n differences, n = 1, 2, ..., is
     further from the true one is at most `risk`. So one may look after each seed, and stop when one likes.
@@ -64,11 +112,12 @@ def radius(count: Any, spread: Any, risk: float) -> np.ndarray:
         spread: s, their standard deviation.
         risk: the chance of any error, in (0, 1).
     """
-    n = np.maximum(count, 2)
+    n = np.arange(2, max(np.max(count), 2) + 1)
     q = (np.sqrt(n + 1) / risk) ** (2 / n)
-    finite = (np.asarray(count) > 1) & (q < n + 1)
-    ratio = np.where(finite, (q - 1) / (1 - np.where(finite, q, 0) / (n + 1)), 0)
-    return np.where(finite, spread * np.sqrt((n - 1) / n * ratio), np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = np.sqrt((n - 1) / n * (q - 1) / np.maximum(1 - q / (n + 1), 0))
+        factor = np.concatenate([[np.inf, np.inf], factors])[count]  # one for each n: many pairs have the same n
+        return np.where(np.isinf(factor), np.inf, factor * spread)
 
 
 def most_failures(failed: Any, seeds: Any) -> Any:
@@ -99,7 +148,8 @@ class Decision:
         self._risk = RISK / max(settings - 1, 1)
         self.active = np.ones((*searches, settings), bool)
         self.seeds, self.failures = (np.zeros((*searches, settings), int) for _ in range(2))
-        self._count, self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(3))
+        self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
+        self._count = np.zeros((*searches, settings, settings), int)
 
     def add(self, values: Any) -> None:
         """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it failed. Those that are out count no

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
@@ -37,6 +38,13 @@ PROPOSED = {"tpe": ", proposed by TPE", "random": ", drawn at random"}
 """How a search of `sweeps/search.py` found its trials."""
 
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
+
+
+SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
+"""What trials are compared on, in words."""
+
+MOST_CLOSE = 12
+"""The most learning rates that are named as not told apart from the best."""
 
 
 class Kind(StrEnum):
@@ -113,14 +121,16 @@ def _winner(sweep: Tables) -> Iterator[Finding]:
         return
     split, trials = held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
+    close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
+    others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
     network, *settings = (setting(name, _short(row[name])) for name in names)
     said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
     how = PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
-    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}", "the winner")
+    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}{others}", "the winner")
     yield Finding(Kind.FIGURE, network, "the winner")
     yield Finding(Kind.FIGURE, rate(row["learning_rate"]), "its learning rate")
-    yield Finding(Kind.FIGURE, score, f"its {split} accuracy")
+    yield Finding(Kind.FIGURE, score, f"its {SPLITS[split]}")
 
 
 def _is_search(sweep: Tables) -> bool:
@@ -152,17 +162,34 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = []
         else:
             one = Range.of(family)
-            text = "; ".join([*spans(family), one.said])
+            best = standing(family, data_facts(sweep.meta).test_images)
+            text = "; ".join([*spans(family), best_rate(best, held_out(family))])
             yield Finding(Kind.FAMILY, text, title, (), *advice(family, options, one))
-            figures = _figures(one)
+            figures = _figures(one, best, held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
 
 
-def _figures(found: Range) -> list[tuple[str, str]]:
+def best_rate(found: pd.DataFrame, split: str) -> str:
+    """Return which learning rate is the best of those in `standing`, and which are not told apart from it."""
+    if found.empty:
+        return "no rate ran all its epochs without diverging"
+    best, rates = found.iloc[0], told_apart(found["learning_rate"])
+    measure = SPLITS[split] + ", not an unbiased estimate" * (split == "test")
+    said = f"best learning rate by {measure}: {rates[best['learning_rate']]} ({best['accuracy']:.4f}, {best['regime']})"
+    if len(found) == 1:
+        return said
+    close = listed([rates[one] for one in sorted(found["learning_rate"][found["close"]][1:])], MOST_CLOSE)
+    by = "by one seed" if best["seeds"] == 1 else f"by {best['seeds']} seeds"
+    return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
+
+
+def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
     figures = []
-    if found.best is not None:
-        figures += [("best learning rate", rate(found.best)), (f"its {found.split} accuracy", f"{found.accuracy:.4f}")]
+    if len(best):
+        figures += [("best learning rate", rate(best["learning_rate"].iloc[0]))]
+        figures += [(f"its {SPLITS[split]}", f"{best['accuracy'].iloc[0]:.4f}")]
+        figures += [("not told apart from it", counted(int(best["close"].sum()) - 1, "rate"))] * (len(best) > 1)
     if found.always is not None:
         which = "at which every seed converges" if found.always != found.sometimes else "that converges"
         figures.append((f"largest rate {which}", rate(found.always)))

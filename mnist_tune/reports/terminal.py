@@ -247,4 +247,5 @@ def _accuracies(summary: pd.DataFrame) -> dict[str, list[str]]:
         pairs = zip(summary[f"{split}_accuracy_mean"], summary[f"{split}_accuracy_ci95"], strict=True)
         return ["-" if pd.isna(mean) else f"{mean:.4f} ± {width:.4f}" for mean, width in pairs]
 
-    return {split: cells(split) for split in ("train", "test")}
+    held = ["validation"] * bool(summary["validation_accuracy_mean"].notna().any())
+    return {name.replace("validation", "held out"): cells(name) for name in ("train", *held, "test")}
