@@ -10,13 +10,15 @@ import tyro
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.edge.predictions import processes
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.contest import CONTENDERS, Contest
-from mnist_tune.results.meta import read_meta
+from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
+from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
@@ -25,6 +27,7 @@ from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     OPTIMIZER_HELP,
     Mark,
+    SweepOptions,
     TrialOptions,
     crossed,
     flag,
@@ -127,54 +130,49 @@ def _decide(options: DecideOptions) -> Sweep:
     load_own(options)
     where, past = options.goes_on(), None
     if where is None:
-        options, settings = _contenders(options)
+        options, settings, chosen_by = _contenders(options)
         writer, data = open_new("decide", {}, options, search=True, templates=settings)
+        writer.update_options(chosen_by=chosen_by, **{CONTENDERS: [one.to_dict() for one in settings]})
     else:
         options, writer, past, data = open_again(where, options, search=True, name="decide")
     with writer:
-        if CONTENDERS not in writer.meta["options"]:
+        asked = writer.meta["options"]
+        if CONTENDERS not in asked:
+            raise UserError(f"{writer.where} was killed before it began; start it anew, with another --output")
+        if asked["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            at_a_time = options.at_a_time or 1 + -(-processes(options) // 2)
-            contenders = [one.to_dict() for one in settings]
-            writer.update_options(at_a_time=at_a_time, **{CONTENDERS: contenders})
-        if past and not past.open and _searcher(writer, past).suggest("") == "FINISHED":
+            writer.update_options(at_a_time=1 + -(-processes(options) // 2))
+        before = past or Past()
+        ended = {trial_id: row for trial_id, (_, row) in before.ended.items()} | dict.fromkeys(before.failed)
+        if past and not past.open and _searcher(writer, ended).suggest("") == "FINISHED":
             return unchanged(writer)
-        samples = options.trials - (len(past.ended) + len(past.failed) if past else 0)
-        plan = Plan({"epochs": options.epochs}, {}, max(samples, 1), search_alg=_searcher(writer, past))
+        samples = max(options.trials - len(ended), 1)
+        plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=_searcher(writer, ended))
         return run_plan(writer, plan, data, options, past)
 
 
-def _searcher(writer: SweepWriter, past: Past | None) -> Any:
-    """Return the searcher that goes on from what was before."""
+def _searcher(writer: SweepWriter, ended: dict[str, Any]) -> Any:
+    """Return the searcher that goes on from the trials that have ended, None for those with an error."""
     from mnist_tune.edge.searcher import ContestSearcher
 
-    ended = {trial_id: row for trial_id, (_, row) in past.ended.items()} | dict.fromkeys(past.failed) if past else {}
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], ended)
 
 
-def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig]]:
-    """Return the settings to decide between, and the options with their data, their epochs and their held-out images.
+def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig], str | None]:
+    """Return the options with what follows from the sweep and the data, the settings to decide between, and the split
+    by which the sweep chose them.
 
     Raises:
-        UserError: there are fewer than two, or the data are not those of the sweep.
+        UserError: there are fewer than two settings, or the data are not those of the sweep.
     """
+    chosen_by = None
     if options.sweep is None:
         settings = options.settings()
-    elif listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
-        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:
-        place = storage.place(options.sweep)
-        sweep = load_sweep(place)
-        settings = [replace(one, seed=0, data_seed=0, label="") for one in sweep.best()]
-        recorded = recorded_options(type(options), read_meta(place), place)
-        names = {*options.PANELS["data"]} - options.given
-        same = {name: value for name, value in recorded.items() if name in names} | {"epochs": settings[0].epochs}
-        options = with_given(replace(options, **same), options.given | same.keys())
+        options, settings, chosen_by = _of_sweep(options, storage.place(options.sweep))
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
-    if options.sweep is not None and data.checksums != sweep.meta["dataset"]["checksums"]:
-        raise UserError(f"{options.sweep} was trained on other data ({sweep.meta['dataset']['name']}); give --dataset")
     images, sizes = len(data.train_labels), [one.batch_size for one in settings]
     holdout = options.holdout or settings[0].holdout
     if not holdout:
@@ -184,4 +182,25 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
     said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"
     announce(said + "; each epoch leaves out its last, smaller batch" * drop, options.quiet)
     options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
-    return options, [replace(one, holdout=holdout, drop_last=drop) for one in settings]
+    return options, [replace(one, holdout=holdout, drop_last=drop) for one in settings], chosen_by
+
+
+def _of_sweep(options: DecideOptions, place: Place) -> tuple[DecideOptions, list[TrialConfig], str]:
+    """Return the options with the data and the epochs of a sweep, the settings that it has not told apart, and by which
+    split."""
+    if listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
+        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
+    sweep = load_sweep(place)
+    settings = [replace(one, label="") for one in sweep.contenders()]
+    if len(settings) < 2:
+        raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
+    recorded, meta = recorded_options(SweepOptions, sweep.meta, place), sweep.meta["dataset"]
+    same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
+    same["epochs"] = settings[0].epochs
+    options = with_given(replace(options, **same), options.given | same.keys())
+    if options.dataset == ARRAYS:
+        raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
+    data = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    if data.checksums != meta["checksums"]:
+        raise UserError(f"{place} was trained on other data ({meta['name']}); give it with --dataset or --data-dir")
+    return options, settings, held_out(sweep.trials)
