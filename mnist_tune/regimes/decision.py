@@ -81,6 +81,7 @@ def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
         seeds=("accuracy", "size"),
         accuracy=("accuracy", "mean"),
         noise=("noise", "mean"),
+        spread=("accuracy", "var"),
         regime=("regime", lambda of: of.iloc[0] if of.nunique() == 1 else regime_counts(of)),
     )
     found = found.sort_values("accuracy", ascending=False, kind="stable")
@@ -90,9 +91,12 @@ def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
     pairs = (best.reindex(each).to_numpy() - scores["accuracy"]).groupby([ran[name] for name in names])
     count = pairs.count().reindex(found.index)
     found["gap"] = pairs.mean().reindex(found.index).fillna(found["accuracy"].iloc[0] - found["accuracy"])
-    scatter = (pairs.var().reindex(found.index) * (count - 1)).fillna(0.0)
-    limit = chance_gap(scatter, count.clip(lower=1), found["noise"] + found["noise"].iloc[0], max(len(found), 2))
-    return found.drop(columns="noise").assign(close=found["gap"] <= limit).reset_index()
+    # Without seeds in common, a difference varies as both settings do.
+    variance = pairs.var().reindex(found.index).where(count > 0, found["spread"] + found["spread"].iloc[0])
+    count = count.where(count > 0, found["seeds"])
+    scatter = (variance * (count - 1)).fillna(0.0)
+    limit = chance_gap(scatter, count, found["noise"] + found["noise"].iloc[0], max(len(found), 2))
+    return found.drop(columns=["noise", "spread"]).assign(close=found["gap"] <= limit).reset_index()
 
 
 def radius(count: Any, spread: Any, risk: float) -> np.ndarray:

@@ -255,3 +255,4 @@ def test_pairs_of_one_seed_tell_more_than_their_means():
     assert best_of(trials.assign(seed=[*range(8), 3, 1, 0, 5, 7, 2, 4, 6]), 100_000)[2] == [0.2], "other pairs"
     apart = standing(trials.assign(seed=range(16)), 100_000)
     assert apart["gap"].tolist() == pytest.approx([0, 0.01 - own.mean()]), "without pairs, that of the means"
+    assert apart["close"].all(), "and each varies alone"
