@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def titles(settings: Sequence[TrialConfig]) -> list[str]:
     return [", ".join(filter(None, (_said(name, getattr(one, name)) for name in names))) for one in settings]
 
 
-def _said(name: str, value: object) -> str:
+def _said(name: str, value: Any) -> str:
     return f"learning rate {rate(value)}" if name == "learning_rate" else setting(name, value)
 
 
@@ -46,7 +47,7 @@ def decided(sweep: Tables) -> list[str]:
 
 def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[str]:
     found, best = contest.decision, int(contest.decision.leader)
-    left = [k for k in np.flatnonzero(found.active) if k != best]
+    left = [int(k) for k in np.flatnonzero(found.active) if k != best]
     at_most = found.may_lose
     if contest.settled:
         said = f"best: {names[best]}; none of the others is better" + f" by more than {at_most:.4f}" * bool(at_most)
@@ -61,7 +62,7 @@ def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[st
         if k != best and found.seeds[k] > found.failures[k]:
             interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
             yield f"{names[k]} is {mean:.4f}{interval} worse than {names[int(than[k])]} ({found.seeds[k]} seeds)"
-    for k in np.flatnonzero(found.failures):
+    for k in map(int, np.flatnonzero(found.failures)):
         yield f"{names[k]} failed with {found.failures[k]} of {found.seeds[k]} seeds (it diverged, or was at chance)"
     rows = sweep.trials[contest.is_of(best, sweep.trials)]
     failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))

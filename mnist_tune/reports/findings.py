@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
@@ -58,6 +59,8 @@ class Kind(StrEnum):
     """Where each regime of a family is found, its best rate, and what to try next."""
     EDGE = "edge"
     """What was measured of a family's edge."""
+    NEXT = "next"
+    """Settings that are not told apart, and the command that decides between them."""
     FIGURE = "figure"
     """A number that matters most; there are some of one family only, or of a search."""
     NOTE = "note"
@@ -104,6 +107,7 @@ def findings(sweep: Tables, where: str = "") -> list[Finding]:
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
         *_winner(sweep),
         *_families(sweep),
+        *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
         *_left(sweep, where or str(sweep.path)),
         *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
@@ -184,6 +188,17 @@ def best_rate(found: pd.DataFrame, split: str) -> str:
     return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
 
 
+def _next(sweep: Tables, where: str) -> Iterator[Finding]:
+    if sweep.meta["ended"] is None or is_decision(sweep) or sweep.edges():
+        return
+    if (count := int(sweep.best()["close"].sum())) > 1:
+        yield Finding(
+            Kind.NEXT,
+            f"to decide between the {count} settings that are not told apart:",
+            command=f"{command('decide')} --sweep {shlex.quote(where)}",
+        )
+
+
 def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
     figures = []
     if len(best):
@@ -254,9 +269,9 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
         yield Finding(Kind.FAILURE, str(row.error), about)
-    if command := meta.get("command", ""):  # `sys.argv` lacks the interpreter
-        python = "python " * shlex.split(command)[0].endswith(".py")
-        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + command)
+    if typed := meta.get("command", ""):  # `sys.argv` lacks the interpreter
+        python = "python " * shlex.split(typed)[0].endswith(".py")
+        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + typed)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
