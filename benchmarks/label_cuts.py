@@ -248,7 +248,7 @@ def print_projections(sweeps: Sequence[Sweep]) -> None:
 
 def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
-    fates = Fates(sweep.data, Rungs(min(SweepOptions().grace_period, sweep.asked)))
+    fates = Fates(Rungs(min(SweepOptions().grace_period, sweep.asked)), {}, sweep.data)
     known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule"
     names = [name for name in known if name in sweep.trials]
     configs = {

@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
+from mnist_tune.tuning.early_stopping import Asha, Fates, Rungs
 from mnist_tune.tuning.past import Past
 
 EPOCHS = np.arange(1, 11)
@@ -31,7 +31,8 @@ class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
     def __init__(self, epoch_row, data=MNIST):
-        self.fates, self.epoch_row = Fates(data, Rungs(5)), epoch_row
+        self.proposed, self.epoch_row = False, epoch_row
+        self.fates = Fates(SimpleNamespace(propose=lambda *row: self.proposed), {}, data)
 
     def row(self, epoch, accuracy, held_out=None):
         held_out = accuracy if held_out is None else held_out
@@ -40,7 +41,8 @@ class Sweep:
 
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
         config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
-        return self.fates.decide(trial, config, self.row(epoch, curve[epoch - 1]), proposed)
+        self.proposed = proposed
+        return self.fates.take(trial, config, self.row(epoch, curve[epoch - 1]))
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
@@ -145,7 +147,7 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
     for epoch, (accuracy, held_out) in enumerate([(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1):
         row = sweep.row(epoch, accuracy, held_out)
-        sweep.fates.decide("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row, False)
+        sweep.fates.take("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row)
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
@@ -157,7 +159,7 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     ended = {"a": (trials["a"], {"stop_reason": reason})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
-    found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
+    found = [sweep.fates.take("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", reason]
 
 
@@ -166,8 +168,8 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     ended = {"a": (trials["a"], {"stop_reason": "slow"})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table([{"trial_id": i, **row} for i in "ab" for row in rows])))
-    assert sweep.fates.decide("b", trials["b"], rows[-1], False) == "slow"
-    assert [sweep.fates.decide("c", trials["c"], row, False) for row in rows] == ["", "", "", "", "slow"]
+    assert sweep.fates.take("b", trials["b"], rows[-1]) == "slow"
+    assert [sweep.fates.take("c", trials["c"], row) for row in rows] == ["", "", "", "", "slow"]
 
 
 def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
@@ -194,6 +196,7 @@ def test_rungs_propose_what_tunes_asha_stops(losses):
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
+    sweep.fates = Fates(Rungs(5), {}, MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     assert [sweep.fates.take("slow", config, row) for row in rows] == [""] * 5
@@ -228,7 +231,7 @@ def test_rows_are_not_kept(sweep):
 
     row = Row(sweep.row(1, SLOW[0]))
     gone = weakref.ref(row)
-    sweep.fates.decide("a", TrialConfig(), row, False)
+    sweep.fates.take("a", TrialConfig(), row)
     del row
     assert gone() is None
 
@@ -236,11 +239,12 @@ def test_rows_are_not_kept(sweep):
 def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told():
     taken, reasons = [], {}
 
-    def take(trial_id, config, row, repeated):
-        taken.append((trial_id, row["epoch"], repeated))
-        return "slow" if row["epoch"] == 2 else ""
+    class Scheduler(Asha):
+        def take(self, trial_id, config, row, repeated=False):
+            taken.append((trial_id, row["epoch"], repeated))
+            return "slow" if row["epoch"] == 2 else ""
 
-    scheduler, config = Early(SimpleNamespace(take=take), reasons), TrialConfig()
+    scheduler, config = Scheduler(Rungs(5), reasons), TrialConfig()
     trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
     rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
     assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
@@ -256,7 +260,7 @@ class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
     def __init__(self, past=(), grace_period=2):
-        self.asha = Asha(Rungs(grace_period))
+        self.asha = Asha(Rungs(grace_period), {})
         self.asha.replay(Past(rows=pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None))
 
     def decide(self, trial, epoch, loss, repeated=False):
