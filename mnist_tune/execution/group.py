@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -14,15 +13,13 @@ import jax
 import numpy as np
 
 from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.checkpoint import Progress, StateLostError
+from mnist_tune.execution.checkpoint import Row, StateLostError
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import Row, epoch_row
+from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.trial import TrialConfig, steps_of_epoch
-
-UNTRAINED = Progress(math.nan, None)
 
 DRAWS = 0x9E3779B9
 """Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
@@ -30,12 +27,12 @@ DRAWS = 0x9E3779B9
 
 @dataclass
 class Lane:
-    """A trial on the device: its slot in the stacked state of its group, and its progress."""
+    """A trial on the device: its slot in the stacked state of its group, and its last row."""
 
     config: TrialConfig
     group: LaneGroup
     slot: int
-    progress: Progress
+    row: Row
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
 
@@ -84,13 +81,12 @@ class LaneGroup:
         for lane_id, lane in lanes.items():
             losses, together = trained[lane_id]
             found = {split: of[lane_id] for split, of in scores.items()}
-            row = epoch_row(lane.progress, losses, found, lane.config, self.data)
+            row = epoch_row(lane.row, losses, found, lane.config, self.data)
             if self.sharpness:
-                row |= sharpness_columns(measured[lane_id], lane.progress.row)
+                row |= sharpness_columns(measured[lane_id], lane.row)
             row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
             lane.spent.clear()
-            lane.progress = replace(lane.progress, row=row)
-            rows[lane_id] = row
+            lane.row = rows[lane_id] = row
         return rows
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
@@ -99,8 +95,8 @@ class LaneGroup:
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
         if not self.sharpness:
             return self._in_batches(lanes, lambda size, batch: self._train(size, batch, 0, self.steps)), measured
-        self._measure({i: lane for i, lane in lanes.items() if not lane.progress.epoch}, 0, measured)
-        due = {i: self.sharpness.due(lane.progress.epoch * self.steps, self.steps) for i, lane in lanes.items()}
+        self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, 0, measured)
+        due = {i: self.sharpness.due(lane.row["epoch"] * self.steps, self.steps) for i, lane in lanes.items()}
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
             parts.append(self._in_batches(lanes, lambda size, batch: self._train(size, batch, first, last)))  # noqa: B023
@@ -116,7 +112,7 @@ class LaneGroup:
             lanes, lambda size, batch: measure(self.executor, self.data, size, [i.slot for i in batch], images)
         )
         for lane_id, values in found.items():
-            measured[lane_id].append((lanes[lane_id].progress.epoch * self.steps + step, *values))
+            measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
 
     def _in_batches(self, lanes: Lanes, call: Callable[[int, list[Lane]], Iterable[Any]]) -> dict[str, Any]:
         """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out."""
@@ -142,9 +138,9 @@ class LaneGroup:
         data, program = self.data, self.executor.program
         values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
         hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
-        keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
+        keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
         images = slice(first * program.batch_size, last * program.batch_size)
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count)[images] for lane in batch]
+        orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
         part = None if last - first == self.steps else first
         losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
         return [(row, len(batch)) for row in losses]

@@ -7,18 +7,16 @@ with one lane. A lane server (`lane_server`) uses one with many, for continuous 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 
 import jax
 
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
 from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import Row
 from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.group import UNTRAINED, Lane, LaneGroup, is_out_of_memory
+from mnist_tune.execution.group import Lane, LaneGroup, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.execution.stack import Stack, shapes_key
 from mnist_tune.machine import give_memory_back
@@ -66,10 +64,10 @@ class LanePool:
         try:
             group = self._group(config)
             free = group.executor.stack.free
-            lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+            lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
             if checkpoint is None:
                 group.executor.write(lane.slot, group.executor.program.init(config.seed))
-                lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
+                lane.row["untrained_loss"] = group.untrained_loss(lane)
             else:
                 group.executor.restore(lane.slot, checkpoint.arrays)
         except jax.errors.JaxRuntimeError as error:
@@ -100,14 +98,14 @@ class LanePool:
         """Return the lanes whose state was lost."""
         return [lane_id for lane_id, lane in self._lanes.items() if lane.group.executor.stack.state is None]
 
-    def progress(self, lane_id: str) -> Progress:
-        """Return the progress of a lane."""
-        return self._lanes[lane_id].progress
+    def row(self, lane_id: str) -> Row:
+        """Return the last row of a lane."""
+        return self._lanes[lane_id].row
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane, as host arrays."""
         lane = self._lanes[lane_id]
-        return Checkpoint(lane.group.executor.read(lane.slot), lane.progress)
+        return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table.

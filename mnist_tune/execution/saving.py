@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint, Row
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -22,13 +22,13 @@ class Saver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "save")
-        self._last: dict[str, tuple[Progress, Future[None]]] = {}
+        self._last: dict[str, tuple[Row, Future[None]]] = {}
 
     def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
         """Start to write a trial's state, unless it is the one written last. Its last save must have ended."""
-        progress = pool.progress(lane_id)
-        if lane_id not in self._last or self._last[lane_id][0] is not progress:
-            self._last[lane_id] = progress, self._threads.submit(pool.checkpoint(lane_id).save, where)
+        row = pool.row(lane_id)
+        if lane_id not in self._last or self._last[lane_id][0] is not row:
+            self._last[lane_id] = row, self._threads.submit(pool.checkpoint(lane_id).save, where)
 
     def last(self, lane_id: str) -> Future[None]:
         """Return the trial's last save; its result is None, or why it failed."""

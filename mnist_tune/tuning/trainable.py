@@ -131,7 +131,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
-        return own.progress.row if own and own.progress.epoch > self._reported else None
+        return own.row if own and own.row["epoch"] > self._reported else None
 
     def _report(self, row: dict[str, Any]) -> dict[str, Any]:
         reason = self._config.stop_reason(row["epoch"], row["diverged"])
@@ -167,4 +167,4 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
         assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
-        self._reported, self._repeats = self._loaded.progress.epoch, False
+        self._reported, self._repeats = self._loaded.row["epoch"], False

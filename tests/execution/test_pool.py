@@ -300,7 +300,7 @@ def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few
         alone = LanePool(few_images)
         for lanes in (pool, alone):
             lanes.attach(str(config.seed), config)
-        expected[str(config.seed)] = pytest.approx(alone.checkpoint(str(config.seed)).progress.untrained_loss, rel=1e-6)
+        expected[str(config.seed)] = pytest.approx(alone.checkpoint(str(config.seed)).row["untrained_loss"], rel=1e-6)
     assert {lane: row["untrained_loss"] for lane, row in pool.run(list(expected)).items()} == expected
 
 
@@ -418,7 +418,7 @@ def test_no_lane_leaks_over_many_trials(few_images):
     with pytest.raises(UserError, match="lanes"):
         pool.attach("one too many", SMALL)
     for lane in ("197", "198", "199", "last"):
-        assert pool.checkpoint(lane).progress.epoch == 0
+        assert pool.checkpoint(lane).row["epoch"] == 0
 
 
 def out_of_memory():
