@@ -1,4 +1,4 @@
-"""The compiled calls of a program that train and evaluate lanes.
+"""The stacked states of lanes on a device, and the compiled calls of a program that train and evaluate them.
 
 A single lane runs the program itself, a batch of lanes runs its `vmap`. The lane axis is the first of every leaf,
 whatever the leaf's rank: an optimiser's step count becomes a vector. A batch gives the same results as its lanes alone
@@ -8,8 +8,9 @@ up to rounding, because the order in which matrix products sum depends on their 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,48 @@ from jax import Array
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import StateLostError
-from mnist_tune.execution.stack import Stack, put, take
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program, TrainState
 
 Data = tuple[Array, Array]
 """Images [n, *shape] and labels [n] on the device."""
+
+COPIES = 4
+"""Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
+
+
+@dataclass(eq=False)
+class Stack:
+    """The stacked states of lanes, of all programs whose states have the same shapes."""
+
+    capacity: int
+    """The number of lanes."""
+    state: TrainState | None = None
+    """On the device; None if there are no lanes, or if their states were lost."""
+
+    def __post_init__(self) -> None:
+        self.free = list(range(self.capacity))[::-1]
+        """The slots that no lane uses."""
+
+
+def shapes_key(shapes: TrainState) -> Hashable:
+    """Return what the shapes of two states have in common if they can be in the same stack."""
+    leaves, tree = jax.tree.flatten(shapes)
+    return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = False) -> int:
+    """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
+    or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
+    a stack."""
+    shapes = {shapes_key(found): found for found in (program.shapes() for program in programs)}.values()
+    states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
+    lane = sum(states) + (COPIES - 1) * max(states)
+    if measured:
+        from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
+
+        lane += max(memory_of(found.params) for found in shapes)
+    return int(memory // lane)
 
 
 class Executor:
@@ -220,3 +257,17 @@ def _measure(
 def _pad(values: np.ndarray, size: int) -> np.ndarray:
     """Repeat the first row until there are `size` rows."""
     return np.concatenate([values, np.repeat(values[:1], size - len(values), axis=0)])
+
+
+def take(stack: Any, slots: Array) -> Any:
+    """Return the states in some slots. The last slot stands in for one that does not exist."""
+    if len(slots) == 1:
+        return jax.tree.map(lambda s: s[slots[0]], stack)
+    return jax.tree.map(lambda s: s.at[slots].get(mode="clip"), stack)
+
+
+def put(stack: Any, slots: Array, state: Any) -> Any:
+    """Return the stack with states put into slots. What goes into a slot that does not exist is dropped."""
+    if len(slots) == 1:
+        return jax.tree.map(lambda s, x: s.at[slots[0]].set(x), stack, state)
+    return jax.tree.map(lambda s, x: s.at[slots].set(x, mode="drop"), stack, state)

@@ -15,10 +15,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.group import Lane, LaneGroup, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.execution.stack import Stack, shapes_key
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -128,7 +127,7 @@ class LanePool:
         self._drop_idle(version)
         if version not in self._data:
             self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
-        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
+        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
         if self._capacity > 1:  # compile while the other clients are still starting

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.executor import fitting_lanes
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
-from mnist_tune.execution.stack import fitting_lanes
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
 from mnist_tune.training import curvature
