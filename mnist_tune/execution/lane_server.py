@@ -76,7 +76,7 @@ class LaneServer:
             watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
-        """Train the lane for an epoch, together with others that ask (`LaneInterface`)."""
+        """Train the lane for an epoch, together with others that ask."""
         asked: Future[dict[str, Any]] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
         row = await asyncio.wrap_future(asked)

@@ -44,27 +44,41 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial in its own process (`LaneInterface`), in a pool of one lane."""
+    """Trains a trial, one epoch at a time, in a pool of one lane in its own process; `LaneClient` does on a lane server.
+
+    A state is written in the background while the next epoch trains.
+    """
 
     token = ""
+    """Proves to a server that this process holds its lane; empty if it holds none, or needs none."""
 
     def __init__(self, pool: LanePool, save_every: int = 1) -> None:
         self._pool, self._save_every, self._saver = pool, save_every, Saver()
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
+        """Take a lane for a trial, in its initial state or in a saved one.
+
+        Raises a `UserError` if the saved state does not fit, or the device is too small for a single lane.
+        """
         self._pool.attach(lane_id, config, checkpoint)
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
+        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended.
+
+        Raises a `UserError` if the last save failed.
+        """
         row = self._pool.run([lane_id])[lane_id]
         if row["epoch"] % self._save_every == 0:
             self._begin(lane_id, state)
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
+        """Wait until the state of the last epoch is at `state`. Raises a `UserError` if it can't be written."""
         self._begin(lane_id, state)
         self._saver.last(lane_id).result()
 
     def detach(self, lane_id: str) -> None:
+        """Free the lane, if this process holds one, and wait until its last save has ended."""
         self._pool.detach(lane_id)
         with suppress(Exception):  # the trial goes on from an older state, or has ended
             self._saver.last(lane_id).result()

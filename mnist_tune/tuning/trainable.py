@@ -16,7 +16,6 @@ from mnist_tune.columns import COUNT, EPOCHS, FLAG, NUMBER, TEXT, WHOLE
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
-from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import ProgramError, program_error
 from mnist_tune.execution.saving import OwnLane
@@ -46,7 +45,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
-        self._pool: LaneInterface = (
+        self._pool: OwnLane | LaneClient = (
             LaneClient(settings.lanes, dataset)
             if settings.lanes
             else OwnLane(make_pool(ray.get(dataset[0]), settings), settings.save_every)
