@@ -44,7 +44,7 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial, one epoch at a time, in a pool of one lane in its own process; `LaneClient` does on a lane server.
+    """Trains a trial, one epoch at a time, in a pool of one lane in its own process. `LaneClient` uses a server.
 
     A state is written in the background while the next epoch trains.
     """

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +34,7 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.opening import now, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import LivePage, ProgressView
@@ -210,7 +209,6 @@ def run_plan(
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import check_names
-        from mnist_tune.sweep import Sweep
         from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
@@ -253,8 +251,3 @@ def last_words(said: str) -> Iterator[None]:
 def unchanged(writer: SweepWriter) -> Sweep:
     """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
     return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
-
-
-def now() -> str:
-    """Return the time, as `sweep.json` keeps it."""
-    return datetime.now(UTC).isoformat()
