@@ -131,12 +131,10 @@ def mean_product(loss: Callable[[Any, Array, Array], Array], params: Any, probe:
     number of a block and the indices of its images, and returns the mean over these."""
     wide, narrow = _widened(params)
 
-    def of_block(number: Array, block: Array) -> Any:
-        found = hessian_product(lambda p: loss(narrow(p), number, block), wide, vector)
-        return jax.tree.map(lambda x: x * (len(block) / len(probe)), found)
-
     def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, of_block(*block)), None
+        number, index = block
+        found = hessian_product(lambda p: loss(narrow(p), number, index), wide, vector)
+        return jax.tree.map(lambda sums, x: sums + x * (len(index) / len(probe)), total, found), None
 
     full = len(probe) // BLOCK
     whole = probe[: full * BLOCK].reshape(full, BLOCK)

@@ -114,8 +114,9 @@ class Program:
             (loss, extra), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             kinds = jax.eval_shape(transformation.init, state.params)
             updates, optimizer = transformation.update(gradient, _keys(state.optimizer, kinds), state.params)
-            params = optax.apply_updates(state.params, updates)
-            return _with_types_of(state, TrainState(params, _numbers(optimizer), extra)), loss
+            new = TrainState(optax.apply_updates(state.params, updates), _numbers(optimizer), extra)
+            # Float32 hyperparameters promote parameters of fewer bits.
+            return jax.tree.map(lambda old, x: x.astype(old.dtype), state, new), loss
 
         full, rest = divmod(order.shape[0], self.batch_size)
         whole = order[: full * self.batch_size].reshape(full, self.batch_size)
@@ -152,10 +153,8 @@ class Program:
         """Return the summed loss (float32) and the number of correct answers (int32) over some images.
 
         Args:
-            params: the parameters of one trial.
-            extra: the state of its network, if it has one.
-            images: [n, *shape], all splits of the data set.
-            labels: [n].
+            params, extra: of the state of one trial.
+            images, labels: [n, *shape] and [n], all splits of the data set.
             first: int32, the index of the first image of the range.
             count: int32, the number of images. Both are traced, so that all splits share one compilation.
         """
@@ -203,9 +202,3 @@ def _keys(state: Any, kinds: Any) -> Any:
 
 def _is_key(x: Any) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key))
-
-
-def _with_types_of(state: TrainState, new: TrainState) -> TrainState:
-    """Return the new state with the old one's types: float32 hyperparameters promote parameters of fewer bits."""
-    found: TrainState = jax.tree.map(lambda old, x: x.astype(old.dtype), state, new)
-    return found
