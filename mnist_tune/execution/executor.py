@@ -22,10 +22,7 @@ from jax import Array
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import StateLostError
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import Program, TrainState
-
-Data = tuple[Array, Array]
-"""Images [n, *shape] and labels [n] on the device."""
+from mnist_tune.training.program import Data, Program, TrainState
 
 COPIES = 4
 """Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
@@ -140,7 +137,7 @@ class Executor:
         padded = {name: _pad(values, size) for name, values in hyper.items()}
         rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first or 0)
         arguments = jax.device_put((self._slots(slots, size), padded, *rest))
-        call = (self.state, *arguments, *data)
+        call = (self.state, *arguments, data)
         key = ("train", size) if first is None else ("train part", size, len(orders[0]))
         run = self._executable(key, partial(_train, self.program), call, donate=(0,))
         try:
@@ -157,21 +154,21 @@ class Executor:
         self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
     ) -> list[tuple[float, float]]:
         """Return each lane's mean loss and accuracy on a split: its first image, and its number of images."""
-        losses, corrects = self.measure(_evaluate, size, slots, data, np.array(split, np.int32))
+        losses, corrects = self.measure(Program.evaluate, size, slots, data, np.array(split, np.int32))
         count = split[1]
         return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
 
     def measure(
         self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
     ) -> Any:
-        """Return `function(program, params, extra, images, labels, index, *static)` of each lane.
+        """Return `function(program, params, extra, data, index, *static)` of each lane.
 
         Args:
             function: a pure function of one lane; its results are scalars.
             index: which images, int32.
             static: what is compiled in. The rest is as in `evaluate`.
         """
-        call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), *data)
+        call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -184,9 +181,9 @@ class Executor:
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
         trained = self._stacked, slots, hyper, keys, order, scalar
-        self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
+        self._executable(("train", size), partial(_train, self.program), (*trained, data), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
-        self._measuring(_evaluate, size, (_variables(self._stacked), slots, split, *data), ())
+        self._measuring(Program.evaluate, size, (_variables(self._stacked), slots, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -221,33 +218,22 @@ def _variables(state: TrainState) -> tuple[Any, Any]:
 
 
 def _train(
-    program: Program,
-    stack: TrainState,
-    slots: Array,
-    hyper: Hyperparameters,
-    keys: Array,
-    order: Array,
-    first: Array,
-    *data: Array,
+    program: Program, stack: TrainState, slots: Array, hyper: Any, keys: Any, order: Any, first: Array, data: Data
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
     if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0, None))
+        run = jax.vmap(run, in_axes=(0, 0, 0, None, 0, None))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
-    state, losses = run(take(stack, slots), hyper, keys, *data, order, first)
+    state, losses = run(take(stack, slots), hyper, keys, data, order, first)
     return put(stack, slots, state), jnp.atleast_2d(losses)
 
 
-def _evaluate(program: Program, params: Any, extra: Any, images: Array, labels: Array, split: Array) -> Any:
-    return program.evaluate(params, extra, images, labels, split[0], split[1])
-
-
 def _measure(
-    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, *data: Array
+    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, data: Data
 ) -> Any:
     def run(params: Any, extra: Any) -> Any:
-        return function(program, params, extra, *data, index, *static)
+        return function(program, params, extra, data, index, *static)
 
     if len(slots) > 1:
         return jax.vmap(run)(*take(variables, slots))

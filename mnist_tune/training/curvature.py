@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from matfree import decomp
 
-from mnist_tune.training.program import Program
+from mnist_tune.training.program import Data, Program
 
 PRODUCTS = 16
 """Lanczos steps, one Hessian-vector product each."""
@@ -41,7 +41,7 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(
-    program: Program, params: Any, extra: Any, images: Array, labels: Array, probe: Array, products: int = PRODUCTS
+    program: Program, params: Any, extra: Any, data: Data, probe: Array, products: int = PRODUCTS
 ) -> Sharpness:
     """Return the sharpness of a trial's training loss on some images.
 
@@ -49,18 +49,18 @@ def sharpness(
     normalisation sees `BLOCK` images at a time.
 
     Args:
-        program: the trial's program; `params`, `extra`, `images` and `labels` are as in its `evaluate`.
+        program: the trial's program; `params`, `extra` and `data` are as in its `evaluate`.
         probe: int32 [m], the indices of the images that the loss is the mean of.
         products: Lanczos steps, at most the number of parameters.
     """
 
     def loss(params: Any, number: Array, block: Array) -> Array:
-        return program.fixed_loss(params, extra, images, labels, block, number)
+        return program.fixed_loss(params, extra, data, block, number)
 
     return largest_eigenvalue(lambda vector: mean_product(loss, params, probe, vector), params, products)
 
 
-def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, labels: Array, batches: Array) -> Array:
+def batch_sharpness(program: Program, params: Any, extra: Any, data: Data, batches: Array) -> Array:
     """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
 
     g and H are the gradient and the Hessian of the loss of a batch; `batches` are the indices of their images, int32
@@ -73,7 +73,7 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
         number, index = batch
 
         def loss(p: Any) -> Array:
-            return program.fixed_loss(narrow(p), extra, images, labels, index, number)
+            return program.fixed_loss(narrow(p), extra, data, index, number)
 
         gradient = jax.grad(loss)(wide)
         curved = _dot(gradient, hessian_product(loss, wide, gradient))

@@ -110,7 +110,7 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
     what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r} can't train"
     try:
         shapes = program.shapes()
-        jax.eval_shape(program.train_epoch, shapes, hyper, key, jnp.asarray(images), jnp.asarray(labels), order)
+        jax.eval_shape(program.train_epoch, shapes, hyper, key, (jnp.asarray(images), jnp.asarray(labels)), order)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
