@@ -168,7 +168,7 @@ class Executor:
             index: which images, int32.
             static: what is compiled in. The rest is as in `evaluate`.
         """
-        call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), data)
+        call = ((self.state.params, self.state.extra), *jax.device_put((self._slots(slots, size), index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -183,7 +183,8 @@ class Executor:
         trained = self._stacked, slots, hyper, keys, order, scalar
         self._executable(("train", size), partial(_train, self.program), (*trained, data), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
-        self._measuring(Program.evaluate, size, (_variables(self._stacked), slots, split, data), ())
+        variables = self._stacked.params, self._stacked.extra
+        self._measuring(Program.evaluate, size, (variables, slots, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -210,11 +211,6 @@ class Executor:
         start = time.perf_counter()
         yield
         self._seconds[name] += time.perf_counter() - start
-
-
-def _variables(state: TrainState) -> tuple[Any, Any]:
-    """Return the part of a state that an evaluation needs."""
-    return state.params, state.extra
 
 
 def _train(

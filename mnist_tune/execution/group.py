@@ -38,7 +38,7 @@ class Lane:
 
 
 Lanes = dict[str, Lane]
-"""Some lanes of a group, by their ids."""
+"""Lanes by their ids."""
 
 
 @dataclass(eq=False)
@@ -55,7 +55,6 @@ class LaneGroup:
 
     @property
     def steps(self) -> int:
-        """The number of steps of an epoch."""
         program = self.executor.program
         return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
 
@@ -105,7 +104,6 @@ class LaneGroup:
         return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
 
     def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
-        """Measure the sharpness of some lanes after a step of their epoch."""
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
         found = self._in_batches(
@@ -157,5 +155,4 @@ class LaneGroup:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error of JAX says that a device has no memory left."""
     return "RESOURCE_EXHAUSTED" in str(error)

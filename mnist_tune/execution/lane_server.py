@@ -201,7 +201,7 @@ class LaneServer:
         turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
         if not turn.attached:
-            del self._turns[self._pool.group_of(lane_id)]
+            del self._turns[self._pool.lanes[lane_id].group]
         if lane_id in turn.asking:
             error = LaneLostError(f"the lane of {lane_id} was taken over, or its state was lost")
             answer(turn.asking.pop(lane_id), lambda: _raise(error))
@@ -210,7 +210,7 @@ class LaneServer:
             self._saver.forget(lane_id)
 
     def _turn_of(self, lane_id: str) -> Turn:
-        return self._turns[self._pool.group_of(lane_id)]
+        return self._turns[self._pool.lanes[lane_id].group]
 
 
 def answer(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -16,7 +16,7 @@ from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
-from mnist_tune.execution.group import Lane, LaneGroup, is_out_of_memory
+from mnist_tune.execution.group import Lane, LaneGroup, Lanes, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
@@ -48,7 +48,7 @@ class LanePool:
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
-        self._lanes: dict[str, Lane] = {}
+        self.lanes: Lanes = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
         """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it.
@@ -58,7 +58,7 @@ class LanePool:
             UserError: the saved state does not fit, or the device is too small for a single lane.
         """
         self.detach(lane_id)
-        if len(self._lanes) == self._capacity:
+        if len(self.lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
         try:
             group = self._group(config)
@@ -73,15 +73,15 @@ class LanePool:
             if not is_out_of_memory(error):
                 raise
             self._drop_idle()
-            if self._lanes:
+            if self.lanes:
                 raise DeviceFullError("the device has no memory for another lane") from error
             raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
-        self._lanes[lane_id] = lane
+        self.lanes[lane_id] = lane
         free.pop()
 
     def detach(self, lane_id: str) -> None:
         """Free a trial's lane, if it has one. A stack that becomes empty frees its memory."""
-        lane = self._lanes.pop(lane_id, None)
+        lane = self.lanes.pop(lane_id, None)
         if lane is None:
             return
         stack = lane.group.executor.stack
@@ -89,21 +89,13 @@ class LanePool:
         if len(stack.free) == self._capacity:
             stack.state = None
 
-    def group_of(self, lane_id: str) -> LaneGroup:
-        """Return the group of a lane."""
-        return self._lanes[lane_id].group
-
     def lost(self) -> list[str]:
         """Return the lanes whose state was lost."""
-        return [lane_id for lane_id, lane in self._lanes.items() if lane.group.executor.stack.state is None]
-
-    def row(self, lane_id: str) -> Row:
-        """Return the last row of a lane."""
-        return self._lanes[lane_id].row
+        return [lane_id for lane_id, lane in self.lanes.items() if lane.group.executor.stack.state is None]
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane, as host arrays."""
-        lane = self._lanes[lane_id]
+        lane = self.lanes[lane_id]
         return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
@@ -114,7 +106,7 @@ class LanePool:
         Raises:
             StateLostError: the device ran out of memory, and the states of these and other lanes (`lost`) are lost.
         """
-        lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
+        lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         return lanes[lane_ids[0]].group.run(lanes)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
@@ -137,7 +129,7 @@ class LanePool:
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
         """Drop groups without lanes, and what only they used. The last ones on a version of the data may stay."""
-        busy = {id(lane.group) for lane in self._lanes.values()}
+        busy = {id(lane.group) for lane in self.lanes.values()}
         idle = [key for key, group in self._groups.items() if id(group) not in busy]
         dropped = set(idle).difference([key for key in idle if key[1:] == version][-IDLE_PROGRAMS:])
         if not dropped:

@@ -26,7 +26,7 @@ class Saver:
 
     def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
         """Start to write a trial's state, unless it is the one written last. Its last save must have ended."""
-        row = pool.row(lane_id)
+        row = pool.lanes[lane_id].row
         if lane_id not in self._last or self._last[lane_id][0] is not row:
             self._last[lane_id] = row, self._threads.submit(pool.checkpoint(lane_id).save, where)
 

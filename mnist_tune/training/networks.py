@@ -70,7 +70,6 @@ def glorot_convnet(data: DataSpec, seed: int) -> Any:
 
 
 def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
-    """Return the parameters of the layers that have some, for examples of this shape."""
     init, _ = stax.serial(*layers)
     params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
     return tuple(layer for layer in params if layer)

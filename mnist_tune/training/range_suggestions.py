@@ -71,12 +71,10 @@ class RangeCurve:
 
     @property
     def rates(self) -> np.ndarray:
-        """The learning rate of each loss."""
         return self.ramp.rates[: len(self.losses)]
 
     @property
     def smooth(self) -> np.ndarray:
-        """The smoothed losses."""
         return smoothed(self.losses, self.ramp.smoothing)
 
     @property

@@ -104,7 +104,6 @@ def now() -> str:
 
 
 def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
-    """Return all options as JSON."""
     asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in asked.items()}
 

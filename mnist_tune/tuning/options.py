@@ -133,7 +133,6 @@ class SweepOptions(metaclass=Given):
         return None if given == "local" or (not self.address and given.startswith("http")) else given
 
     def measures(self) -> SharpnessSettings | None:
-        """Return when sharpness is measured; None if never."""
         if self.sharpness or self.sharpness_every:
             return SharpnessSettings(self.sharpness_every, self.sharpness_images)
         return None
@@ -148,7 +147,6 @@ class SweepOptions(metaclass=Given):
         return where if exists(where) else None
 
     def values(self) -> dict[str, Any]:
-        """Return all options by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def as_sweep(self, **changes: Any) -> SweepOptions:
@@ -189,7 +187,6 @@ Options = TypeVar("Options", bound=SweepOptions)
 
 
 def flag(name: str) -> str:
-    """Return the flag of an option."""
     return f"--{name.replace('_', '-')}"
 
 

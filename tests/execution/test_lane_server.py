@@ -330,7 +330,7 @@ def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
 
 def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):
     def lose(lanes):
-        server._pool.group_of("a").executor.stack.state = None
+        server._pool.lanes["a"].group.executor.stack.state = None
         raise StateLostError("out of memory")
 
     with monkeypatch.context() as patch:

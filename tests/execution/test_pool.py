@@ -480,7 +480,7 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monk
         with pytest.raises(StateLostError):
             pool.run(["0", "1"])
     assert group.sizes.largest == 4
-    assert sorted(pool.lost()) == sorted(lane for lane in pool._lanes if lane != "other")
+    assert sorted(pool.lost()) == sorted(lane for lane in pool.lanes if lane != "other")
     with pytest.raises(AssertionError, match="no lane was written"):
         pool.run(["1"])
     assert pool.run(["other"])["other"]["epoch"] == 1

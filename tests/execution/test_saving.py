@@ -41,7 +41,7 @@ def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeyp
     assert lane.epoch("a", path)["epoch"] == 1
     second = threading.Thread(target=lane.epoch, args=("a", path))
     second.start()
-    while lane._pool.row("a")["epoch"] < 2:  # it trains ...
+    while lane._pool.lanes["a"].row["epoch"] < 2:  # it trains ...
         time.sleep(0.001)
     assert saved(path) == 0
     second.join(0.1)
