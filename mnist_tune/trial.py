@@ -15,11 +15,7 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 
 
 def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
-    def is_finite_and_holds(value: Any) -> bool:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and abs(value) <= sys.float_info.max and holds(value)
-
-    return Kind(wanted, is_finite_and_holds)
+    return Kind(wanted, lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and holds(value))
 
 
 def _whole(low: int, high: int = LARGEST) -> Kind:

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -55,13 +55,7 @@ class LaneServer:
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
 
     async def attach(
-        self,
-        lane_id: str,
-        token: str,
-        config: TrialConfig,
-        checkpoint: Checkpoint | None,
-        dataset: Sequence[Any],
-        client: Any = None,
+        self, lane_id: str, token: str, config: TrialConfig, state: Checkpoint | None, dataset: Any, client: Any = None
     ) -> None:
         """Give a client a lane. If the trial has a lane already, take it from its former client.
 
@@ -69,7 +63,7 @@ class LaneServer:
         constructor would have to stay alive for as long as Ray may restart the server. `client` is the actor that asks;
         its `lane_token` returns the token that it holds now. Raises as `LanePool.attach`.
         """
-        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
+        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, state, dataset))
         if client is not None:
             watch = asyncio.create_task(self._watch(lane_id, token, client))
             self._watches.add(watch)  # asyncio itself keeps no reference to a task
@@ -168,7 +162,7 @@ class LaneServer:
             answer(future, lambda: rows[lane_id])  # noqa: B023
 
     def _attach(
-        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Sequence[Any]
+        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Any
     ) -> None:
         if self._pool is None:
             self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)

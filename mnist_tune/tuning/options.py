@@ -34,8 +34,7 @@ class Mark(Enum):
     """What a resume does with an option. One without a mark is kept: another value than the recorded one is refused."""
 
     MAKES = "makes trials: what is recorded and what is given now count together, and nothing is taken away"
-    HOW = "says how the sweep runs: it may change"
-    PLACE = "says where the data are: the data themselves are checked by their checksums"
+    HOW = "says how the sweep runs, or where the data are, which their checksums prove: it may change"
     HERE = "belongs to this command line: it is never taken from a folder"
     KEPT = "is kept, though a class below marks it otherwise"
 
@@ -65,10 +64,10 @@ class SweepOptions(metaclass=Given):
     own does. fifo runs every trial to its end."""
     grace_period: int = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
-    dataset: Annotated[Any, Mark.PLACE, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
+    dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist."""
-    data_dir: Annotated[Path | None, Mark.PLACE] = None
+    data_dir: Annotated[Path | None, Mark.HOW] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
     $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     train_images: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -91,15 +90,9 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
 
 
 def make_tuner(
-    writer: SweepWriter,
-    plan: Plan,
-    options: SweepOptions,
-    placement: Placement,
-    dataset: Sequence[Any],
-    recorder: Recorder,
-    past: Past,
+    writer: SweepWriter, plan: Plan, options: SweepOptions, placement: Placement, data: Any, recorder: Any, past: Past
 ) -> tune.Tuner:
-    """Return the Tuner that runs a plan."""
+    """Return the Tuner that runs a plan. `data` is a list with a reference to the data set."""
     folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
@@ -119,7 +112,7 @@ def make_tuner(
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:
         search = KnownTrials(plan.trials)
-    trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
+    trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
         param_space={"trial": space},

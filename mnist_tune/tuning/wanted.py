@@ -56,7 +56,7 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
             continue
         if one.name not in options.given:
             values[one.name] = recorded[one.name]
-        elif mark in (Mark.HOW, Mark.PLACE):
+        elif mark is Mark.HOW:
             values[one.name] = now
         elif one.name not in recorded or (mark is Mark.MAKES and not _are_recorded(options, recorded)):
             raise UserError(f"{flag(one.name)} can't change in a resume: {where} does not record it; make a new sweep")
