@@ -44,10 +44,8 @@ class Saver:
 
 
 class OwnLane:
-    """Trains a trial, one epoch at a time, in a pool of one lane in its own process. `LaneClient` uses a server.
-
-    A state is written in the background while the next epoch trains.
-    """
+    """Trains a trial, one epoch at a time, in a pool of one lane in its own process. `LaneClient` uses a server. A
+    state is written in the background while the next epoch trains."""
 
     token = ""
     """Proves to a server that this process holds its lane; empty if it holds none, or needs none."""
@@ -56,17 +54,13 @@ class OwnLane:
         self._pool, self._save_every, self._saver = pool, save_every, Saver()
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Take a lane for a trial, in its initial state or in a saved one.
-
-        Raises a `UserError` if the saved state does not fit, or the device is too small for a single lane.
-        """
+        """Take a lane for a trial, in its initial state or in a saved one. Raises a `UserError` if the saved state does
+        not fit, or the device is too small for a single lane."""
         self._pool.attach(lane_id, config, checkpoint)
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended.
-
-        Raises a `UserError` if the last save failed.
-        """
+        """Train an epoch and return its row. If a save is due, begin it, once the last one has ended. Raises a
+        `UserError` if the last save failed."""
         row = self._pool.run([lane_id])[lane_id]
         if row["epoch"] % self._save_every == 0:
             self._begin(lane_id, state)

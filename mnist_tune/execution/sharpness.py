@@ -42,10 +42,8 @@ class SharpnessSettings:
 def measure(
     executor: Executor, data: DeviceData, size: int, slots: Sequence[int], images: int
 ) -> list[tuple[float, float, float]]:
-    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness.
-
-    Lanes whose residual is too large are measured again with more Lanczos steps.
-    """
+    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness. Lanes whose residual is
+    too large are measured again with more Lanczos steps."""
     from mnist_tune.training import curvature
 
     def of_lanes(slots: Sequence[int], products: int) -> list[tuple[float, float]]:

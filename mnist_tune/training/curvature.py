@@ -84,10 +84,8 @@ def batch_sharpness(program: Program, params: Any, extra: Any, data: Data, batch
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
-    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers.
-
-    They are drawn at random, because label noise is in the first images. Without a count it is the whole training set.
-    """
+    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers. They
+    are drawn at random, because label noise is in the first images. Without a count it is the whole training set."""
     order = np.random.default_rng(0).permutation(train_count).astype(np.int32)
     return order[:count]
 

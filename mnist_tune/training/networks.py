@@ -76,10 +76,8 @@ def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them.
-
-    A layer is (weight, bias), or (weight,) alone.
-    """
+    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them. A layer is
+    (weight, bias), or (weight,) alone."""
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
         x = getattr(jax.nn, activation)(_layer(x, *layer))

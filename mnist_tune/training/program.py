@@ -43,9 +43,7 @@ class TrainState(NamedTuple):
 @dataclass(frozen=True)
 class Program:
     """The part of a trial that is compiled, not traced: the network, the data's description, the step, the batch size.
-
-    Trials of one program may differ in their hyperparameters' values, their seeds and their number of epochs.
-    """
+    Trials of one program may differ in their hyperparameters' values, their seeds and their number of epochs."""
 
     architecture: str
     data: DataSpec

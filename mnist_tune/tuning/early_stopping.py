@@ -86,10 +86,8 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
                 self.take(row["trial_id"], None, row)
 
     def take(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
-        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on.
-
-        A row that is `repeated`, and was taken up before, is answered as it was then.
-        """
+        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on. A row
+        that is `repeated`, and was taken up before, is answered as it was then."""
         if self._rungs.propose(trial_id, row["epoch"], row["train_loss"]):
             self._stops[trial_id] = row["epoch"]
         return ASHA if self._stops.get(trial_id) == row["epoch"] else ""

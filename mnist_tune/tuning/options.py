@@ -124,10 +124,8 @@ class SweepOptions(metaclass=Given):
     """Print results only, no progress."""
 
     def cluster(self) -> str | None:
-        """Return the address of the Ray cluster to run on, or None to start Ray on this machine.
-
-        An address that begins with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS.
-        """
+        """Return the address of the Ray cluster to run on, or None to start Ray on this machine. An address that begins
+        with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS."""
         given = self.address or os.environ.get("RAY_ADDRESS") or "local"
         return None if given == "local" or (not self.address and given.startswith("http")) else given
 

@@ -161,10 +161,8 @@ class KnownTrials(Unsaved):
 def drawn(
     space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None, taken: Collection[str] = ()
 ) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken.
-
-    By default `rng` is NumPy's global generator, as in Tune.
-    """
+    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken. By
+    default `rng` is NumPy's global generator, as in Tune."""
     spec = {"trial": dict(space)}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
     return dict(zip(new_ids(taken), map(TrialConfig.from_dict, draws), strict=False))

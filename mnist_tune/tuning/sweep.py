@@ -188,10 +188,8 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
 def run_plan(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, past: Past | None = None
 ) -> Sweep:
-    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`.
-
-    However it ends, others may write the folder then.
-    """
+    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`. However it
+    ends, others may write the folder then."""
     trials, resumes, past = plan.trials, past is not None, past or Past()
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
@@ -235,9 +233,7 @@ def run_plan(
 @contextmanager
 def last_words(said: str) -> Iterator[None]:
     """Have a line printed if this process is killed meanwhile. Ray ends it without a message where `ray stop` ends Ray.
-
-    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes.
-    """
+    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes."""
     script = 'read -r said; read -r over || printf "%s\\n" "$said" >&2'
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True) as shell:
         print(said.replace("\n", " "), file=shell.stdin, flush=True)

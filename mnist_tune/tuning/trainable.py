@@ -119,9 +119,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _attach(self) -> dict[str, Any] | None:
         """Attach the trial's lane, and return the row of its saved state if this process has not reported that epoch.
-
-        That row may have been lost with a killed process.
-        """
+        That row may have been lost with a killed process."""
         own = None
         if self._loaded is None:
             try:

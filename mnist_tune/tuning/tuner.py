@@ -37,10 +37,8 @@ from mnist_tune.tuning.wanted import Plan
 def fit(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
 ) -> None:
-    """Run a plan to its end. Ray must be running.
-
-    `data` has the data set, and is emptied once Ray has that. The rows of the past are released before the trials run.
-    """
+    """Run a plan to its end. Ray must be running. `data` has the data set, and is emptied once Ray has that. The rows
+    of the past are released before the trials run."""
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
     device = find_device(options.quiet)
@@ -139,10 +137,8 @@ def make_tuner(
 
 
 def keeping_ids(scheduler: Any) -> Any:
-    """Return the scheduler, patched so that each trial keeps its own id.
-
-    In population based training a trial copies the config of another one, and so its id.
-    """
+    """Return the scheduler, patched so that each trial keeps its own id. In population based training a trial copies
+    the config of another one, and so its id."""
     if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
         return scheduler
 
