@@ -81,13 +81,11 @@ class LanePool:
 
     def detach(self, lane_id: str) -> None:
         """Free a trial's lane, if it has one. A stack that becomes empty frees its memory."""
-        lane = self.lanes.pop(lane_id, None)
-        if lane is None:
-            return
-        stack = lane.group.executor.stack
-        stack.free.append(lane.slot)
-        if len(stack.free) == self._capacity:
-            stack.state = None
+        if lane := self.lanes.pop(lane_id, None):
+            stack = lane.group.executor.stack
+            stack.free.append(lane.slot)
+            if len(stack.free) == self._capacity:
+                stack.state = None
 
     def lost(self) -> list[str]:
         """Return the lanes whose state was lost."""

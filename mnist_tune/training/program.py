@@ -106,7 +106,10 @@ class Program:
 
             (loss, extra), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             kinds = jax.eval_shape(transformation.init, state.params)
-            updates, optimizer = transformation.update(gradient, _keys(state.optimizer, kinds), state.params)
+            optimizer = jax.tree.map(
+                lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, state.optimizer, kinds
+            )
+            updates, optimizer = transformation.update(gradient, optimizer, state.params)
             new = TrainState(optax.apply_updates(state.params, updates), _numbers(optimizer), extra)
             # Float32 hyperparameters promote parameters of fewer bits.
             return jax.tree.map(lambda old, x: x.astype(old.dtype), state, new), loss
@@ -185,11 +188,6 @@ def scale(images: Array, data: DataSpec) -> Array:
 def _numbers(state: Any) -> Any:
     """Return an optimiser's state with its random keys as numbers, which can be saved and stacked as others are."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
-
-
-def _keys(state: Any, kinds: Any) -> Any:
-    """Return what `_numbers` was given; `kinds` has its types."""
-    return jax.tree.map(lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, state, kinds)
 
 
 def _is_key(x: Any) -> bool:

@@ -137,19 +137,18 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._reported = row["epoch"]
         now = time.perf_counter()
         waited, self._mark = max(now - self._mark - (row["batch_s"] or 0.0), 0.0), now
-        extra = {
+        warning, self._warning = self._warning, ""  # reported once
+        if reason:  # Tune may keep the process for another trial
+            self._pool.detach(self._lane_id)
+        return row | {
             "wait_s": waited,
             "repeated": self._repeats,
             "trial_config": self._config,
-            "warning": self._warning,  # reported once
+            "warning": warning,
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row["train_loss"]),
         }
-        self._warning = ""
-        if reason:  # Tune may keep the process for another trial
-            self._pool.detach(self._lane_id)
-        return row | extra
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the state of the last epoch for Tune, which never asks before the first one."""
