@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Row, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
@@ -39,6 +38,37 @@ class Lane:
 
 Lanes = dict[str, Lane]
 """Lanes by their ids."""
+
+
+@dataclass
+class BatchSizes:
+    """The sizes of a group's batches: powers of two, and the largest one.
+
+    A batch is padded to its size. Each size must be compiled, which takes long, so a size that is compiled already is
+    used until its padding has cost as much time as a compilation.
+    """
+
+    largest: int
+    """Lanes in the largest batch; it is halved when the device runs out of memory."""
+    padding_s: float = 0.0
+    """Seconds spent on padding since the last compilation."""
+    compile_s: float = 0.0
+    """Seconds of the longest compilation."""
+
+    def choose(self, lanes: int, compiled: Iterable[int]) -> int:
+        """Return the size of a batch of so many lanes, at most `largest`."""
+        wanted = self._wanted(lanes)
+        larger = [size for size in compiled if wanted <= size <= self.largest]
+        return wanted if self.padding_s > self.compile_s else min(larger, default=wanted)
+
+    def ran(self, lanes: int, size: int, compile_s: float, run_s: float) -> None:
+        """Take note of a batch of so many lanes, and of its seconds."""
+        if compile_s:
+            self.padding_s, self.compile_s = 0.0, max(self.compile_s, compile_s)
+        self.padding_s += run_s * max(size - self._wanted(lanes), 0) / size
+
+    def _wanted(self, lanes: int) -> int:
+        return min(1 << (lanes - 1).bit_length(), self.largest)
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -22,7 +23,6 @@ import ray
 from ray.exceptions import RayActorError
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution.batching import Turn
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
@@ -33,6 +33,33 @@ from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
 """Seconds between checks that a client is alive and still holds its lane."""
+
+WAIT_SHARE = 0.5
+"""How long a batch waits for lanes that have not asked yet, as a share of the seconds that the last batch took. With a
+shorter wait, the lanes split into small batches. With a longer one, a slow client delays all others."""
+
+
+@dataclass
+class Turn:
+    """The lanes of one group, and those among them that wait for their next epoch."""
+
+    asking: dict[str, Future[dict[str, Any]]] = field(default_factory=dict)
+    """The waiting lanes, and the futures of their rows."""
+    attached: set[str] = field(default_factory=set)
+    """All lanes of the group."""
+    since: float = 0.0
+    """When the first waiting lane asked."""
+    last_s: float = 0.0
+    """Seconds that the last batch took."""
+
+    def ready(self, now: float) -> bool:
+        """Return whether the batch should run: all lanes wait, or some have waited long enough."""
+        return bool(self.asking) and now >= self.wakes
+
+    @property
+    def wakes(self) -> float:
+        """When the batch runs if no other lane asks."""
+        return self.since if self.attached <= self.asking.keys() else self.since + WAIT_SHARE * self.last_s
 
 
 class LaneServer:

@@ -12,11 +12,10 @@ import jax
 
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
-from mnist_tune.execution.batching import BatchSizes
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
-from mnist_tune.execution.group import Lane, LaneGroup, Lanes, is_out_of_memory
+from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
