@@ -128,7 +128,7 @@ def test_a_row_holds_the_last_measurement_and_all(rows):
 
 
 def test_an_epoch_without_a_measurement_has_none():
-    row = sharpness_columns([], {"untrained_sharpness": 1.5})
+    row = sharpness_columns([], {"epoch": 3, "untrained_sharpness": 1.5})
     assert row == {"sharpness_steps": "[]", "untrained_sharpness": 1.5}
 
 
