@@ -47,10 +47,8 @@ def open_new(
     templates: Sequence[TrialConfig] = (),
     code: Any = None,
 ) -> tuple[SweepWriter, list[Dataset]]:
-    """Check everything that can be checked, then create the sweep's folder.
-
-    `templates` are what a search will propose, but for the learning rates. `code` has the names of the networks and
-    optimisers that it may propose, by flag.
+    """Check everything that can be checked, then create the sweep's folder. `templates` are what a search will propose,
+    but for the learning rates; `code` has the names of the networks and optimisers that it may propose, by flag.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """

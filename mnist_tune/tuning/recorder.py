@@ -120,12 +120,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:
-    """Return the stop reason of trials that a scheduler stops: `asha`, `hyperband`, `medianstopping`, ...
-
-    Args:
-        scheduler: a Tune scheduler, or None.
-        otherwise: the name if there is none: `SweepOptions.scheduler`.
-    """
+    """Return the stop reason of what a Tune scheduler stops: `asha`, `hyperband`, ...; without one, `otherwise`."""
     if scheduler is None:
         return otherwise
     if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):
