@@ -83,12 +83,6 @@ class Checkpoint:
             raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
 
 
-def saved_epochs(where: Place) -> int:
-    """Return the number of finished epochs in a saved state; 0 if there is no such file. Raises as `load`."""
-    state = Checkpoint.load(where)
-    return int(state.row["epoch"]) if state else 0
-
-
 def _parsed(content: bytes) -> Checkpoint:
     with zipfile.ZipFile(io.BytesIO(content)) as members:
         claimed = sum(member.file_size for member in members.infolist())

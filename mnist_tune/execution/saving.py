@@ -25,7 +25,9 @@ class Saver:
         self._last: dict[str, tuple[Row, Future[None]]] = {}
 
     def begin(self, lane_id: str, pool: LanePool, where: Place) -> None:
-        """Start to write a trial's state, unless it is the one written last. Its last save must have ended."""
+        """Start to write a trial's state, unless it is the one written last, once its last save has ended. Raise what
+        that raised."""
+        self.last(lane_id).result()
         row = pool.lanes[lane_id].row
         if lane_id not in self._last or self._last[lane_id][0] is not row:
             self._last[lane_id] = row, self._threads.submit(pool.checkpoint(lane_id).save, where)
@@ -63,12 +65,12 @@ class OwnLane:
         `UserError` if the last save failed."""
         row = self._pool.run([lane_id])[lane_id]
         if row["epoch"] % self._save_every == 0:
-            self._begin(lane_id, state)
+            self._saver.begin(lane_id, self._pool, state)
         return row
 
     def save(self, lane_id: str, state: Place) -> None:
         """Wait until the state of the last epoch is at `state`. Raises a `UserError` if it can't be written."""
-        self._begin(lane_id, state)
+        self._saver.begin(lane_id, self._pool, state)
         self._saver.last(lane_id).result()
 
     def detach(self, lane_id: str) -> None:
@@ -77,7 +79,3 @@ class OwnLane:
         with suppress(Exception):  # the trial goes on from an older state, or has ended
             self._saver.last(lane_id).result()
         self._saver.forget(lane_id)
-
-    def _begin(self, lane_id: str, state: Place) -> None:
-        self._saver.last(lane_id).result()
-        self._saver.begin(lane_id, self._pool, state)

@@ -17,7 +17,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
 from mnist_tune.results.folder import fetched, new_folder
@@ -222,10 +222,10 @@ def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str
     """
 
     def check(trial_id: str) -> None:
-        state = writer.state(trial_id)
         with suppress(UserError):  # the trial itself reports a damaged state
-            if saved_epochs(state) > past.last_epochs.get(trial_id, 0) + 1:
-                storage.remove(state)
+            state = Checkpoint.load(writer.state(trial_id))
+            if state and state.row["epoch"] > past.last_epochs.get(trial_id, 0) + 1:
+                storage.remove(writer.state(trial_id))
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, trials))

@@ -17,7 +17,7 @@ from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import UserError, object_storage, storage
-from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, saved_epochs
+from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError
 
 ROW = {
     "epoch": 3, "step": 30, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
@@ -50,7 +50,6 @@ def files(folder):
 def test_round_trip_is_exact(tmp_path):
     state().save(tmp_path / "00000.npz")
     check_equal(Checkpoint.load(tmp_path / "00000.npz"), state())
-    assert saved_epochs(tmp_path / "00000.npz") == ROW["epoch"]
     assert files(tmp_path) == ["00000.npz"]
 
 
@@ -63,14 +62,12 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path):
 
 def test_where_there_is_no_state_none_is_read(tmp_path):
     assert Checkpoint.load(tmp_path / "00000.npz") is None
-    assert saved_epochs(tmp_path / "00000.npz") == 0
 
 
-@pytest.mark.parametrize("read", [Checkpoint.load, saved_epochs])
-def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path, read):
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path):
     """The trial would start from its beginning."""
     with pytest.raises(UserError, match=f"^can't read the state of a trial from {tmp_path}: Is a directory$") as error:
-        read(tmp_path)
+        Checkpoint.load(tmp_path)
     assert not isinstance(error.value, DamagedStateError)
 
 
