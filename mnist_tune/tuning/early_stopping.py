@@ -28,17 +28,24 @@ SLOW, DEAD, ASHA = "slow", "dead", "asha"
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
 
 
-class Rungs:
-    """Proposes trials for a stop as ASHA does (Li et al. 2020), with a reduction factor of 2.
+class Asha(FIFOScheduler):  # type: ignore[misc]
+    """A Tune scheduler that stops trials as ASHA does (Li et al. 2020), with a reduction factor of 2. Ray Tune's own
+    can't be resumed, since its rungs are not kept.
 
-    Rungs are at the grace period, at twice that, and so on. A trial is proposed if its training loss there is above the
-    median of those that got there before it.
+    Rungs are at the grace period, at twice that, and so on. A trial is proposed for a stop if its training loss there
+    is above the median of those that got there before it.
+
+    Args:
+        grace_period: the first epoch after which a trial may be stopped.
+        reasons: where it writes why it stopped a trial, by trial id.
     """
 
-    def __init__(self, grace_period: int) -> None:
-        self._grace_period = grace_period
+    def __init__(self, grace_period: int, reasons: MutableMapping[str, str]) -> None:
+        super().__init__()
+        self._grace_period, self._reasons = grace_period, reasons
         self._losses: dict[int, list[float]] = defaultdict(list)
         self._passed: dict[int, set[str]] = defaultdict(set)
+        self._stops: dict[str, int] = {}
 
     def propose(self, trial_id: str, epoch: int, loss: float) -> bool:
         """Return whether a trial is proposed for a stop after an epoch. Each trial counts once at each rung."""
@@ -52,20 +59,6 @@ class Rungs:
         proposed = bool(losses) and loss > (losses[(len(losses) - 1) // 2] + losses[len(losses) // 2]) / 2
         insort(losses, loss)
         return proposed
-
-
-class Asha(FIFOScheduler):  # type: ignore[misc]
-    """A Tune scheduler that stops each trial that is proposed, as Ray Tune's own ASHA does, whose rungs are not kept.
-
-    Args:
-        rungs: told of every row in the order of the journal, as `take` is, that of a trial's end included.
-        reasons: where it writes why it stopped a trial, by trial id.
-    """
-
-    def __init__(self, rungs: Rungs, reasons: MutableMapping[str, str]) -> None:
-        super().__init__()
-        self._rungs, self._reasons = rungs, reasons
-        self._stops: dict[str, int] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
         config = result.get("trial_config")  # none if the trial can't train
@@ -88,7 +81,7 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
     def take(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
         """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on. A row
         that is `repeated`, and was taken up before, is answered as it was then."""
-        if self._rungs.propose(trial_id, row["epoch"], row["train_loss"]):
+        if self.propose(trial_id, row["epoch"], row["train_loss"]):
             self._stops[trial_id] = row["epoch"]
         return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
 
@@ -101,8 +94,8 @@ class Fates(Asha):
     there.
     """
 
-    def __init__(self, rungs: Rungs, reasons: MutableMapping[str, str], data: DataFacts) -> None:
-        super().__init__(rungs, reasons)
+    def __init__(self, grace_period: int, reasons: MutableMapping[str, str], data: DataFacts) -> None:
+        super().__init__(grace_period, reasons)
         self._data, self._histories = data, Histories()
         self._peers: dict[Hashable, dict[str, Trial]] = defaultdict(dict)
         """What is known of the trials of each family."""
@@ -121,9 +114,8 @@ class Fates(Asha):
         keys = {trial_id: _key(config) for trial_id, config in trials.items()}
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in trials:
-                self._propose(
-                    keys[trial_id], trial_id, epoch, loss, bool(trials[trial_id].stop_reason(epoch, diverged))
-                )
+                if self.propose(trial_id, epoch, loss) and not trials[trial_id].stop_reason(epoch, diverged):
+                    self._proposed.add(keys[trial_id])
                 self._decided[keys[trial_id]].setdefault(epoch, "")
         for trial_id, key in keys.items():
             epoch = self._histories.last_epoch(trial_id)
@@ -139,18 +131,15 @@ class Fates(Asha):
         key, epoch = _key(config), row["epoch"]
         if repeated and epoch <= self._histories.last_epoch(trial_id):
             return self._decided[key].get(epoch, "")
-        ends = bool(config.stop_reason(epoch, row["diverged"]))
-        self._propose(key, trial_id, epoch, row["train_loss"], ends)
+        ends = config.stop_reason(epoch, row["diverged"])
+        if self.propose(trial_id, epoch, row["train_loss"]) and not ends:
+            self._proposed.add(key)
         self._histories.add(trial_id, row)
         self._changed[key[1]][trial_id] = config
         if epoch not in self._decided[key]:
             judged = key in self._proposed and not ends
             self._decided[key][epoch] = self._verdict(trial_id, key[1]) if judged else ""
         return self._decided[key][epoch]
-
-    def _propose(self, key: Hashable, trial_id: str, epoch: int, loss: float, ends: bool) -> None:
-        if self._rungs.propose(trial_id, epoch, loss) and not ends:
-            self._proposed.add(key)
 
     def _verdict(self, trial_id: str, family: Hashable) -> str:
         """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,

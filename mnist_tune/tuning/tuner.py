@@ -25,7 +25,7 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
-from mnist_tune.tuning.early_stopping import Asha, Fates, Rungs
+from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
@@ -99,9 +99,8 @@ def make_tuner(
     scheduler = keeping_ids(plan.scheduler)
     epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
     if scheduler is None and options.scheduler != "fifo":
-        rungs = Rungs(min(options.grace_period, epochs))
-        asha, why = options.scheduler == "asha", recorder.reasons
-        scheduler = Asha(rungs, why) if asha else Fates(rungs, why, data_facts(writer.meta))
+        asked = min(options.grace_period, epochs), recorder.reasons
+        scheduler = Asha(*asked) if options.scheduler == "asha" else Fates(*asked, data_facts(writer.meta))
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):

@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.tuning.early_stopping import Asha, Fates, Rungs
+from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.past import Past
 
 EPOCHS = np.arange(1, 11)
@@ -32,7 +32,8 @@ class Sweep:
 
     def __init__(self, epoch_row, data=MNIST):
         self.proposed, self.epoch_row = False, epoch_row
-        self.fates = Fates(SimpleNamespace(propose=lambda *row: self.proposed), {}, data)
+        self.fates = Fates(5, {}, data)
+        self.fates.propose = lambda *row: self.proposed
 
     def row(self, epoch, accuracy, held_out=None):
         held_out = accuracy if held_out is None else held_out
@@ -173,7 +174,7 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
 
 
 def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
-    rungs = Rungs(2)
+    rungs = Asha(2, {})
     assert [rungs.propose("a", epoch, 0.5) for epoch in range(1, 9)] == [False] * 8
     assert [rungs.propose("b", epoch, 0.6) for epoch in range(1, 9)] == [epoch in (2, 4, 8) for epoch in range(1, 9)]
     assert [rungs.propose(name, 2, loss) for name, loss in (("c", 0.55), ("d", 0.56), ("e", math.nan))] == [
@@ -186,7 +187,7 @@ def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_tho
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12))
 def test_rungs_propose_what_tunes_asha_stops(losses):
-    rungs, asha = Rungs(2), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
+    rungs, asha = Asha(2, {}), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
     for i, loss in enumerate(losses):
         trial = SimpleNamespace(trial_id=str(i))
         asha.on_trial_add(None, trial)
@@ -196,7 +197,7 @@ def test_rungs_propose_what_tunes_asha_stops(losses):
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
-    sweep.fates = Fates(Rungs(5), {}, MNIST)
+    sweep.fates = Fates(5, {}, MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     assert [sweep.fates.take("slow", config, row) for row in rows] == [""] * 5
@@ -244,7 +245,7 @@ def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told
             taken.append((trial_id, row["epoch"], repeated))
             return "slow" if row["epoch"] == 2 else ""
 
-    scheduler, config = Scheduler(Rungs(5), reasons), TrialConfig()
+    scheduler, config = Scheduler(5, reasons), TrialConfig()
     trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
     rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
     assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
@@ -260,7 +261,7 @@ class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
     def __init__(self, past=(), grace_period=2):
-        self.asha = Asha(Rungs(grace_period), {})
+        self.asha = Asha(grace_period, {})
         self.asha.replay(Past(rows=pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None))
 
     def decide(self, trial, epoch, loss, repeated=False):

@@ -112,7 +112,7 @@ def test_the_scheduler_is_the_one_asked_for(asked):
     for name, kind, grace_period, first in (("regimes", Fates, 2, 2), ("asha", Asha, 2, 2), ("asha", Asha, 20, 9)):
         scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
         assert type(scheduler) is kind
-        assert scheduler._rungs._grace_period == first
+        assert scheduler._grace_period == first
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 
