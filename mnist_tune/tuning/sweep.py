@@ -24,7 +24,6 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
     deaths_told_by_us,
-    ray_until_the_end,
     start_ray,
     stop_ray,
     stop_ray_at_exit,
@@ -45,16 +44,15 @@ def run_sweep(
     name: str,
     trials: Sequence[TrialConfig],
     options: SweepOptions,
-    keep_ray: bool = True,
     callbacks: Sequence[Any] = (),
 ) -> Sweep:
-    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables.
+    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables. Ray is left
+    running for the next sweep of this process.
 
     Args:
         name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
         trials: the trials, in the order in which they start.
         options: how to run the sweep.
-        keep_ray: leave Ray running for the next sweep of this process, instead of shutting it down at the end.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
 
     Returns:
@@ -64,8 +62,7 @@ def run_sweep(
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
-    with ray_until_the_end(keep_ray):
-        return shown(_run_new(name, trials, options, callbacks), options)
+    return shown(_run_new(name, trials, options, callbacks), options)
 
 
 def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, callbacks: Sequence[Any] = ()) -> Sweep:
