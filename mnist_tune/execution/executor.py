@@ -84,7 +84,7 @@ class Executor:
     @property
     def sizes(self) -> list[int]:
         """The sizes of the batches that training is compiled for."""
-        return [size for name, size, *_ in self._compiled if name in ("train", "train part")]
+        return [size for name, size, *_ in self._compiled if name == "train"]
 
     def write(self, slot: int, state: TrainState) -> None:
         """Put a lane's state, NumPy or device arrays, into its slot."""
@@ -121,7 +121,7 @@ class Executor:
         keys: np.ndarray,
         orders: Sequence[np.ndarray],
         data: Data,
-        first: int | None = None,
+        first: int = 0,
     ) -> np.ndarray:
         """Train a batch of lanes for one epoch, or for a part of it. Return the loss of each step, [lanes, steps].
 
@@ -129,17 +129,16 @@ class Executor:
             size: of the batch; beyond the lanes it is padding.
             slots: the slot of each lane.
             hyper, keys, orders: as in `Program.train_epoch`, with a leading axis for the lanes.
-            first: the steps of the epoch before this part; None trains the whole epoch.
+            first: the steps of the epoch before this part.
 
         Raises:
             StateLostError: the device ran out of memory, and the failed call took the state with it.
         """
         padded = {name: _pad(values, size) for name, values in hyper.items()}
-        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first or 0)
+        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first)
         arguments = jax.device_put((self._slots(slots, size), padded, *rest))
         call = (self.state, *arguments, data)
-        key = ("train", size) if first is None else ("train part", size, len(orders[0]))
-        run = self._executable(key, partial(_train, self.program), call, donate=(0,))
+        run = self._executable(("train", size, len(orders[0])), partial(_train, self.program), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 self.stack.state, losses = jax.block_until_ready(run(*call))
@@ -150,14 +149,6 @@ class Executor:
             raise
         return np.asarray(losses)[: len(slots)]
 
-    def evaluate(
-        self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
-    ) -> list[tuple[float, float]]:
-        """Return each lane's mean loss and accuracy on a split: its first image, and its number of images."""
-        losses, corrects = self.measure(Program.evaluate, size, slots, data, np.array(split, np.int32))
-        count = split[1]
-        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
-
     def measure(
         self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
     ) -> Any:
@@ -166,7 +157,7 @@ class Executor:
         Args:
             function: a pure function of one lane; its results are scalars.
             index: which images, int32.
-            static: what is compiled in. The rest is as in `evaluate`.
+            static: what is compiled in. The rest is as in `train`.
         """
         call = ((self.state.params, self.state.extra), *jax.device_put((self._slots(slots, size), index)), data)
         run = self._measuring(function, size, call, static)
@@ -181,7 +172,7 @@ class Executor:
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
         trained = self._stacked, slots, hyper, keys, order, scalar
-        self._executable(("train", size), partial(_train, self.program), (*trained, data), donate=(0,))
+        self._executable(("train", size, images), partial(_train, self.program), (*trained, data), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
         variables = self._stacked.params, self._stacked.extra
         self._measuring(Program.evaluate, size, (variables, slots, split, data), ())

@@ -18,6 +18,7 @@ from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
 DRAWS = 0x9E3779B9
@@ -169,12 +170,15 @@ class LaneGroup:
         keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
         images = slice(first * program.batch_size, last * program.batch_size)
         orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
-        part = None if last - first == self.steps else first
-        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
+        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, first)
         return [(row, len(batch)) for row in losses]
 
     def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
-        return self.executor.evaluate(size, [lane.slot for lane in batch], self.data.arrays, self.data.splits[split])
+        """Return the mean loss and the accuracy of each lane of a batch."""
+        slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
+        index = np.array([first, count], np.int32)
+        losses, corrects = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()
