@@ -290,7 +290,7 @@ def test_each_epoch_has_an_order_by_the_data_seed_and_keys_by_the_seed(few_image
         keys, [order], first = asked.pop()
         assert keys == [[3 ^ DRAWS, epoch]]  # DRAWS: other keys than that of the initialisation
         np.testing.assert_array_equal(order, batch_order(5, epoch, 1024))
-        assert first is None
+        assert first == 0
 
 
 def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few_images):
@@ -525,7 +525,7 @@ def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatc
         raise out_of_memory()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Executor, "evaluate", scarce)
+        patch.setattr(Executor, "measure", scarce)
         for _ in range(3):
             with pytest.raises(UserError, match="mlp-8-tanh does not fit into the memory of the device"):
                 pool.attach("a", SMALL)
