@@ -359,9 +359,12 @@ def test_padding_changes_no_lane_where_every_slot_is_taken(few_images):
 def test_few_lanes_of_many_soon_run_in_a_batch_of_their_own_size(few_images, compilations, monkeypatch):
     lanes_of = executor.Executor._slots
     run = []
-    monkeypatch.setattr(
-        executor.Executor, "_slots", lambda self, slots, size: run.append(size) or lanes_of(self, slots, size)
-    )
+
+    def noted(self, slots, size):
+        run.append(size)
+        return lanes_of(self, slots, size)
+
+    monkeypatch.setattr(executor.Executor, "_slots", noted)
     pool = attached(few_images, 16, [0.01 * (1 + i) for i in range(16)])
     [group] = pool._groups.values()
     group.sizes.compile_s = 1e6  # so that the time that the first calls take decides nothing
