@@ -62,7 +62,7 @@ class Checkpoint:
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
-        sync = ((self.progress.row or {}).get("batch_s") or 0) >= storage.SYNC_S
+        sync = (self.row.get("batch_s") or 0) >= storage.SYNC_S
         try:
             storage.write(where, file.getvalue(), storage.PATIENCE_S, sync)
         except OSError as error:

@@ -6,4 +6,4 @@ from pathlib import Path
 from power_cut import RECORD, record
 
 if RECORD in os.environ:
-    os.fsync = record(*map(Path, os.environ[RECORD].split(os.pathsep)))
+    os.fsync = record(*map(Path, os.environ[RECORD].split(os.pathsep)))  # type: ignore[assignment]
