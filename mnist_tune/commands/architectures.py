@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mnist_tune import numbers, reports
+from mnist_tune import numbers
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
 from mnist_tune.tuning.sweep import run_or_resume
@@ -84,7 +85,7 @@ ASKED = Architectures
 
 def main() -> int:
     sweep = run_or_resume("architectures", asked(ASKED))
-    code = reports.print_report(sweep)
+    code = print_report(sweep)
     found = ranges(families(sweep.trials))
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis

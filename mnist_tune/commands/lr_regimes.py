@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from mnist_tune import reports
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, rates_of
 from mnist_tune.tuning.sweep import run_or_resume
@@ -70,4 +70,4 @@ ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    return reports.print_report(run_or_resume("lr_regimes", asked(ASKED)))
+    return print_report(run_or_resume("lr_regimes", asked(ASKED)))

@@ -16,7 +16,7 @@ from bokeh import models
 from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
-from mnist_tune.reports.findings import Kind, edge_lines, findings, of
+from mnist_tune.reports.findings import Kind, findings, measured, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import Band, PageData, Setting, mark, padded, with_epochs, words
 from mnist_tune.reports.ranges import best_trial
@@ -180,7 +180,7 @@ def edges(canvas: Canvas) -> Charts:
                 _mark(plot, predicted, 1.07 + 0.08 * (i % 3), f"{i}")
         plot.yaxis[0].ticker = models.FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
         plot.yaxis[0].axis_label = "share of seeds that learn"
-        said = " ".join(f"{line.strip()}." for line in edge_lines(edge.edge))
+        said = " ".join(f"{line.strip()}." for line in measured(edge.edge).lines)
         title = edge.title if len(canvas.data.edges) > 1 else ""
         table = ("line", "predictor", "learning rate", "predicted / measured") if rows else (), rows
         yield Chart(f"edge-{number}", f"The edge of {edge.title}", plot, said, title, table=table)

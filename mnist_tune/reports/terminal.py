@@ -22,7 +22,6 @@ from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
 from mnist_tune.reports.page_data import range_of, replicated, with_epochs
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.text import lines
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -91,6 +90,12 @@ def exit_code(trials: pd.DataFrame) -> int:
     """Return a command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
     return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
+
+
+def lines(found: Sequence[Finding], most: int | None = None, others: str = "") -> list[str]:
+    """Return findings as lines; of more than `most`, the first ones and how many `others` there are."""
+    left = len(found) - most if most else 0
+    return [line for one in found[:most] for line in one.lines] + [f"... and {left} more {others}"] * (left > 0)
 
 
 def _print(console: Console, said: Sequence[str], style: str | None = None) -> None:

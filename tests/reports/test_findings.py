@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from recorded_data import recorded_data
 
-from mnist_tune.reports.findings import Kind, edge_lines, findings, nodes, of, spoken, title
+from mnist_tune.reports.findings import Kind, findings, measured, nodes, of, spoken, title
 
 META = {
     "command": "sweeps/lr_regimes.py --seeds 0 1",
@@ -132,7 +132,7 @@ def test_a_measured_edge_stands_in_place_of_what_the_regimes_say(edge_sweep):
         f"{share:.0%} of seeds learn up to": str(edge.rate(share)) for share in (0.9, 0.5, 0.1)
     }
     [found] = of(findings(sweep), Kind.FAMILY, Kind.EDGE)
-    assert [f"{found.about}: {found.text}", *found.more] == edge_lines(edge)
+    assert found == measured(edge)
     assert (found.kind, found.question, found.command) == (Kind.EDGE, "", "")
 
 
