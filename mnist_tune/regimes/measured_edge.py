@@ -44,9 +44,14 @@ class Interval(NamedTuple):
         return "{} [{}, {}]".format(*(rate(one, 3) for one in (self.median, self.low, self.high)))
 
     @property
+    def is_known(self) -> bool:
+        """Whether both ends are learning rates."""
+        return 0 < self.low <= self.high < math.inf
+
+    @property
     def half_width(self) -> float:
         """Half of the interval's length in ln η; 0.05 is 5%."""
-        return math.log(self.high / self.low) / 2 if 0 < self.low <= self.high < math.inf else math.inf
+        return math.log(self.high / self.low) / 2 if self.is_known else math.inf
 
 
 NONE = Interval(math.nan, math.nan, math.nan)

@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
+from mnist_tune.regimes.edge_outcomes import LEARNED
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.page_data import FEW, PreparedEdge, counts, finite, listed, mark, shares, with_epochs
+from mnist_tune.reports.page_data import FEW, counts, edge_band, finite, listed, mark, predicted_by, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 
@@ -161,29 +162,29 @@ def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
     """
     figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
     for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
-        draw_edge(axis, PreparedEdge(edge))
+        draw_edge(axis, edge)
     save(figure, path)
 
 
-def draw_edge(axis: Any, edge: PreparedEdge) -> None:
+def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and the predictors as lines."""
     log_axis(axis, "x")
-    x, low, middle, high = edge.band()
+    x, low, middle, high = edge_band(edge)
     axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
     axis.plot(x, middle, color=COLOURS["slow"], lw=1.5)
-    found = edge.found
+    found = edge.rate(0.5)
     axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
-    for learned, part in edge.learned.groupby(edge.learned):
+    for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
         height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
         name = f"{'learned' if learned else 'did not'} ({len(part)})"
-        axis.plot(part.index, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
-    for i, (name, predicted) in enumerate(edge.predicted.items()):
+        axis.plot(part, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
+    for i, (name, predicted) in enumerate(predicted_by(edge).items()):
         said = rate(predicted, 3)
-        if edge.limits[0] <= predicted <= edge.limits[1]:
+        if x[0] <= predicted <= x[-1]:
             axis.axvline(predicted, color=f"C{i % 10}", ls=("--", ":", "-.")[i % 3], lw=1.1, label=f"{name}: {said}")
         else:
             axis.plot([], [], " ", label=f"{name}: {said} (outside)")
-    axis.set(xlim=edge.limits, ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
+    axis.set(xlim=(x[0], x[-1]), ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
     axis.set_title(edge.title, fontsize=10, parse_math=False)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
     axis.grid(alpha=0.25)

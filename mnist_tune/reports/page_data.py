@@ -16,10 +16,9 @@ import pandas as pd
 
 from mnist_tune.numbers import exactly
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.edge_outcomes import LEARNED
 from mnist_tune.regimes.families import FAMILY, held_out, setting, varied
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.measured_edge import CLASSICAL, Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import CLASSICAL, MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION, half_width, summarise_replicates
 from mnist_tune.reports.trial_table import MANY
 from mnist_tune.results.journal import LIVE_REASONS
@@ -196,51 +195,21 @@ NEAR = 20
 """Predictors that are further away than by this factor don't widen the axis."""
 
 
-@dataclass(frozen=True)
-class PreparedEdge:
-    """A measured edge as it is drawn."""
+def predicted_by(edge: MeasuredEdge) -> dict[str, float]:
+    """Return the median over seeds of what each predictor says, the largest first."""
+    medians = {name: float(np.median(rates)) for name, rates in edge.predicted.items()}
+    return dict(sorted(medians.items(), key=lambda item: -item[1]))
 
-    edge: MeasuredEdge
 
-    @property
-    def title(self) -> str:
-        return self.edge.title
-
-    @cached_property
-    def found(self) -> Interval:
-        """The rate at which half of the seeds learn."""
-        return self.edge.rate(0.5)
-
-    @property
-    def is_found(self) -> bool:
-        """Whether that rate has an interval."""
-        return 0 < self.found.low <= self.found.high < math.inf
-
-    @cached_property
-    def learned(self) -> pd.Series:
-        """Whether each trial learned, by learning rate."""
-        return self.edge.outcomes.set_index("learning_rate")[LEARNED].astype(bool)
-
-    @cached_property
-    def predicted(self) -> dict[str, float]:
-        """The median over seeds of what each predictor says, the largest first."""
-        medians = {name: float(np.median(rates)) for name, rates in self.edge.predicted.items()}
-        return dict(sorted(medians.items(), key=lambda item: -item[1]))
-
-    @cached_property
-    def limits(self) -> tuple[float, float]:
-        """The ends of the axis."""
-        middle = self.found.median
-        near = [rate for rate in self.predicted.values() if middle / NEAR < rate < middle * NEAR]
-        seen = [*self.learned.index, *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
-        return min(seen) / 1.1, max(seen) * 1.1
-
-    def band(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return learning rates, and the share of seeds that learn there: its 95% interval's lower end, median and
-        upper end."""
-        rates = np.geomspace(*self.limits, POINTS)
-        low, middle, high = self.edge.posterior.band(np.log(rates))
-        return rates, low, middle, high
+def edge_band(edge: MeasuredEdge) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the learning rates of an axis that holds an edge, its trials and the predictors near it; and the share of
+    seeds that learn there: its 95% interval's lower end, median and upper end."""
+    middle = edge.rate(0.5).median
+    near = [rate for rate in predicted_by(edge).values() if middle / NEAR < rate < middle * NEAR]
+    seen = [*edge.outcomes["learning_rate"], *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
+    rates = np.geomspace(min(seen) / 1.1, max(seen) * 1.1, POINTS)
+    low, center, high = edge.posterior.band(np.log(rates))
+    return rates, low, center, high
 
 
 MOST_MARKS = 3
@@ -529,19 +498,19 @@ class PageData:
         return values.where(trials["stop_reason"] == "completed").cummin().ffill().dropna()
 
     @cached_property
-    def edges(self) -> list[PreparedEdge]:
+    def edges(self) -> list[MeasuredEdge]:
         """The measured edges of all sweeps."""
-        return [PreparedEdge(edge) for sweep in self.sweeps for edge in sweep.edges()]
+        return [edge for sweep in self.sweeps for edge in sweep.edges()]
 
     @cached_property
     def marks(self) -> list[RateMark]:
         """The measured edges of each sweep, and what the sharpness predicted, as marks in the maps."""
         found = []
         for i, sweep in enumerate(self.sweeps):
-            edges = [PreparedEdge(edge) for edge in sweep.edges()]
+            edges = sweep.edges()
             for edge in edges if len(edges) <= MOST_MARKS else ():
-                if edge.is_found:
-                    found.append(RateMark(f"edge of {edge.title} {edge.found}", edge.found.low, edge.found.high, i))
-                if (rate := edge.predicted.get(CLASSICAL)) is not None:
+                if (half := edge.rate(0.5)).is_known:
+                    found.append(RateMark(f"edge of {edge.title} {half}", half.low, half.high, i))
+                if (rate := predicted_by(edge).get(CLASSICAL)) is not None:
                     found.append(RateMark(f"{CLASSICAL} of {edge.title} {rate:.3g}", rate, rate, i))
         return found

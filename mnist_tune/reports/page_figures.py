@@ -16,9 +16,20 @@ from bokeh import models
 from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
+from mnist_tune.regimes.edge_outcomes import LEARNED
 from mnist_tune.reports.findings import Kind, findings, measured, of
 from mnist_tune.reports.importances import importances
-from mnist_tune.reports.page_data import Band, PageData, Setting, mark, padded, with_epochs, words
+from mnist_tune.reports.page_data import (
+    Band,
+    PageData,
+    Setting,
+    edge_band,
+    mark,
+    padded,
+    predicted_by,
+    with_epochs,
+    words,
+)
 from mnist_tune.reports.ranges import best_trial
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.trial_table import PAGE, fields, heading
@@ -159,28 +170,28 @@ def edges(canvas: Canvas) -> Charts:
     """For each measured edge the share of seeds that learn with its 95% band, the trials, and by their numbers the
     predictors."""
     for number, edge in enumerate(canvas.data.edges):
-        along = models.Range1d(*edge.limits)
+        half, (rates, low, middle, high) = edge.rate(0.5), edge_band(edge)
+        along = models.Range1d(rates[0], rates[-1])
         plot = new_figure(f"edge-{number}", 300, along, models.Range1d(-0.08, 1.28), y_axis_type="linear")
-        rates, low, middle, high = edge.band()
         plot.varea(rates, low, high, fill_color=COLOURS["slow"], fill_alpha=0.22)
         plot.line(rates, middle, line_color=COLOURS["slow"], line_width=2)
-        if edge.is_found:
+        if half.is_known:
             style: dict[str, Any] = {"line_color": None, "fill_color": COLOURS["converged"], "fill_alpha": 0.25}
-            plot.add_layout(models.BoxAnnotation(left=edge.found.low, right=edge.found.high, **style))
+            plot.add_layout(models.BoxAnnotation(left=half.low, right=half.high, **style))
         for learned, colour, said in ((True, "converged", "learned"), (False, "diverged", "did not learn")):
-            part = edge.learned[edge.learned == learned].index
+            part = edge.outcomes["learning_rate"][edge.outcomes[LEARNED] == learned]
             ticks = {"x": part, "y": np.full(len(part), float(learned)), "rate": [*map(rate, part)]}
             style = {"marker": "dash", "angle": math.pi / 2, "size": 14, "line_color": COLOURS[colour]}
             _tips(plot, plot.scatter("x", "y", source=ticks, **style), [(said, "@rate")])
         rows = []
-        for i, (name, predicted) in enumerate(edge.predicted.items(), start=1):
-            share = f"{predicted / edge.found.median:.2g}" if 0 < edge.found.median < math.inf else "–"
+        for i, (name, predicted) in enumerate(predicted_by(edge).items(), start=1):
+            share = f"{predicted / half.median:.2g}" if 0 < half.median < math.inf else "–"
             rows.append((f"{i}", name, rate(predicted, 3), share))
             if along.start <= predicted <= along.end:
                 _mark(plot, predicted, 1.07 + 0.08 * (i % 3), f"{i}")
         plot.yaxis[0].ticker = models.FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
         plot.yaxis[0].axis_label = "share of seeds that learn"
-        said = " ".join(f"{line.strip()}." for line in measured(edge.edge).lines)
+        said = " ".join(f"{line.strip()}." for line in measured(edge).lines)
         title = edge.title if len(canvas.data.edges) > 1 else ""
         table = ("line", "predictor", "learning rate", "predicted / measured") if rows else (), rows
         yield Chart(f"edge-{number}", f"The edge of {edge.title}", plot, said, title, table=table)
