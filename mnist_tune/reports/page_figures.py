@@ -87,21 +87,14 @@ class Canvas:
         """Draw the trials, of one sweep or of all, with the chosen one and the line of what is not finite."""
         own = models.GroupFilter(column_name="sweep", group=sweep) if sweep is not None else models.AllIndices()
         size, alpha = mark(len(with_epochs(self.data.trials)))
-        style: dict[str, Any] = {"size": size**0.5 * 1.45, "line_color": "colour", "fill_color": "colour"}
-        style |= {
-            "fill_alpha": alpha,
-            "line_alpha": alpha,
-            "nonselection_alpha": 0.08,
-            "line_width": 2,
-            "marker": "marker",
-        }
-        dots = plot.scatter(x, "y", source=self.trials, view=models.CDSView(filter=self.shown & own), **style)
+        style = {"size": size**0.5 * 1.45, "line_width": 2, "color": "colour", "alpha": alpha, "marker": "marker"}
+        view = models.CDSView(filter=self.shown & own)
+        dots = plot.scatter(x, "y", source=self.trials, view=view, nonselection_alpha=0.08, **style)
         ring = {"size": 16, "fill_alpha": 0, "line_color": INK, "line_width": 2.5}
         plot.scatter(x, "y", source=self.focus, view=models.CDSView(filter=own), **ring)
         plot.hspan(y="y", source=self.top, line_color=INK, line_dash="dotted")
-        plot.add_layout(
-            models.LabelSet(x=6, y="y", y_offset=3, x_units="screen", text="text", source=self.top, **SMALL)
-        )
+        said = {"x": 6, "x_units": "screen", "y": "y", "y_offset": 3, "text": "text", **SMALL}
+        plot.add_layout(models.LabelSet(source=self.top, **said))
         follows = len(self.data.trials) <= MOST_FOLLOWED
         box = models.BoxSelectTool(continuous=follows, description="Brush: drag over trials", renderers=[dots])
         plot.add_tools(box)
@@ -213,14 +206,9 @@ def rate_lines(canvas: Canvas) -> Charts:
             plot.varea("x", "low", "high", fill_alpha=0.15, **style)
             plot.line("x", "y", line_width=2, line_dash=dash, **style)
             _tips(plot, plot.scatter("x", "y", size=6, **style), tips)
-        plot.legend.update(title=words(one.setting), location="bottom_left", click_policy="hide", spacing=0, padding=2)
-        plot.legend.update(
-            background_fill_alpha=0,
-            border_line_alpha=0,
-            label_text_font_size="11px",
-            label_text_color=INK,
-            title_text_color=INK,
-        )
+        plot.legend.update(title=words(one.setting), title_text_color=INK, location="bottom_left", click_policy="hide")
+        plot.legend.update(label_text_color=INK, label_text_font_size="11px", spacing=0, padding=2)
+        plot.legend.update(background_fill_alpha=0, border_line_alpha=0)
         all_of = " and over all other settings" if len(data.varied) > 1 and not one.others else ""
         label = f"Error by learning rate, a line for each {words(one.setting)}"
         said = f"Median over the seeds{all_of}, with the band of the middle 80%."
