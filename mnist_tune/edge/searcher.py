@@ -12,8 +12,8 @@ from ray.tune.search import Searcher
 
 from mnist_tune.edge.choice import most_pending, next_rates
 from mnist_tune.edge.virtual_time import VirtualTime
-from mnist_tune.regimes.edge_outcomes import has_learned
 from mnist_tune.regimes.edge_posterior import EdgePosterior
+from mnist_tune.regimes.measured_edge import has_learned
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.searcher import Unsaved, with_id
 

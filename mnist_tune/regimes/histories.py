@@ -48,7 +48,7 @@ class Histories:
         rows.extend(math.nan if row.get(name) is None else row[name] for name in _NAMES)
 
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
-        """Return a trial's columns, as `Curve.cut` takes them; they are empty if it has no row."""
+        """Return a trial's columns, as `Curve.of` takes them; they are empty if it has no row."""
         values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(_NAMES))
         return dict(zip(_NAMES, values.T.copy(), strict=True))
 

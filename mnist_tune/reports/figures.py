@@ -15,8 +15,7 @@ from matplotlib.lines import Line2D
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
-from mnist_tune.regimes.edge_outcomes import LEARNED
-from mnist_tune.regimes.measured_edge import MeasuredEdge
+from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.page_data import FEW, counts, edge_band, finite, listed, mark, predicted_by, shares, with_epochs

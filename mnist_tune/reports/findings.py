@@ -16,9 +16,8 @@ import pandas as pd
 
 from mnist_tune.numbers import counted, rate
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import CALM, DIVERGED, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans

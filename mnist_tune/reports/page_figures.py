@@ -16,7 +16,7 @@ from bokeh import models
 from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
-from mnist_tune.regimes.edge_outcomes import LEARNED
+from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.reports.findings import Kind, findings, measured, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import (

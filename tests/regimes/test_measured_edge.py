@@ -10,8 +10,7 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
-from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge, has_learned, outcomes
 from mnist_tune.reports import findings
 from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
