@@ -41,8 +41,8 @@ beyond."""
 REACH = FLAT + 5
 """The largest distance: beyond are 0.2% of the prior."""
 
-LEVEL = 0.95
-"""The probability that an interval holds."""
+ENDS = (0.025, 0.5, 0.975)
+"""The lower end, the median and the upper end of an interval that holds with a probability of 95%."""
 
 LEAST_OUTCOMES = 32
 """Outcomes from which on a search may end. With fewer, the searches that end are those that have underestimated s, and
@@ -71,16 +71,12 @@ class EdgePosterior:
         searches = len(self._expected)
         self._low = self._expected - REACH
         self._step = np.full(searches, 2 * REACH / HALVES)
-        self._count = np.zeros(searches, int)
+        self.count = np.zeros(searches, int)
+        """The outcomes that each search has, [searches]."""
         self._x = np.zeros((searches, 8))
         self._learned = np.zeros((searches, 8), bool)
         self._half_widths = np.zeros((searches, 8))  # after each outcome
         self._weights = self._prior(np.arange(searches))  # [searches, pairs of δ and γ, halves, widths]
-
-    @property
-    def count(self) -> np.ndarray:
-        """The outcomes that each search has, [searches]."""
-        return self._count
 
     def add(self, rows: Any, x: Any, learned: Any) -> None:
         """Take up one more outcome of each of these searches.
@@ -91,16 +87,16 @@ class EdgePosterior:
             learned: whether they learned, [n].
         """
         rows, x, learned = np.asarray(rows), np.asarray(x, np.float64), np.asarray(learned, bool)
-        if self._count[rows].max(initial=0) == self._x.shape[1]:
+        if self.count[rows].max(initial=0) == self._x.shape[1]:
             self._x, self._learned, self._half_widths = (
                 np.concatenate([old, np.zeros_like(old)], 1) for old in (self._x, self._learned, self._half_widths)
             )
-        self._x[rows, self._count[rows]], self._learned[rows, self._count[rows]] = x, learned
-        self._count[rows] += 1
+        self._x[rows, self.count[rows]], self._learned[rows, self.count[rows]] = x, learned
+        self.count[rows] += 1
         self._weights[rows] = self._with(self._weights[rows], rows, x, learned)
         self._fit_grids(rows)
         low, _, high = self.interval(rows)
-        self._half_widths[rows, self._count[rows] - 1] = (high - low) / 2
+        self._half_widths[rows, self.count[rows] - 1] = (high - low) / 2
 
     def halves(self, rows: Any = slice(None)) -> np.ndarray:
         """Return the halves on each grid, [searches, halves]."""
@@ -118,21 +114,21 @@ class EdgePosterior:
         pairs = weights.reshape(len(weights), len(_PAIRS), -1) @ _ONES[: HALVES * len(WIDTHS)]
         return pairs @ _LAPSE[:, 0, 0], pairs @ _LUCK[:, 0, 0]
 
-    def interval(self, rows: Any = slice(None), level: float = LEVEL) -> np.ndarray:
+    def interval(self, rows: Any = slice(None)) -> np.ndarray:
         """Return the lower end, the median and the upper end of the half's central interval, ln η, [3, searches]."""
-        return self._quantiles(_ends(level), rows)
+        return self._quantiles(ENDS, rows)
 
     def has_settled(self, precision: float, rows: Any = slice(None)) -> np.ndarray:
         """Return whether each search may end: its interval has had at most this half-width, as a share of the rate,
         through the last `SETTLED` of its outcomes."""
-        counts, half_widths = self._count[rows, None], self._half_widths[rows]
+        counts, half_widths = self.count[rows, None], self._half_widths[rows]
         number = np.arange(half_widths.shape[1])
         last = (number < counts) & (number >= np.floor((1 - SETTLED) * counts))
         wide = last & (half_widths > np.log1p(precision))
-        found: np.ndarray = ~wide.any(1) & (self._count[rows] >= LEAST_OUTCOMES)
+        found: np.ndarray = ~wide.any(1) & (self.count[rows] >= LEAST_OUTCOMES)
         return found
 
-    def interval_of(self, share: float, level: float = LEVEL) -> np.ndarray:
+    def interval_of(self, share: float) -> np.ndarray:
         """Return the interval, as `interval`, of the x at which this share of seeds learn, [3, searches].
 
         An end is -inf if it may be that fewer learn however small the rate, and inf if it may be that more learn
@@ -140,18 +136,17 @@ class EdgePosterior:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             odds = (share - _LUCK) / (1 - _LAPSE - share)
-            shift = np.where(
-                share <= _LUCK, -np.inf, np.where(odds > 0, np.log(odds / _half_odds(_LAPSE, _LUCK)), np.inf)
-            )
+            known = np.where(odds > 0, np.log(odds / _half_odds(_LAPSE, _LUCK)), np.inf)
+            shift = np.where(share <= _LUCK, -np.inf, known)
         places = self.halves()[:, None, :, None] - WIDTHS * shift
         pairs = zip(places, self._weights, strict=True)
-        return np.array([_weighted_quantiles(of, weights, _ends(level)) for of, weights in pairs]).T
+        return np.array([_weighted_quantiles(of, weights) for of, weights in pairs]).T
 
-    def band(self, x: np.ndarray, level: float = LEVEL) -> np.ndarray:
+    def band(self, x: np.ndarray) -> np.ndarray:
         """Return the interval, as `interval`, of P(learns | x) in the first search, [3, x]."""
         first = np.array([0])
         chances = (learns((self.halves(first) - one)[:, None], _LAPSE, _LUCK) for one in x)
-        return np.array([_weighted_quantiles(each, self._weights[0], _ends(level)) for each in chances]).T
+        return np.array([_weighted_quantiles(each, self._weights[0]) for each in chances]).T
 
     def _quantiles(self, shares: Any, rows: Any) -> np.ndarray:
         """Return quantiles of the half. Between the points of a grid, the cumulative probability is a straight line."""
@@ -198,8 +193,8 @@ class EdgePosterior:
     def _recounted(self, rows: np.ndarray) -> np.ndarray:
         """Return the weights of some searches, computed again from all their outcomes."""
         weights = self._prior(rows)
-        for i in range(self._count[rows].max(initial=0)):
-            has = np.flatnonzero(self._count[rows] > i)
+        for i in range(self.count[rows].max(initial=0)):
+            has = np.flatnonzero(self.count[rows] > i)
             some = rows[has]
             weights[has] = self._with(weights[has], some, self._x[some, i], self._learned[some, i])
         return weights
@@ -233,14 +228,10 @@ def _half_odds(lapse: Any, luck: Any) -> Any:
     return (0.5 - luck) / (0.5 - lapse)
 
 
-def _ends(level: float) -> tuple[float, float, float]:
-    return (1 - level) / 2, 0.5, (1 + level) / 2
-
-
-def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: Any) -> np.ndarray:
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, axis=None)
     below = np.cumsum(np.broadcast_to(weights, values.shape).ravel()[order], dtype=np.float64)
-    found: np.ndarray = values.ravel()[order][np.searchsorted(below / below[-1], shares)]
+    found: np.ndarray = values.ravel()[order][np.searchsorted(below / below[-1], ENDS)]
     return found
 
 

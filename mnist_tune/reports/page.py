@@ -29,7 +29,7 @@ from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.page_data import PageData, counts
 from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, sections, ticks, trial_table
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
-from mnist_tune.reports.trial_table import DETAILS, PAGE, fields, heading
+from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
@@ -147,7 +147,7 @@ def _page_data(data: PageData) -> dict[str, Any]:
         "columns": {name: _held(column) for name, column in columns.items()},
         "numbers": numbers,
         "said": {name: one.said(trials) for name, one in shown.items() if name in numbers},
-        "details": [(one.name, one.called, one.about) for one in details],
+        "details": [(one.name, one.called, ABOUT.get(one.name, "")) for one in details],
         "rows": ROWS,
         "head_height": HEAD_HEIGHT,
         "metrics": [vars(metric) | {"ticks": ticks(metric.start, metric.end)} for metric in data.metrics],

@@ -30,6 +30,7 @@ ROOM = 40
 Texts = Callable[[pd.DataFrame], list[str]]
 
 ABOUT = {column.name: column.about for column in TRIALS}
+"""The sentences that explain fields."""
 
 
 def _column(name: str) -> Texts:
@@ -72,11 +73,6 @@ class Field:
             return self.name in ("evidence", "trial")
         values = trials[self.name]
         return values.nunique() > 1 if self.differs else bool((values.notna() & values.ne("")).any())
-
-    @property
-    def about(self) -> str:
-        """The sentence that explains it; empty if its name says it."""
-        return ABOUT.get(self.name, "")
 
     @property
     def called(self) -> str:
