@@ -146,14 +146,8 @@ def print_ranges(found: pd.DataFrame) -> None:
 
 
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
-    """Draw how the learning rates move along an axis.
-
-    Args:
-        lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
-            as a band, with bars to the smallest rate at which no seed converged.
-        axis: a column of the rows.
-        path: the file.
-    """
+    """Draw how the learning rates move along an axis: a line for each part of `ranges`, by what it is called. The first
+    one has its range as a band, with bars to the smallest rate at which no seed converged."""
     figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
     plot = figure.subplots()
     values = sorted({value for rows in lines.values() for value in rows[axis]})

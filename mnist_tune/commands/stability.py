@@ -59,12 +59,8 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
     On a quadratic, that is (2 + 2β) / η with the learning rate η and the momentum β, and with Nesterov's momentum
     (2 + 2β) / ((1 + 2β) η); without momentum, 2 / η (Cohen et al. 2021, arXiv 2103.00065).
 
-    Args:
-        trials: the trials table; those of other optimisers than SGD, or with a schedule, are left out.
-        measured: what `Sweep.sharpness` returns.
-
-    Returns:
-        `trial_id`, `step`, `relative` (of the sharpness) and `batch_relative` (of the batch sharpness).
+    Trials of other optimisers than SGD, or with a schedule, are left out. The columns are `trial_id`, `step`,
+    `relative` (of the sharpness) and `batch_relative` (of the batch sharpness).
     """
     known = trials[(trials["optimizer"] == "sgd") & (trials["schedule"] == "constant")].set_index("trial_id")
     momentum = known["momentum"]

@@ -24,12 +24,7 @@ class Histories:
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
-        """Return the histories of these trials.
-
-        Args:
-            epochs: rows in the order in which they were recorded.
-            trials: the trials by id; the rows of all others are left out.
-        """
+        """Return the histories of these trials, given rows in the order in which they were recorded."""
         found = cls()
         values = epochs[list(_NAMES)].to_numpy(dtype=float, na_value=np.nan)
         for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():

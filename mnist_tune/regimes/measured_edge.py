@@ -40,12 +40,8 @@ OUTCOMES = (LEARNED, CALM, DIVERGED)
 
 
 def has_learned(row: Mapping[str, Any], accuracy: float | None = None) -> bool:
-    """Return whether a trial whose last epoch has this row learned.
-
-    Args:
-        row: of the `epochs` table.
-        accuracy: the training accuracy that counts as learned; by default the loss decides (`LEARNED_SHARE`).
-    """
+    """Return whether a trial whose last epoch has this row learned: its training accuracy is at least `accuracy` or, by
+    default, its loss below `LEARNED_SHARE` of the untrained one."""
     if row["diverged"] or not math.isfinite(row["train_loss"]):
         return False
     if accuracy is not None:
@@ -180,13 +176,8 @@ class MeasuredEdge:
 def measured_edges(
     families: Iterable[tuple[str, pd.DataFrame]], epochs: pd.DataFrame, meta: Mapping[str, Any]
 ) -> Iterator[MeasuredEdge]:
-    """Yield what each search of a sweep measured so far; nothing if the sweep was none.
-
-    Args:
-        families: the trials of each family, and its title.
-        epochs: the epochs table.
-        meta: the sweep's `sweep.json`.
-    """
+    """Yield what each search of a sweep measured so far, given the trials of each family and its title; nothing if the
+    sweep was none."""
     options, data = meta.get("options", {}), data_facts(meta)
     searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
     for title, family in families if searches else ():

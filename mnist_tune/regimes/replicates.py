@@ -33,8 +33,8 @@ def half_width(spread: Any, count: Any) -> Any:
 
 
 def clopper_pearson(successes: Any, count: Any) -> tuple[Any, Any]:
-    """Return the exact 95% interval of a share, given k successes in n trials (Clopper and Pearson 1934): at its lower end,
-    k or more successes have a probability of 2.5%, and at its upper end, k or fewer."""
+    """Return the exact 95% interval of a share, given k successes in n trials (Clopper and Pearson 1934). At
+    its lower end, k or more successes have a probability of 2.5%; at its upper end, k or fewer have."""
     from scipy.special import betaincinv
 
     k, n, tail = np.asarray(successes, float), np.asarray(count, float), 0.025

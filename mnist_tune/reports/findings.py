@@ -97,12 +97,7 @@ class Finding:
 
 
 def findings(sweep: Tables, where: str = "") -> list[Finding]:
-    """Return what is true of a sweep.
-
-    Args:
-        sweep: the sweep, finished or running.
-        where: how its path is written in commands; by default in full.
-    """
+    """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
     return [
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
         *_winner(sweep),

@@ -102,11 +102,7 @@ class Band(NamedTuple):
 
 def bands(rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Band]:
     """Yield the median curve of each regime with the band that holds the middle 80% of its trials, up to the last epoch
-    that half of them reached: beyond, the median would be that of the survivors.
-
-    Args:
-        rows: the points of `curve_rows`.
-        trials: the trials; a regime's share is counted among all of them.
+    that half of all its trials reached: beyond, the median would be that of the survivors. `rows` are of `curve_rows`.
     """
     of = counts(trials)
     for regime, part in rows.groupby("regime"):
@@ -157,13 +153,8 @@ def mean_curves(trials: pd.DataFrame, epochs: pd.DataFrame, most: int = FEW) -> 
     """Return the mean curves of configurations with several seeds, each with its 95% interval and named by its most
     frequent regime, in the order of their learning rates; of more than `most`, that many, evenly chosen.
 
-    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch; an epoch that only one of
-    them trained is left out.
-
-    Args:
-        trials: the trials, as from `replicated`.
-        epochs: `trial_id`, `epoch` and a `value`. Values that are not finite are left out.
-        most: the most curves.
+    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch. An epoch that only one of
+    them trained is left out, and so are values that are not finite.
     """
     number = trials.groupby(CONFIGURATION).ngroup()
     firsts = trials["learning_rate"].groupby(number).first().sort_values(kind="stable").index
@@ -232,13 +223,8 @@ MARGIN = 0.05
 
 
 def padded(values: Any, log: bool = True, least: float = 0.05) -> tuple[float, float]:
-    """Return the ends of an axis that holds these values with some room.
-
-    Args:
-        values: the values; those that have no place on the axis are left out.
-        log: whether the axis is logarithmic.
-        least: the length of an axis of equal values, in decades if it is logarithmic.
-    """
+    """Return the ends of an axis that holds these values with some room, without those that have no place on it. Its
+    length is at least `least`, in decades if it is logarithmic."""
     with np.errstate(divide="ignore", invalid="ignore"):
         places = np.log10(values) if log else np.asarray(values, dtype=float)
     places = places[np.isfinite(places)]

@@ -161,13 +161,8 @@ def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
 
 
 def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> tuple[str, str]:
-    """Return what to try next with a family, and the command that tries it; both are empty if its edge is known.
-
-    Args:
-        family: its trials.
-        options: the options of the sweep, from `sweep.json`. The command repeats some of them.
-        found: its range.
-    """
+    """Return what to try next with a family, given its range, and the command that tries it; both are empty if its edge
+    is known. The command repeats some of the sweep's options."""
     trained = family[family["epochs_run"] > 0]
     rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:

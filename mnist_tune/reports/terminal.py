@@ -57,15 +57,11 @@ def table_console() -> Console:
 
 
 def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
-    """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder.
+    """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder;
+    return the command's exit code (`exit_code`).
 
-    Args:
-        sweep: the sweep.
-        every_line: print one line per trial; else more than `MANY` trials are condensed.
-        picture: whether the caller draws the picture; else the command that does is printed.
-
-    Returns:
-        The command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0.
+    More than `MANY` trials are condensed unless `every_line` is set. Unless the caller draws the `picture`, the command
+    that does is printed.
     """
     console, path = table_console(), _short(sweep.path)
     trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
@@ -175,12 +171,8 @@ def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
-    """Return the table of a large sweep: one line per range of learning rates, with median accuracies.
-
-    Args:
-        trials: the trials.
-        stops: whether it says why trials stopped.
-    """
+    """Return the table of a large sweep: one line per range of learning rates, with median accuracies, and, with
+    `stops`, why trials stopped."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = bool(varied(trials))
     for name in (*["family"] * several, "rates", "trials", "epochs", "train", "test"):

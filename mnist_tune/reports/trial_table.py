@@ -153,12 +153,8 @@ FIELDS = (
 
 
 def fields(trials: pd.DataFrame, where: str) -> list[Field]:
-    """Return what is shown of these trials there, in order: what tells them apart, then what they did.
-
-    Args:
-        trials: the trials table; on the page with `sweep_name` where it shows several sweeps, and their `own_id`.
-        where: TERMINAL, PAGE or DETAILS.
-    """
+    """Return what is shown of these trials on the TERMINAL, the PAGE or in its DETAILS, in order: what tells them
+    apart, then what they did. The page's trials have their `own_id`, and `sweep_name` if they are of several sweeps."""
     shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
     names = [one for one in shown if one.name in ("sweep_name", "label")]
     settings = [
