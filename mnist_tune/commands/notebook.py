@@ -108,8 +108,10 @@ class Experiment:
     """The largest difference of the final test accuracy from the notebook's if the run is not exact."""
 
     def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
-        """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`: of
-        at most so many `epochs`, and so many `seeds` if the experiment has other seeds; None means its own numbers."""
+        """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
+
+        They have at most so many `epochs`, and there are so many `seeds` if the experiment has other ones.
+        """
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
         count = self.seeds if seeds is None or not self.seeds else seeds

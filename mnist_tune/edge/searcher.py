@@ -71,12 +71,8 @@ class EdgeSearcher(Unsaved):
     the same questions again: it takes what the journal knows as answers, has trials go on that had not ended, and then
     proposes what it would have proposed.
 
-    Args:
-        templates: what the trials of each network share.
-        expected: the learning rate at which each edge is expected.
-        workers, precision, trials, learned, seed: as in `EdgeOptions`.
-        ended: the last rows of the trials that ended before a resume, by id; None if one ended in an error.
-        known: the trials before a resume, by id.
+    A template is what the trials of a network share. `known` are the trials before a resume, by id, and `ended` are the
+    last rows of those that had ended; None if one ended in an error. The rest is as in `EdgeOptions`.
     """
 
     knows_the_past = True

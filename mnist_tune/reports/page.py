@@ -91,7 +91,7 @@ def page(sweeps: Sequence[Tables]) -> str:
         colours=COLOURS,
         meanings=MEANINGS,
         grounds=GROUNDS,
-        outlines={regime: OUTLINES[shape] for regime, shape in PAGE_MARKERS.items()},
+        outlines=OUTLINES,
         metrics=data.metrics,
         marks=data.marks,
         sections=[(one, _parts(charts)) for one, charts in drawn],
