@@ -62,16 +62,19 @@ def regimes_figure(sweep: Tables) -> Figure:
         return figure
     # Labels are placed by pixels, so the layout must be fixed before anything is drawn.
     places = {"left": 0.06, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
-    axes = figure.subplots(2, 2, width_ratios=[1.25, 1], gridspec_kw=places)
-    _scatter_final(axes[0, 0], trials, "accuracy")
-    _scatter_final(axes[1, 0], trials, "loss")
-    draw_curves(axes[0, 1], trials, sweep.epochs, "test_accuracy")
-    axes[0, 1].set_ylabel("test accuracy")
-    draw_curves(axes[1, 1], trials, sweep.epochs, "train_loss", log=True)
-    axes[1, 1].set_ylabel("training loss (nats)")
-    summary = shares(trials)
+    grid, summary = figure.add_gridspec(2, 2, width_ratios=[1.25, 1], **places), shares(trials)
+    rows, gap = ((8, 7, 8), 0.3) if len(summary) else ((1, 1), 0.27)
+    left = grid[:, 0].subgridspec(len(rows), 1, height_ratios=rows, hspace=gap)
+    accuracy, accuracies, loss, losses = map(figure.add_subplot, (left[0], grid[0, 1], left[-1], grid[1, 1]))
+    _scatter_final(accuracy, trials, "accuracy")
+    _scatter_final(loss, trials, "loss")
+    draw_curves(accuracies, trials, sweep.epochs, "test_accuracy")
+    accuracies.set_ylabel("test accuracy")
+    draw_curves(losses, trials, sweep.epochs, "train_loss", log=True)
+    losses.set_ylabel("training loss (nats)")
     if len(summary):
-        _share_converged(_between(axes[0, 0], axes[1, 0]), summary)
+        accuracy.set_xlabel("")
+        _share_converged(figure.add_subplot(left[1], sharex=accuracy), summary)
     handles = _legend(counts(trials))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
@@ -114,24 +117,11 @@ def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
     axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
 
 
-def _between(above: Any, below: Any) -> Any:
-    """Add a panel between two panels, which get lower. It shares their x axis."""
-    top, bottom = above.get_position(), below.get_position()
-    height = 0.68 * top.height
-    above.set_position([top.x0, top.y1 - height, top.width, height])
-    below.set_position([bottom.x0, bottom.y0, bottom.width, height])
-    gap = 0.5 * (top.y0 - bottom.y1)
-    low = bottom.y0 + height + gap
-    axis = above.figure.add_axes((top.x0, low, top.width, top.y1 - height - 1.35 * gap - low), sharex=above)
-    axis.tick_params(which="both", labelbottom=False)
-    above.set_xlabel("")
-    return axis
-
-
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
     beside, share = summary["beside"], summary["converged_share"]
     bars = [share - summary["converged_low"], summary["converged_high"] - share]
     axis.errorbar(beside, share, bars, fmt=".", color=COLOURS["converged"], capsize=3, lw=1)
+    axis.tick_params(which="both", labelbottom=False)
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("share converged")
