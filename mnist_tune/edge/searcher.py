@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ray.tune.search import Searcher
 
-from mnist_tune.edge.choice import most_pending, next_rates
+from mnist_tune.edge.choice import most_pending, next_rate
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.regimes.measured_edge import has_learned
 from mnist_tune.trial import TrialConfig
@@ -141,9 +141,8 @@ class EdgeSearcher(Unsaved):
         return min(open_, key=lambda search: search.proposed, default=None)
 
     def _may_propose(self, search: _Search) -> bool:
-        [outcomes] = search.posterior.count
-        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)[0]
-        return not over and len(self._pending(search)) < most_pending(outcomes)
+        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)
+        return not over and len(self._pending(search)) < most_pending(search.posterior.count)
 
     def _pending(self, search: _Search) -> list[float]:
         """Return x of the trials of a search whose outcome is not known yet."""
@@ -152,10 +151,9 @@ class EdgeSearcher(Unsaved):
     def _propose(self, search: _Search) -> tuple[str, _Trial, TrialConfig]:
         number = len(self.proposed)
         rng = np.random.default_rng([self._seed, number])
-        pending = np.array([self._pending(search)], float)
-        x = next_rates(search.posterior, np.array([0]), np.array([search.proposed]), pending, search.cost, rng)
+        x = next_rate(search.posterior, search.proposed, self._pending(search), search.cost, rng)
         seed = int(rng.integers(2**32))
-        rate = float(f"{math.exp(x[0]):.4g}")
+        rate = float(f"{math.exp(x):.4g}")
         config = replace(search.template, learning_rate=rate, seed=seed, data_seed=seed)
         config = self.proposed[number] = self._known.get(f"{number:05d}", config)
         search.proposed += 1
@@ -167,6 +165,6 @@ class EdgeSearcher(Unsaved):
         if one.row is None:
             return
         learned = has_learned(one.row, self._learned)
-        one.search.posterior.add([0], [one.x], [learned])
+        one.search.posterior.add(one.x, learned)
         if not learned:
             one.search.failed_epochs.append(one.row["epoch"])

@@ -141,7 +141,7 @@ class MeasuredEdge:
     @cached_property
     def width(self) -> float:
         """The posterior mean of s."""
-        return float(self.posterior.halves_and_widths()[0].sum(0) @ WIDTHS)
+        return float(self.posterior.halves_and_widths.sum(0) @ WIDTHS)
 
     @property
     def grid_trials(self) -> int:
@@ -164,13 +164,13 @@ class MeasuredEdge:
     def _posterior(self, holds: pd.Series) -> EdgePosterior:
         posterior = EdgePosterior(math.log(self.expected))
         for tried, one in zip(self.outcomes["learning_rate"], holds, strict=True):
-            posterior.add([0], [math.log(tried)], [one])
+            posterior.add(math.log(tried), bool(one))
         return posterior
 
     @staticmethod
     def _as_rates(ends: np.ndarray) -> Interval:
         with np.errstate(over="ignore"):
-            return Interval(*map(float, np.exp(ends[:, 0])))
+            return Interval(*map(float, np.exp(ends)))
 
 
 def measured_edges(
