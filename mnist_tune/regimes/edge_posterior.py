@@ -129,7 +129,7 @@ class EdgePosterior:
 
     def _quantiles(self, shares: Any) -> np.ndarray:
         """Return quantiles of the half. Between the points of a grid, the cumulative probability is a straight line."""
-        below = np.concatenate([[0], np.cumsum(self._weights.sum((0, 2)), dtype=np.float64)])
+        below = np.concatenate([[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)])
         return np.interp(shares, below / below[-1], self._low + self._step * np.arange(HALVES + 1))
 
     def _prior(self) -> np.ndarray:
@@ -147,7 +147,7 @@ class EdgePosterior:
     def _fit_grid(self) -> None:
         """Move and rescale the grid if the posterior fills too little of it, or is about to leave it."""
         low, high = self._quantiles((1e-4, 1 - 1e-4))
-        ends = self._weights.sum((0, 2))[[0, -1]]
+        ends = self.halves_and_widths[[0, -1]].sum(1)
         leaves = self._step < 2 * REACH / HALVES and (ends > 3e-4).any()
         if leaves or high - low < 0.3 * HALVES * self._step:
             wide = (2.0 if leaves else 1.7) * (high - low)
