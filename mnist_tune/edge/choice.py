@@ -34,18 +34,12 @@ def most_pending(outcomes: int) -> int:
 
 
 def next_rate(posterior: EdgePosterior, number: int, pending: Sequence[float], cost: float, rng: Any) -> float:
-    """Return the x = ln η that a search should try next.
+    """Return the x = ln η that a search should try next, given how many trials it has proposed before, x of those that
+    are pending, and the time that a trial which does not learn takes, relative to one that does.
 
     It is the candidate that most reduces the expected posterior variance for its expected time. To count the trials
     that are pending, their outcomes are imagined: one draw from the posterior stands for the truth, and all are drawn
     from that. So trials that are proposed together spread over what is still possible.
-
-    Args:
-        posterior: of the search.
-        number: how many trials it has proposed before.
-        pending: x of the trials of which no outcome is known.
-        cost: the time that a trial which does not learn takes, relative to one that does.
-        rng: draws.
     """
     halves, weights = posterior.halves.astype(np.float32), posterior.halves_and_widths
     lapse, luck = posterior.lapse_and_luck

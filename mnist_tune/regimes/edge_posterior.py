@@ -58,11 +58,7 @@ _PRIOR = np.array([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS], np.flo
 
 
 class EdgePosterior:
-    """The posterior of a search, on a grid.
-
-    Args:
-        expected: where the search expects its half, ln η.
-    """
+    """The posterior of a search, which expects its half at ln η = `expected`, on a grid."""
 
     def __init__(self, expected: float) -> None:
         self._expected = expected

@@ -52,11 +52,7 @@ ENVIRONMENT = jinja2.Environment(
 
 
 def write_page(sweeps: Sequence[Tables], where: Place) -> None:
-    """Write the page of one or several sweeps.
-
-    Args:
-        sweeps: the sweeps, finished or running.
-        where: the file.
+    """Write the page of one or several sweeps, finished or running.
 
     Raises:
         UserError: the file can't be written.

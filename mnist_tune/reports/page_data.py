@@ -409,26 +409,25 @@ class PageData:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """The configurations with several seeds, with the share that converged and its interval."""
-        return shares(with_epochs(self.trials).assign(label=self._labels))
+        return shares(self._replicates)
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
         """The same over ranges of learning rates; empty if there are few configurations."""
-        several = replicated(with_epochs(self.trials))
-        return pooled_shares(several) if len(self.shares) > MANY else pd.DataFrame()
+        return pooled_shares(self._replicates) if len(self.shares) > MANY else pd.DataFrame()
 
     @cached_property
     def mean_curves(self) -> list[Band]:
         """The mean of the logarithm of the error for each of these configurations, or for a choice of them."""
-        trials = replicated(with_epochs(self.trials).assign(label=self._labels))
         values = np.log10(self.metrics[0].values(self.epochs))
-        return mean_curves(trials, self.epochs[["trial_id", "epoch"]].assign(value=values))
+        return mean_curves(self._replicates, self.epochs[["trial_id", "epoch"]].assign(value=values))
 
-    @property
-    def _labels(self) -> pd.Series:
-        """The trials' labels; replicates of different sweeps are kept apart."""
-        names = self.trials["sweep"].map(dict(enumerate(self.titles)))
-        return names + " " + self.trials["label"] if self.several else self.trials["label"]
+    @cached_property
+    def _replicates(self) -> pd.DataFrame:
+        """The trials whose configuration has several seeds; those of different sweeps are kept apart."""
+        trials = with_epochs(self.trials)
+        names = trials["sweep"].map(dict(enumerate(self.titles))) + " "
+        return replicated(trials.assign(label=names + trials["label"]) if self.several else trials)
 
     @cached_property
     def varied(self) -> list[str]:
