@@ -16,9 +16,10 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
+from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.page_data import FEW, counts, edge_band, finite, listed, mark, predicted_by, shares, with_epochs
+from mnist_tune.reports.page_data import FEW, edge_band, finite, listed, mark, predicted_by, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 
@@ -75,7 +76,7 @@ def regimes_figure(sweep: Tables) -> Figure:
     if len(summary):
         accuracy.set_xlabel("")
         _share_converged(figure.add_subplot(left[1], sharex=accuracy), summary)
-    handles = _legend(counts(trials))
+    handles = _legend(counts(trials["regime"]))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
 
@@ -125,11 +126,11 @@ def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("share converged")
-    counts = summary["replicates"].unique()
-    many = f"{counts[0]} " * (len(counts) == 1)
+    sizes = summary["replicates"].unique()
+    many = f"{sizes[0]} " * (len(sizes) == 1)
     axis.set_title(f"share of the {many}seeds that converged, with its 95% interval", fontsize=9)
     axis.grid(alpha=0.25)
-    if len(summary) <= FEW and len(counts) > 1:
+    if len(summary) <= FEW and len(sizes) > 1:
         spots = zip(beside, share, summary["converged"], strict=True)
         place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 

@@ -25,8 +25,9 @@ from markupsafe import Markup
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.findings import Kind, findings, nodes, of, title
-from mnist_tune.reports.page_data import PageData, counts
+from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, sections, ticks, trial_table
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
 from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
@@ -83,7 +84,7 @@ def page(sweeps: Sequence[Tables]) -> str:
             for sweep, name in zip(sweeps, data.titles, strict=True)
             for found in [findings(sweep)]
         ],
-        counts=counts(data.trials),
+        counts=counts(data.trials["regime"]),
         colours=COLOURS,
         meanings=MEANINGS,
         grounds=GROUNDS,

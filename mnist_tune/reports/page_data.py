@@ -17,9 +17,8 @@ import pandas as pd
 from mnist_tune.numbers import exactly
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY, held_out, setting, varied
-from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.measured_edge import CLASSICAL, MeasuredEdge
-from mnist_tune.regimes.replicates import CONFIGURATION, half_width, summarise_replicates
+from mnist_tune.regimes.replicates import CONFIGURATION, counts, half_width, summarise_replicates
 from mnist_tune.reports.trial_table import MANY
 from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
@@ -54,12 +53,6 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
     different = np.unique(rates)
     starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
     return np.asarray(np.searchsorted(starts, rates, side="right"))
-
-
-def counts(trials: pd.DataFrame) -> dict[str, int]:
-    """Return how many trials each regime has, in the order of `REGIMES`, without those that have none."""
-    found = trials["regime"].value_counts()
-    return {name: int(found[name]) for name in REGIMES if name in found}
 
 
 def mark(trials: int) -> tuple[float, float]:
@@ -104,7 +97,7 @@ def bands(rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Band]:
     """Yield the median curve of each regime with the band that holds the middle 80% of its trials, up to the last epoch
     that half of all its trials reached: beyond, the median would be that of the survivors. `rows` are of `curve_rows`.
     """
-    of = counts(trials)
+    of = counts(trials["regime"])
     for regime, part in rows.groupby("regime"):
         reached = part["epoch"].value_counts()
         part = part[part["epoch"].isin(reached.index[reached >= 0.5 * of[regime]])]

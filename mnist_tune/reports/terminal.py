@@ -17,8 +17,7 @@ from rich.table import Table
 from mnist_tune.invocation import command
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families, varied
-from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.replicates import summarise_replicates
+from mnist_tune.regimes.replicates import counts, summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
 from mnist_tune.reports.page_data import range_of, replicated, with_epochs
 from mnist_tune.reports.styles import COLOURS
@@ -183,9 +182,9 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
         rates, epochs = span(part["learning_rate"], " – "), span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
         cells += [accuracy(part[f"{split}_accuracy"].astype(float).median()) for split in ("train", "test")]
-        stopped, regimes = part["stop_reason"].value_counts(), part["regime"].value_counts()
+        stopped, regimes = part["stop_reason"].value_counts(), counts(part["regime"])
         cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
-        cells.append(", ".join(f"[{COLOURS[name]}]{regimes[name]} {name}[/]" for name in REGIMES if name in regimes))
+        cells.append(", ".join(f"[{COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))
         table.add_row(*cells)
     return table
 
