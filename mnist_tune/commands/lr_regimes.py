@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from mnist_tune.reports.terminal import print_report
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, rates_of
 from mnist_tune.tuning.sweep import run_or_resume
@@ -70,4 +70,7 @@ ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    return print_report(run_or_resume("lr_regimes", asked(ASKED)))
+    sweep = run_or_resume("lr_regimes", asked(ASKED))
+    code = print_report(sweep)
+    print_replicates(sweep.trials)
+    return code

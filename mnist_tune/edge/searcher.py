@@ -1,9 +1,9 @@
-"""The Tune searcher that looks for the edges of several networks at once.
+"""The Tune searchers that look for the edges of several networks at once, and for the best of some settings.
 
 A search that proposes trials from what has ended depends on which trial ends first, so on how busy the machine is. So
-it counts in virtual time, in which an epoch of any trial takes the same time everywhere: the same search proposes the
-same trials on any day, and after a kill and a resume. Trials overtake each other as they really do, by the epochs that
-they run, so that nobody waits for the slowest.
+the search for edges counts in virtual time, in which an epoch of any trial takes the same time everywhere: the same
+search proposes the same trials on any day, and after a kill and a resume. Trials overtake each other as they really do,
+by the epochs that they run, so that nobody waits for the slowest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from ray.tune.search import Searcher
 
 from mnist_tune.edge.choice import most_pending, next_rate
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.regimes.measured_edge import has_learned
 from mnist_tune.trial import TrialConfig
@@ -168,3 +169,42 @@ class EdgeSearcher(Unsaved):
         one.search.posterior.add(one.x, learned)
         if not learned:
             one.search.failed_epochs.append(one.row["epoch"])
+
+
+class ContestSearcher(Unsaved):
+    """Proposes the trials that a contest asks for.
+
+    Args:
+        contest: before its first trial.
+        seed: makes the seeds of the trials other ones.
+        ended: as in `EdgeSearcher`.
+    """
+
+    knows_the_past = True
+
+    def __init__(self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]) -> None:
+        super().__init__()
+        self._contest, self._seed, self._ended = contest, seed, ended
+        self._numbers: dict[str, int] = {}
+        self._next = 0
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
+        while self._next < len(self._contest.asked):
+            number, own_id = self._next, f"{self._next:05d}"
+            self._next += 1
+            if own_id not in self._ended:
+                self._numbers[trial_id] = number
+                return {"trial": with_id(own_id, self._contest.trial(number, self._seed))}
+            self._contest.tell(number, self._ended[own_id])
+        return Searcher.FINISHED if self._contest.over else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing follows from a trial that has not ended."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        failed = error or result is None or result.get("stop_reason") == "error"
+        self._contest.tell(self._numbers[trial_id], None if failed else result)

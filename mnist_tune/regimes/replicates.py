@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from mnist_tune.regimes.labels import REGIMES
 CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 """Trials with equal values in these columns are replicates: they differ only in their seeds."""
 
-SUMMARISED = ("train_accuracy", "test_accuracy")
+SUMMARISED = ("train_accuracy", "validation_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
 def counts(labels: Iterable[str]) -> dict[str, int]:
@@ -29,41 +29,51 @@ def regime_counts(labels: Iterable[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts(labels).items())
 
 
-def half_width(spread: Any, count: Any) -> Any:
-    """Return the half-width of Student's 95% interval of the mean, `t * s / sqrt(n)`, for one sample or for a column of
+def half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:
+    """Return the half-width of Student's interval of the mean, `t * s / sqrt(n)`, for one sample or for a column of
     samples with standard deviation s; NaN for fewer than two values, which have none."""
     from scipy.special import stdtrit  # its import takes a quarter of a second, that of scipy.stats three times as long
 
-    return stdtrit(count - 1, 0.975) * spread / np.sqrt(count)
+    return stdtrit(count - 1, (1 + confidence) / 2) * spread / np.sqrt(count)
 
 
-def clopper_pearson(successes: Any, count: Any) -> tuple[Any, Any]:
-    """Return the exact 95% interval of a share, given k successes in n trials (Clopper and Pearson 1934). At
-    its lower end, k or more successes have a probability of 2.5%; at its upper end, k or fewer have."""
+def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tuple[Any, Any]:
+    """Return the exact confidence interval of a share, given k successes in n trials (Clopper and Pearson 1934).
+
+    At its lower end, k or more successes have the probability (1 - confidence) / 2; at its upper end, k or fewer have.
+    """
     from scipy.special import betaincinv
 
-    k, n, tail = np.asarray(successes, float), np.asarray(count, float), 0.025
+    k, n, tail = np.asarray(successes, float), np.asarray(count, float), (1 - confidence) / 2
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
     high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
     return low, high
 
 
-def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per configuration, given the `trials` table.
+def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION) -> pd.DataFrame:
+    """Return one row per configuration, or per combination of other columns.
 
-    Its columns are those of the configuration; `replicates`; `converged`, such as "3 of 5"; `converged_share` and its
-    95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of `SUMMARISED` adds `<name>_mean`,
-    `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width of Student's 95% interval. Those that
-    finished no epoch have no accuracy.
+    Args:
+        trials: the `trials` table. Values that are not finite, such as a diverged loss, are left out of the means.
+            `regimes` counts every replicate.
+        by: trials with equal values in these columns count as replicates.
+
+    Returns:
+        These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
+        of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
+        `SUMMARISED` adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width of
+        Student's 95% interval.
     """
-    summary = pd.DataFrame({"replicates": trials.groupby(CONFIGURATION, sort=True).size()})
-    keys = [trials[name] for name in CONFIGURATION]
+    groups = trials.groupby([*by], sort=True)
+    summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
+    keys = [trials[name] for name in by]
     converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
     summary["converged_share"] = converged / summary["replicates"]
     summary["converged_low"], summary["converged_high"] = clopper_pearson(converged, summary["replicates"])
     for name in SUMMARISED:
-        found = trials[name].astype(float).groupby(keys, sort=True)
+        values = trials[name].astype(float)
+        found = values.where(np.isfinite(values)).groupby(keys, sort=True)
         summary[f"{name}_mean"], summary[f"{name}_std"] = found.mean(), found.std()
         summary[f"{name}_ci95"] = half_width(found.std(), found.count().clip(lower=2))
     return summary.reset_index()

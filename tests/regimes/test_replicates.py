@@ -15,10 +15,12 @@ EXACT = 1e-12
 VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
 
 
-def replicates(accuracies, regimes=None, **config):
+def replicates(accuracies, losses=None, regimes=None, **config):
     """A row a seed, as in the trials table."""
     table = pd.DataFrame([TrialConfig(seed=i, **config).to_dict() for i in range(len(accuracies))])
-    scores = dict.fromkeys(SUMMARISED, accuracies)
+    losses = losses or [1 - value for value in accuracies]
+    scores = dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), accuracies)
+    scores |= dict.fromkeys(("train_loss", "test_loss"), losses)
     table = table.rename(columns={"epochs": "epochs_asked"})
     return table.assign(regime=regimes or ["converged"] * len(accuracies), **scores)
 
@@ -32,10 +34,11 @@ def test_interval_of_known_numbers():
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_interval_is_students(count):
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+def test_interval_is_students(count, confidence):
     values = np.array(VALUES[:count])
-    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
-    assert half_width(values.std(ddof=1), count) == pytest.approx((high - low) / 2, rel=EXACT)
+    low, high = stats.t.interval(confidence, count - 1, values.mean(), stats.sem(values))
+    assert half_width(values.std(ddof=1), count, confidence) == pytest.approx((high - low) / 2, rel=EXACT)
 
 
 def test_mean_spread_and_interval():
@@ -45,7 +48,8 @@ def test_mean_spread_and_interval():
         assert row[f"{name}_std"] == pytest.approx(statistics.stdev(VALUES), rel=EXACT)
         expected = stats.t.ppf(0.975, 4) * statistics.stdev(VALUES) / math.sqrt(5)
         assert row[f"{name}_ci95"] == pytest.approx(expected, rel=EXACT)
-    assert (row["replicates"], row["converged"]) == (5, "5 of 5")
+    assert row["train_loss_mean"] == pytest.approx(1 - statistics.fmean(VALUES), rel=EXACT)
+    assert (row["replicates"], row["regimes"]) == (5, "5 converged")
 
 
 def test_one_replicate_has_a_mean_alone():
@@ -56,12 +60,20 @@ def test_one_replicate_has_a_mean_alone():
         assert math.isnan(row[f"{name}_ci95"])
 
 
-def test_a_replicate_without_an_epoch_counts_but_not_in_means():
-    (row,) = summarise_replicates(replicates([0.96, math.nan, 0.98])).to_dict("records")
-    assert row["replicates"] == 3
-    assert row["train_accuracy_mean"] == pytest.approx(0.97, rel=EXACT)
-    assert row["train_accuracy_std"] == pytest.approx(statistics.stdev([0.96, 0.98]), rel=EXACT)
-    assert row["train_accuracy_ci95"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.01, rel=EXACT)
+def test_diverged_replicates_count_among_regimes_but_not_in_means():
+    accuracies, losses = [0.96, 0.1, 0.98, 0.1], [0.2, math.nan, 0.1, math.inf]
+    trials = replicates(accuracies, losses, ["converged", "diverged", "converged", "diverged"])
+    (row,) = summarise_replicates(trials).to_dict("records")
+    assert (row["replicates"], row["regimes"]) == (4, "2 converged, 2 diverged")
+    assert row["train_loss_mean"] == pytest.approx(0.15, rel=EXACT)
+    assert row["train_loss_std"] == pytest.approx(statistics.stdev([0.1, 0.2]), rel=EXACT)
+    assert row["train_loss_ci95"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.05, rel=EXACT)
+    assert row["train_accuracy_mean"] == pytest.approx(0.535, rel=EXACT)
+
+
+def test_no_finite_loss_has_no_mean():
+    (row,) = summarise_replicates(replicates([0.1, 0.1], [math.nan, math.inf], ["diverged"] * 2)).to_dict("records")
+    assert all(math.isnan(row[f"train_loss_{part}"]) for part in ("mean", "std", "ci95"))
 
 
 def test_replicates_differ_by_their_seeds_alone():
