@@ -126,7 +126,7 @@ class EdgePosterior:
     def _quantiles(self, shares: Any) -> np.ndarray:
         """Return quantiles of the half. Between the points of a grid, the cumulative probability is a straight line."""
         below = np.concatenate([[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)])
-        return np.interp(shares, below / below[-1], self._low + self._step * np.arange(HALVES + 1))
+        return np.asarray(np.interp(shares, below / below[-1], self._low + self._step * np.arange(HALVES + 1)))
 
     def _prior(self) -> np.ndarray:
         distance = np.abs(self.halves - self._expected)
