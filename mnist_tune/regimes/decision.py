@@ -197,12 +197,18 @@ class Decision:
         """Return for each setting by how much it is worse than another one, [K, 3]: a simultaneous 95% interval's lower
         end, the mean, its upper end; and which other one that is, [K]: the leader or, for a setting that is out, the
         one that is most surely better."""
-        mean, wide = self._mean, self._radius(self._risk)
+        mean, wide = self.differences
         surely = np.where(np.eye(self.active.shape[-1], dtype=bool), -np.inf, mean - wide)
         than = np.where(self.active, self.leader[..., None], surely.argmax(-2))
         of = than[..., None, :]
         mean, wide = (np.take_along_axis(each, of, -2)[..., 0, :] for each in (mean, wide))
         return np.stack([mean - wide, mean, mean + wide], -1), than
+
+    @property
+    def differences(self) -> tuple[np.ndarray, np.ndarray]:
+        """By how much each setting is better than each other one, [better, worse], and the half-width of its 95%
+        interval (simultaneous, and for any number of seeds), infinite while there are too few seeds."""
+        return self._mean, self._radius(self._risk)
 
     @property
     def _mean(self) -> np.ndarray:

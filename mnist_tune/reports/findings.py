@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
@@ -21,6 +22,7 @@ from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.reports.decided import decided, is_decision
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -57,6 +59,8 @@ class Kind(StrEnum):
     """Where each regime of a family is found, its best rate, and what to try next."""
     EDGE = "edge"
     """What was measured of a family's edge."""
+    NEXT = "next"
+    """Settings that are not told apart, and the command that decides between them."""
     FIGURE = "figure"
     """A number that matters most; there are some of one family only, or of a search."""
     NOTE = "note"
@@ -103,6 +107,7 @@ def findings(sweep: Tables, where: str = "") -> list[Finding]:
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
         *_winner(sweep),
         *_families(sweep),
+        *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
         *_left(sweep, where or str(sweep.path)),
         *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
@@ -134,7 +139,7 @@ def _winner(sweep: Tables) -> Iterator[Finding]:
 
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
-    return bool(sweep.meta.get("search")) and not sweep.edges()
+    return bool(sweep.meta.get("search")) and not sweep.edges() and not is_decision(sweep)
 
 
 def _short(value: Any) -> Any:
@@ -142,7 +147,12 @@ def _short(value: Any) -> Any:
 
 
 def _families(sweep: Tables) -> Iterator[Finding]:
-    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
+    """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
+    its regimes say."""
+    if is_decision(sweep):
+        if said := decided(sweep):
+            yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
+        return
     measured, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
     found = list(families(sweep.trials))
     if _is_search(sweep) and len(found) > 1:
@@ -176,6 +186,17 @@ def best_rate(found: pd.DataFrame, split: str) -> str:
     close = listed([rates[one] for one in sorted(found["learning_rate"][found["close"]][1:])], MOST_CLOSE)
     by = "by one seed" if best["seeds"] == 1 else f"by {best['seeds']} seeds"
     return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
+
+
+def _next(sweep: Tables, where: str) -> Iterator[Finding]:
+    if sweep.meta["ended"] is None or is_decision(sweep) or sweep.edges():
+        return
+    if (count := int(sweep.best()["close"].sum())) > 1:
+        yield Finding(
+            Kind.NEXT,
+            f"to decide between the {count} settings that are not told apart:",
+            command=f"{command('decide')} --sweep {shlex.quote(where)}",
+        )
 
 
 def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
@@ -248,9 +269,9 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
         yield Finding(Kind.FAILURE, str(row.error), about)
-    if command := meta.get("command", ""):  # `sys.argv` lacks the interpreter
-        python = "python " * shlex.split(command)[0].endswith(".py")
-        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + command)
+    if typed := meta.get("command", ""):  # `sys.argv` lacks the interpreter
+        python = "python " * shlex.split(typed)[0].endswith(".py")
+        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + typed)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
