@@ -250,7 +250,7 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
     running, after = (list(projections(sweeps, complete, longer)) for complete in (False, True))
     beyond = [one for one in running if one.epoch > one.asked]
     print(
-        "projections             reached  of curves  interval  end/start     hold  too early, late  later than N: false"
+        "projections           reached  of curves  interval  end/start     hold  too early, late  later than N: false"
     )
     for name, said in (("still running", running), ("  there after the asked", beyond), ("complete, beyond", after)):
         found = [one for one in said if one.epoch < math.inf]

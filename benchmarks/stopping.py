@@ -2,11 +2,11 @@
 
     python benchmarks/stopping.py --set 7
 
-The sweeps are those of `unseen_curves.py`. Each is trained as a user trains it, every second one as lanes, where all
-trials advance side by side, the others one trial after the other, with the smallest rate last. The second run takes
-the scheduler fifo, and goes on after a divergence. A line of each sweep says how many epochs the first run saved, beside
-fifo, which stops what has diverged, too; which trials were stopped, and why; and the best held-out accuracy of all
-trials and of those that were kept, by the last epoch and by the median of the last three. Then follow
+The sweeps are those of `unseen_curves.py`. Each is trained as a user trains it: every second one as lanes, whose trials
+advance side by side, the others one trial after the other, with the largest rate first. The second run has fifo for its
+scheduler, and goes on after a divergence. The line of a sweep says which trials were stopped, and the best held-out
+accuracy of all trials and of those that ran to the end: in the last epoch, and in the median of the last three. Then
+follow how many epochs were saved, beside fifo as it is by default, and
 
 - the sweeps all of whose best trials were stopped;
 - trials that were stopped as dead or diverged, and learned 30% of what can be learned in the median of three later
@@ -53,8 +53,9 @@ class Compared:
     rate: float
     reason: str
     ran: int
+    asked: int
     fifo: int
-    """Epochs until fifo would have stopped it, too."""
+    """Epochs until it diverged, or all."""
     best: tuple[float, float]
     """The held-out accuracy at the end, and the median of the last three."""
     recovers: bool
@@ -63,7 +64,7 @@ class Compared:
 
     @property
     def stopped(self) -> bool:
-        return self.ran < self.fifo
+        return self.ran < self.asked
 
 
 def compared(stopping: Sweep, whole: Sweep) -> Iterator[Compared]:
@@ -72,16 +73,18 @@ def compared(stopping: Sweep, whole: Sweep) -> Iterator[Compared]:
         assert (trial.learning_rate, trial.seed) == (after.learning_rate, after.seed)
         curve = whole.epochs[whole.epochs["trial_id"] == after.trial_id]
         ran = int((stopping.epochs["trial_id"] == trial.trial_id).sum())
-        held_out = curve["validation_accuracy"].fillna(curve["test_accuracy"]).to_numpy()
+        held_out = curve["validation_accuracy" if "validation_accuracy" in curve else "test_accuracy"].fillna(0.0)
         accuracy = curve["train_accuracy"].to_numpy()
-        chance = max(meta := whole.meta["dataset"]["label_counts"]) / sum(meta)
+        counts = whole.meta["dataset"]["label_counts"]
+        chance = max(counts) / sum(counts)
         later = pd.Series(accuracy[ran:]).rolling(SETTLED).median().max()
         yield Compared(
             rate=float(trial.learning_rate),
             reason=str(trial.stop_reason),
             ran=ran,
-            fifo=int(np.append(curve["diverged"].to_numpy(bool), True).argmax()) + 1 if len(curve) else 0,
-            best=(float(held_out[-1]), float(np.median(held_out[-SETTLED:]))),
+            asked=len(curve),
+            fifo=min(int(np.append(curve["diverged"].to_numpy(bool), True).argmax()) + 1, len(curve)),
+            best=(float(held_out.iloc[-1]), float(held_out.iloc[-SETTLED:].median())),
             recovers=bool(later > chance + LEARNED * (1 - chance)),
             arrives=first_epoch(accuracy, float(after.target)) if not pd.isna(after.target) else math.inf,
         )
@@ -90,10 +93,9 @@ def compared(stopping: Sweep, whole: Sweep) -> Iterator[Compared]:
 def run(case: Case, lanes: bool, folder: Path) -> list[Compared]:
     """Train a sweep twice."""
     options: dict[str, Any] = {"execution": "lanes" if lanes else "process"}
-    trials = case.trials() if lanes else case.trials()
-    stopping = train(case, folder / "default", trials, **options)
-    trials = case.trials(stop_when_diverged=False)
-    return list(compared(stopping, train(case, folder / "fifo", trials, scheduler="fifo", **options)))
+    stopping = train(case, folder / "default", case.trials(), **options)
+    whole = train(case, folder / "fifo", case.trials(stop_when_diverged=False), scheduler="fifo", **options)
+    return list(compared(stopping, whole))
 
 
 def main() -> None:
@@ -105,13 +107,12 @@ def main() -> None:
             continue
         with TemporaryDirectory(prefix="stopping-") as folder:
             trials = run(case, number % 2 == 0, Path(folder))
-        ran, fifo = ran + sum(one.ran for one in trials), fifo + sum(min(one.fifo, case.epochs) for one in trials)
+        ran, fifo = ran + sum(one.ran for one in trials), fifo + sum(one.fifo for one in trials)
         kept = [one for one in trials if not one.stopped]
         best, left = ([max((one.best[i] for one in some), default=0.0) for i in (0, 1)] for some in (trials, kept))
         stops = ", ".join(f"{one.rate:g} {one.reason} after {one.ran}" for one in trials if one.stopped)
-        print(
-            f"{case.name}: {stops or 'none stopped'}; best {best[0]:.3f} {best[1]:.3f}, kept {left[0]:.3f} {left[1]:.3f}"
-        )
+        figures = "best {:.3f} {:.3f}, kept {:.3f} {:.3f}".format(*best, *left)
+        print(f"{case.name}: {stops or 'none stopped'}; {figures}", flush=True)
         lost += [case.name] * (left[0] < best[0] or left[1] < best[1])
         for one in trials:
             name = f"{case.name}, {one.rate:g}: {one.reason} after {one.ran}"
