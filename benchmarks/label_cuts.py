@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -227,7 +227,7 @@ class Projection:
         return self.start < self.epoch + 1 and self.epoch - 1 < self.end
 
 
-def projections(sweeps: Sequence[Sweep], complete: bool, longer: int = 1) -> Iterator[Projection]:
+def projections(sweeps: Iterable[Sweep], complete: bool, longer: int = 1) -> Iterator[Projection]:
     """Yield what is said of each curve that has not reached its target at the cut. Runs of `longer` times the epochs
     asked for are cut within those, and those that count as complete after them."""
     for sweep in sweeps:
