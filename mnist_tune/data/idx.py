@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 
 MOST_BYTES = 2**30
@@ -52,7 +53,7 @@ def read_raw(path: Path) -> bytes:
         DataError: the file can't be read, is too large, or its gzip stream is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with storage.open_file(path, links=True) as file:
             return gunzip(_read(file, str(path)), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
