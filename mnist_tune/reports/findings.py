@@ -221,9 +221,10 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
         yield Finding(Kind.FAILURE, str(row.error), about)
-    if command := meta.get("command", ""):  # `sys.argv` lacks the interpreter
-        python = "python " * shlex.split(command)[0].endswith(".py")
-        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + command)
+    argv = meta.get("command")
+    if argv and isinstance(argv, list):  # `sys.argv` lacks the interpreter
+        command = shlex.join(["python"] * argv[0].endswith(".py") + argv)
+        yield Finding(Kind.REPEAT, "to repeat this sweep, as its folder records it:", command=command)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:

@@ -90,12 +90,16 @@ class Tables:
         """
         if "sharpness_steps" not in self.epochs:
             raise UserError(f"no sharpness was measured in {self.path}; --sharpness does")
-        rows = [
-            (trial_id, *measured)
-            for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
-            for measured in json.loads(steps)
-        ]
-        return pd.DataFrame(rows, columns=["trial_id", "step", "sharpness", "residual", "batch_sharpness"])
+        kinds = {"step": int, "sharpness": float, "residual": float, "batch_sharpness": float}
+        try:
+            rows = [
+                (trial_id, *measured)
+                for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
+                for measured in json.loads(steps)
+            ]
+            return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            raise UserError(f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged") from None
 
 
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
