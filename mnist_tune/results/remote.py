@@ -31,7 +31,7 @@ SIGN = "writer.json"
 SIGN_S = 20.0
 """Seconds between two signs of life."""
 
-SIGN_BYTES = 2**16
+SIGN_BYTES = 2**20
 
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""

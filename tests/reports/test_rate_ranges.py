@@ -252,7 +252,7 @@ def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
 @pytest.mark.parametrize(
     ("config", "options", "said"),
     [
-        ({"architectures": ["--address=evil:6379"]}, {}, "--architecture=--address=evil:6379 --learning-rates 0.1 "),
+        ({"architectures": ["--address=evil"]}, {}, "--architecture=--address=evil --learning-rates 0.1 "),
         ({"optimizer": "--smoke"}, {}, " --optimizer=--smoke"),
         ({}, {"dataset": "--smoke"}, " --dataset=--smoke"),
         ({}, {"data_dir": "-x y"}, " '--data-dir=-x y'"),

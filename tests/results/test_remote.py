@@ -162,8 +162,8 @@ def test_what_is_too_large_is_not_downloaded(bucket, monkeypatch, name):
 def test_the_host_of_a_foreign_sign_of_life_is_printable(bucket):
     storage.write(storage.join(bucket, "writer.json"), json.dumps({"host": "a\x1b[2J\u202eb"}).encode())
     assert remote.last_sign(bucket).writer["host"] == r"a\x1b[2J\u202eb"
-    storage.write(storage.join(bucket, "writer.json"), b" " * 2**20)
-    with pytest.raises(OSError, match="at most 65536 are read"):
+    storage.write(storage.join(bucket, "writer.json"), b" " * 2**21)
+    with pytest.raises(OSError, match="at most 1048576 are read"):
         remote.last_sign(bucket)
 
 

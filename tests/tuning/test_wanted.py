@@ -235,7 +235,7 @@ def test_recorded_options_of_the_wrong_type_are_refused(folder, name, value):
 MANY, LARGE = [*range(3000)], 10**9
 TOO_MANY = [
     ("lr_regimes", {"learning_rates": ["1e-3:4:1000000000"]}),
-    ("lr_regimes", {"learning_rates": [f"1e-3:{i}:100000" for i in range(1, 3000)]}),
+    ("lr_regimes", {"learning_rates": [f"1e-3:{i}:50001" for i in range(1, 3000)]}),
     ("lr_regimes", {"learning_rates": ["1e-3:4:3000"], "seeds": MANY}),
     ("seeds", {"seeds": [*range(100_001)]}),
     ("notebook", {"seeds": LARGE}),
