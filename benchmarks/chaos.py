@@ -2,6 +2,7 @@
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --kill worker
+    python benchmarks/chaos.py --kill line
 
 It runs a sweep undisturbed, then again with a kill -9 at a random moment. The kill hits the driver's process group, a
 trial's process, a lane server, or Ray's raylet. Both runs are repeated for each moment, because a shared machine may be
@@ -9,6 +10,9 @@ slow for minutes. If the kill ends the command, it is run again with --resume. I
 and the journal must have each epoch's row once. Apart from times, the tables must equal those of the undisturbed sweep
 bit for bit; with lanes they are not compared, because lanes differ by rounding. It prints how much longer the killed
 sweep took.
+
+With `--kill line` the sweep has the default scheduler and one trial at a time. Its driver kills itself right after a
+line of the journal, so also between a row and the stop that follows from it, and each line has its turn.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import psutil
@@ -36,24 +40,46 @@ from processes import REPOSITORY, start_python
 TARGET = Target("killed", "wall_s", "at most", 1.5, "undisturbed")
 """How much longer a killed sweep may take."""
 
+LINE_RATES = ("0.3", "0.1", "0.03", "0.0003", "30")
+"""With these, trials of `--kill line` complete, are stopped as slow, and diverge."""
+
 TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "raylet": "raylet/raylet"}
 """Texts by which we recognise the command lines of the processes to kill."""
 
-ENDING = ("driver", "raylet")
+ENDING = ("driver", "raylet", "line")
 """Processes whose death ends the command. After the death of others, the sweep goes on by itself."""
 
 TIMEOUT_S = 300.0
 """The most seconds that a command may take."""
+
+DIES = """
+import os, runpy, signal, sys
+from mnist_tune.results.writer import SweepWriter
+
+left, append = int(sys.argv.pop(1)), SweepWriter._append
+
+def append_or_die(self, event):
+    global left
+    append(self, event)
+    left -= event["kind"] in ("epoch", "end")
+    if left == 0:
+        os.killpg(0, signal.SIGKILL)
+
+SweepWriter._append = append_or_die
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script until its sweep's journal has so many rows and ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos(Recorded):
     """Kills one process of a sweep at random moments, and checks that the sweep has lost nothing."""
 
-    kill: Literal["driver", "worker", "server", "raylet"] = "driver"
-    """What to kill: the driver with its process group, or one of Ray's processes."""
+    kill: Literal["driver", "worker", "server", "raylet", "line"] = "driver"
+    """What to kill: the driver with its process group (at random, or after each line), or one of Ray's processes."""
     moments: int = 20
-    """The number of kills, each in its own sweep."""
+    """The number of kills, each in its own sweep. `--kill line` kills after every line."""
     seed: int = 0
     """Seed of the random moments."""
     trials: int = 8
@@ -62,6 +88,9 @@ class Chaos(Recorded):
     """Epochs in a trial."""
 
     def flags(self) -> list[str]:
+        if self.kill == "line":
+            flags = ["--learning-rates", *LINE_RATES, "--epochs", "8", "--max-concurrent", "1", "--quiet"]
+            return [*flags, "--architecture", "mlp-16-tanh", "--dataset", "mnist-5k", "--execution", "process"]
         rates = [f"{0.01 * 1.5**i:.4g}" for i in range(self.trials)]
         flags = ["--learning-rates", *rates, "--epochs", str(self.epochs), "--scheduler", "fifo", "--quiet"]
         flags += ["--architecture", "mlp-16-tanh", "--dataset", "mnist-5k"]
@@ -71,8 +100,9 @@ class Chaos(Recorded):
 class Victim:
     """A command that runs a sweep in a folder of its own, and of which a process may be killed."""
 
-    def __init__(self, config: Chaos, folder: Path) -> None:
+    def __init__(self, config: Chaos, folder: Path, line: int | None = None) -> None:
         self.config, self.folder, self.sweep, self.killed = config, folder, folder / "sweep", False
+        self.line = line
         folder.mkdir()
 
     def run(self, kill_after_s: float | None = None, random_: random.Random | None = None) -> float:
@@ -87,7 +117,9 @@ class Victim:
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(kill_after_s)
             self._kill(child, random_ or random.Random())
-        if self._ended(child) and self.killed and self.config.kill in ENDING:
+        if self._ended(child) == -signal.SIGKILL and self.line:
+            self.killed = True
+        if child.returncode and self.killed and self.config.kill in ENDING:
             child = self._start()
             self._ended(child)
         wall_s = time.perf_counter() - start
@@ -99,7 +131,8 @@ class Victim:
     def _start(self) -> psutil.Popen:
         exists = (self.sweep / "sweep.json").exists()
         flags = ["--resume", "sweep", "--quiet"] if exists else ["--output", "sweep", *self.config.flags()]
-        return start_python([str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], self.folder, own_group=True)
+        dies = ["-c", DIES, str(self.line)] if self.line and not exists else []
+        return start_python([*dies, str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], self.folder, own_group=True)
 
     def _kill(self, child: psutil.Popen, random_: random.Random) -> None:
         """Kill a process, once there is one of the kind to kill. Do nothing if the command ends first."""
@@ -142,8 +175,11 @@ def numbers(sweep: Sweep) -> pd.DataFrame:
 def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     """Return what is wrong with a sweep in which a process was killed; empty if nothing is."""
     sweep, found = load_sweep(path), []
-    if set(sweep.trials["stop_reason"]) != set(undisturbed.trials["stop_reason"]):
-        found.append(f"trials ended as {sweep.trials['stop_reason'].value_counts().to_dict()}")
+    ends, calm = (
+        one.trials.set_index("trial_id")[["stop_reason", "epochs_run", "regime"]] for one in (sweep, undisturbed)
+    )
+    if not ends.sort_index().equals(calm.sort_index()):
+        found.append(f"trials ended as {ends.to_dict('list')}")
     epochs = read_journal(path).epochs
     keys = list(zip(epochs["trial_id"], epochs["epoch"], strict=True))
     if len(keys) != len(set(keys)):
@@ -155,10 +191,38 @@ def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     return found
 
 
+def every_line(config: Chaos, machine: dict[str, Any]) -> int:
+    """Kill the driver after each line in turn, and return the exit code."""
+    found = []
+    with TemporaryDirectory() as scratch:
+        calm = Victim(config, Path(scratch) / "calm")
+        calm.run()
+        undisturbed = load_sweep(calm.sweep)
+        lines = len(undisturbed.epochs) + len(undisturbed.trials)
+        for line in range(1, lines + 1):
+            victim = Victim(config, Path(scratch) / str(line), line)
+            victim.run()
+            wrong = faults(victim.sweep, undisturbed, exact=True) + ["it was not killed"] * (not victim.killed)
+            found.append(wrong)
+            print(f"killed after line {line} of {lines}: {'; '.join(wrong) or 'nothing differs'}", flush=True)
+    print(f"{found.count([])} of {len(found)} sweeps end as the undisturbed one: {ending(undisturbed)}")
+    write_record(config, machine, {"driver killed after each line": {"rounds": {}, "targets": [], "faults": found}})
+    return int(any(found))
+
+
+def ending(sweep: Sweep) -> str:
+    """Return how trials ended, by rate."""
+    rows = sweep.trials.sort_values("learning_rate")
+    ends = zip(rows["learning_rate"], rows["epochs_run"], rows["stop_reason"], strict=True)
+    return ", ".join(f"{rate:g} {reason} after {epochs}" for rate, epochs, reason in ends)
+
+
 def main() -> int:
     config = cli.parse(Chaos)
     machine = describe_machine()
     print(machine_line(machine), flush=True)
+    if config.kill == "line":
+        return every_line(config, machine)
     random_, found = random.Random(config.seed), []
     measured: Measured = {"undisturbed": [], "killed": []}
     with TemporaryDirectory() as scratch:

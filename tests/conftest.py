@@ -2,12 +2,14 @@
 
 import atexit
 import gc
+import io
 import json
 import os
 import shutil
 import socket
 import sys
 import tempfile
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -216,7 +218,10 @@ def new_writer():
 
 
 class MotoS3:
-    """An S3 server in this process's memory. It answers only after `start`."""
+    """An S3 server in this process's memory. It answers only after `start`.
+
+    It answers one request after the other: moto looks at the condition of a write first, and writes later.
+    """
 
     def __init__(self):
         from moto.server import ThreadedMotoServer  # takes seconds, and few tests ask for it
@@ -224,7 +229,18 @@ class MotoS3:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
         self._server = ThreadedMotoServer(port=self._port, verbose=False)
-        self.start = self._server.start
+
+    def start(self):
+        self._server.start()
+        server, lock = self._server._server, threading.Lock()
+        app = server.app
+
+        def one_at_a_time(environ, start_response):
+            content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # it may never come
+            with lock:
+                return app(environ | {"wsgi.input": io.BytesIO(content)}, start_response)
+
+        server.app = one_at_a_time
 
     def uri(self, bucket, path):
         query = f"endpoint_override=127.0.0.1:{self._port}&scheme=http&region=us-east-1"
