@@ -11,7 +11,7 @@ import tyro
 
 from mnist_tune import UserError, storage
 from mnist_tune.numbers import rate
-from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.loading import load_own, refuse_unknown
 from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.ranges import best_trial
 from mnist_tune.reports.terminal import exit_code
@@ -173,6 +173,7 @@ def main() -> int:
         np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
     else:
         config = resumed(config, where, "search")
+        refuse_unknown(where, config)
     found = run_search("search", config.space(), config.samples, config, None, config.searcher(), show=False)
     print_best(found.trials)
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
@@ -182,6 +183,7 @@ def main() -> int:
     if winner is None:
         print("No trial was trained to its end, so there is no winner.")
         return 1
+    refuse_unknown(found.path, winner)
     final = train_winner(winner, config, found)
     print_final(final)
     print(f"Results: {found.path}\nThe winner's seeds: {final.path}")

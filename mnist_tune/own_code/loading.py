@@ -33,7 +33,7 @@ from mnist_tune.own_code.modules import (
     load,
     receive,
 )
-from mnist_tune.own_code.registry import ENTRIES, Entry, Factory
+from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_unknown
 from mnist_tune.terminal import printable
 from mnist_tune.trial import closest
 
@@ -143,6 +143,16 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
             }
             found.append({"flag": flag, "name": name, "folder": os.getcwd(), "files": known})
     return found
+
+
+def refuse_unknown(where: Any, *owners: Any) -> None:
+    """Refuse what a folder names in its options or trials, and nobody has named in this process.
+
+    Raises:
+        UserError: there is such code.
+    """
+    named = ((flag, text) for flag, texts in names_in(*owners).items() for text in texts if is_unknown(flag, text))
+    check_again([{"flag": flag, "name": parse_call(text).name, "files": {}} for flag, text in named], where, print)
 
 
 def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None]) -> None:
