@@ -7,7 +7,7 @@ import io
 import math
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ def gunzip(content: bytes, name: str) -> bytes:
         raise _malformed(name, "a complete gzip stream", f"a truncated or damaged one ({error})") from error
 
 
-def _read(file: BinaryIO | gzip.GzipFile, name: str) -> bytes:
+def _read(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise _malformed(name, f"at most {MOST_BYTES} bytes", "more")

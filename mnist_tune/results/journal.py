@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
@@ -152,7 +152,7 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
     """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
     lines, size = [], 0
     for line in _lines(file):
@@ -164,7 +164,7 @@ def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
     yield lines
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event. A
     line without an end is the last: a running sweep may have written the rest since."""
     line = b"\n"

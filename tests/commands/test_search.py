@@ -122,7 +122,7 @@ def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path,
     writer.meta |= {"name": "search", "search": True, "options": Search(architecture=("evil.py:mlp(3)",)).values()}
     writer.finish()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--resume", str(writer.path)])
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
     monkeypatch.setattr("mnist_tune.tuning.sweep.open_again", Mock(side_effect=UserError("too late")))
     with pytest.raises(UserError, match=r"name it again: --resume \S+ --architecture evil\.py:mlp, or"):
         search.main()
