@@ -483,7 +483,7 @@ def groups(files):
             **{text[:20]: partial(path, text, parse_call) for text in CALLS},
         },
     )
-    several = {f"all {i}": "".join(TEXTS[i::3])[:16_000] for i in range(3)}
+    several = {"all": "".join(text[:50] for text in TEXTS)}
     yield (
         "texts",
         {
