@@ -78,12 +78,8 @@ class Column:
 
 
 def first_wrong(values: Any, columns: Iterable[Column]) -> str | None:
-    """The name of the first value that is missing or of the wrong kind; None where all are right.
-
-    Args:
-        values: a row, or another mapping that was read from a file; what is in no column is not looked at.
-        columns: a value may be missing, or None, where its column is not `needed`.
-    """
+    """The name of the first value that is missing or of the wrong kind; None where all are right. What is in no column
+    is not looked at. A value may be missing, or None, where its column is not `needed`."""
     if not isinstance(values, Mapping):
         return "it"
     for column in columns:

@@ -19,7 +19,6 @@ class Sweep(Tables):
 
     @classmethod
     def of(cls, tables: Tables) -> Sweep:
-        """Return the sweep of these tables."""
         return cls(tables.path, tables.trials, tables.epochs, tables.meta)
 
     def __repr__(self) -> str:

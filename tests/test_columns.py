@@ -21,7 +21,7 @@ from mnist_tune.columns import (
     Column,
     first_wrong,
 )
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.sweep import load_sweep
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
@@ -101,7 +101,7 @@ def test_the_first_value_that_is_wrong_is_named():
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
     values = {TEXT: "text", NAME: "text", FLAG: True}
     row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
-    state = Checkpoint({}, Progress(2.3, row))
+    state = Checkpoint({}, row)
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state
     writer = new_writer(tmp_path / "sweep")

@@ -17,7 +17,7 @@ from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
+from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
@@ -107,7 +107,7 @@ class DecideOptions(TrialOptions):
         ]
 
 
-def decide(options: DecideOptions, keep_ray: bool = True) -> Sweep:
+def decide(options: DecideOptions) -> Sweep:
     """Decide between settings under Ray Tune, print what was found unless `options.quiet`, and return the tables.
 
     To resume an interrupted decision, give its folder as `options.resume`. The same decision proposes the same trials,
@@ -116,8 +116,7 @@ def decide(options: DecideOptions, keep_ray: bool = True) -> Sweep:
     Raises:
         UserError: as in `run_sweep`; or there are fewer than two settings.
     """
-    with ray_until_the_end(keep_ray):
-        return shown(_decide(options), options)
+    return shown(_decide(options), options)
 
 
 def decide_until_exit(options: DecideOptions) -> Sweep:

@@ -56,7 +56,7 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
             continue
         if one.name not in options.given:
             values[one.name] = recorded[one.name]
-        elif mark in (Mark.HOW, Mark.PLACE):
+        elif mark is Mark.HOW:
             values[one.name] = now
         elif one.name not in recorded or (mark is Mark.MAKES and not _are_recorded(options, recorded)):
             raise UserError(f"{flag(one.name)} can't change in a resume: {where} does not record it; make a new sweep")
@@ -64,6 +64,8 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
             values[one.name] = _more(one.name, recorded[one.name], now, where)
         else:
             values[one.name] = _kept(one.name, recorded[one.name], now, where)
+    if "dataset" in options.given and "data_dir" not in options.given:
+        values.pop("data_dir", None)  # that of other data
     found = replace(options, **values)
     schedule, epochs = getattr(found, "schedule", "constant"), getattr(found, "epochs", None)
     if schedule != "constant" and recorded.get("epochs", epochs) != epochs:
