@@ -21,7 +21,7 @@ from idx_files import idx, small_mnist
 from mnist_tune import load_sweep, storage
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again
@@ -150,7 +150,7 @@ IDX = {
 
 def state(content, folder):
     (folder / "00000.npz").write_bytes(content)
-    return partial(saved_epochs, folder / "00000.npz")
+    return partial(Checkpoint.load, folder / "00000.npz")
 
 
 def meta_of_state(**changed):
@@ -331,7 +331,7 @@ def special(name, kind, act, folder):
 
 def look_at_all(folder):
     is_being_written(folder)
-    saved_epochs(folder / "states" / "00000.npz")
+    Checkpoint.load(folder / "states" / "00000.npz")
     look(folder)
 
 

@@ -11,6 +11,7 @@ import time
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -413,7 +414,7 @@ def test_a_column_of_the_wrong_type_is_refused(ended, column):
         read_table(io.BytesIO(content), TRIALS)
 
 
-WRONG_IN_TRIALS = {
+WRONG_IN_TRIALS: dict[str, list[Any]] = {
     "trial_id": ["00000/../..", "a/b", "..", "", "a" * 65, "a\x1b[2J"],
     "stop_reason": ["../x", ""],
     "learning_rate": [math.nan, math.inf, 0.0, -1.0],
@@ -425,7 +426,7 @@ WRONG_IN_TRIALS = {
     "seed": [-1, 2**40],
     "train_s": [math.inf, 1e300],
 }
-WRONG_IN_EPOCHS = {
+WRONG_IN_EPOCHS: dict[str, list[Any]] = {
     "trial_id": ["00000/../..", ""],
     "epoch": [0, -1, 2**62],
     "step": [0],
@@ -694,7 +695,7 @@ RATES = (0.01, 0.1, 1.0, 1.4, 4.0)
 
 def of_kind(kind, where, new_writer, epoch_row):
     """Return the files of a finished sweep of a kind, by name."""
-    configs = {
+    configs: list[dict[str, Any]] = {
         "regimes": [{}],
         "edge": [{"epochs": 3}],
         "search": [{"architecture": f"mlp-{n}-tanh", "batch_size": 2**n, "momentum": n / 9} for n in (3, 4, 5)],
