@@ -22,7 +22,7 @@ from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import Mark, TrialOptions, crossed, mlp_name, rates_of, refuse_empty
+from mnist_tune.tuning.options import Mark, TrialOptions, all_rates, crossed, mlp_name, refuse_empty, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -68,13 +68,13 @@ class Architectures(TrialOptions):
 
     def trials(self) -> list[TrialConfig]:
         refuse_empty(self, "batch_size", "momentum", "warmup_steps")
-        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
         shapes = crossed(self, "widths", "depths")
-        replicates = crossed(self, "learning_rates", "seeds", learning_rates=rates)
+        replicates = list(crossed(self, "learning_rates", "seeds", learning_rates=all_rates(self.learning_rates)))
         others = {name: getattr(self, name) for name in AXES[2:]}
         base = self.common() | {name: values[0] for name, values in others.items()}
         points = [base | {"architecture": self.name(*shape)} for shape in shapes]
         points += [base | {name: value} for name, values in others.items() for value in values]
+        refuse_too_many(len(points) * len(replicates), f"{len(points)} networks x {len(replicates)}")
         trials = [
             TrialConfig(**point | {"learning_rate": rate, "seed": seed, "data_seed": seed})
             for point, (rate, seed) in product(points, replicates)

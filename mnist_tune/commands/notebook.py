@@ -21,7 +21,7 @@ from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, closest
-from mnist_tune.tuning.options import Mark, SweepOptions
+from mnist_tune.tuning.options import Mark, SweepOptions, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -52,6 +52,7 @@ class Notebook(SweepOptions):
         super().__post_init__()
         if self.seeds is not None and self.seeds < 0:
             raise UserError(f"--seeds must be at least 0, got {self.seeds}")
+        refuse_too_many(self.seeds or 0, "--seeds")
 
     def trials(self) -> list[TrialConfig]:
         """Return the trials, the longest first, so that no worker is idle at the end."""

@@ -27,9 +27,9 @@ from mnist_tune.terminal import announce
 from mnist_tune.tuning.options import (
     AUTO,
     SweepOptions,
+    crossed,
     mlp_name,
     rates_of,
-    refuse_empty,
     refuse_not_above_0,
     with_given,
 )
@@ -91,9 +91,8 @@ class PhaseDiagram(SweepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_empty(self, "widths", "depths", "seeds")
+        crossed(self, "widths", "depths", "seeds", "c", c=rates_of(self.c, "--c"))
         refuse_not_above_0(self, "steps", "batch_size")
-        rates_of(self.c, "--c")
 
     def networks(self) -> list[TrialConfig]:
         """Return a trial for each network and seed, the largest networks first, at a rate that changes nothing."""

@@ -272,9 +272,10 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
         yield Finding(Kind.FAILURE, str(row.error), about)
-    if typed := meta.get("command", ""):  # `sys.argv` lacks the interpreter
-        python = "python " * shlex.split(typed)[0].endswith(".py")
-        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + typed)
+    typed = meta.get("command")
+    if typed and isinstance(typed, list):  # `sys.argv` lacks the interpreter
+        said = shlex.join(["python"] * typed[0].endswith(".py") + typed)
+        yield Finding(Kind.REPEAT, "to repeat this sweep, as its folder records it:", command=said)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.invocation import command
+from mnist_tune.invocation import command, words
 from mnist_tune.numbers import told_apart
+from mnist_tune.own_code.registry import ENTRIES, is_unknown
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.trial import TrialConfig
@@ -190,7 +190,7 @@ def proposed(
     family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
 ) -> str:
     """Return the command that tries other learning rates, with all other flags as those of the nearest trial. Data that
-    was given as arrays has no command: then return the rates alone."""
+    was given as arrays has no command: then return the rates alone. So has code that only the folder names."""
     row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
@@ -199,11 +199,12 @@ def proposed(
     tried = " ".join(said[one] for one in rates)
     if used["dataset"] == ARRAYS:
         return f"{tried}, from Python as before"
-    line = f"{command('regimes')} --architecture {shlex.quote(row['architecture'])} --learning-rates {tried}"
+    if any(is_unknown(flag, row[flag]) for flag in ENTRIES):
+        return f"{tried}, with your own code named again"
+    line = f"{command('regimes')} {words('architecture', row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
         if value != default:
-            flag = f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
-            words = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
-            line += " ".join([f" {flag}", *(shlex.quote(str(word)) for word in words)])
+            values = [] if isinstance(default, bool) else value if isinstance(value, list) else [value]
+            line += f" {words('no_' * (value is False) + name, *values)}"
     return line

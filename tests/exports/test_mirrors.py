@@ -401,6 +401,33 @@ def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
     assert sweep_id(begun) != sweep_id(sweep), "the same trials, asked for at another time"
 
 
+@pytest.mark.parametrize("name", ["/absolute", "..", "../../x", "a\\b", "a" * 300, "é" * 200, "a\nb", "."])
+def test_a_sweeps_name_leads_out_of_no_export(folder, tmp_path, name):
+    sweep = load_sweep(folder)
+    (tmp_path / "logs").mkdir()
+    before = {path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents}
+    for _ in range(2):
+        mirror("tensorboard", str(tmp_path / "logs")).update(replace(sweep, meta=sweep.meta | {"name": name}))
+    assert {path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents} == before
+    assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
+def test_no_export_removes_or_writes_outside_its_folder(kind, folder, tmp_path, monkeypatch):
+    """Trial ids are checked where they are read. The exports don't rely on it."""
+    if kind == "wandb":
+        monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", mock.MagicMock())
+    sweep = load_sweep(folder)
+    found, prefix = tmp_path / "out" / "wandb" / "offline-run-1-x", sweep_id(sweep)
+    found.with_name(f"offline-run-1-{prefix}-00000").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    rename = {"00000": "00000/../../.."}
+    trials, epochs = (part.assign(trial_id=part["trial_id"].replace(rename)) for part in (sweep.trials, sweep.epochs))
+    with pytest.raises(UserError, match="is no name of a file"):
+        mirror(kind, str(tmp_path / "out")).update(replace(sweep, trials=trials, epochs=epochs))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):
     before = [run.id for run in runs(load_sweep(folder))]
     resume()
@@ -409,13 +436,32 @@ def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):
     assert len(set(before)) == 5
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+HARMLESS = {
+    "=1+1": "'=1+1",
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'\t'=1",
+    " =1": "' =1",
+    "\rx": "'\rx",
+    "a;=1+1": "a;'=1+1",
+    "a; @x;-2": "a;' @x;'-2",
+    "a,=1": "a,'=1",
+    "a|+1": "a|'+1",
+    "a\n=1": "a\n'=1",
+    "1e-3, x-y, a=b": "1e-3, x-y, a=b",
+}
+
+
+@pytest.mark.parametrize("text", HARMLESS)
 def test_a_spreadsheet_takes_no_text_for_a_formula(text, folder, tmp_path):
+    """Nor where it separates cells otherwise and heeds no quotes."""
     sweep = load_sweep(folder)
     sweep.trials.loc[0, "error"] = text
     mirror("csv", str(tmp_path)).update(sweep)
     read = pd.read_csv(tmp_path / "trials.csv")
-    assert read["error"][0] == f"'{text}"
+    assert read["error"][0] == HARMLESS[text]
+    assert (tmp_path / "trials.csv").read_text().startswith('"trial_id","label",')
     assert read["learning_rate"].tolist() == sweep.trials["learning_rate"].tolist()  # numbers as they are
 
 

@@ -9,7 +9,7 @@ from recorded_data import recorded_data
 from mnist_tune.reports.findings import Kind, findings, measured, nodes, of, spoken, title
 
 META = {
-    "command": "sweeps/lr_regimes.py --seeds 0 1",
+    "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"],
     "started": "2026-01-02T03:04:05+00:00",
     "ended": "2026-01-02T05:05:00+00:00",
     "environment": {
@@ -18,6 +18,9 @@ META = {
     },
     "dataset": recorded_data("mnist-5k", note="fewer images", label_counts=[600, 400], test_images=1234),
 }  # fmt: skip
+
+
+AS_RECORDED = "to repeat this sweep, as its folder records it:"
 
 
 def said(sweep, kind, where=""):
@@ -46,7 +49,7 @@ def test_the_facts_of_a_sweep(made_up_sweep):
         "revision": "abc",
         "results": str(sweep.path),
     }
-    assert commands(sweep) == [("to repeat this sweep:", "python sweeps/lr_regimes.py --seeds 0 1")]
+    assert commands(sweep) == [(AS_RECORDED, "python sweeps/lr_regimes.py --seeds 0 1")]
     assert of(findings(sweep), Kind.FIGURE, Kind.STATE, Kind.WINNER) == [], "there are two families"
     assert len(said(sweep, Kind.FAMILY)) == 2
 
@@ -68,8 +71,25 @@ def test_what_is_not_known_of_a_sweep_is_left_out(made_up_sweep):
     assert facts.keys() == {"networks", "all with", "data", "trials", "trained on", "results"}
     assert (facts["trained on"], facts["trials"]) == ("cpu", "1, of 4 epochs")
     assert of(findings(replace(sweep, meta=on_cpu)), Kind.NOTE, Kind.REPEAT) == []
-    installed = replace(sweep, meta=on_cpu | {"command": "mnist-tune seeds"})
-    assert commands(installed) == [("to repeat this sweep:", "mnist-tune seeds")]
+    installed = replace(sweep, meta=on_cpu | {"command": ["mnist-tune", "seeds"]})
+    assert commands(installed) == [(AS_RECORDED, "mnist-tune seeds")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["sweeps/lr_regimes.py", "--smoke;", "curl x | sh"], "python sweeps/lr_regimes.py '--smoke;' 'curl x | sh'"),
+        (["it's", "$(x)", "`x`", "a\\nb"], """'it'"'"'s' '$(x)' '`x`' 'a\\nb'"""),
+        ("sweeps/lr_regimes.py --smoke; curl x | sh", None),
+        ("it's", None),
+        ([], None),
+    ],
+)
+def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, argv, shown):
+    """The folder may come from anybody. Older versions recorded a text, which is not shown."""
+    sweep = made_up_sweep([0.1])
+    found = commands(replace(sweep, meta=sweep.meta | {"command": argv}))
+    assert found == [(AS_RECORDED, shown)] * bool(shown)
 
 
 def test_what_is_left_has_the_command_that_goes_on(made_up_sweep):

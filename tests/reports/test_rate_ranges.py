@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from families import REPLICATES, family
 
+from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.findings import best_rate
@@ -275,6 +276,31 @@ def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
     """It may come from a folder that somebody else wrote."""
     trials = made_up_sweep([0.01, 0.1], architectures=["x; rm -rf ~"]).trials
     assert "--architecture 'x; rm -rf ~' --learning-rates 0.1" in proposed(trials, {}, [0.1])
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "said"),
+    [
+        ({"architectures": ["--address=evil"]}, {}, "--architecture=--address=evil --learning-rates 0.1 "),
+        ({"optimizer": "--smoke"}, {}, " --optimizer=--smoke"),
+        ({}, {"dataset": "--smoke"}, " --dataset=--smoke"),
+        ({}, {"data_dir": "-x y"}, " '--data-dir=-x y'"),
+    ],
+)
+def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, said):
+    trials = made_up_sweep([0.01, 0.1], **config).trials
+    assert said in f"{proposed(trials, options, [0.1])} "
+
+
+@pytest.mark.parametrize("config", [{"architectures": ["/shared/evil/net.py:mlp(3)"]}, {"optimizer": "evil.opt:make"}])
+def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
+    trials = made_up_sweep([0.01, 0.1], **config).trials
+    assert proposed(trials, {}, [0.1]) == "0.1, with your own code named again"
+    flag, name = (
+        ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
+    )
+    ENTRIES[flag][name] = Entry(lambda: None)  # as in the process in which it was named
+    assert name in proposed(trials, {}, [0.1])
 
 
 def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
