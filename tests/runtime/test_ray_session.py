@@ -190,16 +190,16 @@ def test_trials_are_limited_by_a_resource(started, most, resources):
     assert options["include_dashboard"] is False
 
 
-def test_rays_agent_takes_any_free_port(monkeypatch):
+@pytest.mark.parametrize("dashboard", [False, True])
+def test_ray_starts_no_process_that_nobody_needs_and_its_agent_takes_any_free_port(monkeypatch, dashboard):
     """It would wait for its usual port for seconds where another Ray has it."""
-    ports = []
-    usual = parameter.RayParams().dashboard_agent_listen_port
+    started, usual = [], parameter.RayParams().dashboard_agent_listen_port
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr(
-        "ray.init", lambda **_: ports.append(parameter.RayParams(num_cpus=1).dashboard_agent_listen_port)
-    )
-    start_ray(None, None, False)
-    assert ports == [0]
+    monkeypatch.setattr("ray.init", lambda **_: started.append(parameter.RayParams(num_cpus=1)))
+    start_ray(None, None, dashboard)
+    [found] = started
+    assert found.dashboard_agent_listen_port == 0
+    assert (found.no_monitor, found.include_log_monitor) == ((False, None) if dashboard else (True, False))
     assert parameter.RayParams().dashboard_agent_listen_port == usual != 0
 
 
