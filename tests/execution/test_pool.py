@@ -9,6 +9,7 @@ import batch_orders
 import jax
 import numpy as np
 import pytest
+from conftest import kept
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
@@ -43,6 +44,7 @@ def compilations():
         if event == "/jax/core/compile/backend_compile_duration":
             counted.append(event)
 
+    kept.cache_clear()
     jax.monitoring.register_event_duration_secs_listener(count)
     yield counted
     jax.monitoring.unregister_event_duration_listener(count)
@@ -239,7 +241,6 @@ def assert_close(row, other, tolerances=CALM):
 @pytest.mark.parametrize(
     ("architecture", "fields"),
     [
-        ("mlp-8-tanh", {}),
         ("mlp-8-tanh", {"momentum": 0.5, "batch_size": 32}),
         ("mlp-40-17-relu", {"label_noise": 500, "batch_size": 100}),
     ],
