@@ -484,10 +484,8 @@ def test_a_folder_that_cannot_be_written(new_writer, tmp_path):
 
 
 def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
-    def full():
-        raise OSError(28, "No space left on device")
-
     with writer._journal:
+        full = Mock(side_effect=OSError(28, "No space left on device"))
         monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
         with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}") as error:
             record(writer, epoch_row, "00000", (1,))

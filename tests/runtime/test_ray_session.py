@@ -48,10 +48,7 @@ def no_ray(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
 def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
-    def init(**_):
-        raise raised
-
-    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "init", Mock(side_effect=raised))
     monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     with pytest.raises(UserError) as error:
         start_ray("head:6379", None, False)
@@ -78,11 +75,8 @@ def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
 
 @pytest.mark.timeout(30)  # Ray itself would retry for a quarter of an hour
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
-    def busy(**settings):
-        raise Exception("The current node timed out during startup.")  # as Ray does
-
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", busy)
+    monkeypatch.setattr(ray, "init", Mock(side_effect=Exception("The current node timed out during startup.")))
     with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*check whether it is very busy"):
         start_ray(None, None, dashboard=False)
 
@@ -210,10 +204,7 @@ def test_a_ray_that_runs_is_kept(started, monkeypatch):
 
 
 def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
-    def fail():
-        raise RuntimeError("too late")
-
-    monkeypatch.setattr(ray, "shutdown", fail)
+    monkeypatch.setattr(ray, "shutdown", Mock(side_effect=RuntimeError("too late")))
     ray_session.stop_ray()
     assert "Ray did not shut down properly (too late); the sweep is complete" in caplog.text
 
