@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-import tempfile
 import threading
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -184,21 +183,13 @@ def every_core():
 def share_ray(cpus):
     """Start Ray with so many cores, unless it runs with them. It goes on running for the tests that follow."""
     import ray  # a test that does without saves a second
-    from ray._private import ray_constants, worker
 
     from mnist_tune.runtime.ray_session import start_ray
 
     if not ray.is_initialized() or ray.cluster_resources().get("CPU") != cpus or "GPU" in ray.cluster_resources():
         ray.shutdown()
-        place = f"{tempfile.mkdtemp(prefix='forks-')}/socket"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(forks.SOCKET, place)
-            patch.setattr(ray_constants, "SETUP_WORKER_FILENAME", forks.__file__)
+        with forks.workers():
             start_ray(None, None, False, cpus)
-        raylet = str(worker._global_node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid)
-        read = {"RAY_AUTH_MODE": "token", "RAY_JOB_ID": ray.get_runtime_context().get_job_id()}  # by Ray, on its import
-        read |= {"RAY_RAYLET_PID": raylet, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not to be forked
-        os.posix_spawn(sys.executable, [sys.executable, forks.__file__, "fork", place, raylet], os.environ | read)
 
 
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):

@@ -14,10 +14,30 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "MNIST_TUNE_TESTS_FORKS"
 CONTEXT = "--serialized-runtime-env-context="
+
+
+@contextmanager
+def workers():
+    """Have the workers of the Ray that is started meanwhile forked."""
+    import pytest
+    import ray
+    from ray._private import ray_constants, worker
+
+    place = f"{tempfile.mkdtemp(prefix='forks-')}/socket"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SOCKET, place)
+        patch.setattr(ray_constants, "SETUP_WORKER_FILENAME", __file__)
+        yield
+    raylet = str(worker._global_node.all_processes[ray_constants.PROCESS_TYPE_RAYLET][0].process.pid)
+    read = {"RAY_AUTH_MODE": "token", "RAY_JOB_ID": ray.get_runtime_context().get_job_id()}  # by Ray, on its import
+    read |= {"RAY_RAYLET_PID": raylet, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads is not to be forked
+    os.posix_spawn(sys.executable, [sys.executable, __file__, "fork", place, raylet], os.environ | read)
 
 
 def ask(worker, *arguments):

@@ -44,7 +44,7 @@ def free_ports(count):
 
 @pytest.fixture(scope="module")
 def head():
-    gcs, dashboard, agent = free_ports(3)
+    gcs, dashboard, client, agent = free_ports(4)
     environment = os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
@@ -53,7 +53,7 @@ def head():
     }
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path may have 107 bytes
         command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true"]
-        ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", "--ray-client-server-port=0"]  # none
+        ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
         ports += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder}"]
         with open(f"{folder}/log", "w") as log:
             process = subprocess.Popen([*command, *ports], env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
+import forks
 import pytest
 import ray
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -215,7 +216,7 @@ def test_lanes_are_counted_without_a_device():
 @pytest.fixture(scope="module")
 def started_with_two_gpus():
     ray.shutdown()
-    with variables(QUIET), own_parameters(dashboard=False):
+    with variables(QUIET), own_parameters(dashboard=False), forks.workers():
         ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
