@@ -40,7 +40,7 @@ from mnist_tune.regimes.data_facts import DATA, DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.regimes.statistics import FAR, LEARNED
-from mnist_tune.tuning.early_stopping import Fates, Rungs
+from mnist_tune.tuning.early_stopping import Fates
 
 SETS = Path(__file__).parents[1] / "tests" / "regimes"
 CUTS = 1 / 3, 1 / 2, 2 / 3
@@ -248,7 +248,7 @@ def print_projections(sweeps: Sequence[Sweep]) -> None:
 
 def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
-    fates = Fates(sweep.data, Rungs(min(SweepOptions().grace_period, sweep.asked)))
+    fates = Fates(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
     known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule"
     names = [name for name in known if name in sweep.trials]
     configs = {

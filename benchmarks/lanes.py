@@ -50,7 +50,7 @@ def two_lanes_s(lanes: int) -> float:
     pool, _cache = pool_of(lanes)
     for i in range(lanes):
         pool.attach(str(i), replace(SMALL, learning_rate=0.001 * (1 + i)))
-    while 2 not in pool.group_of("0").executor.sizes:
+    while 2 not in pool.lanes["0"].group.executor.sizes:
         pool.run(["0", "1"])
     return float(min(pool.run(["0", "1"])["0"]["batch_s"] for _ in range(10)))
 

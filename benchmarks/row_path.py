@@ -32,6 +32,7 @@ import numpy as np
 
 import mnist_tune
 from mnist_tune import DataSpec, Network, SweepOptions, TrialConfig, cli, register, run_sweep
+from mnist_tune.runtime.ray_session import stop_ray
 from mnist_tune.training.architectures import architecture
 
 BEGIN = "execution/executor.py", "train"
@@ -149,9 +150,10 @@ def measure() -> dict[str, dict[str, str]]:
         options = SweepOptions(dataset="mnist-5k", output=folder / "sweep", execution="process", quiet=True)
         sys.setprofile(driver)
         try:
-            run_sweep("row_path", [config], options, keep_ray=False)
+            run_sweep("row_path", [config], options)
         finally:
             sys.setprofile(None)
+            stop_ray()
         trial = json.loads((folder / f"{FOLLOWED}.json").read_text())
     return {"the trial's process": trial, "the driver": driver.files}
 

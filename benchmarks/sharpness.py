@@ -21,8 +21,7 @@ import pandas as pd
 from mnist_tune import TrialConfig, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.stack import Stack
+from mnist_tune.execution.executor import Executor, Stack
 from mnist_tune.machine import processor_model
 from mnist_tune.training import curvature
 from mnist_tune.training.batch_order import batch_order
@@ -50,7 +49,7 @@ def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
     dataset = load_dataset("mnist", config.data_dir)
     data = DeviceData.put(dataset, label_noise=0, holdout=0)
     program = Program.of(TrialConfig(architecture=name), dataset.spec)
-    executor = Executor(program, Stack.of(1))
+    executor = Executor(program, Stack(1))
     executor.write(0, program.init(0))
     rows, epoch_s = [], float("inf")
     for epoch in range(config.epochs + 1):

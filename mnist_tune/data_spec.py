@@ -39,5 +39,4 @@ class DataSpec:
 
     @property
     def size(self) -> int:
-        """The number of values of an example."""
         return math.prod(self.shape)

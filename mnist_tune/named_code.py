@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mnist_tune.errors import UserError
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A name with its arguments, which are literals."""
 
     name: str

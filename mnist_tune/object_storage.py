@@ -98,10 +98,8 @@ def below(where: str) -> list[str]:
 
 
 def _call(where: str, function: Callable[[ObjectStore, str], T]) -> T:
-    """Call a function with the store of a URI and the path in it. Raises OSError.
-
-    Nothing interrupts it. So the main thread waits for another one, and Ctrl-C comes through once that has ended.
-    """
+    """Call a function with the store of a URI and the path in it. Raises OSError. Nothing interrupts it. So the main
+    thread waits for another one, and Ctrl-C comes through once that has ended."""
     store, path = _store(urlunsplit(urlsplit(where)._replace(path=""))), _path(where)
     if threading.current_thread() is not threading.main_thread():
         return _as_of_files(lambda: function(store, path))
@@ -115,9 +113,7 @@ def _path(where: str) -> str:
 
 def _as_of_files(function: Callable[[], T]) -> T:
     """Call a function of obstore. Its errors become errors of files, in a line: its own tell the server's whole answer.
-
-    Raises OSError.
-    """
+    Raises OSError."""
     from obstore import exceptions
 
     try:
@@ -185,10 +181,8 @@ def _region(bucket: str) -> str | None:
 
 
 def _keys_of_aws() -> Any:
-    """Return a source of the keys in `~/.aws` and wherever else boto3 finds some, if it is installed.
-
-    Without one, obstore takes keys from the environment, or those that a machine of Amazon's has.
-    """
+    """Return a source of the keys in `~/.aws` and wherever else boto3 finds some, if it is installed. Without one,
+    obstore takes keys from the environment, or those that a machine of Amazon's has."""
     if "AWS_ACCESS_KEY_ID" in os.environ or not find_spec("boto3"):
         return None
     from botocore.exceptions import BotoCoreError
@@ -203,10 +197,8 @@ def _keys_of_aws() -> Any:
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return pyarrow's filesystem of a URI, and the path in it.
-
-    Only for Tune, which knows no other: it saves its own files, such as the checkpoints of population based training.
-    """
+    """Return pyarrow's filesystem of a URI, and the path in it. Only for Tune, which knows no other: it saves its own
+    files, such as the checkpoints of population based training."""
     from pyarrow.fs import AzureFileSystem, FileSystem
 
     if urlsplit(uri).scheme == "az":
@@ -218,9 +210,7 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
 
 def remove_tunes(where: str) -> None:
     """Delete a folder of Tune's, if it exists. obstore can't name the empty files that pyarrow makes for folders.
-
-    Raises OSError.
-    """
+    Raises OSError."""
     if below(where):
         filesystem, path = filesystem_of(where)
         filesystem.delete_dir_contents(path)

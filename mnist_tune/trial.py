@@ -15,11 +15,7 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 
 
 def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
-    def is_finite_and_holds(value: Any) -> bool:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and abs(value) <= sys.float_info.max and holds(value)
-
-    return Kind(wanted, is_finite_and_holds)
+    return Kind(wanted, lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and holds(value))
 
 
 def _whole(low: int, high: int = LARGEST) -> Kind:
@@ -153,12 +149,8 @@ or more, and its step is as large."""
 
 
 def small_last_batch(epochs: Iterable[tuple[int, int, bool]]) -> str:
-    """Return what follows from a small last batch, in a sentence; empty if no epoch has one.
-
-    Args:
-        epochs: for each kind of epoch, how many images there are to train on, the batch size, and whether the last
-            batch is left out if it is smaller.
-    """
+    """Return what follows from a small last batch, in a sentence; empty if no epoch has one. An epoch is how many
+    images there are to train on, the batch size, and whether the last batch is left out if it is smaller."""
     lasts = {(size, images % size) for images, size, dropped in epochs if images > size and not dropped}
     small = " or ".join(f"{last} of {size}" for size, last in sorted(lasts) if 0 < last < SMALL * size)
     return small and (

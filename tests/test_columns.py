@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NUMBER, TEXT, TRIALS, WHOLE, Column, first_wrong
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.sweep import load_sweep
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
@@ -82,7 +82,7 @@ def test_the_first_value_that_is_wrong_is_named():
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
     values = {TEXT: "text", FLAG: True}
     row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
-    state = Checkpoint({}, Progress(2.3, row))
+    state = Checkpoint({}, row)
     state.save(tmp_path / "state.npz")
     assert Checkpoint.load(tmp_path / "state.npz") == state
     writer = new_writer(tmp_path / "sweep")

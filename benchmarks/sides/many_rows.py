@@ -26,6 +26,7 @@ import numpy as np
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, resume_sweep, run_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.ray_session import stop_ray
 from mnist_tune.tuning.opening import open_new
 
 
@@ -112,8 +113,10 @@ if __name__ == "__main__":
     if what == "make":
         make(*map(int, numbers))
     elif what == "new":
-        run_sweep("scale", configs(int(numbers[0]), 21), options("new"), keep_ray=False)
+        run_sweep("scale", configs(int(numbers[0]), 21), options("new"))
+        stop_ray()
     elif what == "resume":
-        resume_sweep("sweep", quiet=True, keep_ray=False)
+        resume_sweep("sweep", quiet=True)
+        stop_ray()
     else:
         measured(read_journal if what == "read_journal" else load_sweep, "ended" if what == "load_ended" else "sweep")

@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 
 from mnist_tune import SweepOptions, TrialConfig, run_sweep
+from mnist_tune.runtime.ray_session import stop_ray
 
 
 def watch(path: Path) -> None:
@@ -34,7 +35,8 @@ def main(trials: int) -> None:
         for rate in np.geomspace(1e-3, 4, trials)
     ]
     options = SweepOptions(dataset="mnist-5k", output=Path("sweep"), scheduler="fifo", execution="process", quiet=True)
-    run_sweep("scale", configs, options, keep_ray=False)
+    run_sweep("scale", configs, options)
+    stop_ray()
 
 
 if __name__ == "__main__":

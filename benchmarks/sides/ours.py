@@ -31,21 +31,21 @@ class Ours:
     def compile(self) -> None:
         data = self._data.arrays
         train = jax.jit(self._program.train_epoch, donate_argnums=(0,))
-        self._train_epoch = train.lower(self._state, self._hyper, self._key, *data, self._order(0)).compile()
+        self._train_epoch = train.lower(self._state, self._hyper, self._key, data, self._order(0)).compile()
         evaluate = jax.jit(self._program.evaluate)
-        self._evaluate = evaluate.lower(self._state.params, (), *data, np.int32(0), np.int32(1)).compile()
+        self._evaluate = evaluate.lower(self._state.params, (), data, np.array([0, 1], np.int32)).compile()
 
     def train(self, epoch: int) -> None:
-        arguments = self._state, self._hyper, self._key, *self._data.arrays, self._order(epoch)
+        arguments = self._state, self._hyper, self._key, self._data.arrays, self._order(epoch)
         self._state, _ = jax.block_until_ready(self._train_epoch(*arguments))
 
     def evaluate(self) -> tuple[float, float]:
         return self._accuracy("train"), self._accuracy("test")
 
     def _accuracy(self, split: str) -> float:
-        first, count = self._data.splits[split]
-        _, right = self._evaluate(self._state.params, (), *self._data.arrays, np.int32(first), np.int32(count))
-        return int(right) / count
+        wanted = self._data.splits[split]
+        _, right = self._evaluate(self._state.params, (), self._data.arrays, np.array(wanted, np.int32))
+        return int(right) / wanted[1]
 
     def _order(self, epoch: int) -> Array:
         order: Array = jax.device_put(batch_order(0, epoch, self._data.train_count))

@@ -15,7 +15,6 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
-from mnist_tune.runtime.ray_session import ray_until_the_end
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import closest
 from mnist_tune.tuning.options import SweepOptions
@@ -37,12 +36,11 @@ def main() -> int | None:
     return run_as(started_by(read_meta(storage.place(given[0]))["name"]) or "regimes", "--resume")
 
 
-def resume_sweep(path: str | Path, *, keep_ray: bool = True, **given: Any) -> Sweep:
+def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     """Resume a sweep or a search for an edge: trials that had not ended continue from their last finished epoch.
 
     Args:
         path: the folder or URI.
-        keep_ray: as in `run_sweep`.
         given: options of the command that started it, such as `epochs=20`, `seeds=(3, 4)` or `quiet=True`. Those that
             are left out are as recorded. Options that make trials add to what is recorded; of the others, those may
             change that say how the sweep runs.
@@ -60,8 +58,7 @@ def resume_sweep(path: str | Path, *, keep_ray: bool = True, **given: Any) -> Sw
             raise UserError(f"{where} has no option {one!r}{closest(one, known)}")
     options = kind(resume=where, **given)
     if isinstance(options, EdgeOptions):
-        return find_edge(options, keep_ray)
+        return find_edge(options)
     if meta.get("search"):
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
-    with ray_until_the_end(keep_ray):
-        return shown(resume(where, options), options)
+    return shown(resume(where, options), options)

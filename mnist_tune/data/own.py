@@ -37,8 +37,6 @@ def read_npz(path: Path) -> Arrays:
                 has = ", ".join(file.files) or "nothing"
                 raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
             return {name: file[name] for name in names}
-    except DataError:
-        raise
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(f"{path} holds Python objects, which are not read; save arrays of numbers") from None

@@ -19,7 +19,7 @@ from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.program import Data, Program, TrainState
 from mnist_tune.training.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.range_test import range_curve
 from mnist_tune.trial import TrialConfig
@@ -66,10 +66,8 @@ class Bench:
 
     def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
         """Return the losses of a range test."""
-        data = self.data
-        return range_curve(
-            self.program, self.state, self.hyper, self.config.data_seed, *data.arrays, ramp, data.train_count
-        )
+        data, seed = self.data, self.config.data_seed
+        return range_curve(self.program, self.state, self.hyper, seed, data.arrays, ramp, data.train_count)
 
     def suggestions(self) -> dict[str, float | None]:
         """Return what each rule in use today suggests, on the ramp of its library."""
@@ -95,7 +93,7 @@ class Bench:
         program, state = self.program, self.state
         probe = probe_of(self.data.train_count, SHARPNESS_PROBE)
         for products in (PRODUCTS, MORE_PRODUCTS):
-            found = _sharpness(program, state.params, state.extra, *self.data.arrays, probe, products)
+            found = _sharpness(program, state.params, state.extra, self.data.arrays, probe, products)
             if found.residual <= TOLERANCE:
                 break
         return (2 + 2 * self.config.momentum) / float(found.value)
@@ -105,10 +103,10 @@ class Bench:
         blocks = images, np.arange(len(images), dtype=np.int32)
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
-        loss, update = _update(program, state, hyper, blocks, *data)
+        loss, update = _update(program, state, hyper, blocks, data)
 
         def loss_after(rate: float) -> Array:
-            return jnp.asarray(_loss_after(program, state, update, np.float32(rate), blocks, *data))
+            return jnp.asarray(_loss_after(program, state, update, np.float32(rate), blocks, data))
 
         return critical_rate(loss_after, float(loss), self.config.learning_rate)
 
@@ -157,17 +155,15 @@ def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float
     return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
 
 
-_sharpness = jax.jit(sharpness, static_argnums=(0, 6))
+_sharpness = jax.jit(sharpness, static_argnums=(0, 5))
 
 
 @partial(jax.jit, static_argnums=0)
-def _update(
-    program: Program, state: TrainState, hyper: Hyperparameters, blocks: Blocks, images: Array, labels: Array
-) -> Any:
+def _update(program: Program, state: TrainState, hyper: Hyperparameters, blocks: Blocks, data: Data) -> Any:
     """Return the mean loss over blocks of images, and the optimiser's update for a learning rate of 1."""
 
     def add(sums: Any, one: tuple[Array, Array]) -> tuple[Any, None]:
-        found = jax.value_and_grad(program.fixed_loss)(state.params, state.extra, images, labels, *one)
+        found = jax.value_and_grad(program.fixed_loss)(state.params, state.extra, data, *one)
         return jax.tree.map(jnp.add, sums, found), None
 
     zeros = jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params)
@@ -178,10 +174,8 @@ def _update(
 
 
 @partial(jax.jit, static_argnums=0)
-def _loss_after(
-    program: Program, state: TrainState, update: Any, rate: Any, blocks: Blocks, images: Array, labels: Array
-) -> Any:
+def _loss_after(program: Program, state: TrainState, update: Any, rate: Any, blocks: Blocks, data: Data) -> Any:
     """Return the mean loss over blocks of images after a step of this rate along an update."""
     step = jax.tree.map(lambda u: (rate * u).astype(u.dtype), update)
     params = optax.apply_updates(state.params, step)
-    return jax.lax.map(lambda one: program.fixed_loss(params, state.extra, images, labels, *one), blocks).mean()
+    return jax.lax.map(lambda one: program.fixed_loss(params, state.extra, data, *one), blocks).mean()

@@ -11,7 +11,7 @@ from mnist_tune.edge.predictions import predictions, processes
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.ray_session import ray_until_the_end, start_ray, stop_ray_at_exit
+from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.range_suggestions import BLOW_UP
 from mnist_tune.tuning.opening import open_again, open_new
@@ -20,7 +20,7 @@ from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan
 
 
-def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
+def find_edge(options: EdgeOptions) -> Sweep:
     """Search for edges under Ray Tune, print what was found unless `options.quiet`, and return the tables.
 
     `sweep.edges()` returns the edges. To resume an interrupted search, give its folder as `options.resume`. More
@@ -30,8 +30,7 @@ def find_edge(options: EdgeOptions, keep_ray: bool = True) -> Sweep:
     Raises:
         UserError: as in `run_sweep`.
     """
-    with ray_until_the_end(keep_ray):
-        return shown(_search(options), options)
+    return shown(_search(options), options)
 
 
 def search_edge(options: EdgeOptions) -> Sweep:

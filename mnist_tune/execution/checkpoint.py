@@ -6,7 +6,8 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.storage import Place
 
 SCHEMA = 2
+
+Row = dict[str, Any]
+"""An epoch's row of the `epochs` table. Before the first epoch, it has only `epoch`, 0, and `untrained_loss`."""
 
 
 class DamagedStateError(UserError):
@@ -36,26 +40,12 @@ class StateLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A trial's progress, which is saved with its arrays."""
-
-    untrained_loss: float
-    """Mean loss on the training set before the first step."""
-    row: dict[str, Any] | None
-    """The last epoch's row. A resumed trial reports it again, in case it was killed between saving and reporting."""
-
-    @property
-    def epoch(self) -> int:
-        """Epochs finished. This is also the position in the batch order."""
-        return int(self.row["epoch"]) if self.row else 0
-
-
-@dataclass(frozen=True)
 class Checkpoint:
-    """A trial at an epoch boundary: named arrays (`.params[0][1]`, ...) and its progress."""
+    """A trial after an epoch: named arrays (`.params[0][1]`, ...) and the epoch's row."""
 
     arrays: dict[str, np.ndarray]
-    progress: Progress
+    row: Row
+    """A resumed trial reports it again, in case it was killed between saving and reporting."""
 
     def save(self, where: Place) -> None:
         """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state.
@@ -63,7 +53,7 @@ class Checkpoint:
         Raises:
             UserError: the file can't be written.
         """
-        meta = {"schema": SCHEMA, "names": list(self.arrays), **asdict(self.progress)}
+        meta = {"schema": SCHEMA, "names": list(self.arrays), "row": self.row}
         meta["types"] = {name: array.dtype.name for name, array in self.arrays.items() if array.dtype.kind == "V"}
         members: dict[str, Any] = {f"array_{i:03d}": array for i, array in enumerate(self.arrays.values())}
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -94,10 +84,35 @@ class Checkpoint:
             raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
 
 
-def saved_epochs(where: Place) -> int:
-    """Return the number of finished epochs in a saved state; 0 if there is no such file. Raises as `load`."""
-    state = Checkpoint.load(where)
-    return state.progress.epoch if state else 0
+KEY = re.compile(r"""\[(?:(\d+)|(['"])((?:(?!\2)[^\\])*)\2)\]""")
+"""A step of an array's path: an index of a list or tuple, or a key of a dictionary."""
+
+
+def parameters(arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return the parameters in a state's arrays as nested dictionaries and lists, as their names say; tuples are lists.
+
+    Raises:
+        UserError: they are in containers of another kind.
+    """
+    root: dict[Any, Any] = {}
+    for name, array in arrays.items():
+        if re.match(r"\.params(?![A-Za-z0-9_])", name):
+            path = name.removeprefix(".params")
+            at, keys = root, ["", *(int(i) if i else key for i, _, key in KEY.findall(path))]
+            for key in keys[:-1]:
+                at = at.setdefault(key, {})
+            at[keys[-1]] = array
+            if KEY.sub("", path):
+                raise UserError(f"{path} is in no dictionary or list; leaves=True returns the arrays in JAX's order")
+    return _nested(root[""])
+
+
+def _nested(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    if set(tree) == set(range(len(tree))):
+        return [_nested(tree[i]) for i in range(len(tree))]
+    return {key: _nested(one) for key, one in tree.items()}
 
 
 def _parsed(content: bytes) -> Checkpoint:
@@ -113,12 +128,10 @@ def _parsed(content: bytes) -> Checkpoint:
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise ValueError("it holds something that is not an array")
     arrays |= {name: arrays[name].view(_small_float(kind)) for name, kind in meta["types"].items()}
-    loss, row = meta["untrained_loss"], meta["row"]
-    if not isinstance(loss, float):
-        raise ValueError("its progress does not hold numbers")
-    if row is not None and (bad := first_wrong(row, EPOCHS[1:])):  # all columns but the first, trial_id
+    row = meta["row"]
+    if bad := first_wrong(row, EPOCHS[1:]) or "untrained_loss" * (row.get("untrained_loss") is None):
         raise ValueError(f"{bad} in its row is missing or has the wrong type")
-    return Checkpoint(arrays, Progress(loss, row))
+    return Checkpoint(arrays, row)
 
 
 def _small_float(name: str) -> np.dtype[Any]:

@@ -7,39 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.execution.checkpoint import Progress
+from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.divergence import chance_of, guess_loss, has_diverged
 from mnist_tune.regimes.noise import WINDOW_IMAGES, calm_floor, window_images
 from mnist_tune.trial import TrialConfig
 
-Row = dict[str, Any]
-
 
 def epoch_row(
-    progress: Progress,
-    losses: np.ndarray,
-    scores: dict[str, tuple[float, float]],
-    config: TrialConfig,
-    data: DeviceData,
+    before: Row, losses: np.ndarray, scores: dict[str, tuple[float, float]], config: TrialConfig, data: DeviceData
 ) -> Row:
-    """Return an epoch's row, given a trial's progress before it, the loss of each step, and for each split the loss and
-    the accuracy."""
-    done, batch_size = progress.epoch * len(losses), config.batch_size
+    """Return an epoch's row, given the row before it, the loss of each step, and for each split the loss and the
+    accuracy."""
+    done, batch_size = before["epoch"] * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
-    before = progress.row or {}
     row: Row = {
-        "epoch": progress.epoch + 1,
+        "epoch": before["epoch"] + 1,
         "step": done + len(losses),
         "step_loss_first": float(losses[0]),
         "step_loss_max": float(losses.max()),
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
         "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
-        "above_since": left_for_good(means, progress.untrained_loss, done + 1, before.get("above_since"), starts),
+        "above_since": left_for_good(means, before["untrained_loss"], done + 1, before.get("above_since"), starts),
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
-        "untrained_loss": progress.untrained_loss,
+        "untrained_loss": before["untrained_loss"],
     }
     for split, (loss, accuracy) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy

@@ -1,4 +1,4 @@
-"""The compiled calls of a program that train and evaluate lanes.
+"""The stacked states of lanes on a device, and the compiled calls of a program that train and evaluate them.
 
 A single lane runs the program itself, a batch of lanes runs its `vmap`. The lane axis is the first of every leaf,
 whatever the leaf's rank: an optimiser's step count becomes a vector. A batch gives the same results as its lanes alone
@@ -8,8 +8,9 @@ up to rounding, because the order in which matrix products sum depends on their 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,12 +21,45 @@ from jax import Array
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import StateLostError
-from mnist_tune.execution.stack import Stack, put, take
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.program import Data, Program, TrainState
 
-Data = tuple[Array, Array]
-"""Images [n, *shape] and labels [n] on the device."""
+COPIES = 4
+"""Copies of a lane's state that training may hold: in the stack, gathered from it, as gradients and as updates."""
+
+
+@dataclass(eq=False)
+class Stack:
+    """The stacked states of lanes, of all programs whose states have the same shapes."""
+
+    capacity: int
+    """The number of lanes."""
+    state: TrainState | None = None
+    """On the device; None if there are no lanes, or if their states were lost."""
+
+    def __post_init__(self) -> None:
+        self.free = list(range(self.capacity))[::-1]
+        """The slots that no lane uses."""
+
+
+def shapes_key(shapes: TrainState) -> Hashable:
+    """Return what the shapes of two states have in common if they can be in the same stack."""
+    leaves, tree = jax.tree.flatten(shapes)
+    return tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = False) -> int:
+    """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
+    or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
+    a stack."""
+    shapes = {shapes_key(found): found for found in (program.shapes() for program in programs)}.values()
+    states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
+    lane = sum(states) + (COPIES - 1) * max(states)
+    if measured:
+        from mnist_tune.training.curvature import memory_of  # matfree is imported only where it is used
+
+        lane += max(memory_of(found.params) for found in shapes)
+    return int(memory // lane)
 
 
 class Executor:
@@ -50,7 +84,7 @@ class Executor:
     @property
     def sizes(self) -> list[int]:
         """The sizes of the batches that training is compiled for."""
-        return [size for name, size, *_ in self._compiled if name in ("train", "train part")]
+        return [size for name, size, *_ in self._compiled if name == "train"]
 
     def write(self, slot: int, state: TrainState) -> None:
         """Put a lane's state, NumPy or device arrays, into its slot."""
@@ -87,7 +121,7 @@ class Executor:
         keys: np.ndarray,
         orders: Sequence[np.ndarray],
         data: Data,
-        first: int | None = None,
+        first: int = 0,
     ) -> np.ndarray:
         """Train a batch of lanes for one epoch, or for a part of it. Return the loss of each step, [lanes, steps].
 
@@ -95,17 +129,16 @@ class Executor:
             size: of the batch; beyond the lanes it is padding.
             slots: the slot of each lane.
             hyper, keys, orders: as in `Program.train_epoch`, with a leading axis for the lanes.
-            first: the steps of the epoch before this part; None trains the whole epoch.
+            first: the steps of the epoch before this part.
 
         Raises:
             StateLostError: the device ran out of memory, and the failed call took the state with it.
         """
         padded = {name: _pad(values, size) for name, values in hyper.items()}
-        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first or 0)
+        rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first)
         arguments = jax.device_put((self._slots(slots, size), padded, *rest))
-        call = (self.state, *arguments, *data)
-        key = ("train", size) if first is None else ("train part", size, len(orders[0]))
-        run = self._executable(key, partial(_train, self.program), call, donate=(0,))
+        call = (self.state, *arguments, data)
+        run = self._executable(("train", size, len(orders[0])), partial(_train, self.program), call, donate=(0,))
         try:
             with jax.transfer_guard("disallow"), self._timed("train_s"):
                 self.stack.state, losses = jax.block_until_ready(run(*call))
@@ -116,25 +149,17 @@ class Executor:
             raise
         return np.asarray(losses)[: len(slots)]
 
-    def evaluate(
-        self, size: int, slots: Sequence[int], data: Data, split: tuple[int, int]
-    ) -> list[tuple[float, float]]:
-        """Return each lane's mean loss and accuracy on a split: its first image, and its number of images."""
-        losses, corrects = self.measure(_evaluate, size, slots, data, np.array(split, np.int32))
-        count = split[1]
-        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
-
     def measure(
         self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
     ) -> Any:
-        """Return `function(program, params, extra, images, labels, index, *static)` of each lane.
+        """Return `function(program, params, extra, data, index, *static)` of each lane.
 
         Args:
             function: a pure function of one lane; its results are scalars.
             index: which images, int32.
-            static: what is compiled in. The rest is as in `evaluate`.
+            static: what is compiled in. The rest is as in `train`.
         """
-        call = (_variables(self.state), *jax.device_put((self._slots(slots, size), index)), *data)
+        call = ((self.state.params, self.state.extra), *jax.device_put((self._slots(slots, size), index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -147,9 +172,10 @@ class Executor:
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
         trained = self._stacked, slots, hyper, keys, order, scalar
-        self._executable(("train", size), partial(_train, self.program), (*trained, *data), donate=(0,))
+        self._executable(("train", size, images), partial(_train, self.program), (*trained, data), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
-        self._measuring(_evaluate, size, (_variables(self._stacked), slots, split, *data), ())
+        variables = self._stacked.params, self._stacked.extra
+        self._measuring(Program.evaluate, size, (variables, slots, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -178,39 +204,23 @@ class Executor:
         self._seconds[name] += time.perf_counter() - start
 
 
-def _variables(state: TrainState) -> tuple[Any, Any]:
-    """Return the part of a state that an evaluation needs."""
-    return state.params, state.extra
-
-
 def _train(
-    program: Program,
-    stack: TrainState,
-    slots: Array,
-    hyper: Hyperparameters,
-    keys: Array,
-    order: Array,
-    first: Array,
-    *data: Array,
+    program: Program, stack: TrainState, slots: Array, hyper: Any, keys: Any, order: Any, first: Array, data: Data
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
     if len(slots) > 1:
-        run = jax.vmap(run, in_axes=(0, 0, 0, None, None, 0, None))
+        run = jax.vmap(run, in_axes=(0, 0, 0, None, 0, None))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
-    state, losses = run(take(stack, slots), hyper, keys, *data, order, first)
+    state, losses = run(take(stack, slots), hyper, keys, data, order, first)
     return put(stack, slots, state), jnp.atleast_2d(losses)
 
 
-def _evaluate(program: Program, params: Any, extra: Any, images: Array, labels: Array, split: Array) -> Any:
-    return program.evaluate(params, extra, images, labels, split[0], split[1])
-
-
 def _measure(
-    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, *data: Array
+    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, data: Data
 ) -> Any:
     def run(params: Any, extra: Any) -> Any:
-        return function(program, params, extra, *data, index, *static)
+        return function(program, params, extra, data, index, *static)
 
     if len(slots) > 1:
         return jax.vmap(run)(*take(variables, slots))
@@ -220,3 +230,17 @@ def _measure(
 def _pad(values: np.ndarray, size: int) -> np.ndarray:
     """Repeat the first row until there are `size` rows."""
     return np.concatenate([values, np.repeat(values[:1], size - len(values), axis=0)])
+
+
+def take(stack: Any, slots: Array) -> Any:
+    """Return the states in some slots. The last slot stands in for one that does not exist."""
+    if len(slots) == 1:
+        return jax.tree.map(lambda s: s[slots[0]], stack)
+    return jax.tree.map(lambda s: s.at[slots].get(mode="clip"), stack)
+
+
+def put(stack: Any, slots: Array, state: Any) -> Any:
+    """Return the stack with states put into slots. What goes into a slot that does not exist is dropped."""
+    if len(slots) == 1:
+        return jax.tree.map(lambda s, x: s.at[slots[0]].set(x), stack, state)
+    return jax.tree.map(lambda s, x: s.at[slots].set(x, mode="drop"), stack, state)

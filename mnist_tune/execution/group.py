@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import jax
 import numpy as np
 
-from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.checkpoint import Progress, StateLostError
+from mnist_tune.execution.checkpoint import Row, StateLostError
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import Row, epoch_row
+from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
-
-UNTRAINED = Progress(math.nan, None)
 
 DRAWS = 0x9E3779B9
 """Makes the random keys of training steps, such as those of dropout, other ones than that of the initialisation."""
@@ -30,18 +27,49 @@ DRAWS = 0x9E3779B9
 
 @dataclass
 class Lane:
-    """A trial on the device: its slot in the stacked state of its group, and its progress."""
+    """A trial on the device: its slot in the stacked state of its group, and its last row."""
 
     config: TrialConfig
     group: LaneGroup
     slot: int
-    progress: Progress
+    row: Row
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
 
 
 Lanes = dict[str, Lane]
-"""Some lanes of a group, by their ids."""
+"""Lanes by their ids."""
+
+
+@dataclass
+class BatchSizes:
+    """The sizes of a group's batches: powers of two, and the largest one.
+
+    A batch is padded to its size. Each size must be compiled, which takes long, so a size that is compiled already is
+    used until its padding has cost as much time as a compilation.
+    """
+
+    largest: int
+    """Lanes in the largest batch; it is halved when the device runs out of memory."""
+    padding_s: float = 0.0
+    """Seconds spent on padding since the last compilation."""
+    compile_s: float = 0.0
+    """Seconds of the longest compilation."""
+
+    def choose(self, lanes: int, compiled: Iterable[int]) -> int:
+        """Return the size of a batch of so many lanes, at most `largest`."""
+        wanted = self._wanted(lanes)
+        larger = [size for size in compiled if wanted <= size <= self.largest]
+        return wanted if self.padding_s > self.compile_s else min(larger, default=wanted)
+
+    def ran(self, lanes: int, size: int, compile_s: float, run_s: float) -> None:
+        """Take note of a batch of so many lanes, and of its seconds."""
+        if compile_s:
+            self.padding_s, self.compile_s = 0.0, max(self.compile_s, compile_s)
+        self.padding_s += run_s * max(size - self._wanted(lanes), 0) / size
+
+    def _wanted(self, lanes: int) -> int:
+        return min(1 << (lanes - 1).bit_length(), self.largest)
 
 
 @dataclass(eq=False)
@@ -58,7 +86,6 @@ class LaneGroup:
 
     @property
     def steps(self) -> int:
-        """The number of steps of an epoch."""
         program = self.executor.program
         return steps_of_epoch(self.data.train_count, program.batch_size, program.drop_last)
 
@@ -84,13 +111,12 @@ class LaneGroup:
         for lane_id, lane in lanes.items():
             losses, together = trained[lane_id]
             found = {split: of[lane_id] for split, of in scores.items()}
-            row = epoch_row(lane.progress, losses, found, lane.config, self.data)
+            row = epoch_row(lane.row, losses, found, lane.config, self.data)
             if self.sharpness:
-                row |= sharpness_columns(measured[lane_id], lane.progress.row)
+                row |= sharpness_columns(measured[lane_id], lane.row)
             row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
             lane.spent.clear()
-            lane.progress = replace(lane.progress, row=row)
-            rows[lane_id] = row
+            lane.row = rows[lane_id] = row
         return rows
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
@@ -99,8 +125,8 @@ class LaneGroup:
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
         if not self.sharpness:
             return self._in_batches(lanes, lambda size, batch: self._train(size, batch, 0, self.steps)), measured
-        self._measure({i: lane for i, lane in lanes.items() if not lane.progress.epoch}, 0, measured)
-        due = {i: self.sharpness.due(lane.progress.epoch * self.steps, self.steps) for i, lane in lanes.items()}
+        self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, 0, measured)
+        due = {i: self.sharpness.due(lane.row["epoch"] * self.steps, self.steps) for i, lane in lanes.items()}
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
             parts.append(self._in_batches(lanes, lambda size, batch: self._train(size, batch, first, last)))  # noqa: B023
@@ -109,14 +135,13 @@ class LaneGroup:
         return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
 
     def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
-        """Measure the sharpness of some lanes after a step of their epoch."""
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
         found = self._in_batches(
             lanes, lambda size, batch: measure(self.executor, self.data, size, [i.slot for i in batch], images)
         )
         for lane_id, values in found.items():
-            measured[lane_id].append((lanes[lane_id].progress.epoch * self.steps + step, *values))
+            measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
 
     def _in_batches(self, lanes: Lanes, call: Callable[[int, list[Lane]], Iterable[Any]]) -> dict[str, Any]:
         """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out."""
@@ -142,15 +167,18 @@ class LaneGroup:
         data, program = self.data, self.executor.program
         values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
         hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
-        keys = np.array([(lane.config.seed ^ DRAWS, lane.progress.epoch) for lane in batch], np.uint32)
+        keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
         images = slice(first * program.batch_size, last * program.batch_size)
-        orders = [batch_order(lane.config.data_seed, lane.progress.epoch, data.train_count)[images] for lane in batch]
-        part = None if last - first == self.steps else first
-        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, part)
+        orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
+        losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, first)
         return [(row, len(batch)) for row in losses]
 
     def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
-        return self.executor.evaluate(size, [lane.slot for lane in batch], self.data.arrays, self.data.splits[split])
+        """Return the mean loss and the accuracy of each lane of a batch."""
+        slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
+        index = np.array([first, count], np.int32)
+        losses, corrects = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()
@@ -161,5 +189,4 @@ class LaneGroup:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error of JAX says that a device has no memory left."""
     return "RESOURCE_EXHAUSTED" in str(error)

@@ -27,7 +27,8 @@ class LaneLostError(Exception):
 
 
 class LaneClient:
-    """Trains a trial on a lane server (`LaneInterface`)."""
+    """Trains a trial on a lane server, with the methods of `OwnLane`. All but `detach` raise a `LaneLostError` if the
+    server has died, or another process of the trial has taken the lane."""
 
     def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
         self._directory, self._dataset = directory, dataset

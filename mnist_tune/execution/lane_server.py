@@ -12,9 +12,10 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -22,7 +23,6 @@ import ray
 from ray.exceptions import RayActorError
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution.batching import Turn
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
@@ -33,6 +33,33 @@ from mnist_tune.trial import TrialConfig
 
 CLIENT_CHECK_S = 2.0
 """Seconds between checks that a client is alive and still holds its lane."""
+
+WAIT_SHARE = 0.5
+"""How long a batch waits for lanes that have not asked yet, as a share of the seconds that the last batch took. With a
+shorter wait, the lanes split into small batches. With a longer one, a slow client delays all others."""
+
+
+@dataclass
+class Turn:
+    """The lanes of one group, and those among them that wait for their next epoch."""
+
+    asking: dict[str, Future[dict[str, Any]]] = field(default_factory=dict)
+    """The waiting lanes, and the futures of their rows."""
+    attached: set[str] = field(default_factory=set)
+    """All lanes of the group."""
+    since: float = 0.0
+    """When the first waiting lane asked."""
+    last_s: float = 0.0
+    """Seconds that the last batch took."""
+
+    def ready(self, now: float) -> bool:
+        """Return whether the batch should run: all lanes wait, or some have waited long enough."""
+        return bool(self.asking) and now >= self.wakes
+
+    @property
+    def wakes(self) -> float:
+        """When the batch runs if no other lane asks."""
+        return self.since if self.attached <= self.asking.keys() else self.since + WAIT_SHARE * self.last_s
 
 
 class LaneServer:
@@ -55,13 +82,7 @@ class LaneServer:
         threading.Thread(target=self._serve, daemon=True, name="lanes").start()
 
     async def attach(
-        self,
-        lane_id: str,
-        token: str,
-        config: TrialConfig,
-        checkpoint: Checkpoint | None,
-        dataset: Sequence[Any],
-        client: Any = None,
+        self, lane_id: str, token: str, config: TrialConfig, state: Checkpoint | None, dataset: Any, client: Any = None
     ) -> None:
         """Give a client a lane. If the trial has a lane already, take it from its former client.
 
@@ -69,14 +90,14 @@ class LaneServer:
         constructor would have to stay alive for as long as Ray may restart the server. `client` is the actor that asks;
         its `lane_token` returns the token that it holds now. Raises as `LanePool.attach`.
         """
-        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, checkpoint, dataset))
+        await self._in_compute_thread(lambda: self._attach(lane_id, token, config, state, dataset))
         if client is not None:
             watch = asyncio.create_task(self._watch(lane_id, token, client))
             self._watches.add(watch)  # asyncio itself keeps no reference to a task
             watch.add_done_callback(self._watches.discard)
 
     async def epoch(self, lane_id: str, token: str, state: Place) -> dict[str, Any]:
-        """Train the lane for an epoch, together with others that ask (`LaneInterface`)."""
+        """Train the lane for an epoch, together with others that ask."""
         asked: Future[dict[str, Any]] = Future()
         await self._in_compute_thread(lambda: self._ask(lane_id, token, asked))
         row = await asyncio.wrap_future(asked)
@@ -168,7 +189,7 @@ class LaneServer:
             answer(future, lambda: rows[lane_id])  # noqa: B023
 
     def _attach(
-        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Sequence[Any]
+        self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Any
     ) -> None:
         if self._pool is None:
             self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
@@ -201,7 +222,7 @@ class LaneServer:
         turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
         if not turn.attached:
-            del self._turns[self._pool.group_of(lane_id)]
+            del self._turns[self._pool.lanes[lane_id].group]
         if lane_id in turn.asking:
             error = LaneLostError(f"the lane of {lane_id} was taken over, or its state was lost")
             answer(turn.asking.pop(lane_id), lambda: _raise(error))
@@ -210,7 +231,7 @@ class LaneServer:
             self._saver.forget(lane_id)
 
     def _turn_of(self, lane_id: str) -> Turn:
-        return self._turns[self._pool.group_of(lane_id)]
+        return self._turns[self._pool.lanes[lane_id].group]
 
 
 def answer(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -7,20 +7,16 @@ with one lane. A lane server (`lane_server`) uses one with many, for continuous 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 
 import jax
 
 from mnist_tune.data.dataset import Dataset, check_counts
 from mnist_tune.errors import UserError
-from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.epoch_row import Row
-from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.group import UNTRAINED, Lane, LaneGroup, is_out_of_memory
+from mnist_tune.execution.executor import Executor, Stack, shapes_key
+from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes, is_out_of_memory
 from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.execution.stack import Stack, shapes_key
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -51,7 +47,7 @@ class LanePool:
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
-        self._lanes: dict[str, Lane] = {}
+        self.lanes: Lanes = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
         """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it.
@@ -61,53 +57,43 @@ class LanePool:
             UserError: the saved state does not fit, or the device is too small for a single lane.
         """
         self.detach(lane_id)
-        if len(self._lanes) == self._capacity:
+        if len(self.lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
         try:
             group = self._group(config)
             free = group.executor.stack.free
-            lane = Lane(config, group, free[-1], checkpoint.progress if checkpoint else UNTRAINED)
+            lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
             if checkpoint is None:
                 group.executor.write(lane.slot, group.executor.program.init(config.seed))
-                lane.progress = replace(UNTRAINED, untrained_loss=group.untrained_loss(lane))
+                lane.row["untrained_loss"] = group.untrained_loss(lane)
             else:
                 group.executor.restore(lane.slot, checkpoint.arrays)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             self._drop_idle()
-            if self._lanes:
+            if self.lanes:
                 raise DeviceFullError("the device has no memory for another lane") from error
             raise UserError(f"{config.architecture} does not fit into the memory of the device") from error
-        self._lanes[lane_id] = lane
+        self.lanes[lane_id] = lane
         free.pop()
 
     def detach(self, lane_id: str) -> None:
         """Free a trial's lane, if it has one. A stack that becomes empty frees its memory."""
-        lane = self._lanes.pop(lane_id, None)
-        if lane is None:
-            return
-        stack = lane.group.executor.stack
-        stack.free.append(lane.slot)
-        if len(stack.free) == self._capacity:
-            stack.state = None
-
-    def group_of(self, lane_id: str) -> LaneGroup:
-        """Return the group of a lane."""
-        return self._lanes[lane_id].group
+        if lane := self.lanes.pop(lane_id, None):
+            stack = lane.group.executor.stack
+            stack.free.append(lane.slot)
+            if len(stack.free) == self._capacity:
+                stack.state = None
 
     def lost(self) -> list[str]:
         """Return the lanes whose state was lost."""
-        return [lane_id for lane_id, lane in self._lanes.items() if lane.group.executor.stack.state is None]
-
-    def progress(self, lane_id: str) -> Progress:
-        """Return the progress of a lane."""
-        return self._lanes[lane_id].progress
+        return [lane_id for lane_id, lane in self.lanes.items() if lane.group.executor.stack.state is None]
 
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane, as host arrays."""
-        lane = self._lanes[lane_id]
-        return Checkpoint(lane.group.executor.read(lane.slot), lane.progress)
+        lane = self.lanes[lane_id]
+        return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table.
@@ -117,7 +103,7 @@ class LanePool:
         Raises:
             StateLostError: the device ran out of memory, and the states of these and other lanes (`lost`) are lost.
         """
-        lanes = {lane_id: self._lanes[lane_id] for lane_id in lane_ids}
+        lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         return lanes[lane_ids[0]].group.run(lanes)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
@@ -130,7 +116,7 @@ class LanePool:
         self._drop_idle(version)
         if version not in self._data:
             self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
-        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack.of(self._capacity))
+        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
         if self._capacity > 1:  # compile while the other clients are still starting
@@ -140,7 +126,7 @@ class LanePool:
 
     def _drop_idle(self, version: tuple[int, int] | None = None) -> None:
         """Drop groups without lanes, and what only they used. The last ones on a version of the data may stay."""
-        busy = {id(lane.group) for lane in self._lanes.values()}
+        busy = {id(lane.group) for lane in self.lanes.values()}
         idle = [key for key, group in self._groups.items() if id(group) not in busy]
         dropped = set(idle).difference([key for key in idle if key[1:] == version][-IDLE_PROGRAMS:])
         if not dropped:

@@ -42,10 +42,8 @@ class SharpnessSettings:
 def measure(
     executor: Executor, data: DeviceData, size: int, slots: Sequence[int], images: int
 ) -> list[tuple[float, float, float]]:
-    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness.
-
-    Lanes whose residual is too large are measured again with more Lanczos steps.
-    """
+    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness. Lanes whose residual is
+    too large are measured again with more Lanczos steps."""
     from mnist_tune.training import curvature
 
     def of_lanes(slots: Sequence[int], products: int) -> list[tuple[float, float]]:
@@ -65,11 +63,11 @@ def measure(
     return [(value, residual, float(one)) for (value, residual), one in zip(found, along, strict=True)]
 
 
-def sharpness_columns(measured: Sequence[Measured], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the columns of an epoch's row, given its measurements in order and the last epoch's row. The first epoch's
+def sharpness_columns(measured: Sequence[Measured], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of an epoch's row, given its measurements in order and the row before it. The first epoch's
     begin with that before training."""
     names = ("sharpness", "sharpness_residual", "batch_sharpness")
     row: dict[str, Any] = {"sharpness_steps": json.dumps(measured)}
-    row["untrained_sharpness"] = (before or {}).get("untrained_sharpness") if before else measured[0][1]
+    row["untrained_sharpness"] = before.get("untrained_sharpness") if before["epoch"] else measured[0][1]
     later = [one for one in measured if one[0]]
     return row | (dict(zip(names, later[-1][1:], strict=True)) if later else {})

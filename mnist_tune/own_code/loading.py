@@ -126,11 +126,8 @@ def _module(entry: Entry) -> ModuleType | None:
 
 
 def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """What `sweep.json` keeps of the own code that a sweep runs: flag, name, and each file's SHA-256 and text.
-
-    Args:
-        used: the texts of the trials by flag.
-    """
+    """What `sweep.json` keeps of the own code that trials name in these texts, by flag: flag, name, and each file's
+    SHA-256 and text."""
     found = []
     for flag, texts in used.items():
         for name in sorted({parse_call(text).name for text in texts} & ENTRIES[flag].keys()):

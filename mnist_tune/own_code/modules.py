@@ -19,8 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-INSTALLED = ("site-packages", "dist-packages")
-
 STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
 """The folders of Python's own modules."""
 
@@ -123,7 +121,7 @@ def is_own(name: str, file: str | None) -> bool:
     if not file or not file.endswith(".py") or name.partition(".")[0] == "mnist_tune":
         return False
     place = Path(file)
-    return not any(part in INSTALLED for part in place.parts) and not any(map(place.is_relative_to, STANDARD))
+    return not {"site-packages", "dist-packages"} & {*place.parts} and not any(map(place.is_relative_to, STANDARD))
 
 
 def changed() -> set[str]:

@@ -88,7 +88,7 @@ def lanes_that_fit(
 ) -> int:
     """Return the number of lanes per device: `asked`, or by default `LANES` or as many as fit, where measuring
     sharpness takes memory. Raise a `UserError` if more are asked for than fit."""
-    from mnist_tune.execution.stack import fitting_lanes  # imports JAX
+    from mnist_tune.execution.executor import fitting_lanes  # imports JAX
     from mnist_tune.training.program import Program
 
     programs = {Program.of(trial, data) for trial in trials}

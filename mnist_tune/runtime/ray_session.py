@@ -220,16 +220,6 @@ def check_session(address: str | None, dashboard: bool) -> None:
         raise UserError("Ray's dashboard is not installed; to install it: python -m pip install 'ray[default]'")
 
 
-@contextmanager
-def ray_until_the_end(keep: bool) -> Iterator[None]:
-    """Shut Ray down on exit, unless it is to be kept."""
-    try:
-        yield
-    finally:
-        if not keep:
-            stop_ray()
-
-
 def stop_ray_at_exit() -> None:
     """Shut Ray down when this process ends: once, however many sweeps asked for it."""
     atexit.unregister(stop_ray)

@@ -107,10 +107,8 @@ def _forward(x: Array, w: Array, b: Array) -> tuple[Array, _Kept]:
 
 
 def _backward(kept: _Kept, g: Array) -> tuple[Array, Array, Array]:
-    """Sum over the positions of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz.
-
-    Each step of the loop does this for `group` neighbours in a row, with weights from `_spread`.
-    """
+    """Sum over the positions of the convolution's output z: dx += w dz, dw += window dzᵀ, db += dz. Each step of the
+    loop does this for `group` neighbours in a row, with weights from `_spread`."""
     x, w, winners = kept
     k, _, channels, filters = w.shape
     rows, columns, batch = x.shape[0] - k + 1, x.shape[1] - k + 1, x.shape[3]

@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from matfree import decomp
 
-from mnist_tune.training.program import Program
+from mnist_tune.training.program import Data, Program
 
 PRODUCTS = 16
 """Lanczos steps, one Hessian-vector product each."""
@@ -41,7 +41,7 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(
-    program: Program, params: Any, extra: Any, images: Array, labels: Array, probe: Array, products: int = PRODUCTS
+    program: Program, params: Any, extra: Any, data: Data, probe: Array, products: int = PRODUCTS
 ) -> Sharpness:
     """Return the sharpness of a trial's training loss on some images.
 
@@ -49,18 +49,18 @@ def sharpness(
     normalisation sees `BLOCK` images at a time.
 
     Args:
-        program: the trial's program; `params`, `extra`, `images` and `labels` are as in its `evaluate`.
+        program: the trial's program; `params`, `extra` and `data` are as in its `evaluate`.
         probe: int32 [m], the indices of the images that the loss is the mean of.
         products: Lanczos steps, at most the number of parameters.
     """
 
     def loss(params: Any, number: Array, block: Array) -> Array:
-        return program.fixed_loss(params, extra, images, labels, block, number)
+        return program.fixed_loss(params, extra, data, block, number)
 
     return largest_eigenvalue(lambda vector: mean_product(loss, params, probe, vector), params, products)
 
 
-def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, labels: Array, batches: Array) -> Array:
+def batch_sharpness(program: Program, params: Any, extra: Any, data: Data, batches: Array) -> Array:
     """Return the mean of `gᵀHg / ‖g‖²` over the batches whose gradient is not 0; NaN if it is 0 for all.
 
     g and H are the gradient and the Hessian of the loss of a batch; `batches` are the indices of their images, int32
@@ -73,7 +73,7 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
         number, index = batch
 
         def loss(p: Any) -> Array:
-            return program.fixed_loss(narrow(p), extra, images, labels, index, number)
+            return program.fixed_loss(narrow(p), extra, data, index, number)
 
         gradient = jax.grad(loss)(wide)
         curved = _dot(gradient, hessian_product(loss, wide, gradient))
@@ -84,10 +84,8 @@ def batch_sharpness(program: Program, params: Any, extra: Any, images: Array, la
 
 
 def probe_of(train_count: int, count: int | None = None) -> np.ndarray:
-    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers.
-
-    They are drawn at random, because label noise is in the first images. Without a count it is the whole training set.
-    """
+    """Return the indices of the images that sharpness is measured on, int32: always the same for the same numbers. They
+    are drawn at random, because label noise is in the first images. Without a count it is the whole training set."""
     order = np.random.default_rng(0).permutation(train_count).astype(np.int32)
     return order[:count]
 
@@ -131,12 +129,10 @@ def mean_product(loss: Callable[[Any, Array, Array], Array], params: Any, probe:
     number of a block and the indices of its images, and returns the mean over these."""
     wide, narrow = _widened(params)
 
-    def of_block(number: Array, block: Array) -> Any:
-        found = hessian_product(lambda p: loss(narrow(p), number, block), wide, vector)
-        return jax.tree.map(lambda x: x * (len(block) / len(probe)), found)
-
     def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, of_block(*block)), None
+        number, index = block
+        found = hessian_product(lambda p: loss(narrow(p), number, index), wide, vector)
+        return jax.tree.map(lambda sums, x: sums + x * (len(index) / len(probe)), total, found), None
 
     full = len(probe) // BLOCK
     whole = probe[: full * BLOCK].reshape(full, BLOCK)

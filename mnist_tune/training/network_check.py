@@ -110,15 +110,11 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
     what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r} can't train"
     try:
         shapes = program.shapes()
-        jax.eval_shape(program.train_epoch, shapes, hyper, key, jnp.asarray(images), jnp.asarray(labels), order)
+        jax.eval_shape(program.train_epoch, shapes, hyper, key, (jnp.asarray(images), jnp.asarray(labels)), order)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
-        raise UserError(f"{what}, {_line(error)}{_remedy(error)}") from error
-
-
-def _remedy(error: Exception) -> str:
-    """Return what helps where an optimiser takes its learning rate for a number; empty for other errors."""
-    if not isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)):
-        return ""
-    return "; the learning rate is traced, as one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+        takes_a_number = isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError))
+        remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+        hint = f"; the learning rate is traced, as {remedy}" * takes_a_number
+        raise UserError(f"{what}, {_line(error)}{hint}") from error

@@ -70,17 +70,14 @@ def glorot_convnet(data: DataSpec, seed: int) -> Any:
 
 
 def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
-    """Return the parameters of the layers that have some, for examples of this shape."""
     init, _ = stax.serial(*layers)
     params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
     return tuple(layer for layer in params if layer)
 
 
 def apply_mlp(activation: str, params: Params, x: Array) -> Array:
-    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them.
-
-    A layer is (weight, bias), or (weight,) alone.
-    """
+    """Return the logits [n, classes] of images x [n, ...]: dense layers, with the activation between them. A layer is
+    (weight, bias), or (weight,) alone."""
     x = x.reshape(len(x), -1)
     for layer in params[:-1]:
         x = getattr(jax.nn, activation)(_layer(x, *layer))

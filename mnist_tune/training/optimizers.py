@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import Call, parse_call
@@ -102,8 +102,7 @@ class Step:
 
         def rate(count: Any) -> Any:
             count = count.astype(jnp.float32)
-            warmup = hyper.get("warmup_steps", jnp.float32(0))
-            factor = jnp.float32(1)
+            warmup, factor = hyper.get("warmup_steps", jnp.float32(0)), jnp.float32(1)
             if self.schedule != "constant":
                 length = jnp.maximum(hyper["total_steps"] - warmup, 1)
                 share = jnp.clip((count - warmup) / length, 0, 1)
@@ -116,12 +115,9 @@ class Step:
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:
-    if own is not None:
-        return own.factory
     import optax
 
-    found: Callable[..., Any] = getattr(optax, name)
-    return found
+    return own.factory if own else cast(Callable[..., Any], getattr(optax, name))
 
 
 def check_optimizer(text: str) -> Call:

@@ -71,12 +71,10 @@ class RangeCurve:
 
     @property
     def rates(self) -> np.ndarray:
-        """The learning rate of each loss."""
         return self.ramp.rates[: len(self.losses)]
 
     @property
     def smooth(self) -> np.ndarray:
-        """The smoothed losses."""
         return smoothed(self.losses, self.ramp.smoothing)
 
     @property
@@ -125,35 +123,17 @@ def slide(rates: np.ndarray, losses: np.ndarray) -> float:
     return float(found)
 
 
-def tenth_of_minimum(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return a tenth of the rate with the least loss (fastai's `minimum`)."""
-    return float(rates[losses.argmin()] / 10)
-
-
-def steep(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate from which the loss falls most, per ln η (fastai)."""
-    return float(rates[(np.diff(losses) / np.diff(np.log(rates))).argmin()])
-
-
-def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate at which the loss falls most, per η (Lightning from 2.5.3 on). On a ramp in ln η, the noise at
-    the smallest rates is steepest."""
-    return float(rates[np.gradient(losses, rates).argmin()])
-
-
-def steepest_step(rates: np.ndarray, losses: np.ndarray) -> float:
-    """Return the rate at which the loss falls most, per step (Lightning before 2.5.3)."""
-    return float(rates[np.gradient(losses).argmin()])
-
-
 Rule = Callable[[np.ndarray, np.ndarray], float]
 RULES: dict[str, tuple[Ramp, Rule, tuple[int, int]]] = {
     "fastai valley": (FASTAI, valley, (10, 5)),
     "fastai slide": (FASTAI, slide, (10, 5)),
-    "fastai minimum/10": (FASTAI, tenth_of_minimum, (10, 5)),
-    "fastai steep": (FASTAI, steep, (10, 5)),
-    "Lightning before 2.5.3": (LIGHTNING, steepest_step, (10, 1)),
-    "Lightning from 2.5.3": (LIGHTNING, steepest, (10, 1)),
+    # A tenth of the rate with the least loss.
+    "fastai minimum/10": (FASTAI, lambda rates, losses: rates[losses.argmin()] / 10, (10, 5)),
+    # Where the loss falls most: per ln η, per step, and per η. On a ramp in ln η, the noise at the smallest rates is
+    # steepest per η.
+    "fastai steep": (FASTAI, lambda rates, losses: rates[(np.diff(losses) / np.diff(np.log(rates))).argmin()], (10, 5)),
+    "Lightning before 2.5.3": (LIGHTNING, lambda rates, losses: rates[np.gradient(losses).argmin()], (10, 1)),
+    "Lightning from 2.5.3": (LIGHTNING, lambda rates, losses: rates[np.gradient(losses, rates).argmin()], (10, 1)),
 }
 """The rules: the ramp that their library uses, the rule, and the points that it leaves out at both ends."""
 
@@ -162,5 +142,5 @@ def suggestion(name: str, curve: RangeCurve) -> float | None:
     """Return the rate that a rule suggests, never NaN; None if the curve has too few points for it."""
     _, rule, skipped = RULES[name]
     rates, losses = curve.seen(*skipped)
-    found = rule(rates, losses) if len(rates) > 1 else math.nan
+    found = float(rule(rates, losses)) if len(rates) > 1 else math.nan
     return found if math.isfinite(found) else None

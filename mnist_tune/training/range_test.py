@@ -11,7 +11,7 @@ from jax import Array
 
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
-from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.program import Data, Program, TrainState
 from mnist_tune.training.range_suggestions import BLOWN_UP, Ramp, RangeCurve, smoothed
 
 CHUNK = 50
@@ -19,14 +19,7 @@ CHUNK = 50
 
 
 def range_curve(
-    program: Program,
-    state: TrainState,
-    hyper: Hyperparameters,
-    seed: int,
-    images: Array,
-    labels: Array,
-    ramp: Ramp,
-    train_count: int,
+    program: Program, state: TrainState, hyper: Hyperparameters, seed: int, data: Data, ramp: Ramp, train_count: int
 ) -> RangeCurve:
     """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay. Its
     arguments are those of `Program.train_epoch`, but for these:
@@ -42,7 +35,7 @@ def range_curve(
     fixed = {name: jnp.float32(value) for name, value in hyper.items()}
     for first in range(0, len(rates), CHUNK):
         part = slice(first, first + CHUNK)
-        state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], images, labels)
+        state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], data)
         losses = np.append(losses, np.asarray(some))
         smooth = smoothed(losses, ramp.smoothing)
         if not np.isfinite(smooth).all() or smooth[-1] > BLOWN_UP * smooth.min():
@@ -62,18 +55,11 @@ def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=0)
 def _steps(
-    program: Program,
-    state: TrainState,
-    hyper: Hyperparameters,
-    rates: Array,
-    keys: Array,
-    orders: Array,
-    images: Array,
-    labels: Array,
+    program: Program, state: TrainState, hyper: Hyperparameters, rates: Array, keys: Array, orders: Array, data: Data
 ) -> tuple[TrainState, Array]:
     def step(state: TrainState, one: tuple[Array, Array, Array]) -> tuple[TrainState, Array]:
         rate, key, order = one
-        state, loss = program.train_epoch(state, hyper | {"learning_rate": rate}, key, images, labels, order)
+        state, loss = program.train_epoch(state, hyper | {"learning_rate": rate}, key, data, order)
         return state, loss[0]
 
     found: tuple[TrainState, Array] = jax.lax.scan(step, state, (rates, keys, orders))

@@ -28,17 +28,24 @@ SLOW, DEAD, ASHA = "slow", "dead", "asha"
 TAKEN = ("trial_id", "epoch", "train_loss", "diverged")
 
 
-class Rungs:
-    """Proposes trials for a stop as ASHA does (Li et al. 2020), with a reduction factor of 2.
+class Asha(FIFOScheduler):  # type: ignore[misc]
+    """A Tune scheduler that stops trials as ASHA does (Li et al. 2020), with a reduction factor of 2. Ray Tune's own
+    can't be resumed, since its rungs are not kept.
 
-    Rungs are at the grace period, at twice that, and so on. A trial is proposed if its training loss there is above the
-    median of those that got there before it.
+    Rungs are at the grace period, at twice that, and so on. A trial is proposed for a stop if its training loss there
+    is above the median of those that got there before it.
+
+    Args:
+        grace_period: the first epoch after which a trial may be stopped.
+        reasons: where it writes why it stopped a trial, by trial id.
     """
 
-    def __init__(self, grace_period: int) -> None:
-        self._grace_period = grace_period
+    def __init__(self, grace_period: int, reasons: MutableMapping[str, str]) -> None:
+        super().__init__()
+        self._grace_period, self._reasons = grace_period, reasons
         self._losses: dict[int, list[float]] = defaultdict(list)
         self._passed: dict[int, set[str]] = defaultdict(set)
+        self._stops: dict[str, int] = {}
 
     def propose(self, trial_id: str, epoch: int, loss: float) -> bool:
         """Return whether a trial is proposed for a stop after an epoch. Each trial counts once at each rung."""
@@ -53,16 +60,17 @@ class Rungs:
         insort(losses, loss)
         return proposed
 
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
+        config = result.get("trial_config")  # none if the trial can't train
+        reason = config and self.take(own_id(trial), config, result, result["repeated"])
+        if reason:
+            self._reasons[own_id(trial)] = reason
+        return self.STOP if reason else self.CONTINUE
 
-class Asha:
-    """Stops each trial that is proposed, as Ray Tune's own ASHA does.
-
-    Tune's can't be resumed, since its rungs are not kept.
-    """
-
-    def __init__(self, rungs: Rungs) -> None:
-        self._rungs = rungs
-        self._stops: dict[str, int] = {}
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Take a row with which the trial ended itself: Tune did not ask about it."""
+        if result.get("trial_config"):
+            self.take(own_id(trial), result["trial_config"], result, True)
 
     def replay(self, past: Past) -> None:
         """Take up the rows of a sweep that is resumed. A trial reports its last one again if it was not stopped."""
@@ -71,24 +79,24 @@ class Asha:
                 self.take(row["trial_id"], None, row)
 
     def take(self, trial_id: str, config: Any, row: Mapping[str, Any], repeated: bool = False) -> str:
-        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on."""
-        if self._rungs.propose(trial_id, row["epoch"], row["train_loss"]):
+        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on. A row
+        that is `repeated`, and was taken up before, is answered as it was then."""
+        if self.propose(trial_id, row["epoch"], row["train_loss"]):
             self._stops[trial_id] = row["epoch"]
         return ASHA if self._stops.get(trial_id) == row["epoch"] else ""
 
 
-class Fates:
-    """Decides which configurations go on.
+class Fates(Asha):
+    """Stops a configuration that is proposed if its label so far, among its peers (`Family`), is slow or diverged.
 
-    A configuration that ASHA would stop is stopped if its label so far, among its peers (`Family`), is slow or
-    diverged. What is undecided, oscillating or on its way goes on, since those are the rates that a sweep is about. The
-    first seed that finishes an epoch decides for all: each seed then stops after the same epoch, or goes on, whenever
-    it gets there.
+    What is undecided, oscillating or on its way goes on, since those are the rates that a sweep is about. The first
+    seed that finishes an epoch decides for all: each seed then stops after the same epoch, or goes on, whenever it gets
+    there.
     """
 
-    def __init__(self, data: DataFacts, rungs: Rungs) -> None:
-        self._data, self._rungs = data, rungs
-        self._histories = Histories()
+    def __init__(self, grace_period: int, reasons: MutableMapping[str, str], data: DataFacts) -> None:
+        super().__init__(grace_period, reasons)
+        self._data, self._histories = data, Histories()
         self._peers: dict[Hashable, dict[str, Trial]] = defaultdict(dict)
         """What is known of the trials of each family."""
         self._changed: dict[Hashable, dict[str, TrialConfig]] = defaultdict(dict)
@@ -103,18 +111,16 @@ class Fates:
             return
         rows, trials = past.rows[: len(past.rows) - past.undecided], past.trials
         self._histories = Histories.of(rows, trials)
-        families = {trial_id: _family(config) for trial_id, config in trials.items()}
-        keys = {trial_id: (config.learning_rate, families[trial_id]) for trial_id, config in trials.items()}
+        keys = {trial_id: _key(config) for trial_id, config in trials.items()}
         for trial_id, epoch, loss, diverged in zip(*(rows[name].tolist() for name in TAKEN), strict=True):
             if trial_id in trials:
-                proposed = self._rungs.propose(trial_id, epoch, loss)
-                if proposed and not trials[trial_id].stop_reason(epoch, diverged):
+                if self.propose(trial_id, epoch, loss) and not trials[trial_id].stop_reason(epoch, diverged):
                     self._proposed.add(keys[trial_id])
                 self._decided[keys[trial_id]].setdefault(epoch, "")
         for trial_id, key in keys.items():
             epoch = self._histories.last_epoch(trial_id)
             if epoch:
-                self._changed[families[trial_id]][trial_id] = trials[trial_id]
+                self._changed[key[1]][trial_id] = trials[trial_id]
             if trial_id in past.ended and (reason := past.ended[trial_id][1]["stop_reason"]) in (SLOW, DEAD):
                 self._decided[key][epoch] = reason
         for row in past.rows[len(rows) :].to_dict("records"):
@@ -122,45 +128,29 @@ class Fates:
                 self.take(row["trial_id"], trials[row["trial_id"]], row)
 
     def take(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], repeated: bool = False) -> str:
-        """Take up an epoch's row, and return the reason for which its trial is stopped then; empty if it goes on.
-
-        A row that is `repeated`, and was taken up before, is answered as it was then.
-        """
-        key, epoch = (config.learning_rate, _family(config)), row["epoch"]
+        key, epoch = _key(config), row["epoch"]
         if repeated and epoch <= self._histories.last_epoch(trial_id):
             return self._decided[key].get(epoch, "")
-        proposed = self._rungs.propose(trial_id, epoch, row["train_loss"])
-        if config.stop_reason(epoch, row["diverged"]):
-            proposed = False
-            self._decided[key].setdefault(epoch, "")
-        return self.decide(trial_id, config, row, proposed)
-
-    def decide(self, trial_id: str, config: TrialConfig, row: Mapping[str, Any], proposed: bool) -> str:
-        """Return the reason for which a trial, which ASHA may have proposed, is stopped after an epoch; or nothing."""
-        family, epoch = _family(config), row["epoch"]
-        key = config.learning_rate, family
-        self._histories.add(trial_id, row)
-        self._changed[family][trial_id] = config
-        if proposed:
+        ends = config.stop_reason(epoch, row["diverged"])
+        if self.propose(trial_id, epoch, row["train_loss"]) and not ends:
             self._proposed.add(key)
+        self._histories.add(trial_id, row)
+        self._changed[key[1]][trial_id] = config
         if epoch not in self._decided[key]:
-            self._decided[key][epoch] = self._verdict(trial_id, config) if key in self._proposed else ""
+            judged = key in self._proposed and not ends
+            self._decided[key][epoch] = self._verdict(trial_id, key[1]) if judged else ""
         return self._decided[key][epoch]
 
-    def _up_to_date(self, family: Hashable) -> dict[str, Trial]:
-        """Return the trials of a family with their rows so far. Where the data set has no target, that follows from the
-        complete ones: what is best so far may yet be beaten."""
+    def _verdict(self, trial_id: str, family: Hashable) -> str:
+        """Return the reason to stop a trial, by its label among its peers so far. Where the data set has no target,
+        that follows from the complete ones: what is best so far may yet be beaten."""
         peers = self._peers[family]
-        for trial_id, config in self._changed.pop(family, {}).items():
-            curve = Curve.of(self._histories.columns(trial_id), config, self._data)
-            peers[trial_id] = Trial(config.learning_rate, config.momentum, curve, self._data.target)
+        for name, config in self._changed.pop(family, {}).items():
+            curve = Curve.of(self._histories.columns(name), config, self._data)
+            peers[name] = Trial(config.learning_rate, config.momentum, curve, self._data.target)
         if self._data.target is None:
             target = target_of((one.curve for one in peers.values() if one.curve.complete), self._data)
             peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
-        return peers
-
-    def _verdict(self, trial_id: str, config: TrialConfig) -> str:
-        peers = self._up_to_date(_family(config))
         one = peers[trial_id]
         seeds = [peer for peer in peers.values() if peer.rate == one.rate and peer.curve.epochs >= TREND]
         if any(seed.own[0] in ("converged", "oscillating", "overfit") for seed in seeds if seed is not one):
@@ -169,31 +159,7 @@ class Fates:
         return {"slow": SLOW, "diverged": DEAD}.get(label, "")
 
 
-def _family(config: TrialConfig) -> Hashable:
-    """Return what a config shares with its peers: all but the learning rate and the seeds."""
-    return tuple(value for name, value in vars(config).items() if name not in ("learning_rate", "seed", "data_seed"))
-
-
-class Early(FIFOScheduler):  # type: ignore[misc]
-    """A Tune scheduler that stops trials early.
-
-    Args:
-        fates: told of every row in the order of the journal, that of a trial's end included.
-        reasons: where it writes why it stopped a trial, by trial id.
-    """
-
-    def __init__(self, fates: Fates | Asha, reasons: MutableMapping[str, str]) -> None:
-        super().__init__()
-        self._fates, self._reasons = fates, reasons
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> Any:
-        config = result.get("trial_config")  # none if the trial can't train
-        reason = config and self._fates.take(own_id(trial), config, result, result["repeated"])
-        if reason:
-            self._reasons[own_id(trial)] = reason
-        return self.STOP if reason else self.CONTINUE
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take a row with which the trial ended itself: Tune did not ask about it."""
-        if result.get("trial_config"):
-            self._fates.take(own_id(trial), result["trial_config"], result, True)
+def _key(config: TrialConfig) -> tuple[float, Hashable]:
+    """Return the learning rate of a config, and what it shares with its peers: all but the rate and the seeds."""
+    own = ("learning_rate", "seed", "data_seed")
+    return config.learning_rate, tuple(value for name, value in vars(config).items() if name not in own)

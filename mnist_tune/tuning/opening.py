@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError, redacted
-from mnist_tune.execution.checkpoint import saved_epochs
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
 from mnist_tune.results.folder import fetched, new_folder
@@ -47,10 +47,8 @@ def open_new(
     templates: Sequence[TrialConfig] = (),
     code: Any = None,
 ) -> tuple[SweepWriter, list[Dataset]]:
-    """Check everything that can be checked, then create the sweep's folder.
-
-    `templates` are what a search will propose, but for the learning rates. `code` has the names of the networks and
-    optimisers that it may propose, by flag.
+    """Check everything that can be checked, then create the sweep's folder. `templates` are what a search will propose,
+    but for the learning rates; `code` has the names of the networks and optimisers that it may propose, by flag.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
@@ -90,7 +88,7 @@ def open_new(
         | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
-        "started": datetime.now(UTC).isoformat(),
+        "started": now(),
         "ended": None,
         "code": used,
         "environment": describe_environment(),
@@ -98,8 +96,12 @@ def open_new(
     return SweepWriter(storage.absolute(where), meta, say=say), [dataset]
 
 
+def now() -> str:
+    """Return the time, as `sweep.json` keeps it."""
+    return datetime.now(UTC).isoformat()
+
+
 def _plain(options: SweepOptions, dataset: Dataset) -> dict[str, Any]:
-    """Return all options as JSON."""
     asked = options.values() | {"address": options.cluster(), "dataset": dataset.source}
     return {name: redacted(str(one)) if isinstance(one, (str, Path)) else one for name, one in asked.items()}
 
@@ -175,11 +177,16 @@ def open_again(
         hint = f"--address {shlex.quote(str(asked['address']))}"
         say(f"note: on {now_on}; before, it ran on a Ray cluster: {hint}")
     check_again(meta.get("code", []), where, say)
-    dataset = _same_data(meta["dataset"], options, path)
+    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
+    if options.dataset == ARRAYS and "dataset" not in options.given:
+        raise UserError(f"{path} was trained on arrays from Python; {how}")
+    dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    if dataset.checksums != meta["dataset"]["checksums"]:
+        raise UserError(f"{path} was trained on other data ({meta['dataset']['name']}); {how}")
     for package, version in changed_versions(meta).items():
         say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
-    now = _plain(options, dataset)
-    meta["options"] = asked | {name: now[name] for name in now if name in asked or name == "address"}
+    plain = _plain(options, dataset).items()
+    meta["options"] = asked | {name: value for name, value in plain if name in asked or name == "address"}
     with ExitStack() as held:
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say, seen=seen))
         journal = read_journal(writer.path)
@@ -190,13 +197,12 @@ def open_again(
         if more:
             longer = len(more.keys() & known.keys())
             say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
+        failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
+        for trial_id in failed if options.retry_errored else ():
+            writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
+            journal.ends[trial_id] = {"stop_reason": "interrupted"}
         past = Past.of(journal, meta, more)
-        if options.retry_errored and past.failed:
-            for trial_id in sorted(past.failed):
-                writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
-                journal.ends[trial_id] = {"stop_reason": "interrupted"}
-            past = Past.of(journal, meta, more)
-        elif past.failed:
+        if past.failed:
             say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
         writer.last_epochs = past.last_epochs
         saved = writer.saved()
@@ -216,23 +222,10 @@ def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str
     """
 
     def check(trial_id: str) -> None:
-        state = writer.state(trial_id)
         with suppress(UserError):  # the trial itself reports a damaged state
-            if saved_epochs(state) > past.last_epochs.get(trial_id, 0) + 1:
-                storage.remove(state)
+            state = Checkpoint.load(writer.state(trial_id))
+            if state and state.row["epoch"] > past.last_epochs.get(trial_id, 0) + 1:
+                storage.remove(writer.state(trial_id))
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(check, trials))
-
-
-def _same_data(before: Mapping[str, Any], options: SweepOptions, path: Path) -> Dataset:
-    """Load the data of a resumed sweep from where they were or are said to be now. Checksums say that they are it."""
-    how = "give it with --dataset or --data-dir, or from Python with SweepOptions(dataset=...)"
-    given = "dataset" in options.given
-    if not given and options.dataset == ARRAYS:
-        raise UserError(f"{path} was trained on arrays from Python; {how}")
-    folder = None if given and "data_dir" not in options.given else options.data_dir  # that of other data
-    dataset = load_dataset(options.dataset, folder, True, options.standardize, options.train_images)
-    if dataset.checksums != before["checksums"]:
-        raise UserError(f"{path} was trained on other data ({before['name']}); {how}")
-    return dataset

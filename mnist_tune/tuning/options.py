@@ -34,8 +34,7 @@ class Mark(Enum):
     """What a resume does with an option. One without a mark is kept: another value than the recorded one is refused."""
 
     MAKES = "makes trials: what is recorded and what is given now count together, and nothing is taken away"
-    HOW = "says how the sweep runs: it may change"
-    PLACE = "says where the data are: the data themselves are checked by their checksums"
+    HOW = "says how the sweep runs, or where the data are, which their checksums prove: it may change"
     HERE = "belongs to this command line: it is never taken from a folder"
     KEPT = "is kept, though a class below marks it otherwise"
 
@@ -65,10 +64,10 @@ class SweepOptions(metaclass=Given):
     own does. fifo runs every trial to its end."""
     grace_period: int = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
-    dataset: Annotated[Any, Mark.PLACE, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
+    dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
     """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
     files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
-    data_dir: Annotated[Path | None, Mark.PLACE] = None
+    data_dir: Annotated[Path | None, Mark.HOW] = None
     """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
     $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     train_images: int | None = None
@@ -125,15 +124,12 @@ class SweepOptions(metaclass=Given):
     """Print results only, no progress."""
 
     def cluster(self) -> str | None:
-        """Return the address of the Ray cluster to run on, or None to start Ray on this machine.
-
-        An address that begins with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS.
-        """
+        """Return the address of the Ray cluster to run on, or None to start Ray on this machine. An address that begins
+        with http is that of Ray's job server, which `ray job submit` reads from $RAY_ADDRESS."""
         given = self.address or os.environ.get("RAY_ADDRESS") or "local"
         return None if given == "local" or (not self.address and given.startswith("http")) else given
 
     def measures(self) -> SharpnessSettings | None:
-        """Return when sharpness is measured; None if never."""
         if self.sharpness or self.sharpness_every:
             return SharpnessSettings(self.sharpness_every, self.sharpness_images)
         return None
@@ -148,7 +144,6 @@ class SweepOptions(metaclass=Given):
         return where if exists(where) else None
 
     def values(self) -> dict[str, Any]:
-        """Return all options by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def as_sweep(self, **changes: Any) -> SweepOptions:
@@ -189,7 +184,6 @@ Options = TypeVar("Options", bound=SweepOptions)
 
 
 def flag(name: str) -> str:
-    """Return the flag of an option."""
     return f"--{name.replace('_', '-')}"
 
 

@@ -35,9 +35,7 @@ SHARE = 1 / 25
 
 class ProgressView:
     """Shows how many trials are done, running and waiting, their ends and regimes, the best accuracy and the time left.
-
-    On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`.
-    """
+    On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`."""
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
         self._trials, self._epochs_start = trials, epochs_done

@@ -26,9 +26,7 @@ from mnist_tune.tuning.progress import ProgressView
 
 class Recorder(Callback):  # type: ignore[misc]
     """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
-
-    `trials` are those that are known in advance.
-    """
+    `trials` are those that are known in advance."""
 
     def __init__(
         self, writer: SweepWriter, view: ProgressView, trials: Mapping[str, TrialConfig], past: Past, scheduler: str
@@ -65,9 +63,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the end of a trial that a scheduler stopped while it waited: there is no result. HyperBand does this.
-
-        Then make Tune forget the trial.
-        """
+        Then make Tune forget the trial."""
         trial_id = own_id(trial)
         if trial_id in self._configs and trial_id not in self._ended:
             self._end(trial_id, self._scheduler)
@@ -91,10 +87,8 @@ class Recorder(Callback):  # type: ignore[misc]
         return {"results": self._results, "cpu_s": self._cpu_end - self._cpu_start}
 
     def _identify(self, trial: Any, config: TrialConfig | None = None) -> str:
-        """Return our id of a Tune trial. Record its config if it is new or a scheduler changed it.
-
-        `config` is that of the epoch that the trial reports: `trial.config` may already hold the next epoch's values.
-        """
+        """Return our id of a Tune trial. Record its config if it is new or a scheduler changed it. `config` is that of
+        the epoch that the trial reports: `trial.config` may already hold the next epoch's values."""
         trial_id = own_id(trial)
         if config is None:
             try:
@@ -126,12 +120,7 @@ class Recorder(Callback):  # type: ignore[misc]
 
 
 def scheduler_name(scheduler: Any, otherwise: str) -> str:
-    """Return the stop reason of trials that a scheduler stops: `asha`, `hyperband`, `medianstopping`, ...
-
-    Args:
-        scheduler: a Tune scheduler, or None.
-        otherwise: the name if there is none: `SweepOptions.scheduler`.
-    """
+    """Return the stop reason of what a Tune scheduler stops: `asha`, `hyperband`, ...; without one, `otherwise`."""
     if scheduler is None:
         return otherwise
     if any(kind.__name__ == "AsyncHyperBandScheduler" for kind in type(scheduler).__mro__):

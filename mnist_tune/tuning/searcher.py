@@ -74,11 +74,7 @@ class KnownTrials(Unsaved):
     """
 
     def __init__(
-        self,
-        trials: Mapping[str, TrialConfig],
-        then: Searcher | None = None,
-        past: Past | None = None,
-        slots: int = 1,
+        self, trials: Mapping[str, TrialConfig], then: Searcher | None = None, past: Past | None = None, slots: int = 1
     ) -> None:
         super().__init__()
         past = past or Past()
@@ -136,11 +132,14 @@ class KnownTrials(Unsaved):
         self._waiting.add(trial_id)
         return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
 
+    def _pass_on(self, told: str, trial_id: str, *arguments: Any) -> None:
+        if self._then is not None and trial_id not in self._own:
+            getattr(self._then, told)(trial_id, *arguments)
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._waiting.discard(trial_id)
         self._running.add(trial_id)
-        if self._then is not None and trial_id not in self._own:
-            self._then.on_trial_result(trial_id, result)
+        self._pass_on("on_trial_result", trial_id, result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self._waiting.discard(trial_id)
@@ -148,27 +147,22 @@ class KnownTrials(Unsaved):
         failed = error or (result or {}).get("stop_reason") == "error"
         if trial_id in self._own:
             self._tell(self._own[trial_id], {"stop_reason": "error"} if failed else result or {})
-        elif self._then is not None:
-            self._then.on_trial_complete(trial_id, None if failed else result, failed)
+        self._pass_on("on_trial_complete", trial_id, None if failed else result, failed)
 
     def on_pause(self, trial_id: str) -> None:
         self._running.discard(trial_id)
-        if self._then is not None and trial_id not in self._own:
-            self._then.on_pause(trial_id)
+        self._pass_on("on_pause", trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
         self._running.add(trial_id)
-        if self._then is not None and trial_id not in self._own:
-            self._then.on_unpause(trial_id)
+        self._pass_on("on_unpause", trial_id)
 
 
 def drawn(
     space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None, taken: Collection[str] = ()
 ) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken.
-
-    By default `rng` is NumPy's global generator, as in Tune.
-    """
+    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken. By
+    default `rng` is NumPy's global generator, as in Tune."""
     spec = {"trial": dict(space)}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
     return dict(zip(new_ids(taken), map(TrialConfig.from_dict, draws), strict=False))

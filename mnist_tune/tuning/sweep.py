@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +24,6 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
     deaths_told_by_us,
-    ray_until_the_end,
     start_ray,
     stop_ray,
     stop_ray_at_exit,
@@ -35,7 +33,7 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.opening import now, open_again, open_new
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import LivePage, ProgressView
@@ -46,16 +44,15 @@ def run_sweep(
     name: str,
     trials: Sequence[TrialConfig],
     options: SweepOptions,
-    keep_ray: bool = True,
     callbacks: Sequence[Any] = (),
 ) -> Sweep:
-    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables.
+    """Train these trials under Ray Tune, print the table unless `options.quiet`, and return the tables. Ray is left
+    running for the next sweep of this process.
 
     Args:
         name: the name of the sweep. The results go to results/<name>/<time>, or to `options.output`.
         trials: the trials, in the order in which they start.
         options: how to run the sweep.
-        keep_ray: leave Ray running for the next sweep of this process, instead of shutting it down at the end.
         callbacks: callbacks of Ray Tune, such as a logger. Results have the columns of `epochs` (docs/tables.md).
 
     Returns:
@@ -65,8 +62,7 @@ def run_sweep(
         UserError: the trials or options are bad, the data can't be loaded, or the folder can't be written. Nothing
             has been started.
     """
-    with ray_until_the_end(keep_ray):
-        return shown(_run_new(name, trials, options, callbacks), options)
+    return shown(_run_new(name, trials, options, callbacks), options)
 
 
 def _run_new(name: str, trials: Sequence[TrialConfig], options: SweepOptions, callbacks: Sequence[Any] = ()) -> Sweep:
@@ -189,10 +185,8 @@ def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -
 def run_plan(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, past: Past | None = None
 ) -> Sweep:
-    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`.
-
-    However it ends, others may write the folder then.
-    """
+    """Run a plan under Ray Tune in an opened folder, and return the tables. The arguments are as in `fit`. However it
+    ends, others may write the folder then."""
     trials, resumes, past = plan.trials, past is not None, past or Past()
     total = sum(trial.epochs for trial in trials.values()) + (plan.samples - len(trials)) * plan.epochs
     done = sum(past.last_epochs.get(trial_id, 0) for trial_id in past.open)
@@ -210,7 +204,6 @@ def run_plan(
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
         from mnist_tune.runtime.ray_private import check_names
-        from mnist_tune.sweep import Sweep
         from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
@@ -237,9 +230,7 @@ def run_plan(
 @contextmanager
 def last_words(said: str) -> Iterator[None]:
     """Have a line printed if this process is killed meanwhile. Ray ends it without a message where `ray stop` ends Ray.
-
-    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes.
-    """
+    A shell, in a session of its own, reads a pipe from this process, and prints the line if nothing more comes."""
     script = 'read -r said; read -r over || printf "%s\\n" "$said" >&2'
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True, text=True) as shell:
         print(said.replace("\n", " "), file=shell.stdin, flush=True)
@@ -253,8 +244,3 @@ def last_words(said: str) -> Iterator[None]:
 def unchanged(writer: SweepWriter) -> Sweep:
     """Return the tables of a resumed sweep that has nothing left to run. It keeps the time at which it ended."""
     return Sweep.of(writer.finish(ended=writer.meta["ended"] or now()))
-
-
-def now() -> str:
-    """Return the time, as `sweep.json` keeps it."""
-    return datetime.now(UTC).isoformat()

@@ -16,7 +16,6 @@ from mnist_tune.columns import COUNT, EPOCHS, FLAG, NUMBER, TEXT, WHOLE
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
-from mnist_tune.execution.lane_interface import LaneInterface
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import ProgramError, program_error
 from mnist_tune.execution.saving import OwnLane
@@ -46,7 +45,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any], dataset: Sequence[Any], settings: WorkerSettings) -> None:
         self._settings = settings
         self._blind = blindness(settings.states, settings.token)
-        self._pool: LaneInterface = (
+        self._pool: OwnLane | LaneClient = (
             LaneClient(settings.lanes, dataset)
             if settings.lanes
             else OwnLane(make_pool(ray.get(dataset[0]), settings), settings.save_every)
@@ -120,9 +119,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _attach(self) -> dict[str, Any] | None:
         """Attach the trial's lane, and return the row of its saved state if this process has not reported that epoch.
-
-        That row may have been lost with a killed process.
-        """
+        That row may have been lost with a killed process."""
         own = None
         if self._loaded is None:
             try:
@@ -131,7 +128,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 self._warning, self._repeats = f"{error}; trial {self._lane_id} starts from its first epoch", False
         self._pool.attach(self._lane_id, self._config, self._loaded or own)
         self._attached = True
-        return own.progress.row if own and own.progress.epoch > self._reported else None
+        return own.row if own and own.row["epoch"] > self._reported else None
 
     def _report(self, row: dict[str, Any]) -> dict[str, Any]:
         reason = self._config.stop_reason(row["epoch"], row["diverged"])
@@ -140,19 +137,18 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._reported = row["epoch"]
         now = time.perf_counter()
         waited, self._mark = max(now - self._mark - (row["batch_s"] or 0.0), 0.0), now
-        extra = {
+        warning, self._warning = self._warning, ""  # reported once
+        if reason:  # Tune may keep the process for another trial
+            self._pool.detach(self._lane_id)
+        return row | {
             "wait_s": waited,
             "repeated": self._repeats,
             "trial_config": self._config,
-            "warning": self._warning,  # reported once
+            "warning": warning,
             "stop_reason": reason,
             "done": bool(reason),
             "scheduler_loss": finite_loss(row["train_loss"]),
         }
-        self._warning = ""
-        if reason:  # Tune may keep the process for another trial
-            self._pool.detach(self._lane_id)
-        return row | extra
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save the state of the last epoch for Tune, which never asks before the first one."""
@@ -167,4 +163,4 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._pool.detach(self._lane_id)
         self._attached, self._loaded = False, Checkpoint.load(Path(checkpoint_dir) / STATE_FILE)
         assert self._loaded is not None, f"Tune's checkpoint {checkpoint_dir} holds no {STATE_FILE}"
-        self._reported, self._repeats = self._loaded.progress.epoch, False
+        self._reported, self._repeats = self._loaded.row["epoch"], False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +25,7 @@ from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrup
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
-from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
+from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
@@ -38,10 +37,8 @@ from mnist_tune.tuning.wanted import Plan
 def fit(
     writer: SweepWriter, plan: Plan, data: list[Dataset], options: SweepOptions, recorder: Recorder, past: Past
 ) -> None:
-    """Run a plan to its end. Ray must be running.
-
-    `data` has the data set, and is emptied once Ray has that. The rows of the past are released before the trials run.
-    """
+    """Run a plan to its end. Ray must be running. `data` has the data set, and is emptied once Ray has that. The rows
+    of the past are released before the trials run."""
     spec = data[0].spec
     dataset = [ray.put(data.pop())]  # in a list, so that Ray passes the reference on without loading it
     device = find_device(options.quiet)
@@ -91,15 +88,9 @@ def cpus_of(plan: Plan, device: str, options: SweepOptions) -> int:
 
 
 def make_tuner(
-    writer: SweepWriter,
-    plan: Plan,
-    options: SweepOptions,
-    placement: Placement,
-    dataset: Sequence[Any],
-    recorder: Recorder,
-    past: Past,
+    writer: SweepWriter, plan: Plan, options: SweepOptions, placement: Placement, data: Any, recorder: Any, past: Past
 ) -> tune.Tuner:
-    """Return the Tuner that runs a plan."""
+    """Return the Tuner that runs a plan. `data` is a list with a reference to the data set."""
     folder = writer.tunes  # Tune writes there by pyarrow, all else by obstore
     filesystem, path = object_storage.filesystem_of(folder) if isinstance(folder, str) else (None, str(folder))
     limited = ray.cluster_resources().get(TRIAL_SLOT, 0) == options.max_concurrent
@@ -108,10 +99,9 @@ def make_tuner(
     scheduler = keeping_ids(plan.scheduler)
     epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
     if scheduler is None and options.scheduler != "fifo":
-        rungs = Rungs(min(options.grace_period, epochs))
-        fates = Asha(rungs) if options.scheduler == "asha" else Fates(data_facts(writer.meta), rungs)
-        fates.replay(past)
-        scheduler = Early(fates, recorder.reasons)
+        asked = min(options.grace_period, epochs), recorder.reasons
+        scheduler = Asha(*asked) if options.scheduler == "asha" else Fates(*asked, data_facts(writer.meta))
+        scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
         search = KnownTrials(plan.trials, search, past, trial_slots(resources))
@@ -119,7 +109,7 @@ def make_tuner(
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:
         search = KnownTrials(plan.trials)
-    trainable = tune.with_parameters(TrialTrainable, dataset=dataset, settings=placement.settings)
+    trainable = tune.with_parameters(TrialTrainable, dataset=data, settings=placement.settings)
     return tune.Tuner(
         tune.with_resources(trainable, resources),
         param_space={"trial": space},
@@ -146,10 +136,8 @@ def make_tuner(
 
 
 def keeping_ids(scheduler: Any) -> Any:
-    """Return the scheduler, patched so that each trial keeps its own id.
-
-    In population based training a trial copies the config of another one, and so its id.
-    """
+    """Return the scheduler, patched so that each trial keeps its own id. In population based training a trial copies
+    the config of another one, and so its id."""
     if (new_config := getattr(scheduler, "_get_new_config", None)) is None:
         return scheduler
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import row_path
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from row_path import DEPTH, FOLLOWED, Follower
 
 ROW = {"epoch": FOLLOWED, "step_loss_first": 2.25, "train_loss": 0.3, "above_since": None}
@@ -24,11 +24,11 @@ def driver():
     [
         (ROW | {"done": False}, True),
         ([("00000", ROW)], True),
-        (Checkpoint({}, Progress(2.4, ROW)), True),
+        (Checkpoint({}, ROW), True),
         ('{"kind": "epoch", "step_loss_first": 2.25}', True),
         (0.3, True),
         (ROW | {"step_loss_first": 2.5}, False),  # another epoch's
-        (Progress(2.4, None), False),
+        (Checkpoint({}, {"epoch": 0}), False),
         ("step_loss_first", False),
         (0.4, False),
         (FOLLOWED, False),  # any count of 2

@@ -1,6 +1,7 @@
 """When a batch of lanes runs, and of which size it is."""
 
-from mnist_tune.execution.batching import WAIT_SHARE, BatchSizes, Turn
+from mnist_tune.execution.group import BatchSizes
+from mnist_tune.execution.lane_server import WAIT_SHARE, Turn
 
 
 def test_what_padding_costs_decides_whether_a_smaller_size_is_compiled():

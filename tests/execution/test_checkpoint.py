@@ -9,6 +9,7 @@ import pickle
 import zipfile
 from unittest.mock import Mock
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,12 +19,12 @@ from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import UserError, object_storage, storage
-from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, Progress, saved_epochs
+from mnist_tune.execution.checkpoint import SCHEMA, Checkpoint, DamagedStateError, parameters
 
 ROW = {
     "epoch": 3, "step": 30, "learning_rate": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.9, "test_loss": 0.5,
     "test_accuracy": 0.9, "step_loss_max": math.inf, "finite": False, "diverged": True, "above_since": None,
-    "batch_s": 1.0,
+    "untrained_loss": 2.302585092994046, "batch_s": 1.0,
 }  # fmt: skip
 
 
@@ -32,11 +33,11 @@ def state(value=1.0):
     weights[0] = [math.nan, -0.0]
     empty = np.empty((0, 4), np.float32)
     arrays = {".params[0][0]": weights, ".params[0][1]": np.float32(value / 3), ".optimizer": empty}
-    return Checkpoint(arrays, Progress(2.302585092994046, ROW))
+    return Checkpoint(arrays, ROW)
 
 
 def check_equal(found, expected):
-    assert found.progress == expected.progress
+    assert found.row == expected.row
     assert list(found.arrays) == list(expected.arrays)
     for name, array in expected.arrays.items():
         assert found.arrays[name].dtype == array.dtype
@@ -48,12 +49,9 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("progress", [Progress(2.3, None), Progress(2.302585092994046, ROW)])
-def test_round_trip_is_exact(tmp_path, progress):
-    saved = Checkpoint(state().arrays, progress)
-    saved.save(tmp_path / "00000.npz")
-    check_equal(Checkpoint.load(tmp_path / "00000.npz"), saved)
-    assert saved_epochs(tmp_path / "00000.npz") == progress.epoch
+def test_round_trip_is_exact(tmp_path):
+    state().save(tmp_path / "00000.npz")
+    check_equal(Checkpoint.load(tmp_path / "00000.npz"), state())
     assert files(tmp_path) == ["00000.npz"]
 
 
@@ -66,14 +64,12 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path):
 
 def test_where_there_is_no_state_none_is_read(tmp_path):
     assert Checkpoint.load(tmp_path / "00000.npz") is None
-    assert saved_epochs(tmp_path / "00000.npz") == 0
 
 
-@pytest.mark.parametrize("read", [Checkpoint.load, saved_epochs])
-def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path, read):
+def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one(tmp_path):
     """The trial would start from its beginning."""
     with pytest.raises(UserError, match=f"^can't read the state of a trial from {tmp_path}: Is a directory$") as error:
-        read(tmp_path)
+        Checkpoint.load(tmp_path)
     assert not isinstance(error.value, DamagedStateError)
 
 
@@ -83,7 +79,7 @@ def test_a_state_that_cannot_be_read_is_not_taken_for_a_damaged_or_a_missing_one
 )
 def test_round_trip_of_any_arrays(tmp_path_factory, values, loss):
     path = tmp_path_factory.getbasetemp() / "any.npz"
-    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, Progress(loss, ROW))
+    saved = Checkpoint({f"[{i}]/é": value for i, value in enumerate(values)}, ROW | {"untrained_loss": loss})
     saved.save(path)
     check_equal(Checkpoint.load(path), saved)
 
@@ -191,7 +187,9 @@ def with_meta(path, **changes):
     "changes",
     [
         *[{"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": ["a", "b", "c", "d"]}, {"names": "gone"}],
-        *[{"types": "gone"}, {"types": {"a": "float"}}, {"untrained_loss": "gone"}, {"untrained_loss": None}],
+        *[{"types": "gone"}, {"types": {"a": "float"}}, {"row": None}],
+        *[{"row": {name: value for name, value in ROW.items() if name != "untrained_loss"}}],
+        *[{"row": ROW | {"untrained_loss": None}}],
         *[{"row": "gone"}, {"row": [1]}, {"row": {"epoch": 3}}, {"row": ROW | {"above_since": "17"}}],
         *({"row": ROW | {"epoch": wrong}} for wrong in ("3", 0, -1, 3.5, None)),
     ],
@@ -281,3 +279,21 @@ def test_a_zip_bomb_takes_no_memory(tmp_path):
             Checkpoint.load(path)
 
     assert peak_mb(load) < 4
+
+
+def test_parameters_are_nested_as_their_names_say():
+    one, two, three = (np.full(2, i) for i in range(3))
+    names = {".params[0][0]": one, ".params[0][1]": two, ".params[1][0]": three, ".optimizer[0]": one}
+    assert parameters(names) == [[one, two], [three]]
+    flax = {".params['Dense_0']['kernel']": one, ".params['Dense_0'][\"it's\"]": two, ".params['b'][0]": three}
+    assert parameters(flax) == {"Dense_0": {"kernel": one, "it's": two}, "b": [three]}
+    assert parameters({".params": one, ".params_other": two}) is one
+    with pytest.raises(UserError, match="leaves=True returns the arrays"):
+        parameters({".params.layers[0].weight": one})
+
+
+@pytest.mark.parametrize("tree", [{"a": [1, {"b": 2}], "c d": (3,)}, [[1, 2], [3]], {"x['y']": {"0": 1}}])
+def test_parameters_come_back_as_jax_names_them(tree):
+    leaves = jax.tree_util.tree_leaves_with_path({"p": tree})
+    names = {".params" + jax.tree_util.keystr(path).removeprefix("['p']"): leaf for path, leaf in leaves}
+    assert parameters(names) == jax.tree.map(list, tree, is_leaf=lambda one: isinstance(one, tuple))

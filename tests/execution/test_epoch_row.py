@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.execution.checkpoint import Progress
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row, left_for_good, window_means
 from mnist_tune.trial import TrialConfig
@@ -20,10 +19,10 @@ CONFIG = TrialConfig(batch_size=64)
 """Twenty steps of 64 images an epoch, in ten windows; half of the training images are evaluated."""
 
 
-def row_of(losses, progress=None, train=(1.0, 0.5), data=DATA):
+def row_of(losses, before=None, train=(1.0, 0.5), data=DATA):
     """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
-    progress = progress or Progress(2.4, {"epoch": 1})
-    return epoch_row(progress, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, data)
+    before = {"untrained_loss": 2.4} | (before or {"epoch": 1})
+    return epoch_row(before, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, data)
 
 
 def test_steps_are_counted_over_the_epochs():
@@ -35,7 +34,7 @@ def test_steps_are_counted_over_the_epochs():
 
 
 def test_each_run_of_steps_goes_on_where_it_began():
-    row = row_of([3.0] * 20, Progress(2.4, {"epoch": 1, "above_since": 5, "guessing_since": 3}))
+    row = row_of([3.0] * 20, {"epoch": 1, "above_since": 5, "guessing_since": 3})
     assert (row["above_since"], row["guessing_since"]) == (5, 3)
 
 
@@ -52,7 +51,7 @@ def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
 def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
     """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 + 0.7 / 20,
     and 1,000 windows have gone by: 2,000 steps."""
-    row = row_of([3.0] * 20, Progress(2.4, {"epoch": 100, "above_since": since}), (loss, accuracy), SKEWED)
+    row = row_of([3.0] * 20, {"epoch": 100, "above_since": since}, (loss, accuracy), SKEWED)
     assert row["diverged"] is diverged
 
 

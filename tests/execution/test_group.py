@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_tune.execution.batching import BatchSizes
-from mnist_tune.execution.group import LaneGroup
+from mnist_tune.execution.group import BatchSizes, LaneGroup
 
 
 @given(st.integers(1, 40), st.integers(1, 16))

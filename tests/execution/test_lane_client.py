@@ -8,7 +8,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedul
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Progress
+from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
@@ -121,7 +121,7 @@ def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
 
 
 def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
-    (lanes, assigned), state, config = lanes, Checkpoint({}, Progress(2.3, None)), TrialConfig()
+    (lanes, assigned), state, config = lanes, Checkpoint({}, {}), TrialConfig()
     server = MagicMock(**{"epoch.remote.return_value": lambda: {"epoch": 2}})
     assigned += [server]
     lanes.attach("a", config, state)

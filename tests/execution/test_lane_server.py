@@ -235,7 +235,7 @@ def test_a_failed_save_is_told_to_its_own_lane(server, exits, monkeypatch, tmp_p
         epochs(server, tmp_path, "a")
     assert epochs(server, tmp_path, "b") == [2]
     save(server, tmp_path, "b")
-    assert Checkpoint.load(tmp_path / "b.npz").progress.epoch == 2
+    assert Checkpoint.load(tmp_path / "b.npz").row["epoch"] == 2
     asyncio.run(server.detach("a", "a"))
     asyncio.run(server.attach("a", "new", SMALL, None, []))
     assert epochs(server, tmp_path, "a", tokens=["new"]) == [1]  # the failure was another client's
@@ -273,7 +273,7 @@ def test_states_are_saved_every_so_many_epochs_and_once_each(server, monkeypatch
     written, save_state = [], Checkpoint.save
 
     def noted(state, where):
-        written.append((where.stem, state.progress.epoch))
+        written.append((where.stem, state.row["epoch"]))
         save_state(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", noted)
@@ -325,12 +325,12 @@ def test_a_lane_is_free_once_its_last_save_has_ended(server, go_on, tmp_path):
         assert list(await server.lanes()) == ["b"]
 
     asyncio.run(leave())
-    assert Checkpoint.load(tmp_path / "a.npz").progress.epoch == 1
+    assert Checkpoint.load(tmp_path / "a.npz").row["epoch"] == 1
 
 
 def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exits, monkeypatch, tmp_path):
     def lose(lanes):
-        server._pool.group_of("a").executor.stack.state = None
+        server._pool.lanes["a"].group.executor.stack.state = None
         raise StateLostError("out of memory")
 
     with monkeypatch.context() as patch:

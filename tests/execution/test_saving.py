@@ -27,7 +27,7 @@ def lane(mnist_5k):
 
 def saved(path):
     state = Checkpoint.load(path)
-    return state.progress.epoch if state else 0
+    return state.row["epoch"] if state else 0
 
 
 def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeypatch):
@@ -41,7 +41,7 @@ def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeyp
     assert lane.epoch("a", path)["epoch"] == 1
     second = threading.Thread(target=lane.epoch, args=("a", path))
     second.start()
-    while lane._pool.progress("a").epoch < 2:  # it trains ...
+    while lane._pool.lanes["a"].row["epoch"] < 2:  # it trains ...
         time.sleep(0.001)
     assert saved(path) == 0
     second.join(0.1)
@@ -69,7 +69,7 @@ def test_a_state_is_saved_every_so_many_epochs_and_when_asked_for(mnist_5k, tmp_
     lane, path, epochs, save = OwnLane(LanePool(mnist_5k), save_every=2), tmp_path / "a.npz", [], Checkpoint.save
 
     def noted(state, where):
-        epochs.append(state.progress.epoch)
+        epochs.append(state.row["epoch"])
         save(state, where)
 
     monkeypatch.setattr(Checkpoint, "save", noted)
@@ -139,7 +139,7 @@ def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monk
 
     def slow(state, where):
         """Save at once, or as late as the trial lets it, and after somebody has looked."""
-        epoch = state.progress.epoch
+        epoch = state.row["epoch"]
         late = epoch == save_every or random_.random() < 0.5
         rows = min(epoch + save_every, SMALL.epochs) - 1
         while late and (not sweep.moments or len(sweep.moments[-1][0]) < rows):

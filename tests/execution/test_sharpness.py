@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.executor import fitting_lanes
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings, measure, sharpness_columns
-from mnist_tune.execution.stack import fitting_lanes
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.sweep import load_sweep
 from mnist_tune.training import curvature
@@ -128,7 +128,7 @@ def test_a_row_holds_the_last_measurement_and_all(rows):
 
 
 def test_an_epoch_without_a_measurement_has_none():
-    row = sharpness_columns([], {"untrained_sharpness": 1.5})
+    row = sharpness_columns([], {"epoch": 3, "untrained_sharpness": 1.5})
     assert row == {"sharpness_steps": "[]", "untrained_sharpness": 1.5}
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mnist_tune.execution.stack import fitting_lanes
+from mnist_tune.execution.executor import fitting_lanes
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 

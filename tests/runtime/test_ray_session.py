@@ -216,15 +216,6 @@ def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():
     assert printed == "stopped\n"
 
 
-@pytest.mark.parametrize(("keep", "stopped"), [(True, []), (False, ["stopped"])])
-def test_ray_is_stopped_unless_it_is_kept_also_after_an_error(monkeypatch, keep, stopped):
-    calls = []
-    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("stopped"))
-    with pytest.raises(ZeroDivisionError), ray_session.ray_until_the_end(keep):
-        raise ZeroDivisionError
-    assert calls == stopped
-
-
 def test_what_ray_prints_about_deaths_is_silenced_during_a_sweep_alone():
     logger = logging.getLogger("ray.tune.tune")
     before = logger.level

@@ -62,7 +62,7 @@ def derivatives(program, state, images, labels, number, index):
     def both(flat, number, index):
         def loss(flat):
             key = jnp.zeros(2, jnp.uint32)
-            return program.batch_loss(back(flat), state.extra, images, labels, index, key, number)[0]
+            return program.batch_loss(back(flat), state.extra, (images, labels), index, key, number)[0]
 
         return jax.grad(loss)(flat), jax.jacrev(jax.grad(loss))(flat)
 
@@ -84,8 +84,8 @@ def test_is_the_largest_eigenvalue_of_the_dense_hessian(name, loss, problem, mon
         parts = np.split(problem[2], [25, 50])
         hessians = [derivatives(program, state, images, labels, *part)[1] for part in enumerate(parts)]
         expected = np.linalg.eigvalsh(np.average(hessians, axis=0, weights=[25, 25, 10]))[-1]
-        measure = jax.jit(curvature.sharpness, static_argnums=(0, 6))
-        found = measure(program, state.params, state.extra, images, labels, probe, 27)
+        measure = jax.jit(curvature.sharpness, static_argnums=(0, 5))
+        found = measure(program, state.params, state.extra, (images, labels), probe, 27)
         assert float(found.value) == pytest.approx(expected, rel=1e-6)
         assert float(found.residual) < 1e-6
 
@@ -97,7 +97,7 @@ def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):
         batches = probe.reshape(3, 20)
         parts = [derivatives(program, state, images, labels, *part) for part in enumerate(batches)]
         measure = jax.jit(curvature.batch_sharpness, static_argnums=0)
-        found = measure(program, state.params, state.extra, images, labels, batches)
+        found = measure(program, state.params, state.extra, (images, labels), batches)
         expected = np.mean([g @ hessian @ g / (g @ g) for g, hessian in parts])
         assert float(found) == pytest.approx(expected, rel=1e-9)
 
@@ -106,13 +106,13 @@ def test_a_batch_without_a_gradient_is_left_out_of_batch_sharpness():
     """The batches are inputs of a quadratic loss, so each has its own curvature, and an input of 0 has no gradient."""
 
     class Quadratic:
-        def fixed_loss(self, params, extra, images, labels, index, number):
-            return (images[index] * params**2 / 2).mean()
+        def fixed_loss(self, params, extra, data, index, number):
+            return (data[0][index] * params**2 / 2).mean()
 
     def measured(images):
         batches = jnp.arange(len(images), dtype=jnp.int32).reshape(-1, 1)
         images = jnp.array(images, jnp.float32)
-        return float(curvature.batch_sharpness(Quadratic(), jnp.float32(3), (), images, images, batches))
+        return float(curvature.batch_sharpness(Quadratic(), jnp.float32(3), (), (images, images), batches))
 
     assert measured([4.0, 0.0, 2.0]) == 3
     assert np.isnan(measured([0.0, 0.0]))

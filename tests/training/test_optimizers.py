@@ -84,7 +84,7 @@ def ours(config, examples, epochs):
     hyper = {name: jnp.float32(value) for name, value in program.step.hyperparameters(config, STEPS).items()}
     train = jax.jit(program.train_epoch)
     for _ in range(epochs):
-        state, _ = train(state, hyper, key, *examples, jnp.arange(60, dtype=jnp.int32))
+        state, _ = train(state, hyper, key, examples, jnp.arange(60, dtype=jnp.int32))
     return state.params
 
 
@@ -138,7 +138,7 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
                 programs.add(program)
                 state = program.init(0)
             hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
-            run(state, hyper, np.zeros(2, np.uint32), *images, np.arange(60, dtype=np.int32))
+            run(state, hyper, np.zeros(2, np.uint32), images, np.arange(60, dtype=np.int32))
     assert len(programs) == 1
     assert run._cache_size() == 1
     assert len(traced) == 2  # the initial state, and the epoch

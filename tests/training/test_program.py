@@ -93,7 +93,7 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
     values = {"learning_rate": np.float32(0.05), "momentum": np.float32(momentum)}
     hyper = {name: values[name] for name in program.step.names}
     key = np.zeros(2, np.uint32)
-    got, losses = jax.jit(program.train_epoch)(state, hyper, key, images, labels, order)
+    got, losses = jax.jit(program.train_epoch)(state, hyper, key, (images, labels), order)
     by_hand = SGD(state.params, 16, 0.05, momentum, nesterov)
     np.testing.assert_allclose(by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9)
     np.testing.assert_allclose(losses, BY_HAND[form], rtol=2e-6)
@@ -115,12 +115,10 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
 
     register("noting")(noting)
     program = Program.of(TrialConfig(architecture="noting", batch_size=16), DATA)
-    images, labels = small_problem(70)  # four whole batches and a smaller one
+    data = small_problem(70)  # four whole batches and a smaller one
     hyper = {name: np.float32(0.1) for name in program.step.names}
     key = np.array([3, 4], np.uint32)
-    state, _ = jax.jit(program.train_epoch)(
-        program.init(0), hyper, key, images, labels, np.arange(70, dtype=np.int32), first
-    )
+    state, _ = jax.jit(program.train_epoch)(program.init(0), hyper, key, data, np.arange(70, dtype=np.int32), first)
     keys = [jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)]
     np.testing.assert_array_equal(state.extra[0], [jax.random.uniform(one) for one in keys])
 
@@ -136,7 +134,7 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
     for first in (0, 3, EVALUATION_BLOCK):
         counts = {1, EVALUATION_BLOCK - 1, EVALUATION_BLOCK, 2 * EVALUATION_BLOCK + 7, total - first - 5, total - first}
         for count in sorted(count for count in counts if 0 < count <= total - first):
-            loss, right = evaluate(params, (), images, labels, np.int32(first), np.int32(count))
+            loss, right = evaluate(params, (), (images, labels), np.array([first, count], np.int32))
             inside = slice(first, first + count)
             assert int(right) == correct[inside].sum()
             np.testing.assert_allclose(loss, losses[inside].sum(), rtol=1e-5)
@@ -147,7 +145,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
     outputs = [[1, 0], [0, 2], [1, 1]]
     params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    loss, right = program.evaluate(params, (), images, labels, np.int32(0), np.int32(3))
+    loss, right = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
     assert float(loss) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
     assert int(right) == 2
 

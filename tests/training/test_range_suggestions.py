@@ -14,11 +14,7 @@ from mnist_tune.training.range_suggestions import (
     RangeCurve,
     slide,
     smoothed,
-    steep,
-    steepest,
-    steepest_step,
     suggestion,
-    tenth_of_minimum,
     valley,
 )
 
@@ -38,10 +34,11 @@ def test_rules_on_a_valley():
     """A loss that is flat to 1e-2, falls evenly per decade to 1 at a rate of 1, and rises steeply after that."""
     x = np.log10(RATES)
     losses = np.where(x < -2, 2.0 + 0.001 * (x + 4), np.where(x < 0, 2 - 0.5 * (x + 2), 1 + 5 * x**2))
-    assert tenth_of_minimum(RATES, losses) == pytest.approx(0.1)
-    assert -2 <= math.log10(steep(RATES, losses)) < 0
-    assert -2 <= math.log10(steepest_step(RATES, losses)) < 0
-    assert steepest(RATES, losses) == pytest.approx(0.01, rel=0.15)  # per η, the same fall is steepest at small η
+    found = {name: rule(RATES, losses) for name, (_, rule, _) in RULES.items()}
+    assert found["fastai minimum/10"] == pytest.approx(0.1)
+    assert -2 <= math.log10(found["fastai steep"]) < 0
+    assert -2 <= math.log10(found["Lightning before 2.5.3"]) < 0
+    assert found["Lightning from 2.5.3"] == pytest.approx(0.01, rel=0.15)  # per η, the same fall is steepest at small η
     assert valley(RATES, losses) == pytest.approx(0.1, rel=0.15)  # the falling points are those of 1e-2 to 1
     assert 0.1 < slide(RATES, losses) < 1
 

@@ -39,9 +39,8 @@ def test_it_leaves_everything_as_it_was(mnist_5k, data):
     state, order = bench.state, batch_order(4, 0, data.train_count).copy()
     before = all_bytes((state, data.arrays))
     short = Ramp(1e-3, 100.0, 130, 0.9)
-    images, labels = data.arrays
     first, again = (
-        range_curve(bench.program, state, bench.hyper, 4, images, labels, short, data.train_count) for _ in range(2)
+        range_curve(bench.program, state, bench.hyper, 4, data.arrays, short, data.train_count) for _ in range(2)
     )
     assert all_bytes((state, data.arrays)) == before
     np.testing.assert_array_equal(first.losses, again.losses)
@@ -56,7 +55,7 @@ def test_it_trains_as_an_epoch_does(mnist_5k, data):
     found = bench.range_curve(Ramp(0.1, 0.1000001, 62, 0.9)).losses
     hyper = {name: np.float32(value) for name, value in (bench.hyper | {"learning_rate": 0.1}).items()}
     order = batch_order(4, 0, data.train_count)
-    _, losses = jax.jit(bench.program.train_epoch)(bench.state, hyper, np.zeros(2, np.uint32), *data.arrays, order)
+    _, losses = jax.jit(bench.program.train_epoch)(bench.state, hyper, np.zeros(2, np.uint32), data.arrays, order)
     np.testing.assert_allclose(found, np.asarray(losses)[:62], rtol=1e-4)
 
 
@@ -101,11 +100,11 @@ class MadeUp:
     loss: Callable[..., Any]
     batch_size: int = 2
 
-    def train_epoch(self, state, hyper, key, images, labels, order):
+    def train_epoch(self, state, hyper, key, data, order):
         return state + 1, self.loss(state, hyper["learning_rate"], key)[None]
 
     def losses(self, ramp, seed=4):
-        return range_curve(self, jnp.float32(0), {}, seed, np.zeros(6), np.zeros(6), ramp, 6).losses
+        return range_curve(self, jnp.float32(0), {}, seed, (np.zeros(6), np.zeros(6)), ramp, 6).losses
 
 
 def test_each_step_has_its_rate_and_a_key_of_its_own():

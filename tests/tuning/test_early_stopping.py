@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from mnist_tune import TrialConfig, columns
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
-from mnist_tune.tuning.early_stopping import Asha, Early, Fates, Rungs
+from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.past import Past
 
 EPOCHS = np.arange(1, 11)
@@ -31,7 +31,9 @@ class Sweep:
     """A made-up sweep: trials report their epochs, and are told whether they go on."""
 
     def __init__(self, epoch_row, data=MNIST):
-        self.fates, self.epoch_row = Fates(data, Rungs(5)), epoch_row
+        self.proposed, self.epoch_row = False, epoch_row
+        self.fates = Fates(5, {}, data)
+        self.fates.propose = lambda *row: self.proposed
 
     def row(self, epoch, accuracy, held_out=None):
         held_out = accuracy if held_out is None else held_out
@@ -40,7 +42,8 @@ class Sweep:
 
     def report(self, trial, curve, epoch, rate=0.1, seed=0, proposed=False, **fields):
         config = TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=len(curve), **fields)
-        return self.fates.decide(trial, config, self.row(epoch, curve[epoch - 1]), proposed)
+        self.proposed = proposed
+        return self.fates.take(trial, config, self.row(epoch, curve[epoch - 1]))
 
     def run(self, trial, curve, rate=0.1, seed=0, rung=5, **fields):
         """Return the epoch after which a trial that ASHA would stop at a rung was stopped; None if it was not."""
@@ -145,7 +148,7 @@ def test_a_seed_that_oscillates_keeps_its_configuration_going(sweep):
 def test_a_seed_that_overfits_after_three_epochs_keeps_its_configuration_going(sweep):
     for epoch, (accuracy, held_out) in enumerate([(0.9, 0.9), (0.93, 0.7), (0.95, 0.6)], start=1):
         row = sweep.row(epoch, accuracy, held_out)
-        sweep.fates.decide("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row, False)
+        sweep.fates.take("overfit", TrialConfig(learning_rate=0.01, seed=1, data_seed=1), row)
     assert sweep.run("slow", SLOW, rate=0.01, seed=0) is None
 
 
@@ -157,7 +160,7 @@ def test_a_resumed_sweep_keeps_its_decisions(sweep, reason):
     ended = {"a": (trials["a"], {"stop_reason": reason})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table(epochs)))
     config = trials["b"]
-    found = [sweep.fates.decide("b", config, sweep.row(epoch, SLOW[epoch - 1]), False) for epoch in (2, 3, 4, 5)]
+    found = [sweep.fates.take("b", config, sweep.row(epoch, SLOW[epoch - 1])) for epoch in (2, 3, 4, 5)]
     assert found == ["", "", "", reason]
 
 
@@ -166,12 +169,12 @@ def test_a_seed_that_was_killed_before_its_end_was_recorded_changes_no_decision(
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     ended = {"a": (trials["a"], {"stop_reason": "slow"})}
     sweep.fates.replay(Past(trials, ended=ended, rows=table([{"trial_id": i, **row} for i in "ab" for row in rows])))
-    assert sweep.fates.decide("b", trials["b"], rows[-1], False) == "slow"
-    assert [sweep.fates.decide("c", trials["c"], row, False) for row in rows] == ["", "", "", "", "slow"]
+    assert sweep.fates.take("b", trials["b"], rows[-1]) == "slow"
+    assert [sweep.fates.take("c", trials["c"], row) for row in rows] == ["", "", "", "", "slow"]
 
 
 def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_those_before():
-    rungs = Rungs(2)
+    rungs = Asha(2, {})
     assert [rungs.propose("a", epoch, 0.5) for epoch in range(1, 9)] == [False] * 8
     assert [rungs.propose("b", epoch, 0.6) for epoch in range(1, 9)] == [epoch in (2, 4, 8) for epoch in range(1, 9)]
     assert [rungs.propose(name, 2, loss) for name, loss in (("c", 0.55), ("d", 0.56), ("e", math.nan))] == [
@@ -184,7 +187,7 @@ def test_rungs_are_at_doubled_epochs_and_propose_what_is_above_the_median_of_tho
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.5, 2.0, math.nan]), min_size=2, max_size=12))
 def test_rungs_propose_what_tunes_asha_stops(losses):
-    rungs, asha = Rungs(2), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
+    rungs, asha = Asha(2, {}), ASHAScheduler("epoch", "loss", "min", max_t=9, grace_period=2, reduction_factor=2)
     for i, loss in enumerate(losses):
         trial = SimpleNamespace(trial_id=str(i))
         asha.on_trial_add(None, trial)
@@ -194,6 +197,7 @@ def test_rungs_propose_what_tunes_asha_stops(losses):
 
 
 def test_a_trial_that_ends_itself_is_not_judged_but_its_peers_know_it(sweep):
+    sweep.fates = Fates(5, {}, MNIST)
     config = TrialConfig(learning_rate=0.01, epochs=5)
     rows = [sweep.row(epoch, SLOW[epoch - 1]) for epoch in range(1, 6)]
     assert [sweep.fates.take("slow", config, row) for row in rows] == [""] * 5
@@ -228,7 +232,7 @@ def test_rows_are_not_kept(sweep):
 
     row = Row(sweep.row(1, SLOW[0]))
     gone = weakref.ref(row)
-    sweep.fates.decide("a", TrialConfig(), row, False)
+    sweep.fates.take("a", TrialConfig(), row)
     del row
     assert gone() is None
 
@@ -236,11 +240,12 @@ def test_rows_are_not_kept(sweep):
 def test_a_trial_is_stopped_for_the_reason_that_is_given_and_its_own_end_is_told():
     taken, reasons = [], {}
 
-    def take(trial_id, config, row, repeated):
-        taken.append((trial_id, row["epoch"], repeated))
-        return "slow" if row["epoch"] == 2 else ""
+    class Scheduler(Asha):
+        def take(self, trial_id, config, row, repeated=False):
+            taken.append((trial_id, row["epoch"], repeated))
+            return "slow" if row["epoch"] == 2 else ""
 
-    scheduler, config = Early(SimpleNamespace(take=take), reasons), TrialConfig()
+    scheduler, config = Scheduler(5, reasons), TrialConfig()
     trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "a"}})
     rows = [{"epoch": epoch, "trial_config": config, "repeated": epoch == 2} for epoch in (1, 2, 3)]
     assert [scheduler.on_trial_result(None, trial, row) for row in rows[:2]] == ["CONTINUE", "STOP"]
@@ -256,7 +261,7 @@ class Stopped:
     """Made-up trials under ASHA, after the rows of a sweep that is resumed."""
 
     def __init__(self, past=(), grace_period=2):
-        self.asha = Asha(Rungs(grace_period))
+        self.asha = Asha(grace_period, {})
         self.asha.replay(Past(rows=pd.DataFrame(past, columns=["trial_id", "epoch", "train_loss"]) if past else None))
 
     def decide(self, trial, epoch, loss, repeated=False):

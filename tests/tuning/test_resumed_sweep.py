@@ -16,7 +16,7 @@ from own_networks import patterns
 from mnist_tune import TrialConfig, UserError, resume_sweep, storage
 from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.files import CHECKSUMS
-from mnist_tune.execution.checkpoint import Checkpoint, Progress, saved_epochs
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
@@ -50,11 +50,12 @@ def interrupted(place, new_writer, epoch_row):
 def test_a_state_too_far_ahead_of_the_journal_is_removed(interrupted, place, epoch_row, saved, kept):
     """With epoch 4 saved, the trial reports row 4 again. With epoch 5 saved, row 4 is lost, so it trains again."""
     state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, Progress(2.3, epoch_row(saved))).save(state)
+    Checkpoint({"a": np.zeros(3)}, epoch_row(saved)).save(state)
     storage.write(storage.join(interrupted.states, "00002.npz"), b"of a proposal that was never recorded")
     interrupted.finish(ended=None)
     _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
-    assert saved_epochs(again.state("00000")) == kept
+    state = Checkpoint.load(again.state("00000"))
+    assert (state.row["epoch"] if state else 0) == kept
     assert list(storage.names(again.states)) == ["00000.npz"] * bool(kept) + ["token"]
     assert read_journal(again.path).epochs["epoch"].tolist() == [1, 2, 3]
     again.finish(ended="now")
@@ -72,9 +73,9 @@ def test_a_resume_reads_its_journal_once(interrupted, place):
 def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, epoch_row):
     """Each look is a request where the sweep is in object storage."""
     state = storage.join(interrupted.states, "00000.npz")
-    Checkpoint({"a": np.zeros(3)}, Progress(2.3, epoch_row(3))).save(state)
+    Checkpoint({"a": np.zeros(3)}, epoch_row(3)).save(state)
     interrupted.finish(ended=None)
-    with mock.patch.object(opening, "saved_epochs", wraps=saved_epochs) as looked:
+    with mock.patch.object(Checkpoint, "load", wraps=Checkpoint.load) as looked:
         _, again, *_ = open_again(place, SweepOptions(quiet=True), search=False)
     looked.assert_called_once_with(again.state("00000"))
     again.finish(ended="now")
@@ -178,7 +179,7 @@ def ended(new_writer, epoch_row, mnist_5k, tmp_path, monkeypatch):
     writer.trial("00001", TrialConfig(epochs=6, seed=1))
     writer.finish(ended="then")
     for trial_id in (*ENDS, "00010"):
-        Checkpoint({}, Progress(2.3, epoch_row(3))).save(storage.join(writer.states, f"{trial_id}.npz"))
+        Checkpoint({}, epoch_row(3)).save(storage.join(writer.states, f"{trial_id}.npz"))
     return tmp_path / "sweep"
 
 

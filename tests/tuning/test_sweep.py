@@ -19,7 +19,7 @@ from seaweed import KEYS, seaweed
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
 from mnist_tune.data.dataset import load_dataset
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning.recorder import Recorder
@@ -305,7 +305,7 @@ class Damages(Callback):
         self.path = path
 
     def setup(self, **info):
-        Checkpoint({}, Progress(2.3, None)).save(self.path)
+        Checkpoint({}, {}).save(self.path)
 
 
 def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayActorError
 
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.regimes.divergence import LOSS_CEILING
@@ -23,7 +23,7 @@ class Pool:
         self.row, self.calls, self.failures, self.epochs, self.rows = row, [], [], {}, {}
 
     def attach(self, lane_id, config, checkpoint=None):
-        epoch = checkpoint.progress.epoch if checkpoint else 0
+        epoch = checkpoint.row["epoch"] if checkpoint else 0
         self.calls.append(("attach", lane_id, config.learning_rate, epoch))
         self.epochs[lane_id] = epoch
 
@@ -40,7 +40,7 @@ class Pool:
 
     def save(self, lane_id, state):
         row = self.rows[lane_id]
-        Checkpoint({}, Progress(2.4, row)).save(state)
+        Checkpoint({}, row).save(state)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def saved(pool, tmp_path):
         return pool.rows[lane_id]
 
     pool.epoch = train
-    return lambda trial_id: state.progress.epoch if (state := Checkpoint.load(tmp_path / f"{trial_id}.npz")) else 0
+    return lambda trial_id: state.row["epoch"] if (state := Checkpoint.load(tmp_path / f"{trial_id}.npz")) else 0
 
 
 def test_a_trial_saves_its_last_epoch_and_the_first_one_after_another_ones_checkpoint(start, saved, tmp_path):
@@ -192,7 +192,7 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     trial.step()
     pool.failures = [LaneLostError("its server died")]
     row = epoch_row(2, train_loss=0.5)
-    Checkpoint({}, Progress(2.4, row)).save(tmp_path / "00000.npz")
+    Checkpoint({}, row).save(tmp_path / "00000.npz")
     found = trial.step()
     assert (found["epoch"], found["repeated"]) == (2, True)
     assert trial.step()["epoch"] == 3
@@ -238,12 +238,12 @@ def test_a_trial_goes_on_from_another_ones_checkpoint_with_its_own_id(start, poo
     trial.load_checkpoint(tmp_path / "tune")
     pool.calls.clear()
     trial.save_checkpoint(tmp_path / "tune")  # before it has trained, its state is the donor's
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").progress.epoch == 3
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 3
     row = trial.step()
     assert (row["epoch"], row["repeated"], row["done"]) == (4, False, True)
     assert pool.calls[0] == ("attach", "00000", 0.3, 3)
     trial.save_checkpoint(tmp_path / "tune")
-    assert Checkpoint.load(tmp_path / "tune" / "state.npz").progress.epoch == 4
+    assert Checkpoint.load(tmp_path / "tune" / "state.npz").row["epoch"] == 4
 
 
 def test_a_checkpoint_of_tunes_frees_the_lane_first(start, pool, tmp_path):
