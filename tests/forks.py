@@ -67,7 +67,7 @@ def fork(path, raylet):
         server.bind(path)
         server.listen(100)
         end = os.pidfd_open(raylet)
-        while end not in select.select([server, end], [], [])[0]:
+        while end not in select.select([server.fileno(), end], [], [])[0]:
             asked, _ = server.accept()
             _, files, *_ = socket.recv_fds(asked, 1, 3)
             arguments, environment, folder, nice, umask = json.loads(asked.makefile().readline())
