@@ -264,10 +264,7 @@ def test_an_unfinished_file_is_never_one_that_is_there(tmp_path, monkeypatch):
 def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
     storage.write(tmp_path / "file", b"old")
 
-    def fail(*names):
-        raise error
-
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "replace", Mock(side_effect=error))
     with pytest.raises(error):
         storage.write(tmp_path / "file", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}

@@ -370,9 +370,10 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
     assert others[-1].labels.keys() == {"regime", "regime_evidence", "stop_reason", "dataset"}
 
 
-@pytest.mark.parametrize(
-    ("reason", "regime", "state"),
-    [
+def test_the_states_of_trials_in_optuna(folder, tmp_path):
+    import optuna
+
+    known = [
         ("completed", "slow", "COMPLETE"),
         ("asha", "slow", "PRUNED"),
         ("diverged", "diverged", "FAIL"),
@@ -381,16 +382,17 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
         ("error", "slow", "FAIL"),
         ("running", "slow", None),
         ("waiting", "undecided", None),
-    ],
-)
-def test_the_state_of_a_trial_in_optuna(folder, tmp_path, reason, regime, state):
-    import optuna
-
+    ]
     sweep = load_sweep(folder)
-    trials = sweep.trials[:1].assign(stop_reason=reason, regime=regime)
-    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials))
+    ids, (reasons, regimes, states) = [f"{i:05d}" for i in range(len(known))], zip(*known, strict=True)
+    trials = pd.concat([sweep.trials[:1]] * len(known), ignore_index=True)
+    trials = trials.assign(trial_id=ids, stop_reason=reasons, regime=regimes)
+    epochs = pd.concat([sweep.epochs[sweep.epochs["trial_id"] == "00000"].assign(trial_id=name) for name in ids])
+    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials, epochs=epochs))
     found = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
-    assert [one.state.name for one in found] == [state] * (state is not None)
+    assert {one.user_attrs["trial_id"]: one.state.name for one in found} == {
+        name: state for name, state in zip(ids, states, strict=True) if state
+    }
 
 
 def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
@@ -489,7 +491,7 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
             return f"copy {self.calls}"
 
     monkeypatch.setattr(export, "mirror", lambda kind, output: Dead())
-    monkeypatch.setattr(export, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(export, "is_being_written", lambda folder: True)
     monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
     export.main()

@@ -363,11 +363,8 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 
 
 def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, monkeypatch):
-    def gone(line):
-        raise BrokenPipeError
-
     writer, send = new_writer(bucket), mock.Mock(side_effect=refuse)
-    writer._remote._say = gone
+    writer._remote._say = mock.Mock(side_effect=BrokenPipeError)
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write", send)
         writer.epoch("00000", epoch_row(1), False)

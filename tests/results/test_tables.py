@@ -324,7 +324,7 @@ def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.1, 0.2])
     weights = np.arange(6.0).reshape(2, 3)
     arrays = {".step": np.array(3), ".params[0]['w']": weights}
-    Checkpoint(arrays, epoch_row(1)).save(sweep.path / "states" / "00001.npz")
+    Checkpoint(arrays, {}).save(sweep.path / "states" / "00001.npz")
     [layer] = sweep.params("00001")
     assert (layer["w"] == weights).all()
     assert [one.tolist() for one in sweep.params("00001", leaves=True)] == [weights.tolist()]
@@ -542,10 +542,8 @@ def test_a_folder_that_cannot_be_written(new_writer, tmp_path):
 
 
 def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
-    def full():
-        raise OSError(28, "No space left on device")
-
     with writer._journal:
+        full = Mock(side_effect=OSError(28, "No space left on device"))
         monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
         with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}") as error:
             record(writer, epoch_row, "00000", (1,))
