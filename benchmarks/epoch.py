@@ -44,7 +44,7 @@ FORMATS = {
     "test_accuracy": "{:.4f}",
 }
 TORCH_IS_INSTALLED = importlib.util.find_spec("torch") is not None
-INSTALL_TORCH = "no PyTorch: it is not installed; pip install 'mnist_tune[bench]'"
+INSTALL_TORCH = "no PyTorch: it is not installed; python -m pip install torch"
 
 
 @dataclass(frozen=True, kw_only=True)

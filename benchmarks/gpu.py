@@ -243,7 +243,7 @@ def find_device(config: GPUBenchmark) -> Found:
     found = on_device(config, "which")
     if found["platform"] != config.device:
         raise UserError(
-            f"JAX finds no GPU here, only {found['kind']}; with one, python -m pip install 'mnist_tune[cuda]', "
+            f"JAX finds no GPU here, only {found['kind']}; with one, python -m pip install 'jax[cuda12]', "
             "without one --device cpu runs the same code small"
         )
     return found

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_tune.commands.resume import resume_sweep as resume_sweep
     from mnist_tune.data_spec import DataSpec as DataSpec
+    from mnist_tune.edge.decide import DecideOptions as DecideOptions
+    from mnist_tune.edge.decide import decide as decide
     from mnist_tune.edge.options import EdgeOptions as EdgeOptions
     from mnist_tune.edge.range_test import RangeTestOptions as RangeTestOptions
     from mnist_tune.edge.range_test import range_test as range_test
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "commands.resume": ("resume_sweep",),
     "data_spec": ("DataSpec",),
+    "edge.decide": ("DecideOptions", "decide"),
     "edge.options": ("EdgeOptions",),
     "edge.range_test": ("RangeTestOptions", "range_test"),
     "edge.search": ("find_edge",),

@@ -161,6 +161,7 @@ TRIALS = (
     Column("validation_loss", NUMBER, "Mean loss on the images held out, after the last epoch.", "nats"),
     Column("validation_accuracy", NUMBER, "Accuracy on the images held out, after the last epoch.", "0 to 1"),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
+    Column("largest_fall", NUMBER, "The largest fall of held-out (else test) accuracy in an epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
     Column("compile_s", NUMBER, "Time spent compiling, over all epochs.", "s"),
     Column("train_s", NUMBER, "Time spent training, over all epochs.", "s"),

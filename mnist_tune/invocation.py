@@ -18,6 +18,7 @@ COMMANDS = {
     "phase-diagram": ("sweeps/phase_diagram.py", "What do the first steps do, in units of the sharpness?"),
     "architectures": ("sweeps/architectures.py", "Which rates suit which width, depth, batch size and momentum?"),
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
+    "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),
     "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
     "predictors": ("sweeps/predictors.py", "What predicts the largest learning rate, and how well?"),
     "range": ("sweeps/range_test.py", "Where does the loss leave as the learning rate grows? Seconds."),

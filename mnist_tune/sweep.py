@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mnist_tune import storage
+from mnist_tune.errors import UserError
+from mnist_tune.execution.checkpoint import Checkpoint, parameters
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.results.tables import Tables, read_sweep
 from mnist_tune.storage import Place
+from mnist_tune.trial import closest
 
 
 class Sweep(Tables):
@@ -29,6 +33,29 @@ class Sweep(Tables):
                 ".table() prints what follows from them, .plot() draws it, .report() writes its page",
             ]
         )
+
+    def params(self, trial_id: str, leaves: bool = False) -> Any:
+        """Return a trial's trained parameters: NumPy arrays, in dictionaries and lists as in its network's own tree.
+
+        They are those after the last epoch that was saved. No code of the network runs.
+
+        Args:
+            trial_id: the trial, as in `trials`.
+            leaves: return the arrays in a list, in the order of `jax.tree.leaves`. A tree with other containers follows
+                from it: `jax.tree.unflatten(jax.tree.structure(network.init(key)), leaves)`.
+
+        Raises:
+            UserError: there is no such trial, its state was not kept, or it can't be read.
+        """
+        if trial_id not in set(self.trials["trial_id"]):
+            raise UserError(f"{self.path} has no trial {trial_id!r}{closest(trial_id, self.trials['trial_id'][:10])}")
+        own = [str(self.meta["writer"])] if isinstance(self.path, str) else []  # as `SweepWriter` does
+        state = Checkpoint.load(storage.join(self.path, "states", *own, f"{trial_id}.npz"))
+        if state is None:
+            raise UserError(f"the state of trial {trial_id} was not kept in {self.path}; see docs/commands.md")
+        if leaves:
+            return [array for name, array in state.arrays.items() if name.startswith(".params")]
+        return parameters(state.arrays)
 
     def table(self) -> None:
         """Print the table of the trials, and what follows from it."""

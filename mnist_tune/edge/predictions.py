@@ -20,9 +20,10 @@ from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
     from mnist_tune.edge.options import EdgeOptions
+    from mnist_tune.tuning.options import SweepOptions
 
 
-def processes(options: EdgeOptions) -> int:
+def processes(options: SweepOptions) -> int:
     """Return how many trials run at a time."""
     from mnist_tune.runtime.placement import trial_slots
 

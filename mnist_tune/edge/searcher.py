@@ -1,4 +1,4 @@
-"""The Tune searcher that looks for the edges of several networks at once."""
+"""The Tune searchers that look for edges, and for the best of some settings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from mnist_tune.edge.choice import most_pending, next_rates
 from mnist_tune.edge.virtual_time import VirtualTime
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.edge_outcomes import has_learned
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.trial import TrialConfig
@@ -154,3 +155,42 @@ class EdgeSearcher(Unsaved):
         search.posterior.add([0], [x], [learned])
         if not learned:
             search.failed_epochs.append(row["epoch"])
+
+
+class ContestSearcher(Unsaved):
+    """Proposes the trials that a contest asks for.
+
+    Args:
+        contest: before its first trial.
+        seed: makes the seeds of the trials other ones.
+        ended: as in `EdgeSearcher`.
+    """
+
+    knows_the_past = True
+
+    def __init__(self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]) -> None:
+        super().__init__()
+        self._contest, self._seed, self._ended = contest, seed, ended
+        self._numbers: dict[str, int] = {}
+        self._next = 0
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
+        while self._next < len(self._contest.asked):
+            number, own_id = self._next, f"{self._next:05d}"
+            self._next += 1
+            if own_id not in self._ended:
+                self._numbers[trial_id] = number
+                return {"trial": with_id(own_id, self._contest.trial(number, self._seed))}
+            self._contest.tell(number, self._ended[own_id])
+        return Searcher.FINISHED if self._contest.over else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing follows from a trial that has not ended."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        failed = error or result is None or result.get("stop_reason") == "error"
+        self._contest.tell(self._numbers[trial_id], None if failed else result)

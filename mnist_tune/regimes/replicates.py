@@ -15,7 +15,7 @@ from mnist_tune.regimes.labels import REGIMES
 CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 """Trials with equal values in these columns are replicates: they differ only in their seeds."""
 
-SUMMARISED = ("train_accuracy", "test_accuracy", "train_loss", "test_loss")
+SUMMARISED = ("train_accuracy", "validation_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
 def regime_counts(labels: Sequence[str]) -> str:
@@ -45,22 +45,23 @@ def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tup
     return low, high
 
 
-def summarise_replicates(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per configuration.
+def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION) -> pd.DataFrame:
+    """Return one row per configuration, or per combination of other columns.
 
     Args:
         trials: the `trials` table. Values that are not finite, such as a diverged loss, are left out of the means.
             `regimes` counts every replicate.
+        by: trials with equal values in these columns count as replicates.
 
     Returns:
-        The configuration's columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
+        These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
         of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
         `SUMMARISED` adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width of
         Student's 95% interval.
     """
-    groups = trials.groupby(CONFIGURATION, sort=True)
+    groups = trials.groupby([*by], sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
-    keys = [trials[name] for name in CONFIGURATION]
+    keys = [trials[name] for name in by]
     converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
     summary["converged_share"] = converged / summary["replicates"]

@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate
+from mnist_tune.invocation import command
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.reports.decided import decided, is_decision
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -38,6 +41,13 @@ PROPOSED = {"tpe": ", proposed by TPE", "random": ", drawn at random"}
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
 
+SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
+"""What trials are compared on, in words."""
+
+MOST_CLOSE = 12
+"""The most learning rates that are named as not told apart from the best."""
+
+
 class Kind(StrEnum):
     """What a finding is about."""
 
@@ -49,6 +59,8 @@ class Kind(StrEnum):
     """Where each regime of a family is found, its best rate, and what to try next."""
     EDGE = "edge"
     """What was measured of a family's edge."""
+    NEXT = "next"
+    """Settings that are not told apart, and the command that decides between them."""
     FIGURE = "figure"
     """A number that matters most; there are some of one family only, or of a search."""
     NOTE = "note"
@@ -95,6 +107,7 @@ def findings(sweep: Tables, where: str = "") -> list[Finding]:
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
         *_winner(sweep),
         *_families(sweep),
+        *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
         *_left(sweep, where or str(sweep.path)),
         *(Finding(Kind.FACT, value, name) for name, value in _facts(sweep) if value),
@@ -112,19 +125,21 @@ def _winner(sweep: Tables) -> Iterator[Finding]:
         return
     split, trials = held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
+    close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
+    others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
     network, *settings = (setting(name, _short(row[name])) for name in names)
     said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
     how = PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
-    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}", "the winner")
+    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}{others}", "the winner")
     yield Finding(Kind.FIGURE, network, "the winner")
     yield Finding(Kind.FIGURE, rate(row["learning_rate"]), "its learning rate")
-    yield Finding(Kind.FIGURE, score, f"its {split} accuracy")
+    yield Finding(Kind.FIGURE, score, f"its {SPLITS[split]}")
 
 
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
-    return bool(sweep.meta.get("search")) and not sweep.edges()
+    return bool(sweep.meta.get("search")) and not sweep.edges() and not is_decision(sweep)
 
 
 def _short(value: Any) -> Any:
@@ -132,7 +147,12 @@ def _short(value: Any) -> Any:
 
 
 def _families(sweep: Tables) -> Iterator[Finding]:
-    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
+    """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
+    its regimes say."""
+    if is_decision(sweep):
+        if said := decided(sweep):
+            yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
+        return
     measured, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
     found = list(families(sweep.trials))
     if _is_search(sweep) and len(found) > 1:
@@ -146,17 +166,45 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = []
         else:
             one = Range.of(family)
-            text = "; ".join([*spans(family), one.said])
+            best = standing(family, data_facts(sweep.meta).test_images)
+            text = "; ".join([*spans(family), best_rate(best, held_out(family))])
             yield Finding(Kind.FAMILY, text, title, (), *advice(family, options, one))
-            figures = _figures(one)
+            figures = _figures(one, best, held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
 
 
-def _figures(found: Range) -> list[tuple[str, str]]:
+def best_rate(found: pd.DataFrame, split: str) -> str:
+    """Return which learning rate is the best of those in `standing`, and which are not told apart from it."""
+    if found.empty:
+        return "no rate ran all its epochs without diverging"
+    best, rates = found.iloc[0], told_apart(found["learning_rate"])
+    measure = SPLITS[split] + ", not an unbiased estimate" * (split == "test")
+    said = f"best learning rate by {measure}: {rates[best['learning_rate']]} ({best['accuracy']:.4f}, {best['regime']})"
+    if len(found) == 1:
+        return said
+    close = listed([rates[one] for one in sorted(found["learning_rate"][found["close"]][1:])], MOST_CLOSE)
+    by = "by one seed" if best["seeds"] == 1 else f"by {best['seeds']} seeds"
+    return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
+
+
+def _next(sweep: Tables, where: str) -> Iterator[Finding]:
+    if sweep.meta["ended"] is None or is_decision(sweep) or sweep.edges():
+        return
+    if (count := int(sweep.best()["close"].sum())) > 1:
+        yield Finding(
+            Kind.NEXT,
+            f"to decide between the {count} settings that are not told apart:",
+            command=f"{command('decide')} --sweep {shlex.quote(where)}",
+        )
+
+
+def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
     figures = []
-    if found.best is not None:
-        figures += [("best learning rate", rate(found.best)), (f"its {found.split} accuracy", f"{found.accuracy:.4f}")]
+    if len(best):
+        figures += [("best learning rate", rate(best["learning_rate"].iloc[0]))]
+        figures += [(f"its {SPLITS[split]}", f"{best['accuracy'].iloc[0]:.4f}")]
+        figures += [("not told apart from it", counted(int(best["close"].sum()) - 1, "rate"))] * (len(best) > 1)
     if found.always is not None:
         which = "at which every seed converges" if found.always != found.sometimes else "that converges"
         figures.append((f"largest rate {which}", rate(found.always)))
@@ -221,9 +269,9 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"
         yield Finding(Kind.FAILURE, str(row.error), about)
-    if command := meta.get("command", ""):  # `sys.argv` lacks the interpreter
-        python = "python " * shlex.split(command)[0].endswith(".py")
-        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + command)
+    if typed := meta.get("command", ""):  # `sys.argv` lacks the interpreter
+        python = "python " * shlex.split(typed)[0].endswith(".py")
+        yield Finding(Kind.REPEAT, "to repeat this sweep:", command=python + typed)
 
 
 def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ LEAST_TRIALS = 40
 MOST_TRIALS = 2000
 """The forest sees at most this many trials, evenly chosen: more of them change the order of no importance."""
 
-EXTRA = "python -m pip install 'mnist_tune[importances]'"
+EXTRA = "python -m pip install scikit-learn"
 
 
 class Importances(NamedTuple):

@@ -16,6 +16,8 @@ from bokeh import models
 from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
+from mnist_tune.regimes.contest import Contest
+from mnist_tune.reports.decided import decided, is_decision, titles
 from mnist_tune.reports.findings import Kind, edge_lines, findings, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import Band, PageData, Setting, mark, padded, with_epochs, words
@@ -29,6 +31,9 @@ INK = "#767676"
 
 LINES = ("#0077bb", "#cc5500", "#009988", "#b0307a", "#997700", "#6a5acd", "#6b7a8f", "#c8443a")
 """Colours of lines that are no regimes. Each has a contrast of at least 3 on both grounds."""
+
+LOOK = 3
+"""Seeds after which means have settled enough to set the limits of a decision's chart."""
 
 MOST_FOLLOWED = 2000
 """With more trials than this, the maps show what is selected only when a drag ends: drawing them takes too long."""
@@ -155,6 +160,37 @@ def progress(canvas: Canvas) -> Charts:
     yield Chart("progress", "Trials in the order of the search, and the best so far", plot, caption)
 
 
+def decisions(canvas: Canvas) -> Charts:
+    """For each decision by how much each setting is worse than the best, seed by seed, with its 95% interval."""
+    for i, sweep in enumerate(canvas.data.sweeps):
+        said = decided(sweep) if is_decision(sweep) else []
+        if not said:
+            continue
+        contest = Contest.of(sweep.meta).replay(sweep.trials)
+        names, best = [*map(printable, titles(contest.settings))], int(contest.decision.leader)
+        worse = np.array([(mean[best], wide[best]) for _, mean, wide in contest.course])
+        last = [int(seeds) for seeds in contest.decision.seeds]
+        limits = padded([0, *(worse[LOOK:, 0] if len(worse) > LOOK else worse[:, 0]).ravel()], log=False)
+        along = models.Range1d(0.5, max(last) + 0.5)
+        height = models.Range1d(*limits)
+        plot = new_figure(f"decision-{i}", 300, along, height, x_axis_type="linear", y_axis_type="linear")
+        plot.hspan(y=0, line_color=INK)
+        for j, k in enumerate(k for k in range(len(names)) if k != best):
+            style = {"color": LINES[j % len(LINES)], "legend_label": names[k]}
+            seeds, (mean, wide) = np.arange(1, last[k] + 1), worse[: last[k], :, k].T
+            known = np.isfinite(wide)
+            plot.varea(seeds[known], (mean - wide)[known], (mean + wide)[known], fill_alpha=0.15, **style)
+            plot.line(seeds, mean, line_width=2, **style)
+            out = not contest.decision.active[k]
+            drawn = plot.scatter(seeds[-1:], mean[-1:], size=9, marker="x" if out else "circle", **style)
+            _tips(plot, drawn, [("setting", names[k]), ("after seeds", "@x"), ("worse by", "@y")])
+        _legend(plot, "")
+        plot.xaxis[0].axis_label = "seeds"
+        plot.yaxis[0].axis_label = models.PlainText(f"accuracy below {names[best]}'s")
+        label = "How much worse than the best each setting is, seed by seed"
+        yield Chart(f"decision-{i}", label, plot, f"{'. '.join(said)}.")
+
+
 def edges(canvas: Canvas) -> Charts:
     """For each measured edge the share of seeds that learn with its 95% band, the trials, and by their numbers the
     predictors."""
@@ -202,14 +238,7 @@ def rate_lines(canvas: Canvas) -> Charts:
             plot.varea("x", "low", "high", fill_alpha=0.15, **style)
             plot.line("x", "y", line_width=2, line_dash=dash, **style)
             _tips(plot, plot.scatter("x", "y", size=6, **style), tips)
-        plot.legend.update(title=words(one.setting), location="bottom_left", click_policy="hide", spacing=0, padding=2)
-        plot.legend.update(
-            background_fill_alpha=0,
-            border_line_alpha=0,
-            label_text_font_size="11px",
-            label_text_color=INK,
-            title_text_color=INK,
-        )
+        _legend(plot, words(one.setting))
         all_of = " and over all other settings" if len(data.varied) > 1 and not one.others else ""
         label = f"Error by learning rate, a line for each {words(one.setting)}"
         said = f"Median over the seeds{all_of}, with the band of the middle 80%."
@@ -307,6 +336,13 @@ class Section(NamedTuple):
 SECTIONS = (
     Section("map", "Where is the edge, and how did they get there?", [maps_and_curves]),
     Section("search", "How was the winner found?", [progress]),
+    Section(
+        "decision",
+        "Which setting is best?",
+        [decisions],
+        "Each line is a setting: by how much its accuracy on held-out images is below that of the best, with the 95% "
+        "interval that holds after any number of seeds. A cross ends a setting that is surely worse.",
+    ),
     Section(
         "edges",
         "How large may the learning rate be?",
@@ -413,6 +449,12 @@ def _logarithmic(axis: Any, along: models.Range1d, title: str, ticker: models.Fi
     axis.formatter = models.CustomJSTickFormatter(code="return page.plain(tick)")
     axis.update(axis_label=models.PlainText(title), minor_tick_line_color=None)
     return axis
+
+
+def _legend(plot: Any, title: str) -> None:
+    plot.legend.update(title=title, location="bottom_left", click_policy="hide", spacing=0, padding=2)
+    look = {"label_text_font_size": "11px", "label_text_color": INK, "title_text_color": INK}
+    plot.legend.update(background_fill_alpha=0, border_line_alpha=0, **look)
 
 
 def _epochs(plot: Any) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
-from mnist_tune.numbers import rate, told_apart
+from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.trial import TrialConfig
 
@@ -61,33 +61,15 @@ class Range:
     """The largest at which any replicate converged."""
     beyond: float | None
     """The one from which on none converged, though each was decided."""
-    best: float | None
-    """The one with the best accuracy (mean over replicates) among the trials that converged. If at some learning rates
-    every replicate converged, only these count."""
-    accuracy: float
-    """That accuracy; NaN if nothing converged."""
-    split: str
-    """What it was measured on: validation, if images were held out, else test."""
 
     @classmethod
     def of(cls, family: pd.DataFrame) -> Range:
         """Return the range of one family, given its trials. Those that never finished an epoch say nothing."""
-        trained, split = family[family["epochs_run"] > 0], held_out(family)
+        trained = family[family["epochs_run"] > 0]
         converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
         every, some = (each[each].index for each in (converged.all(), converged.any()))
-        good = trained[trained["regime"].eq("converged") & trained["learning_rate"].isin(every if len(every) else some)]
-        scores = good.groupby("learning_rate")[f"{split}_accuracy"].mean().dropna()
-        best, score = (scores.idxmax(), scores.max()) if len(scores) else (None, np.nan)
         sometimes = max(some, default=None)
-        ends = min(every, default=None), max(every, default=None), sometimes, _beyond(family, sometimes)
-        return cls(*ends, best, float(score), split)
-
-    @property
-    def said(self) -> str:
-        """The best learning rate, in words."""
-        if self.best is None:
-            return "none converged"
-        return f"best learning rate {rate(self.best)} ({self.split} accuracy {self.accuracy:.4f})"
+        return cls(min(every, default=None), max(every, default=None), sometimes, _beyond(family, sometimes))
 
 
 def _beyond(family: pd.DataFrame, sometimes: float | None) -> float | None:
@@ -179,7 +161,7 @@ def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> Ad
     trained = family[family["epochs_run"] > 0]
     rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:
-        direction, tried = _where_none_converged(trained, rates, found.split)
+        direction, tried = _where_none_converged(trained, rates)
         return Advice(f"try {direction}:", proposed(family, options, tried)) if tried else Advice()
     if found.sometimes == rates[-1]:
         larger = _between(rates[-1], 10 * rates[-1])
@@ -192,7 +174,7 @@ def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> Ad
     return Advice()
 
 
-def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float], split: str) -> tuple[str, list[float]]:
+def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple[str, list[float]]:
     """Return in which direction a rate may converge, and the rates to try; none if nothing points anywhere."""
     regimes = trials.groupby("learning_rate")["regime"].agg(set)
     calm = [one for one in rates if not regimes[one] & RESTLESS]
@@ -202,7 +184,7 @@ def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float], split: s
     above = [one for one in rates if one > top]
     if slow and above:
         return "rates between", _between(top, above[0], 6)[1:-1] if above[0] / top > REFINED else []
-    accuracy = trials.groupby("learning_rate")[f"{split}_accuracy"].mean().loc[calm].dropna()
+    accuracy = trials.groupby("learning_rate")[f"{held_out(trials)}_accuracy"].mean().loc[calm].dropna()
     if accuracy.empty:
         return "", []
     best = accuracy.idxmax()

@@ -81,6 +81,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     most, failures = (None, None) if every_line else (MANY, FAILURES)
     _print(console, lines(of(found, Kind.REGIMES, Kind.WINNER)))
     _print(console, lines(of(found, Kind.FAMILY, Kind.EDGE), most, "families"))
+    _print(console, lines(of(found, Kind.NEXT)))
     _print(console, lines(of(found, Kind.NOTE)), style="bold yellow")
     _print(console, _where(sweep, path, found, condensed, picture))
     _print(console, lines(of(found, Kind.FAILURE), failures, "failed; the column error of trials says why"))
@@ -247,4 +248,5 @@ def _accuracies(summary: pd.DataFrame) -> dict[str, list[str]]:
         pairs = zip(summary[f"{split}_accuracy_mean"], summary[f"{split}_accuracy_ci95"], strict=True)
         return ["-" if pd.isna(mean) else f"{mean:.4f} ± {width:.4f}" for mean, width in pairs]
 
-    return {split: cells(split) for split in ("train", "test")}
+    held = ["validation"] * bool(summary["validation_accuracy_mean"].notna().any())
+    return {name.replace("validation", "held out"): cells(name) for name in ("train", *held, "test")}

@@ -18,6 +18,7 @@ def _lines(one: Finding) -> list[str]:
         Kind.REGIMES: f"Regimes: {one.text}",
         Kind.NOTE: f"Note: {one.text}",
         Kind.LEFT: f"{one.text} {one.command}",
+        Kind.NEXT: f"{one.text} {one.command}",
         Kind.FAILURE: f"{one.about} failed: {one.text}",
         Kind.STATE: one.text,
     }

@@ -23,9 +23,11 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
+from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
@@ -60,6 +62,29 @@ class Tables:
     @cached_property
     def _edges(self) -> list[MeasuredEdge]:
         return list(measured_edges(families(self.trials), self.epochs, self.meta))
+
+    def best(self) -> pd.DataFrame:
+        """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
+        over `seeds`, `gap` how far below the best, `close` that they are not told apart from it (`standing`)."""
+        return standing(self.trials, data_facts(self.meta).test_images)
+
+    def contenders(self) -> list[TrialConfig]:
+        """Return the best setting and those that are not told apart from it, the best first, each with the seed 0."""
+        found = self.best()
+        rows = found[found["close"]][CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
+        return [TrialConfig.from_dict(row) for row in rows.to_dict("records")]
+
+    def by(self, *names: str) -> pd.DataFrame:
+        """Return mean, standard deviation and 95% interval of each score, a row for each value of these columns, such
+        as `sweep.by("batch_size")`; by default for each configuration. What else differs is averaged over.
+
+        Raises:
+            UserError: `trials` has no such column.
+        """
+        if unknown := [name for name in names if name not in self.trials]:
+            raise UserError(f"trials has no column {unknown[0]!r}; it has {', '.join(self.trials.columns)}")
+        trained = self.trials[self.trials["epochs_run"] > 0]
+        return summarise_replicates(trained, [*names] or CONFIGURATION)
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
@@ -194,11 +219,13 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.
     lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
+    held_out = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
     return last[[*scores, "validation_loss", "validation_accuracy", "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
+        largest_fall=held_out.groupby(epochs["trial_id"]).diff(-1).groupby(epochs["trial_id"]).max().clip(0),
         best_epoch=best.set_index("trial_id")["epoch"],
         diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
     )

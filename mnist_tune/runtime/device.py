@@ -46,7 +46,7 @@ def find_device(quiet: bool) -> Device:
             return Device("GPU", MEMORY_SHARE * memory)
         announce(
             "warning: Ray sees a GPU, but JAX does not, so trials run on CPUs; "
-            "for the GPU: python -m pip install 'mnist_tune[cuda]'",
+            "for the GPU: python -m pip install 'jax[cuda12]'",
             quiet,
         )
     return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1)))

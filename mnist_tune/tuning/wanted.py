@@ -49,7 +49,7 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
     of_another = started_by(meta["name"]) and meta["name"] != name
     if name and (of_another or (meta.get("search") and not _are_recorded(options, meta.get("options", {})))):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
-    recorded = _recorded(type(options), meta, where)
+    recorded = recorded_options(type(options), meta, where)
     for one in fields(options):
         mark, now = marks(type(options))[one.name], getattr(options, one.name)
         if mark is Mark.HERE or one.name not in options.given | recorded.keys():
@@ -83,7 +83,7 @@ def _are_recorded(options: SweepOptions, recorded: Mapping[str, Any]) -> bool:
     return all(name in recorded for name, mark in marks(type(options)).items() if mark in (Mark.MAKES, Mark.KEPT))
 
 
-def _recorded(kind: type[Any], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
+def recorded_options(kind: type[Any], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
     """Return the recorded options that a command has, each of its type: the folder may come from anybody."""
     hints, found = get_type_hints(kind), dict[str, Any]()
     for name in {one.name for one in fields(kind)} & meta.get("options", {}).keys():

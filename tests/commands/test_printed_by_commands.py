@@ -112,6 +112,14 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
     assert not (sweep.path / "notebook.png").exists()
 
 
+def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, made_up_sweep):
+    said = command(lr_regimes, run_or_resume=made_up_sweep([0.19, 0.2], seeds=2))
+    assert "; not told apart from it by 2 seeds: 0.19" in said
+    _, _, means = said.partition("Replicates over seeds")
+    assert means.count(" ± 0.0000") == 4
+    assert "Replicates" not in command(lr_regimes, run_or_resume=made_up_sweep([0.1, 0.2]))
+
+
 @pytest.mark.parametrize("module", [lr_regimes, seeds, notebook])
 @pytest.mark.parametrize(("ended", "code"), [("interrupted", 130), ("error", 1)])
 def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):

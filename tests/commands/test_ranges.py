@@ -18,11 +18,11 @@ def made_up_trials(regimes, **config):
         for seed, regime in enumerate(of.split())
     ]
     base = {"architecture": "mlp-64-tanh", "batch_size": 128, "momentum": 0.0, "warmup_steps": 0}
-    return pd.DataFrame(rows).assign(test_accuracy=0.5, epochs_run=5, **base | config)
+    return pd.DataFrame(rows).assign(test_accuracy=0.5, epochs_run=5, epochs_asked=5, **base | config)
 
 
 def test_the_range_and_its_best():
-    [found] = ranges([("title", made_up_trials(REGIMES | {1.6: "diverged diverged"}))]).to_dict("records")
+    [found] = ranges([("title", made_up_trials(REGIMES | {1.6: "diverged diverged"}))], 1000).to_dict("records")
     assert found["title"] == "title"
     assert [found[name] for name in ("lowest", "highest", "sometimes", "next", "best")] == [0.2, 0.4, 0.8, 1.6, 0.4]
     assert found["accuracy"] == pytest.approx(0.94)
@@ -31,25 +31,28 @@ def test_the_range_and_its_best():
 
 def test_the_range_begins_where_every_seed_converged():
     some = {0.05: "slow converged", **REGIMES}
-    [found] = ranges([("", made_up_trials(some))]).to_dict("records")
+    [found] = ranges([("", made_up_trials(some))], 1000).to_dict("records")
     assert (found["lowest"], found["highest"]) == (0.2, 0.4)
 
 
 def test_a_range_without_an_end_or_without_a_rate():
     open_, none = (
-        ranges([("", made_up_trials(regimes))]).iloc[0]
+        ranges([("", made_up_trials(regimes))], 1000).iloc[0]
         for regimes in (REGIMES, dict.fromkeys(REGIMES, "diverged slow"))
     )
     assert np.isnan(open_["next"])
     assert open_["sometimes"] == 0.8
-    assert none[["lowest", "highest", "sometimes", "next", "best", "accuracy"]].isna().all()
+    assert none[["lowest", "highest", "sometimes", "next"]].isna().all()
+    assert none["best"] == 0.8, "of those that did not diverge"
+    [lost] = ranges([("", made_up_trials(dict.fromkeys(REGIMES, "diverged diverged")))], 1000).to_dict("records")
+    assert np.isnan([lost["best"], lost["accuracy"]]).all()
 
 
 def test_replicates_that_never_began_say_nothing():
     trials = made_up_trials(REGIMES | {1.6: "undecided undecided"})
     never = (trials["learning_rate"] > 1) | ((trials["learning_rate"] == 0.2) & (trials["seed"] == 1))
     trials = trials.assign(epochs_run=5 * ~never, regime=trials["regime"].mask(never, "undecided"))
-    [found] = ranges([("", trials)]).to_dict("records")
+    [found] = ranges([("", trials)], 1000).to_dict("records")
     assert (found["lowest"], found["highest"]) == (0.2, 0.4)
     assert np.isnan(found["next"]), "no rate above was tried"
 
@@ -63,7 +66,7 @@ def test_sizes_are_those_in_the_name():
 
 def test_one_thing_varies_at_a_time():
     configs = [{}, {"momentum": 0.9}, {"momentum": 0.5}, {"batch_size": 32}, {"architecture": "mlp-32-tanh"}]
-    found = ranges([(str(config), made_up_trials(REGIMES, **config)) for config in configs])
+    found = ranges([(str(config), made_up_trials(REGIMES, **config)) for config in configs], 1000)
     base = {"width": 64, "depth": 2, "batch_size": 128, "momentum": 0.0, "warmup_steps": 0}
     assert along(found, "momentum", base)["momentum"].tolist() == [0, 0.5, 0.9]
     assert along(found, "width", base)["width"].tolist() == [32, 64]
@@ -138,5 +141,5 @@ def test_ranges(tmp_path, capsys):
 
 def test_seeds_that_never_began_do_not_count():
     trials = made_up_trials(REGIMES | {0.2: "converged undecided"})
-    [found] = ranges([("", trials.assign(epochs_run=[5, 5, 5, 0, 5, 5, 5, 5]))]).to_dict("records")
+    [found] = ranges([("", trials.assign(epochs_run=[5, 5, 5, 0, 5, 5, 5, 5]))], 1000).to_dict("records")
     assert found["lowest"] == 0.2

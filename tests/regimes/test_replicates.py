@@ -19,7 +19,7 @@ def replicates(accuracies, losses=None, regimes=None, **config):
     """A row a seed, as in the trials table."""
     table = pd.DataFrame([TrialConfig(seed=i, **config).to_dict() for i in range(len(accuracies))])
     losses = losses or [1 - value for value in accuracies]
-    scores = dict.fromkeys(("train_accuracy", "test_accuracy"), accuracies)
+    scores = dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), accuracies)
     scores |= dict.fromkeys(("train_loss", "test_loss"), losses)
     table = table.rename(columns={"epochs": "epochs_asked"})
     return table.assign(regime=regimes or ["converged"] * len(accuracies), **scores)

@@ -614,7 +614,7 @@ def test_of_noise_the_settings_explain_nothing():
 def test_without_scikit_learn_the_page_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.ensemble", None)
     table = pd.DataFrame({"learning_rate": np.linspace(0.1, 1, 50), "epochs_run": 1, "test_accuracy": 0.9})
-    assert "pip install 'mnist_tune[importances]'" in importances(table, ["learning_rate"])
+    assert "pip install scikit-learn" in importances(table, ["learning_rate"])
 
 
 def test_a_page_that_cannot_be_written(made_up_sweep, tmp_path):

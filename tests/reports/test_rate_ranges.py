@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from families import REPLICATES, family
 
+from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.families import held_out
+from mnist_tune.reports.findings import best_rate
 from mnist_tune.reports.ranges import Range, advice, best_trial, proposed, spans
 
 
@@ -14,7 +17,7 @@ def following(trials, options=None):
 
 def said(trials):
     """What the regimes of a family say."""
-    return "; ".join([*spans(trials), Range.of(trials).said])
+    return "; ".join([*spans(trials), best_rate(standing(trials, 1000), held_out(trials))])
 
 
 def test_each_regime_is_said_with_its_rates_and_seeds():
@@ -115,7 +118,7 @@ COMMAND = "python sweeps/lr_regimes.py --architecture mlp-4-tanh --learning-rate
 
 def test_where_every_rate_diverged_smaller_ones_are_tried(made_up_sweep):
     trials = made_up_sweep([3.0, 4.0]).trials
-    assert said(trials) == "diverges at all rates, 3 to 4; none converged"
+    assert said(trials) == "diverges at all rates, 3 to 4; no rate ran all its epochs without diverging"
     asked = f"{COMMAND} 3 1.39 0.646 0.3 --epochs 4 --dataset mnist-5k"
     assert following(trials, {"dataset": "mnist-5k"}) == ("try smaller rates:", asked)
 
@@ -150,8 +153,19 @@ def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, 
 def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
     trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate")
     trials = trials.assign(regime=["converged", "oscillating"], test_accuracy=[0.9, 0.95])
-    assert said(trials) == "converges at 0.1; oscillates at 1; best learning rate 0.1 (test accuracy 0.9000)"
-    assert said(trials.assign(regime="slow")) == "slow at all rates, 0.1 to 1; none converged"
+    best = "best learning rate by test accuracy, not an unbiased estimate: "
+    both = "converges at 0.1; oscillates at 1; "
+    assert said(trials) == f"{both}{best}1 (0.9500, oscillating); told apart from all others by one seed"
+    near = trials.assign(test_accuracy=[0.94, 0.95])
+    assert said(near) == f"{both}{best}1 (0.9500, oscillating); not told apart from it by one seed: 0.1"
+    alone = trials.assign(regime=["slow", "diverged"])
+    assert said(alone) == f"slow at 0.1; diverges at 1; {best}0.1 (0.9000, slow)"
+    held = near.assign(validation_accuracy=[0.94, 0.93], holdout=1000)
+    assert said(held).endswith(
+        "; best learning rate by held-out accuracy: 0.1 (0.9400, converged); not told apart from it by one seed: 1"
+    )
+    lost = trials.assign(regime="diverged")
+    assert said(lost) == "diverges at all rates, 0.1 to 1; no rate ran all its epochs without diverging"
 
 
 def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
@@ -181,10 +195,12 @@ def test_trials_that_never_began_decide_nothing(made_up_sweep, others):
     trials = trials.assign(regime=["undecided", "undecided", "diverged"], epochs_run=[0, 0, 3])
     trials["stop_reason"] = trials["stop_reason"].where(begun, others)
     trials["test_accuracy"] = trials["test_accuracy"].where(begun)
-    assert said(trials) == "diverges at 3; none converged"
+    assert said(trials) == "diverges at 3; no rate ran all its epochs without diverging"
     assert following(trials)[1].startswith(f"{COMMAND} 3 1.39 ")
     some = trials.assign(regime=["converged", "undecided", "undecided"], epochs_run=[4, 0, 0], test_accuracy=0.9)
-    assert said(some).startswith("converges at 0.1; best learning rate 0.1 ")
+    assert said(some).startswith(
+        "converges at 0.1; best learning rate by test accuracy, not an unbiased estimate: 0.1 "
+    )
     assert following(some)[1].startswith(f"{COMMAND} 0.1 0.215 ")
 
 
@@ -256,30 +272,14 @@ def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep)
 
 def test_the_range_of_a_family():
     trials = REPLICATES.assign(epochs_run=[10] * 7 + [0])  # of rate 2, one never began
-    assert Range.of(trials) == Range(0.1, 1.0, 1.3, 2.0, 1.0, 0.98, "test")
+    assert Range.of(trials) == Range(0.1, 1.0, 1.3, 2.0)
     none = Range.of(REPLICATES[REPLICATES["regime"] == "diverged"])
-    assert (none.lowest, none.always, none.sometimes, none.beyond, none.best) == (None,) * 5
-    assert np.isnan(none.accuracy)
+    assert none == Range(None, None, None, None)
 
 
 def test_seeds_that_never_began_do_not_end_a_range():
     table = family({0.1: [("converged", 0.9), ("undecided", 0.1)], 0.2: [("converged", 0.9)] * 2})
     assert Range.of(table.assign(epochs_run=[10, 0, 10, 10])).lowest == 0.1
-
-
-def test_the_best_rate_is_the_best_on_held_out_images_of_those_that_converged():
-    assert Range.of(REPLICATES).best == 1.0
-    held_out = Range.of(REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"]))
-    assert (held_out.best, held_out.split) == (0.1, "validation")
-    assert Range.of(REPLICATES[REPLICATES["learning_rate"] == 1.3]).best == 1.3
-
-
-def test_the_best_rate_is_that_of_the_mean_of_what_converged():
-    seeds = {0.1: [("converged", 0.90), ("converged", 0.98)], 1.0: [("converged", 0.95), ("converged", 0.95)]}
-    assert Range.of(family(seeds)).best == 1.0
-    some = {0.1: [("converged", 0.90), ("oscillating", 0.99)], 1.0: [("converged", 0.92), ("diverged", 0.1)]}
-    found = Range.of(family(some))
-    assert (found.best, found.accuracy, found.always, found.sometimes) == (1.0, 0.92, None, 1.0)
 
 
 def test_the_best_trial_was_trained_to_its_end_and_is_judged_on_what_all_held_out():

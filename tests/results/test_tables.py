@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep, machine
 from mnist_tune.columns import EPOCHS, TRIALS
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.reports import figures, page
 from mnist_tune.results.folder import is_being_written, new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
@@ -274,6 +276,62 @@ def test_pictures_and_pages_are_written_into_the_folder_or_where_they_are_asked_
     assert written[:2] == [writer.path / "regimes.png", writer.path / "report.html"]
     assert written[4:6] == [Path("regimes.png"), Path("report.html")]
     assert written[2:4] == written[6:] == [Path("x/a.png"), "s3://bucket/a.html"]
+
+
+@pytest.mark.parametrize(
+    ("test", "validation", "fall"),
+    [([0.8, 0.9, 0.85, 0.86], None, 0.05), ([0.8, 0.9, 0.85, 0.86], [0.8, 0.7, 0.7, 0.9], 0.1), ([0.8, 0.9], None, 0)],
+)
+def test_the_largest_fall_is_that_of_held_out_accuracy(writer, epoch_row, test, validation, fall):
+    for epoch, accuracy in enumerate(test, start=1):
+        more = {} if validation is None else {"validation_accuracy": validation[epoch - 1], "validation_loss": 0.5}
+        writer.epoch("00000", epoch_row(epoch, test_accuracy=accuracy, **more), False)
+    writer.epoch("00001", epoch_row(1), False)
+    first, second = load_sweep(writer.path).trials["largest_fall"]
+    assert first == pytest.approx(fall)
+    assert math.isnan(second), "it has one epoch"
+
+
+def test_the_settings_of_a_sweep_are_compared(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.19, 0.2, 3.0], seeds=2, batch_size=64)
+    found = sweep.best()
+    assert found["learning_rate"].tolist() == [0.2, 0.19, 0.01], "the last rate diverged"
+    assert found["close"].tolist() == [True, True, False]
+    assert found["batch_size"].tolist() == [64] * 3
+    contenders = sweep.contenders()
+    assert [one.learning_rate for one in contenders] == [0.2, 0.19]
+    first, *_ = (TrialConfig.from_dict(trial) for trial in sweep.meta["trials"].values())
+    assert replace(contenders[1], learning_rate=0.01) == replace(first, seed=0, data_seed=0)
+    none = replace(sweep, trials=sweep.trials.assign(regime="diverged"))
+    assert (len(none.best()), none.contenders()) == (0, [])
+
+
+def test_scores_by_any_setting(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], seeds=3)
+    trials = sweep.trials.assign(batch_size=[32] * 3 + [64] * 3, test_accuracy=[0.7, 0.8, 0.9, 0.8, 0.8, 0.8])
+    trials.loc[5, "epochs_run"] = 0
+    found = replace(sweep, trials=trials).by("batch_size")
+    assert found["batch_size"].tolist() == [32, 64]
+    assert found["replicates"].tolist() == [3, 2]
+    assert found["test_accuracy_mean"].tolist() == pytest.approx([0.8, 0.8])
+    assert found["test_accuracy_ci95"].tolist() == pytest.approx([4.302653 * 0.1 / math.sqrt(3), 0], abs=1e-6)
+    assert len(sweep.by()) == len(sweep.by("batch_size", "learning_rate")) == 2
+    with pytest.raises(UserError, match="no column 'batchsize'"):
+        sweep.by("batchsize")
+
+
+def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
+    sweep = made_up_sweep([0.1, 0.2])
+    weights = np.arange(6.0).reshape(2, 3)
+    arrays = {".step": np.array(3), ".params[0]['w']": weights}
+    Checkpoint(arrays, epoch_row(1)).save(sweep.path / "states" / "00001.npz")
+    [layer] = sweep.params("00001")
+    assert (layer["w"] == weights).all()
+    assert [one.tolist() for one in sweep.params("00001", leaves=True)] == [weights.tolist()]
+    with pytest.raises(UserError, match="state of trial 00000 was not kept"):
+        sweep.params("00000")
+    with pytest.raises(UserError, match="no trial '1'"):
+        sweep.params("1")
 
 
 def test_measurements_of_several_sweeps_in_one_table(writer, epoch_row):

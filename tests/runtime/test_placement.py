@@ -263,7 +263,7 @@ def test_gpus_that_jax_cannot_use_are_one_warning(two_gpus, tmp_path, capsys, ex
     assert list(done.trials["stop_reason"]) == ["completed"]
     assert done.meta["options"]["cpus_per_trial"] == 3
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert "'mnist_tune[cuda]'" in warning
+    assert "'jax[cuda12]'" in warning
 
 
 @pytest.mark.ray

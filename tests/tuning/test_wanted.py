@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from recorded_data import recorded_data
 
-from mnist_tune import EdgeOptions, SweepOptions, TrialConfig, UserError
+from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, UserError
 from mnist_tune.commands.architectures import Architectures
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.commands.notebook import Notebook
@@ -25,6 +25,7 @@ COMMANDS = {
     "notebook": Notebook,
     "search": Search,
     "edge": EdgeOptions,
+    "decide": DecideOptions,
 }
 
 ADDS = {
@@ -34,13 +35,23 @@ ADDS = {
     "notebook": {"epochs", "seeds"},
     "search": {"samples", "final_seeds"},
     "edge": {"trials"},
+    "decide": {"trials"},
 }
 """The options of each command that add trials, or epochs."""
 
-MAY_CHANGE = {"max_concurrent", "execution", "lanes", "save_every", "trials_per_gpu", "time_budget", "precision"}
+MAY_CHANGE = {
+    "max_concurrent",
+    "execution",
+    "lanes",
+    "save_every",
+    "trials_per_gpu",
+    "time_budget",
+    "precision",
+    "confirm",
+}
 MAY_CHANGE |= {"dataset", "data_dir"}  # where the same data are
 
-NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke"}
+NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep"}
 """Options that come from no folder."""
 
 VALUES = {
@@ -104,7 +115,7 @@ def folder(tmp_path):
     def make(command, /, without=(), **changed):
         known = COMMANDS[command]().values() | changed
         options = {name: plain(value) for name, value in known.items() if name not in without}
-        meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search")}
+        meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search", "decide")}
         meta["dataset"] = recorded_data("mnist-5k")
         (tmp_path / "sweep.json").write_text(json.dumps(meta))
         return tmp_path

@@ -1,0 +1,205 @@
+"""Which of some settings is best? Train all of them on fresh seeds, until that is settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from mnist_tune import storage
+from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.edge.predictions import processes
+from mnist_tune.errors import UserError
+from mnist_tune.own_code.loading import load_own
+from mnist_tune.regimes.contest import CONTENDERS, Contest
+from mnist_tune.regimes.families import held_out
+from mnist_tune.results.writer import SweepWriter
+from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
+from mnist_tune.storage import Place
+from mnist_tune.sweep import Sweep, load_sweep
+from mnist_tune.terminal import announce
+from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.options import (
+    ARCHITECTURE_HELP,
+    OPTIMIZER_HELP,
+    Mark,
+    SweepOptions,
+    TrialOptions,
+    crossed,
+    flag,
+    rates_of,
+    refuse_not_above_0,
+    with_given,
+)
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.sweep import run_plan, shown, unchanged
+from mnist_tune.tuning.wanted import Plan, recorded_options
+
+CROSSED = ("architecture", "optimizer", "batch_size", "momentum", "learning_rates")
+
+SHARE = 6
+"""By default one of so many training images is held out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideOptions(TrialOptions):
+    """Say which of some settings is best, and how sure that is: train all of them on fresh seeds until it is settled.
+
+    Settings are compared on images that are held out of training. Name the folder of a sweep to decide between its best
+    settings, or list settings.
+    """
+
+    EXAMPLES: ClassVar[dict[str, str]] = {
+        "--sweep results/lr_regimes/TIME": "Between the settings that a sweep has not told apart:",
+        "--learning-rates 0.2 0.4 0.8": "Between three rates:",
+        "--architecture mlp-64-relu mlp-256-relu --learning-rates 0.1 0.3": "Between networks and rates:",
+        "--learning-rates 0.2 0.4 --tolerance 0.001 --trials 400": "More precisely:",
+        "--learning-rates 0.2 0.4 --confirm": "With 29 seeds of the best in the end:",
+    }
+
+    scheduler: Literal["fifo"] = "fifo"
+    """Trials run to their end, unless they diverge."""
+    sweep: Annotated[str | Path | None, Mark.HERE] = None
+    """The folder or URI of a sweep: compare the settings that it has not told apart from its best, on its data. Name
+    networks of your own again with --architecture, so that they are loaded."""
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
+    batch_size: tuple[int, ...] = (128,)
+    """Images per step. Several values are crossed with all others, as are architectures, optimizers, momenta and rates;
+    each combination is a setting."""
+    momentum: tuple[float, ...] = (0.0,)
+    """Momentum of SGD, in [0, 1)."""
+    learning_rates: tuple[float | str, ...] = ()
+    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced."""
+    epochs: Annotated[int, Mark.KEPT] = 10
+    """Epochs per trial; with --sweep, as there."""
+    holdout: int = 0
+    """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
+    a few more if then no batch is smaller than the others."""
+    tolerance: float | None = None
+    """How much less accurate than the best the setting that is named may be. By default it is half the standard error
+    of one trial's accuracy on the images held out."""
+    trials: Annotated[int, Mark.MAKES] = 200
+    """The most trials, if it is not settled before."""
+    confirm: Annotated[bool, Mark.HOW] = False
+    """Train the best setting alone in the end, until it has 29 seeds."""
+    at_a_time: int | None = None
+    """How many seeds are trained at a time; by default as many as keep two settings' trials on all cores, and one."""
+    seed: int = 0
+    """Makes the seeds of the trials other ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_not_above_0(self, "trials", "tolerance", "at_a_time")
+
+    def settings(self) -> list[TrialConfig]:
+        """Return a trial of each setting that is listed, without its seeds."""
+        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
+        names = [name.removesuffix("s") for name in CROSSED]
+        common = self.common()
+        return [
+            TrialConfig(**common | dict(zip(names, values, strict=True)))
+            for values in crossed(self, *CROSSED, learning_rates=rates)
+        ]
+
+
+def decide(options: DecideOptions) -> Sweep:
+    """Decide between settings under Ray Tune, print what was found unless `options.quiet`, and return the tables.
+
+    To resume an interrupted decision, give its folder as `options.resume`. The same decision proposes the same trials,
+    whenever it is interrupted.
+
+    Raises:
+        UserError: as in `run_sweep`; or there are fewer than two settings.
+    """
+    return shown(_decide(options), options)
+
+
+def decide_until_exit(options: DecideOptions) -> Sweep:
+    """Decide, and print nothing but progress. Ray is shut down when the process ends."""
+    stop_ray_at_exit()
+    return _decide(options)
+
+
+def _decide(options: DecideOptions) -> Sweep:
+    load_own(options)
+    where, past = options.goes_on(), None
+    if where is None:
+        options, settings, chosen_by = _contenders(options)
+        writer, data = open_new("decide", {}, options, search=True, templates=settings)
+        writer.update_options(chosen_by=chosen_by, **{CONTENDERS: [one.to_dict() for one in settings]})
+    else:
+        options, writer, past, data = open_again(where, options, search=True, name="decide")
+    with writer:
+        asked = writer.meta["options"]
+        if CONTENDERS not in asked:
+            raise UserError(f"{writer.where} was killed before it began; start it anew, with another --output")
+        if asked["at_a_time"] is None:
+            start_ray(options.cluster(), options.max_concurrent, options.dashboard)
+            writer.update_options(at_a_time=1 + -(-processes(options) // 2))
+        before = past or Past()
+        ended = {trial_id: row for trial_id, (_, row) in before.ended.items()} | dict.fromkeys(before.failed)
+        if past and not past.open and _searcher(writer, ended).suggest("") == "FINISHED":
+            return unchanged(writer)
+        samples = max(options.trials - len(ended), 1)
+        plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=_searcher(writer, ended))
+        return run_plan(writer, plan, data, options, past)
+
+
+def _searcher(writer: SweepWriter, ended: dict[str, Any]) -> Any:
+    """Return the searcher that goes on from the trials that have ended, None for those with an error."""
+    from mnist_tune.edge.searcher import ContestSearcher
+
+    return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], ended)
+
+
+def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig], str | None]:
+    """Return the options with what follows from the sweep and the data, the settings to decide between, and the split
+    by which the sweep chose them.
+
+    Raises:
+        UserError: there are fewer than two settings, or the data are not those of the sweep.
+    """
+    chosen_by = None
+    if options.sweep is None:
+        settings = options.settings()
+    else:
+        options, settings, chosen_by = _of_sweep(options, storage.place(options.sweep))
+    if len(settings) < 2:
+        raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
+    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    images, sizes = len(data.train_labels), [one.batch_size for one in settings]
+    holdout = options.holdout or settings[0].holdout
+    if not holdout:
+        holdout = images // SHARE
+        holdout += (images - holdout) % max(sizes)
+    drop = options.drop_last or any((images - holdout) % size for size in sizes)
+    said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"
+    announce(said + "; each epoch leaves out its last, smaller batch" * drop, options.quiet)
+    options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
+    return options, [replace(one, holdout=holdout, drop_last=drop) for one in settings], chosen_by
+
+
+def _of_sweep(options: DecideOptions, place: Place) -> tuple[DecideOptions, list[TrialConfig], str]:
+    """Return the options with the data and the epochs of a sweep, the settings that it has not told apart, and by which
+    split."""
+    if listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
+        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
+    sweep = load_sweep(place)
+    settings = [replace(one, label="") for one in sweep.contenders()]
+    if len(settings) < 2:
+        raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
+    recorded, meta = recorded_options(SweepOptions, sweep.meta, place), sweep.meta["dataset"]
+    same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
+    same["epochs"] = settings[0].epochs
+    options = with_given(replace(options, **same), options.given | same.keys())
+    if options.dataset == ARRAYS:
+        raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
+    data = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
+    if data.checksums != meta["checksums"]:
+        raise UserError(f"{place} was trained on other data ({meta['name']}); give it with --dataset or --data-dir")
+    return options, settings, held_out(sweep.trials)

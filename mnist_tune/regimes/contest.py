@@ -1,0 +1,150 @@
+"""Settings that are compared on fresh seeds, one seed after the other, until it is settled which is best.
+
+Seed m goes to the settings that are left after seed m - L, so L seeds are trained at a time. What is asked follows from
+the outcomes alone, whichever trial ends first: a resume, and a report on the tables, ask the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import CONFIRMED, Decision
+from mnist_tune.regimes.divergence import chance_ceiling
+from mnist_tune.trial import TrialConfig
+
+CONTENDERS = "contenders"
+"""The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
+
+TOLERANCE = 1 / 2
+"""By default settings count as equal if they differ by this share of the standard error of one trial's accuracy on the
+images held out."""
+
+
+class Contest:
+    """Takes up the outcomes of trials, and asks for the next ones.
+
+    Args:
+        settings: what is compared; a trial of each, without its seeds.
+        chance: the share of the most frequent label.
+        at_a_time: L, how many seeds are trained at a time.
+        trials: the most trials, without those that confirm.
+        tolerance: how much worse than the best the leader may be. By default it follows from the first seed's best
+            accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h.
+        confirm: train the leader alone, until it has `CONFIRMED` seeds.
+
+    Attributes:
+        asked: of each trial by number, which seed (0, 1, ...) it has, and which setting.
+        decision: what follows from the seeds so far.
+        course: the seeds of each setting and `Decision.differences`, after each seed.
+        confirming: accuracies of the leader with the seeds that confirm; NaN where it failed.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[TrialConfig],
+        chance: float,
+        at_a_time: int,
+        trials: int,
+        tolerance: float | None = None,
+        confirm: bool = False,
+    ) -> None:
+        self.settings, self._chance, self._trials, self._tolerance = list(settings), chance, trials, tolerance
+        self._images, self._confirm = settings[0].holdout, confirm
+        self.decision = Decision(len(settings), tolerance or 0.0, 1 / self._images)
+        self.asked: list[tuple[int, int]] = []
+        self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.confirming: list[float] = []
+        self._seeds: list[dict[int, float | None]] = []
+        """Of each seed, the accuracies that were told. None stands for an error."""
+        self._taken, self._spent = 0, False
+        self._contenders: list[set[int]] = []
+        self._confirmed_from: int | None = None
+        for _ in range(at_a_time):
+            self._ask(np.flatnonzero(self.decision.active).tolist())
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Contest:
+        """Return the contest that a sweep's `sweep.json` records, before its first trial."""
+        asked = meta["options"]
+        settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS]]
+        limits = (asked[name] for name in ("at_a_time", "trials", "tolerance", "confirm"))
+        return cls(settings, data_facts(meta).chance, *limits)
+
+    def replay(self, trials: pd.DataFrame) -> Contest:
+        """Take up the `trials` table of the contest, as far as trials have ended."""
+        rows = trials.set_index("trial_id").to_dict("index")
+        number = 0
+        while number < len(self.asked):
+            row = rows.get(f"{number:05d}")
+            if row is not None and row["stop_reason"] in ("completed", "diverged", "error"):
+                self.tell(number, None if row["stop_reason"] == "error" else row)
+            number += 1
+        return self
+
+    def is_of(self, setting: int, trials: pd.DataFrame) -> list[bool]:
+        """Return for each row of the `trials` table whether it is of this setting."""
+        own = {f"{number:05d}" for number, (_, one) in enumerate(self.asked) if one == setting}
+        return [trial_id in own for trial_id in trials["trial_id"]]
+
+    @property
+    def over(self) -> bool:
+        """Whether all trials that were asked have been told."""
+        return self._taken == len(self._seeds)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known which setting is best, up to the tolerance."""
+        return bool(self.decision.over)
+
+    def trial(self, number: int, seed: int) -> TrialConfig:
+        """Return a trial by its number. All settings have the same seed in turn, which follows from `seed`."""
+        order, setting = self.asked[number]
+        drawn = int(np.random.default_rng([seed, order]).integers(2**32))
+        return replace(self.settings[setting], seed=drawn, data_seed=drawn)
+
+    def tell(self, number: int, row: Mapping[str, Any] | None) -> None:
+        """Tell how a trial ended: its last row, None if in an error, which drops its seed for all settings."""
+        order, setting = self.asked[number]
+        self._seeds[order][setting] = None if row is None else self._accuracy(row)
+        while not self.over and self._seeds[self._taken].keys() == self._contenders[self._taken]:
+            self._take_up(self._seeds[self._taken])
+
+    def _accuracy(self, row: Mapping[str, Any]) -> float:
+        failed = row["stop_reason"] == "diverged" or not row["validation_accuracy"] > chance_ceiling(self._chance)
+        return np.nan if failed else float(row["validation_accuracy"])
+
+    def _take_up(self, seed: Mapping[int, float | None]) -> None:
+        confirms = self._confirmed_from is not None and self._taken >= self._confirmed_from
+        self._taken += 1
+        if None not in seed.values():
+            if confirms:
+                self.confirming += [value for value in seed.values() if value is not None]
+                return
+            values = np.full(len(self.settings), np.nan)
+            values[list(seed)] = list(seed.values())
+            if not self.decision.tolerance and np.isfinite(values).any():
+                best = min(np.nanmax(values), 1 - 1 / self._images)
+                self.decision.tolerance = TOLERANCE * float(np.sqrt(best * (1 - best) / self._images))
+            self.decision.add(values)
+            self.course.append((self.decision.seeds.copy(), *self.decision.differences))
+        if not confirms and not self.settled:
+            self._ask(np.flatnonzero(self.decision.active).tolist())
+        if self.over and self.settled and self._confirm and self._confirmed_from is None:
+            self._confirmed_from = len(self._seeds)
+            leader = int(self.decision.leader)
+            for _ in range(CONFIRMED - int(self.decision.seeds[leader])):
+                self._ask([leader], within=False)
+
+    def _ask(self, settings: Sequence[int], within: bool = True) -> None:
+        self._spent |= within and len(self.asked) + len(settings) > self._trials
+        if within and self._spent:  # for good: with more trials, a resume asks the same until here
+            return
+        self.asked += [(len(self._seeds), setting) for setting in settings]
+        self._seeds.append({})
+        self._contenders.append(set(settings))

@@ -1,0 +1,84 @@
+"""Which setting a decision found best, and how sure that is, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_tune.numbers import counted, rate
+from mnist_tune.regimes.contest import CONTENDERS, Contest
+from mnist_tune.regimes.decision import most_failures
+from mnist_tune.regimes.families import setting, varied
+from mnist_tune.regimes.replicates import half_width
+from mnist_tune.results.tables import Tables
+from mnist_tune.trial import TrialConfig
+
+
+def titles(settings: Sequence[TrialConfig]) -> list[str]:
+    """Return the name of each setting: what the others have otherwise, such as `mlp-64-relu, learning rate 0.1`; the
+    learning rate alone, such as `0.1`, if they differ in nothing else."""
+    table = pd.DataFrame([one.to_dict() for one in settings])
+    names = varied(table)
+    if not names:
+        return [rate(one.learning_rate) for one in settings]
+    if table["learning_rate"].nunique() > 1:
+        names.insert(names[0] == "architecture", "learning_rate")
+    return [", ".join(filter(None, (_said(name, getattr(one, name)) for name in names))) for one in settings]
+
+
+def _said(name: str, value: Any) -> str:
+    return f"learning rate {rate(value)}" if name == "learning_rate" else setting(name, value)
+
+
+def is_decision(sweep: Tables) -> bool:
+    """Return whether `sweeps/decide.py` made a sweep."""
+    return CONTENDERS in sweep.meta.get("options", {})
+
+
+def decided(sweep: Tables) -> list[str]:
+    """Return what a decision found, a line each: the best setting, the others, failures, the test set."""
+    contest = Contest.of(sweep.meta).replay(sweep.trials)
+    return list(_lines(contest, titles(contest.settings), sweep)) if contest.decision.seeds.any() else []
+
+
+def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[str]:
+    found, best = contest.decision, int(contest.decision.leader)
+    left = [int(k) for k in np.flatnonzero(found.active) if k != best]
+    at_most = found.may_lose
+    if contest.settled:
+        said = f"best: {names[best]}; none of the others is better" + f" by more than {at_most:.4f}" * bool(at_most)
+    else:
+        most = f"another may be better by up to {at_most:.4f}" if math.isfinite(at_most) else "too few seeds"
+        said = f"not settled after {counted(len(sweep.trials))}; best so far: {names[best]}; {most}"
+    apart = f"; not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
+    yield f"{said} (95%){apart}"
+    intervals, than = found.worse()
+    for k in range(len(names)):
+        low, mean, high = intervals[k]
+        if k != best and found.seeds[k] > found.failures[k]:
+            interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
+            yield f"{names[k]} is {mean:.4f}{interval} worse than {names[int(than[k])]} ({found.seeds[k]} seeds)"
+    for k in map(int, np.flatnonzero(found.failures)):
+        yield f"{names[k]} failed with {found.failures[k]} of {found.seeds[k]} seeds (it diverged, or was at chance)"
+    rows = sweep.trials[contest.is_of(best, sweep.trials)]
+    failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
+    seeds = int(found.seeds[best]) + len(contest.confirming)
+    limit = float(most_failures(failures, seeds))
+    yield f"{names[best]}: {failures} of {seeds} seeds failed (at most {limit:.0%} do); {counted(len(sweep.trials))}"
+    if contest.confirming:
+        fresh = pd.Series(contest.confirming).dropna()
+        yield f"accuracy of {names[best]} on held-out images, with {len(fresh)} further seeds: {_mean(fresh)}"
+    tested = rows.loc[rows["stop_reason"].eq("completed"), "test_accuracy"].astype(float)
+    chosen = sweep.meta["options"].get("chosen_by") == "test"
+    biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
+    yield f"test accuracy of {names[best]}, {len(tested)} seeds: {_mean(tested)}" + biased * chosen
+
+
+def _mean(values: pd.Series) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.4f}"
+    return f"{values.mean():.4f} ± {half_width(values.std(), len(values)):.4f} (95% interval of the mean)"

@@ -1,0 +1,129 @@
+"""A contest asks for the same trials whichever trial ends first, and again after a resume."""
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.decision import CONFIRMED
+from mnist_tune.trial import TrialConfig
+
+IMAGES = 500
+
+
+def contest(count, at_a_time=2, trials=200, tolerance=None, confirm=False):
+    made = [TrialConfig(learning_rate=0.1 * (1 + k), holdout=IMAGES) for k in range(count)]
+    return Contest(made, 0.1, at_a_time, trials, tolerance, confirm)
+
+
+def row(seed, setting, gap=0.01, failing=0.0, noise=0.004):
+    """Return the last row of a trial: setting 0 is best, and each further one worse by the gap."""
+    common, own = (np.random.default_rng([seed, of]).normal(0, noise) for of in (100, setting))
+    failed = np.random.default_rng([seed, setting, 7]).random() < failing
+    return {
+        "stop_reason": "diverged" if failed else "completed",
+        "validation_accuracy": 0.1 if failed else 0.93 - gap * setting + common + own / 2,
+    }
+
+
+def train(one, order=None, said=row):
+    """Tell a contest how its trials end, those that run in any order."""
+    open_, number = [], 0
+    while not one.over:
+        open_ += range(number, len(one.asked))
+        number = len(one.asked)
+        which = open_.pop(order.randrange(len(open_)) if order else 0)
+        one.tell(which, said(*one.asked[which]))
+    return one
+
+
+@given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**20), st.booleans(), st.sampled_from([0.0, 0.2]))
+@settings(max_examples=30)
+def test_what_is_asked_and_found_does_not_depend_on_which_trial_ends_first(count, at_a_time, seed, confirm, failing):
+    def said(*of):
+        return row(*of, failing=failing)
+
+    calm = train(contest(count, at_a_time, confirm=confirm), None, said)
+    other = train(contest(count, at_a_time, confirm=confirm), random.Random(seed), said)
+    assert other.asked == calm.asked
+    np.testing.assert_array_equal(other.decision.seeds, calm.decision.seeds)
+    np.testing.assert_equal(other.confirming, calm.confirming)
+
+
+@given(st.integers(10, 60), st.integers(1, 3))
+@settings(max_examples=20)
+def test_with_more_trials_it_asks_the_same_and_goes_on(trials, at_a_time):
+    def said(*of):
+        return row(*of, gap=0)
+
+    few, many = (train(contest(4, at_a_time, most, 1e-5), None, said) for most in (trials, 100))
+    assert len(few.asked) <= trials
+    assert many.asked[: len(few.asked)] == few.asked
+    assert not few.settled
+
+
+def test_a_table_that_has_not_ended_says_what_its_whole_seeds_say():
+    whole = train(contest(3))
+    ended = [{"trial_id": f"{i:05d}", **row(*of)} for i, of in enumerate(whole.asked)]
+    again = contest(3).replay(pd.DataFrame(ended))
+    assert again.over
+    assert again.settled
+    assert whole.settled
+    np.testing.assert_array_equal(again.decision.worse()[0], whole.decision.worse()[0])
+    part = contest(3).replay(pd.DataFrame([{**one, "stop_reason": "interrupted"} if i == 5 else one
+                                           for i, one in enumerate(ended)]))  # fmt: skip
+    assert part.decision.seeds.tolist() == [1, 1, 1]
+
+
+def test_the_best_is_found_and_those_that_are_surely_worse_get_no_more_seeds():
+    found = train(
+        contest(4, tolerance=0.001), said=lambda seed, setting: row(seed, setting, 0.0 if setting < 2 else 0.02)
+    )
+    assert found.settled
+    assert found.decision.active.tolist() == [True, True, False, False]
+    assert found.decision.seeds[3] < found.decision.seeds[0]
+    seeds = [order for order, setting in found.asked if setting == 0]
+    assert seeds == list(range(len(seeds)))  # each seed once, in order
+
+
+def test_the_tolerance_follows_from_the_first_seed():
+    found = contest(2, 1)
+    for setting in (0, 1):
+        found.tell(setting, {"stop_reason": "completed", "validation_accuracy": 0.8})
+    assert found.decision.tolerance == pytest.approx(0.5 * math.sqrt(0.8 * 0.2 / IMAGES), rel=1e-12)
+
+
+def test_an_error_drops_its_seed_for_all_settings():
+    found = contest(2, 1)
+    found.tell(0, None)
+    found.tell(1, row(0, 1))
+    assert found.decision.seeds.tolist() == [0, 0]
+    assert found.asked[2:] == [(1, 0), (1, 1)]
+
+
+def test_a_trial_that_diverged_or_is_at_chance_is_a_failure():
+    found = contest(2, 1)
+    found.tell(0, {"stop_reason": "diverged", "validation_accuracy": math.nan})
+    found.tell(1, {"stop_reason": "completed", "validation_accuracy": 0.12})
+    assert found.decision.failures.tolist() == [1, 1]
+
+
+def test_the_best_alone_is_confirmed_by_fresh_seeds():
+    found = train(contest(3, confirm=True))
+    leader, seeds = int(found.decision.leader), int(found.decision.seeds.max())
+    assert len(found.confirming) == CONFIRMED - seeds
+    assert [of for of in found.asked if of[0] >= CONFIRMED - len(found.confirming)][-1] == (CONFIRMED - 1, leader)
+
+
+def test_settings_share_a_seed_which_is_another_one_for_each_seed_of_the_search():
+    found = contest(2, 2)
+    first, second, third = (found.trial(number, 0) for number in range(3))
+    assert replace(second, learning_rate=first.learning_rate) == first
+    assert third.seed != first.seed != contest(2).trial(0, 1).seed
+    assert first.seed == first.data_seed

@@ -1,0 +1,80 @@
+"""Decisions between settings under Ray Tune."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mnist_tune import DecideOptions, UserError, decide, load_sweep
+from mnist_tune.reports.page_data import PageData
+from mnist_tune.reports.page_figures import sections
+from mnist_tune.reports.terminal import print_report
+from mnist_tune.results.tables import TIMES
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Two classes of vectors that overlap: no network gets them all right."""
+    chance = np.random.default_rng(0)
+    labels = chance.integers(0, 2, 700)
+    vectors = (chance.normal(0, 1, (700, 8)) + 0.7 * labels[:, None]).astype(np.float32)
+    path = tmp_path_factory.mktemp("data") / "data.npz"
+    np.savez(path, x_train=vectors[:600], y_train=labels[:600], x_test=vectors[600:], y_test=labels[600:])
+    return str(path)
+
+
+def options(data, folder, **more):
+    few = {"architecture": ("mlp-4-tanh",), "batch_size": (50,), "learning_rates": (0.001, 0.3), "epochs": 2}
+    return DecideOptions(dataset=data, output=folder, quiet=True, **few | more)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(200)
+def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_would_have_trained(
+    data, one_core, tmp_path, capsys
+):
+    whole = decide(options(data, tmp_path / "whole", trials=14, tolerance=1e-9))
+    trials = whole.trials.set_index("trial_id")
+    assert set(trials["holdout"]) == {100}  # a sixth
+    assert trials.groupby("seed")["learning_rate"].agg(set).tolist() == [{0.001, 0.3}] * (len(trials) // 2)
+    print_report(whole)
+    said = capsys.readouterr().out
+    assert "best: 0.3; none of the others is better (95%)" in said
+    assert "0.001 is 0." in said
+
+    [charts] = [charts for section, charts in sections(PageData([whole])) if section.name == "decision"]
+    assert "best: 0.3; none of the others is better (95%). 0.001 is 0." in charts[0].caption
+    assert charts[0].figure.yaxis[0].axis_label.text == "accuracy below 0.3's"
+
+    killed = tmp_path / "killed"
+    shutil.copytree(whole.path, killed)
+    lines = (killed / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (killed / "journal.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
+    (killed / "sweep.json").write_text(json.dumps(json.loads((killed / "sweep.json").read_text()) | {"ended": None}))
+    for name in ("trials.parquet", "epochs.parquet"):
+        (killed / name).unlink()
+    assert len(load_sweep(killed).epochs) < len(whole.epochs)
+    few = decide(options(data, tmp_path / "few", trials=6, tolerance=1e-9))
+    assert len(few.trials) == 6
+    for again in (
+        decide(DecideOptions(resume=killed, quiet=True)),
+        decide(DecideOptions(resume=few.path, trials=14, quiet=True)),
+    ):
+        drop = [*TIMES, "wait_s", "batch_s", "ended_at"]
+        ours, theirs = (
+            one.epochs.drop(columns=drop, errors="ignore").sort_values(["trial_id", "epoch"], ignore_index=True)
+            for one in (again, whole)
+        )
+        assert ours.drop(columns=["node"]).equals(theirs.drop(columns=["node"]))
+        assert again.trials["trial_id"].tolist() == whole.trials["trial_id"].tolist()
+
+
+def test_mistakes_are_refused(data, tmp_path):
+    with pytest.raises(UserError, match="a decision needs two settings"):
+        decide(options(data, tmp_path / "one", learning_rates=(0.1,)))
+    with pytest.raises(UserError, match="--learning-rates needs at least one value"):
+        decide(options(data, tmp_path / "none", learning_rates=()))
+    with pytest.raises(UserError, match="--learning-rates and --sweep can't go together"):
+        decide(DecideOptions(sweep=tmp_path, learning_rates=(0.1, 0.2)))
+    assert not list(tmp_path.iterdir())
