@@ -2,6 +2,7 @@
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --kill worker
+    python benchmarks/chaos.py --kill power --moments 30
     python benchmarks/chaos.py --kill line
 
 It runs a sweep undisturbed, then again with a kill -9 at a random moment. The kill hits the driver's process group, a
@@ -10,6 +11,10 @@ slow for minutes. If the kill ends the command, it is run again with --resume. I
 and the journal must have each epoch's row once. Apart from times, the tables must equal those of the undisturbed sweep
 bit for bit; with lanes they are not compared, because lanes differ by rounding. It prints how much longer the killed
 sweep took.
+
+With `--kill power` one sweep notes what its processes sync. From that its folder is made again, as a power cut at a
+random moment may leave it (`power_cut`). All rows but those of the last second must be there, and the command must go
+on as after a kill.
 
 With `--kill line` the sweep has the default scheduler and one trial at a time. Its driver kills itself right after a
 line of the journal, so also between a row and the stop that follows from it, and each line has its turn.
@@ -20,8 +25,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,9 +39,10 @@ import pandas as pd
 import psutil
 
 from comparison import Measured, Recorded, Target, checked, describe_machine, machine_line, ratios, write_record
-from mnist_tune import Sweep, UserError, cli, load_sweep
+from mnist_tune import Sweep, UserError, cli, load_sweep, storage
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import TIMES
+from power_cut import RECORD, disk, recorded
 from processes import REPOSITORY, start_python
 
 TARGET = Target("killed", "wall_s", "at most", 1.5, "undisturbed")
@@ -76,8 +84,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 class Chaos(Recorded):
     """Kills one process of a sweep at random moments, and checks that the sweep has lost nothing."""
 
-    kill: Literal["driver", "worker", "server", "raylet", "line"] = "driver"
-    """What to kill: the driver with its process group (at random, or after each line), or one of Ray's processes."""
+    kill: Literal["driver", "worker", "server", "raylet", "line", "power"] = "driver"
+    """What to kill: the driver with its process group (at random, or after each line), one of Ray's processes, or the
+    whole machine, by imitation."""
     moments: int = 20
     """The number of kills, each in its own sweep. `--kill line` kills after every line."""
     seed: int = 0
@@ -100,9 +109,11 @@ class Chaos(Recorded):
 class Victim:
     """A command that runs a sweep in a folder of its own, and of which a process may be killed."""
 
-    def __init__(self, config: Chaos, folder: Path, line: int | None = None) -> None:
+    def __init__(
+        self, config: Chaos, folder: Path, line: int | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.config, self.folder, self.sweep, self.killed = config, folder, folder / "sweep", False
-        self.line = line
+        self.line, self.variables = line, variables
         folder.mkdir()
 
     def run(self, kill_after_s: float | None = None, random_: random.Random | None = None) -> float:
@@ -132,7 +143,8 @@ class Victim:
         exists = (self.sweep / "sweep.json").exists()
         flags = ["--resume", "sweep", "--quiet"] if exists else ["--output", "sweep", *self.config.flags()]
         dies = ["-c", DIES, str(self.line)] if self.line and not exists else []
-        return start_python([*dies, str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags], self.folder, own_group=True)
+        command = [*dies, str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags]
+        return start_python(command, self.folder, self.variables, own_group=True)
 
     def _kill(self, child: psutil.Popen, random_: random.Random) -> None:
         """Kill a process, once there is one of the kind to kill. Do nothing if the command ends first."""
@@ -191,6 +203,48 @@ def faults(path: Path, undisturbed: Sweep, exact: bool) -> list[str]:
     return found
 
 
+LATE_S = 1.0
+"""Seconds that a sync may be late, or take, on a machine that is shared."""
+
+
+def cut(config: Chaos, scratch: Path) -> list[list[str]]:
+    """Return the faults of a sweep after each of some imitated power cuts."""
+    calm, records = Victim(config, scratch / "calm"), scratch / "records"
+    calm.run()
+    records.mkdir()
+    folder = scratch / "recorded"
+    path = [str(Path(__file__).parent / "sides" / "recorded"), str(Path(__file__).parent), str(REPOSITORY)]
+    where = os.pathsep.join(map(str, (records, folder / "sweep")))
+    sweep = Victim(config, folder, variables={"PYTHONPATH": os.pathsep.join(path), RECORD: where})
+    sweep.run()
+    synced, undisturbed = recorded(records), load_sweep(calm.sweep)
+    written, random_, found = read_journal(sweep.sweep).epochs, random.Random(config.seed), []
+    clock = time.time() - time.monotonic()
+    for i in range(config.moments):
+        at = random_.uniform(synced[0].at, synced[-1].at)
+        victim = Victim(config, scratch / f"cut{i}")
+        disk(synced, sweep.sweep, at, random_, victim.sweep)
+        wrong = lost_rows(victim.sweep, written, at + clock)
+        said = f"{len(os.listdir(victim.sweep / 'states')) - 1} states" if (victim.sweep / "states").exists() else ""
+        if victim.sweep.exists() and not (victim.sweep / "sweep.json").exists():
+            shutil.rmtree(victim.sweep)  # what a sweep begins with
+        victim.run()
+        wrong += faults(victim.sweep, undisturbed, exact=True)
+        found.append(wrong)
+        print(f"cut after {at - synced[0].at:.2f} s, {said}: {'; '.join(wrong) or 'nothing lost'}", flush=True)
+    print(f"{found.count([])} of {config.moments} sweeps lost a second at most", flush=True)
+    return found
+
+
+def lost_rows(sweep: Path, written: pd.DataFrame, at: float) -> list[str]:
+    """Return what is wrong with the rows that a power cut left; empty if only those of the last second are gone."""
+    known = ["trial_id", "epoch"]
+    kept = read_journal(sweep).epochs[known].assign(kept=True)
+    rows = written.merge(kept, on=known, how="left")
+    gone = rows[rows["kept"].isna() & (rows["ended_at"] < at - storage.SYNC_S - LATE_S)]
+    return [f"{len(gone)} rows are lost"] if len(gone) else []
+
+
 def every_line(config: Chaos, machine: dict[str, Any]) -> int:
     """Kill the driver after each line in turn, and return the exit code."""
     found = []
@@ -219,6 +273,9 @@ def ending(sweep: Sweep) -> str:
 
 def main() -> int:
     config = cli.parse(Chaos)
+    if config.kill == "power":
+        with TemporaryDirectory() as scratch:
+            return int(any(cut(config, Path(scratch))))
     machine = describe_machine()
     print(machine_line(machine), flush=True)
     if config.kill == "line":

@@ -41,7 +41,7 @@ def writable_or_temporary(folder: Path) -> Path:
     reason = _why_unwritable(folder)
     if reason is None:
         return folder
-    temporary = _temporary_folder()
+    temporary = own_folder(Path(tempfile.gettempdir()))
     advice = f"set ${CACHE_VARIABLE} to a writable folder"
     _log.warning("can't write to the cache folder %s (%s), using %s instead; %s", folder, reason, temporary, advice)
     return temporary
@@ -56,14 +56,27 @@ def _why_unwritable(folder: Path) -> str | None:
         return error.strerror or str(error)
 
 
-def _temporary_folder() -> Path:
-    """Return one folder for all processes of this user. If another user has taken its name, make a new one: that user
-    could replace the compiled programs that this process runs."""
-    folder = Path(tempfile.gettempdir(), f"mnist_tune-{os.getuid()}")
+def own_folder(parent: Path) -> Path:
+    """Return one folder for all processes of this user, which others can't enter. If another user has taken its name,
+    make a new one: that user could replace the compiled programs that this process runs."""
+    folder = parent / f"mnist_tune-{os.getuid()}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.lstat().st_uid == os.getuid():
+            folder.chmod(0o700)
             return folder
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="mnist_tune-"))
+    return Path(tempfile.mkdtemp(prefix="mnist_tune-", dir=parent))
+
+
+def programs_folder(cache: Path) -> Path:
+    """Return the folder of compiled programs below the cache folder, or below a temporary one: this process runs what
+    is there, so no other user may write to it."""
+    folder = writable_or_temporary(cache) / "xla"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    there = folder.stat()
+    if there.st_uid == os.getuid() and not there.st_mode & 0o022:
+        return folder
+    _log.warning("others may write to %s, so its programs are not run; remove it, or set $%s", folder, CACHE_VARIABLE)
+    return own_folder(Path(tempfile.gettempdir())) / "xla"

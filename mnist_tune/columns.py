@@ -162,7 +162,8 @@ TRIALS = (
     Column(
         "stop_reason",
         ID,
-        "Why it ended: completed, diverged, slow, dead, asha, time_budget, interrupted or error; or running, waiting.",
+        "Why it ended: completed, diverged, slow, dead, asha, time_budget, interrupted or error; or running, waiting, "
+        "unknown.",
         gaps=False,
     ),
     Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),

@@ -9,8 +9,9 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,19 @@ def usable_cpus() -> int:
 
 
 def _cpu_quota() -> float:
-    """Return the smallest CPU quota, in cores, of this process's control group and its parents (cgroup v2 or v1).
+    """Return the CPU quota of this process's control group, in cores."""
+    return _limit("cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us"), "cpu.max", truediv)
+
+
+def usable_memory() -> float:
+    """Return the bytes of memory that this process may use: at most those of its container."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(there, _limit("memory", ("memory.limit_in_bytes",), "memory.max", int))
+
+
+def _limit(controller: str, first: Sequence[str], second: str, value: Callable[..., float]) -> float:
+    """Return the smallest limit of this process's control group and its parents: the `value` of the numbers in these
+    files, whose names differ between cgroup v1 and v2.
 
     Inside a container, the group's folder may be mounted as the root, so that the group's own path does not exist.
     """
@@ -40,18 +53,18 @@ def _cpu_quota() -> float:
         groups = OWN_CGROUPS.read_text()
     except OSError:
         return math.inf
-    quotas = [math.inf]
+    found = [math.inf]
     for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", groups, re.MULTILINE):
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root = CGROUPS / "cpu" if controllers else CGROUPS
-        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+        root = CGROUPS / controller if controllers else CGROUPS
+        files = first if controllers else (second,)
         folders = [root / path, *(root / path).parents]
         for group in folders[: folders.index(root) + 1]:
-            with suppress(OSError, ValueError):
-                quota, period = " ".join((group / name).read_text() for name in files).split()
-                quotas += [int(quota) / int(period)] if quota not in ("max", "-1") else []
-    return min(quotas)
+            with suppress(OSError, ValueError, TypeError):  # also where another number of words is told
+                told = " ".join((group / name).read_text() for name in files).split()
+                found += [value(*map(int, told))] if told[:1] not in (["max"], ["-1"]) else []
+    return min(found)
 
 
 def processor_model() -> str:

@@ -100,3 +100,28 @@ def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, t
     for folder in folders:
         assert folder.is_dir()
         assert folder.is_relative_to(temporary if place == "a temporary one" else named)
+
+
+@pytest.mark.parametrize("whose", ["of others", "for others to write"])
+def test_programs_that_others_may_have_written_are_not_run(whose, tmp_path, temporary, monkeypatch, caplog):
+    programs = tmp_path / "named" / "xla"
+    programs.mkdir(parents=True)
+    programs.chmod(0o777 if whose == "for others to write" else 0o755)
+    if whose == "of others":
+        own = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: own + 1)
+    set_ = {}
+    monkeypatch.setattr(jax.config, "update", set_.__setitem__)
+    configure_jax(WorkerSettings("states", threads=None, cache_dir=str(tmp_path / "named")))
+    folder = Path(set_["jax_compilation_cache_dir"])
+    assert folder.is_relative_to(temporary.parent)
+    assert folder.is_dir()
+    assert caplog.messages == [
+        f"others may write to {programs}, so its programs are not run; remove it, or set $MNIST_TUNE_CACHE"
+    ]
+
+
+def test_a_new_folder_of_programs_is_private(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+    configure_jax(WorkerSettings("states", threads=None, cache_dir=str(tmp_path / "named")))
+    assert (tmp_path / "named" / "xla").stat().st_mode & 0o777 == 0o700

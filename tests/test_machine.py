@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from mnist_tune import machine
-from mnist_tune.machine import processor_model, usable_cpus
+from mnist_tune.machine import processor_model, usable_cpus, usable_memory
 
 LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0::/\n"}
 
@@ -76,6 +76,22 @@ def test_a_control_group_outside_the_containers_view(limit):
     limit("", "200000 100000")
     machine.OWN_CGROUPS.write_text(machine.OWN_CGROUPS.read_text().replace("/pod/job", "/../../job"))
     assert usable_cpus() == 2
+
+
+@pytest.mark.parametrize("version", LINES)
+def test_a_containers_memory_is_the_smallest_of_its_groups(version, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(os, "sysconf", lambda name: 2**12 if name == "SC_PAGE_SIZE" else 2**22)
+    (tmp_path / "own").write_text(LINES[version].replace("cpu,cpuacct", "cpu,memory"))
+    root, name = (tmp_path, "memory.max") if version == 2 else (tmp_path / "memory", "memory.limit_in_bytes")
+    (root / "pod" / "job").mkdir(parents=True)
+    assert usable_memory() == 2**34
+    no_limit = "max\n" if version == 2 else "9223372036854771712\n"
+    for told, bytes_ in ((no_limit, 2**34), (f"{2**30}\n", 2**30)):
+        (root / "pod" / name).write_text(told)
+        (root / "pod" / "job" / name).write_text(no_limit)
+        assert usable_memory() == bytes_
 
 
 TOLD = """\

@@ -3,7 +3,6 @@ on them."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from mnist_tune import storage
 from mnist_tune.data.idx import DataError
+from mnist_tune.machine import usable_memory
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 TEST_SHARE = 6
@@ -50,7 +50,7 @@ def read_npz(path: Path) -> Arrays:
 def _check_size(path: Path) -> None:
     with storage.open_file(path, links=True) as opened, zipfile.ZipFile(opened) as members:
         needed = sum(member.file_size for member in members.infolist())
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = usable_memory()
     if needed > there:
         raise DataError(
             f"{path} takes {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "

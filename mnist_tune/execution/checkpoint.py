@@ -50,6 +50,9 @@ class Checkpoint:
     def save(self, where: Place) -> None:
         """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state.
 
+        After a power cut, too, if its epoch was no shorter than the time between two syncs of the rows. The state of a
+        shorter one would be newer than the rows that are left, and of no use.
+
         Raises:
             UserError: the file can't be written.
         """
@@ -59,8 +62,9 @@ class Checkpoint:
         members["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **members)
+        sync = ((self.progress.row or {}).get("batch_s") or 0) >= storage.SYNC_S
         try:
-            storage.write(where, file.getvalue(), storage.PATIENCE_S)
+            storage.write(where, file.getvalue(), storage.PATIENCE_S, sync)
         except OSError as error:
             raise UserError(
                 f"can't save the state of a trial to {where}: {storage.reason(error)}; free space there"
@@ -68,7 +72,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
-        """Return what `save` wrote, or None if there is no such file.
+        """Return what `save` wrote, or None if there is no such file, or a power cut left it empty, or only zeros.
 
         Raises:
             DamagedStateError: the file is damaged, has another schema, or was never a state.
@@ -79,7 +83,7 @@ class Checkpoint:
         except OSError as error:
             raise UserError(f"can't read the state of a trial from {where}: {storage.reason(error)}") from None
         try:
-            return None if content is None else _parsed(content)
+            return None if content is None or not content.strip(b"\0") else _parsed(content)
         except Exception as error:  # zipfile, numpy and json raise many kinds for files that they can't read
             raise DamagedStateError(f"{where} is not a trial's state ({error})") from None
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from mnist_tune.cache import writable_or_temporary
+from mnist_tune.cache import programs_folder
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import processor_model
 from mnist_tune.own_code.loading import Code, register_own
@@ -75,7 +75,7 @@ def configure_jax(settings: WorkerSettings) -> None:
     if settings.cache_dir is not None:
         # Code compiled for one processor may not run on another that shares the folder.
         processor = re.sub(r"\W+", "-", processor_model()).strip("-")
-        folder = writable_or_temporary(Path(settings.cache_dir)) / "xla" / processor
+        folder = programs_folder(Path(settings.cache_dir)) / processor
         folder.mkdir(parents=True, exist_ok=True)
         remove_unfinished(folder)
         jax.config.update("jax_compilation_cache_dir", str(folder))

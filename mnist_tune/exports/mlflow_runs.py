@@ -16,7 +16,13 @@ ID = "mnist_tune.id"
 MARK = "mnist_tune.epoch"
 """The tag that holds the last epoch that a run has."""
 
-STATUS = {"running": "RUNNING", "waiting": "SCHEDULED", "error": "FAILED", "interrupted": "KILLED"}
+STATUS = {
+    "running": "RUNNING",
+    "unknown": "RUNNING",
+    "waiting": "SCHEDULED",
+    "error": "FAILED",
+    "interrupted": "KILLED",
+}
 """MLflow's status by stop reason; all others are FINISHED."""
 
 

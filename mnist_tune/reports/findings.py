@@ -261,7 +261,7 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     failed = trials[trials["stop_reason"] == "error"]
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     if said := so_far(trials):
-        yield Finding(Kind.STATE, f"{said}: this sweep is still running")
+        yield Finding(Kind.STATE, f"{said}: this sweep {'may still be' if 'unknown' in said else 'is still'} running")
     else:
         if left:
             text = f"{counted(left)} had not ended; resume with:"

@@ -37,9 +37,10 @@ def with_epochs(trials: pd.DataFrame) -> pd.DataFrame:
 
 def so_far(trials: pd.DataFrame) -> str:
     """Return how far a running sweep is, as `12 of 16 trials ended, 2 running, 2 waiting`; empty if it has ended."""
-    running, waiting = (int((trials["stop_reason"] == reason).sum()) for reason in LIVE_REASONS)
-    live = running + waiting
-    return f"{len(trials) - live} of {len(trials)} trials ended, {running} running, {waiting} waiting" if live else ""
+    running, waiting, unknown = (int((trials["stop_reason"] == reason).sum()) for reason in LIVE_REASONS)
+    live = running + waiting + unknown
+    said = f"{unknown} unknown" if unknown else f"{running} running, {waiting} waiting"
+    return f"{len(trials) - live} of {len(trials)} trials ended, {said}" if live else ""
 
 
 def listed(names: Sequence[str], most: int) -> str:

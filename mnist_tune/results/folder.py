@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -40,10 +43,10 @@ LOOK_S = 0.1
 
 
 def exists(where: Place) -> bool:
-    """Return whether this place holds a sweep. Raises `UserError` if object storage can't be read."""
-    if isinstance(where, Path):
-        return (where / "sweep.json").exists()
+    """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
     try:
+        if isinstance(where, Path):
+            return (where / META).exists()
         return storage.read(storage.join(where, "sweep.json")) is not None
     except OSError as error:
         raise UserError(f"can't read {where}: {storage.reason(error)}") from None
@@ -74,18 +77,21 @@ def working_folder(where: Place) -> Path:
     return writable_cache_folder() / "sweeps" / name
 
 
-def is_being_written(folder: Path) -> bool:
-    """Return whether a process on this machine is writing a sweep's folder."""
-    lock = folder / ".lock"
-    if lock.is_symlink() or not lock.exists():
+def is_being_written(folder: Path) -> bool | None:
+    """Return whether a process on this machine is writing a sweep's folder; None if we have no right to look."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        return None
+    except OSError:  # there is none, or it is a link
         return False
     try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder that can't be written has no writer
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
+    except OSError as error:
+        return True if isinstance(error, BlockingIOError) else None
+    finally:
+        os.close(descriptor)
 
 
 def locked(folder: Path, where: Place) -> FileLock:
@@ -101,10 +107,11 @@ def locked(folder: Path, where: Place) -> FileLock:
 
 
 def refuse_links(*folders: Path) -> None:
-    """Raise a `UserError` if there is a link in one of these folders of a sweep, some of which may be missing."""
+    """Raise a `UserError` if there is a link or a hard link in one of these folders of a sweep. Some may be missing."""
     for folder in folders:
         for file in folder.iterdir() if folder.is_dir() else ():
-            if file.is_symlink():
+            there = file.lstat()
+            if S_ISLNK(there.st_mode) or (S_ISREG(there.st_mode) and there.st_nlink > 1):
                 raise UserError(f"{file} is a link, so a sweep would write outside its folder; remove it")
 
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 OPEN_REASONS = ("interrupted", "time_budget")
 """Stop reasons of trials that continue when their sweep is resumed."""
 
-LIVE_REASONS = ("running", "waiting")
-"""What stands for the stop reason of trials that have not ended, in the tables of a sweep that is running."""
+LIVE_REASONS = ("running", "waiting", "unknown")
+"""What stands for the stop reason of trials that have not ended, in the tables of a sweep that is running. It may be
+running if it is unknown: another user's, where we have no right to look."""
 
 UNFINISHED_REASONS = (*OPEN_REASONS, "error")
 """Stop reasons of trials whose saved state is kept. Trials with an error continue only with `--retry-errored`. All

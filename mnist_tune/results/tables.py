@@ -30,7 +30,7 @@ from mnist_tune.regimes.families import families
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.results.folder import fetch, is_being_written
+from mnist_tune.results.folder import exists, fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
@@ -151,7 +151,7 @@ def read_sweep(path: str | Path) -> Tables:
         with TemporaryDirectory() as folder:
             fetch(where, Path(folder))
             return replace(_read(Path(folder)), path=where)
-    if not (where / "sweep.json").exists():
+    if not exists(where):
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
         folders = {file.parent for file in found}
         whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a winner lies in its search's
@@ -181,10 +181,10 @@ def _read(folder: Path) -> Tables:
     return Tables(folder, trials, epochs, meta)
 
 
-def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
+def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
     """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
 
-    While a process is `running` the sweep, trials that have not ended are running or waiting.
+    While a process is `running` the sweep, trials that have not ended are running or waiting; unknown if that is None.
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
@@ -206,7 +206,8 @@ def tables(path: Path, meta: dict[str, Any], running: bool = False) -> Tables:
     # a trial that copies another one leaves out epochs.)
     short = trials["trial_id"].map(epochs.groupby("trial_id")["epoch"].max()) < trials["epochs_asked"]
     open_ = trials["stop_reason"].eq("interrupted") | (trials["stop_reason"].eq("completed") & short)
-    live = np.where(trials["epochs_run"] > 0, "running", "waiting") if running else "interrupted"
+    begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
+    live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")

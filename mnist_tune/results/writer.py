@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
 from mnist_tune.results.remote import Remote, Sign
+from mnist_tune.results.turns import Turn, is_shared
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -64,6 +66,9 @@ class SweepWriter:
         self.token = uuid.uuid4().hex
         """Also written to a file in `states`. A node that does not find it there sees another folder."""
         self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
+        self._unsynced, self._released = False, threading.Event()
+        self._say = say
+        self._turn: Turn | None = None
         own: list[str] = []
         if self._remote:
             # With the token, two writers' files differ, by which each knows its own. Each writer's processes have their
@@ -107,8 +112,13 @@ class SweepWriter:
                 "name another --output, or remove them"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+        for parent in self.path.parents:
+            storage.sync_folder(parent)
         refuse_links(self.path, self.path / "states")
         self._held.callback(locked(self.path, self.where).release)
+        if not self._remote and is_shared(self.path):
+            self._turn = Turn(self.path, self._say)
+            self._held.callback(self._turn.end)
         if self._remote:
             self._held.callback(self._remote.withdraw)
             if resume:
@@ -130,6 +140,31 @@ class SweepWriter:
         storage.write(storage.join(self.states, TOKEN), self.token.encode())
         if self._remote:
             self._remote.start()
+        thread = threading.Thread(target=self._sync_on, daemon=True)
+        thread.start()
+        self._held.callback(thread.join)
+        self._held.callback(self._released.set)
+
+    def _sync_on(self) -> None:
+        while not self._released.wait(storage.SYNC_S):
+            try:
+                self._sync()
+                if self._turn:
+                    self._turn.go_on()
+            except OSError as error:  # the disk has lost rows, which a later sync would not bring back
+                self.failure = self._cannot_write(error)
+                return
+            except UserError as error:
+                self.failure = error
+                return
+
+    def _sync(self) -> None:
+        """Put the rows, and the names of the states, on the disk. Raises OSError."""
+        if self._unsynced:
+            self._unsynced = False
+            os.fsync(self._journal.fileno())
+            if isinstance(self.states, Path):
+                storage.sync_folder(self.states)
 
     def _take_over(self, remote: Remote) -> None:
         """Change each file that the former writer may write next, and take its states. Raises OSError, ChangedError."""
@@ -196,8 +231,10 @@ class SweepWriter:
         from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
 
         try:
+            if self.failure:
+                raise self.failure
             self._journal.flush()
-            os.fsync(self._journal.fileno())
+            self._sync()
             self.meta |= meta
             sweep = tables(self.path, self.meta)
             for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
@@ -246,10 +283,12 @@ class SweepWriter:
     def _append(self, event: dict[str, Any]) -> None:
         if self._remote and self._remote.refused:
             self.failure = self._remote.refused
+        if self.failure:
             raise self.failure
         try:
             self._journal.write(json.dumps(event) + "\n")
             self._journal.flush()
+            self._unsynced = True
         except OSError as error:
             self.failure = self._cannot_write(error)
             raise self.failure from None

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mnist_tune.cache import writable_cache_folder
+from mnist_tune.cache import own_folder, writable_cache_folder
 from mnist_tune.errors import UserError
 from mnist_tune.machine import usable_cpus
 from mnist_tune.terminal import announce
@@ -51,6 +51,9 @@ search would start one after the other."""
 
 TRIAL_SLOT = "trial_slot"
 """A Ray resource that limits concurrent trials. With Tune's own limit every trial would start a new actor."""
+
+LONGEST = 107 - len("/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1")
+"""The most bytes of the name of the folder of Ray's sessions: a socket's name may have 107."""
 
 REACH_S = 5.0
 """Seconds within which the cluster's port must accept a connection."""
@@ -132,6 +135,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
                 resources={TRIAL_SLOT: max_concurrent} if max_concurrent else None,
                 include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
+                _temp_dir=str(session_folder()),
                 **SILENT,
             )
     except Exception as error:  # Ray raises a bare Exception if its processes take more than half a minute
@@ -139,6 +143,16 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             f"Ray did not start on this machine ({error}); check whether it is very busy, or its disk or memory is "
             "full, then try again, with --resume if the sweep's folder exists"
         ) from error
+
+
+def session_folder() -> Path:
+    """Return the folder of Ray's sessions. Ray opens it to everybody, with its sockets, so it lies below a private one.
+
+    It is where Ray's own would be ($RAY_TMPDIR, $TMPDIR or /tmp), unless the names of its sockets would be too long.
+    """
+    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    folder = own_folder(Path(usual).absolute()) / "ray"
+    return folder if len(os.fsencode(folder)) <= LONGEST else own_folder(Path("/tmp")) / "ray"
 
 
 def _connect(address: str) -> None:

@@ -29,9 +29,10 @@ def aws(monkeypatch, tmp_path):
     monkeypatch.setattr(ray_on_aws.time, "sleep", lambda seconds: None)
     with moto.mock_aws():
         iam = boto3.client("iam")
-        iam.create_role(RoleName="mnist-tune-worker", AssumeRolePolicyDocument="{}")
-        iam.create_instance_profile(InstanceProfileName="mnist-tune-worker")
-        iam.add_role_to_instance_profile(InstanceProfileName="mnist-tune-worker", RoleName="mnist-tune-worker")
+        for name in ("mnist-tune-head", "mnist-tune-worker"):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+            iam.create_instance_profile(InstanceProfileName=name)
+            iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         yield boto3.resource("ec2", "us-west-2")
 
 
@@ -48,7 +49,9 @@ def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
         (node.instance_type, node.instance_lifecycle, node.iam_instance_profile["Arn"].rsplit("/")[-1])
         for node in aws.instances.all()
     ]
-    assert started == [("m6i.large", None, "ray-autoscaler-v1"), ("g6.xlarge", "spot", "mnist-tune-worker")]
+    assert started == [("m6i.large", None, "mnist-tune-head"), ("g6.xlarge", "spot", "mnist-tune-worker")]
+    roles = [role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]]
+    assert sorted(roles) == ["mnist-tune-head", "mnist-tune-worker"], "Ray made one with full access"
     (group,) = aws.security_groups.filter(GroupNames=["ray-autoscaler-mnist-tune"])
     from_outside = [rule["FromPort"] for rule in group.ip_permissions if rule["IpRanges"]]
     assert from_outside == [22]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -59,6 +60,7 @@ CHECKS = {
     "cluster/rayjob.yaml": rayjob,
     "cluster/Dockerfile": dockerfile,
     "cluster/slurm.sbatch": script,
+    "cluster/lock.sh": script,
     ".ci/run": script,
 }
 
@@ -78,7 +80,7 @@ BROKEN = [
     ("cluster/Dockerfile", "python:3.12.12-slim-bookworm", "python"),
     ("cluster/Dockerfile", "USER 1000", ""),
     ("cluster/Dockerfile", "USER 1000", "USER root"),
-    ("cluster/Dockerfile", "--constraint cluster/constraints.txt", ""),
+    ("cluster/Dockerfile", "--no-cache-dir --require-hashes", "--require-hashes"),
     ("cluster/slurm.sbatch", '"$address" --min', "$address --min"),
     ("cluster/slurm.sbatch", "export RAY_AUTH_TOKEN\n", ""),
     (".ci/run", 'python3 -m venv "$venv"', "python3 -m venv $venv"),
@@ -100,7 +102,7 @@ def test_a_broken_copy_fails_its_check(path, right, wrong):
 
 @pytest.mark.parametrize("path", sorted(CLUSTER.iterdir()), ids=lambda path: path.name)
 def test_no_file_holds_a_secret(path):
-    text = path.read_text()
+    text = re.sub(r"--hash=sha256:[0-9a-f]{64}\b", "", path.read_text())
     assert secrets(text) == []
     key = "AKIA" + 16 * "A"
     assert secrets(f"{text}\nAWS_ACCESS_KEY_ID={key}") == [key]
@@ -124,3 +126,112 @@ def test_a_launcher_saves_money_and_asks_for_the_token(name):
     assert "~/.ray/auth_token" in config["file_mounts"]
     assert "RAY_AUTH_MODE=token" in " ".join(config["setup_commands"])
     assert "--dashboard-host=127.0.0.1" in " ".join(config["head_start_ray_commands"])
+
+
+PODS = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
+README = (CLUSTER / "README.md").read_text()
+
+BUCKET = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
+NODES = {"ec2:DescribeInstances", "ec2:DescribeImages", "ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"}
+"""What Ray's node provider calls, with nodes that are not stopped but ended."""
+
+
+def policies():
+    """Return the statements of each policy that the README makes."""
+    found = {}
+    for name, text in re.findall(r"--policy-name (\w+) --policy-document '(.*?)}'\n", README, re.DOTALL):
+        filled = re.sub(r"'\"\$(\w+)\"'", r"\1", text + "}")
+        found[name] = json.loads(filled)["Statement"]
+    return found
+
+
+def actions(statement):
+    return {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
+
+
+def test_a_role_may_do_what_is_listed_and_nothing_else():
+    found = policies()
+    assert found.keys() == {"bucket", "nodes"}
+    assert set().union(*map(actions, found["bucket"])) == BUCKET
+    assert {one["Resource"] for one in found["bucket"]} == {"arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"}
+    assert set().union(*map(actions, found["nodes"])) == NODES | {"iam:PassRole"}
+    for statement in found["nodes"]:
+        if "iam:PassRole" in actions(statement):
+            assert statement["Resource"] == "arn:aws:iam::ACCOUNT:role/mnist-tune-worker"
+        if "ec2:TerminateInstances" in actions(statement):
+            assert statement["Condition"] == {"StringEquals": {"ec2:ResourceTag/ray-cluster-name": "mnist-tune"}}
+    config = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
+    assert config["cluster_name"] == "mnist-tune"
+    for name, role in (("head", "mnist-tune-head"), ("gpu", "mnist-tune-worker")):
+        node = config["available_node_types"][name]["node_config"]
+        assert node["IamInstanceProfile"] == {"Name": role}
+        assert node["MetadataOptions"] == {"HttpTokens": "required"}
+
+
+def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
+    source = (Path(ray.__file__).parent / "autoscaler" / "_private" / "gcp" / "config.py").read_text()
+    given = re.findall(r'"(roles/.*?)"', re.search(r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]", source, re.DOTALL)[1])
+    (taken,) = re.findall(r"for role in (.*); do\n +gcloud projects remove-iam-policy-binding", README)
+    assert {*given} - {f"roles/{role}" for role in taken.split()} == {"roles/compute.admin"}
+
+
+def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
+    head, (worker,) = PODS["headGroupSpec"]["template"]["spec"], PODS["workerGroupSpecs"]
+    worker = worker["template"]["spec"]
+    assert PODS["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert worker["automountServiceAccountToken"] is False
+    assert worker["serviceAccountName"] != head["serviceAccountName"]
+    for pod in (head, worker):
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "runAsNonRoot": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_only_what_is_named_is_copied_to_the_nodes(name):
+    config = yaml.safe_load((CLUSTER / name).read_text())
+    copied = set(config["file_mounts"].values())
+    assert copied == {
+        *("mnist_tune", "sweeps", "analysis", "cluster", "pyproject.toml", "README.md", "LICENSE", "~/.ray/auth_token")
+    }
+    assert ".env*" in config["rsync_exclude"]
+    assert all((ROOT / path).exists() for path in copied - {"~/.ray/auth_token"})
+
+
+def locked(name):
+    """Return the version of each package in a lock. Each must have a hash."""
+    found = {}
+    for line in re.sub(r" *\\\n *", " ", (CLUSTER / name).read_text()).splitlines():
+        if line and not line.startswith("#"):
+            package, hashes = line.partition("--hash=")[::2]
+            assert re.fullmatch("sha256:[0-9a-f]{64}( --hash=sha256:[0-9a-f]{64})*", hashes), package
+            found.update([package.partition(";")[0].strip().split("==")])
+    return found
+
+
+def test_the_locks_hold_every_package_with_its_hashes():
+    head, worker = locked("head.lock"), locked("worker.lock")
+    pinned = dict(
+        line.split("==") for line in re.findall("^[^#].*", (CLUSTER / "constraints.txt").read_text(), re.MULTILINE)
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.match("[a-z0-9]+", one)[0] for one in project}
+    for lock in (head, worker):
+        assert lock.items() >= pinned.items()
+        assert lock.keys() >= names | {"setuptools"}
+    assert not {name for name in head.keys() & worker.keys() if head[name] != worker[name]}
+    assert {name for name in worker if name.startswith("jax-cuda12")}
+    assert not [name for name in head if "nvidia" in name or "cuda" in name]
+    assert head.keys() >= {"boto3", "google-api-python-client"}
+
+
+@pytest.mark.parametrize(("path", "count"), [("aws.yaml", 4), ("gcp.yaml", 4), ("Dockerfile", 2)])
+def test_nodes_install_nothing_but_what_is_locked(path, count):
+    installs = re.findall(r"pip install (.*?)(?: &&|\n)", (CLUSTER / path).read_text())
+    assert len(installs) == count
+    for flags in installs:
+        assert "--require-hashes -r cluster/" in flags or flags.endswith("--no-deps --no-build-isolation ."), flags

@@ -274,7 +274,7 @@ def test_files_that_are_no_data_set(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"cannot read {file}: .*; write it with numpy.savez"):
         load_dataset(str(file))
     np.savez(file, **GOOD)
-    monkeypatch.setattr("os.sysconf", lambda name: 1)
+    monkeypatch.setattr("mnist_tune.data.own.usable_memory", lambda: 1)
     with pytest.raises(UserError, match=r"GiB of memory, this machine has 0\.0; save fewer"):
         load_dataset(str(file))
     with pytest.raises(UserError, match=r"there is no file .*none.npz"):

@@ -209,7 +209,7 @@ def whole(tmp_path_factory):
 
 def test_a_truncated_file_is_refused(tmp_path, whole):
     path = tmp_path / "00000.npz"
-    for length in range(0, len(whole), 7):
+    for length in range(1, len(whole), 7):
         path.write_bytes(whole[:length])
         with pytest.raises(UserError, match=f"^{path} is not a trial's state"):
             Checkpoint.load(path)
@@ -233,12 +233,16 @@ def test_any_bytes_are_refused_or_harmless(tmp_path_factory, whole, data):
     content = bytearray(whole)
     for place, value in data.draw(places):
         content[place] = value
-    path.write_bytes(data.draw(st.sampled_from([bytes(content), data.draw(st.binary(max_size=300))])))
+    written = data.draw(st.sampled_from([bytes(content), data.draw(st.binary(max_size=300))]))
+    path.write_bytes(written)
     try:
         found = Checkpoint.load(path)
     except UserError:
         return
-    check_equal(found, state())
+    if found is None:
+        assert not written.strip(b"\0")
+    else:
+        check_equal(found, state())
 
 
 def member(shape, descr="<f4", nested=0):

@@ -19,6 +19,8 @@ from mnist_tune import TrialConfig, UserError, load_sweep, machine
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.reports import figures, page
+from mnist_tune.reports.findings import findings
+from mnist_tune.reports.page_data import so_far
 from mnist_tune.results.folder import is_being_written, new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
 from mnist_tune.results.tables import tables, together
@@ -39,7 +41,7 @@ def writer(new_writer, tmp_path):
     """A writer of a sweep of two trials of four epochs."""
     with_sweep = new_writer(tmp_path / "sweep")
     yield with_sweep
-    with_sweep._journal.close()
+    with_sweep.release()
 
 
 def record(writer, row, trial_id, epochs, repeated=False, **values):
@@ -106,13 +108,12 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,))
     record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
     record(writer, epoch_row, "00000", (2,), repeated=True, train_loss=0.2)
-    writer._journal.close()
     writer.release()  # as the end of its process does
     resumed = new_writer(writer.path, resume=True)
     resumed.last_epochs = {"00000": 2}
     record(resumed, epoch_row, "00000", (2,), repeated=True, train_loss=9.0)
     record(resumed, epoch_row, "00000", (3,), repeated=True, train_loss=0.1)
-    resumed._journal.close()
+    resumed.release()
     assert load_sweep(writer.path).epochs["train_loss"].tolist() == [0.5, 0.2, 0.1]
     assert len(read_journal(writer.path).epochs) == 3
 
@@ -422,8 +423,30 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
     assert not is_being_written(tmp_path / "nowhere")
     writer.release()
     assert not is_being_written(writer.path)
-    monkeypatch.setattr("mnist_tune.results.folder.FileLock", Mock(side_effect=PermissionError))
-    assert not is_being_written(writer.path)
+
+
+def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, monkeypatch):
+    record(writer, epoch_row, "00001", (1, 2))
+    monkeypatch.setattr("mnist_tune.results.folder.os.open", Mock(side_effect=PermissionError))
+    assert is_being_written(writer.path) is None
+    sweep = load_sweep(writer.path)
+    monkeypatch.undo()
+    assert set(sweep.trials["stop_reason"]) == {"unknown"}
+    assert so_far(sweep.trials) == "0 of 2 trials ended, 2 unknown"
+    said = [finding.text for finding in findings(sweep, "there")]
+    assert "0 of 2 trials ended, 2 unknown: this sweep may still be running" in said
+    assert not [text for text in said if "resume" in text]
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", ".lock", "states/00000.npz"])
+def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
+    """What we append to, or truncate, would be changed at its other name, too."""
+    (tmp_path / "other").write_text("of somebody else")
+    (tmp_path / "sweep" / "states").mkdir(parents=True)
+    (tmp_path / "sweep" / name).hardlink_to(tmp_path / "other")
+    with pytest.raises(UserError, match=f"{name} is a link, so a sweep would write outside its folder; remove it"):
+        new_writer(tmp_path / "sweep", resume=True)
+    assert (tmp_path / "other").read_text() == "of somebody else"
 
 
 def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
@@ -574,7 +597,7 @@ def torn(new_writer, epoch_row, tmp_path_factory):
     writer.end("00001", "diverged")
     record(writer, epoch_row, "00000", (4,))
     writer.end("00000", "completed")
-    writer._journal.close()
+    writer.release()
     return writer.path, (writer.path / "journal.jsonl").read_bytes()
 
 
@@ -624,7 +647,7 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     writer.last_epochs = read_journal(writer.path).epochs.groupby("trial_id")["epoch"].last().to_dict()
     record(writer, epoch_row, "00000", (1, 2, 3, 4), repeated=True)
     record(writer, epoch_row, "00001", (2,))
-    writer._journal.close()
+    writer.release()
     assert sorted(keys(read_journal(path).epochs)) == sorted(
         {*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)}
     )

@@ -197,6 +197,23 @@ def test_ray_starts_no_process_that_nobody_needs_and_its_agent_takes_any_free_po
     assert parameter.RayParams().dashboard_agent_listen_port == usual != 0
 
 
+def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_path, monkeypatch):
+    long = tmp_path / ("long" * 20)
+    for variable, parent in (("RAY_TMPDIR", "/tmp/short"), ("TMPDIR", str(long)), ("TMPDIR", "")):
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        monkeypatch.setenv(variable, parent)
+        start_ray(None, None, False)
+        options, _ = started.pop()
+        folder = Path(options["_temp_dir"])
+        own = folder.parent
+        assert own.parent == Path("/tmp/short" if parent == "/tmp/short" else "/tmp")
+        assert (own.stat().st_uid, mode(own)) == (os.getuid(), "700")
+        socket_name = f"{folder}/session_2026-11-28_06-30-00_123456_1234567/sockets/plasma_store.1"
+        assert len(socket_name) <= 107
+    start_ray("head:6379", None, False)
+    assert "_temp_dir" not in started[0][0], "a cluster has its own"
+
+
 def test_a_ray_that_runs_is_kept(started, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     start_ray(None, None, False)

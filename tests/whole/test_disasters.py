@@ -38,7 +38,6 @@ def half_done(tmp_path, mnist_5k):
         writer.epoch(trial_id, row, repeated=False)
         losses[trial_id] = [row["train_loss"], *(pool.run([trial_id])[trial_id]["train_loss"] for _ in range(2))]
         pool.detach(trial_id)
-    writer._journal.close()
     writer.release()
     return writer.path, losses
 

@@ -1,0 +1,87 @@
+"""Two processes on two nodes that share a folder, where each node's lock is its own."""
+
+import platform
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_tune import UserError, storage
+from mnist_tune.results import turns, writer
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.turns import Turn, is_shared
+
+
+@pytest.fixture(autouse=True)
+def shared(monkeypatch):
+    """A mount that is shared, whose locks hold on one node only. The clock runs fast."""
+    monkeypatch.setattr(turns, "SHARED", turns.re.compile(""))
+    monkeypatch.setattr(writer, "locked", lambda folder, where: SimpleNamespace(release=lambda: None))
+    monkeypatch.setattr(turns, "SILENCE_S", 2.0)
+    monkeypatch.setattr(turns, "LOOK_S", 0.05)
+    monkeypatch.setattr(storage, "SYNC_S", 0.05)
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """A function after which this process is on a node of this name."""
+    return lambda name: monkeypatch.setattr(platform, "node", lambda: name)
+
+
+def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch):
+    monkeypatch.setattr(turns, "SILENCE_S", 60.0)
+    on("one")
+    with new_writer(tmp_path / "sweep") as first:
+        (first.path / ".lock").touch()
+        on("another")
+        with pytest.raises(UserError, match=r"^a sweep on one is writing to .*sweep; wait for it, or stop it first$"):
+            new_writer(tmp_path / "sweep", resume=True)
+        assert first.failure is None
+    start = time.monotonic()
+    with new_writer(tmp_path / "sweep", resume=True):
+        assert time.monotonic() - start < 30, "it waits for one that has ended"
+
+
+def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on, monkeypatch):
+    on("one")
+    slept = new_writer(tmp_path / "sweep")
+    (slept.path / ".lock").touch()
+    slept.epoch("00000", epoch_row(1), repeated=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Turn, "go_on", lambda turn: None)
+        on("another")
+        other = new_writer(tmp_path / "sweep", resume=True)
+    with other:
+        deadline = time.monotonic() + 60
+        while not slept.failure:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(UserError, match=r"^another process took over .*sweep, after this one gave no sign of life"):
+            slept.epoch("00000", epoch_row(2), repeated=False)
+        slept.release()
+        other.epoch("00000", epoch_row(2), repeated=False)
+        assert other.failure is None
+    assert read_journal(tmp_path / "sweep").epochs["epoch"].tolist() == [1, 2]
+    assert [file.name for file in (tmp_path / "sweep").glob("writer-*")] == ["writer-2"]
+
+
+def test_of_two_that_take_the_same_turn_one_is_refused(tmp_path, monkeypatch):
+    Turn(tmp_path, print)
+    monkeypatch.setattr(Turn, "_newest", lambda turn: 0)
+    with pytest.raises(UserError, match=r"^another process has just written to "):
+        Turn(tmp_path, print)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"), [("nfs4", True), ("fuse.sshfs", True), ("lustre", True), ("ext4", False), ("overlay", False)]
+)
+def test_a_mount_is_shared_by_its_type(kind, shared, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    (tmp_path / "a b").mkdir()
+    told = f"22 1 8:1 / / rw - {'ext4' if shared else 'nfs4'} /dev/root rw\n"
+    told += f"23 22 0:9 / {tmp_path!s}/a\\040b rw,relatime shared:1 - {kind} server:/x rw\n"
+    (tmp_path / "mounts").write_text(told)
+    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "mounts")
+    assert is_shared(tmp_path / "a b" / "sweep") == shared
+    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "nowhere")
+    assert not is_shared(tmp_path)
