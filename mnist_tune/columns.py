@@ -7,6 +7,7 @@ computes it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any
 LARGEST = 2**53
 """The largest whole number up to which all are exact as floats."""
 
+LONGEST = 10**11
+"""The most seconds, 3,000 years: also of a time since 1970."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -22,6 +26,9 @@ class Kind:
 
     wanted: str
     holds: Callable[[Any], bool]
+    low: float = -math.inf
+    high: float = math.inf
+    """The least and the largest number, for kinds of numbers."""
 
 
 def is_number(value: Any) -> bool:
@@ -40,11 +47,17 @@ ID = Kind(
 )
 """A valid trial id or stop reason. States are files named by ids, so path separators are refused."""
 
-TEXT = Kind("text", lambda value: isinstance(value, str))
+TEXT = Kind("text", lambda value: isinstance(value, str) and len(value) <= 2**20)
+NAME = Kind("text of at most 16,384 characters", lambda value: isinstance(value, str) and len(value) <= 2**14)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
-COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1))
-WHOLE = Kind("a whole number", lambda value: is_whole(value, 0))
+COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1), 1, LARGEST)
+WHOLE = Kind("a whole number", lambda value: is_whole(value, 0), 0, LARGEST)
 NUMBER = Kind("a number", is_number)
+SECONDS = Kind("a number of seconds", lambda value: is_number(value) and not abs(value) > LONGEST, -LONGEST, LONGEST)
+RATE = Kind("a finite number above 0", lambda value: is_number(value) and 0 < value < math.inf, 5e-324, 1.7e308)
+
+NUMBERS = (NUMBER, RATE, SECONDS)
+"""Kinds of numbers that are stored as floats."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ EPOCHS = (
     Column("trial_id", ID, "The trial, as in `trials`.", gaps=False, needed=True),
     Column("epoch", COUNT, "The number of the epoch, from 1.", gaps=False, needed=True),
     Column("step", COUNT, "Steps made since the trial began.", gaps=False, needed=True),
-    Column("learning_rate", NUMBER, "The rate asked for, before warm-up and schedule.", gaps=False, needed=True),
+    Column("learning_rate", RATE, "The rate asked for, before warm-up and schedule.", gaps=False, needed=True),
     Column("train_loss", NUMBER, "Mean loss on the training set.", "nats", needed=True, curve=True),
     Column("train_accuracy", NUMBER, "Share of the training set classified right.", "0 to 1", needed=True, curve=True),
     Column("test_loss", NUMBER, "Mean loss on the test set.", "nats", needed=True, curve=True),
@@ -101,32 +114,32 @@ EPOCHS = (
     Column("batch_sharpness", NUMBER, "A batch's `gᵀHg / ‖g‖²`, the mean over those with a gradient; NaN if none has."),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
-    Column("compile_s", NUMBER, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
-    Column("train_s", NUMBER, "Time spent training, shared likewise.", "s"),
-    Column("eval_s", NUMBER, "Time spent evaluating and measuring sharpness, shared likewise.", "s"),
-    Column("batch_s", NUMBER, "Time that the whole batch of lanes took in which the trial trained.", "s"),
-    Column("wait_s", NUMBER, "Time between two epochs in which the trial did not compute.", "s"),
+    Column("compile_s", SECONDS, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
+    Column("train_s", SECONDS, "Time spent training, shared likewise.", "s"),
+    Column("eval_s", SECONDS, "Time spent evaluating and measuring sharpness, shared likewise.", "s"),
+    Column("batch_s", SECONDS, "Time that the whole batch of lanes took in which the trial trained.", "s"),
+    Column("wait_s", SECONDS, "Time between two epochs in which the trial did not compute.", "s"),
     Column("lanes", COUNT, "Trials that trained together in this epoch."),
     Column("fill", NUMBER, "Share of the device's lanes that asked for this epoch.", "0 to 1"),
-    Column("node", TEXT, "The machine that trained the epoch."),
-    Column("device", TEXT, "The processor or GPU that trained it."),
-    Column("ended_at", NUMBER, "When the driver received the row.", "Unix time"),
+    Column("node", NAME, "The machine that trained the epoch."),
+    Column("device", NAME, "The processor or GPU that trained it."),
+    Column("ended_at", SECONDS, "When the driver received the row.", "Unix time"),
 )
 """The table `epochs`: a row an epoch of a trial."""
 
 TRIALS = (
     Column("trial_id", ID, "The trial's id.", gaps=False),
-    Column("label", TEXT, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
-    Column("architecture", TEXT, "The network.", gaps=False),
-    Column("learning_rate", NUMBER, "The step size asked for.", gaps=False),
+    Column("label", NAME, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
+    Column("architecture", NAME, "The network.", gaps=False),
+    Column("learning_rate", RATE, "The step size asked for.", gaps=False),
     Column("momentum", NUMBER, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
     Column("nesterov", FLAG, "Whether the momentum is Nesterov's.", gaps=False),
-    Column("optimizer", TEXT, "The optimiser, with its arguments.", gaps=False),
+    Column("optimizer", NAME, "The optimiser, with its arguments.", gaps=False),
     Column("weight_decay", NUMBER, "How much of the weights is added to the gradient.", gaps=False),
     Column("clip_norm", NUMBER, "The largest norm of a step's gradient; 0 clips nothing.", gaps=False),
-    Column("schedule", TEXT, "The course of the learning rate: constant, cosine or linear.", gaps=False),
+    Column("schedule", NAME, "The course of the learning rate: constant, cosine or linear.", gaps=False),
     Column("warmup_steps", WHOLE, "Steps in which the learning rate rises from 0.", "steps", gaps=False),
-    Column("loss", TEXT, "The loss: cross-entropy, or mse (half the squared error).", gaps=False),
+    Column("loss", NAME, "The loss: cross-entropy, or mse (half the squared error).", gaps=False),
     Column("batch_size", COUNT, "Images a step.", "images", gaps=False),
     Column("drop_last", FLAG, "Whether an epoch's last batch is left out if it is smaller.", gaps=False),
     Column("label_noise", WHOLE, "Training images that were permuted against their labels.", "images", gaps=False),
@@ -135,7 +148,7 @@ TRIALS = (
     Column("data_seed", WHOLE, "Seed of the batch order.", gaps=False),
     Column("epochs_run", WHOLE, "Epochs that were trained.", gaps=False),
     Column("epochs_asked", COUNT, "Epochs that were asked for.", gaps=False),
-    Column("regime", TEXT, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
+    Column("regime", NAME, "The label, by the trial's curve and its siblings ([regimes](regimes.md)).", gaps=False),
     Column("regime_evidence", TEXT, "The numbers that decided the label.", gaps=False),
     Column(
         "reaches",
@@ -145,7 +158,7 @@ TRIALS = (
     ),
     Column("reaches_from", NUMBER, "Beginning of the projection's 80% interval.", "epoch"),
     Column("reaches_to", NUMBER, "End of that interval; inf if it is not known.", "epoch"),
-    Column("curve_regime", TEXT, "The label by the trial's own curve alone.", gaps=False),
+    Column("curve_regime", NAME, "The label by the trial's own curve alone.", gaps=False),
     Column(
         "stop_reason",
         ID,
@@ -164,13 +177,13 @@ TRIALS = (
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("largest_fall", NUMBER, "The largest fall of held-out (else test) accuracy in an epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),
-    Column("compile_s", NUMBER, "Time spent compiling, over all epochs.", "s"),
-    Column("train_s", NUMBER, "Time spent training, over all epochs.", "s"),
-    Column("eval_s", NUMBER, "Time spent evaluating, over all epochs.", "s"),
-    Column("wait_s", NUMBER, "Time spent waiting, over all epochs.", "s"),
-    Column("node", TEXT, "The machine that trained the last epoch."),
-    Column("device", TEXT, "The processor or GPU that trained it."),
-    Column("dataset", TEXT, "The data set.", gaps=False),
+    Column("compile_s", SECONDS, "Time spent compiling, over all epochs.", "s"),
+    Column("train_s", SECONDS, "Time spent training, over all epochs.", "s"),
+    Column("eval_s", SECONDS, "Time spent evaluating, over all epochs.", "s"),
+    Column("wait_s", SECONDS, "Time spent waiting, over all epochs.", "s"),
+    Column("node", NAME, "The machine that trained the last epoch."),
+    Column("device", NAME, "The processor or GPU that trained it."),
+    Column("dataset", NAME, "The data set.", gaps=False),
     Column("error", TEXT, "What ended the trial where `stop_reason` is error, else empty.", gaps=False),
 )
 """The table `trials`: a row a trial."""

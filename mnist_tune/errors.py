@@ -8,16 +8,23 @@ import re
 class UserError(Exception):
     """A mistake of the caller, or in the set-up of the machine.
 
-    The message says what was wrong, where, and what to do. A command prints it and exits with code 2.
+    The message says what was wrong, where, and what to do, in one line. A command prints it and exits with code 2.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(redacted(message))
+        super().__init__(escaped(redacted(message)))
 
 
 # The repetitions are bounded: a long text could be crafted to keep unbounded ones busy for ever.
 _USER = re.compile(r"(?<=://)[^\s'\"]{1,500}(?=@)")
 _SECRET = re.compile(r"((?:secret|token|password|key|signature|credential)[\w-]{0,50}=)[^\s&'\"]+", re.IGNORECASE)
+
+
+def escaped(text: str) -> str:
+    """Return the text with every unprintable character replaced by its escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def redacted(text: str) -> str:

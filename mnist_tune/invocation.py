@@ -60,5 +60,14 @@ def command(name: str) -> str:
     return next((f"python {shlex.quote(str(path))}" for path in found), f"{PROGRAM} {name}")
 
 
+def words(option: str, *values: object) -> str:
+    """Return the flag of an option with its values, for a shell. A value may come from a folder of somebody else's, so
+    one that looks like a flag must not become one."""
+    flag, texts = f"--{option.replace('_', '-')}", [str(value) for value in values]
+    if texts and texts[0].startswith("-"):
+        flag, texts = f"{flag}={texts[0]}", texts[1:]
+    return shlex.join([flag, *texts])
+
+
 def _is_program() -> bool:
     return Path(sys.argv[0]).name == PROGRAM

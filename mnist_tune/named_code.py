@@ -39,10 +39,10 @@ def parse_call(text: str) -> Call:
         keywords = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords if keyword.arg}
         if len(keywords) < len(call.keywords):
             raise ValueError("an argument is given twice, or by **")
-    except (SyntaxError, ValueError, TypeError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         why = error.msg if isinstance(error, SyntaxError) else error
         example = f"write numbers and texts, as in '{name.strip()}(width=128)'"
-        raise UserError(f"{text!r} is no name with arguments ({why}); {example}") from None
+        raise UserError(f"{text[:200]!r} is no name with arguments ({why}); {example}") from None
     return Call(name.strip(), arguments, tuple(keywords.items()))
 
 

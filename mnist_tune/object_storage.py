@@ -45,11 +45,18 @@ class ChangedError(OSError):
     """A file is not what a conditional write expected: another process has written it."""
 
 
-def read(where: str) -> tuple[bytes, Version]:
-    """Return the bytes of a file, and what identifies them. Raises OSError, FileNotFoundError if it does not exist."""
+def read(where: str, most: int = 2**32) -> tuple[bytes, Version]:
+    """Return the bytes of a file, and what identifies them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it can't be read, or is larger than `most` bytes.
+    """
 
     def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
         found = store.get(path)
+        if found.meta["size"] > most:
+            raise OSError(f"{path} has {found.meta['size']} bytes; at most {most} are read")
         return bytes(found.bytes()), _version(found.meta)
 
     return _call(where, get)

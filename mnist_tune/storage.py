@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,9 @@ SYNC_S = 1.0
 PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it behind."""
 
+MOST_BYTES = 2**32
+"""The largest file that is read, but for kinds of files that have a limit of their own."""
+
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 
 
@@ -49,10 +53,13 @@ def place(where: str | Path) -> Place:
     """
     scheme, separator, rest = str(where).partition("://")
     if not separator:
-        return Path(os.path.expanduser(where))  # a shell leaves "--output=~/x" as it is
+        return local(where)
+    try:
+        parts = urlsplit(str(where))
+    except ValueError as error:  # "s3://[/x"
+        raise UserError(f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER") from None
     if scheme == "file":
-        return Path(urlsplit(str(where)).path)
-    parts = urlsplit(str(where))
+        return local(parts.path)
     shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
     if scheme not in object_storage.QUERIES:
         raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://")
@@ -66,20 +73,44 @@ def place(where: str | Path) -> Place:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
 
 
+def local(text: str | Path) -> Path:
+    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us.
+
+    Raises:
+        UserError: no file can have that name.
+    """
+    path = Path(os.path.expanduser(text))
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+    except (OSError, ValueError) as error:  # it is too long, or has characters that no name may have
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"there can be no file {str(path)[:80]!r} ({why}); name another one") from None
+    return path
+
+
 def absolute(where: Place) -> Place:
     """Return a place that stays the same in another working folder."""
     return where.absolute() if isinstance(where, Path) else where
 
 
 def join(where: P, *names: str) -> P:
-    """Return the place of a file or folder below `where`."""
+    """Return the place of a file or folder below `where`. Every name that is written to goes through here: some come
+    from folders and buckets of others.
+
+    Raises:
+        UserError: a name could lead out of `where`.
+    """
+    for part in "/".join(names).split("/"):
+        if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
+            raise UserError(f"{part[:80]!r} is no name of a file below {where}; rename it")
     if isinstance(where, Path):
         return where.joinpath(*names)
     parts = urlsplit(where)
     return urlunsplit(parts._replace(path="/".join((parts.path, *names))))
 
 
-def read(where: Place, patience_s: float = 0) -> bytes | None:
+def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes | None:
     """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`.
 
     Raises:
@@ -87,16 +118,35 @@ def read(where: Place, patience_s: float = 0) -> bytes | None:
     """
     try:
         if isinstance(where, Path):
-            with open_file(where) as file:
+            with open_file(where, most) as file:
                 return file.read()
-        return _retried(lambda: object_storage.read(where)[0], patience_s)
+        return _retried(lambda: object_storage.read(where, most)[0], patience_s)
     except FileNotFoundError:
         return None
 
 
-def open_file(where: Place) -> IO[bytes]:
-    """Open a file to read from; it can seek. Raises OSError, or FileNotFoundError if the file does not exist."""
-    return where.open("rb") if isinstance(where, Path) else io.BytesIO(object_storage.read(where)[0])
+def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[bytes]:
+    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it can't be read, is larger than `most` bytes, or is a pipe, a device or (without `links`) a link.
+    """
+    if not isinstance(where, Path):
+        return io.BytesIO(object_storage.read(where, most)[0])
+
+    def opener(path: str, flags: int) -> int:
+        if not links:
+            refuse_link(where)
+        file = os.open(path, flags | os.O_NONBLOCK | (0 if links else os.O_NOFOLLOW))
+        kind, size = os.fstat(file).st_mode, os.fstat(file).st_size
+        if stat.S_ISDIR(kind) or (stat.S_ISREG(kind) and size <= most):
+            return file
+        os.close(file)
+        why = f"it has {size} bytes; at most {most} are read" if stat.S_ISREG(kind) else "it is a pipe or a device"
+        raise OSError(errno.EINVAL, why, path)
+
+    return open(where, "rb", opener=opener)
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
@@ -144,13 +194,15 @@ def open_to_append(where: Path) -> IO[str]:
 def no_link(path: str, flags: int) -> int:
     """Open a file: the opener of `open` for every local file that is written. Raises OSError, also if it is a link."""
     refuse_link(Path(path))
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)  # a pipe may never open
 
 
 def refuse_link(path: Path) -> None:
     """Raise an OSError that says so if this is a link."""
     if path.is_symlink():
-        raise OSError(errno.ELOOP, "it is a link, and what we write must not land elsewhere; remove it", str(path))
+        raise OSError(
+            errno.ELOOP, "it is a link, and what we read or write must not be elsewhere; remove it", str(path)
+        )
 
 
 def remove_parts(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from mnist_tune.errors import escaped
+
 
 def announce(line: str, quiet: bool = False) -> None:
     """Print a line to standard error, so that standard output holds only tables."""
@@ -15,8 +17,7 @@ def announce(line: str, quiet: bool = False) -> None:
 def printable(value: Any) -> Any:
     """Return a JSON value with every unprintable character in its texts replaced by its escape sequence."""
     if isinstance(value, str):
-        escaped = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
-        return value if value.isprintable() else "".join(escaped)
+        return escaped(value)
     if isinstance(value, dict):
         return {printable(name): printable(item) for name, item in value.items()}
     return [printable(item) for item in value] if isinstance(value, list) else value

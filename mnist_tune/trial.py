@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from mnist_tune.columns import FLAG, LARGEST, TEXT, Kind, is_whole
+from mnist_tune.columns import FLAG, LARGEST, NAME, Kind, is_whole
 from mnist_tune.errors import UserError
 
 MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
+
+MOST_TRIALS = 100_000
+"""The most trials of a sweep."""
 
 
 def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
@@ -83,7 +86,7 @@ class TrialConfig(Training):
     """The trial's name in tables; it has no effect on training."""
 
     def __post_init__(self) -> None:
-        for name, kind in _FIELDS.items():
+        for name, kind in FIELDS.items():
             value = getattr(self, name)
             if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():  # a number of NumPy is one
                 object.__setattr__(self, name, value := value.item())
@@ -120,8 +123,8 @@ class TrialConfig(Training):
             UserError: a key is not a field; the message names the closest field.
         """
         for key in values:
-            if key not in _FIELDS:
-                raise UserError(f"a trial has no field {key!r}{closest(key, _FIELDS)}")
+            if key not in FIELDS:
+                raise UserError(f"a trial has no field {key!r}{closest(key, FIELDS)}")
         return cls(**values)
 
 
@@ -131,11 +134,12 @@ def _kind(hint: Any) -> Kind:
         return next(kind for kind in hint.__metadata__ if isinstance(kind, Kind))
     names = get_args(hint)  # of a Literal
     one_of = Kind(f"one of {', '.join(names)}", lambda value: value in names)
-    return {bool: FLAG, str: replace(TEXT, wanted="a name")}.get(hint, one_of)
+    return {bool: FLAG, str: NAME}.get(hint, one_of)
 
 
 _HINTS = get_type_hints(TrialConfig, include_extras=True)
-_FIELDS = {one.name: _kind(_HINTS[one.name]) for one in fields(TrialConfig)}
+FIELDS = {one.name: _kind(_HINTS[one.name]) for one in fields(TrialConfig)}
+"""The valid values of each field of a trial's config."""
 
 
 def steps_of_epoch(images: int, batch_size: int, drop_last: bool) -> int:

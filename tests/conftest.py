@@ -1,23 +1,21 @@
 """Strict numerics for all tests, and fixtures: data sets, made-up sweeps and object storage."""
 
-import atexit
 import gc
 import io
 import json
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["PJRT_NPROC"] = "1"  # one thread, as in a sweep: more threads would split sums
 # Otherwise each of the hundreds of processes that tests start would compile the package's source again.
 os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
+import forks
 import hypothesis
 import jax
 import pytest
@@ -27,7 +25,10 @@ from recorded_data import recorded_data
 
 from emulated import processor_seen
 from mnist_tune import TrialConfig
+from mnist_tune.cache import writable_cache_folder
 from mnist_tune.data.dataset import load_dataset
+from mnist_tune.execution import executor
+from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.machine import usable_cpus
 from mnist_tune.own_code import modules, registry
 from mnist_tune.results.folder import working_folder
@@ -37,13 +38,8 @@ sys.dont_write_bytecode = False
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What one test compiled, no other compiles again, in whichever process: most of the suite's seconds would be XLA's.
-COMPILED = "MNIST_TUNE_TESTS_COMPILED"
-if COMPILED not in os.environ:
-    os.environ[COMPILED] = tempfile.mkdtemp(prefix="mnist_tune-tests-")
-    atexit.register(shutil.rmtree, os.environ[COMPILED], ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
-jax.config.update("jax_compilation_cache_max_size", 2**30)  # with a limit, JAX locks its files
+# What one run compiled, no other compiles again, in whichever process: most of the suite's seconds would be XLA's.
+configure_jax(WorkerSettings("", cache_dir=str(writable_cache_folder() / "tests" / processor_seen().replace("/", " "))))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # JAX reads all entries when it adds one
 
 # No deadline for single examples: the machine is shared.
@@ -82,16 +78,30 @@ QUICK = {name: value for name, value in QUICK.items() if is_known(name, value)}
 """With these, XLA compiles three times as fast, to slower code. Tests of numbers and Ray's processes do without."""
 
 
+def is_quick():
+    """Whether neither a test of numbers runs, nor one that may compare with Ray's processes."""
+    return not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable", "ray"))
+
+
 def quick_compile_options(*args, **kwargs):
-    """Return JAX's compile options, with `QUICK` unless a test of numbers runs, or one that may compare with Ray's."""
+    """Return JAX's compile options, with `QUICK` where it may be."""
     options = _compile_options(*args, **kwargs)
-    if not any(item.get_closest_marker(name) for item in _running for name in ("numerical", "portable", "ray")):
+    if is_quick():
         options.env_option_overrides = [*options.env_option_overrides, *QUICK.items()]
     return options
 
 
 if _compile_options is not None:
     compiler.get_compile_options = quick_compile_options
+
+
+@lru_cache(100)
+def kept(quick, function, *arguments):
+    return partial(function, *arguments)
+
+
+# JAX keeps what it traced and compiled of a function: each pool of this process would make functions of its own.
+executor.partial = lambda function, *arguments: kept(is_quick(), function, *arguments)
 
 
 def pytest_report_header():
@@ -178,7 +188,8 @@ def share_ray(cpus):
 
     if not ray.is_initialized() or ray.cluster_resources().get("CPU") != cpus or "GPU" in ray.cluster_resources():
         ray.shutdown()
-        start_ray(None, None, False, cpus)
+        with forks.workers():
+            start_ray(None, None, False, cpus)
 
 
 def made_up_row(epoch, train_loss=0.5, train_accuracy=0.9, **values):
@@ -271,7 +282,7 @@ def bucket(s3, tmp_path):
     return s3.uri("mnist-tune", tmp_path.name)
 
 
-SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py")
+SECOND_QUEUE = ("test_nodes.py", "test_jobs.py", "test_placement.py", "test_sweep.py")
 """The files whose tests that start Ray are in the second of two queues, with those that want every core. Both queues
 take about the same time."""
 

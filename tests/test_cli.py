@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from idx_files import small_mnist, write
@@ -260,11 +261,8 @@ def test_bad_input_does_not_wait_for_ray(here):
 
 
 def test_an_early_interrupt_is_one_line(capsys):
-    def interrupted():
-        raise KeyboardInterrupt
-
     with pytest.raises(SystemExit) as ended:
-        cli.run(interrupted)
+        cli.run(Mock(side_effect=KeyboardInterrupt))
     assert ended.value.code == 130
     assert capsys.readouterr().err.count("\n") == 1
 

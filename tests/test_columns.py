@@ -5,14 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NUMBER, TEXT, TRIALS, WHOLE, Column, first_wrong
+from mnist_tune.columns import (
+    COUNT,
+    EPOCHS,
+    FLAG,
+    ID,
+    NAME,
+    NUMBER,
+    NUMBERS,
+    RATE,
+    SECONDS,
+    TEXT,
+    TRIALS,
+    WHOLE,
+    Column,
+    first_wrong,
+)
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.sweep import load_sweep
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
 
-NAMES = {ID: "text", TEXT: "text", FLAG: "yes or no", COUNT: "whole number", WHOLE: "whole number", NUMBER: "number"}
+NAMES = dict.fromkeys((ID, NAME, TEXT), "text") | {FLAG: "yes or no"}
+NAMES |= dict.fromkeys((COUNT, WHOLE), "whole number") | dict.fromkeys(NUMBERS, "number")
 
 MARKDOWN = """\
 # The tables
@@ -61,6 +77,9 @@ def test_each_column_is_listed_once_with_a_sentence(table):
         (ID, ["a", "b-C_9", "a" * 64], ["", "a" * 65, "a/b", "..", "a\n", "é", 1]),
         (TEXT, ["", "é\n"], [1]),
         (FLAG, [True, False], [1, "True"]),
+        (NAME, ["", "a" * 2**14], ["a" * (2**14 + 1), 1]),
+        (RATE, [5e-324, 1, 1e308], [0.0, -1, math.inf, math.nan, True]),
+        (SECONDS, [0.0, -1, math.nan, 1e11], [math.inf, -math.inf, 1e300, "1"]),
     ],
 )
 def test_what_a_value_may_be(kind, good, bad):
@@ -80,7 +99,7 @@ def test_the_first_value_that_is_wrong_is_named():
 
 @pytest.mark.parametrize("ended", [None, "now"])
 def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_row, tmp_path):
-    values = {TEXT: "text", FLAG: True}
+    values = {TEXT: "text", NAME: "text", FLAG: True}
     row = epoch_row(1) | {column.name: values.get(column.kind, 1) for column in EPOCHS[1:]}
     state = Checkpoint({}, row)
     state.save(tmp_path / "state.npz")

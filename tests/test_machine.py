@@ -1,6 +1,7 @@
 """The cores and the processor of this machine."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 
@@ -123,10 +124,7 @@ def test_a_processor_with_narrower_vectors_or_without_a_name(monkeypatch, told, 
 
 
 def test_a_system_without_cpuinfo(monkeypatch):
-    def missing(path):
-        raise FileNotFoundError
-
-    monkeypatch.setattr("pathlib.Path.read_text", missing)
+    monkeypatch.setattr("pathlib.Path.read_text", Mock(side_effect=FileNotFoundError))
     assert processor_model()
 
 

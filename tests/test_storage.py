@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 import threading
 from pathlib import Path
 from unittest.mock import Mock
@@ -73,6 +74,47 @@ def test_a_missing_folder_has_no_files(folder):
 def test_join_keeps_the_query_at_the_end():
     place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
     assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0b", "a\nb"])
+@pytest.mark.parametrize("where", [Path("folder"), "s3://bucket/folder?region=x"])
+def test_no_name_leads_out_of_its_folder(where, name):
+    with pytest.raises(UserError, match=r"is no name of a file below (folder|s3://bucket/folder)"):
+        storage.join(where, "states", name)
+    assert str(storage.join(where, "states/1", "..x")).partition("?")[0].endswith("folder/states/1/..x")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "large", "folder", "socket"])
+def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
+    """To read a pipe or a device may never end."""
+    path = tmp_path / "it"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "link":
+        (tmp_path / "other").write_bytes(b"1")
+        path.symlink_to(tmp_path / "other")
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 2**40)
+    elif kind == "socket":
+        monkey = socket.socket(socket.AF_UNIX)
+        monkey.bind(os.path.relpath(path))
+        monkey.close()
+    else:
+        path.mkdir()
+    for call in (storage.read, storage.open_file):
+        with pytest.raises(
+            OSError, match=r"pipe or a device|is a link|at most 4294967296|Is a directory|No such device"
+        ):
+            call(path)
+    if kind == "link":
+        with storage.open_file(path, links=True) as file:
+            assert file.read() == b"1"
+    if kind == "pipe":
+        with pytest.raises(OSError, match=r"Illegal seek|No such device|not seekable"):
+            storage.open_to_append(path)
 
 
 def test_a_home_folder_that_no_shell_has_expanded_is_no_folder_called_so(monkeypatch):
@@ -222,10 +264,7 @@ def test_an_unfinished_file_is_never_one_that_is_there(tmp_path, monkeypatch):
 def test_a_write_that_is_interrupted_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, error):
     storage.write(tmp_path / "file", b"old")
 
-    def fail(*names):
-        raise error
-
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "replace", Mock(side_effect=error))
     with pytest.raises(error):
         storage.write(tmp_path / "file", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}

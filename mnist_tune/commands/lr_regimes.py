@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from mnist_tune import reports
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed, rates_of
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, all_rates, crossed
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -55,7 +55,7 @@ class LearningRateRegimes(TrialOptions):
     def trials(self) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
-        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
+        rates = all_rates(self.learning_rates)
         common, same = self.common(), ("architecture", "optimizer", "batch_size", "momentum")
         trials = [
             TrialConfig(**common | dict(zip(same, values, strict=True)), learning_rate=rate, seed=seed, data_seed=seed)
@@ -71,6 +71,6 @@ ASKED = LearningRateRegimes
 
 def main() -> int:
     sweep = run_or_resume("lr_regimes", asked(ASKED))
-    code = reports.print_report(sweep)
-    reports.print_replicates(sweep.trials)
+    code = print_report(sweep)
+    print_replicates(sweep.trials)
     return code

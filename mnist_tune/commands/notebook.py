@@ -21,7 +21,7 @@ from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, closest
-from mnist_tune.tuning.options import Mark, SweepOptions
+from mnist_tune.tuning.options import Mark, SweepOptions, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -52,6 +52,7 @@ class Notebook(SweepOptions):
         super().__post_init__()
         if self.seeds is not None and self.seeds < 0:
             raise UserError(f"--seeds must be at least 0, got {self.seeds}")
+        refuse_too_many(self.seeds or 0, "--seeds")
 
     def trials(self) -> list[TrialConfig]:
         """Return the trials, the longest first, so that no worker is idle at the end."""
@@ -110,9 +111,7 @@ class Experiment:
     def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
         """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
 
-        Args:
-            epochs: the most epochs of a run; None means all.
-            seeds: the number of other seeds, if the experiment has any; None means `self.seeds`.
+        They have at most so many `epochs`, and there are so many `seeds` if the experiment has other ones.
         """
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
@@ -195,10 +194,7 @@ def compare(experiment: Experiment, trials: pd.DataFrame, epochs: pd.DataFrame) 
         undecided: a chaotic experiment has too few epochs to show the outcome, or no run shows it but fewer have ended
             than the experiment needs.
 
-    Args:
-        experiment: the experiment that was run.
-        trials: its rows of the trials table. The first run with the notebook's own seed gives `rows`.
-        epochs: the epochs table.
+    The first run with the notebook's own seed gives `rows`.
     """
     own = trials[trials["label"] == experiment.name].iloc[0]
     curves = epochs[epochs["trial_id"].isin(trials["trial_id"])]

@@ -11,7 +11,7 @@ import tyro
 
 from mnist_tune import UserError, storage
 from mnist_tune.numbers import rate
-from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.loading import load_own, refuse_unknown
 from mnist_tune.regimes.replicates import summarise_replicates
 from mnist_tune.reports.ranges import best_trial
 from mnist_tune.reports.terminal import exit_code
@@ -19,7 +19,17 @@ from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, AUTO, Mark, SweepOptions, flag, refuse_empty
+from mnist_tune.tuning.options import (
+    ARCHITECTURE_HELP,
+    AUTO,
+    Mark,
+    SweepOptions,
+    crossed,
+    flag,
+    mlp_name,
+    refuse_empty,
+    refuse_too_many,
+)
 from mnist_tune.tuning.sweep import run_or_resume, run_search
 from mnist_tune.tuning.wanted import asked, resumed
 
@@ -83,6 +93,7 @@ class Search(SweepOptions):
         for name in ("samples", "holdout"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        refuse_too_many(self.samples, "--samples")
         refuse_empty(self, "widths", "depths", "activations", "batch_size", "final_seeds")
         if 0 in self.final_seeds:
             raise UserError("--final-seeds must be fresh: the search itself has seed 0")
@@ -93,9 +104,9 @@ class Search(SweepOptions):
         """Return the names of the networks to choose among."""
         if self.architecture:
             return self.architecture
-        shapes = ["-".join([str(width)] * depth) for width in self.widths for depth in self.depths]
         kinds = [f"{name}-glorot" if name == "relu" else name for name in self.activations]
-        return tuple(f"mlp-{shape}-{kind}" for shape in shapes for kind in kinds)
+        combined = crossed(self, "widths", "depths", "activations", activations=kinds)
+        return tuple(mlp_name(width, depth + 1, kind) for width, depth, kind in combined)
 
     def space(self) -> dict[str, Any]:
         """Return the search space for Tune."""
@@ -162,6 +173,7 @@ def main() -> int:
         np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
     else:
         config = resumed(config, where, "search")
+        refuse_unknown(where, config)
     found = run_search("search", config.space(), config.samples, config, None, config.searcher(), show=False)
     print_best(found.trials)
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
@@ -171,6 +183,7 @@ def main() -> int:
     if winner is None:
         print("No trial was trained to its end, so there is no winner.")
         return 1
+    refuse_unknown(found.path, winner)
     final = train_winner(winner, config, found)
     print_final(final)
     print(f"Results: {found.path}\nThe winner's seeds: {final.path}")

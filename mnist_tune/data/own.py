@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_tune import storage
 from mnist_tune.data.idx import DataError
 from mnist_tune.machine import usable_memory
 
@@ -31,7 +32,7 @@ def read_npz(path: Path) -> Arrays:
     """
     try:
         _check_size(path)
-        with np.load(path, allow_pickle=False) as file:
+        with storage.open_file(path, links=True) as opened, np.load(opened, allow_pickle=False) as file:
             names = [name for name in NAMES if name in file]
             if not {"x_train", "y_train"} <= set(names):
                 has = ", ".join(file.files) or "nothing"
@@ -41,13 +42,13 @@ def read_npz(path: Path) -> Arrays:
         if "allow_pickle" in str(error):
             raise DataError(f"{path} holds Python objects, which are not read; save arrays of numbers") from None
         raise DataError(f"{path} is no .npz file ({error}); write one with numpy.savez") from None
-    except (OSError, zipfile.BadZipFile, EOFError, MemoryError) as error:
+    except Exception as error:  # zipfile and numpy raise many kinds
         why = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {path}: {why}; write it with numpy.savez") from None
 
 
 def _check_size(path: Path) -> None:
-    with zipfile.ZipFile(path) as members:
+    with storage.open_file(path, links=True) as opened, zipfile.ZipFile(opened) as members:
         needed = sum(member.file_size for member in members.infolist())
     there = usable_memory()
     if needed > there:

@@ -17,6 +17,7 @@ from mnist_tune.tuning.options import (
     crossed,
     refuse_empty,
     refuse_not_above_0,
+    refuse_too_many,
 )
 
 CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
@@ -58,6 +59,7 @@ class EdgeOptions(TrialOptions):
         super().__post_init__()
         refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
         refuse_empty(self, *CROSSED)
+        refuse_too_many(max(self.trials, self.predictor_seeds), "--trials, --predictor-seeds")
         if self.learned is not None and not 0 < self.learned < 1:
             raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
 

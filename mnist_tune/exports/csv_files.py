@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +12,9 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""Spreadsheets take a text that begins so for a formula, and would run it."""
+FORMULA = re.compile(r"(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])")
+"""Where a spreadsheet would find a formula and run it: where a text begins, and after what separates cells in some
+country, whose spreadsheet heeds no quotes around several of its cells."""
 
 
 class Mirror:
@@ -26,7 +29,7 @@ class Mirror:
             file = Path(self._output) / name if self._output else sweep.picture(name)
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                storage.write(file, quoted(table).to_csv(index=False).encode())
+                storage.write(file, quoted(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode())
             except OSError as error:
                 raise UserError(f"can't write {file}: {error.strerror or error}; name another --output") from None
             names.append(str(file))
@@ -34,8 +37,8 @@ class Mirror:
 
 
 def quoted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which an apostrophe precedes texts that a spreadsheet would take for formulas."""
+    """Return a table in which an apostrophe precedes what a spreadsheet would take for formulas."""
     found = table.copy()
     for name in found.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in found.dtypes]]:
-        found[name] = [f"'{one}" if isinstance(one, str) and one.startswith(FORMULAS) else one for one in found[name]]
+        found[name] = [FORMULA.sub(r"\1'", one) if isinstance(one, str) else one for one in found[name]]
     return found

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from mnist_tune.columns import EPOCHS, NUMBER
+from mnist_tune.columns import EPOCHS, NUMBERS
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
-METRICS = tuple(one.name for one in EPOCHS if one.kind is NUMBER and one.name != "ended_at")
+METRICS = tuple(one.name for one in EPOCHS if one.kind in NUMBERS and one.name != "ended_at")
 """The columns of `epochs` that become curves."""
 
 LABELS = ("regime", "regime_evidence", "stop_reason", "node", "device", "dataset", "error")
@@ -52,8 +53,9 @@ def sweep_id(sweep: Tables) -> str:
 
 
 def title(sweep: Tables) -> str:
-    """Return what a sweep is called in trackers: its name and when it began."""
-    return " ".join([sweep.meta["name"], str(sweep.meta.get("started") or sweep_id(sweep))[:19]]).replace(":", "-")
+    """Return what a sweep is called in trackers, some of which make a folder of it: its name and when it began."""
+    said = f"{sweep.meta['name'][:100]} {str(sweep.meta.get('started') or sweep_id(sweep))[:19]}"
+    return re.sub(r"[^\w. -]", "-", said, flags=re.ASCII)
 
 
 def runs(sweep: Tables) -> list[Run]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Row, Run, library, runs, title
 from mnist_tune.results.tables import Tables
@@ -25,7 +26,7 @@ class Mirror:
         try:
             for run in runs(sweep):
                 if run.rows:
-                    self._write(run, self._output / title(sweep) / run.trial_id)
+                    self._write(run, storage.join(self._output, title(sweep), run.trial_id))
         except OSError as error:
             raise UserError(f"can't write {self._output}: {error.strerror or error}; name another --output") from None
         return f"Look at it: tensorboard --logdir '{self._output}'"

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
 from mnist_tune.results.tables import Tables
@@ -36,7 +37,8 @@ class Mirror:
 
     def _write(self, run: Run, group: str) -> None:
         """Write a run in place of what an earlier export left of it: an offline run can't be continued."""
-        for folder in (self._output / "wandb").glob(f"offline-run-*-{run.id}"):
+        logs = storage.join(self._output, "wandb")
+        for folder in logs.glob(f"offline-run-*-{storage.join(logs, run.id).name}"):
             shutil.rmtree(folder)
         with self._wandb.init(
             project=PROJECT, group=group, name=run.trial_id, id=run.id, config={**run.params}, mode="offline",

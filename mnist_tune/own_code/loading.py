@@ -6,7 +6,6 @@ names it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -19,7 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.invocation import words
 from mnist_tune.named_code import Call, parse_call
 from mnist_tune.own_code.modules import (
     TEXTS,
@@ -32,7 +33,7 @@ from mnist_tune.own_code.modules import (
     load,
     receive,
 )
-from mnist_tune.own_code.registry import ENTRIES, Entry, Factory
+from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_unknown
 from mnist_tune.terminal import printable
 from mnist_tune.trial import closest
 
@@ -141,6 +142,16 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
     return found
 
 
+def refuse_unknown(where: Any, *owners: Any) -> None:
+    """Refuse what a folder names in its options or trials, and nobody has named in this process.
+
+    Raises:
+        UserError: there is such code.
+    """
+    named = ((flag, text) for flag, texts in names_in(*owners).items() for text in texts if is_unknown(flag, text))
+    check_again([{"flag": flag, "name": parse_call(text).name, "files": {}} for flag, text in named], where, print)
+
+
 def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None]) -> None:
     """Refuse a resume that lacks code which the sweep runs, and say which of its files have changed, and where.
 
@@ -150,11 +161,11 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
     missing = [one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())]
     if missing:
         folder = missing[0].get("folder")
-        names = " ".join(f"--{one['flag']} {one['name']}" for one in missing)
+        names = " ".join(words(one["flag"], one["name"]) for one in missing)
         raise UserError(
             f"{where} trains code of your own, which a results folder can't run; name it again"
             + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
-            + f": --resume {where} {names}, or register it from Python"
+            + f": {words('resume', where)} {names}, or register it from Python"
         )
     used = {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in ENTRIES}
     load_own(used)
@@ -169,13 +180,13 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
 def _where(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> str:
     # `sweep.json` is read with its control characters escaped, such as tabs.
     before, now = (printable(one.get("lines", [])) for one in (was, is_now))
-    if not all(isinstance(line, str) for line in before):
+    if before == now or not (before and now and all(isinstance(line, str) for line in before)):
         return ""
-    for kind, first, _, start, end in difflib.SequenceMatcher(None, before, now, autojunk=False).get_opcodes():
-        if kind != "equal" and before and now:
-            line = is_now["lines"][start].strip() if start < end else f"without {before[first].strip()!r}"
-            return f", first in line {start + 1}: {line[:80]}"
-    return ""
+    same = (number for number, (one, other) in enumerate(zip(before, now, strict=False)) if one != other)
+    first, fewer = next(same, min(len(before), len(now))), len(before) - len(now)
+    gone = fewer > 0 and before[first + fewer :] == now[first:]
+    line = f"without {before[first].strip()!r}" if gone else is_now["lines"][first].strip()
+    return f", first in line {first + 1}: {line[:80]}"
 
 
 def _source(content: bytes) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _source(content: bytes) -> dict[str, Any]:
 def _named(flag: str, call: Call) -> Attribute:
     """Return where a factory is, in a module that is loaded now."""
     place, _, name = call.name.rpartition(":")
-    file, is_file = Path(place).expanduser().absolute(), place.endswith(".py")
+    file, is_file = storage.local(place).absolute(), place.endswith(".py")
     if is_file and not file.is_file():
         raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
     folder = str(file.parent) if is_file else ""

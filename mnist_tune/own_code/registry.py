@@ -45,6 +45,12 @@ def register(name: str, flag: str = "architecture") -> Callable[[Factory], Facto
     return add
 
 
+def is_unknown(flag: str, text: str) -> bool:
+    """Return whether a text of a folder names code by its place that this process has not been told to load."""
+    name = text.partition("(")[0].strip()
+    return ":" in name and name not in ENTRIES[flag]
+
+
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:
     """Register a factory `factory(learning_rate, **arguments)` that returns an optax `GradientTransformation`."""
     return register(name, "optimizer")

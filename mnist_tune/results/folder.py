@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -33,6 +34,9 @@ SEGMENTS = "journal"
 
 VERSIONS = ".versions.json"
 """The versions of the files that were downloaded: a resume changes only them."""
+
+MOST_BYTES = 2**32
+"""The largest file, and the largest journal, that is downloaded."""
 
 LOOK_S = 0.1
 """Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
@@ -139,12 +143,15 @@ def fetch(uri: str, folder: Path) -> None:
 
     def get(name: str) -> None:
         with suppress(FileNotFoundError):
-            found[name] = object_storage.read(storage.join(uri, name))
+            found[name] = object_storage.read(storage.join(uri, name), MOST_BYTES)
 
     try:
         with ThreadPoolExecutor(16) as threads:
             threads.submit(get, META).result()  # first: it may say that the others are final
-            segments = [f"{SEGMENTS}/{name}" for name in storage.names(storage.join(uri, SEGMENTS))]
+            listed = object_storage.files(storage.join(uri, SEGMENTS))
+            if (size := sum(one["size"] for one in listed.values())) > MOST_BYTES:
+                raise OSError(f"its journal has {size} bytes; at most {MOST_BYTES} are read")
+            segments = [f"{SEGMENTS}/{name}" for name in sorted(listed)]
             list(threads.map(get, [*segments, *TABLES]))
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
@@ -152,7 +159,8 @@ def fetch(uri: str, folder: Path) -> None:
         raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
     folder.mkdir(parents=True, exist_ok=True)
     path, journal = folder / JOURNAL, b"".join(found[name][0] for name in segments if name in found)
-    if not (path.exists() and path.read_bytes().startswith(journal)):
+    there = storage.read(path) if _begun(storage.read(folder / META)) == _begun(found[META][0]) else None
+    if there is None or not there.startswith(journal):  # what is there was left by another sweep, or is older
         storage.write(path, journal)
     for name in FILES:
         if name in found:
@@ -160,3 +168,11 @@ def fetch(uri: str, folder: Path) -> None:
         else:
             (folder / name).unlink(missing_ok=True)
     storage.write(folder / VERSIONS, json.dumps({name: version for name, (_, version) in found.items()}).encode())
+
+
+def _begun(meta: bytes | None) -> Any:
+    """Return what tells the sweep of a `sweep.json` from others at the same place."""
+    try:
+        return [json.loads(meta or b"{}").get(name) for name in ("name", "started")]
+    except (ValueError, RecursionError, AttributeError):
+        return None

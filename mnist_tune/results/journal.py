@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
-from mnist_tune import invocation, storage
+from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import started_by
+from mnist_tune.invocation import command, started_by, words
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.terminal import printable
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,13 @@ other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 MOST_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
 
-BLOCK_BYTES = 2**20
+MOST_JOURNAL_BYTES = 2**34
+"""The largest journal that is read: 10 million epochs take about 7 GB."""
+
+MOST_DAMAGED = 10_000
+"""The most damaged lines. A file with more was not damaged, it is no journal."""
+
+BLOCK_BYTES, BLOCK_LINES = 2**20, 2**13
 """About how much of a journal is read at a time."""
 
 TORN = b" (torn by a kill)\n"
@@ -54,11 +60,11 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
         retried = " and SweepOptions(retry_errored=True)" * retry_errored
         return f"the same run_search, with resume={str(where)!r}{retried}"
     started = started_by(meta["name"]) or "regimes"  # which can resume any sweep, also one started from Python
-    command = f"{invocation.command(started)} --resume {shlex.quote(str(where))}"
-    for flag in ("architecture", "optimizer"):
-        names = [shlex.quote(one["name"]) for one in meta.get("code", []) if one["flag"] == flag]
-        command += f" --{flag} {' '.join(names)}" if names else ""
-    return command + " --retry-errored" * retry_errored
+    said = [command(started), words("resume", where)]
+    for flag, known in ENTRIES.items():  # code that only the folder names is not proposed
+        names = [one["name"] for one in meta.get("code", []) if one["flag"] == flag and one["name"] in known]
+        said += [words(flag, *names)] * bool(names)
+    return " ".join([*said, *["--retry-errored"] * retry_errored])
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,13 @@ def read_journal(path: Path) -> Journal:
     from mnist_tune.results.rows import joined, rows_in  # imports pandas, and a new sweep has no journal to read
 
     file, first, undecided = path / "journal.jsonl", 1, False
-    parts, damaged = list[Any](), list[int]()
+    parts, damaged, count = list[Any](), list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:
-        with file.open("rb") as opened:
+        with storage.open_file(file, MOST_JOURNAL_BYTES) as opened:
             for lines in _blocks(opened):
                 rows, others = rows_in(lines, parse_event)
-                parts.append(rows)
+                parts += [rows] * bool(len(rows))
                 for event in filter(None, others.values()):
                     if event["kind"] == "trial":
                         trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
@@ -106,15 +112,18 @@ def read_journal(path: Path) -> Journal:
                     if i not in others or (others[i] or {}).get("kind") == "end":
                         undecided = i not in others
                         break
-                damaged += [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
-                first += len(lines)
+                wrong = [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
+                first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
+                if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
+                    what = "damaged lines" if count > MOST_DAMAGED else "trials"
+                    raise UserError(f"{file} was not written by a sweep: it has too many {what}; remove it")
     except FileNotFoundError:
         pass
     except OSError as error:
         raise UserError(f"can't read {file}: {error.strerror}") from None
     if damaged:
-        where = ", ".join(map(str, damaged[:5])) + ", ..." * (len(damaged) > 5)
-        _warn_once(f"{file}: skipped {len(damaged)} damaged lines (line {where}) and read all others")
+        where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
+        _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
     return Journal(joined(parts), trials, ends, undecided)
 
 
@@ -144,19 +153,19 @@ def parse_event(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _blocks(file: BinaryIO) -> Iterator[list[bytes]]:
+def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
     """Yield the lines of a file, about `BLOCK_BYTES` at a time."""
     lines, size = [], 0
     for line in _lines(file):
         lines.append(line)
         size += len(line)
-        if size >= BLOCK_BYTES:
+        if size >= BLOCK_BYTES or len(lines) == BLOCK_LINES:
             yield lines
             lines, size = [], 0
     yield lines
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event. A
     line without an end is the last: a running sweep may have written the rest since."""
     line = b"\n"

@@ -7,15 +7,19 @@ import math
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, NUMBER, TEXT, WHOLE, Column, Kind, first_wrong, is_number
+from mnist_tune.columns import COUNT, FLAG, ID, NAME, SECONDS, TEXT, WHOLE, Column, Kind, first_wrong, is_number
 from mnist_tune.errors import UserError
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 MOST_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
+
+MOST_VALUES = 21 * MOST_TRIALS
+"""The most values that it may hold. A trial has 19. In memory, `[],[],[]` takes 30 times as much as in the file."""
 
 
 def read_meta(folder: Place) -> dict[str, Any]:
@@ -27,10 +31,10 @@ def read_meta(folder: Place) -> dict[str, Any]:
     file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:
-        with storage.open_file(file) as opened:
-            content = opened.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UserError(f"{refused}: it has more than {MOST_BYTES} bytes; name the folder of a sweep")
+        with storage.open_file(file, MOST_BYTES) as opened:
+            content = opened.read()
+        if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+            raise UserError(f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep")
         meta = printable(json.loads(content))
     except FileNotFoundError:
         raise UserError(f"no sweep in {folder} (no sweep.json there); name the folder of a sweep") from None
@@ -43,6 +47,8 @@ def read_meta(folder: Place) -> dict[str, Any]:
     bad = first_wrong(meta, _META)
     if bad:
         raise UserError(f"{refused}: {bad} is missing or has the wrong type; name the folder of a sweep")
+    if len(meta["trials"]) > MOST_TRIALS:
+        raise UserError(f"{refused}: it has more than {MOST_TRIALS} trials; name the folder of a sweep")
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
     return {name: value for name, value in meta.items() if value is not None or name not in ("options", "environment")}
@@ -81,27 +87,37 @@ def _is_search(value: Any) -> bool:
 _COUNTS = _list_of(WHOLE)
 _TARGET = Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 _DATASET = _mapping(
-    Column("name", TEXT, needed=True),
-    Column("note", TEXT, needed=True),
+    Column("name", NAME, needed=True),
+    Column("note", NAME, needed=True),
     Column("checksums", _mapping(), needed=True),
     Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
     Column("test_images", COUNT, needed=True),
     Column("target", _TARGET),
 )
 _OPTIONS = _mapping(
-    Column("dataset", TEXT),
     Column("target", _TARGET),
-    Column("train_evaluation", COUNT),
-    Column("data_dir", TEXT),
+    *(Column(name, NAME) for name in ("dataset", "data_dir", "scheduler")),
+    *(Column(name, COUNT) for name in ("grace_period", "train_evaluation", "train_images", "sharpness_every")),
+    Column("sharpness_images", COUNT),
+    *(Column(name, FLAG) for name in ("standardize", "sharpness", "stop_when_diverged")),
     Column("precision", _ABOVE_0),
     Column("learned", _ABOVE_0),
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
-_CODE = Column("flag", TEXT, needed=True), Column("name", TEXT, needed=True), Column("files", _mapping(), needed=True)
-_DRIVER = _mapping(*(Column(name, NUMBER) for name in ("results", "cpu_s", "pages", "pages_cpu_s")))
+_FILE = _mapping(Column("sha256", TEXT, needed=True), Column("lines", _list_of(TEXT)))
+_FILES = Kind("files", lambda value: isinstance(value, dict) and all(map(_FILE.holds, value.values())))
+_CODE = (
+    Column("flag", Kind("a flag", lambda value: isinstance(value, str) and value in ENTRIES), needed=True),
+    Column("name", NAME, needed=True),
+    Column("files", _FILES, needed=True),
+    Column("folder", NAME),
+)
+_DRIVER = _mapping(*(Column(name, SECONDS) for name in ("results", "cpu_s", "pages", "pages_cpu_s")))
+_COMMAND = Kind("a list of texts", lambda value: TEXT.holds(value) or _list_of(TEXT).holds(value))
+"""The arguments of a command. Older versions recorded a text, which is not shown."""
 
 _META = (
-    Column("name", TEXT, needed=True),
+    Column("name", NAME, needed=True),
     Column("trials", _mapping(), needed=True),
     Column("dataset", _DATASET, needed=True),
     Column("options", _OPTIONS),
@@ -109,8 +125,9 @@ _META = (
     Column("search", FLAG),
     Column("code", _list_of(_mapping(*_CODE))),
     Column("writer", COUNT),
-    Column("resumed", _list_of(TEXT)),
+    Column("resumed", _list_of(NAME)),
     Column("driver", _DRIVER),
-    *(Column(name, TEXT) for name in ("command", "started", "ended")),
+    Column("command", _COMMAND),
+    *(Column(name, NAME) for name in ("started", "ended")),
 )
 """The values of `sweep.json` that we use."""

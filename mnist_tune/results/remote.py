@@ -24,11 +24,14 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
 from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
+from mnist_tune.terminal import printable
 
 SIGN = "writer.json"
 
 SIGN_S = 20.0
 """Seconds between two signs of life."""
+
+SIGN_BYTES = 2**20
 
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""
@@ -276,11 +279,11 @@ def refuse_another(to: str, seen: Sign | None) -> Sign:
 def last_sign(to: str) -> Sign:
     """Return the last sign of life. Raises OSError."""
     try:
-        content, version = object_storage.read(storage.join(to, SIGN))
+        content, version = object_storage.read(storage.join(to, SIGN), SIGN_BYTES)
     except FileNotFoundError:
         return Sign(None, None)
     try:
-        found = json.loads(content)
+        found = printable(json.loads(content))
     except (ValueError, RecursionError):
         return Sign(None, version)
     return Sign(found if isinstance(found, dict) and isinstance(found.get("host"), str) else None, version)

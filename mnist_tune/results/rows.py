@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 
-from mnist_tune.columns import COUNT, EPOCHS, FLAG, LARGEST, NUMBER, Column
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, LARGEST, NUMBERS, Column
 
 Event = dict[str, Any] | None
 """An event of a journal; None for a line that holds none."""
@@ -19,7 +19,7 @@ Event = dict[str, Any] | None
 BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
-_TYPES = {COUNT: pa.int64(), NUMBER: pa.float64(), FLAG: pa.bool_()}
+_TYPES = {COUNT: pa.int64(), FLAG: pa.bool_()} | dict.fromkeys(NUMBERS, pa.float64())
 SCHEMA = pa.schema([(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS])
 _OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
 
@@ -59,7 +59,7 @@ def _parsed(lines: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:
         at = []
     if not at or len(rows) != len(at):
         return _encoded(SCHEMA.empty_table()), np.array([], int)
-    sure = np.logical_and.reduce([_fits(column, rows[column.name]) for column in EPOCHS])
+    sure = np.logical_and.reduce([fits(column, rows[column.name].combine_chunks(), True) for column in EPOCHS])
     return (rows if sure.all() else rows.filter(pa.array(sure))), np.array(at)[sure]
 
 
@@ -70,17 +70,21 @@ def _encoded(rows: pa.Table) -> pa.Table:
     return pa.table(texts, names=SCHEMA.names)
 
 
-def _fits(column: Column, values: pa.ChunkedArray) -> np.ndarray:
-    """Return which values surely fit a column."""
-    if column.kind is COUNT or column.kind is NUMBER:
-        numbers = values.to_numpy()  # with NaN for what is missing
-        found = ~(np.abs(numbers) >= LARGEST)  # one more than `LARGEST` has been rounded down
-        if column.kind is COUNT:
-            found &= ~(numbers < 1)
-    elif column.kind is FLAG:
+def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarray:
+    """Return which values fit a column. Texts are encoded as a dictionary.
+
+    What is `from_json` only counts if it surely fits: Arrow has rounded large numbers, and unprintable characters are
+    still to be replaced.
+    """
+    if pa.types.is_dictionary(values.type):
+        texts = values.dictionary.to_pylist()
+        fit = [column.kind.holds(text) and (text.isprintable() or not from_json) for text in texts]
+        found = np.array([*fit, True])[values.indices.fill_null(-1).to_numpy()]
+    elif pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
         found = np.ones(len(values), bool)
     else:
-        [chunk] = values.chunks
-        fit = [column.kind.holds(text) and text.isprintable() for text in chunk.dictionary.to_pylist()]
-        found = np.array([*fit, True])[chunk.indices.fill_null(-1).to_numpy()]
-    return np.asarray(found & values.is_valid().to_numpy() if column.needed else found)
+        numbers = values.to_numpy(zero_copy_only=False)  # with NaN for what is missing
+        most = LARGEST - 1 if from_json else np.inf
+        found = ~(numbers < max(column.kind.low, -most)) & ~(numbers > min(column.kind.high, most))
+    needed = column.needed if from_json else not column.gaps
+    return np.asarray(found & values.is_valid().to_numpy(zero_copy_only=False) if needed else found)

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pyarrow import types
 from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, TRIALS, Column
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
@@ -31,17 +33,21 @@ from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
 from mnist_tune.results.folder import exists, fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.results.rows import fits
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import FIELDS, TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
 
 MOST_ROWS = 10**7
-MOST_BYTES = 2**30
-"""The largest table that is read: a small file may claim to hold terabytes. The epochs of 10,000 trials x 200 epochs
-take half a gigabyte."""
+MOST_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
+"""The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
+claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
+
+TEXTS = (ID, TEXT, NAME)
+"""Kinds of texts."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +94,7 @@ class Tables:
 
     def picture(self, name: str) -> Path:
         """Return the path for a picture: in the sweep's folder, or the current folder if that is in object storage."""
-        return self.path / name if isinstance(self.path, Path) else Path(name)
+        return storage.join(self.path, name) if isinstance(self.path, Path) else Path(name)
 
     def curves(self, column: str) -> pd.DataFrame:
         """Return a column of `epochs` as a table of shape [epochs, trials].
@@ -109,12 +115,16 @@ class Tables:
         """
         if "sharpness_steps" not in self.epochs:
             raise UserError(f"no sharpness was measured in {self.path}; --sharpness does")
-        rows = [
-            (trial_id, *measured)
-            for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
-            for measured in json.loads(steps)
-        ]
-        return pd.DataFrame(rows, columns=["trial_id", "step", "sharpness", "residual", "batch_sharpness"])
+        kinds = {"step": int, "sharpness": float, "residual": float, "batch_sharpness": float}
+        try:
+            rows = [
+                (trial_id, *measured)
+                for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
+                for measured in json.loads(steps)
+            ]
+            return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            raise UserError(f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged") from None
 
 
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -158,7 +168,8 @@ def _read(folder: Path) -> Tables:
         return tables(folder, meta, running=is_being_written(folder))
     try:
         trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
-        if not set(trials["regime"]) <= set(REGIMES) or epochs.duplicated(["trial_id", "epoch"]).any():
+        twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
+        if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
             raise UserError(f"the tables in {folder} were not written by a sweep")
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
         epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
@@ -239,32 +250,56 @@ def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
         UserError: the file is damaged, or a sweep did not write it.
     """
     try:
-        with ParquetFile(path) as file:
-            rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
-            size = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-            if rows > MOST_ROWS or size > MOST_BYTES:
-                raise ValueError(f"it claims to hold {rows} rows in {size} bytes")
-            there = [column for column in columns if not column.gaps or column.name in file.schema_arrow.names]
-            for column in there:
-                _check_type(column, file.schema_arrow.field(column.name).type)
-            table = file.read([column.name for column in there]).replace_schema_metadata(None)
-        found = with_kinds(table.to_pandas(), there)
-        for column in there:
-            if not column.gaps and table[column.name].null_count:
-                raise ValueError(f"{column.name} has gaps")
-            if column.kind in (ID, TEXT):
-                texts = found[column.name]
-                found[column.name] = texts.map({text: printable(text) for text in texts.dropna().unique()})
+        with storage.open_file(path) as opened:
+            return _table(opened, columns)
     except Exception as error:  # Arrow raises many kinds of errors
         raise UserError(f"{path} is not a table of a sweep ({error})") from None
-    return found
+
+
+def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
+    """Return columns of a table. Its sizes are looked at before it is decoded. Texts stay encoded until they have been
+    looked at, too: a long one that a small file names a thousand times would fill the memory."""
+    with ParquetFile(opened) as file:
+        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        there = [column for column in columns if not column.gaps or column.name in kinds]
+        for column in there:
+            _check_type(column, kinds[column.name])
+        rows = file.metadata.num_rows
+        parts = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
+        size = max(sum(part.total_byte_size for part in parts), 8 * rows * len(there))
+        most = min(MOST_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
+        if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
+            raise ValueError(f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}")
+        texts = [column.name for column in there if column.kind in TEXTS and not types.is_null(kinds[column.name])]
+        meta = file.metadata
+    with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
+        table = file.read([column.name for column in there]).replace_schema_metadata(None)
+    found = {column.name: _checked(column, table[column.name], most) for column in there}
+    return with_kinds(pa.table(found).to_pandas(), there)
 
 
 def _check_type(column: Column, kind: Any) -> None:
     text = types.is_string(kind) or types.is_large_string(kind)
-    number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    if not ((types.is_null(kind) and column.gaps) or (text if column.kind in (ID, TEXT) else number)):
+    whole = types.is_integer(kind) or (types.is_floating(kind) and (column.gaps or column.kind in NUMBERS))
+    right = text if column.kind in TEXTS else types.is_boolean(kind) if column.kind is FLAG else whole
+    if not (right or (types.is_null(kind) and column.gaps)):
         raise ValueError(f"{column.name} is of type {kind}")
+
+
+def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
+    """Return the values of a column if each is one that a journal could hold, and they take at most so many bytes."""
+    part = values.unify_dictionaries().combine_chunks()
+    kind = FIELDS.get(column.name, column.kind)
+    if not (fits(column, part).all() if kind is column.kind else all(map(kind.holds, part.unique().to_pylist()))):
+        raise ValueError(f"{column.name} is not always {kind.wanted}")
+    if types.is_dictionary(part.type):
+        texts = pa.array(map(printable, part.dictionary.to_pylist()), pa.string())
+        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(texts))
+        if counts @ np.array([len(text) for text in texts.to_pylist()], int) > most:
+            raise ValueError(f"{column.name} holds more than {most} bytes")
+        part = pa.DictionaryArray.from_arrays(part.indices, texts).cast(pa.string())
+    return part
 
 
 def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:

@@ -29,6 +29,8 @@ NAMES = {
     "token": f"{_AUTH} ensure_token_if_auth_enabled",
     "GCS": "ray._raylet GcsClient",
     "agent port": "ray._private.parameter RayParams.dashboard_agent_listen_port",
+    "monitor": "ray._private.parameter RayParams.no_monitor",
+    "log monitor": "ray._private.parameter RayParams.include_log_monitor",
     "node": "ray._private.worker _global_node",
     "dead processes": "ray._private.node Node.dead_processes",
     "cluster config": "ray._private.state state.get_cluster_config",
@@ -99,12 +101,15 @@ def greet(gcs: str, auto: bool) -> None:
         private("GCS")(address=gcs)
 
 
-def any_agent_port() -> AbstractContextManager[None]:
-    """Let the agent of a Ray that is started meanwhile listen at any free port. It tries its usual one for 4 s while
-    another Ray has it, and `ray.init` has no option for it."""
-    private("agent port")
+def own_parameters(dashboard: bool) -> AbstractContextManager[None]:
+    """Start Ray meanwhile as `ray.init` has no options for. Its agent listens at any free port: it would try its usual
+    one for 4 s while another Ray has it. Without the dashboard, nobody needs the autoscaler's monitor and the one that
+    reads log files, which take 2 CPU seconds to start."""
+    for name in ("agent port", "monitor", "log monitor"):
+        private(name)
     module = sys.modules["ray._private.parameter"]
-    return _replaced(module, "RayParams", partial(module.RayParams, dashboard_agent_listen_port=0))
+    less = {} if dashboard else {"no_monitor": True, "include_log_monitor": False}
+    return _replaced(module, "RayParams", partial(module.RayParams, dashboard_agent_listen_port=0, **less))
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
     check_session(address, dashboard)
     import ray
 
-    from mnist_tune.runtime.ray_private import any_agent_port
+    from mnist_tune.runtime.ray_private import own_parameters
 
     if ray.is_initialized():
         return
@@ -123,7 +123,12 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
         # Ray's workers inherit this environment, and import this package from a checkout that is not installed. (A
         # runtime environment would do the same, but costs 0.3 CPU seconds per worker.)
         path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
-        with variables(QUIET), variables({"PYTHONPATH": path}, override=True), private_files(), any_agent_port():
+        with (
+            variables(QUIET),
+            variables({"PYTHONPATH": path}, override=True),
+            private_files(),
+            own_parameters(dashboard),
+        ):
             ray.init(
                 address="local",
                 num_cpus=cpus or usable_cpus(),

@@ -82,7 +82,7 @@ def open_new(
     where = storage.place(options.output or new_folder(Path("results") / name, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     meta = {
         "name": name,
-        "command": redacted(shlex.join(sys.argv)),
+        "command": [redacted(word) for word in sys.argv],
         "options": _plain(options, dataset),
         "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
         | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)},

@@ -21,13 +21,12 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
-from mnist_tune.trial import Training, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, Training, TrialConfig
 
 AUTO = "auto"
 """Value of `resume`: resume the sweep in `output` if there is one, else start it."""
 
-MOST_TRIALS = 100_000
-"""The most trials that the options of a sweep may make."""
+MOST_LAYERS = 1000
 
 
 class Mark(Enum):
@@ -249,11 +248,15 @@ def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tupl
     """
     refuse_empty(options, *names)
     lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
-    count = math.prod(map(len, lists))
-    if count > MOST_TRIALS:
-        said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
-        raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
+    said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
+    refuse_too_many(math.prod(map(len, lists)), said)
     return product(*lists)
+
+
+def refuse_too_many(count: int, said: str) -> None:
+    """Raise a `UserError` if options, in these words, make more than `MOST_TRIALS` trials. A folder may record any."""
+    if count > MOST_TRIALS:
+        raise UserError(f"{count} trials are too many ({said}); at most {MOST_TRIALS} fit into a sweep")
 
 
 def refuse_not_above_0(options: Any, *names: str) -> None:
@@ -272,8 +275,23 @@ def refuse_empty(options: Any, *names: str) -> None:
 
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
-    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width."""
+    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width.
+
+    Raises:
+        UserError: there are more than `MOST_LAYERS`.
+    """
+    if depth > MOST_LAYERS:
+        raise UserError(f"--depths can't be {depth}; at most {MOST_LAYERS} layers are trained")
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
+
+
+def all_rates(texts: Sequence[float | str]) -> list[float]:
+    """Return the learning rates that all values of --learning-rates mean. Raises `UserError`, as `rates_of`."""
+    found: list[float] = []
+    for text in dict.fromkeys(texts):
+        found += rates_of(text)
+        refuse_too_many(len(found), "--learning-rates")
+    return found
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
@@ -292,8 +310,7 @@ def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
     except ValueError:
         hint = "write numbers, such as 0.1 1, or a range FIRST:LAST:COUNT, such as 1e-3:4:16"
         raise UserError(f"{name} can't be {text!r}; {suggestion([str(text)]) or hint}") from None
-    if count > MOST_TRIALS:
-        raise UserError(f"{name} {text}: at most {MOST_TRIALS} fit into a sweep")
+    refuse_too_many(count, f"{name} {text}")
     steps = [i / (count - 1) if count > 1 else 0.0 for i in range(count)]
     exact = [first if first == last else first ** (1 - step) * last**step for step in steps]
     said = told_apart(exact, 3)

@@ -93,7 +93,7 @@ class ProgressView:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._printed > PLAIN_INTERVAL_S:
             self._printed = now
-            self._console.print(f"{self._text.plain}; {self._left()}", soft_wrap=True)
+            self._console.print(f"{self._text.plain}; {self._left()}", soft_wrap=True, markup=False)
 
     def _left(self) -> str:
         task = self._bar.tasks[0]

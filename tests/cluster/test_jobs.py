@@ -52,7 +52,7 @@ def head():
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # a socket's path may have 107 bytes
-        command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=true"]
+        command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true"]
         ports = [f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}"]
         ports += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={folder}"]
         with open(f"{folder}/log", "w") as log:

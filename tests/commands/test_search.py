@@ -116,6 +116,19 @@ def test_a_resume_searches_the_same_space_and_may_add_trials(new_writer, tmp_pat
         resumed(Search(), tmp_path / "from Python", "search")
 
 
+def test_a_resume_loads_no_code_that_only_the_folder_names(new_writer, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("open('sprung', 'w')\n\n\ndef mlp(data):\n    pass\n")
+    writer = new_writer(tmp_path / "sweep", count=0)
+    writer.meta |= {"name": "search", "search": True, "options": Search(architecture=("evil.py:mlp(3)",)).values()}
+    writer.finish()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path)])
+    monkeypatch.setattr("mnist_tune.tuning.sweep.open_again", Mock(side_effect=UserError("too late")))
+    with pytest.raises(UserError, match=r"name it again: --resume \S+ --architecture evil\.py:mlp, or"):
+        search.main()
+    assert not (tmp_path / "sprung").exists()
+
+
 def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same_seed():
     def proposed(seed):
         searcher = Search(search_seed=seed).searcher()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mnist_tune.commands.summarize import main
 from mnist_tune.reports.trial_table import MANY
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "summarize.py"
@@ -24,9 +25,10 @@ def test_summarize_a_large_sweep(made_up_sweep, rates):
     assert not imported & set(SLOW)
 
 
-def test_the_flag_all_prints_every_trial_and_every_configuration(made_up_sweep, rates):
+def test_the_flag_all_prints_every_trial_and_every_configuration(made_up_sweep, rates, monkeypatch, capsys):
     sweep = made_up_sweep(rates(MANY + 5), seeds=2, epochs=1)
-    done = subprocess.run([sys.executable, SCRIPT, sweep.path, "--all"], capture_output=True, text=True, timeout=60)
-    trials, _, configurations = done.stdout.partition("Replicates over seeds")
+    monkeypatch.setattr(sys, "argv", ["summarize.py", str(sweep.path), "--all"])
+    main()
+    trials, _, configurations = capsys.readouterr().out.partition("Replicates over seeds")
     assert len(trials.splitlines()) > 2 * MANY
     assert len(configurations.splitlines()) > MANY

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -495,12 +496,9 @@ def test_concurrent_processes_download_once(folder: Path, files: Files, mirror: 
 def test_a_write_that_fails_leaves_no_file(
     folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
     mirror.serve(files)
-    monkeypatch.setattr(os, failing, full)
+    monkeypatch.setattr(os, failing, Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"):
         load_dataset()
     assert visible(folder) == set()

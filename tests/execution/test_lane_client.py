@@ -1,7 +1,7 @@
 """The lanes of a trial's process, when their server is gone."""
 
 from types import SimpleNamespace
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, ActorUnschedulableError, RayTaskError
@@ -16,12 +16,10 @@ from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
 
 
 def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
-    def refuse(*arguments):
-        raise RayTaskError("epoch", "Traceback: ...", UserError("the disk is full")).as_instanceof_cause()
-
     lanes = LaneClient(MagicMock(), [])
     lanes._server = MagicMock()
-    monkeypatch.setattr(lane_client.ray, "get", refuse)
+    failed = RayTaskError("epoch", "Traceback: ...", UserError("the disk is full")).as_instanceof_cause()
+    monkeypatch.setattr(lane_client.ray, "get", Mock(side_effect=failed))
     with pytest.raises(UserError, match=r"^the disk is full$"):
         lanes.epoch("a", tmp_path)
 
@@ -31,13 +29,9 @@ def test_what_a_server_refuses_is_told_in_its_own_words(monkeypatch, tmp_path):
 )
 def test_a_server_that_is_gone_is_a_lost_lane(error, monkeypatch, tmp_path):
     """Not a death of the trial's own process, of which Tune allows few."""
-
-    def fail(*arguments, **fields):
-        raise error
-
     lanes = LaneClient(MagicMock(), [])
     lanes._server = MagicMock()
-    monkeypatch.setattr(lane_client.ray, "get", fail)
+    monkeypatch.setattr(lane_client.ray, "get", Mock(side_effect=error))
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     for call in (lambda: lanes.epoch("a", tmp_path), lambda: lanes.attach("a", TrialConfig())):
         with pytest.raises(LaneLostError):

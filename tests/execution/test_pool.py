@@ -4,11 +4,13 @@ import itertools
 import time
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import batch_orders
 import jax
 import numpy as np
 import pytest
+from conftest import kept
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
@@ -43,6 +45,7 @@ def compilations():
         if event == "/jax/core/compile/backend_compile_duration":
             counted.append(event)
 
+    kept.cache_clear()
     jax.monitoring.register_event_duration_secs_listener(count)
     yield counted
     jax.monitoring.unregister_event_duration_listener(count)
@@ -239,7 +242,6 @@ def assert_close(row, other, tolerances=CALM):
 @pytest.mark.parametrize(
     ("architecture", "fields"),
     [
-        ("mlp-8-tanh", {}),
         ("mlp-8-tanh", {"momentum": 0.5, "batch_size": 32}),
         ("mlp-40-17-relu", {"label_noise": 500, "batch_size": 100}),
     ],
@@ -511,10 +513,7 @@ def test_programs_without_lanes_go_where_memory_is_short(few_images, monkeypatch
     pool.attach("a", SMALL)
     pool.detach("a")
 
-    def scarce(*arguments):
-        raise out_of_memory()
-
-    monkeypatch.setattr(Executor, "write", scarce)
+    monkeypatch.setattr(Executor, "write", Mock(side_effect=out_of_memory()))
     with pytest.raises(UserError, match="does not fit into the memory"):
         pool.attach("b", replace(SMALL, batch_size=64))
     assert not pool._groups
@@ -524,11 +523,8 @@ def test_programs_without_lanes_go_where_memory_is_short(few_images, monkeypatch
 def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatch):
     pool = LanePool(few_images, 2)
 
-    def scarce(*arguments):
-        raise out_of_memory()
-
     with monkeypatch.context() as patch:
-        patch.setattr(Executor, "measure", scarce)
+        patch.setattr(Executor, "measure", Mock(side_effect=out_of_memory()))
         for _ in range(3):
             with pytest.raises(UserError, match="mlp-8-tanh does not fit into the memory of the device"):
                 pool.attach("a", SMALL)
@@ -588,11 +584,8 @@ def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
 def test_out_of_memory_while_attaching_is_a_device_that_is_full(few_images, monkeypatch):
     pool = attached(few_images, 4, RATES[:2])
 
-    def scarce(*arguments):
-        raise out_of_memory()
-
     with monkeypatch.context() as patch:
-        patch.setattr(Executor, "write", scarce)
+        patch.setattr(Executor, "write", Mock(side_effect=out_of_memory()))
         with pytest.raises(DeviceFullError, match="no memory for another lane"):
             pool.attach("2", SMALL)
     pool.attach("2", SMALL)

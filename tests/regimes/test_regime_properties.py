@@ -1,8 +1,6 @@
 """What may change about a curve without changing its label, with real noise: binomial accuracies, batches of images."""
 
-import json
 import math
-import time
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -13,16 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_curves import rise, sweep
 from real_curves import SWEEPS, data_of
-from recorded_data import recorded_data
 
-from mnist_tune import TrialConfig
 from mnist_tune.execution.epoch_row import left_for_good, window_means
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.noise import WINDOW_IMAGES, accuracy_noise, calm_floor, calm_limit, difference_noise, sigmas
-from mnist_tune.results.tables import tables
 
 CALM = {
     "converged": rise(0.94, 0.99, 10),
@@ -238,30 +233,3 @@ def test_chance_follows_from_the_label_counts(epoch_row):
     row = epoch_row(1, 2.6, 0.5, above_since=1, step=5000)
     assert not lost(row)
     assert lost(row, chance=0.5)
-
-
-# --- time
-
-
-def test_eight_times_the_trials_take_about_eight_times_as_long(epoch_row, tmp_path):
-    """10,000 trials of 10 epochs take some 4 s; what was quadratic in the trials took minutes."""
-
-    def seconds(count):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        rates = np.geomspace(1e-4, 10, count)
-        configs = {f"{i:05d}": TrialConfig(learning_rate=float(rate)).to_dict() for i, rate in enumerate(rates)}
-        accuracies = np.random.default_rng(0).random(count)
-        lines = [
-            json.dumps({"kind": "epoch", "trial_id": i, **epoch_row(epoch, train_accuracy=accuracy + epoch / 1e3)})
-            for i, accuracy in zip(configs, accuracies, strict=True)
-            for epoch in range(1, 11)
-        ]
-        (folder / "journal.jsonl").write_text("\n".join(lines))
-        start = time.process_time()
-        found = tables(folder, {"trials": configs, "dataset": recorded_data("mnist")})
-        assert len(found.trials) == count
-        return time.process_time() - start
-
-    seconds(100)  # what is imported and compiled once
-    assert seconds(4_000) < 3 * 8 * seconds(500)

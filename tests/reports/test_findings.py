@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from recorded_data import recorded_data
 
-from mnist_tune.reports.findings import Kind, edge_lines, findings, nodes, of, spoken, title
+from mnist_tune.reports.findings import Kind, findings, measured, nodes, of, spoken, title
 
 META = {
-    "command": "sweeps/lr_regimes.py --seeds 0 1",
+    "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"],
     "started": "2026-01-02T03:04:05+00:00",
     "ended": "2026-01-02T05:05:00+00:00",
     "environment": {
@@ -18,6 +18,9 @@ META = {
     },
     "dataset": recorded_data("mnist-5k", note="fewer images", label_counts=[600, 400], test_images=1234),
 }  # fmt: skip
+
+
+AS_RECORDED = "to repeat this sweep, as its folder records it:"
 
 
 def said(sweep, kind, where=""):
@@ -46,7 +49,7 @@ def test_the_facts_of_a_sweep(made_up_sweep):
         "revision": "abc",
         "results": str(sweep.path),
     }
-    assert commands(sweep) == [("to repeat this sweep:", "python sweeps/lr_regimes.py --seeds 0 1")]
+    assert commands(sweep) == [(AS_RECORDED, "python sweeps/lr_regimes.py --seeds 0 1")]
     assert of(findings(sweep), Kind.FIGURE, Kind.STATE, Kind.WINNER) == [], "there are two families"
     assert len(said(sweep, Kind.FAMILY)) == 2
 
@@ -68,8 +71,25 @@ def test_what_is_not_known_of_a_sweep_is_left_out(made_up_sweep):
     assert facts.keys() == {"networks", "all with", "data", "trials", "trained on", "results"}
     assert (facts["trained on"], facts["trials"]) == ("cpu", "1, of 4 epochs")
     assert of(findings(replace(sweep, meta=on_cpu)), Kind.NOTE, Kind.REPEAT) == []
-    installed = replace(sweep, meta=on_cpu | {"command": "mnist-tune seeds"})
-    assert commands(installed) == [("to repeat this sweep:", "mnist-tune seeds")]
+    installed = replace(sweep, meta=on_cpu | {"command": ["mnist-tune", "seeds"]})
+    assert commands(installed) == [(AS_RECORDED, "mnist-tune seeds")]
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["sweeps/lr_regimes.py", "--smoke;", "curl x | sh"], "python sweeps/lr_regimes.py '--smoke;' 'curl x | sh'"),
+        (["it's", "$(x)", "`x`", "a\\nb"], """'it'"'"'s' '$(x)' '`x`' 'a\\nb'"""),
+        ("sweeps/lr_regimes.py --smoke; curl x | sh", None),
+        ("it's", None),
+        ([], None),
+    ],
+)
+def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, argv, shown):
+    """The folder may come from anybody. Older versions recorded a text, which is not shown."""
+    sweep = made_up_sweep([0.1])
+    found = commands(replace(sweep, meta=sweep.meta | {"command": argv}))
+    assert found == [(AS_RECORDED, shown)] * bool(shown)
 
 
 def test_what_is_left_has_the_command_that_goes_on(made_up_sweep):
@@ -119,9 +139,7 @@ def test_the_figures_of_one_family(made_up_sweep, regimes, figures):
     sweep = made_up_sweep([0.1, 1, 3], seeds=2)
     accuracies = [0.9, 0.9, 0.8, 0.8, 0.7, 0.7]
     found = said(replace(sweep, trials=sweep.trials.assign(regime=regimes, test_accuracy=accuracies)), Kind.FIGURE)
-    best = {"best learning rate": "0.1", "its test accuracy": "0.9000"}
-    lost = regimes[-1] == "diverged"
-    best["not told apart from it"] = f"{2 - lost} rate{'' if lost else 's'}"
+    best = {"best learning rate": "0.1", "its test accuracy": "0.9000", "not told apart from it": "0 rates"}
     assert found == best | figures
 
 
@@ -134,7 +152,7 @@ def test_a_measured_edge_stands_in_place_of_what_the_regimes_say(edge_sweep):
         f"{share:.0%} of seeds learn up to": str(edge.rate(share)) for share in (0.9, 0.5, 0.1)
     }
     [found] = of(findings(sweep), Kind.FAMILY, Kind.EDGE)
-    assert [f"{found.about}: {found.text}", *found.more] == edge_lines(edge)
+    assert found == measured(edge)
     assert (found.kind, found.question, found.command) == (Kind.EDGE, "", "")
 
 

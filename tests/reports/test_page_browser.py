@@ -335,7 +335,7 @@ def test_hostile_names_are_text(browser, small, tmp_path):
     names = [HOSTILE[i % len(HOSTILE)] for i in range(16)]
     trials = small.trials.assign(architecture=names, label=names, regime_evidence=names, error=names, node=names)
     meta = small.meta | {
-        "command": HOSTILE[1],
+        "command": [HOSTILE[1]],
         "dataset": small.meta["dataset"] | {"name": HOSTILE[0], "note": HOSTILE[1]},
     }
     path = tmp_path / "report.html"

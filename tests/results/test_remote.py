@@ -135,7 +135,36 @@ def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket
     if local is not None:
         working_folder(bucket).mkdir(parents=True)
         (working_folder(bucket) / "journal.jsonl").write_bytes(local)
+        (working_folder(bucket) / "sweep.json").write_bytes(b"{}")
     assert (fetched(bucket) / "journal.jsonl").read_bytes() == (local if kept else b"[1]\n[2]\n")
+
+
+@pytest.mark.parametrize("left", [None, b'{"started": "then"}', b"damaged", b"[1]"])
+def test_a_working_folder_that_another_sweep_left_gives_this_one_no_rows(bucket, left):
+    """Of a sweep at the same URI, which is gone there. The new one has no rows yet, with which all others begin."""
+    storage.write(storage.join(bucket, "sweep.json"), b'{"started": "now"}')
+    working_folder(bucket).mkdir(parents=True)
+    (working_folder(bucket) / "journal.jsonl").write_bytes(b"[1]\n")
+    if left:
+        (working_folder(bucket) / "sweep.json").write_bytes(left)
+    assert (fetched(bucket) / "journal.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "epochs.parquet", "journal/000000"])
+def test_what_is_too_large_is_not_downloaded(bucket, monkeypatch, name):
+    for other in ("sweep.json", "epochs.parquet", "journal/000000"):
+        storage.write(storage.join(bucket, other), b"{}" + b" " * 100 * (other == name))
+    monkeypatch.setattr("mnist_tune.results.folder.MOST_BYTES", 50)
+    with pytest.raises(UserError, match=r"^can't read s3://.* has 102 bytes; at most 50 are read$"):
+        fetched(bucket)
+
+
+def test_the_host_of_a_foreign_sign_of_life_is_printable(bucket):
+    storage.write(storage.join(bucket, "writer.json"), json.dumps({"host": "a\x1b[2J\u202eb"}).encode())
+    assert remote.last_sign(bucket).writer["host"] == r"a\x1b[2J\u202eb"
+    storage.write(storage.join(bucket, "writer.json"), b" " * 2**21)
+    with pytest.raises(OSError, match="at most 1048576 are read"):
+        remote.last_sign(bucket)
 
 
 @pytest.mark.parametrize("look", [exists, fetched, load_sweep])
@@ -334,11 +363,8 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 
 
 def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, monkeypatch):
-    def gone(line):
-        raise BrokenPipeError
-
     writer, send = new_writer(bucket), mock.Mock(side_effect=refuse)
-    writer._remote._say = gone
+    writer._remote._say = mock.Mock(side_effect=BrokenPipeError)
     with monkeypatch.context() as patch:
         patch.setattr(object_storage, "write", send)
         writer.epoch("00000", epoch_row(1), False)

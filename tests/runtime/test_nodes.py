@@ -233,6 +233,9 @@ def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nod
     assert "continues" not in said
 
 
+FEW = {"include_log_monitor": False}  # each node's would take a CPU second to start
+
+
 @pytest.fixture(scope="module")
 def head():
     """A head without CPUs."""
@@ -244,7 +247,7 @@ def head():
         "health_check_period_ms": 500,
         "health_check_failure_threshold": 3,
     }  # the default takes 15 s to notice a death
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
+    head = {"num_cpus": 0, "include_dashboard": False, "no_monitor": True, "_system_config": soon} | FEW
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
         cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -256,7 +259,7 @@ def head():
 def cluster(head):
     """That head, and two nodes of one core each."""
     while len(head.worker_nodes) < 2:  # one is left of the last test
-        head.add_node(num_cpus=1)
+        head.add_node(num_cpus=1, **FEW)
     return head
 
 
@@ -280,7 +283,7 @@ def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, executio
             assert sweep.poll() is None, sweep.stderr.read()
             time.sleep(0.05)
         cluster.remove_node(first, allow_graceful=False)
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, **FEW)
         cluster.remove_node(second, allow_graceful=False)
         before = journal.read_text().count("\n")
         stdout, stderr = sweep.communicate(timeout=320)

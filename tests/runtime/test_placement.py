@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
+import forks
 import pytest
 import ray
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -23,6 +24,7 @@ from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
 from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial_slots
+from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning import opening, sweep, tuner
@@ -214,7 +216,7 @@ def test_lanes_are_counted_without_a_device():
 @pytest.fixture(scope="module")
 def started_with_two_gpus():
     ray.shutdown()
-    with variables(QUIET):
+    with variables(QUIET), own_parameters(dashboard=False), forks.workers():
         ray.init(address="local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

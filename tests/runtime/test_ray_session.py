@@ -48,10 +48,7 @@ def no_ray(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
 def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
-    def init(**_):
-        raise raised
-
-    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "init", Mock(side_effect=raised))
     monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
     with pytest.raises(UserError) as error:
         start_ray("head:6379", None, False)
@@ -78,11 +75,8 @@ def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
 
 @pytest.mark.timeout(30)  # Ray itself would retry for a quarter of an hour
 def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
-    def busy(**settings):
-        raise Exception("The current node timed out during startup.")  # as Ray does
-
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", busy)
+    monkeypatch.setattr(ray, "init", Mock(side_effect=Exception("The current node timed out during startup.")))
     with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*check whether it is very busy"):
         start_ray(None, None, dashboard=False)
 
@@ -190,16 +184,16 @@ def test_trials_are_limited_by_a_resource(started, most, resources):
     assert options["include_dashboard"] is False
 
 
-def test_rays_agent_takes_any_free_port(monkeypatch):
+@pytest.mark.parametrize("dashboard", [False, True])
+def test_ray_starts_no_process_that_nobody_needs_and_its_agent_takes_any_free_port(monkeypatch, dashboard):
     """It would wait for its usual port for seconds where another Ray has it."""
-    ports = []
-    usual = parameter.RayParams().dashboard_agent_listen_port
+    started, usual = [], parameter.RayParams().dashboard_agent_listen_port
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr(
-        "ray.init", lambda **_: ports.append(parameter.RayParams(num_cpus=1).dashboard_agent_listen_port)
-    )
-    start_ray(None, None, False)
-    assert ports == [0]
+    monkeypatch.setattr("ray.init", lambda **_: started.append(parameter.RayParams(num_cpus=1)))
+    start_ray(None, None, dashboard)
+    [found] = started
+    assert found.dashboard_agent_listen_port == 0
+    assert (found.no_monitor, found.include_log_monitor) == ((False, None) if dashboard else (True, False))
     assert parameter.RayParams().dashboard_agent_listen_port == usual != 0
 
 
@@ -227,10 +221,7 @@ def test_a_ray_that_runs_is_kept(started, monkeypatch):
 
 
 def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
-    def fail():
-        raise RuntimeError("too late")
-
-    monkeypatch.setattr(ray, "shutdown", fail)
+    monkeypatch.setattr(ray, "shutdown", Mock(side_effect=RuntimeError("too late")))
     ray_session.stop_ray()
     assert "Ray did not shut down properly (too late); the sweep is complete" in caplog.text
 

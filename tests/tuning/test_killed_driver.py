@@ -162,6 +162,7 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         with pytest.raises(Killed):
             killed.run()
         killed.close()
+        assert len(tables(killed.writer.path, killed.writer.meta).epochs) == 0 or after
         resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})
         resumed.run()
         again, reasons = recorded(resumed)

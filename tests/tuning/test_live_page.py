@@ -6,6 +6,7 @@ import json
 import re
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -63,12 +64,7 @@ def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
 
 
 def test_failures_in_a_row_are_said_once_and_those_after_a_page_again(writer):
-    def full():
-        raise UserError("the disk is full")
-
-    def broken():
-        raise ValueError("a bug")
-
+    full, broken = Mock(side_effect=UserError("the disk is full")), Mock(side_effect=ValueError("a bug"))
     said, written = [], []
     live, whole = LivePage(writer, said.append), lambda: SimpleNamespace(report=written.append)
     assert [live.write(sweep) for sweep in (full, full, whole, broken, full)] == [False, False, True, False, False]
@@ -81,11 +77,8 @@ def test_failures_in_a_row_are_said_once_and_those_after_a_page_again(writer):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
 def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, monkeypatch, error):
-    def fail(*arguments):
-        raise error
-
     monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(page, "write_page", fail)
+    monkeypatch.setattr(page, "write_page", Mock(side_effect=error))
     said = []
     with LivePage(writer, said.append) as live:
         wait_for(lambda: said)

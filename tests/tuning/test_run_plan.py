@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -105,10 +106,7 @@ def test_where_ray_does_not_start_others_may_write_the_folder(new_writer, tmp_pa
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
     where = tmp_path / "sweep" if place == "sweep" else bucket
 
-    def refuse(*arguments):
-        raise UserError("Ray does not start")
-
-    monkeypatch.setattr(sweep, "start_ray", refuse)
+    monkeypatch.setattr(sweep, "start_ray", Mock(side_effect=UserError("Ray does not start")))
     with pytest.raises(UserError, match="Ray does not start"):
         fitted.run(new_writer(where), Plan.of({"00000": TrialConfig()}))
     fetched(where)
@@ -163,14 +161,11 @@ def test_what_kept_the_folder_from_being_written_is_the_error_and_not_tunes(new_
 
 
 def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp_path, fitted):
-    def fit(recorder):
-        raise RayletDied
-
     writer = new_writer(tmp_path / "sweep", count=1)
     with pytest.raises(
         UserError, match=f"^Ray's raylet on this machine died; .*, resume with: .* --resume {tmp_path}/"
     ):
-        fitted.run(writer, Plan.of({"00000": TrialConfig()}), fit)
+        fitted.run(writer, Plan.of({"00000": TrialConfig()}), Mock(side_effect=RayletDied))
     assert fitted.done.index("Ray stopped") < fitted.done.index("page stopped")
     assert load_sweep(writer.path).trials["stop_reason"].tolist() == ["interrupted"]
 

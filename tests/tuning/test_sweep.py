@@ -22,8 +22,9 @@ from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.journal import read_journal
+from mnist_tune.tuning.recorder import Recorder
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180), pytest.mark.usefixtures("every_core")]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
@@ -35,7 +36,7 @@ def command(*flags):
 
 
 @pytest.fixture
-def finish(monkeypatch, capfd):
+def finish(one_core, monkeypatch, capfd):
     """A function that runs the script to its end in this process, on the Ray that tests share."""
 
     def run(*flags, arguments=None):
@@ -46,10 +47,6 @@ def finish(monkeypatch, capfd):
         return subprocess.CompletedProcess(sys.argv, ended.value.code, *capfd.readouterr())
 
     return run
-
-
-def interrupt(process):
-    os.kill(process.pid, signal.SIGINT)
 
 
 def kill(process):
@@ -107,13 +104,14 @@ def uninterrupted():
     )
 
 
-@pytest.mark.timeout(400)  # five commands and a sweep
-def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted, finish):
-    """Kill it before its first row, interrupt it, kill it, kill its raylet, and kill it between its two tables."""
+@pytest.mark.timeout(400)  # two commands and three sweeps
+def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted, finish, monkeypatch):
+    """Interrupt it, kill it, kill its raylet, and end it between its two tables. (That it is killed before its first
+    row, or after any other line, is `test_killed_driver`'s.)"""
     path = tmp_path / "sweep"
-    die("first row", "--output", path, *FLAGS)
-    assert recorded(path) == len(load_sweep(path).epochs) == 0
-    interrupted = start_and_strike(interrupt, path, "--resume", path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_trial_result", interrupts_after(25))
+        interrupted = finish("--output", path, *FLAGS)
     assert interrupted.returncode == 130
     assert f"--resume {path}" in interrupted.stdout
     assert_partial(path)
@@ -127,12 +125,36 @@ def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted, f
     assert first.startswith(f"resuming {path}: ")
     assert said == [last]
     assert_partial(path)
-    die("second table", "--resume", path)
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_parquet", ends_at_second(pd.DataFrame.to_parquet))
+        assert finish("--resume", path).returncode == 9
     assert len(load_sweep(path).epochs) == 3 * EPOCHS
     done = finish("--resume", path)
     assert done.returncode == 0, done.stderr
     assert set(load_sweep(path).trials["stop_reason"]) == {"completed"}
     assert rows(path).equals(uninterrupted)
+
+
+def interrupts_after(count):
+    """`Recorder.on_trial_result`, followed by Ctrl-C after so many results."""
+    record, left = Recorder.on_trial_result, iter([False] * (count - 1) + [True])
+
+    def recorded(self, *arguments, **info):
+        record(self, *arguments, **info)
+        if next(left, False):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return recorded
+
+
+def ends_at_second(call):
+    """A call that works once, and then ends the program."""
+    left = iter([call])
+
+    def once(*arguments, **fields):
+        return next(left, lambda *_, **__: sys.exit(9))(*arguments, **fields)
+
+    return once
 
 
 def assert_partial(path):
@@ -142,7 +164,7 @@ def assert_partial(path):
 
 
 @pytest.mark.timeout(400)  # two sweeps and two starts of a server
-def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterrupted, monkeypatch):
+def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterrupted, finish, monkeypatch):
     """Restart the storage server, kill the driver, and resume the sweep with the same command."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -161,10 +183,9 @@ def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterr
         kill(driver)
         driver.communicate(timeout=60)
         assert before < after <= len(rows(place)) < 3 * EPOCHS
-        cache = {"MNIST_TUNE_CACHE": str(tmp_path / "another machine")}  # without the local files of the first run
-        done = subprocess.run(
-            command(*again), env=os.environ | cache, capture_output=True, text=True, timeout=150, start_new_session=True
-        )
+        # without the local files of the first run
+        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
+        done = finish(*again)
         assert done.returncode == 0, done.stderr
         assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
         assert rows(place).equals(uninterrupted)
@@ -185,35 +206,20 @@ SWEEPS = "python sweeps/lr_regimes.py"
 
 DIES = """
 import os, runpy, signal, sys
-import pandas as pd
 from mnist_tune.results.writer import SweepWriter
 
-def die(*arguments, **fields):
-    os.killpg(0, signal.SIGKILL)
-
-def write_one(table, *arguments, **fields):
-    pd.DataFrame.to_parquet = die
-    return to_parquet(table, *arguments, **fields)
-
-moment, *sys.argv[:] = sys.argv[1:]
-to_parquet = pd.DataFrame.to_parquet
-if moment == "first row":
-    SweepWriter.epoch = die
-elif moment.isdecimal():
-    append, left = SweepWriter._append, [None] * int(moment)
-    SweepWriter._append = lambda *event: append(*event) if left and not left.pop() else die()
-else:
-    pd.DataFrame.to_parquet = write_one
+lines, *sys.argv[:] = sys.argv[1:]
+append, left = SweepWriter._append, [None] * int(lines)
+SweepWriter._append = lambda *event: append(*event) if left and not left.pop() else os.killpg(0, signal.SIGKILL)
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def die(moment, *flags):
-    """Run a sweep that kills itself before its first row is recorded, after so many lines of its journal, or while its
-    tables are written."""
+def die(lines, *flags):
+    """Run a sweep that kills itself after so many lines of its journal."""
     python, *arguments = command(*flags)
     died = subprocess.run(
-        [python, "-c", DIES, str(moment), *arguments], capture_output=True, start_new_session=True, timeout=150
+        [python, "-c", DIES, str(lines), *arguments], capture_output=True, start_new_session=True, timeout=150
     )
     assert died.returncode == -signal.SIGKILL
 
@@ -235,7 +241,7 @@ def test_a_trial_whose_end_a_kill_kept_from_being_recorded_is_stopped_by_the_res
     assert found.equals(expected)
 
 
-def test_every_value_asked_for_is_the_value_used(tmp_path):
+def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
     """Training again with these values gives the same numbers as the sweep."""
     trials = [
         TrialConfig(architecture="mlp-8-tanh", learning_rate=0.03, seed=5, data_seed=9, epochs=3),
@@ -255,46 +261,6 @@ def test_every_value_asked_for_is_the_value_used(tmp_path):
         assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
 
 
-def test_asha_and_divergence_stop_hopeless_trials(tmp_path):
-    rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
-    trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="asha", grace_period=1, quiet=True)
-    sweep = run_sweep("stopping", trials, options)
-    by_rate = sweep.trials.set_index("learning_rate")
-    assert by_rate.loc[1e7, "stop_reason"] == "diverged"
-    assert by_rate.loc[1e7, "regime"] == "diverged"
-    assert by_rate.loc[1e7, "diverged_at_step"] >= 1
-    assert by_rate.loc[0.3, "stop_reason"] == "completed"
-    assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
-
-
-class Count(Callback):
-    results = 0
-
-    def on_trial_result(self, iteration, trials, trial, result, **info):
-        self.results += result["train_loss"] > 0
-
-
-def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_path):
-    rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
-    trials = [
-        TrialConfig(architecture="mlp-16-tanh", learning_rate=rate, epochs=10, seed=seed, data_seed=seed)
-        for seed in range(3)
-        for rate in rates
-    ]
-    options, count = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True), Count()
-    sweep = run_sweep("seeds", trials, options, callbacks=[count])
-    assert count.results == len(sweep.epochs)
-    epochs = sweep.trials.groupby("learning_rate")["epochs_run"]
-    assert (epochs.nunique() == 1).all(), sweep.trials[
-        ["learning_rate", "seed", "epochs_run", "stop_reason"]
-    ].to_string()
-    assert epochs.first()[1e-4] < 10
-    assert epochs.first()[1.0] == 10
-    assert set(sweep.trials["stop_reason"]) == {"completed", "slow"}
-    assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {"slow"}
-
-
 def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish):
     flags = ("--scheduler", "fifo", "--output", tmp_path / "grown")
     assert finish("--learning-rates", 0.1, "--epochs", 2, *flags).returncode == 0
@@ -309,7 +275,7 @@ def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_o
     assert "--batch-size can't change in a resume" in refused.stderr
 
 
-def test_a_spent_time_budget_is_the_stop_reason(tmp_path):
+def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
     trials, epochs = [TrialConfig(architecture="mlp-8-tanh", epochs=100_000)], 0
     for budget in (6.0, 20.0, 60.0):  # a slow machine needs more to finish an epoch
         output = tmp_path / f"{budget}"
@@ -342,7 +308,7 @@ class Damages(Callback):
         Checkpoint({}, {}).save(self.path)
 
 
-def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path):
+def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
     sweep = run_sweep("failing", trials, options, callbacks=[Damages(tmp_path / "states" / "00001.npz")])
@@ -356,3 +322,43 @@ def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path):
     again = resume_sweep(tmp_path, quiet=True, retry_errored=True)
     assert list(again.trials["stop_reason"]) == ["completed", "completed"]
     assert list(again.trials["error"]) == ["", ""]
+
+
+def test_asha_and_divergence_stop_hopeless_trials(tmp_path, every_core):
+    rates = (0.3, 0.1, 0.03, 1e-4, 1e-5, 1e7)
+    trials = [TrialConfig(architecture="mlp-8-tanh", learning_rate=rate, epochs=4) for rate in rates]
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="asha", grace_period=1, quiet=True)
+    sweep = run_sweep("stopping", trials, options)
+    by_rate = sweep.trials.set_index("learning_rate")
+    assert by_rate.loc[1e7, "stop_reason"] == "diverged"
+    assert by_rate.loc[1e7, "regime"] == "diverged"
+    assert by_rate.loc[1e7, "diverged_at_step"] >= 1
+    assert by_rate.loc[0.3, "stop_reason"] == "completed"
+    assert "asha" in {by_rate.loc[1e-4, "stop_reason"], by_rate.loc[1e-5, "stop_reason"]}
+
+
+class Count(Callback):
+    results = 0
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.results += result["train_loss"] > 0
+
+
+def test_all_seeds_of_a_rate_stop_after_the_same_epoch_or_run_to_the_end(tmp_path, every_core):
+    rates = (1.0, 0.3, 0.1, 0.01, 1e-3, 1e-4)
+    trials = [
+        TrialConfig(architecture="mlp-16-tanh", learning_rate=rate, epochs=10, seed=seed, data_seed=seed)
+        for seed in range(3)
+        for rate in rates
+    ]
+    options, count = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True), Count()
+    sweep = run_sweep("seeds", trials, options, callbacks=[count])
+    assert count.results == len(sweep.epochs)
+    epochs = sweep.trials.groupby("learning_rate")["epochs_run"]
+    assert (epochs.nunique() == 1).all(), sweep.trials[
+        ["learning_rate", "seed", "epochs_run", "stop_reason"]
+    ].to_string()
+    assert epochs.first()[1e-4] < 10
+    assert epochs.first()[1.0] == 10
+    assert set(sweep.trials["stop_reason"]) == {"completed", "slow"}
+    assert set(sweep.trials["regime"][sweep.trials["stop_reason"] == "slow"]) == {"slow"}

@@ -13,6 +13,7 @@ from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, Us
 from mnist_tune.commands.architectures import Architectures
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.commands.notebook import Notebook
+from mnist_tune.commands.phase_diagram import PhaseDiagram
 from mnist_tune.commands.search import Search
 from mnist_tune.commands.seeds import Seeds
 from mnist_tune.tuning.options import MOST_TRIALS, Mark, crossed, marks, with_given
@@ -27,6 +28,8 @@ COMMANDS = {
     "edge": EdgeOptions,
     "decide": DecideOptions,
 }
+
+KINDS = COMMANDS | {"phase_diagram": PhaseDiagram}
 
 ADDS = {
     "lr_regimes": {"learning_rates", "seeds", "epochs"},
@@ -113,7 +116,7 @@ def folder(tmp_path):
     """A function that returns a folder which records the options of a command, with some changed."""
 
     def make(command, /, without=(), **changed):
-        known = COMMANDS[command]().values() | changed
+        known = KINDS[command]().values() | changed
         options = {name: plain(value) for name, value in known.items() if name not in without}
         meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search", "decide")}
         meta["dataset"] = recorded_data("mnist-5k")
@@ -240,18 +243,40 @@ def test_recorded_options_of_the_wrong_type_are_refused(folder, name, value):
         resumed(LearningRateRegimes(resume=where), where, "lr_regimes")
 
 
-@pytest.mark.parametrize(
-    ("recorded", "said"),
-    [
-        ({"learning_rates": ["1e-3:4:1000000000"]}, "--learning-rates 1e-3:4:1000000000: at most 100000 fit"),
-        ({"learning_rates": ["1e-3:4:3000"], "seeds": [*range(3000)]}, "9000000 trials are too many"),
-    ],
-)
-def test_a_folder_can_not_ask_for_more_trials_than_fit(folder, recorded, said):
-    where = folder("lr_regimes", **recorded)
-    options = resumed(LearningRateRegimes(resume=where), where, "lr_regimes")
-    with pytest.raises(UserError, match=f"^{said}"):
+MANY, LARGE = [*range(3000)], 10**9
+TOO_MANY = [
+    ("lr_regimes", {"learning_rates": ["1e-3:4:1000000000"]}),
+    ("lr_regimes", {"learning_rates": [f"1e-3:{i}:50001" for i in range(1, 3000)]}),
+    ("lr_regimes", {"learning_rates": ["1e-3:4:3000"], "seeds": MANY}),
+    ("seeds", {"seeds": [*range(100_001)]}),
+    ("notebook", {"seeds": LARGE}),
+    ("architectures", {"depths": [LARGE]}),
+    ("architectures", {"depths": MANY, "widths": MANY}),
+    ("architectures", {"batch_size": MANY, "seeds": MANY}),
+    ("phase_diagram", {"widths": MANY, "seeds": MANY}),
+    ("phase_diagram", {"depths": [LARGE]}),
+    ("phase_diagram", {"c": "1:2:1000000000"}),
+    ("search", {"samples": LARGE}),
+    ("search", {"widths": MANY, "depths": MANY}),
+    ("search", {"depths": [LARGE]}),
+    ("edge", {"trials": LARGE}),
+    ("edge", {"predictor_seeds": LARGE}),
+    ("edge", {"batch_size": MANY, "momentum": [i / 3000 for i in MANY]}),
+]
+
+
+@pytest.mark.parametrize(("command", "recorded"), TOO_MANY, ids=[f"{name}-{[*one]}" for name, one in TOO_MANY])
+def test_a_folder_can_not_ask_for_more_trials_than_fit(folder, command, recorded):
+    where = folder(command, **recorded)
+
+    def ask():
+        options = resumed(KINDS[command](resume=where), where, command)
         trials_of(options, json.loads((where / "sweep.json").read_text())["options"])
+        for name in ("networks", "templates"):
+            getattr(options, name, list)()
+
+    with pytest.raises(UserError, match=r"trials are too many \(.*\); at most 100000 fit|; at most 1000 layers"):
+        ask()
 
 
 def test_options_are_crossed_once_and_in_order():

@@ -4,13 +4,20 @@ import io
 import json
 import logging
 import math
+import os
 import pickle
 import shutil
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hostile_inputs import groups, look, places, repeated, show
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import peak_mb
@@ -18,10 +25,10 @@ from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.reports import plot_regimes, print_report
-from mnist_tune.results import journal, meta
+from mnist_tune.reports.figures import plot_regimes
+from mnist_tune.reports.terminal import print_report
+from mnist_tune.results import journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
-from mnist_tune.results.tables import read_table
 from mnist_tune.results.writer import SweepWriter
 
 HOSTILE_NAMES = [
@@ -82,6 +89,13 @@ def folder(ended, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def warn_again():
     journal._warn_once.cache_clear()
+
+
+def read_table(content, columns):
+    """Read a table from bytes or a file in memory."""
+    with NamedTemporaryFile(suffix=".parquet") as file:
+        Path(file.name).write_bytes(content.getvalue())
+        return tables.read_table(Path(file.name), columns)
 
 
 def damaged(content):
@@ -200,6 +214,16 @@ def test_a_line_cut_short_by_a_kill_is_skipped_silently(folder, ended, caplog):
     assert not caplog.messages
 
 
+def test_a_journal_of_newlines_is_refused_and_takes_no_memory(folder, ended):
+    path = folder(journal_jsonl=ended["journal.jsonl"] + b"\n" * 10**7)
+
+    def read():
+        with pytest.raises(UserError, match="was not written by a sweep: it has too many damaged lines"):
+            read_journal(path)
+
+    assert peak_mb(read) < 10
+
+
 def test_a_line_of_100_mb_takes_no_memory(folder, ended):
     path = folder()
     with (path / "journal.jsonl").open("ab") as file:
@@ -213,14 +237,6 @@ def test_a_line_of_100_mb_takes_no_memory(folder, ended):
 
 
 # --- sweep.json
-
-
-def places(value, path=()):
-    """Yield the path of every value in a JSON value."""
-    yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, item in inner:
-        yield from places(item, (*path, name))
 
 
 GONE = object()
@@ -304,7 +320,20 @@ SEARCH = {"architecture": "mlp-4-tanh", "expected": 0.5, "predicted": {"2/λ0": 
         ("code", [{"flag": "architecture", "name": "a.py:net", "files": {}}], [{"flag": "architecture", "files": {}}]),
         ("ended", None, 1),
         ("started", "then", 1),
-        ("command", "mnist-tune", ["mnist-tune"]),
+        ("command", ["mnist-tune", "seeds"], [1]),
+        (
+            "options",
+            {"grace_period": 5},
+            {"grace_period": [5, "--address=evil:6379", "--architecture=/shared/net.py:mlp"]},
+        ),
+        ("options", {"scheduler": "fifo"}, {"scheduler": ["fifo", "--address=evil"]}),
+        ("options", {"sharpness": True}, {"sharpness": "--address=evil"}),
+        ("options", {"data_dir": "x"}, {"data_dir": "x" * 20_000}),
+        ("code", [], [{"flag": "address", "name": "evil:6379", "files": {}}]),
+        ("code", [], [{"flag": "architecture", "name": "a.py:net", "files": {"a.py": {}}}]),
+        ("code", [], [{"flag": "architecture", "name": "a.py:net", "files": {"a.py": {"sha256": "", "lines": [1]}}}]),
+        ("driver", {"cpu_s": 1.5}, {"cpu_s": math.inf}),
+        ("name", "x", "x" * 20_000),
     ],
 )
 def test_values_of_a_sweep_json_are_read_or_refused(folder, ended, name, right, wrong):
@@ -327,7 +356,7 @@ def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
     monkeypatch.setattr(meta, "MOST_BYTES", size)
     load_sweep(folder())
     monkeypatch.setattr(meta, "MOST_BYTES", size - 1)
-    with pytest.raises(UserError, match=f"it has more than {size - 1} bytes"):
+    with pytest.raises(UserError, match=f"it has {size} bytes; at most {size - 1} are read; name"):
         load_sweep(folder())
     (tmp_path / "sweep.json").mkdir()
     with pytest.raises(UserError, match=f"^can't read {tmp_path / 'sweep.json'}: Is a directory; name the folder of"):
@@ -357,9 +386,9 @@ def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
     assert caplog.messages[0].endswith("; the tables are made again from the journal")
 
 
-def stored(ended, **columns):
-    """Return the stored trials table with some columns replaced, as bytes."""
-    table = pq.read_table(io.BytesIO(ended["trials.parquet"]))
+def stored(ended, name="trials.parquet", **columns):
+    """Return a stored table with some columns replaced, as bytes."""
+    table = pq.read_table(io.BytesIO(ended[name]))
     for name, column in columns.items():
         table = table.set_column(table.schema.get_field_index(name), column[0], column[1])
     content = io.BytesIO()
@@ -386,6 +415,47 @@ def test_a_column_of_the_wrong_type_is_refused(ended, column):
         read_table(io.BytesIO(content), TRIALS)
 
 
+WRONG_IN_TRIALS: dict[str, list[Any]] = {
+    "trial_id": ["00000/../..", "a/b", "..", "", "a" * 65, "a\x1b[2J"],
+    "stop_reason": ["../x", ""],
+    "learning_rate": [math.nan, math.inf, 0.0, -1.0],
+    "momentum": [1.0, math.nan],
+    "architecture": ["a" * 20_000],
+    "loss": ["mine"],
+    "batch_size": [0, -1],
+    "epochs_run": [-1],
+    "seed": [-1, 2**40],
+    "train_s": [math.inf, 1e300],
+}
+WRONG_IN_EPOCHS: dict[str, list[Any]] = {
+    "trial_id": ["00000/../..", ""],
+    "epoch": [0, -1, 2**62],
+    "step": [0],
+    "learning_rate": [math.inf, -0.1],
+    "train_s": [math.inf, -math.inf],
+    "ended_at": [math.inf, 1e300],
+    "lanes": [0],
+    "node": ["a" * 20_000],
+}
+WRONG = [
+    (name, column, value)
+    for name, columns in (("trials.parquet", WRONG_IN_TRIALS), ("epochs.parquet", WRONG_IN_EPOCHS))
+    for column, values in columns.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), WRONG, ids=lambda value: repr(value)[:20])
+def test_a_value_that_no_journal_may_hold_is_in_no_table_either(ended, name, column, value):
+    """Trial ids become names of files, so an export of `00000/../..` could delete folders outside."""
+    whole = pq.read_table(io.BytesIO(ended[name]))
+    values = whole[column].to_pylist()
+    values[-1] = value
+    content = stored(ended, name, **{column: (column, pa.array(values, whole.schema.field(column).type))})
+    with pytest.raises(UserError, match="is not a table of a sweep .*" + column):
+        read_table(io.BytesIO(content), TRIALS if name == "trials.parquet" else EPOCHS)
+
+
 def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
     content = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["regime"]), content)
@@ -396,8 +466,19 @@ def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
 @pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
 def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch, limit):
     monkeypatch.setattr(f"mnist_tune.results.tables.{limit}", 1)
-    with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes"):
+    with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes, packed by SNAPPY"):
         read_table(io.BytesIO(ended["trials.parquet"]), TRIALS)
+
+
+@pytest.mark.parametrize("kind", ["texts", "rows", "pages"])
+def test_a_small_file_does_not_become_a_large_table(ended, kind):
+    """Parquet stores a text once, however many rows have it, and a number that repeats with its count."""
+    content = repeated(
+        ended["epochs.parquet"], *{"texts": (600, 2**20), "rows": (300_000, 1)}.get(kind, (1000, 1)), kind
+    )
+    assert len(content.getvalue()) < 300_000
+    with pytest.raises(UserError, match=r"holds more than|it claims to hold"):
+        read_table(content, EPOCHS)
 
 
 def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
@@ -419,14 +500,15 @@ def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
     assert "lanes that trained together" not in found.report().read_text()
 
 
-@pytest.mark.parametrize("name", ["an unknown regime", "an epoch twice"])
+@pytest.mark.parametrize("name", ["regime", "curve_regime", "a trial twice", "an epoch twice"])
 def test_tables_that_no_sweep_can_have_written_are_made_again_or_refused(folder, ended, caplog, name):
     if name == "an epoch twice":
         epochs, content = pq.read_table(io.BytesIO(ended["epochs.parquet"])), io.BytesIO()
         pq.write_table(pa.concat_tables([epochs, epochs.slice(0, 1)]), content)
         path = folder(epochs_parquet=content.getvalue())
     else:
-        path = folder(trials_parquet=stored(ended, regime=("regime", pa.array(["mine", "slow"]))))
+        name, texts = (name, ["mine", "slow"]) if "regime" in name else ("trial_id", ["00000"] * 2)
+        path = folder(trials_parquet=stored(ended, **{name: (name, pa.array(texts))}))
     found = load_sweep(path)
     assert caplog.messages == [
         f"the tables in {path} were not written by a sweep; the tables are made again from the journal"
@@ -521,3 +603,221 @@ def test_a_link_out_of_the_folder_is_refused(new_writer, tmp_path, name):
     with pytest.raises(UserError, match=f"{tmp_path / 'sweep' / name} is a link"):
         new_writer(tmp_path / "sweep", resume=True)
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+# --- all of them
+
+
+def content_of(folder, without):
+    """The names, kinds, modes and contents of what is in a folder, but for some names."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.relative_to(folder).parts[0] not in without:
+            about = path.lstat()
+            found[str(path)] = about.st_mode, path.read_bytes() if path.is_file() else None
+    return found
+
+
+def high_water_mb(reset=False):
+    """The most memory that this process has had since it was reset, in MB."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1e3
+
+
+def harm(make, folder):
+    """What a hostile input does that it must not; empty if it does nothing of the kind."""
+    act, begun, warm = make(folder), time.process_time(), high_water_mb(reset=True)
+    before = content_of(folder.parent, (folder.name, "out"))
+    try:
+        act()
+        said = "a result"
+    except UserError as error:
+        said = str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:200]
+    if "\n" in said or not said.isprintable():
+        return f"no line: {said[:200]!r}"
+    if len(said) > 25_000:
+        return f"a line of {len(said)} characters"
+    if (seconds := time.process_time() - begun) > MOST_SECONDS:
+        return f"{seconds:.1f} s"
+    if (grown := high_water_mb() - warm) > MOST_MB:
+        return f"{grown:.0f} MB"
+    if content_of(folder.parent, (folder.name, "out")) != before:
+        return "what is outside has changed"
+    return ""
+
+
+MOST_SECONDS, MOST_MB = 5, 300
+
+GROUPS = [
+    "data and states", "sweep.json", "journal", "parquet", "special files", "links", "paths and URIs",
+    "options of a resume", "code of others", "texts",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(ended):
+    return dict(groups(ended))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_hostile_input_ends_in_a_result_or_a_line(name, inputs, ended, tmp_path, monkeypatch, capsys):
+    """Soon, without much memory, and nothing outside its folder changes."""
+    assert list(inputs) == GROUPS
+    assert sum(map(len, inputs.values())) >= 250
+    found = {}
+    for i, (one, make) in enumerate(inputs[name].items()):
+        folder, outside = tmp_path / str(i) / "sweep", tmp_path / str(i) / "outside"
+        folder.mkdir(parents=True)
+        outside.mkdir()
+        (outside / "file").write_text("what was outside before")
+        (folder / "states").mkdir()
+        for file, content in ended.items():
+            (folder / file).write_bytes(content)
+        monkeypatch.chdir(folder.parent)
+        if said := harm(make, folder):
+            found[one] = said
+        if not all_printable(capsys.readouterr().out):
+            found[one] = "what is printed has effects"
+    assert found == {}
+
+
+# --- real folders of five kinds, changed
+
+EXAMPLES = int(os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES", "8"))
+"""How many changed folders are tried. A thousand take half an hour."""
+
+RATES = (0.01, 0.1, 1.0, 1.4, 4.0)
+
+
+def of_kind(kind, where, new_writer, epoch_row):
+    """Return the files of a finished sweep of a kind, by name."""
+    configs: list[dict[str, Any]] = {
+        "regimes": [{}],
+        "edge": [{"epochs": 3}],
+        "search": [{"architecture": f"mlp-{n}-tanh", "batch_size": 2**n, "momentum": n / 9} for n in (3, 4, 5)],
+        "crossed": [{"architecture": name, "batch_size": n} for name in ("mlp-4-tanh", "mlp-8-relu") for n in (32, 64)],
+        "own network": [{"architecture": "net.py:mlp(width=3)", "optimizer": "net.py:opt"}],
+    }[kind]
+    trials = [
+        TrialConfig(**one | {"learning_rate": rate, "seed": seed, "epochs": one.get("epochs", 4)})
+        for one in configs
+        for rate in RATES
+        for seed in (0, 1)
+    ]
+    writer = new_writer(where)
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    writer.meta |= {"started": "2026-01-02T03:04:05+00:00", "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"]}
+    if kind == "edge":
+        search = trials[0].to_dict() | {"expected": 1.6, "predicted": {"range test": [1.6], "2/λ0": [0.4, 0.5]}}
+        writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
+    if kind == "search":
+        writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe", "samples": 3}}
+    if kind == "own network":
+        files = {"net.py": {"sha256": "0", "lines": ["import jax"]}}
+        writer.meta["code"] = [
+            {"flag": flag, "name": f"net.py:{name}", "files": files, "folder": "/tmp"}
+            for flag, name in (("architecture", "mlp"), ("optimizer", "opt"))
+        ]
+    for i, trial in enumerate(trials):
+        lost = trial.learning_rate > 2
+        for epoch in range(1, 2 if lost else trial.epochs + 1):
+            said = {"diverged": True, "finite": False, "above_since": 1} if lost else {}
+            row = epoch_row(
+                epoch, math.nan if lost else 1 / epoch / (1 + trial.learning_rate), 0.1 if lost else 0.95, **said
+            )
+            measured = json.dumps([[10 * epoch, 5.0, 0.01, 4.0]])
+            writer.epoch(f"{i:05d}", row | {"sharpness": 5.0, "sharpness_steps": measured}, False)
+        writer.end(f"{i:05d}", "diverged" if lost else "error" if i == 1 else "completed", "its worker died" * (i == 1))
+    writer.finish(ended="2026-01-02T04:04:05+00:00")
+    return {path.name: path.read_bytes() for path in writer.path.iterdir() if path.is_file() and path.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def five_kinds(new_writer, epoch_row, tmp_path_factory):
+    where = tmp_path_factory.mktemp("kinds")
+    kinds = ("regimes", "edge", "search", "crossed", "own network")
+    return {kind: of_kind(kind, where / kind.replace(" ", "-"), new_writer, epoch_row) for kind in kinds}
+
+
+@st.composite
+def changed_table(draw, content):
+    """Draw a table with some values of a column replaced by others of its type."""
+    found = pq.read_table(io.BytesIO(content))
+    name = draw(st.sampled_from(found.column_names))
+    kind, values = found.schema.field(name).type, found[name].to_pylist()
+    new = {
+        pa.types.is_floating: st.floats() | st.sampled_from([1e308, -1.0, 5e-324]),
+        pa.types.is_integer: st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -1, 2**53]),
+        pa.types.is_boolean: st.booleans(),
+    }
+    texts = st.text(max_size=5) | st.sampled_from([*HOSTILE_NAMES, "00001", "[/x]", "[[1e999]]"])
+    drawn = next((one for holds, one in new.items() if holds(kind)), texts) | st.none()
+    for place in draw(st.lists(st.integers(0, len(values) - 1), min_size=1, max_size=3)):
+        values[place] = draw(drawn)
+    file = io.BytesIO()
+    try:
+        column = pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+        column = pa.array([None] * len(values), kind)
+    pq.write_table(found.set_column(found.schema.get_field_index(name), name, column), file)
+    return file.getvalue()
+
+
+@st.composite
+def changed_journal(draw, content):
+    """Draw a journal with a value of some lines replaced, lines swapped, or twice."""
+    lines = content.splitlines(keepends=True)
+    for place in draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
+        event = json.loads(lines[place])
+        path = draw(st.sampled_from(list(places(event))))
+        lines[place] = json.dumps(replaced(event, path, draw(st.just(GONE) | values))).encode() + b"\n"
+    return b"".join(draw(st.sampled_from([lines, lines[::-1], lines * 2, lines[len(lines) // 2 :]])))
+
+
+@st.composite
+def changed_meta(draw, content):
+    meta = json.loads(content)
+    for _ in range(draw(st.integers(1, 2))):
+        path = draw(st.sampled_from(list(places(meta))))
+        meta = replaced(meta, path, draw(st.just(GONE) | values))
+        if not isinstance(meta, dict):
+            break
+    return json.dumps(meta).encode()
+
+
+CHANGES = {
+    "sweep.json": changed_meta,
+    "journal.jsonl": changed_journal,
+    "trials.parquet": changed_table,
+    "epochs.parquet": changed_table,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_changed_folder_of_any_kind_is_read_and_copied_or_refused(five_kinds, tmp_path_factory, capsys, data):
+    files = dict(five_kinds[data.draw(st.sampled_from(sorted(five_kinds)))])
+    for name in data.draw(st.lists(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=2, unique=True)):
+        how = data.draw(st.sampled_from(["changed", "damaged", "gone", "another's", "unended"]))
+        if how == "gone":
+            del files[name]
+        elif how == "unended":
+            files["sweep.json"] = files.get("sweep.json", b"").replace(b'"ended": "2', b'"ended": null, "x": "2')
+        elif how == "another's":
+            files[name] = five_kinds[data.draw(st.sampled_from(sorted(five_kinds)))][name]
+        else:
+            files[name] = data.draw({"changed": CHANGES[name], "damaged": damaged}[how](files[name]))
+    folder = tmp_path_factory.mktemp("changed") / "sweep"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    act = show if data.draw(st.integers(0, 3)) == 0 else look
+    assert harm(lambda folder: partial(act, folder), folder) == ""
+    assert all_printable(capsys.readouterr().out)
+    shutil.rmtree(folder.parent)

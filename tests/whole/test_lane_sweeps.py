@@ -43,7 +43,9 @@ def test_lanes_and_processes_give_the_same_sweep(tmp_path):
     """The same to rounding, at rates from a slow one to one that diverges at once."""
     rates = [*np.geomspace(0.001, 0.5, 11).tolist(), 1e6]
     sweeps = {
-        execution: run_sweep(execution, trials(rates, epochs=6), options(tmp_path / execution, execution=execution))
+        execution: run_sweep(
+            execution, trials(rates, epochs=6), options(tmp_path / execution, execution=execution, lanes=2)
+        )
         for execution in ("lanes", "process")
     }
     lanes, process = sweeps.values()
@@ -65,7 +67,7 @@ NAMES = ["learning_rate", "epoch"]
 
 def test_asha_stops_single_lanes_and_other_trials_take_them(tmp_path):
     rates = [0.3 / 1.15**i for i in range(24)]
-    sweep = run_sweep("asha", trials(rates, epochs=12), options(tmp_path, scheduler="asha", grace_period=2))
+    sweep = run_sweep("asha", trials(rates, epochs=12), options(tmp_path, scheduler="asha", grace_period=2, lanes=2))
     reasons = sweep.trials["stop_reason"].value_counts()
     assert set(reasons.index) == {"asha", "completed"}
     assert reasons["asha"] >= 6
@@ -118,7 +120,7 @@ class SearchFromTheMiddle(tune.search.Searcher):
 def test_a_searcher_proposes_trials_on_lanes(tmp_path):
     search = SearchFromTheMiddle()
     space = {"architecture": "mlp-8-tanh", "epochs": 2}
-    sweep = run_search("search", space, 6, options(tmp_path), search_alg=search)
+    sweep = run_search("search", space, 6, options(tmp_path, lanes=2), search_alg=search)
     assert_complete(sweep, 2)
     assert len(sweep.trials) == 6
     assert sorted(sweep.trials["learning_rate"]) == sorted(search.asked.values())
@@ -157,7 +159,7 @@ def kill_when_running(folder, *rounds):
 CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 
 
-KILLED_EPOCHS = 200
+KILLED_EPOCHS = 100
 
 
 def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mnist_5k, monkeypatch):
@@ -175,7 +177,7 @@ def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mni
     monkeypatch.setattr(lane_directory, "LaneServer", LaneServer)
     folder, rounds = tmp_path / "sweep", [(CLIENT,), (SERVER,), (CLIENT, SERVER)]
     thread, killed = kill_when_running(folder, *rounds)
-    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(folder))
+    sweep = run_sweep("kill", trials([0.01, 0.05, 0.1, 0.2], epochs=KILLED_EPOCHS), options(folder, lanes=2))
     thread.join(timeout=1)
     assert failed.exists()
     assert killed == rounds

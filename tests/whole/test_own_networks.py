@@ -111,7 +111,8 @@ def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, 
         for rate in (0.01, 0.03)
     ]
     output = tmp_path / "sweep"
-    options = SweepOptions(dataset=digits(), execution=execution, scheduler="fifo", output=output, quiet=True)
+    run = {"execution": execution, "lanes": 2, "scheduler": "fifo"}
+    options = SweepOptions(dataset=digits(), output=output, quiet=True, **run)
     done = run_sweep("own", trials, options)
     assert list(done.trials["stop_reason"]) == ["completed"] * 4
     last = done.epochs[done.epochs["epoch"] == 2]

@@ -165,8 +165,9 @@ window.page = {ready: false};
     const names = Object.keys(columns);
     const cell = one => {
       if (typeof one === "number") return Number.isNaN(one) ? "" : String(one).replace("Infinity", "inf");
-      const safe = /^[=+\-@\t\r]/.test(one) ? `'${one}` : one;  // a spreadsheet would compute it
-      return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+      // As in exports/csv_files.py: a spreadsheet would compute it.
+      const safe = one.replace(/(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])/g, "$1'");
+      return `"${safe.replaceAll('"', '""')}"`;
     };
     const lines = all.filter(inTable).map(i => names.map(name => cell(columns[name][i])).join(","));
     return [names.join(","), ...lines].join("\r\n") + "\r\n";
