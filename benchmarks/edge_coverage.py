@@ -22,13 +22,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, ndtr
 
 from mnist_tune import cli
-from mnist_tune.edge.choice import most_pending, next_rates
+from mnist_tune.edge.choice import most_pending, next_rate
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 
 LEARNED, FAILED = 3.0, 1.0
@@ -36,9 +38,6 @@ LEARNED, FAILED = 3.0, 1.0
 
 EXPECTED = (0.0, -math.log(8), math.log(8))
 """How far from the true edge searches expect it, in ln η."""
-
-BATCH = 50
-"""Searches that are simulated together: their arrays fit into the processor's cache."""
 
 Truth = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
 
@@ -122,47 +121,33 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
     """Simulate the searches of a cell."""
     rng = np.random.default_rng([config.seed, list(TRUTHS).index(truth), round(1000 * s), workers])
     found = []
-    for batch in range(max(1, config.searches // BATCH)):
-        expected = EXPECTED[batch % len(EXPECTED)] + rng.uniform(-0.26, 0.26, min(BATCH, config.searches))
-        found.append(_searches(lambda x, draw: TRUTHS[truth](x, s, draw), expected, workers, config, rng))
-    return Cell(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
+    for number in range(config.searches):
+        expected = EXPECTED[number % len(EXPECTED)] + rng.uniform(-0.26, 0.26)
+        found.append(_search(lambda x, draw: TRUTHS[truth](x, s, draw), expected, workers, config, rng))
+    return Cell(*map(np.array, zip(*found, strict=True)))
 
 
-def _searches(
-    chance: Callable[..., np.ndarray],
-    expected: np.ndarray,
-    workers: int,
-    config: EdgeCoverage,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, ...]:
-    """Simulate searches side by side, each in its own time: it receives what has ended, then starts what it may."""
-    searches = len(expected)
-    posterior, draws = EdgePosterior(expected), rng.random(searches)
-    ends, x = np.full((searches, workers), np.inf), np.full((searches, workers), np.nan)
-    learned, now = np.zeros((searches, workers), bool), np.zeros(searches)
-    started, precise = np.zeros(searches, int), np.zeros(searches, bool)
+def _search(
+    chance: Callable[..., Any], expected: float, workers: int, config: EdgeCoverage, rng: np.random.Generator
+) -> tuple[Any, ...]:
+    """Simulate a search, in its own time: it receives what has ended, then starts what it may."""
+    posterior, draw = EdgePosterior(expected), rng.random()
+    running: list[tuple[float, float, bool]] = []  # when each ends, x, whether it learns
+    now, started = 0.0, 0
     while True:
-        first = ends.min(1)
-        receives = np.flatnonzero(first <= now)
-        may_start = np.isfinite(ends).sum(1) < np.minimum(workers, most_pending(posterior.count))
-        starts = np.flatnonzero((first > now) & may_start & (started < config.trials) & ~precise)
-        waits = np.setdiff1d(np.flatnonzero(np.isfinite(first)), np.concatenate([receives, starts]))
-        if not len(receives) + len(starts) + len(waits):
-            return *posterior.interval(), started, precise
-        now[waits] = first[waits]
-        if len(receives):
-            worker = ends[receives].argmin(1)
-            posterior.add(receives, x[receives, worker], learned[receives, worker])
-            ends[receives, worker], x[receives, worker] = np.inf, np.nan
-            precise[receives] = posterior.has_settled(config.precision, receives)
-        if len(starts):
-            worker = np.isinf(ends[starts]).argmax(1)
-            pending = np.sort(x[starts], 1)  # NaN last
-            tried = next_rates(posterior, starts, started[starts], pending, FAILED / LEARNED, rng)
-            fine = rng.random(len(starts)) < chance(tried, draws[starts])
-            x[starts, worker], learned[starts, worker] = tried, fine
-            ends[starts, worker] = now[starts] + np.where(fine, LEARNED, FAILED)
-            started[starts] += 1
+        settled = posterior.has_settled(config.precision)
+        may_start = started < config.trials and not settled
+        may_start = may_start and len(running) < min(workers, most_pending(posterior.count))
+        if running and (running[0][0] <= now or not may_start):
+            now, x, learned = heappop(running)
+            posterior.add(x, learned)
+        elif may_start:
+            x = next_rate(posterior, started, sorted(x for _, x, _ in running), FAILED / LEARNED, rng)
+            learned = bool(rng.random() < chance(np.float64(x), draw))
+            heappush(running, (now + (LEARNED if learned else FAILED), x, learned))
+            started += 1
+        else:
+            return *posterior.interval(), started, settled
 
 
 def main() -> None:

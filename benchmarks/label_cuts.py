@@ -15,7 +15,8 @@ A set is that of `unseen_curves.py` with the labels in `tests/regimes`. The rule
   that which the cut sweep has. A curve reached it in the first epoch in which its accuracy, and the median of that
   epoch's and the next two, are at the target. Counted are the curves of all epochs that reached it after the cut: how
   many have a finite interval, how wide it is in the middle (end / start), how many intervals hold the epoch, how many
-  end too early or begin too late; and how many were told *not before epoch N*, *> N* or *never*, falsely.
+  end too early or begin too late; and how many were told *later than epoch N*, *> N* or *never*, falsely. For *later
+  than* those count, too, that never got there within what was trained, if that is N epochs or more.
 - *Early stopping*: the default scheduler takes the rows epoch by epoch, those of all trials of a sweep side by side,
   once with the smallest rate first and once with the largest: it compares a trial with those before it.
   *Best lost* are sweeps all of whose best trials, by their last held-out accuracy, were stopped. *Dead* trials were
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ class LabelCuts:
     """Numbers of the sets."""
     missed: bool = False
     """Name the curves whose label is not a person's."""
+    longer: int = 1
+    """How many times as long the runs were trained as was asked: with 3, the first third counts as what was asked, and
+    what came after it is known."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,14 @@ class Sweep:
 
 def read_set(number: int) -> Iterator[Sweep]:
     """Yield the sweeps of a set."""
-    trials, epochs, labels = (
-        pd.read_csv(SETS / f"unseen_{number}_{part}.csv", dtype={"trial_id": str})
-        for part in ("trials", "epochs", "labels")
+    trials, epochs = (
+        pd.read_csv(SETS / f"unseen_{number}_{part}.csv", dtype={"trial_id": str}) for part in ("trials", "epochs")
     )
-    keys = [name for name in ("sweep", "learning_rate", "seed") if name in labels]
-    trials = trials.merge(labels, on=keys, validate="one_to_one").assign(architecture="net")
+    if (path := SETS / f"unseen_{number}_labels.csv").exists():
+        labels = pd.read_csv(path)
+        keys = [name for name in ("sweep", "learning_rate", "seed") if name in labels]
+        trials = trials.merge(labels, on=keys, validate="one_to_one")
+    trials = trials.assign(architecture="net")
     for name, part in trials.groupby("sweep", sort=False):
         yield Sweep(str(name), part.reset_index(drop=True), epochs[epochs["sweep"] == name], data_of(part.iloc[0]))
 
@@ -188,10 +194,13 @@ class Projection:
     end: float
     not_before: float
     """The least epoch that was said; infinite for *never*, 0 if none was."""
+    curve: tuple[str, str] = ("", "")
+    asked: int = 0
+    trained: int = 0
 
     @classmethod
     def of(cls, trial: Any, epoch: float) -> Projection:
-        """Return what a labelled trial says."""
+        """Return what a labelled trial says of an epoch, which is infinite if the curve did not get there."""
         start, end, likely = float(trial.reaches_from), float(trial.reaches_to), float(trial.reaches)
         named = NOT_BEFORE.search(trial.regime_evidence)
         if named:
@@ -209,40 +218,53 @@ class Projection:
         return math.isfinite(self.start) and math.isfinite(self.end)
 
     @property
+    def told(self) -> bool:
+        """Whether the run can tell if a least epoch that was said is false."""
+        return 0 < self.not_before < math.inf and (self.epoch < math.inf or self.not_before <= self.trained)
+
+    @property
     def holds(self) -> bool:
         return self.start < self.epoch + 1 and self.epoch - 1 < self.end
 
 
-def projections(sweeps: Sequence[Sweep], complete: bool) -> Iterator[Projection]:
-    """Yield what is said of each curve that reaches its target after the cut."""
+def projections(sweeps: Iterable[Sweep], complete: bool, longer: int = 1) -> Iterator[Projection]:
+    """Yield what is said of each curve that has not reached its target at the cut. Runs of `longer` times the epochs
+    asked for are cut within those, and those that count as complete after them."""
     for sweep in sweeps:
-        for last in sorted({max(round(share * sweep.asked), 1) for share in CUTS}):
-            asked, reason = (last, "completed") if complete else (sweep.asked, "running")
-            for trial in sweep.until(last, asked, reason).labelled().itertuples():
+        asked = sweep.asked // longer
+        cuts = {asked} if complete and longer > 1 else {max(round(share * asked), 1) for share in CUTS}
+        for last in sorted(cuts):
+            seen = sweep.until(last, last, "completed") if complete else sweep.until(last, asked, "running")
+            for trial in seen.labelled().itertuples():
                 accuracy = sweep.curve(str(trial.trial_id))["train_accuracy"].to_numpy()
                 if len(accuracy) == sweep.asked and not pd.isna(trial.target):
                     epoch = first_epoch(accuracy, float(trial.target))
-                    if last < epoch < math.inf:
-                        yield Projection.of(trial, epoch)
+                    if epoch > last:
+                        curve = sweep.name, str(trial.trial_id)
+                        found = Projection.of(trial, epoch)
+                        yield replace(found, curve=curve, asked=seen.asked, trained=sweep.asked)
 
 
-def print_projections(sweeps: Sequence[Sweep]) -> None:
+def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
     """Print how good the projections of cut sweeps are."""
-    print("projections          reached  interval  end/start  hold  too early, late  not before N: false  never: false")
-    for name, complete in (("still running", False), ("complete, beyond", True)):
-        found = list(projections(sweeps, complete))
+    running, after = (list(projections(sweeps, complete, longer)) for complete in (False, True))
+    beyond = [one for one in running if one.epoch > one.asked]
+    print(
+        "projections           reached  of curves  interval  end/start     hold  too early, late  later than N: false"
+    )
+    for name, said in (("still running", running), ("  there after the asked", beyond), ("complete, beyond", after)):
+        found = [one for one in said if one.epoch < math.inf]
         ranges = [one for one in found if one.finite]
         hold, early = sum(one.holds for one in ranges), sum(one.epoch >= one.end + 1 for one in ranges)
-        late = len(ranges) - hold - early
         width = np.median([one.end / one.start for one in ranges]) if ranges else math.nan
-        least = [one for one in found if 0 < one.not_before < math.inf]
-        never = [one for one in found if math.isinf(one.not_before)]
-        false = sum(one.epoch < one.not_before for one in least)
+        least = [one for one in said if one.told]
+        never = sum(math.isinf(one.not_before) for one in found)
         share = f"{len(ranges)} {len(ranges) / max(len(found), 1):.0%}"
         held = f"{hold} {hold / max(len(ranges), 1):.0%}"
         print(
-            f"  {name:18} {len(found):7}  {share:>8}  {width:9.2f}  {held:>7}  {early:6}, {late:<6}  "
-            f"{false:9} of {len(least):<8} {len(never):5}"
+            f"  {name:22} {len(found):6}  {len({one.curve for one in found}):9}  {share:>8}  {width:9.2f}  {held:>7}  "
+            f"{early:9}, {len(ranges) - hold - early:<4}  {sum(one.epoch < one.not_before for one in least):6} of "
+            f"{len(least):<6} never: false {never}"
         )
 
 
@@ -298,9 +320,12 @@ def print_stops(sweeps: Sequence[Sweep], largest_first: bool) -> None:
 def main() -> None:
     config = cli.parse(LabelCuts)
     sweeps = [sweep for number in config.set for sweep in read_set(number)]
-    print_labels(sweeps, config.missed)
-    print_contradictions(sweeps)
-    print_projections(sweeps)
+    if all("expected" in sweep.trials for sweep in sweeps):
+        print_labels(sweeps, config.missed)
+        print_contradictions(sweeps)
+    print_projections(sweeps, config.longer)
+    asked = [sweep.asked // config.longer for sweep in sweeps]
+    sweeps = [sweep.until(last, last, "completed") for sweep, last in zip(sweeps, asked, strict=True)]
     for largest_first in (False, True):
         print_stops(sweeps, largest_first)
 

@@ -8,6 +8,7 @@ It trains the sweeps of `SETS` and writes `unseen_<set>_trials.csv` and `unseen_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune import SweepOptions, TrialConfig, cli, run_sweep
+from mnist_tune import Sweep, SweepOptions, TrialConfig, cli, run_sweep
 from mnist_tune.columns import EPOCHS
 from mnist_tune.own_code.loading import load_own
+from mnist_tune.runtime.ray_session import start_ray
 
 NETWORKS = Path(__file__).with_name("unseen_networks.py")
 CURVE = [column.name for column in EPOCHS if column.curve]
@@ -337,6 +339,158 @@ def longest_runs() -> tuple[np.ndarray, ...]:
     return x[:3200, :, None], y[:3200], x[3200:, :, None], y[3200:]
 
 
+LETTERS = {
+    "A": (14, 17, 31, 17, 17),
+    "E": (31, 16, 30, 16, 31),
+    "F": (31, 16, 30, 16, 16),
+    "H": (17, 17, 31, 17, 17),
+    "L": (16, 16, 16, 16, 31),
+    "N": (17, 25, 21, 19, 17),
+    "O": (31, 17, 17, 17, 31),
+    "P": (30, 17, 30, 16, 16),
+    "T": (31, 4, 4, 4, 4),
+    "U": (17, 17, 17, 17, 31),
+    "X": (17, 10, 4, 10, 17),
+    "Z": (31, 2, 4, 8, 31),
+}
+"""Rows of five pixels, as bits."""
+
+
+def letters(count: int = 1600) -> tuple[np.ndarray, ...]:
+    """Return twelve letters of 5 x 5 pixels, somewhere in 8 x 8, some pixels missing, with noise."""
+    rng = np.random.default_rng(31)
+    y = rng.integers(len(LETTERS), size=count + 400)
+    shapes = (np.array(list(LETTERS.values()))[:, :, None] >> np.arange(4, -1, -1)) & 1
+    x = 0.35 * rng.normal(size=(count + 400, 8, 8))
+    for image, label in zip(x, y, strict=True):
+        row, column = rng.integers(4, size=2)
+        image[row : row + 5, column : column + 5] += shapes[label] * (rng.random((5, 5)) < 0.9)
+    x = x.astype(np.float32)
+    return x[:count], y[:count], x[count:], y[count:]
+
+
+def grainy_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits with noise in each pixel."""
+    x, y, test_x, test_y = digits()
+    rng = np.random.default_rng(32)
+    noise = 0.35 * rng.normal(size=(len(x) + len(test_x), 8, 8)).astype(np.float32)
+    return x + noise[: len(x)], y, test_x + noise[len(x) :], test_y
+
+
+def larger() -> tuple[np.ndarray, ...]:
+    """Return pairs of digits side by side; whether the left one is the larger."""
+    x, y, test_x, test_y = digits()
+    rng = np.random.default_rng(33)
+
+    def paired(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        left, right = rng.integers(len(images), size=(2, count))
+        return np.concatenate([images[left], images[right]], 2), (labels[left] > labels[right]).astype(int)
+
+    return *paired(x, y, 2400), *paired(test_x, test_y, 600)
+
+
+def odd_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits; whether they are odd."""
+    x, y, test_x, test_y = digits()
+    return x, y % 2, test_x, test_y % 2
+
+
+def teacher() -> tuple[np.ndarray, ...]:
+    """Return what a random network of tanh units says of Gaussian numbers: the largest of five outputs."""
+    rng = np.random.default_rng(34)
+    x = rng.normal(size=(1500, 20)).astype(np.float32)
+    hidden = np.tanh(1.5 * x @ rng.normal(size=(20, 12)) / 20**0.5)
+    outputs = hidden @ rng.normal(size=(12, 5))
+    y = (outputs - outputs.mean(0)).argmax(1)
+    return x[:1000], y[:1000], x[1000:], y[1000:]
+
+
+def autoregressive() -> tuple[np.ndarray, ...]:
+    """Return noisy series of 24 values, as 8 rows of 3, by four rules of how a value follows from the last two."""
+    rng = np.random.default_rng(35)
+    rules = np.array([(0.6, 0.2), (-0.5, 0.3), (0.9, -0.5), (0.1, -0.6)])
+    y = rng.integers(4, size=2400)
+    x = rng.normal(size=(2400, 30))
+    for t in range(2, 30):
+        x[:, t] += (rules[y] * x[:, [t - 1, t - 2]]).sum(1)
+    x = x[:, 6:].reshape(-1, 8, 3).astype(np.float32)
+    return x[:1800], y[:1800], x[1800:], y[1800:]
+
+
+def documents() -> tuple[np.ndarray, ...]:
+    """Return the counts of fifty words in texts, as square roots; the class is the main one of six topics."""
+    rng = np.random.default_rng(36)
+    topics, y = rng.dirichlet(np.full(50, 0.3), 6), rng.integers(6, size=2000)
+    shares = 0.5 * np.eye(6)[y] + 0.5 * rng.dirichlet(np.full(6, 0.5), 2000)
+    x = np.sqrt([rng.multinomial(40, share @ topics) for share in shares]).astype(np.float32)
+    return x[:1500], y[:1500], x[1500:], y[1500:]
+
+
+def walks() -> tuple[np.ndarray, ...]:
+    """Return random walks of twelve steps, a step a row; the class is the third in which a walk is highest."""
+    steps = np.random.default_rng(37).normal(size=(2600, 12)).astype(np.float32)
+    y = steps.cumsum(1).argmax(1) // 4
+    return steps[:2000, :, None], y[:2000], steps[2000:, :, None], y[2000:]
+
+
+def tree() -> tuple[np.ndarray, ...]:
+    """Return ten numbers, and what a random decision tree of four levels says of them: one of three classes."""
+    rng = np.random.default_rng(38)
+    x = rng.uniform(-1, 1, (2600, 10)).astype(np.float32)
+    node = np.ones(len(x), int)
+    feature, cut, leaves = rng.integers(10, size=16), rng.uniform(-0.4, 0.4, 16), rng.permutation(np.arange(32) % 3)
+    for _ in range(4):
+        node = 2 * node + (x[np.arange(len(x)), feature[node]] > cut[node])
+    y = leaves[node]
+    return x[:2000], y[:2000], x[2000:], y[2000:]
+
+
+def neighbours(count: int = 1000) -> tuple[np.ndarray, ...]:
+    """Return six numbers; the class is that of the nearest of fifteen points, three of each of five classes."""
+    rng = np.random.default_rng(39)
+    points, x = rng.normal(size=(15, 6)), rng.normal(size=(count + 500, 6)).astype(np.float32)
+    y = ((x[:, None] - points) ** 2).sum(-1).argmin(1) % 5
+    return x[:count], y[:count], x[count:], y[count:]
+
+
+def s_curve() -> tuple[np.ndarray, ...]:
+    """Return scikit-learn's S-shaped sheet in space, with noise, in six strips."""
+    from sklearn.datasets import make_s_curve
+
+    x, t = make_s_curve(2000, noise=0.08, random_state=40)
+    x, y = x.astype(np.float32), np.digitize(t, np.quantile(t, np.arange(1, 6) / 6))
+    return x[:1500], y[:1500], x[1500:], y[1500:]
+
+
+def polynomial() -> tuple[np.ndarray, ...]:
+    """Return the sign of a polynomial of degree two in fifteen numbers, a tenth of the training labels drawn anew."""
+    rng = np.random.default_rng(41)
+    x = rng.normal(size=(2600, 15)).astype(np.float32)
+    value = np.einsum("ni,ij,nj->n", x, rng.normal(size=(15, 15)) / 4, x) + x @ rng.normal(size=15)
+    y = (value > np.median(value)).astype(int)
+    labels = np.where(rng.random(2000) < 0.1, rng.integers(2, size=2000), y[:2000])
+    return x[:2000], labels, x[2000:], y[2000:]
+
+
+def thresholds() -> tuple[np.ndarray, ...]:
+    """Return fifteen signs; the class is which quarter a weighted sum of them is in, give or take some noise."""
+    rng = np.random.default_rng(42)
+    x = rng.choice([-1.0, 1.0], (2000, 15)).astype(np.float32)
+    total = x @ rng.normal(size=15) + 0.4 * rng.normal(size=2000)
+    y = np.digitize(total, np.quantile(total, [0.25, 0.5, 0.75]))
+    return x[:1500], y[:1500], x[1500:], y[1500:]
+
+
+def clouds() -> tuple[np.ndarray, ...]:
+    """Return four clouds at the corners of a square, two classes crosswise, with six numbers that say nothing."""
+    rng = np.random.default_rng(43)
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    corner = rng.choice([-1.0, 1.0], (2000, 2))
+    x[:, :2] = corner + 0.35 * x[:, :2]
+    y = (corner[:, 0] * corner[:, 1] > 0).astype(int)
+    return x[:1500], y[:1500], x[1500:], y[1500:]
+
+
 def own(optimizer: str) -> str:
     """Return the name of an optimizer of `unseen_networks.py`."""
     return f"{NETWORKS}:{optimizer}"
@@ -368,13 +522,20 @@ class Case:
     target: float | None = None
     seeds: tuple[int, ...] = (0,)
 
-    def trials(self) -> list[TrialConfig]:
-        shared: dict[str, Any] = {"architecture": f"{NETWORKS}:{self.network}", "epochs": self.epochs} | self.config
+    def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
+        """Return the trials, which train so many times as long, with some fields changed."""
+        shared: dict[str, Any] = {"architecture": f"{NETWORKS}:{self.network}", "epochs": longer * self.epochs}
+        shared |= self.config | changes
         return [
             TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
             for rate in self.rates
             for seed in self.seeds
         ]
+
+
+def below(rate: float, count: int = 7, factor: float = 1.8) -> tuple[float, ...]:
+    """Return eight times a rate, then the rate and smaller ones, each by a factor."""
+    return (8 * rate, *(float(f"{rate / factor**i:.3g}") for i in range(count)))
 
 
 SETS = {
@@ -1022,6 +1183,223 @@ SETS = {
             0.75,
         ),
     ),
+    7: (
+        Case("silu sgd letters", letters, "silu_pair", below(0.3), 15, {"batch_size": 32, "holdout": 200}, 0.9),
+        Case(
+            "small start momentum grainy digits",
+            grainy_digits,
+            "small_start",
+            below(0.1),
+            18,
+            {"momentum": 0.9, "batch_size": 40},
+            0.9,
+        ),
+        Case(
+            "full batch adam teacher",
+            teacher,
+            "scaled",
+            below(0.03),
+            40,
+            {"optimizer": "adam", "batch_size": 1000},
+            0.85,
+        ),
+        Case(
+            "two heads adamw letters",
+            letters,
+            "two_heads",
+            below(0.01),
+            15,
+            {"optimizer": "adamw", "weight_decay": 0.01, "batch_size": 32},
+            0.9,
+        ),
+        Case(
+            "strided nesterov autoregressive",
+            autoregressive,
+            "strided",
+            below(0.05),
+            18,
+            {"momentum": 0.9, "nesterov": True, "batch_size": 50},
+        ),
+        Case(
+            "low rank rmsprop documents",
+            documents,
+            "low_rank",
+            below(0.01),
+            15,
+            {"optimizer": "rmsprop(momentum=0.9)", "batch_size": 64},
+            0.9,
+        ),
+        Case(
+            "leaky adam larger",
+            larger,
+            "leaky",
+            below(0.003),
+            20,
+            {"optimizer": "adam(b2=0.9)", "batch_size": 32, "holdout": 300},
+            0.9,
+        ),
+        Case(
+            "minimal gated momentum walks",
+            walks,
+            "minimal_gated",
+            below(0.2),
+            20,
+            {"momentum": 0.9, "batch_size": 25},
+            0.85,
+        ),
+        Case(
+            "warm-up sgd tree",
+            tree,
+            "leaky(width=32, layers=3)",
+            below(0.3),
+            24,
+            {"warmup_steps": 200, "batch_size": 32},
+            0.9,
+        ),
+        Case("batches of four neighbours", neighbours, "silu_pair(width=24)", below(0.05), 15, {"batch_size": 4}, 0.85),
+        Case(
+            "pooled mse odd digits",
+            odd_digits,
+            "pooled",
+            below(0.1),
+            18,
+            {"loss": "mse", "momentum": 0.9, "batch_size": 32},
+            0.95,
+        ),
+        Case(
+            "scaled adagrad s-curve",
+            s_curve,
+            "scaled(width=60)",
+            below(0.3),
+            20,
+            {"optimizer": "adagrad", "batch_size": 30},
+            0.95,
+        ),
+        Case(
+            "pairwise lion wrong labels",
+            polynomial,
+            "pairwise",
+            below(0.003),
+            16,
+            {"optimizer": "lion", "batch_size": 50, "holdout": 250},
+            0.85,
+        ),
+        Case(
+            "mlp sgd mnist-5k",
+            lambda: "mnist-5k",
+            "mlp",
+            below(0.2),
+            12,
+            {"architecture": "mlp-32-gelu", "batch_size": 64},
+        ),
+        Case(
+            "noisy units adamaxw grainy digits",
+            grainy_digits,
+            "noisy_units",
+            below(0.02),
+            16,
+            {"optimizer": own("adamaxw"), "batch_size": 28},
+            0.93,
+        ),
+        Case(
+            "small start signum clouds",
+            clouds,
+            "small_start(width=24, gain=0.3)",
+            below(0.003),
+            15,
+            {"optimizer": own("signum"), "batch_size": 40},
+            0.95,
+        ),
+        Case(
+            "full batch momentum letters",
+            letters,
+            "both_signs",
+            below(0.5),
+            40,
+            {"momentum": 0.9, "batch_size": 1600},
+            0.9,
+        ),
+        Case(
+            "one image a step",
+            lambda: neighbours(300),
+            "low_rank(width=24, rank=4)",
+            below(0.02),
+            14,
+            {"batch_size": 1},
+            0.8,
+        ),
+        Case(
+            "both signs sgd thresholds",
+            thresholds,
+            "both_signs(width=12)",
+            below(0.1),
+            16,
+            {"batch_size": 20, "holdout": 300},
+        ),
+        Case(
+            "clipped pooled momentum larger",
+            larger,
+            "pooled(filters=8)",
+            below(0.05),
+            18,
+            {"momentum": 0.9, "clip_norm": 1.0, "batch_size": 48},
+        ),
+        Case(
+            "noisy sgd documents",
+            documents,
+            "silu_pair(width=20)",
+            below(0.3),
+            15,
+            {"optimizer": own("noisy"), "batch_size": 30},
+            0.9,
+        ),
+        Case(
+            "adam tree four seeds",
+            tree,
+            "noisy_units(width=40, noise=0.2)",
+            below(0.01, 3, 4),
+            15,
+            {"optimizer": "adam", "batch_size": 64},
+            0.88,
+            seeds=(0, 1, 2, 3),
+        ),
+        Case(
+            "large batch strided letters",
+            letters,
+            "strided(filters=16)",
+            below(1.0),
+            24,
+            {"weight_decay": 0.001, "batch_size": 400},
+            0.85,
+        ),
+        Case(
+            "cosine pooled letters",
+            letters,
+            "pooled",
+            below(0.1),
+            15,
+            {"schedule": "cosine", "momentum": 0.9, "batch_size": 32, "holdout": 200},
+            0.95,
+        ),
+        Case(
+            "linear schedule adam neighbours",
+            neighbours,
+            "leaky",
+            below(0.01),
+            15,
+            {"schedule": "linear", "optimizer": "adam", "batch_size": 20},
+            0.9,
+        ),
+        Case(
+            "cosine warm-up two heads walks",
+            walks,
+            "two_heads(width=12)",
+            below(0.1),
+            16,
+            {"schedule": "cosine", "warmup_steps": 160, "momentum": 0.9, "batch_size": 40},
+        ),
+        Case("linear schedule tree", tree, "both_signs", below(0.3), 20, {"schedule": "linear", "batch_size": 25}),
+    ),
 }
 
 
@@ -1033,13 +1411,21 @@ class UnseenCurves:
     """Folder for the tables and the pictures."""
     set: int = 1
     """Number of the set."""
+    longer: int = 1
+    """Train so many times the epochs, to see what comes later; sweeps with a schedule are left out then."""
 
 
-def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def train(case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any) -> Sweep:
+    """Train a sweep as a user does."""
+    load_own({"architecture": trials[0].architecture})
+    asked = SweepOptions(dataset=case.data(), target=case.target, output=folder, quiet=True, **options)
+    return run_sweep(case.name, trials, asked)
+
+
+def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train a sweep. Return its trials and epochs without the labels."""
-    load_own({"architecture": f"{NETWORKS}:{case.network}"})
-    options = SweepOptions(dataset=case.data(), scheduler="fifo", target=case.target, output=folder, quiet=True)
-    sweep = run_sweep(case.name, case.trials(), options)
+    many: dict[str, Any] = {"execution": "lanes"} if longer > 1 else {}
+    sweep = train(case, folder, case.trials(longer), scheduler="fifo", **many)
     meta = sweep.meta["dataset"]
     facts = {
         "dataset": meta["name"],
@@ -1068,9 +1454,12 @@ def run(case: Case, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def main() -> None:
     config = cli.parse(UnseenCurves)
     parts = []
+    start_ray(None, None, False, 1)  # one Ray, of one core, for all sweeps
     for case in SETS[config.set]:
+        if config.longer > 1 and "schedule" in case.config:
+            continue
         with TemporaryDirectory(prefix="unseen-") as name:
-            parts.append(run(case, Path(name) / "sweep"))
+            parts.append(run(case, Path(name) / "sweep", config.longer))
             print(case.name, len(parts[-1][0]), flush=True)
     for name, tables in zip(("trials", "epochs"), zip(*parts, strict=True), strict=True):
         pd.concat(tables).to_csv(config.output / f"unseen_{config.set}_{name}.csv", index=False, float_format="%.6g")

@@ -613,6 +613,237 @@ def sparse(data, width=80, share=0.15):
     return Network(init, apply)
 
 
+def silu_pair(data, width=32):
+    """Return two SiLU layers."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        return [_dense(k, a, b, 1.3) for k, a, b in zip(jax.random.split(key, 3), sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.silu(x @ weight + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def small_start(data, width=40, gain=0.15):
+    """Return two tanh layers whose initial weights are small: they learn slowly, then fast."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        return [_dense(k, a, b, gain) for k, a, b in zip(jax.random.split(key, 3), sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jnp.tanh(x @ weight + bias)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def scaled(data, width=100):
+    """Return one wide tanh layer whose weights have variance 1 and whose sums are scaled instead."""
+
+    def init(key):
+        a, b = jax.random.split(key)
+        first = jax.random.normal(a, (data.size, width)), jnp.zeros(width)
+        return first, (jax.random.normal(b, (width, data.classes)), jnp.zeros(data.classes))
+
+    def apply(params, images):
+        (weight, bias), (out, out_bias) = params
+        x = jnp.tanh(images.reshape(len(images), -1) @ weight / data.size**0.5 + bias)
+        return x @ out / width**0.5 + out_bias
+
+    return Network(init, apply)
+
+
+def strided(data, filters=10):
+    """Return a convolution over pairs of rows, without overlap, and a ReLU layer."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        pairs, columns = data.shape[0] // 2, data.size // data.shape[0]
+        first = _dense(a, 2 * columns, filters, 1.4)
+        return first, _dense(b, pairs * filters, 24, 1.4), _dense(c, 24, data.classes)
+
+    def apply(params, images):
+        (kernel, shift), (weight, bias), (out, out_bias) = params
+        pairs = images.shape[1] // 2
+        x = images.reshape(len(images), images.shape[1], -1)[:, : 2 * pairs].reshape(len(images), pairs, -1)
+        x = jax.nn.relu(x @ kernel + shift).reshape(len(images), -1)
+        return jax.nn.relu(x @ weight + bias) @ out + out_bias
+
+    return Network(init, apply)
+
+
+def two_heads(data, width=16):
+    """Return a block of a transformer over the rows of an image: two heads, a GELU layer, root-mean-square norms."""
+
+    def init(key):
+        keys = jax.random.split(key, 6)
+        return {
+            "in": _dense(keys[0], data.size // data.shape[0], width),
+            "place": 0.3 * jax.random.normal(keys[1], (data.shape[0], width)),
+            "qkv": _dense(keys[2], width, 3 * width)[0],
+            "up": _dense(keys[3], width, 2 * width),
+            "down": _dense(keys[4], 2 * width, width),
+            "out": _dense(keys[5], width, data.classes),
+        }
+
+    def normed(x):
+        return x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+
+    def apply(params, images):
+        x = images.reshape(len(images), images.shape[1], -1) @ params["in"][0] + params["in"][1] + params["place"]
+        heads = (normed(x) @ params["qkv"]).reshape(*x.shape[:2], 3, 2, width // 2)
+        query, key, value = (heads[:, :, i] for i in range(3))
+        shares = jax.nn.softmax(jnp.einsum("nqhd,nkhd->nhqk", query, key) / (width // 2) ** 0.5)
+        x = x + jnp.einsum("nhqk,nkhd->nqhd", shares, value).reshape(x.shape)
+        x = x + jax.nn.gelu(normed(x) @ params["up"][0] + params["up"][1]) @ params["down"][0] + params["down"][1]
+        return normed(x).mean(1) @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def low_rank(data, width=40, rank=5):
+    """Return two ReLU layers whose matrices are products of two thin ones."""
+
+    def init(key):
+        keys = jax.random.split(key, 5)
+        sizes = [(data.size, rank), (rank, width), (width, rank), (rank, width), (width, data.classes)]
+        return [_dense(k, a, b, 1.2) for k, (a, b) in zip(keys, sizes, strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for i, (weight, bias) in enumerate(params[:-1]):
+            x = x @ weight + bias
+            x = jax.nn.relu(x) if i % 2 else x
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def leaky(data, width=24, layers=4):
+    """Return a deep, narrow network of leaky ReLU."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        keys = jax.random.split(key, layers + 1)
+        return [_dense(k, a, b, 1.3) for k, a, b in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.leaky_relu(x @ weight + bias, 0.1)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def minimal_gated(data, width=20):
+    """Return a recurrent network with one gate, which reads an image row by row."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        columns = data.size // data.shape[0]
+        return _dense(a, columns, 2 * width), _dense(b, width, 2 * width)[0], _dense(c, width, data.classes)
+
+    def apply(params, images):
+        (weight, bias), back, (out, out_bias) = params
+        rows = images.reshape(len(images), images.shape[1], -1).swapaxes(0, 1)
+
+        def step(state, x):
+            gate, new = jnp.split(x @ weight + bias, 2, -1)
+            old_gate, old = jnp.split(state @ back, 2, -1)
+            gate = jax.nn.sigmoid(gate + old_gate)
+            return (1 - gate) * state + gate * jnp.tanh(new + gate * old), None
+
+        state, _ = jax.lax.scan(step, jnp.zeros((len(images), back.shape[0])), rows)
+        return state @ out + out_bias
+
+    return Network(init, apply)
+
+
+def pooled(data, filters=6):
+    """Return a convolution with ReLU, the largest value of each 2 by 2 fields, and a ReLU layer."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        kernel = jax.random.normal(a, (3, 3, 1, filters)) * (2 / 9) ** 0.5
+        fields = (data.shape[0] // 2) * (data.shape[1] // 2) * filters
+        return kernel, _dense(b, fields, 20, 1.4), _dense(c, 20, data.classes)
+
+    def apply(params, images):
+        kernel, (weight, bias), (out, out_bias) = params
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(images[..., None], kernel, (1, 1), "SAME", dimension_numbers=dimensions)
+        n, rows, columns, _ = x.shape
+        x = x[:, : rows // 2 * 2, : columns // 2 * 2].reshape(n, rows // 2, 2, columns // 2, 2, filters).max((2, 4))
+        return jax.nn.relu(jax.nn.relu(x).reshape(n, -1) @ weight + bias) @ out + out_bias
+
+    return Network(init, apply)
+
+
+def noisy_units(data, width=48, noise=0.4):
+    """Return a ReLU layer and a tanh layer to which noise is added in training."""
+
+    def init(key):
+        sizes = [data.size, width, width, data.classes]
+        params = [_dense(k, a, b, 1.3) for k, a, b in zip(jax.random.split(key, 3), sizes[:-1], sizes[1:], strict=True)]
+        return params, {}
+
+    def forward(params, images, first, second):
+        (a, a_bias), (b, b_bias), (out, out_bias) = params
+        x = jax.nn.relu(images.reshape(len(images), -1) @ a + a_bias) + first
+        return (jnp.tanh(x @ b + b_bias) + second) @ out + out_bias
+
+    def apply(params, state, images):
+        return forward(params, images, 0.0, 0.0)
+
+    def train_apply(params, state, images, key):
+        first, second = noise * jax.random.normal(key, (2, len(images), width))
+        return forward(params, images, first, second), state
+
+    return Network(init, apply, train_apply)
+
+
+def pairwise(data, rank=6):
+    """Return a linear layer and weighted products of pairs of inputs, by vectors for each input and class."""
+
+    def init(key):
+        a, b = jax.random.split(key)
+        return _dense(a, data.size, data.classes), 0.3 * jax.random.normal(b, (data.size, rank, data.classes))
+
+    def apply(params, images):
+        (weight, bias), vectors = params
+        x = images.reshape(len(images), -1)
+        sums, squares = jnp.einsum("ni,irc->nrc", x, vectors), jnp.einsum("ni,irc->nrc", x**2, vectors**2)
+        return x @ weight + bias + (sums**2 - squares).sum(1) / 2
+
+    return Network(init, apply)
+
+
+def both_signs(data, width=20):
+    """Return two layers that pass on the positive and the negative part of each unit."""
+
+    def init(key):
+        a, b, c = jax.random.split(key, 3)
+        return _dense(a, data.size, width), _dense(b, 2 * width, width), _dense(c, 2 * width, data.classes)
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = x @ weight + bias
+            x = jnp.concatenate([jax.nn.relu(x), jax.nn.relu(-x)], -1)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 
@@ -699,3 +930,11 @@ def ademamix(learning_rate):
 
 def muon(learning_rate):
     return optax.contrib.muon(learning_rate)
+
+
+def adamaxw(learning_rate):
+    return optax.adamaxw(learning_rate, weight_decay=0.01)
+
+
+def signum(learning_rate):
+    return optax.chain(optax.trace(0.9), optax.scale_by_sign(), optax.scale_by_learning_rate(learning_rate))

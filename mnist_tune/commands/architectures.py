@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mnist_tune import numbers, reports
+from mnist_tune import numbers
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import Mark, TrialOptions, all_rates, crossed, mlp_name, refuse_empty, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
@@ -86,8 +87,8 @@ ASKED = Architectures
 
 def main() -> int:
     sweep = run_or_resume("architectures", asked(ASKED))
-    code = reports.print_report(sweep)
-    reports.print_replicates(sweep.trials)
+    code = print_report(sweep)
+    print_replicates(sweep.trials)
     found = ranges(families(sweep.trials), data_facts(sweep.meta).test_images)
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis
@@ -150,14 +151,8 @@ def print_ranges(found: pd.DataFrame) -> None:
 
 
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
-    """Draw how the learning rates move along an axis.
-
-    Args:
-        lines: rows of `ranges` that differ in the axis only, by what the line is called. The first line has its range
-            as a band, with bars to the smallest rate at which no seed converged.
-        axis: a column of the rows.
-        path: the file.
-    """
+    """Draw how the learning rates move along an axis: a line for each part of `ranges`, by what it is called. The first
+    one has its range as a band, with bars to the smallest rate at which no seed converged."""
     figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
     plot = figure.subplots()
     values = sorted({value for rows in lines.values() for value in rows[axis]})

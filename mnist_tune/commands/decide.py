@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mnist_tune import reports
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 
 ASKED = DecideOptions
 
 
 def main() -> int:
-    return reports.print_report(decide_until_exit(asked(ASKED)))
+    return print_report(decide_until_exit(asked(ASKED)))

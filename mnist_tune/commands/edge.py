@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mnist_tune import EdgeOptions, reports
+from mnist_tune import EdgeOptions
 from mnist_tune.edge.search import search_edge
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 
 ASKED = EdgeOptions
@@ -11,8 +12,10 @@ ASKED = EdgeOptions
 
 def main() -> int:
     sweep = search_edge(asked(ASKED))
-    code = reports.print_report(sweep, picture=True)
+    code = print_report(sweep, picture=True)
     if edges := sweep.edges():
-        reports.plot_edges(edges, sweep.picture("edge.png"))
+        from mnist_tune.reports.figures import plot_edges  # matplotlib would delay the start of the search
+
+        plot_edges(edges, sweep.picture("edge.png"))
         print(f"Picture: {sweep.picture('edge.png')}")
     return code

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import tyro
 
-from mnist_tune import reports
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, all_rates, crossed
 from mnist_tune.tuning.sweep import run_or_resume
@@ -71,6 +71,6 @@ ASKED = LearningRateRegimes
 
 def main() -> int:
     sweep = run_or_resume("lr_regimes", asked(ASKED))
-    code = reports.print_report(sweep)
-    reports.print_replicates(sweep.trials)
+    code = print_report(sweep)
+    print_replicates(sweep.trials)
     return code

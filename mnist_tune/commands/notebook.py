@@ -111,9 +111,7 @@ class Experiment:
     def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
         """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
 
-        Args:
-            epochs: the most epochs of a run; None means all.
-            seeds: the number of other seeds, if the experiment has any; None means `self.seeds`.
+        They have at most so many `epochs`, and there are so many `seeds` if the experiment has other ones.
         """
         length = self.trial.epochs if epochs is None else min(epochs, self.trial.epochs)
         own = replace(self.trial, epochs=length, label=self.name)
@@ -196,10 +194,7 @@ def compare(experiment: Experiment, trials: pd.DataFrame, epochs: pd.DataFrame) 
         undecided: a chaotic experiment has too few epochs to show the outcome, or no run shows it but fewer have ended
             than the experiment needs.
 
-    Args:
-        experiment: the experiment that was run.
-        trials: its rows of the trials table. The first run with the notebook's own seed gives `rows`.
-        epochs: the epochs table.
+    The first run with the notebook's own seed gives `rows`.
     """
     own = trials[trials["label"] == experiment.name].iloc[0]
     curves = epochs[epochs["trial_id"].isin(trials["trial_id"])]

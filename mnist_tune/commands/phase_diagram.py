@@ -172,18 +172,12 @@ def _run(where: Place, trials: list[TrialConfig], every: int | None, config: Pha
 
 
 def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return what the first epoch of each trial did.
+    """Return what the first epoch of each trial did, given what `together` returns.
 
-    Args:
-        trials: the trials table.
-        epochs: the epochs table. For each network and seed, the first `untrained_sharpness` counts.
-        measured: what `Sweep.sharpness` returns.
-
-    Returns:
-        A row a trial: `architecture`, `seed`, `sharpness` (before training), `c` (the learning rate times that),
-        `loss_rises` (whether a batch loss, or the training loss after the last step, is above the first one),
-        `sharpness_rises` (whether a later sharpness is above the trial's first, 0 or 1; NaN if none was measured) and
-        `lost` (whether a batch loss is above `LOST`, or not finite).
+    A row a trial: `architecture`, `seed`, `sharpness` (before training; the first of a network and seed counts), `c`
+    (the learning rate times that), `loss_rises` (whether a batch loss, or the training loss after the last step, is
+    above the first one), `sharpness_rises` (whether a later sharpness is above the trial's first, 0 or 1; NaN if none
+    was measured) and `lost` (whether a batch loss is above `LOST`, or not finite).
     """
     first = epochs[epochs["epoch"] == 1].set_index("trial_id")
     found = trials[trials["trial_id"].isin(first.index)].set_index("trial_id")[[*CELL, "learning_rate"]]
@@ -212,10 +206,7 @@ def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
     - `c_sharp`: the smallest c at which the sharpness rises.
     - `c_max`: the largest c below the smallest at which training is lost.
 
-    One that is outside the values of c that were tried is NaN.
-
-    Args:
-        steps: what `first_steps` returns; of several sweeps, they may be concatenated.
+    One that is outside the values of c that were tried is NaN. `steps` is what `first_steps` returns.
     """
     rows: list[dict[str, Any]] = []
     for (architecture, seed), part in steps.groupby(CELL):
@@ -236,11 +227,7 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
     """Return the values of c at which the sharpness of a network and seed is to be measured next; none at the end.
 
     They lie between the smallest c at which it rises, or training is lost, and the largest one below that at which it
-    falls.
-
-    Args:
-        cell: the rows of `first_steps` with the same network and seed.
-        grid: the values of c that may be tried, in order.
+    falls. `grid` has the values of c that may be tried, in order.
     """
     c = cell["c"]
     rises = c[(cell["sharpness_rises"] == 1) | cell["lost"]].min()

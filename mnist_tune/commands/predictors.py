@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mnist_tune import EdgeOptions, TrialConfig, reports
+from mnist_tune import EdgeOptions, TrialConfig
 from mnist_tune.edge.search import search_edge
 from mnist_tune.regimes.measured_edge import MeasuredEdge
+from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 
 OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
@@ -61,9 +63,9 @@ ASKED = Predictors
 
 def main() -> int:
     sweep = search_edge(asked(ASKED))
-    code = reports.print_report(sweep, picture=True)
+    code = print_report(sweep, picture=True)
     if edges := sweep.edges():
-        reports.plot_edges(edges, sweep.picture("edge.png"))
+        plot_edges(edges, sweep.picture("edge.png"))
         print_factors(edges)
         factors(edges).to_csv(sweep.picture("predictors.csv"), index=False)
         print(f"Pictures: {sweep.picture('edge.png')}; table: {sweep.picture('predictors.csv')}")

@@ -25,8 +25,6 @@ ARRIVED = 0.95
 SETTLED = 0.25
 """The last part of a trial's steps, which says where one that never arrived has settled."""
 
-SUMMARY = ["trial_id", "untrained", "arrived", "low", "median", "high", "batch_median"]
-
 
 @dataclass(frozen=True)
 class Stability:
@@ -59,12 +57,8 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
     On a quadratic, that is (2 + 2β) / η with the learning rate η and the momentum β, and with Nesterov's momentum
     (2 + 2β) / ((1 + 2β) η); without momentum, 2 / η (Cohen et al. 2021, arXiv 2103.00065).
 
-    Args:
-        trials: the trials table; those of other optimisers than SGD, or with a schedule, are left out.
-        measured: what `Sweep.sharpness` returns.
-
-    Returns:
-        `trial_id`, `step`, `relative` (of the sharpness) and `batch_relative` (of the batch sharpness).
+    Trials of other optimisers than SGD, or with a schedule, are left out. The columns are `trial_id`, `step`,
+    `relative` (of the sharpness) and `batch_relative` (of the batch sharpness).
     """
     known = trials[(trials["optimizer"] == "sgd") & (trials["schedule"] == "constant")].set_index("trial_id")
     momentum = known["momentum"]
@@ -79,7 +73,7 @@ def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataF
 
 
 def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each trial: what `relative_sharpness` says of it, with the columns of `SUMMARY`.
+    """Return a row for each trial: what `relative_sharpness` says of it.
 
     `arrived` is the first step measured at `ARRIVED` or above after one below; NaN if there is none. (An untrained
     network may be above the edge; its sharpness falls in the first steps.) `low`, `median` and `high` are those of the
@@ -90,9 +84,10 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
         arrives = (curve["relative"] >= ARRIVED) & (curve["relative"] < ARRIVED).cummax()
         arrived = curve["step"][arrives].min()
         after = curve[curve["step"] >= ((1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived)]
-        settled = *after["relative"].agg(["min", "median", "max"]), after["batch_relative"].median()
-        rows.append((trial_id, curve["relative"].iloc[0], arrived, *settled))
-    return pd.DataFrame(rows, columns=SUMMARY)
+        row = {"trial_id": trial_id, "untrained": curve["relative"].iloc[0], "arrived": arrived}
+        row |= after["relative"].agg(low="min", median="median", high="max")
+        rows.append(row | {"batch_median": after["batch_relative"].median()})
+    return pd.DataFrame(rows)
 
 
 def trial_names(trials: pd.DataFrame) -> dict[str, str]:

@@ -1,4 +1,10 @@
-"""The Tune searchers that look for edges, and for the best of some settings."""
+"""The Tune searchers that look for the edges of several networks at once, and for the best of some settings.
+
+A search that proposes trials from what has ended depends on which trial ends first, so on how busy the machine is. So
+the search for edges counts in virtual time, in which an epoch of any trial takes the same time everywhere: the same
+search proposes the same trials on any day, and after a kill and a resume. Trials overtake each other as they really do,
+by the epochs that they run, so that nobody waits for the slowest.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +16,20 @@ from typing import Any
 import numpy as np
 from ray.tune.search import Searcher
 
-from mnist_tune.edge.choice import most_pending, next_rates
-from mnist_tune.edge.virtual_time import VirtualTime
+from mnist_tune.edge.choice import most_pending, next_rate
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.edge_outcomes import has_learned
 from mnist_tune.regimes.edge_posterior import EdgePosterior
+from mnist_tune.regimes.measured_edge import has_learned
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.searcher import Unsaved, with_id
 
 
 @dataclass
 class _Search:
-    """One network's search: its trials by number, and what is known of them."""
+    """One network's search, and what is known of its trials."""
 
     template: TrialConfig
     posterior: EdgePosterior
-    pending: dict[int, float] = field(default_factory=dict)
-    """x = ln η of the trials whose outcome has not been taken up."""
     proposed: int = 0
     failed_epochs: list[int] = field(default_factory=list)
     """Epochs of the trials that did not learn."""
@@ -38,6 +41,30 @@ class _Search:
         return (epochs + sum(self.failed_epochs)) / (epochs * (1 + len(self.failed_epochs)))
 
 
+@dataclass(eq=False)
+class _Trial:
+    """A trial that runs in virtual time: its outcome has not been taken up."""
+
+    search: _Search
+    x: float
+    """ln η."""
+    start: float
+    row: Mapping[str, Any] | None = None
+    """Its last row; None if it has none, or ended in an error."""
+    epochs: int = 0
+    ended: bool = False
+
+    @property
+    def ends(self) -> float:
+        """When it ends, or the earliest time at which it may."""
+        return self.start + self.epochs + (0 if self.ended else 1)
+
+    def report(self, row: Mapping[str, Any] | None, ended: bool = False) -> None:
+        """Take up an epoch's row, and whether the trial has ended. A new process repeats epochs."""
+        if not self.ended:
+            self.row, self.ended, self.epochs = row, ended, max(row["epoch"] if row else 0, self.epochs)
+
+
 class EdgeSearcher(Unsaved):
     """Proposes trials, each with a fresh seed, until every edge is known as precisely as asked for.
 
@@ -45,12 +72,8 @@ class EdgeSearcher(Unsaved):
     the same questions again: it takes what the journal knows as answers, has trials go on that had not ended, and then
     proposes what it would have proposed.
 
-    Args:
-        templates: what the trials of each network share.
-        expected: the learning rate at which each edge is expected.
-        workers, precision, trials, learned, seed: as in `EdgeOptions`.
-        ended: the last rows of the trials that ended before a resume, by id; None if one ended in an error.
-        known: the trials before a resume, by id.
+    A template is what the trials of a network share. `known` are the trials before a resume, by id, and `ended` are the
+    last rows of those that had ended; None if one ended in an error. The rest is as in `EdgeOptions`.
     """
 
     knows_the_past = True
@@ -72,15 +95,14 @@ class EdgeSearcher(Unsaved):
         self._searches = [
             _Search(template, EdgePosterior(math.log(rate))) for template, rate in zip(templates, expected, strict=True)
         ]
-        self._time = VirtualTime(workers)
-        self._owner: dict[int, _Search] = {}
+        self._workers, self._now = workers, 0.0
         self._precision, self._trials, self._learned, self._seed = precision, trials, learned, seed
         self._ended, self._known = dict(ended or {}), dict(known or {})
         self.proposed: dict[int, TrialConfig] = {}
         """The trials so far, by their number."""
-        self._numbers: dict[str, int] = {}
-        """The number of a trial by Tune's id."""
-        self._rows: dict[int, Mapping[str, Any] | None] = {}
+        self._running: list[_Trial] = []
+        self._tunes: dict[str, _Trial] = {}
+        """The trials that Tune was given, by its id."""
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         return True
@@ -89,32 +111,30 @@ class EdgeSearcher(Unsaved):
         """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
         while True:
             search = self._next_search()
-            if search is not None and not self._time.full:
-                number, config = self._propose(search)
-                own_id = f"{number:05d}"
+            if search is not None and len(self._running) < self._workers:
+                own_id, one, config = self._propose(search)
                 if own_id in self._ended:
-                    self._end(number, self._ended[own_id])
+                    one.report(self._ended[own_id], ended=True)
                     continue
-                self._numbers[trial_id] = number
+                self._tunes[trial_id] = one
                 return {"trial": with_id(own_id, config)}
-            if self._time.idle:
+            if not self._running:
                 return Searcher.FINISHED
-            over = self._time.advance()
-            if over is None:
+            next_end = min((one.ends for one in self._running if one.ended), default=math.inf)
+            if any(one.ends <= next_end for one in self._running if not one.ended):
                 return None
-            for number in over:
-                self._take_up(number)
+            self._now = next_end
+            for one in [one for one in self._running if one.ended and one.ends == next_end]:
+                self._running.remove(one)
+                self._take_up(one)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        number = self._numbers[trial_id]
         if result.get("stop_reason") != "error":
-            self._rows[number] = result
-            self._time.report(number, result["epoch"])
+            self._tunes[trial_id].report(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        number = self._numbers[trial_id]
         failed = error or result is None or result.get("stop_reason") == "error"
-        self._end(number, None if failed else result)
+        self._tunes[trial_id].report(None if failed else result, ended=True)
 
     def _next_search(self) -> _Search | None:
         """Return the search that has proposed the fewest trials, of those that may propose one now."""
@@ -122,39 +142,33 @@ class EdgeSearcher(Unsaved):
         return min(open_, key=lambda search: search.proposed, default=None)
 
     def _may_propose(self, search: _Search) -> bool:
-        [outcomes] = search.posterior.count
-        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)[0]
-        return not over and len(search.pending) < most_pending(outcomes)
+        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)
+        return not over and len(self._pending(search)) < most_pending(search.posterior.count)
 
-    def _propose(self, search: _Search) -> tuple[int, TrialConfig]:
+    def _pending(self, search: _Search) -> list[float]:
+        """Return x of the trials of a search whose outcome is not known yet."""
+        return sorted(one.x for one in self._running if one.search is search)
+
+    def _propose(self, search: _Search) -> tuple[str, _Trial, TrialConfig]:
         number = len(self.proposed)
         rng = np.random.default_rng([self._seed, number])
-        pending = np.array([sorted(search.pending.values())], float)
-        x = next_rates(search.posterior, np.array([0]), np.array([search.proposed]), pending, search.cost, rng)
+        x = next_rate(search.posterior, search.proposed, self._pending(search), search.cost, rng)
         seed = int(rng.integers(2**32))
-        rate = float(f"{math.exp(x[0]):.4g}")
+        rate = float(f"{math.exp(x):.4g}")
         config = replace(search.template, learning_rate=rate, seed=seed, data_seed=seed)
-        config = self._known.get(f"{number:05d}", config)
-        self._owner[number], self.proposed[number] = search, config
+        config = self.proposed[number] = self._known.get(f"{number:05d}", config)
         search.proposed += 1
-        search.pending[number] = math.log(config.learning_rate)
-        self._time.start(number)
-        return number, config
+        self._running.append(_Trial(search, math.log(config.learning_rate), self._now))
+        return f"{number:05d}", self._running[-1], config
 
-    def _end(self, number: int, row: Mapping[str, Any] | None) -> None:
-        self._rows[number] = row
-        self._time.report(number, row["epoch"] if row else 0, ended=True)
-
-    def _take_up(self, number: int) -> None:
+    def _take_up(self, one: _Trial) -> None:
         """Add a trial's outcome to its search. One that ended in an error says nothing."""
-        search, row = self._owner[number], self._rows.pop(number)
-        x = search.pending.pop(number)
-        if row is None:
+        if one.row is None:
             return
-        learned = has_learned(row, self._learned)
-        search.posterior.add([0], [x], [learned])
+        learned = has_learned(one.row, self._learned)
+        one.search.posterior.add(one.x, learned)
         if not learned:
-            search.failed_epochs.append(row["epoch"])
+            one.search.failed_epochs.append(one.row["epoch"])
 
 
 class ContestSearcher(Unsaved):

@@ -61,42 +61,27 @@ class Curve:
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
         """Make a curve from a trial's columns (`Histories.columns`) and its config."""
-        settings = {name: getattr(config, name) for name in SETTINGS}
-        return cls.cut(columns, slice(None), config.epochs, data=data, **settings)
-
-    @classmethod
-    def cut(
-        cls, columns: Mapping[str, np.ndarray], rows: slice | np.ndarray, epochs_asked: int, **settings: Any
-    ) -> Curve:
-        """Make a curve from some rows of `columns_of`. Selecting them with pandas would take 1 ms per trial."""
-
-        def measured(name: str) -> np.ndarray | None:
-            found = columns[name][rows]
-            return None if np.isnan(found).all() else found
-
-        def last(name: str) -> float | None:
-            found = columns[name][rows]
-            return float(found[-1]) if len(found) and np.isfinite(found[-1]) else None
-
-        split = "test" if measured("validation_accuracy") is None else "validation"
-        held_out = measured(f"{split}_accuracy")
-        flags, loss = columns["diverged"][rows], measured("train_loss")
-        if loss is None and np.isin(flags, 1).any():  # it was measured, and is NaN because the trial diverged
-            loss = columns["train_loss"][rows]
-        since, guessing = last("above_since"), last("guessing_since")
+        known = {name: None if np.isnan(values).all() else values for name, values in columns.items()}
+        last = {name: float(values[-1]) for name, values in columns.items() if len(values) and np.isfinite(values[-1])}
+        split = "test" if known["validation_accuracy"] is None else "validation"
+        loss, flags = known["train_loss"], known["diverged"]
+        if loss is None and flags is not None and (flags == 1).any():  # it is NaN because the trial diverged
+            loss = columns["train_loss"]
+        since, guessing = (last.get(name) for name in ("above_since", "guessing_since"))
         return cls(
-            held_out=columns["test_accuracy"][rows] if held_out is None else held_out,
-            epochs_asked=epochs_asked,
-            held_out_loss=measured(f"{split}_loss"),
-            train_accuracy=measured("train_accuracy"),
+            held_out=columns[f"{split}_accuracy"],
+            epochs_asked=config.epochs,
+            held_out_loss=known[f"{split}_loss"],
+            train_accuracy=known["train_accuracy"],
             train_loss=loss,
-            step_loss_max=measured("step_loss_max"),
-            diverged=None if np.isnan(flags).all() else flags == 1,
-            untrained_loss=last("untrained_loss"),
+            step_loss_max=known["step_loss_max"],
+            diverged=None if flags is None else flags == 1,
+            untrained_loss=last.get("untrained_loss"),
             above_since=None if since is None else int(since),
-            window_loss_max=measured("window_loss_max"),
+            window_loss_max=known["window_loss_max"],
             guessing_since=None if guessing is None else int(guessing),
-            **settings,
+            data=data,
+            **{name: getattr(config, name) for name in SETTINGS},
         )
 
     @cached_property
@@ -241,7 +226,8 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
 def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
-    known = [trials[name] if name in trials else [getattr(Curve, name)] * len(trials) for name in SETTINGS]
-    for trial_id, asked, *config in zip(trials["trial_id"], trials["epochs_asked"], *known, strict=True):
-        settings = dict(zip(SETTINGS, config, strict=True))
-        yield Curve.cut(columns, rows.get(trial_id, slice(0)), asked, data=data, **settings)
+    known = trials.assign(**{name: getattr(Curve, name) for name in SETTINGS if name not in trials})
+    configs = known[["trial_id", "epochs_asked", *SETTINGS]].rename(columns={"epochs_asked": "epochs"})
+    for config in configs.itertuples(index=False):
+        at = rows.get(config.trial_id, slice(0))  # with pandas, this would take 1 ms per trial
+        yield Curve.of({name: values[at] for name, values in columns.items()}, config, data)

@@ -5,13 +5,13 @@ A trial's outcome is a coin whose bias falls with the learning rate η. With x =
     P(learns | x) = γ + (1 - γ - δ) σ((μ - x) / s).
 
 s is the edge's width, δ the share of seeds that fail far below the edge (lapses), γ the share that learn far above it
-(luck). The posterior of the four is kept on a grid, for a batch of independent searches at once: a real search is a
-batch of one, and the benchmark of the method runs thousands. The axis of the grid is not μ but the *half*, the x at
-which P = ½. So the posterior of the edge itself is a plain marginal.
+(luck). The posterior of the four is kept on a grid. The axis of the grid is not μ but the *half*, the x at which P = ½.
+So the posterior of the edge itself is a plain marginal.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,8 @@ beyond."""
 REACH = FLAT + 5
 """The largest distance: beyond are 0.2% of the prior."""
 
-LEVEL = 0.95
-"""The probability that an interval holds."""
+ENDS = (0.025, 0.5, 0.975)
+"""The lower end, the median and the upper end of an interval that holds with a probability of 95%."""
 
 LEAST_OUTCOMES = 32
 """Outcomes from which on a search may end. With fewer, the searches that end are those that have underestimated s, and
@@ -55,177 +55,118 @@ end. If it ended with the first such interval, a search of a wide edge might end
 _PAIRS = [(lapse, luck) for lapse in LAPSES for luck in LUCK]
 _LAPSE, _LUCK = (np.array(values, np.float32)[:, None, None] for values in zip(*_PAIRS, strict=True))
 _PRIOR = np.array([LAPSES[lapse] * LUCK[luck] for lapse, luck in _PAIRS], np.float32)[:, None, None]
-_ONES = np.ones(HALVES * len(WIDTHS) * len(_PAIRS), np.float32)
-"""Products with ones are the fastest sums."""
 
 
 class EdgePosterior:
-    """The posteriors of a batch of searches, each on a grid of its own.
+    """The posterior of a search, which expects its half at ln η = `expected`, on a grid."""
 
-    Args:
-        expected: where each search expects its half, ln η, [searches].
-    """
-
-    def __init__(self, expected: Any) -> None:
-        self._expected = np.atleast_1d(np.asarray(expected, np.float64))
-        searches = len(self._expected)
-        self._low = self._expected - REACH
-        self._step = np.full(searches, 2 * REACH / HALVES)
-        self._count = np.zeros(searches, int)
-        self._x = np.zeros((searches, 8))
-        self._learned = np.zeros((searches, 8), bool)
-        self._half_widths = np.zeros((searches, 8))  # after each outcome
-        self._weights = self._prior(np.arange(searches))  # [searches, pairs of δ and γ, halves, widths]
+    def __init__(self, expected: float) -> None:
+        self._expected = expected
+        self._low, self._step = expected - REACH, 2 * REACH / HALVES
+        self._outcomes: list[tuple[float, bool]] = []
+        self._half_widths: list[float] = []  # after each outcome
+        self._weights = self._prior()  # [pairs of δ and γ, halves, widths]
 
     @property
-    def count(self) -> np.ndarray:
-        """The outcomes that each search has, [searches]."""
-        return self._count
+    def count(self) -> int:
+        """The outcomes that the search has."""
+        return len(self._outcomes)
 
-    def add(self, rows: Any, x: Any, learned: Any) -> None:
-        """Take up one more outcome of each of these searches.
+    def add(self, x: float, learned: bool) -> None:
+        """Take up one more outcome: whether the trial at ln η = x learned."""
+        self._outcomes.append((x, learned))
+        self._weights = self._with(self._weights, x, learned)
+        self._fit_grid()
+        low, _, high = self.interval()
+        self._half_widths.append((high - low) / 2)
 
-        Args:
-            rows: the searches, without repetition, [n].
-            x: ln of the trials' learning rates, [n].
-            learned: whether they learned, [n].
-        """
-        rows, x, learned = np.asarray(rows), np.asarray(x, np.float64), np.asarray(learned, bool)
-        if self._count[rows].max(initial=0) == self._x.shape[1]:
-            self._x, self._learned, self._half_widths = (
-                np.concatenate([old, np.zeros_like(old)], 1) for old in (self._x, self._learned, self._half_widths)
-            )
-        self._x[rows, self._count[rows]], self._learned[rows, self._count[rows]] = x, learned
-        self._count[rows] += 1
-        self._weights[rows] = self._with(self._weights[rows], rows, x, learned)
-        self._fit_grids(rows)
-        low, _, high = self.interval(rows)
-        self._half_widths[rows, self._count[rows] - 1] = (high - low) / 2
+    @property
+    def halves(self) -> np.ndarray:
+        """The halves of the grid, [halves]."""
+        return np.asarray(self._low + self._step * (np.arange(HALVES) + 0.5))
 
-    def halves(self, rows: Any = slice(None)) -> np.ndarray:
-        """Return the halves on each grid, [searches, halves]."""
-        found: np.ndarray = self._low[rows, None] + self._step[rows, None] * (np.arange(HALVES) + 0.5)
-        return found
+    @property
+    def halves_and_widths(self) -> np.ndarray:
+        """The probability of each half and width, [halves, widths]."""
+        return np.asarray(self._weights.sum(0))
 
-    def halves_and_widths(self, rows: Any = slice(None)) -> np.ndarray:
-        """Return the probability of each half and width, [searches, halves, widths]."""
-        found: np.ndarray = self._weights[rows].sum(1)
-        return found
-
-    def lapse_and_luck(self, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected δ and γ of each search, [searches]."""
-        weights = self._weights[rows]
-        pairs = weights.reshape(len(weights), len(_PAIRS), -1) @ _ONES[: HALVES * len(WIDTHS)]
+    @property
+    def lapse_and_luck(self) -> tuple[Any, Any]:
+        """The expected δ and γ."""
+        pairs = self._weights.sum((1, 2))
         return pairs @ _LAPSE[:, 0, 0], pairs @ _LUCK[:, 0, 0]
 
-    def interval(self, rows: Any = slice(None), level: float = LEVEL) -> np.ndarray:
-        """Return the lower end, the median and the upper end of the half's central interval, ln η, [3, searches]."""
-        return self._quantiles(_ends(level), rows)
+    def interval(self) -> np.ndarray:
+        """Return the lower end, the median and the upper end of the half's central 95% interval, ln η, [3]."""
+        return self._quantiles(ENDS)
 
-    def has_settled(self, precision: float, rows: Any = slice(None)) -> np.ndarray:
-        """Return whether each search may end: its interval has had at most this half-width, as a share of the rate,
+    def has_settled(self, precision: float) -> bool:
+        """Return whether the search may end: its interval has had at most this half-width, as a share of the rate,
         through the last `SETTLED` of its outcomes."""
-        counts, half_widths = self._count[rows, None], self._half_widths[rows]
-        number = np.arange(half_widths.shape[1])
-        last = (number < counts) & (number >= np.floor((1 - SETTLED) * counts))
-        wide = last & (half_widths > np.log1p(precision))
-        found: np.ndarray = ~wide.any(1) & (self._count[rows] >= LEAST_OUTCOMES)
-        return found
+        last = self._half_widths[int((1 - SETTLED) * self.count) :]
+        return self.count >= LEAST_OUTCOMES and max(last) <= math.log1p(precision)
 
-    def interval_of(self, share: float, level: float = LEVEL) -> np.ndarray:
-        """Return the interval, as `interval`, of the x at which this share of seeds learn, [3, searches].
+    def interval_of(self, share: float) -> np.ndarray:
+        """Return the interval, as `interval`, of the x at which this share of seeds learn, [3].
 
         An end is -inf if it may be that fewer learn however small the rate, and inf if it may be that more learn
         however large it is.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             odds = (share - _LUCK) / (1 - _LAPSE - share)
-            shift = np.where(
-                share <= _LUCK, -np.inf, np.where(odds > 0, np.log(odds / _half_odds(_LAPSE, _LUCK)), np.inf)
-            )
-        places = self.halves()[:, None, :, None] - WIDTHS * shift
-        pairs = zip(places, self._weights, strict=True)
-        return np.array([_weighted_quantiles(of, weights, _ends(level)) for of, weights in pairs]).T
+            known = np.where(odds > 0, np.log(odds / _half_odds(_LAPSE, _LUCK)), np.inf)
+            shift = np.where(share <= _LUCK, -np.inf, known)
+        return _weighted_quantiles(self.halves[:, None] - WIDTHS * shift, self._weights)
 
-    def band(self, x: np.ndarray, level: float = LEVEL) -> np.ndarray:
-        """Return the interval, as `interval`, of P(learns | x) in the first search, [3, x]."""
-        first = np.array([0])
-        chances = (learns((self.halves(first) - one)[:, None], _LAPSE, _LUCK) for one in x)
-        return np.array([_weighted_quantiles(each, self._weights[0], _ends(level)) for each in chances]).T
+    def band(self, x: np.ndarray) -> np.ndarray:
+        """Return the interval, as `interval`, of P(learns | x), [3, x]."""
+        chances = (learns(self.halves - one, _LAPSE, _LUCK) for one in x)
+        return np.transpose([_weighted_quantiles(each, self._weights) for each in chances])
 
-    def _quantiles(self, shares: Any, rows: Any) -> np.ndarray:
+    def _quantiles(self, shares: Any) -> np.ndarray:
         """Return quantiles of the half. Between the points of a grid, the cumulative probability is a straight line."""
-        marginal = self.halves_and_widths(rows) @ _ONES[: len(WIDTHS)]
-        below = np.cumsum(marginal, 1, dtype=np.float64)
-        below = np.concatenate([np.zeros((len(below), 1)), below / below[:, -1:]], 1)
-        index, found = np.arange(len(below)), []
-        for share in shares:
-            after = np.clip((below < share).sum(1), 1, HALVES)
-            left, right = below[index, after - 1], below[index, after]
-            part = np.clip((share - left) / np.maximum(right - left, 1e-12), 0, 1)
-            found.append(self._low[rows] + self._step[rows] * (after - 1 + part))
-        return np.array(found)
+        below = np.concatenate([[0], np.cumsum(self.halves_and_widths.sum(1), dtype=np.float64)])
+        return np.asarray(np.interp(shares, below / below[-1], self._low + self._step * np.arange(HALVES + 1)))
 
-    def _prior(self, rows: np.ndarray) -> np.ndarray:
-        distance = np.abs(self.halves(rows) - self._expected[rows, None])
+    def _prior(self) -> np.ndarray:
+        distance = np.abs(self.halves - self._expected)
         density = np.where(distance <= REACH, np.exp(-np.maximum(distance - FLAT, 0)), 0).astype(np.float32)
-        return _normalised(_PRIOR * density[:, None, :, None] * WIDTH_PRIOR)
+        return _normalised(_PRIOR * density[:, None] * WIDTH_PRIOR)
 
-    def _with(self, weights: np.ndarray, rows: np.ndarray, x: np.ndarray, learned: np.ndarray) -> np.ndarray:
-        """Return the weights after one more outcome of each search."""
-        odds = _odds((self.halves(rows) - x[:, None])[:, None], _LAPSE, _LUCK)
-        yes = learned[:, None, None, None]
-        found = np.where(yes, 1 - _LAPSE, _LAPSE) * odds  # as `learns`, or 1 minus that, without another copy
-        found += np.where(yes, _LUCK, 1 - _LUCK)
-        odds += 1
-        found /= odds
-        found *= weights
-        return _normalised(found)
+    def _with(self, weights: np.ndarray, x: float, learned: bool) -> np.ndarray:
+        """Return the weights after one more outcome."""
+        distance = (self.halves - x).astype(np.float32)[:, None]
+        odds = np.exp(np.clip(distance / WIDTHS, -60, 60)) * _half_odds(_LAPSE, _LUCK)
+        steep, luck = (1 - _LAPSE, _LUCK) if learned else (_LAPSE, 1 - _LUCK)
+        return _normalised(weights * (steep * odds + luck) / (odds + 1))  # `learns`, or 1 minus that, also where tiny
 
-    def _fit_grids(self, rows: np.ndarray) -> None:
-        """Move and rescale the grids that the posterior fills too little of, or that it is about to leave."""
-        low, high = self._quantiles((1e-4, 1 - 1e-4), rows)
-        width, span = HALVES * self._step[rows], high - low
-        ends = self.halves_and_widths(rows)[:, [0, -1]] @ _ONES[: len(WIDTHS)]
-        leaves = (self._step[rows] < 2 * REACH / HALVES) & (ends > 3e-4).any(1)
-        moved = leaves | (span < 0.3 * width)
-        if not moved.any():
-            return
-        chosen, wide = rows[moved], (np.where(leaves, 2.0, 1.7) * span)[moved]
-        self._low[chosen], self._step[chosen] = ((low + high)[moved] - wide) / 2, wide / HALVES
-        self._weights[chosen] = self._recounted(chosen)
+    def _fit_grid(self) -> None:
+        """Move and rescale the grid if the posterior fills too little of it, or is about to leave it."""
+        low, high = self._quantiles((1e-4, 1 - 1e-4))
+        ends = self.halves_and_widths[[0, -1]].sum(1)
+        leaves = self._step < 2 * REACH / HALVES and (ends > 3e-4).any()
+        if leaves or high - low < 0.3 * HALVES * self._step:
+            wide = (2.0 if leaves else 1.7) * (high - low)
+            self._low, self._step = (low + high - wide) / 2, wide / HALVES
+            self._weights = self._recounted()
 
-    def _recounted(self, rows: np.ndarray) -> np.ndarray:
-        """Return the weights of some searches, computed again from all their outcomes."""
-        weights = self._prior(rows)
-        for i in range(self._count[rows].max(initial=0)):
-            has = np.flatnonzero(self._count[rows] > i)
-            some = rows[has]
-            weights[has] = self._with(weights[has], some, self._x[some, i], self._learned[some, i])
+    def _recounted(self) -> np.ndarray:
+        """Return the weights, computed again from all outcomes."""
+        weights = self._prior()
+        for x, learned in self._outcomes:
+            weights = self._with(weights, x, learned)
         return weights
 
 
 def learns(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return P(learns) at each of `WIDTHS`, a new last axis, at this distance of the half above ln η."""
-    found: np.ndarray = luck + (1 - luck - lapse) * steep_part(distance, lapse, luck)
-    return found
+    return np.asarray(luck + (1 - luck - lapse) * steep_part(distance, lapse, luck))
 
 
 def steep_part(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
     """Return σ of that, without lapses and luck."""
-    shift = np.log(_half_odds(lapse, luck)).astype(np.float32)
-    found: np.ndarray = distance.astype(np.float32)[..., None] * (-1 / WIDTHS) - shift
-    np.exp(np.minimum(found, 80, out=found), out=found)
-    found += 1
-    np.reciprocal(found, out=found)
-    return found
-
-
-def _odds(distance: np.ndarray, lapse: Any, luck: Any) -> np.ndarray:
-    """Return σ's odds at this distance, for each of `WIDTHS`."""
-    odds = np.exp(np.clip(distance.astype(np.float32)[..., None] / WIDTHS, -60, 60))
-    found: np.ndarray = odds * _half_odds(lapse, luck)
-    return found
+    odds = distance.astype(np.float32)[..., None] / WIDTHS + np.log(_half_odds(lapse, luck))
+    return np.asarray(1 / (1 + np.exp(np.minimum(-odds, 80))))
 
 
 def _half_odds(lapse: Any, luck: Any) -> Any:
@@ -233,18 +174,11 @@ def _half_odds(lapse: Any, luck: Any) -> Any:
     return (0.5 - luck) / (0.5 - lapse)
 
 
-def _ends(level: float) -> tuple[float, float, float]:
-    return (1 - level) / 2, 0.5, (1 + level) / 2
-
-
-def _weighted_quantiles(values: np.ndarray, weights: np.ndarray, shares: Any) -> np.ndarray:
+def _weighted_quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     order = np.argsort(values, axis=None)
     below = np.cumsum(np.broadcast_to(weights, values.shape).ravel()[order], dtype=np.float64)
-    found: np.ndarray = values.ravel()[order][np.searchsorted(below / below[-1], shares)]
-    return found
+    return np.asarray(values.ravel()[order][np.searchsorted(below / below[-1], ENDS)])
 
 
 def _normalised(weights: np.ndarray) -> np.ndarray:
-    """Divide each search's weights by their sum, in place."""
-    weights *= (1 / (weights.reshape(len(weights), -1) @ _ONES))[:, None, None, None]
-    return weights
+    return np.asarray(weights / weights.sum())

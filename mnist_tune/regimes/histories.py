@@ -24,12 +24,7 @@ class Histories:
 
     @classmethod
     def of(cls, epochs: pd.DataFrame, trials: Container[str]) -> Histories:
-        """Return the histories of these trials.
-
-        Args:
-            epochs: rows in the order in which they were recorded.
-            trials: the trials by id; the rows of all others are left out.
-        """
+        """Return the histories of these trials, given rows in the order in which they were recorded."""
         found = cls()
         values = epochs[list(_NAMES)].to_numpy(dtype=float, na_value=np.nan)
         for trial_id, at in epochs.groupby("trial_id", sort=False).indices.items():
@@ -48,7 +43,7 @@ class Histories:
         rows.extend(math.nan if row.get(name) is None else row[name] for name in _NAMES)
 
     def columns(self, trial_id: str) -> dict[str, np.ndarray]:
-        """Return a trial's columns, as `Curve.cut` takes them; they are empty if it has no row."""
+        """Return a trial's columns, as `Curve.of` takes them; they are empty if it has no row."""
         values = np.array(self._rows.get(trial_id, ())).reshape(-1, len(_NAMES))
         return dict(zip(_NAMES, values.T.copy(), strict=True))
 

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import rate
-from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED, LEARNED, outcomes
+from mnist_tune.regimes.curve import curves_of
+from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.edge_posterior import FLAT, LEAST_OUTCOMES, WIDTHS, EdgePosterior
 from mnist_tune.regimes.families import FAMILY
+from mnist_tune.regimes.statistics import shaken
 from mnist_tune.trial import TrialConfig
 
 SEARCHES = "searches"
@@ -27,6 +28,42 @@ PREDICTION = ("expected", "predicted")
 
 CLASSICAL = "2/λ0"
 """The predictor that holds for a quadratic, from the sharpness λ0 of the untrained network."""
+
+
+LEARNED_SHARE = 0.5
+"""A trial has learned if its final training loss is below this share of the untrained loss. Measured on five networks,
+the edge of learning so defined is sharp; that of staying finite, or above chance, is not: ReLU networks die at the loss
+of a guess, which is below their untrained loss, and tanh networks get lost at finite losses."""
+
+LEARNED, CALM, DIVERGED = "learned", "calm", "diverged"
+OUTCOMES = (LEARNED, CALM, DIVERGED)
+
+
+def has_learned(row: Mapping[str, Any], accuracy: float | None = None) -> bool:
+    """Return whether a trial whose last epoch has this row learned: its training accuracy is at least `accuracy` or, by
+    default, its loss below `LEARNED_SHARE` of the untrained one."""
+    if row["diverged"] or not math.isfinite(row["train_loss"]):
+        return False
+    if accuracy is not None:
+        return bool(row["train_accuracy"] >= accuracy)
+    return bool(row["train_loss"] < LEARNED_SHARE * row["untrained_loss"])
+
+
+def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, accuracy: float | None) -> pd.DataFrame:
+    """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with the index of `trials`.
+
+    A trial is calm if its label is neither diverged nor oscillating and its curve shows no spikes or falls.
+    """
+    last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    # A trial whose lines in the journal are damaged has no epoch.
+    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last.index)]
+    learned = [has_learned(last.loc[trial_id], accuracy) for trial_id in ended["trial_id"]]
+    restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
+    spikes = np.array([shaken(curve) for curve in curves_of(ended, epochs, data)], bool)
+    diverged = ended["regime"].eq("diverged").to_numpy()
+    return pd.DataFrame(
+        {LEARNED: learned, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool
+    )
 
 
 class Interval(NamedTuple):
@@ -44,9 +81,14 @@ class Interval(NamedTuple):
         return "{} [{}, {}]".format(*(rate(one, 3) for one in (self.median, self.low, self.high)))
 
     @property
+    def is_known(self) -> bool:
+        """Whether both ends are learning rates."""
+        return 0 < self.low <= self.high < math.inf
+
+    @property
     def half_width(self) -> float:
         """Half of the interval's length in ln η; 0.05 is 5%."""
-        return math.log(self.high / self.low) / 2 if 0 < self.low <= self.high < math.inf else math.inf
+        return math.log(self.high / self.low) / 2 if self.is_known else math.inf
 
 
 NONE = Interval(math.nan, math.nan, math.nan)
@@ -99,7 +141,7 @@ class MeasuredEdge:
     @cached_property
     def width(self) -> float:
         """The posterior mean of s."""
-        return float(self.posterior.halves_and_widths()[0].sum(0) @ WIDTHS)
+        return float(self.posterior.halves_and_widths.sum(0) @ WIDTHS)
 
     @property
     def grid_trials(self) -> int:
@@ -122,25 +164,20 @@ class MeasuredEdge:
     def _posterior(self, holds: pd.Series) -> EdgePosterior:
         posterior = EdgePosterior(math.log(self.expected))
         for tried, one in zip(self.outcomes["learning_rate"], holds, strict=True):
-            posterior.add([0], [math.log(tried)], [one])
+            posterior.add(math.log(tried), bool(one))
         return posterior
 
     @staticmethod
     def _as_rates(ends: np.ndarray) -> Interval:
         with np.errstate(over="ignore"):
-            return Interval(*map(float, np.exp(ends[:, 0])))
+            return Interval(*map(float, np.exp(ends)))
 
 
 def measured_edges(
     families: Iterable[tuple[str, pd.DataFrame]], epochs: pd.DataFrame, meta: Mapping[str, Any]
 ) -> Iterator[MeasuredEdge]:
-    """Yield what each search of a sweep measured so far; nothing if the sweep was none.
-
-    Args:
-        families: the trials of each family, and its title.
-        epochs: the epochs table.
-        meta: the sweep's `sweep.json`.
-    """
+    """Yield what each search of a sweep measured so far, given the trials of each family and its title; nothing if the
+    sweep was none."""
     options, data = meta.get("options", {}), data_facts(meta)
     searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
     for title, family in families if searches else ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,15 @@ CONFIGURATION = ["label", *FAMILY, "epochs_asked", "learning_rate"]
 SUMMARISED = ("train_accuracy", "validation_accuracy", "test_accuracy", "train_loss", "test_loss")
 
 
-def regime_counts(labels: Sequence[str]) -> str:
-    """Return how many there are of each, such as `3 converged, 2 diverged`, in the order of `REGIMES`."""
-    counts = Counter(labels)
-    return ", ".join(f"{counts[name]} {name}" for name in REGIMES if name in counts)
+def counts(labels: Iterable[str]) -> dict[str, int]:
+    """Return how many there are of each, in the order of `REGIMES`, without those that there are none of."""
+    found = Counter(labels)
+    return {name: found[name] for name in REGIMES if name in found}
+
+
+def regime_counts(labels: Iterable[str]) -> str:
+    """Return the same as text, such as `3 converged, 2 diverged`."""
+    return ", ".join(f"{count} {name}" for name, count in counts(labels).items())
 
 
 def half_width(spread: Any, count: Any, confidence: float = 0.95) -> Any:

@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
-from mnist_tune.regimes.measured_edge import MeasuredEdge
+from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
+from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
 from mnist_tune.reports.label_placement import Label, place_labels
-from mnist_tune.reports.page_data import FEW, PreparedEdge, counts, finite, listed, mark, shares, with_epochs
+from mnist_tune.reports.page_data import FEW, edge_band, finite, listed, mark, predicted_by, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
 
@@ -62,17 +63,20 @@ def regimes_figure(sweep: Tables) -> Figure:
         return figure
     # Labels are placed by pixels, so the layout must be fixed before anything is drawn.
     places = {"left": 0.06, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
-    axes = figure.subplots(2, 2, width_ratios=[1.25, 1], gridspec_kw=places)
-    _scatter_final(axes[0, 0], trials, "accuracy")
-    _scatter_final(axes[1, 0], trials, "loss")
-    draw_curves(axes[0, 1], trials, sweep.epochs, "test_accuracy")
-    axes[0, 1].set_ylabel("test accuracy")
-    draw_curves(axes[1, 1], trials, sweep.epochs, "train_loss", log=True)
-    axes[1, 1].set_ylabel("training loss (nats)")
-    summary = shares(trials)
+    grid, summary = figure.add_gridspec(2, 2, width_ratios=[1.25, 1], **places), shares(trials)
+    rows, gap = ((8, 7, 8), 0.3) if len(summary) else ((1, 1), 0.27)
+    left = grid[:, 0].subgridspec(len(rows), 1, height_ratios=rows, hspace=gap)
+    accuracy, accuracies, loss, losses = map(figure.add_subplot, (left[0], grid[0, 1], left[-1], grid[1, 1]))
+    _scatter_final(accuracy, trials, "accuracy")
+    _scatter_final(loss, trials, "loss")
+    draw_curves(accuracies, trials, sweep.epochs, "test_accuracy")
+    accuracies.set_ylabel("test accuracy")
+    draw_curves(losses, trials, sweep.epochs, "train_loss", log=True)
+    losses.set_ylabel("training loss (nats)")
     if len(summary):
-        _share_converged(_between(axes[0, 0], axes[1, 0]), summary)
-    handles = _legend(counts(trials))
+        accuracy.set_xlabel("")
+        _share_converged(figure.add_subplot(left[1], sharex=accuracy), summary)
+    handles = _legend(counts(trials["regime"]))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
 
@@ -114,32 +118,19 @@ def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
     axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
 
 
-def _between(above: Any, below: Any) -> Any:
-    """Add a panel between two panels, which get lower. It shares their x axis."""
-    top, bottom = above.get_position(), below.get_position()
-    height = 0.68 * top.height
-    above.set_position([top.x0, top.y1 - height, top.width, height])
-    below.set_position([bottom.x0, bottom.y0, bottom.width, height])
-    gap = 0.5 * (top.y0 - bottom.y1)
-    low = bottom.y0 + height + gap
-    axis = above.figure.add_axes((top.x0, low, top.width, top.y1 - height - 1.35 * gap - low), sharex=above)
-    axis.tick_params(which="both", labelbottom=False)
-    above.set_xlabel("")
-    return axis
-
-
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
     beside, share = summary["beside"], summary["converged_share"]
     bars = [share - summary["converged_low"], summary["converged_high"] - share]
     axis.errorbar(beside, share, bars, fmt=".", color=COLOURS["converged"], capsize=3, lw=1)
+    axis.tick_params(which="both", labelbottom=False)
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([0, 0.5, 1])
     axis.set_ylabel("share converged")
-    counts = summary["replicates"].unique()
-    many = f"{counts[0]} " * (len(counts) == 1)
+    sizes = summary["replicates"].unique()
+    many = f"{sizes[0]} " * (len(sizes) == 1)
     axis.set_title(f"share of the {many}seeds that converged, with its 95% interval", fontsize=9)
     axis.grid(alpha=0.25)
-    if len(summary) <= FEW and len(counts) > 1:
+    if len(summary) <= FEW and len(sizes) > 1:
         spots = zip(beside, share, summary["converged"], strict=True)
         place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 
@@ -161,29 +152,29 @@ def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
     """
     figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
     for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
-        draw_edge(axis, PreparedEdge(edge))
+        draw_edge(axis, edge)
     save(figure, path)
 
 
-def draw_edge(axis: Any, edge: PreparedEdge) -> None:
+def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and the predictors as lines."""
     log_axis(axis, "x")
-    x, low, middle, high = edge.band()
+    x, low, middle, high = edge_band(edge)
     axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
     axis.plot(x, middle, color=COLOURS["slow"], lw=1.5)
-    found = edge.found
+    found = edge.rate(0.5)
     axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
-    for learned, part in edge.learned.groupby(edge.learned):
+    for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
         height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
         name = f"{'learned' if learned else 'did not'} ({len(part)})"
-        axis.plot(part.index, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
-    for i, (name, predicted) in enumerate(edge.predicted.items()):
+        axis.plot(part, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
+    for i, (name, predicted) in enumerate(predicted_by(edge).items()):
         said = rate(predicted, 3)
-        if edge.limits[0] <= predicted <= edge.limits[1]:
+        if x[0] <= predicted <= x[-1]:
             axis.axvline(predicted, color=f"C{i % 10}", ls=("--", ":", "-.")[i % 3], lw=1.1, label=f"{name}: {said}")
         else:
             axis.plot([], [], " ", label=f"{name}: {said} (outside)")
-    axis.set(xlim=edge.limits, ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
+    axis.set(xlim=(x[0], x[-1]), ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
     axis.set_title(edge.title, fontsize=10, parse_math=False)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
     axis.grid(alpha=0.25)

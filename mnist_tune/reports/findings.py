@@ -18,9 +18,8 @@ from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
-from mnist_tune.regimes.edge_outcomes import CALM, DIVERGED
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import CALM, DIVERGED, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.decided import decided, is_decision
 from mnist_tune.reports.page_data import listed, so_far
@@ -95,14 +94,23 @@ class Finding:
     command: str = ""
     """The command that answers the question, or that does what the text says."""
 
+    @property
+    def lines(self) -> list[str]:
+        """It as lines of text."""
+        said = {
+            Kind.REGIMES: f"Regimes: {self.text}",
+            Kind.NOTE: f"Note: {self.text}",
+            Kind.LEFT: f"{self.text} {self.command}",
+            Kind.NEXT: f"{self.text} {self.command}",
+            Kind.FAILURE: f"{self.about} failed: {self.text}",
+            Kind.STATE: self.text,
+        }
+        first, asks = said.get(self.kind, f"{self.about}: {self.text}"), [f"  {self.question} {self.command}"]
+        return [first, *(f"  {line}" for line in self.more), *asks * bool(self.question)]
+
 
 def findings(sweep: Tables, where: str = "") -> list[Finding]:
-    """Return what is true of a sweep.
-
-    Args:
-        sweep: the sweep, finished or running.
-        where: how its path is written in commands; by default in full.
-    """
+    """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
     return [
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
         *_winner(sweep),
@@ -153,14 +161,14 @@ def _families(sweep: Tables) -> Iterator[Finding]:
         if said := decided(sweep):
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
-    measured, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
+    edges, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
     found = list(families(sweep.trials))
     if _is_search(sweep) and len(found) > 1:
         found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
     for title, family in found:
-        if title in measured:
-            yield _edge(measured[title])
-            figures = _edge_figures(measured[title])
+        if title in edges:
+            yield measured(edges[title])
+            figures = _edge_figures(edges[title])
         elif not family["epochs_run"].any():
             yield Finding(Kind.FAMILY, "no learning rate finished an epoch", title)
             figures = []
@@ -214,7 +222,8 @@ def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, st
     return figures
 
 
-def _edge(edge: MeasuredEdge) -> Finding:
+def measured(edge: MeasuredEdge) -> Finding:
+    """Return what was measured of an edge, with its neighbours and its cost."""
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
@@ -225,12 +234,6 @@ def _edge(edge: MeasuredEdge) -> Finding:
     return Finding(
         Kind.EDGE, f"seeds that learn, by learning rate: {shares}", edge.title, (f"{calm}; {diverged}", cost)
     )
-
-
-def edge_lines(edge: MeasuredEdge) -> list[str]:
-    """Return what was measured of an edge, a line a subject: the edge, its neighbours, its cost."""
-    found = _edge(edge)
-    return [f"{found.about}: {found.text}", *found.more]
 
 
 def _edge_figures(edge: MeasuredEdge) -> list[tuple[str, str]]:

@@ -33,11 +33,8 @@ class Importances(NamedTuple):
 def importances(trials: pd.DataFrame, names: Sequence[str]) -> Importances | str:
     """Return the importances of these settings for the logarithm of the test error; or in words why there are none.
 
-    Permutation importance as of Breiman 2001, on trials that the forest has not seen.
-
-    Args:
-        trials: the trials table.
-        names: columns in which the trials differ. The learning rate counts by its logarithm.
+    Permutation importance as of Breiman 2001, on trials that the forest has not seen. The learning rate counts by its
+    logarithm.
     """
     known = with_epochs(trials).dropna(subset=["test_accuracy"])
     known = known.iloc[:: -(-len(known) // MOST_TRIALS) or 1]

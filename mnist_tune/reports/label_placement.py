@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.patheffects import withStroke
 
+from mnist_tune.reports.page_data import evenly
+
 HALO = withStroke(linewidth=2, foreground="white")
 """Around letters, so that they can be read where a curve passes under them."""
+
+LEADER = {"arrowstyle": "-", "lw": 0.5, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
+"""The line from a label that was moved to its point."""
 
 SIZE = 7
 """Font size of a label, in points."""
@@ -39,59 +44,32 @@ def place_labels(axis: Any, labels: Sequence[Label]) -> None:
 
     The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
     """
-    pixel = axis.figure.dpi / 72
+    if not labels:
+        return
+    labels, pixel = sorted(labels, key=lambda label: label.x), axis.figure.dpi / 72
     bottom, top = (axis.bbox.y0 + SIZE * pixel, axis.bbox.y1 - SIZE * pixel)
     gap, back = LINE * SIZE * pixel, axis.transData.inverted()
     room = max(1, int((top - bottom) / gap) + 1)
-    for group in _side_by_side(axis, sorted(labels, key=lambda label: label.x), pixel):
-        group = sorted(group, key=lambda label: label.y)
-        if len(group) > room:
-            group = [group[i] for i in np.linspace(0, len(group) - 1, room).round().astype(int)]
-        points = axis.transData.transform([(label.x, label.y) for label in group])
-        heights = spread(points[:, 1], gap, bottom, top)
-        for label, (x, y), height in zip(group, points, heights, strict=True):
-            place = back.transform((x + AWAY * SIZE * pixel, height))
-            leader = {
-                "arrowstyle": "-",
-                "lw": 0.5,
-                "color": label.colour,
-                "relpos": (0, 0.5),
-                "shrinkA": 0,
-                "shrinkB": 3,
-            }
+    points = axis.transData.transform([(label.x, label.y) for label in labels])
+    reached = np.maximum.accumulate(points[:, 0] + [width(label.text) * pixel for label in labels])
+    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
+    for group in np.split(np.arange(len(labels)), apart):
+        rows = evenly(sorted(group, key=lambda row: labels[row].y), room)
+        for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
+            label, (x, y) = labels[row], points[row]
             axis.annotate(
-                label.text, (label.x, label.y), place, fontsize=SIZE, color=label.colour, va="center", parse_math=False,
-                path_effects=[HALO],
-                arrowprops=leader if abs(height - y) > gap / 2 else None,
+                label.text, (label.x, label.y), back.transform((x + AWAY * SIZE * pixel, height)), fontsize=SIZE,
+                color=label.colour, va="center", parse_math=False, path_effects=[HALO],
+                arrowprops=LEADER | {"color": label.colour} if abs(height - y) > gap / 2 else None,
             )  # fmt: skip
-
-
-def _side_by_side(axis: Any, labels: Sequence[Label], pixel: float) -> Iterator[list[Label]]:
-    """Yield groups of labels, from left to right. Labels of different groups can't touch."""
-    group: list[Label] = []
-    reached = -np.inf
-    for label in labels:
-        x = axis.transData.transform((label.x, label.y))[0]
-        if group and x > reached:
-            yield group
-            group = []
-        reached = max(reached, x + width(label.text) * pixel)
-        group.append(label)
-    if group:
-        yield group
 
 
 def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
     """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
 
-    This is isotonic regression of `wanted[i] - i * gap`, by pooling adjacent violators. `wanted` must be ascending.
+    This is isotonic regression of `wanted[i] - i * gap`. `wanted` must be ascending.
     """
-    pools: list[tuple[float, int]] = []
-    for rank, place in enumerate(wanted):
-        mean, count = place - rank * gap, 1
-        while pools and pools[-1][0] > mean:
-            other, more = pools.pop()
-            mean, count = (mean * count + other * more) / (count + more), count + more
-        pools.append((mean, count))
-    base = np.repeat([mean for mean, _ in pools], [count for _, count in pools])
-    return np.asarray(np.clip(base, low, high - gap * (len(wanted) - 1)) + gap * np.arange(len(wanted)))
+    from scipy.optimize import isotonic_regression  # only where labels are placed: it takes a while
+
+    steps = gap * np.arange(len(wanted))
+    return np.asarray(np.clip(isotonic_regression(wanted - steps).x, low, high - steps[-1]) + steps)

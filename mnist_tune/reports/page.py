@@ -25,11 +25,12 @@ from markupsafe import Markup
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.findings import Kind, findings, nodes, of, title
-from mnist_tune.reports.page_data import PageData, counts
+from mnist_tune.reports.page_data import PageData
 from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, sections, ticks, trial_table
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
-from mnist_tune.reports.trial_table import DETAILS, PAGE, fields, heading
+from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
@@ -41,12 +42,18 @@ RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
 
-def write_page(sweeps: Sequence[Tables], where: Place) -> None:
-    """Write the page of one or several sweeps.
+ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("mnist_tune.reports", "page_parts"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+    finalize=lambda value: printable(value) if type(value) is str else value,
+)
 
-    Args:
-        sweeps: the sweeps, finished or running.
-        where: the file.
+
+def write_page(sweeps: Sequence[Tables], where: Place) -> None:
+    """Write the page of one or several sweeps, finished or running.
 
     Raises:
         UserError: the file can't be written.
@@ -69,35 +76,33 @@ def page(sweeps: Sequence[Tables]) -> str:
                 document.add_root(chart.figure)
     document.add_root(trial_table(data.trials))
     rows = zip(*(one.said(data.trials.head(ROWS)) for one in shown), strict=True)
-    html: str = _template().render(
+    html: str = ENVIRONMENT.get_template("page.html").render(
         title=title(sweeps, data.titles),
         titles=data.titles,
-        heads=[_head(sweep, name) for sweep, name in zip(sweeps, data.titles, strict=True)],
-        counts=counts(data.trials),
+        heads=[
+            {kind.value: of(found, kind) for kind in Kind} | {"title": name, "nodes": nodes(sweep.epochs)}
+            for sweep, name in zip(sweeps, data.titles, strict=True)
+            for found in [findings(sweep)]
+        ],
+        counts=counts(data.trials["regime"]),
         colours=COLOURS,
         meanings=MEANINGS,
         grounds=GROUNDS,
-        outlines={regime: OUTLINES[shape] for regime, shape in PAGE_MARKERS.items()},
+        outlines=OUTLINES,
         metrics=data.metrics,
         marks=data.marks,
-        sections=[(one, _parts(charts), _choices(charts)) for one, charts in drawn],
+        sections=[(one, _parts(charts)) for one, charts in drawn],
         running=data.running,
         head=[heading(one, data.trials) for one in shown],
         rows=list(rows),
         total=len(data.trials),
         css=Markup(_part("page.css")),
         bokeh=[Markup(code) for code in _bokeh_code()],
-        document=_in_script(_renumbered(document.to_json(deferred=False))),
-        data=_packed(_page_data(data)),
+        document=Markup(_renumbered(document).replace("<", "\\u003c")),  # so that no text in it ends its element
+        data=base64.b64encode(gzip.compress(json.dumps(_page_data(data), allow_nan=False).encode(), mtime=0)).decode(),
         script=Markup(_part("page.js")),
     )
     return html
-
-
-def _head(sweep: Tables, name: str) -> dict[str, Any]:
-    """Return what the page says of a sweep in words: its findings by their kind, and what its nodes did."""
-    found = findings(sweep)
-    return {kind.value: of(found, kind) for kind in Kind} | {"title": name, "nodes": nodes(sweep.epochs)}
 
 
 def _parts(charts: Sequence[Any]) -> list[tuple[str, str, list[Any]]]:
@@ -105,24 +110,16 @@ def _parts(charts: Sequence[Any]) -> list[tuple[str, str, list[Any]]]:
     return [(*key, list(part)) for key, part in groupby(charts, key=lambda chart: (chart.choice, chart.heading))]
 
 
-def _choices(charts: Sequence[Any]) -> list[str]:
-    """Return what a section's menu offers."""
-    return list(dict.fromkeys(chart.choice for chart in charts if chart.choice))
-
-
-def _renumbered(document: Any) -> Any:
-    """Return the document with ids that count from 1: Bokeh's go on from document to document."""
+def _renumbered(document: Document) -> str:
+    """Return the document as JSON with ids that count from 1: Bokeh's go on from document to document."""
     ids: dict[str, str] = {}
 
-    def renamed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: new(item) if key == "id" else renamed(item) for key, item in value.items()}
-        return [renamed(item) for item in value] if isinstance(value, (list, tuple)) else value
+    def renamed(value: dict[str, Any]) -> dict[str, Any]:
+        old = value.get("id")
+        return value | {"id": ids.setdefault(old, f"m{len(ids) + 1}")} if isinstance(old, str) else value
 
-    def new(old: Any) -> Any:
-        return ids.setdefault(old, f"m{len(ids) + 1}") if isinstance(old, str) else old
-
-    return renamed(document)
+    named = json.loads(json.dumps(document.to_json(deferred=False)), object_hook=renamed)
+    return json.dumps(named, allow_nan=False, separators=(",", ":"))
 
 
 def _page_data(data: PageData) -> dict[str, Any]:
@@ -147,7 +144,7 @@ def _page_data(data: PageData) -> dict[str, Any]:
         "columns": {name: _held(column) for name, column in columns.items()},
         "numbers": numbers,
         "said": {name: one.said(trials) for name, one in shown.items() if name in numbers},
-        "details": [(one.name, one.called, one.about) for one in details],
+        "details": [(one.name, one.called, ABOUT.get(one.name, "")) for one in details],
         "rows": ROWS,
         "head_height": HEAD_HEIGHT,
         "metrics": [vars(metric) | {"ticks": ticks(metric.start, metric.end)} for metric in data.metrics],
@@ -175,16 +172,6 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     return found
 
 
-def _in_script(value: Any) -> Markup:
-    """Return a value as JSON that nothing in it can end: not `</script>`, not the line ends of JavaScript."""
-    return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _packed(value: Any) -> str:
-    """Return a value as JSON, compressed by gzip, in base64."""
-    return base64.b64encode(gzip.compress(json.dumps(value, allow_nan=False).encode(), mtime=0)).decode()
-
-
 def _bokeh_code() -> list[str]:
     """Return Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB."""
     inline = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
@@ -193,14 +180,3 @@ def _bokeh_code() -> list[str]:
 
 def _part(name: str) -> str:
     return (files("mnist_tune.reports") / "page_parts" / name).read_text(encoding="utf-8")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return environment.from_string(_part("page.html"))

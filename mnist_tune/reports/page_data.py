@@ -16,11 +16,9 @@ import pandas as pd
 
 from mnist_tune.numbers import exactly
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.edge_outcomes import LEARNED
 from mnist_tune.regimes.families import FAMILY, held_out, setting, varied
-from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.measured_edge import CLASSICAL, Interval, MeasuredEdge
-from mnist_tune.regimes.replicates import CONFIGURATION, half_width, summarise_replicates
+from mnist_tune.regimes.measured_edge import CLASSICAL, MeasuredEdge
+from mnist_tune.regimes.replicates import CONFIGURATION, counts, half_width, summarise_replicates
 from mnist_tune.reports.trial_table import MANY
 from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
@@ -55,12 +53,6 @@ def range_of(rates: pd.Series, count: int) -> np.ndarray:
     different = np.unique(rates)
     starts = [part[0] for part in np.array_split(different, min(count, len(different)))]
     return np.asarray(np.searchsorted(starts, rates, side="right"))
-
-
-def counts(trials: pd.DataFrame) -> dict[str, int]:
-    """Return how many trials each regime has, in the order of `REGIMES`, without those that have none."""
-    found = trials["regime"].value_counts()
-    return {name: int(found[name]) for name in REGIMES if name in found}
 
 
 def mark(trials: int) -> tuple[float, float]:
@@ -103,13 +95,9 @@ class Band(NamedTuple):
 
 def bands(rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Band]:
     """Yield the median curve of each regime with the band that holds the middle 80% of its trials, up to the last epoch
-    that half of them reached: beyond, the median would be that of the survivors.
-
-    Args:
-        rows: the points of `curve_rows`.
-        trials: the trials; a regime's share is counted among all of them.
+    that half of all its trials reached: beyond, the median would be that of the survivors. `rows` are of `curve_rows`.
     """
-    of = counts(trials)
+    of = counts(trials["regime"])
     for regime, part in rows.groupby("regime"):
         reached = part["epoch"].value_counts()
         part = part[part["epoch"].isin(reached.index[reached >= 0.5 * of[regime]])]
@@ -158,13 +146,8 @@ def mean_curves(trials: pd.DataFrame, epochs: pd.DataFrame, most: int = FEW) -> 
     """Return the mean curves of configurations with several seeds, each with its 95% interval and named by its most
     frequent regime, in the order of their learning rates; of more than `most`, that many, evenly chosen.
 
-    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch; an epoch that only one of
-    them trained is left out.
-
-    Args:
-        trials: the trials, as from `replicated`.
-        epochs: `trial_id`, `epoch` and a `value`. Values that are not finite are left out.
-        most: the most curves.
+    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch. An epoch that only one of
+    them trained is left out, and so are values that are not finite.
     """
     number = trials.groupby(CONFIGURATION).ngroup()
     firsts = trials["learning_rate"].groupby(number).first().sort_values(kind="stable").index
@@ -196,51 +179,21 @@ NEAR = 20
 """Predictors that are further away than by this factor don't widen the axis."""
 
 
-@dataclass(frozen=True)
-class PreparedEdge:
-    """A measured edge as it is drawn."""
+def predicted_by(edge: MeasuredEdge) -> dict[str, float]:
+    """Return the median over seeds of what each predictor says, the largest first."""
+    medians = {name: float(np.median(rates)) for name, rates in edge.predicted.items()}
+    return dict(sorted(medians.items(), key=lambda item: -item[1]))
 
-    edge: MeasuredEdge
 
-    @property
-    def title(self) -> str:
-        return self.edge.title
-
-    @cached_property
-    def found(self) -> Interval:
-        """The rate at which half of the seeds learn."""
-        return self.edge.rate(0.5)
-
-    @property
-    def is_found(self) -> bool:
-        """Whether that rate has an interval."""
-        return 0 < self.found.low <= self.found.high < math.inf
-
-    @cached_property
-    def learned(self) -> pd.Series:
-        """Whether each trial learned, by learning rate."""
-        return self.edge.outcomes.set_index("learning_rate")[LEARNED].astype(bool)
-
-    @cached_property
-    def predicted(self) -> dict[str, float]:
-        """The median over seeds of what each predictor says, the largest first."""
-        medians = {name: float(np.median(rates)) for name, rates in self.edge.predicted.items()}
-        return dict(sorted(medians.items(), key=lambda item: -item[1]))
-
-    @cached_property
-    def limits(self) -> tuple[float, float]:
-        """The ends of the axis."""
-        middle = self.found.median
-        near = [rate for rate in self.predicted.values() if middle / NEAR < rate < middle * NEAR]
-        seen = [*self.learned.index, *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
-        return min(seen) / 1.1, max(seen) * 1.1
-
-    def band(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return learning rates, and the share of seeds that learn there: its 95% interval's lower end, median and
-        upper end."""
-        rates = np.geomspace(*self.limits, POINTS)
-        low, middle, high = self.edge.posterior.band(np.log(rates))
-        return rates, low, middle, high
+def edge_band(edge: MeasuredEdge) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the learning rates of an axis that holds an edge, its trials and the predictors near it; and the share of
+    seeds that learn there: its 95% interval's lower end, median and upper end."""
+    middle = edge.rate(0.5).median
+    near = [rate for rate in predicted_by(edge).values() if middle / NEAR < rate < middle * NEAR]
+    seen = [*edge.outcomes["learning_rate"], *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
+    rates = np.geomspace(min(seen) / 1.1, max(seen) * 1.1, POINTS)
+    low, center, high = edge.posterior.band(np.log(rates))
+    return rates, low, center, high
 
 
 MOST_MARKS = 3
@@ -263,13 +216,8 @@ MARGIN = 0.05
 
 
 def padded(values: Any, log: bool = True, least: float = 0.05) -> tuple[float, float]:
-    """Return the ends of an axis that holds these values with some room.
-
-    Args:
-        values: the values; those that have no place on the axis are left out.
-        log: whether the axis is logarithmic.
-        least: the length of an axis of equal values, in decades if it is logarithmic.
-    """
+    """Return the ends of an axis that holds these values with some room, without those that have no place on it. Its
+    length is at least `least`, in decades if it is logarithmic."""
     with np.errstate(divide="ignore", invalid="ignore"):
         places = np.log10(values) if log else np.asarray(values, dtype=float)
     places = places[np.isfinite(places)]
@@ -454,26 +402,25 @@ class PageData:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """The configurations with several seeds, with the share that converged and its interval."""
-        return shares(with_epochs(self.trials).assign(label=self._labels))
+        return shares(self._replicates)
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
         """The same over ranges of learning rates; empty if there are few configurations."""
-        several = replicated(with_epochs(self.trials))
-        return pooled_shares(several) if len(self.shares) > MANY else pd.DataFrame()
+        return pooled_shares(self._replicates) if len(self.shares) > MANY else pd.DataFrame()
 
     @cached_property
     def mean_curves(self) -> list[Band]:
         """The mean of the logarithm of the error for each of these configurations, or for a choice of them."""
-        trials = replicated(with_epochs(self.trials).assign(label=self._labels))
         values = np.log10(self.metrics[0].values(self.epochs))
-        return mean_curves(trials, self.epochs[["trial_id", "epoch"]].assign(value=values))
+        return mean_curves(self._replicates, self.epochs[["trial_id", "epoch"]].assign(value=values))
 
-    @property
-    def _labels(self) -> pd.Series:
-        """The trials' labels; replicates of different sweeps are kept apart."""
-        names = self.trials["sweep"].map(dict(enumerate(self.titles)))
-        return names + " " + self.trials["label"] if self.several else self.trials["label"]
+    @cached_property
+    def _replicates(self) -> pd.DataFrame:
+        """The trials whose configuration has several seeds; those of different sweeps are kept apart."""
+        trials = with_epochs(self.trials)
+        names = trials["sweep"].map(dict(enumerate(self.titles))) + " "
+        return replicated(trials.assign(label=names + trials["label"]) if self.several else trials)
 
     @cached_property
     def varied(self) -> list[str]:
@@ -529,19 +476,19 @@ class PageData:
         return values.where(trials["stop_reason"] == "completed").cummin().ffill().dropna()
 
     @cached_property
-    def edges(self) -> list[PreparedEdge]:
+    def edges(self) -> list[MeasuredEdge]:
         """The measured edges of all sweeps."""
-        return [PreparedEdge(edge) for sweep in self.sweeps for edge in sweep.edges()]
+        return [edge for sweep in self.sweeps for edge in sweep.edges()]
 
     @cached_property
     def marks(self) -> list[RateMark]:
         """The measured edges of each sweep, and what the sharpness predicted, as marks in the maps."""
         found = []
         for i, sweep in enumerate(self.sweeps):
-            edges = [PreparedEdge(edge) for edge in sweep.edges()]
+            edges = sweep.edges()
             for edge in edges if len(edges) <= MOST_MARKS else ():
-                if edge.is_found:
-                    found.append(RateMark(f"edge of {edge.title} {edge.found}", edge.found.low, edge.found.high, i))
-                if (rate := edge.predicted.get(CLASSICAL)) is not None:
+                if (half := edge.rate(0.5)).is_known:
+                    found.append(RateMark(f"edge of {edge.title} {half}", half.low, half.high, i))
+                if (rate := predicted_by(edge).get(CLASSICAL)) is not None:
                     found.append(RateMark(f"{CLASSICAL} of {edge.title} {rate:.3g}", rate, rate, i))
         return found

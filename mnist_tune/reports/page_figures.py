@@ -17,10 +17,21 @@ from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.contest import Contest
+from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.reports.decided import decided, is_decision, titles
-from mnist_tune.reports.findings import Kind, edge_lines, findings, of
+from mnist_tune.reports.findings import Kind, findings, measured, of
 from mnist_tune.reports.importances import importances
-from mnist_tune.reports.page_data import Band, PageData, Setting, mark, padded, with_epochs, words
+from mnist_tune.reports.page_data import (
+    Band,
+    PageData,
+    Setting,
+    edge_band,
+    mark,
+    padded,
+    predicted_by,
+    with_epochs,
+    words,
+)
 from mnist_tune.reports.ranges import best_trial
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.trial_table import PAGE, fields, heading
@@ -81,21 +92,14 @@ class Canvas:
         """Draw the trials, of one sweep or of all, with the chosen one and the line of what is not finite."""
         own = models.GroupFilter(column_name="sweep", group=sweep) if sweep is not None else models.AllIndices()
         size, alpha = mark(len(with_epochs(self.data.trials)))
-        style: dict[str, Any] = {"size": size**0.5 * 1.45, "line_color": "colour", "fill_color": "colour"}
-        style |= {
-            "fill_alpha": alpha,
-            "line_alpha": alpha,
-            "nonselection_alpha": 0.08,
-            "line_width": 2,
-            "marker": "marker",
-        }
-        dots = plot.scatter(x, "y", source=self.trials, view=models.CDSView(filter=self.shown & own), **style)
+        style = {"size": size**0.5 * 1.45, "line_width": 2, "color": "colour", "alpha": alpha, "marker": "marker"}
+        view = models.CDSView(filter=self.shown & own)
+        dots = plot.scatter(x, "y", source=self.trials, view=view, nonselection_alpha=0.08, **style)
         ring = {"size": 16, "fill_alpha": 0, "line_color": INK, "line_width": 2.5}
         plot.scatter(x, "y", source=self.focus, view=models.CDSView(filter=own), **ring)
         plot.hspan(y="y", source=self.top, line_color=INK, line_dash="dotted")
-        plot.add_layout(
-            models.LabelSet(x=6, y="y", y_offset=3, x_units="screen", text="text", source=self.top, **SMALL)
-        )
+        said = {"x": 6, "x_units": "screen", "y": "y", "y_offset": 3, "text": "text", **SMALL}
+        plot.add_layout(models.LabelSet(source=self.top, **said))
         follows = len(self.data.trials) <= MOST_FOLLOWED
         box = models.BoxSelectTool(continuous=follows, description="Brush: drag over trials", renderers=[dots])
         plot.add_tools(box)
@@ -195,28 +199,28 @@ def edges(canvas: Canvas) -> Charts:
     """For each measured edge the share of seeds that learn with its 95% band, the trials, and by their numbers the
     predictors."""
     for number, edge in enumerate(canvas.data.edges):
-        along = models.Range1d(*edge.limits)
+        half, (rates, low, middle, high) = edge.rate(0.5), edge_band(edge)
+        along = models.Range1d(rates[0], rates[-1])
         plot = new_figure(f"edge-{number}", 300, along, models.Range1d(-0.08, 1.28), y_axis_type="linear")
-        rates, low, middle, high = edge.band()
         plot.varea(rates, low, high, fill_color=COLOURS["slow"], fill_alpha=0.22)
         plot.line(rates, middle, line_color=COLOURS["slow"], line_width=2)
-        if edge.is_found:
+        if half.is_known:
             style: dict[str, Any] = {"line_color": None, "fill_color": COLOURS["converged"], "fill_alpha": 0.25}
-            plot.add_layout(models.BoxAnnotation(left=edge.found.low, right=edge.found.high, **style))
+            plot.add_layout(models.BoxAnnotation(left=half.low, right=half.high, **style))
         for learned, colour, said in ((True, "converged", "learned"), (False, "diverged", "did not learn")):
-            part = edge.learned[edge.learned == learned].index
+            part = edge.outcomes["learning_rate"][edge.outcomes[LEARNED] == learned]
             ticks = {"x": part, "y": np.full(len(part), float(learned)), "rate": [*map(rate, part)]}
             style = {"marker": "dash", "angle": math.pi / 2, "size": 14, "line_color": COLOURS[colour]}
             _tips(plot, plot.scatter("x", "y", source=ticks, **style), [(said, "@rate")])
         rows = []
-        for i, (name, predicted) in enumerate(edge.predicted.items(), start=1):
-            share = f"{predicted / edge.found.median:.2g}" if 0 < edge.found.median < math.inf else "–"
+        for i, (name, predicted) in enumerate(predicted_by(edge).items(), start=1):
+            share = f"{predicted / half.median:.2g}" if 0 < half.median < math.inf else "–"
             rows.append((f"{i}", name, rate(predicted, 3), share))
             if along.start <= predicted <= along.end:
                 _mark(plot, predicted, 1.07 + 0.08 * (i % 3), f"{i}")
         plot.yaxis[0].ticker = models.FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1])
         plot.yaxis[0].axis_label = "share of seeds that learn"
-        said = " ".join(f"{line.strip()}." for line in edge_lines(edge.edge))
+        said = " ".join(f"{line.strip()}." for line in measured(edge).lines)
         title = edge.title if len(canvas.data.edges) > 1 else ""
         table = ("line", "predictor", "learning rate", "predicted / measured") if rows else (), rows
         yield Chart(f"edge-{number}", f"The edge of {edge.title}", plot, said, title, table=table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from mnist_tune.invocation import command, words
 from mnist_tune.numbers import told_apart
 from mnist_tune.own_code.registry import ENTRIES, is_unknown
 from mnist_tune.regimes.families import FAMILY, held_out
+from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.trial import TrialConfig
 
 DEFAULTS: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
@@ -40,7 +41,7 @@ MOST_RUNS = 3
 VERBS = {
     "slow": "slow",
     "underfit": "underfits",
-    "on its way": "on its way",
+    ON_ITS_WAY: ON_ITS_WAY,
     "undecided": "undecided",
     "converged": "converges",
     "overfit": "overfits",
@@ -102,8 +103,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
     rates = sorted(family["learning_rate"].unique())
     said = list(told_apart(rates).values())
-    way = (family["regime"] == "undecided") & family["reaches"].gt(family["epochs_run"]) & family["reaches"].lt(np.inf)
-    found = family["regime"].mask(way, "on its way")
+    found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
     cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
     counts = pd.crosstab(family["learning_rate"], found)
     lines = []
@@ -142,36 +142,23 @@ def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
     return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"
 
 
-class Advice(NamedTuple):
-    """What to try next; empty if the edge is known."""
-
-    question: str = ""
-    command: str = ""
-    """The command that answers it."""
-
-
-def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> Advice:
-    """Return what to try next with a family.
-
-    Args:
-        family: its trials.
-        options: the options of the sweep, from `sweep.json`. The command repeats some of them.
-        found: its range.
-    """
+def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> tuple[str, str]:
+    """Return what to try next with a family, given its range, and the command that tries it; both are empty if its edge
+    is known. The command repeats some of the sweep's options."""
     trained = family[family["epochs_run"] > 0]
     rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:
         direction, tried = _where_none_converged(trained, rates)
-        return Advice(f"try {direction}:", proposed(family, options, tried)) if tried else Advice()
+        return (f"try {direction}:", proposed(family, options, tried)) if tried else ("", "")
     if found.sometimes == rates[-1]:
         larger = _between(rates[-1], 10 * rates[-1])
-        return Advice("no edge yet, try larger rates:", proposed(family, options, larger))
+        return "no edge yet, try larger rates:", proposed(family, options, larger)
     above = min(one for one in rates if one > found.sometimes)
     if above / found.sometimes > REFINED:
-        return Advice("try rates between:", proposed(family, options, _between(found.sometimes, above, 6)[1:-1]))
+        return "try rates between:", proposed(family, options, _between(found.sometimes, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
-        return Advice("is it the seed?", proposed(family, options, [found.sometimes, above], range(5)))
-    return Advice()
+        return "is it the seed?", proposed(family, options, [found.sometimes, above], range(5))
+    return "", ""
 
 
 def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple[str, list[float]]:

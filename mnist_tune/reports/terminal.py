@@ -17,12 +17,10 @@ from rich.table import Table
 from mnist_tune.invocation import command
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families, varied
-from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.regimes.replicates import summarise_replicates
+from mnist_tune.regimes.replicates import counts, summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
 from mnist_tune.reports.page_data import range_of, replicated, with_epochs
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.text import lines
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
@@ -58,15 +56,11 @@ def table_console() -> Console:
 
 
 def print_report(sweep: Tables, every_line: bool = False, picture: bool = False) -> int:
-    """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder.
+    """Print a sweep's table, where each regime is found, the best learning rate, the next command and the folder;
+    return the command's exit code (`exit_code`).
 
-    Args:
-        sweep: the sweep.
-        every_line: print one line per trial; else more than `MANY` trials are condensed.
-        picture: whether the caller draws the picture; else the command that does is printed.
-
-    Returns:
-        The command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0.
+    More than `MANY` trials are condensed unless `every_line` is set. Unless the caller draws the `picture`, the command
+    that does is printed.
     """
     console, path = table_console(), _short(sweep.path)
     trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
@@ -92,6 +86,12 @@ def exit_code(trials: pd.DataFrame) -> int:
     """Return a command's exit code: 1 if a trial ended in an error, 130 after Ctrl-C, else 0."""
     reasons = set(trials["stop_reason"])
     return 1 if "error" in reasons else INTERRUPTED if "interrupted" in reasons else 0
+
+
+def lines(found: Sequence[Finding], most: int | None = None, others: str = "") -> list[str]:
+    """Return findings as lines; of more than `most`, the first ones and how many `others` there are."""
+    left = len(found) - most if most else 0
+    return [line for one in found[:most] for line in one.lines] + [f"... and {left} more {others}"] * (left > 0)
 
 
 def _print(console: Console, said: Sequence[str], style: str | None = None) -> None:
@@ -171,12 +171,8 @@ def bins(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
-    """Return the table of a large sweep: one line per range of learning rates, with median accuracies.
-
-    Args:
-        trials: the trials.
-        stops: whether it says why trials stopped.
-    """
+    """Return the table of a large sweep: one line per range of learning rates, with median accuracies, and, with
+    `stops`, why trials stopped."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = bool(varied(trials))
     for name in (*["family"] * several, "rates", "trials", "epochs", "train", "test"):
@@ -187,9 +183,9 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
         rates, epochs = span(part["learning_rate"], " – "), span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
         cells += [accuracy(part[f"{split}_accuracy"].astype(float).median()) for split in ("train", "test")]
-        stopped, regimes = part["stop_reason"].value_counts(), part["regime"].value_counts()
+        stopped, regimes = part["stop_reason"].value_counts(), counts(part["regime"])
         cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
-        cells.append(", ".join(f"[{COLOURS[name]}]{regimes[name]} {name}[/]" for name in REGIMES if name in regimes))
+        cells.append(", ".join(f"[{COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))
         table.add_row(*cells)
     return table
 

@@ -30,6 +30,7 @@ ROOM = 40
 Texts = Callable[[pd.DataFrame], list[str]]
 
 ABOUT = {column.name: column.about for column in TRIALS}
+"""The sentences that explain fields."""
 
 
 def _column(name: str) -> Texts:
@@ -72,11 +73,6 @@ class Field:
             return self.name in ("evidence", "trial")
         values = trials[self.name]
         return values.nunique() > 1 if self.differs else bool((values.notna() & values.ne("")).any())
-
-    @property
-    def about(self) -> str:
-        """The sentence that explains it; empty if its name says it."""
-        return ABOUT.get(self.name, "")
 
     @property
     def called(self) -> str:
@@ -157,12 +153,8 @@ FIELDS = (
 
 
 def fields(trials: pd.DataFrame, where: str) -> list[Field]:
-    """Return what is shown of these trials there, in order: what tells them apart, then what they did.
-
-    Args:
-        trials: the trials table; on the page with `sweep_name` where it shows several sweeps, and their `own_id`.
-        where: TERMINAL, PAGE or DETAILS.
-    """
+    """Return what is shown of these trials on the TERMINAL, the PAGE or in its DETAILS, in order: what tells them
+    apart, then what they did. The page's trials have their `own_id`, and `sweep_name` if they are of several sweeps."""
     shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
     names = [one for one in shown if one.name in ("sweep_name", "label")]
     settings = [

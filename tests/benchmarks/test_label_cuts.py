@@ -1,6 +1,7 @@
 """How the rules are scored on curves that a person labelled."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -61,9 +62,24 @@ def test_a_cut_sweep_is_seen_as_running_or_as_complete(sweep):
 
 
 def test_the_curves_that_got_there_after_the_cut_are_judged(sweep):
-    found = list(projections([sweep], complete=False))
-    assert found
-    assert all(8 < one.epoch <= 24 for one in found)
+    found = [one.epoch for one in projections([sweep], complete=False)]
+    assert any(epoch < math.inf for epoch in found)
+    assert all(8 < epoch <= 24 or epoch == math.inf for epoch in found)
+
+
+def test_runs_that_were_longer_than_asked_tell_what_came_later(sweep):
+    running = list(projections([sweep], complete=False, longer=2))
+    complete = list(projections([sweep], complete=True, longer=2))
+    assert {one.asked for one in [*running, *complete]} == {12}
+    assert any(12 < one.epoch <= 24 for one in running)
+    assert all(one.epoch > 12 for one in complete)
+
+
+def test_later_than_can_be_told_if_the_run_went_so_far():
+    said = Projection(math.inf, math.nan, math.nan, not_before=20, trained=24)
+    assert said.told
+    assert not replace(said, trained=19).told
+    assert replace(said, trained=19, epoch=18).told
 
 
 def test_early_stopping_is_replayed(sweep):

@@ -12,7 +12,7 @@ from mnist_tune import UserError
 from mnist_tune.commands import edge, lr_regimes, notebook, predictors, range_test, report, seeds, summarize
 from mnist_tune.edge.range_test import RangeTest
 from mnist_tune.reports.findings import Kind, findings, of
-from mnist_tune.reports.text import lines
+from mnist_tune.reports.terminal import lines
 from mnist_tune.training.range_suggestions import OURS, RangeCurve
 
 

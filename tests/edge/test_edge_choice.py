@@ -2,19 +2,18 @@
 
 import numpy as np
 
-from mnist_tune.edge.choice import FAR_BELOW, next_rates
+from mnist_tune.edge.choice import FAR_BELOW, next_rate
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 
 
 def next_x(posterior, pending=(), number=0, seed=0, cost=1 / 3):
-    pending, rng = np.array([pending], float), np.random.default_rng(seed)
-    return float(next_rates(posterior, np.array([0]), np.array([number]), pending, cost, rng)[0])
+    return next_rate(posterior, number, pending, cost, np.random.default_rng(seed))
 
 
 def bracketed():
     posterior = EdgePosterior(0.0)
     for x, learned in [(-1.0, True), (-1.0, True), (1.0, False), (1.0, False)]:
-        posterior.add([0], [x], [learned])
+        posterior.add(x, learned)
     return posterior
 
 
@@ -40,7 +39,7 @@ def test_one_trial_in_ten_is_far_below_the_edge():
     posterior = EdgePosterior(0.0)
     rng = np.random.default_rng(0)
     for x in rng.normal(0, 0.2, 60):
-        posterior.add([0], [x], [rng.random() < 1 / (1 + np.exp(x / 0.1))])
+        posterior.add(x, rng.random() < 1 / (1 + np.exp(x / 0.1)))
     proposed = [next_x(posterior, number=number, seed=number) for number in range(FAR_BELOW)]
     assert proposed[-1] < -0.4
     assert max(abs(x) for x in proposed[:-1]) < 0.4

@@ -8,7 +8,6 @@ import pytest
 from ray.tune.search import Searcher
 
 from mnist_tune.edge.searcher import EdgeSearcher
-from mnist_tune.edge.virtual_time import VirtualTime
 from mnist_tune.trial import TrialConfig
 
 TEMPLATES = [TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")]
@@ -161,32 +160,35 @@ def test_what_ends_in_an_error_takes_no_time_and_makes_room_at_once():
     assert search.suggest("c")
 
 
+ROW = {"train_loss": 0.1, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": False, "stop_reason": ""}
+
+
 def test_virtual_time_goes_on_and_forgets_what_is_trained_again():
-    time = VirtualTime(2)
-    time.start(0)
-    time.report(0, 2, ended=True)
-    time.report(0, 5)  # late
-    assert (time.advance(), time.now) == ([0], 2)
-    time.start(1)
-    time.start(2)
-    time.report(1, 3)
-    time.report(1, 1)  # a new process repeats epochs
-    time.report(2, 3, ended=True)
-    assert (time.advance(), time.now) == ([2], 5)
+    search = searcher(TEMPLATES[:1], workers=2)
+    assert search.suggest("a")
+    assert search.suggest("b")
+    search.on_trial_result("a", ROW | {"epoch": 3})
+    search.on_trial_result("a", ROW | {"epoch": 1})  # a new process repeats epochs
+    search.on_trial_complete("b", ROW | {"epoch": 3})
+    search.on_trial_result("b", ROW | {"epoch": 5})  # late
+    assert search.suggest("c"), "b ended at 3, and a can't before 4"
+    search.on_trial_complete("a", ROW | {"epoch": 4})
+    assert search.suggest("d") is None, "c began at 3, and might end at 4, too"
+    search.on_trial_result("c", ROW | {"epoch": 1})
+    assert search.suggest("d")
 
 
 def test_virtual_time_waits_only_for_what_might_end_before():
-    time = VirtualTime(2)
-    time.start(0)
-    time.start(1)
-    assert time.full
-    time.report(1, 2, ended=True)
-    assert time.advance() is None  # 0 might have ended after its first epoch
-    time.report(0, 1)
-    assert time.advance() is None  # or after its second
-    time.report(0, 2)
-    assert time.advance() == [1]
-    assert time.now == 2
-    time.report(0, 3, ended=True)
-    assert time.advance() == [0]
-    assert time.idle
+    search = searcher(TEMPLATES[:1], workers=2, trials=3)
+    assert search.suggest("a")
+    assert search.suggest("b")
+    assert search.suggest("c") is None, "all workers are busy"
+    search.on_trial_complete("b", ROW | {"epoch": 2})
+    assert search.suggest("c") is None, "a might have ended after its first epoch"
+    search.on_trial_result("a", ROW | {"epoch": 1})
+    assert search.suggest("c") is None, "or after its second"
+    search.on_trial_result("a", ROW | {"epoch": 2})
+    assert search.suggest("c")["trial"]["trial_id"] == "00002"
+    search.on_trial_complete("a", ROW | {"epoch": 3})
+    search.on_trial_complete("c", ROW | {"epoch": 1})
+    assert search.suggest("d") == Searcher.FINISHED

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_up_curves import curve, cut
 
-from label_cuts import read_set
+from label_cuts import projections, read_set
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
 from mnist_tune.regimes.labels import curve_regime
@@ -119,3 +119,15 @@ def test_what_was_said_to_be_later_was_later():
     told = np.isinf(last) & ((epoch < first) | (ran >= first))  # the others did not run so long
     assert told.sum() >= 100
     assert (epoch < np.floor(first))[told].mean() <= 0.1
+
+
+def test_promises_hold_on_curves_that_were_trained_three_times_as_long_as_asked():
+    """The seventh set has nothing that the interval was fitted to."""
+    found = list(projections(read_set(7), complete=True, longer=3))
+    there = [one for one in found if one.epoch < math.inf]
+    ranges = [one for one in there if one.finite]
+    assert len(there) >= 40
+    assert len(ranges) >= 0.6 * len(there)
+    assert sum(one.holds for one in ranges) >= 0.7 * len(ranges)
+    told = [one for one in found if one.told]
+    assert sum(one.epoch < one.not_before for one in told) <= 0.1 * len(told)

@@ -22,7 +22,7 @@ from mnist_tune.regimes.replicates import regime_counts
 
 def curve_of(rows, epochs_asked):
     """The curve of a trial's rows of the epochs table."""
-    return Curve.cut(columns_of(rows), slice(None), epochs_asked)
+    return Curve.of(columns_of(rows), TrialConfig(epochs=epochs_asked), MNIST)
 
 
 lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)

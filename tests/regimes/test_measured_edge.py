@@ -10,10 +10,9 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.edge_outcomes import has_learned, outcomes
-from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge, has_learned, outcomes
+from mnist_tune.reports import findings
 from mnist_tune.reports.figures import plot_edges
-from mnist_tune.reports.findings import edge_lines
 from mnist_tune.reports.terminal import print_report
 
 EDGE = {"mlp-8-tanh": 1.5, "mlp-16-tanh": 3.0}
@@ -203,7 +202,9 @@ def test_a_share_that_learns_at_no_rate_is_said_in_a_sentence():
     """Every fifth seed fails at any rate, so at none do nine of ten learn."""
     rates = [*np.geomspace(0.3, 0.9, 120), *np.geomspace(1.0, 1.2, 20)]
     edge = measured([(rate, rate < 1 and i % 5 > 0) for i, rate in enumerate(rates)])
-    assert edge_lines(edge)[0].startswith("it: seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
+    assert (
+        findings.measured(edge).lines[0].startswith("it: seeds that learn, by learning rate: 90% at no rate; 50% at 0.")
+    )
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_a_forged_list_of_searches_is_refused(folder, searches):
 def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
     edge = measured([(0.5, True), (2.0, False)])
     edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(calm=outcome, diverged=outcome))
-    assert edge_lines(edge)[1] == said
+    assert findings.measured(edge).more[0] == said
 
 
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):

@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.regimes.replicates import clopper_pearson, counts
 from mnist_tune.reports.page_data import (
-    PreparedEdge,
-    counts,
     curve_rows,
+    edge_band,
     evenly,
     finite,
     listed,
     mark,
     mean_curves,
     pooled_shares,
+    predicted_by,
     range_of,
     replicated,
     shares,
@@ -33,7 +33,7 @@ def test_trials_are_counted_by_how_far_they_are_and_by_regime():
     trials = pd.DataFrame({"stop_reason": reasons, "regime": regimes, "epochs_run": [3, 0, 1, 2, 0]})
     assert so_far(trials) == "2 of 5 trials ended, 2 running, 1 waiting"
     assert so_far(trials[:2]) == ""
-    assert list(counts(trials).items()) == [("converged", 1), ("slow", 2), ("undecided", 2)]
+    assert list(counts(trials["regime"]).items()) == [("converged", 1), ("slow", 2), ("undecided", 2)]
     assert with_epochs(trials).index.tolist() == [0, 2, 3]
 
 
@@ -113,8 +113,7 @@ def test_predictors_are_medians_over_seeds_the_largest_first(edge_sweep):
     [edge] = edge_sweep.edges()
     middle = edge.rate(0.5).median
     predicted = {"small": [0.1, 0.2, 0.9], "near": [middle / 19], "far above": [21 * middle], "large": [19 * middle]}
-    found = PreparedEdge(replace(edge, predicted=predicted))
-    assert list(found.predicted) == ["far above", "large", "small", "near"]
-    assert found.predicted["small"] == 0.2
-    assert found.found == edge.rate(0.5)
-    assert found.limits == pytest.approx((middle / 19 / 1.1, 19 * middle * 1.1))
+    found = replace(edge, predicted=predicted)
+    assert list(predicted_by(found)) == ["far above", "large", "small", "near"]
+    assert predicted_by(found)["small"] == 0.2
+    assert edge_band(found)[0][[0, -1]] == pytest.approx((middle / 19 / 1.1, 19 * middle * 1.1))

@@ -15,7 +15,7 @@ from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.reports.figures import draw_edge
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_data import MOST_MARKS, PageData, PreparedEdge
+from mnist_tune.reports.page_data import MOST_MARKS, PageData, edge_band, predicted_by
 from mnist_tune.reports.page_figures import Canvas, edges
 from mnist_tune.reports.styles import COLOURS
 
@@ -23,7 +23,7 @@ from mnist_tune.reports.styles import COLOURS
 @pytest.fixture
 def edge(edge_sweep):
     (found,) = edge_sweep.edges()
-    return PreparedEdge(found)
+    return found
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def chart(edge_sweep):
 
 def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edge):
     measured, classical = PageData([edge_sweep]).marks
-    assert (measured.low, measured.high) == (edge.found.low, edge.found.high)
+    assert (measured.low, measured.high) == (edge.rate(0.5).low, edge.rate(0.5).high)
     assert measured.low < 1.4 < measured.high
     assert (classical.low, classical.high) == pytest.approx((0.45, 0.45))
     assert "2/λ0" in classical.title
@@ -59,18 +59,17 @@ def test_an_edge_that_was_not_found_is_neither_marked_nor_drawn(edge_sweep, edge
     monkeypatch.setattr(MeasuredEdge, "rate", lambda measured, share: found)
     assert [mark.title.partition(" of ")[0] for mark in PageData([edge_sweep]).marks] == ["2/λ0"]
     assert [row[3] for row in chart(edge).table[1]] == ["–"] * 3
-    assert edge.limits == pytest.approx((0.2 / 1.1, 2.0 * 1.1))
+    assert edge_band(edge)[0][[0, -1]] == pytest.approx((0.2 / 1.1, 2.0 * 1.1))
     assert not chart(edge).figure.select(BoxAnnotation)
 
 
 def test_the_axis_holds_trials_and_near_predictors(edge):
-    low, high = edge.limits
+    rates, lower, middle, upper = edge_band(edge)
+    low, high = rates[[0, -1]]
     assert 0.15 < low < 0.2
     assert 4 < high < 5  # three times the edge, and not a predictor that is 10,000 times too low
-    rates, lower, middle, upper = edge.band()
-    assert (rates[0], rates[-1]) == pytest.approx((low, high))
     assert ((lower <= middle) & (middle <= upper)).all()
-    assert np.interp(edge.found.median, rates, middle) == pytest.approx(0.5, abs=0.05)
+    assert np.interp(edge.rate(0.5).median, rates, middle) == pytest.approx(0.5, abs=0.05)
     assert middle[0] > 0.9
     assert middle[-1] < 0.1
 
@@ -82,21 +81,21 @@ def test_predictors_are_listed_with_their_factor(edge, chart):
         ("2", "2/λ0", "0.45"),
         ("3", "fastai slide", "0.0001"),
     ]
-    assert float(rows[1][3]) == pytest.approx(0.45 / edge.found.median, rel=0.02)
+    assert float(rows[1][3]) == pytest.approx(0.45 / edge.rate(0.5).median, rel=0.02)
 
 
 def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
     html = page([edge_sweep])
     assert "How large may the learning rate be?" in html
-    assert html.count(f"50% at {edge.found}") == 2  # the headline, and beside the figure
+    assert html.count(f"50% at {edge.rate(0.5)}") == 2  # the headline, and beside the figure
     document = re.search(r'id="page-document">(.*?)</script>', html, re.DOTALL)[1]
     (figure,) = [root for root in json.loads(document)["roots"] if root.get("attributes", {}).get("name") == "edge-0"]
     drawn = json.dumps(figure, separators=(",", ":"))
-    assert f'"left":{edge.found.low!r}' in drawn
-    assert f'"location":{edge.predicted["2/λ0"]!r}' in drawn
+    assert f'"left":{edge.rate(0.5).low!r}' in drawn
+    assert f'"location":{predicted_by(edge)["2/λ0"]!r}' in drawn
     assert f'"location":{1e-4!r}' not in drawn
     figure = of(findings(edge_sweep), Kind.FIGURE)[1]
-    assert (figure.about, figure.text) == ("50% of seeds learn up to", str(edge.found))
+    assert (figure.about, figure.text) == ("50% of seeds learn up to", str(edge.rate(0.5)))
 
 
 def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
@@ -118,11 +117,11 @@ def test_the_picture_says_what_its_axes_are(edge):
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("learning rate", "share of seeds")
     assert axis.get_title() == edge.title
     assert not axis.title.get_parse_math(), "a name may have a $"
-    assert axis.get_xlim() == pytest.approx(edge.limits)
+    assert axis.get_xlim() == pytest.approx(tuple(edge_band(edge)[0][[0, -1]]))
     said = axis.get_legend_handles_labels()[1]
-    assert f"50% at {edge.found}" in said
+    assert f"50% at {edge.rate(0.5)}" in said
     assert "fastai slide: 0.0001 (outside)" in said
-    learned = int(edge.learned.sum())
+    learned = int(edge.outcomes["learned"].sum())
     assert f"learned ({learned})" in said
 
 
@@ -130,22 +129,22 @@ def test_the_picture_shows_the_band_the_trials_and_what_predicted_it(edge):
     axis = Figure().subplots()
     draw_edge(axis, edge)
     lines = {line.get_label(): line.get_xydata() for line in axis.lines}
-    learned = int(edge.learned.sum())
+    rates, learned = edge.outcomes["learning_rate"], edge.outcomes["learned"]
     for name, height, trials in (
-        (f"learned ({learned})", 1, edge.learned.index[edge.learned]),
-        (f"did not ({len(edge.learned) - learned})", 0, edge.learned.index[~edge.learned]),
+        (f"learned ({learned.sum()})", 1, rates[learned]),
+        (f"did not ({(~learned).sum()})", 0, rates[~learned]),
     ):
         np.testing.assert_allclose(lines[name], [[rate, height] for rate in trials])
     np.testing.assert_allclose(lines["range test: 1.65"][:, 0], 1.65)
     np.testing.assert_allclose(lines["2/λ0: 0.45"][:, 0], 0.45)
-    x, low, middle, high = edge.band()
+    x, low, middle, high = edge_band(edge)
     assert any(np.array_equal(line, np.transpose([x, middle])) for line in lines.values() if len(line) == len(x))
     (band,) = axis.collections
     edges = {tuple(point) for point in band.get_paths()[0].vertices}
     assert edges >= {*zip(x, low, strict=True), *zip(x, high, strict=True)}
     (span,) = axis.patches
     assert span.get_extents().transformed(axis.transData.inverted()).intervalx == pytest.approx(
-        (edge.found.low, edge.found.high)
+        (edge.rate(0.5).low, edge.rate(0.5).high)
     )
 
 
@@ -157,10 +156,10 @@ def test_the_edges_figure_has_no_brush(edge, chart):
 
 def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predictors(edge, chart):
     predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "flat": [0.0]}
-    edge = PreparedEdge(replace(edge.edge, predicted=predicted))
+    edge = replace(edge, predicted=predicted)
     plot, rows = chart(edge).figure, chart(edge).table[1]
     drawn = [(part.glyph, part.data_source.data) for part in plot.renderers]
-    rates, low, middle, high = edge.band()
+    rates, low, middle, high = edge_band(edge)
     [band] = [data for glyph, data in drawn if isinstance(glyph, VArea)]
     np.testing.assert_allclose([band["x"], band["y1"], band["y2"]], [rates, low, high])
     [median] = [data for glyph, data in drawn if isinstance(glyph, Line)]
@@ -170,7 +169,7 @@ def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predi
     for said, learned, regime in (("learned", True, "converged"), ("did not learn", False, "diverged")):
         colour, data = ticks[said, "@rate"]
         assert (colour, {*data["y"]}) == (COLOURS[regime], {float(learned)})
-        np.testing.assert_allclose(data["x"], edge.learned.index[edge.learned == learned])
+        np.testing.assert_allclose(data["x"], edge.outcomes["learning_rate"][edge.outcomes["learned"] == learned])
     numbers = {label.text: label.x for label in plot.select(Label)}
     first, second, _ = rows
     assert numbers == pytest.approx({first[0]: 1.65, second[0]: 0.45})

@@ -32,8 +32,8 @@ def test_each_regime_is_said_with_its_rates_and_seeds():
 def test_gaps_and_cut_trials_are_named():
     rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "reaches"] = 14.0
-    table.loc[5, ["epochs_run", "reaches"]] = 5, np.inf  # it never gets there, so it is not on its way
+    table.loc[1, "regime_evidence"] = "on its way: 0.95 about epoch 14 (12 to 20)"
+    table.loc[5, ["epochs_run", "regime_evidence"]] = 5, "accuracy 0.9000: levelled off or slow, 5 epochs can't tell"
     assert spans(table) == [
         "slow at 0.1",
         "on its way at 0.2",
@@ -95,8 +95,21 @@ def test_regimes_are_said_in_the_order_of_their_rates_and_of_how_well_they_learn
 def test_only_undecided_trials_are_said_to_be_cut_or_on_their_way():
     rows = {0.1: ["slow"], 0.2: ["undecided"], 0.4: ["undecided"] * 2}
     table = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
-    table = table.assign(epochs_run=[3, 10, 4, 10], reaches=[np.nan, 5.0, np.nan, np.nan])  # 0.2 has been there
+    table = table.assign(epochs_run=[3, 10, 4, 10])
     assert spans(table) == ["slow at 0.1", "undecided from 0.2 (cut after 4 epochs)"]
+
+
+def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row, tmp_path):
+    """Also where no more is known than that it gets there later than some epoch."""
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.meta["trials"]["00000"]["epochs"] = 20
+    for epoch in range(1, 11):
+        error = 0.55 * epoch**-0.45
+        writer.epoch("00000", epoch_row(epoch, 3 * error, 1 - error), False)
+    trials = writer.finish().trials
+    assert trials["regime_evidence"].item().startswith("on its way: 0.91 later than epoch ")
+    assert np.isnan(trials["reaches"].item())
+    assert spans(trials) == ["on its way at 0.1"]
 
 
 def test_up_to_three_runs_of_a_regime_are_named_each_with_its_own_share():

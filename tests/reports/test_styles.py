@@ -27,5 +27,6 @@ def test_each_regime_has_a_meaning_and_one_shape_in_pictures_and_on_the_page():
     matplotlibs = {"circle": "o", "triangle": "^", "diamond": "D", "x": "X", "square": "s", "plus": "P"}
     matplotlibs["inverted_triangle"] = "v"
     assert {regime: matplotlibs[shape] for regime, shape in PAGE_MARKERS.items()} == MARKERS
-    assert set(OUTLINES) == set(PAGE_MARKERS.values())
+    assert OUTLINES.keys() == COLOURS.keys()
+    assert len(set(OUTLINES.values())) == len(OUTLINES)
     assert len(set(COLOURS.values())) == len(COLOURS)

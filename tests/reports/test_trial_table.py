@@ -90,7 +90,7 @@ def test_numbers_stay_numbers_where_they_are_sorted_and_downloaded(made_up_sweep
 
 
 def test_what_the_details_call_a_field_and_how_they_explain_it():
-    found = {one.name: (one.called, one.about) for one in FIELDS}
+    found = {one.name: (one.called, ABOUT.get(one.name, "")) for one in FIELDS}
     assert [found[name][0] for name in ("reaches", "stop_reason", "regime")] == [
         "reaches the target in epoch", "ended because", "regime"
     ]  # fmt: skip

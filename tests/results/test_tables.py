@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep, machine
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.execution.checkpoint import Checkpoint, Progress
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.reports import figures, page
 from mnist_tune.results.folder import is_being_written, new_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
@@ -320,11 +320,11 @@ def test_scores_by_any_setting(made_up_sweep):
         sweep.by("batchsize")
 
 
-def test_the_trained_weights_of_a_trial(made_up_sweep):
+def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.1, 0.2])
     weights = np.arange(6.0).reshape(2, 3)
     arrays = {".step": np.array(3), ".params[0]['w']": weights}
-    Checkpoint(arrays, Progress(2.3, None)).save(sweep.path / "states" / "00001.npz")
+    Checkpoint(arrays, epoch_row(1)).save(sweep.path / "states" / "00001.npz")
     [layer] = sweep.params("00001")
     assert (layer["w"] == weights).all()
     assert [one.tolist() for one in sweep.params("00001", leaves=True)] == [weights.tolist()]

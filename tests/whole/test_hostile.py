@@ -25,7 +25,8 @@ from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.reports import plot_regimes, print_report
+from mnist_tune.reports.figures import plot_regimes
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results import journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.writer import SweepWriter
