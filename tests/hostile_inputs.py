@@ -25,9 +25,9 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again
-from mnist_tune.reports import plot_regimes, print_report
+from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.page import write_page
-from mnist_tune.reports.terminal import print_replicates
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.folder import is_being_written
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
