@@ -25,9 +25,9 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.exports import mirror
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again
-from mnist_tune.reports import plot_regimes, print_report
+from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.page import write_page
-from mnist_tune.reports.terminal import print_replicates
+from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.folder import is_being_written
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
@@ -37,7 +37,7 @@ TEXTS = (
     "../../x", "/tmp/x", "a\\b", "..", "", "a\x1b[2J\x07", "a\nb\r\tc", "<script>alert(1)</script>", "\u202ex\u2028y",
     "[/x]", "[link=x]y[/link]", "[red]", "\\", "a\\[", "$\\frac{$", "$$", "%s %d {0} {x}", "=cmd|' /C calc'!A0",
     "x;=1+1",
-    "--address=evil:6379", "evil.py:mlp", "</script><!--", "&lt;", "\x00", "é" * 200, "a" * 16_000, "\ud800",
+    "--address=evil:6379", "evil.py:mlp", "</script><!--", "&lt;", "\x00", "é" * 200, "a" * 4_000, "\ud800",
     "'\"`$(touch x)`", "\ufeff", "{{ 7 * 7 }}",
 )  # fmt: skip
 

@@ -299,7 +299,7 @@ def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     flag, name = (
         ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
     )
-    ENTRIES[flag][name] = Entry(lambda: None)  # as in the process in which it was named
+    ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in proposed(trials, {}, [0.1])
 
 
