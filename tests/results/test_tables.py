@@ -325,7 +325,7 @@ def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.1, 0.2])
     weights = np.arange(6.0).reshape(2, 3)
     arrays = {".step": np.array(3), ".params[0]['w']": weights}
-    Checkpoint(arrays, {}).save(sweep.path / "states" / "00001.npz")
+    Checkpoint(arrays, epoch_row(1)).save(sweep.path / "states" / "00001.npz")
     [layer] = sweep.params("00001")
     assert (layer["w"] == weights).all()
     assert [one.tolist() for one in sweep.params("00001", leaves=True)] == [weights.tolist()]
