@@ -14,7 +14,7 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.edge.predictions import processes
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.contest import CONTENDERS, Contest
+from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, Contest
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
@@ -95,6 +95,8 @@ class DecideOptions(TrialOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_not_above_0(self, "trials", "tolerance", "at_a_time")
+        if (self.at_a_time or 1) > self.trials:
+            raise UserError(f"--at-a-time {self.at_a_time} is more than --trials {self.trials}")
 
     def settings(self) -> list[TrialConfig]:
         """Return a trial of each setting that is listed, without its seeds."""
@@ -140,7 +142,7 @@ def _decide(options: DecideOptions) -> Sweep:
             raise UserError(f"{writer.where} was killed before it began; start it anew, with another --output")
         if asked["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            writer.update_options(at_a_time=1 + -(-processes(options) // 2))
+            writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
         before = past or Past()
         ended = {trial_id: row for trial_id, (_, row) in before.ended.items()} | dict.fromkeys(before.failed)
         if past and not past.open and _searcher(writer, ended).suggest("") == "FINISHED":
@@ -171,6 +173,10 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
         options, settings, chosen_by = _of_sweep(options, storage.place(options.sweep))
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
+    if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
+        raise UserError(
+            f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
+        )
     data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
     images, sizes = len(data.train_labels), [one.batch_size for one in settings]
     holdout = options.holdout or settings[0].holdout

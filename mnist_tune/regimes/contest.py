@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import chance_ceiling
@@ -20,6 +21,9 @@ from mnist_tune.trial import TrialConfig
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
+
+MOST_SETTINGS, MOST_TRIALS = 200, 100_000
+"""The most that a contest may have: differences of all settings to all others are kept after every seed."""
 
 TOLERANCE = 1 / 2
 """By default settings count as equal if they differ by this share of the standard error of one trial's accuracy on the
@@ -70,11 +74,22 @@ class Contest:
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Contest:
-        """Return the contest that a sweep's `sweep.json` records, before its first trial."""
+        """Return the contest that a sweep's `sweep.json` records, before its first trial.
+
+        Raises:
+            UserError: it can't be one; the folder may come from anybody.
+        """
         asked = meta["options"]
-        settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS]]
-        limits = (asked[name] for name in ("at_a_time", "trials", "tolerance", "confirm"))
-        return cls(settings, data_facts(meta).chance, *limits)
+        try:
+            settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]]
+            at_a_time, trials, tolerance = (asked[name] for name in ("at_a_time", "trials", "tolerance"))
+            counts = type(at_a_time) is type(trials) is int and 0 < at_a_time <= trials <= MOST_TRIALS
+            held_out = all(0 < one.holdout == settings[0].holdout for one in settings)
+            if not (1 < len(settings) <= MOST_SETTINGS and counts and held_out and 0 <= (tolerance or 0) <= 1):
+                raise TypeError("counts")
+        except (KeyError, TypeError, AttributeError, UserError):
+            raise UserError("sweep.json records a decision between settings that can't be one") from None
+        return cls(settings, data_facts(meta).chance, at_a_time, trials, tolerance, asked.get("confirm") is True)
 
     def replay(self, trials: pd.DataFrame) -> Contest:
         """Take up the `trials` table of the contest, as far as trials have ended."""

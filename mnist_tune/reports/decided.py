@@ -35,8 +35,9 @@ def _said(name: str, value: Any) -> str:
 
 
 def is_decision(sweep: Tables) -> bool:
-    """Return whether `sweeps/decide.py` made a sweep."""
-    return CONTENDERS in sweep.meta.get("options", {})
+    """Return whether `sweeps/decide.py` made a sweep, and began to train."""
+    asked = sweep.meta.get("options", {})
+    return CONTENDERS in asked and asked.get("at_a_time") is not None
 
 
 def decided(sweep: Tables) -> list[str]:
