@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 from dataclasses import replace
-from functools import lru_cache, partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,6 +18,7 @@ import forks
 import hypothesis
 import jax
 import pytest
+from compiled import kept
 from jax._src import compiler  # JAX sets options for one function, or for all of a process, not for a test
 from pyarrow.fs import FileSystem
 from recorded_data import recorded_data
@@ -93,11 +93,6 @@ def quick_compile_options(*args, **kwargs):
 
 if _compile_options is not None:
     compiler.get_compile_options = quick_compile_options
-
-
-@lru_cache(100)
-def kept(quick, function, *arguments):
-    return partial(function, *arguments)
 
 
 # JAX keeps what it traced and compiled of a function: each pool of this process would make functions of its own.
@@ -247,7 +242,10 @@ class MotoS3:
         app = server.app
 
         def one_at_a_time(environ, start_response):
-            content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))  # it may never come
+            length = (
+                -1 if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "") else environ.get("CONTENT_LENGTH") or 0
+            )
+            content = environ["wsgi.input"].read(int(length))  # it may never come
             with lock:
                 return app(environ | {"wsgi.input": io.BytesIO(content)}, start_response)
 

@@ -43,7 +43,7 @@ def test_with_sync_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "replace", named)
     storage.write(tmp_path / "a", b"content", sync=sync)
-    assert done == [7, "named"] if sync else done == ["named"]
+    assert (done[:2] == [7, "named"] and len(done) == 3) if sync else done == ["named"], "then the folder"
 
 
 def test_what_could_not_be_written_leaves_the_former_file_and_no_other(tmp_path, monkeypatch):

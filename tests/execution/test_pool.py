@@ -10,7 +10,7 @@ import batch_orders
 import jax
 import numpy as np
 import pytest
-from conftest import kept
+from compiled import kept
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError

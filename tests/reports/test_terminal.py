@@ -234,7 +234,7 @@ def printed(capsys, sweep, **options):
 def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(300), epochs=1)
     lines = printed(capsys, found)
-    assert len(lines) < LINES + 8
+    assert len(lines) < LINES + 9
     table = [line for line in lines if " – " in line]
     assert len(table) == LINES
     assert table[0].lstrip().startswith("0.001 – ")
@@ -262,7 +262,7 @@ def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsy
 def test_many_architectures_are_printed_in_few_lines(made_up_sweep, capsys):
     names = [f"mlp-{width}-tanh" for width in range(1, 201)]
     lines = printed(capsys, made_up_sweep([0.1], architectures=names, epochs=1))
-    assert len(lines) < 2 * MANY + 8
+    assert len(lines) < 2 * MANY + 9
     assert f"... and {200 - MANY} more families" in lines
 
 

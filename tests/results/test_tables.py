@@ -427,7 +427,14 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
 
 def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, monkeypatch):
     record(writer, epoch_row, "00001", (1, 2))
-    monkeypatch.setattr("mnist_tune.results.folder.os.open", Mock(side_effect=PermissionError))
+    opened = os.open
+
+    def refuse_the_lock(path, *how):
+        if str(path).endswith(".lock"):
+            raise PermissionError
+        return opened(path, *how)
+
+    monkeypatch.setattr(os, "open", refuse_the_lock)
     assert is_being_written(writer.path) is None
     sweep = load_sweep(writer.path)
     monkeypatch.undo()

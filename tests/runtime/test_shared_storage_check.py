@@ -33,11 +33,11 @@ def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
     storage.write(storage.join(bucket, TOKEN), b"mine")
     read, failed = object_storage.read, []
 
-    def first_fails(where):
+    def first_fails(where, *most):
         if not failed:
             failed.append(where)
             raise OSError("error sending request")
-        return read(where)
+        return read(where, *most)
 
     monkeypatch.setattr(object_storage, "read", first_fails)
     assert blindness(bucket, "mine") == ""

@@ -301,17 +301,17 @@ def test_smoke(tmp_path, finish):
 class Damages(Callback):
     """Writes a state that fits no network before the first trial starts."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, row):
+        self.path, self.row = path, row
 
     def setup(self, **info):
-        Checkpoint({}, {}).save(self.path)
+        Checkpoint({}, self.row).save(self.path)
 
 
-def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core):
+def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core, epoch_row):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)
-    sweep = run_sweep("failing", trials, options, callbacks=[Damages(tmp_path / "states" / "00001.npz")])
+    sweep = run_sweep("failing", trials, options, callbacks=[Damages(tmp_path / "states" / "00001.npz", epoch_row(1))])
     assert list(sweep.trials["stop_reason"]) == ["completed", "error"]
     assert (
         sweep.trials["error"][1] == "a saved state does not fit mlp-8-tanh: it holds {}"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hostile_inputs import groups, look, places, repeated, show
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from memory import peak_mb
 from trap import Trap
@@ -799,7 +799,8 @@ CHANGES = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, derandomize=not os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES"),
+          phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(data=st.data())
 def test_a_changed_folder_of_any_kind_is_read_and_copied_or_refused(five_kinds, tmp_path_factory, capsys, data):
     files = dict(five_kinds[data.draw(st.sampled_from(sorted(five_kinds)))])
