@@ -189,6 +189,7 @@ def decisions(canvas: Canvas) -> Charts:
             drawn = plot.scatter(seeds[-1:], mean[-1:], size=9, marker="x" if out else "circle", **style)
             _tips(plot, drawn, [("setting", names[k]), ("after seeds", "@x"), ("worse by", "@y")])
         _legend(plot, "")
+        plot.legend.update(location="top_right")  # where lines have ended
         plot.xaxis[0].axis_label = "seeds"
         plot.yaxis[0].axis_label = models.PlainText(f"accuracy below {names[best]}'s")
         label = "How much worse than the best each setting is, seed by seed"
