@@ -29,9 +29,9 @@ from mnist_tune.tuning.options import (
     Mark,
     SweepOptions,
     TrialOptions,
+    all_rates,
     crossed,
     flag,
-    rates_of,
     refuse_not_above_0,
     with_given,
 )
@@ -100,12 +100,11 @@ class DecideOptions(TrialOptions):
 
     def settings(self) -> list[TrialConfig]:
         """Return a trial of each setting that is listed, without its seeds."""
-        rates = [rate for text in self.learning_rates for rate in rates_of(text)]
         names = [name.removesuffix("s") for name in CROSSED]
         common = self.common()
         return [
             TrialConfig(**common | dict(zip(names, values, strict=True)))
-            for values in crossed(self, *CROSSED, learning_rates=rates)
+            for values in crossed(self, *CROSSED, learning_rates=all_rates(self.learning_rates))
         ]
 
 

@@ -17,13 +17,13 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import chance_ceiling
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
 
-MOST_SETTINGS, MOST_TRIALS = 200, 100_000
-"""The most that a contest may have: differences of all settings to all others are kept after every seed."""
+MOST_SETTINGS = 200
+"""The most settings of a contest: differences of all settings to all others are kept after every seed."""
 
 TOLERANCE = 1 / 2
 """By default settings count as equal if they differ by this share of the standard error of one trial's accuracy on the
@@ -58,14 +58,14 @@ class Contest:
         tolerance: float | None = None,
         confirm: bool = False,
     ) -> None:
-        self.settings, self._chance, self._trials, self._tolerance = list(settings), chance, trials, tolerance
+        self.settings, self._chance, self._trials = list(settings), chance, trials
         self._images, self._confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0, 1 / self._images)
         self.asked: list[tuple[int, int]] = []
         self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.confirming: list[float] = []
         self._seeds: list[dict[int, float | None]] = []
-        """Of each seed, the accuracies that were told. None stands for an error."""
+        """For each seed, the accuracies told so far, by setting; None for a trial that ended in an error."""
         self._taken, self._spent = 0, False
         self._contenders: list[set[int]] = []
         self._confirmed_from: int | None = None
@@ -94,12 +94,10 @@ class Contest:
     def replay(self, trials: pd.DataFrame) -> Contest:
         """Take up the `trials` table of the contest, as far as trials have ended."""
         rows = trials.set_index("trial_id").to_dict("index")
-        number = 0
-        while number < len(self.asked):
+        for number, _ in enumerate(self.asked):  # which grows meanwhile
             row = rows.get(f"{number:05d}")
             if row is not None and row["stop_reason"] in ("completed", "diverged", "error"):
                 self.tell(number, None if row["stop_reason"] == "error" else row)
-            number += 1
         return self
 
     def is_of(self, setting: int, trials: pd.DataFrame) -> list[bool]:
