@@ -165,11 +165,13 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
     Raises:
         UserError: there are fewer than two settings, or the data are not those of the sweep.
     """
-    chosen_by = None
+    sweep = None
     if options.sweep is None:
         settings = options.settings()
+    elif listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
+        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:
-        options, settings, chosen_by = _of_sweep(options, storage.place(options.sweep))
+        options, settings, sweep = _of_sweep(options, storage.place(options.sweep))
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
@@ -177,6 +179,9 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
             f"{len(settings)} settings are too many for a decision: at most {MOST_SETTINGS}, and half of --trials"
         )
     data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
+        other = sweep.meta["dataset"]["name"]
+        raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
     images, sizes = len(data.train_labels), [one.batch_size for one in settings]
     holdout = options.holdout or settings[0].holdout
     if not holdout:
@@ -186,25 +191,20 @@ def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig
     said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"
     announce(said + "; each epoch leaves out its last, smaller batch" * drop, options.quiet)
     options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
-    return options, [replace(one, holdout=holdout, drop_last=drop) for one in settings], chosen_by
+    settings = [replace(one, holdout=holdout, drop_last=drop) for one in settings]
+    return options, settings, held_out(sweep.trials) if sweep else None
 
 
-def _of_sweep(options: DecideOptions, place: Place) -> tuple[DecideOptions, list[TrialConfig], str]:
-    """Return the options with the data and the epochs of a sweep, the settings that it has not told apart, and by which
-    split."""
-    if listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
-        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
+def _of_sweep(options: DecideOptions, place: Place) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
+    """Return the options with the data and the epochs of a sweep, the settings that it has not told apart, and it."""
     sweep = load_sweep(place)
     settings = [replace(one, label="") for one in sweep.contenders()]
     if len(settings) < 2:
         raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
-    recorded, meta = recorded_options(SweepOptions, sweep.meta, place), sweep.meta["dataset"]
+    recorded = recorded_options(SweepOptions, sweep.meta, place)
     same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
     same["epochs"] = settings[0].epochs
     options = with_given(replace(options, **same), options.given | same.keys())
     if options.dataset == ARRAYS:
         raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
-    data = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
-    if data.checksums != meta["checksums"]:
-        raise UserError(f"{place} was trained on other data ({meta['name']}); give it with --dataset or --data-dir")
-    return options, settings, held_out(sweep.trials)
+    return options, settings, sweep
