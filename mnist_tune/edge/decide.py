@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -35,7 +36,6 @@ from mnist_tune.tuning.options import (
     refuse_not_above_0,
     with_given,
 )
-from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan, recorded_options
 
@@ -142,8 +142,7 @@ def _decide(options: DecideOptions) -> Sweep:
         if asked["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        before = past or Past()
-        ended = {trial_id: row for trial_id, (_, row) in before.ended.items()} | dict.fromkeys(before.failed)
+        ended = past.outcomes if past else {}
         if past and not past.open and _searcher(writer, ended).suggest("") == "FINISHED":
             return unchanged(writer)
         samples = max(options.trials - len(ended), 1)
@@ -151,8 +150,8 @@ def _decide(options: DecideOptions) -> Sweep:
         return run_plan(writer, plan, data, options, past)
 
 
-def _searcher(writer: SweepWriter, ended: dict[str, Any]) -> Any:
-    """Return the searcher that goes on from the trials that have ended, None for those with an error."""
+def _searcher(writer: SweepWriter, ended: Mapping[str, Any]) -> Any:
+    """Return the searcher that goes on from the `Past.outcomes`."""
     from mnist_tune.edge.searcher import ContestSearcher
 
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], ended)

@@ -66,7 +66,7 @@ def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: P
     if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
     samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-    samples -= len(past.ended) + len(past.failed) if past else 0
+    samples -= len(past.outcomes) if past else 0
     plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
     return run_plan(writer, plan, data, options, past)
 
@@ -80,7 +80,7 @@ def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
     return EdgeSearcher(
         [template_of(search) for search in asked[SEARCHES]],
         [search["expected"] for search in asked[SEARCHES]],
-        ended={trial_id: row for trial_id, (_, row) in past.ended.items()} | dict.fromkeys(past.failed),
+        ended=past.outcomes,
         known=past.trials,
         **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
     )

@@ -104,9 +104,6 @@ class EdgeSearcher(Unsaved):
         self._tunes: dict[str, _Trial] = {}
         """The trials that Tune was given, by its id."""
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True
-
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
         while True:
@@ -133,8 +130,7 @@ class EdgeSearcher(Unsaved):
             self._tunes[trial_id].report(result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        failed = error or result is None or result.get("stop_reason") == "error"
-        self._tunes[trial_id].report(None if failed else result, ended=True)
+        self._tunes[trial_id].report(_outcome(result, error), ended=True)
 
     def _next_search(self) -> _Search | None:
         """Return the search that has proposed the fewest trials, of those that may propose one now."""
@@ -188,9 +184,6 @@ class ContestSearcher(Unsaved):
         self._numbers: dict[str, int] = {}
         self._next = 0
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
-        return True
-
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
         while self._next < len(self._contest.asked):
@@ -206,5 +199,9 @@ class ContestSearcher(Unsaved):
         """Nothing follows from a trial that has not ended."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        failed = error or result is None or result.get("stop_reason") == "error"
-        self._contest.tell(self._numbers[trial_id], None if failed else result)
+        self._contest.tell(self._numbers[trial_id], _outcome(result, error))
+
+
+def _outcome(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
+    """Return the last row of a trial that Tune says has ended; None if it ended in an error."""
+    return None if error or result is None or result.get("stop_reason") == "error" else result

@@ -54,6 +54,11 @@ class Past:
             (past.failed if reason == "error" else past.ended)[trial_id] = trial, row
         return past
 
+    @property
+    def outcomes(self) -> dict[str, Mapping[str, Any] | None]:
+        """The last rows of the trials that have ended, by id; None for those with an error."""
+        return {trial_id: row for trial_id, (_, row) in self.ended.items()} | dict.fromkeys(self.failed)
+
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""
         self.rows, self.ended, self.failed = None, {}, {}

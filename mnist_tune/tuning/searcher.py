@@ -50,7 +50,10 @@ def new_ids(taken: Collection[str]) -> Iterator[str]:
 
 
 class Unsaved(Searcher):  # type: ignore[misc]
-    """A searcher of which Tune saves nothing: sweeps are resumed from their journal."""
+    """A searcher of which Tune saves nothing: sweeps are resumed from their journal. It needs no search space."""
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its searcher
