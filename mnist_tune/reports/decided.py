@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate
-from mnist_tune.regimes.contest import CONTENDERS, Contest
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import setting, varied
 from mnist_tune.regimes.replicates import half_width
@@ -34,16 +34,13 @@ def _said(name: str, value: Any) -> str:
     return f"learning rate {rate(value)}" if name == "learning_rate" else setting(name, value)
 
 
-def is_decision(sweep: Tables) -> bool:
-    """Return whether `sweeps/decide.py` made a sweep, and began to train."""
-    asked = sweep.meta.get("options", {})
-    return CONTENDERS in asked and asked.get("at_a_time") is not None
-
-
 def decided(sweep: Tables) -> list[str]:
-    """Return what a decision found, a line each: the best setting, the others, failures, the test set."""
-    contest = Contest.of(sweep.meta).replay(sweep.trials)
-    return list(_lines(contest, titles(contest.settings), sweep)) if contest.decision.seeds.any() else []
+    """Return what a decision found, a line each: the best setting, the others, failures, the test set. There is none
+    for other sweeps."""
+    contest = sweep.decision
+    if contest is None or not contest.decision.seeds.any():
+        return []
+    return list(_lines(contest, titles(contest.settings), sweep))
 
 
 def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[str]:

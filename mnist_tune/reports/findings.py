@@ -21,7 +21,7 @@ from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
-from mnist_tune.reports.decided import decided, is_decision
+from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -147,7 +147,7 @@ def _winner(sweep: Tables) -> Iterator[Finding]:
 
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
-    return bool(sweep.meta.get("search")) and not sweep.edges() and not is_decision(sweep)
+    return bool(sweep.meta.get("search")) and not sweep.edges() and sweep.decision is None
 
 
 def _short(value: Any) -> Any:
@@ -157,7 +157,7 @@ def _short(value: Any) -> Any:
 def _families(sweep: Tables) -> Iterator[Finding]:
     """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
     its regimes say."""
-    if is_decision(sweep):
+    if sweep.decision is not None:
         if said := decided(sweep):
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
@@ -197,7 +197,7 @@ def best_rate(found: pd.DataFrame, split: str) -> str:
 
 
 def _next(sweep: Tables, where: str) -> Iterator[Finding]:
-    if sweep.meta["ended"] is None or is_decision(sweep) or sweep.edges():
+    if sweep.meta["ended"] is None or sweep.decision is not None or sweep.edges():
         return
     if (count := int(sweep.best()["close"].sum())) > 1:
         yield Finding(

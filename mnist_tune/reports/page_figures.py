@@ -16,9 +16,8 @@ from bokeh import models
 from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
-from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.measured_edge import LEARNED
-from mnist_tune.reports.decided import decided, is_decision, titles
+from mnist_tune.reports.decided import decided, titles
 from mnist_tune.reports.findings import Kind, findings, measured, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import (
@@ -167,10 +166,9 @@ def progress(canvas: Canvas) -> Charts:
 def decisions(canvas: Canvas) -> Charts:
     """For each decision by how much each setting is worse than the best, seed by seed, with its 95% interval."""
     for i, sweep in enumerate(canvas.data.sweeps):
-        said = decided(sweep) if is_decision(sweep) else []
-        if not said:
+        contest, said = sweep.decision, decided(sweep)
+        if contest is None or not said:
             continue
-        contest = Contest.of(sweep.meta).replay(sweep.trials)
         names, best = [*map(printable, titles(contest.settings))], int(contest.decision.leader)
         worse = np.array([(mean[best], wide[best]) for _, mean, wide in contest.course])
         last = [int(seeds) for seeds in contest.decision.seeds]

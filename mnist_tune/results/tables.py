@@ -24,6 +24,7 @@ from pyarrow.parquet import ParquetFile
 from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
+from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families
@@ -68,6 +69,13 @@ class Tables:
     @cached_property
     def _edges(self) -> list[MeasuredEdge]:
         return list(measured_edges(families(self.trials), self.epochs, self.meta))
+
+    @cached_property
+    def decision(self) -> Contest | None:
+        """What `sweeps/decide.py` found so far; None for other sweeps, and for one that has not begun to train."""
+        asked = self.meta.get("options", {})
+        begun = CONTENDERS in asked and asked.get("at_a_time") is not None
+        return Contest.of(self.meta).replay(self.trials) if begun else None
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
