@@ -41,11 +41,15 @@ METADATA = "169.254.169.254"
 """Where a machine in a cloud is told its keys."""
 
 
+MOST_BYTES = 2**32
+"""The largest file that is read, here or from object storage, but for kinds of files that have a limit of their own."""
+
+
 class ChangedError(OSError):
     """A file is not what a conditional write expected: another process has written it."""
 
 
-def read(where: str, most: int = 2**32) -> tuple[bytes, Version]:
+def read(where: str, most: int = MOST_BYTES) -> tuple[bytes, Version]:
     """Return the bytes of a file, and what identifies them.
 
     Raises:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from mnist_tune import object_storage
 from mnist_tune.errors import UserError
+from mnist_tune.object_storage import MOST_BYTES
 
 Place = Path | str
 T = TypeVar("T")
@@ -38,9 +39,6 @@ SYNC_S = 1.0
 
 PART = ".part"
 """How the name of a file ends that is being written. A killed process leaves it behind."""
-
-MOST_BYTES = 2**32
-"""The largest file that is read, but for kinds of files that have a limit of their own."""
 
 SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNORECASE)
 

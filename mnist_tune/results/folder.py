@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from mnist_tune import object_storage, storage
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.errors import UserError
-from mnist_tune.object_storage import Version
+from mnist_tune.object_storage import MOST_BYTES, Version
 from mnist_tune.storage import Place
 
 JOURNAL = "journal.jsonl"
@@ -34,9 +34,6 @@ SEGMENTS = "journal"
 
 VERSIONS = ".versions.json"
 """The versions of the files that were downloaded: a resume changes only them."""
-
-MOST_BYTES = 2**32
-"""The largest file, and the largest journal, that is downloaded."""
 
 LOOK_S = 0.1
 """Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
