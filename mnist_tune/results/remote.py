@@ -24,6 +24,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
 from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
+from mnist_tune.results.turns import SILENCE_S, still_writes, taken_over, waits_for
 from mnist_tune.terminal import printable
 
 SIGN = "writer.json"
@@ -35,9 +36,6 @@ SIGN_BYTES = 2**20
 
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""
-
-SILENCE_S = 60.0
-"""A writer counts as dead after this many seconds without a sign of life."""
 
 INTERVAL_S = 2.0
 """Seconds between two uploads: rows arrive at most this late while the storage answers."""
@@ -199,10 +197,7 @@ class Remote:
                 wait = RETRY_S
 
     def _refuse(self) -> None:
-        self.refused = UserError(
-            f"another process took over {self._to}, after this one gave no sign of life for a while; "
-            f"what this one did is in {self._folder}"
-        )
+        self.refused = taken_over(self._to, f"; what this one did is in {self._folder}")
 
     def _upload_on(self) -> None:
         while not (self.refused or self._closed.wait(INTERVAL_S)):
@@ -263,7 +258,7 @@ def await_silence(to: str, say: Callable[[str], None]) -> Sign:
     if age > SILENCE_S:
         return first
     left = SILENCE_S - age
-    say(f"{first.writer['host']} wrote to {to} {age:.0f} s ago; waiting {left:.0f} s to see whether it still does")
+    say(waits_for(first.writer["host"], to, age, left))
     time.sleep(left)
     return refuse_another(to, first)
 
@@ -272,7 +267,7 @@ def refuse_another(to: str, seen: Sign | None) -> Sign:
     """Return the last sign of life. Raise a `UserError` if another process has given it since the one that was seen."""
     found = last_sign(to)
     if found.writer and found != seen and not _is_here(found.writer, to):
-        raise UserError(f"a sweep on {found.writer['host']} is writing to {to}; wait for it, or stop it first")
+        raise still_writes(found.writer["host"], to)
     return found
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.storage import Place
 
 SILENCE_S = 60.0
-"""A writer counts as dead after this many seconds in which it has not touched its file."""
+"""A writer counts as dead after this many seconds without a sign of life: here it touches its file."""
 
 LOOK_S = 1.0
 """Seconds between two looks whether it did."""
@@ -37,6 +38,21 @@ def is_shared(folder: Path) -> bool:
     points = {Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), one[4])): one for one in mounts}
     nearest = next((points[one] for one in (folder.resolve(), *folder.resolve().parents) if one in points), None)
     return nearest is not None and bool(SHARED.match(nearest[nearest.index("-") + 1]))
+
+
+def waits_for(host: str, where: Place, age: float, left: float) -> str:
+    """Say that a writer is waited for, which gave its last sign of life `age` seconds ago."""
+    return f"{host} wrote to {where} {age:.0f} s ago; waiting {left:.0f} s to see whether it still does"
+
+
+def still_writes(host: str, where: Place) -> UserError:
+    """Return the error of a process that would write what another one is writing."""
+    return UserError(f"a sweep on {host} is writing to {where}; wait for it, or stop it first")
+
+
+def taken_over(where: Place, more: str = "") -> UserError:
+    """Return the error of a writer that was taken for dead."""
+    return UserError(f"another process took over {where}, after this one gave no sign of life for a while{more}")
 
 
 class Turn:
@@ -65,9 +81,7 @@ class Turn:
     def go_on(self) -> None:
         """Show that this process lives. Raises `UserError` if another one took over, or OSError."""
         if self._newest() != self._number:
-            raise UserError(
-                f"another process took over {self._folder}, after this one gave no sign of life for a while"
-            )
+            raise taken_over(self._folder)
         os.utime(self._file(self._number))
 
     def end(self) -> None:
@@ -86,14 +100,12 @@ class Turn:
             age = ((self._folder / ".lock").stat().st_mtime_ns - last) / 1e9
             left = SILENCE_S - max(age, 0)
             if left > 0:
-                say(
-                    f"{host} wrote to {self._folder} {age:.0f} s ago; waiting {left:.0f} s to see whether it still does"
-                )
+                say(waits_for(host, self._folder, age, left))
             until = time.monotonic() + left
             while time.monotonic() < until:
                 time.sleep(min(LOOK_S, left))
                 if file.stat().st_mtime_ns != last:
-                    raise UserError(f"a sweep on {host} is writing to {self._folder}; wait for it, or stop it first")
+                    raise still_writes(host, self._folder)
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 
