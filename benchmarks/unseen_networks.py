@@ -388,28 +388,37 @@ def dense_connected(data, growth=12, layers=4):
     return Network(init, apply)
 
 
-def gru(data, width=20):
-    """Return a recurrent network with gates, which reads an image row by row."""
+def _gated(data, width, gates, step):
+    """Return a recurrent network that reads an image row by row. `step` makes the new state. It gets the old one, and
+    what the row and the old state give to each gate."""
 
     def init(key):
         a, b, c = jax.random.split(key, 3)
         columns = data.size // data.shape[0]
-        return _dense(a, columns, 3 * width), _dense(b, width, 3 * width)[0], _dense(c, width, data.classes)
+        return _dense(a, columns, gates * width), _dense(b, width, gates * width)[0], _dense(c, width, data.classes)
 
     def apply(params, images):
         (weight, bias), back, (out, out_bias) = params
         rows = images.reshape(len(images), images.shape[1], -1).swapaxes(0, 1)
 
-        def step(state, x):
-            reset, update, new = jnp.split(x @ weight + bias, 3, -1)
-            old_reset, old_update, old = jnp.split(state @ back, 3, -1)
-            update = jax.nn.sigmoid(update + old_update)
-            return update * state + (1 - update) * jnp.tanh(new + jax.nn.sigmoid(reset + old_reset) * old), None
+        def read(state, x):
+            return step(state, jnp.split(x @ weight + bias, gates, -1), jnp.split(state @ back, gates, -1)), None
 
-        state, _ = jax.lax.scan(step, jnp.zeros((len(images), back.shape[0])), rows)
+        state, _ = jax.lax.scan(read, jnp.zeros((len(images), back.shape[0])), rows)
         return state @ out + out_bias
 
     return Network(init, apply)
+
+
+def gru(data, width=20):
+    """Return a recurrent network with gates, which reads an image row by row."""
+
+    def step(state, row, before):
+        (reset, update, new), (old_reset, old_update, old) = row, before
+        update = jax.nn.sigmoid(update + old_update)
+        return update * state + (1 - update) * jnp.tanh(new + jax.nn.sigmoid(reset + old_reset) * old)
+
+    return _gated(data, width, 3, step)
 
 
 def experts(data, count=6, width=12):
@@ -747,25 +756,12 @@ def leaky(data, width=24, layers=4):
 def minimal_gated(data, width=20):
     """Return a recurrent network with one gate, which reads an image row by row."""
 
-    def init(key):
-        a, b, c = jax.random.split(key, 3)
-        columns = data.size // data.shape[0]
-        return _dense(a, columns, 2 * width), _dense(b, width, 2 * width)[0], _dense(c, width, data.classes)
+    def step(state, row, before):
+        (gate, new), (old_gate, old) = row, before
+        gate = jax.nn.sigmoid(gate + old_gate)
+        return (1 - gate) * state + gate * jnp.tanh(new + gate * old)
 
-    def apply(params, images):
-        (weight, bias), back, (out, out_bias) = params
-        rows = images.reshape(len(images), images.shape[1], -1).swapaxes(0, 1)
-
-        def step(state, x):
-            gate, new = jnp.split(x @ weight + bias, 2, -1)
-            old_gate, old = jnp.split(state @ back, 2, -1)
-            gate = jax.nn.sigmoid(gate + old_gate)
-            return (1 - gate) * state + gate * jnp.tanh(new + gate * old), None
-
-        state, _ = jax.lax.scan(step, jnp.zeros((len(images), back.shape[0])), rows)
-        return state @ out + out_bias
-
-    return Network(init, apply)
+    return _gated(data, width, 2, step)
 
 
 def pooled(data, filters=6):
