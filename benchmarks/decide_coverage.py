@@ -104,9 +104,9 @@ class Cell:
     settled: float
     """Decisions that settled."""
     within: float
-    """Of these, those whose leader is within the tolerance; NaN if none settled."""
+    """Settled decisions whose leader is within the tolerance; NaN if none settled."""
     may_lose: float
-    """Of the others, those whose leader loses no more than `may_lose`."""
+    """Decisions that did not settle and whose leader loses no more than `may_lose`."""
     kept: float
     """Decisions in which the best setting is in at the end; where all are equal, those in which none is out."""
     intervals: float

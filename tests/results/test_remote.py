@@ -141,7 +141,7 @@ def test_a_local_journal_is_kept_only_if_it_begins_with_what_was_uploaded(bucket
 
 @pytest.mark.parametrize("left", [None, b'{"started": "then"}', b"damaged", b"[1]"])
 def test_a_working_folder_that_another_sweep_left_gives_this_one_no_rows(bucket, left):
-    """Of a sweep at the same URI, which is gone there. The new one has no rows yet, with which all others begin."""
+    """It belongs to an earlier sweep at the same URI, whose files there are gone. The new sweep starts empty."""
     storage.write(storage.join(bucket, "sweep.json"), b'{"started": "now"}')
     working_folder(bucket).mkdir(parents=True)
     (working_folder(bucket) / "journal.jsonl").write_bytes(b"[1]\n")
