@@ -142,8 +142,10 @@ def _decide(options: DecideOptions) -> Sweep:
         if asked["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
+        from ray.tune.search import Searcher
+
         ended = past.outcomes if past else {}
-        if past and not past.open and _searcher(writer, ended).suggest("") == "FINISHED":
+        if _searcher(writer, ended).suggest("") == Searcher.FINISHED:
             return unchanged(writer)
         samples = max(options.trials - len(ended), 1)
         plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=_searcher(writer, ended))

@@ -186,8 +186,7 @@ def decisions(canvas: Canvas) -> Charts:
             out = not contest.decision.active[k]
             drawn = plot.scatter(seeds[-1:], mean[-1:], size=9, marker="x" if out else "circle", **style)
             _tips(plot, drawn, [("setting", names[k]), ("after seeds", "@x"), ("worse by", "@y")])
-        _legend(plot, "")
-        plot.legend.update(location="top_right")  # where lines have ended
+        _legend(plot, "", "top_right")  # where lines have ended
         plot.xaxis[0].axis_label = "seeds"
         plot.yaxis[0].axis_label = models.PlainText(f"accuracy below {names[best]}'s")
         label = "How much worse than the best each setting is, seed by seed"
@@ -241,7 +240,7 @@ def rate_lines(canvas: Canvas) -> Charts:
             plot.varea("x", "low", "high", fill_alpha=0.15, **style)
             plot.line("x", "y", line_width=2, line_dash=dash, **style)
             _tips(plot, plot.scatter("x", "y", size=6, **style), tips)
-        _legend(plot, words(one.setting))
+        _legend(plot, words(one.setting), "bottom_left")
         all_of = " and over all other settings" if len(data.varied) > 1 and not one.others else ""
         label = f"Error by learning rate, a line for each {words(one.setting)}"
         said = f"Median over the seeds{all_of}, with the band of the middle 80%."
@@ -454,8 +453,8 @@ def _logarithmic(axis: Any, along: models.Range1d, title: str, ticker: models.Fi
     return axis
 
 
-def _legend(plot: Any, title: str) -> None:
-    plot.legend.update(title=title, location="bottom_left", click_policy="hide", spacing=0, padding=2)
+def _legend(plot: Any, title: str, location: str) -> None:
+    plot.legend.update(title=title, location=location, click_policy="hide", spacing=0, padding=2)
     look = {"label_text_font_size": "11px", "label_text_color": INK, "title_text_color": INK}
     plot.legend.update(background_fill_alpha=0, border_line_alpha=0, **look)
 
