@@ -1,4 +1,4 @@
-"""Measured curves, labelled by a person: sweeps on MNIST whose commands and pictures are in `docs/regimes.md`."""
+"""Measured curves, labelled by a person: sweeps on MNIST whose commands and picture are in `docs/labels.md`."""
 
 from pathlib import Path
 
