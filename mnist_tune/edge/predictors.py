@@ -18,7 +18,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
-from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.optimizers import Hyperparameters, threshold
 from mnist_tune.training.program import Data, Program, TrainState
 from mnist_tune.training.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.range_test import range_curve
@@ -86,8 +86,8 @@ class Bench:
         return self._critical(order[: self.config.batch_size].reshape(1, -1))
 
     def classical(self) -> float:
-        """Return the edge of a quadratic with the sharpness λ0 of the untrained network: `(2 + 2β) / λ0` for SGD with
-        momentum β. NaN for other optimisers: what their steps amount to, λ0 does not say."""
+        """Return the edge of a quadratic with the sharpness λ0 of the untrained network: the `threshold` of SGD over
+        λ0, 2 / λ0 without momentum. NaN for other optimisers: what their steps amount to, λ0 does not say."""
         if self.config.optimizer != "sgd":
             return math.nan
         program, state = self.program, self.state
@@ -96,7 +96,7 @@ class Bench:
             found = _sharpness(program, state.params, state.extra, self.data.arrays, probe, products)
             if found.residual <= TOLERANCE:
                 break
-        return (2 + 2 * self.config.momentum) / float(found.value)
+        return threshold("sgd", self.config.momentum, self.config.nesterov) / float(found.value)
 
     def _critical(self, images: np.ndarray) -> float:
         """Return the critical rate along the update by the mean loss over images, [blocks, size]."""

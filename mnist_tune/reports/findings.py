@@ -21,6 +21,7 @@ from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, best_trial, spans
@@ -180,6 +181,8 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = _figures(one, best, held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
+    for law in exponents((edge.title, edge.rate(0.5)) for edge in edges.values()):
+        yield Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
 
 
 def best_rate(found: pd.DataFrame, split: str) -> str:

@@ -83,6 +83,15 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     assert (tmp_path / "edge.png").stat().st_size > 20_000
 
 
+def test_edges_of_three_widths_have_an_exponent(folder):
+    sweep = load_sweep(folder)
+    two = sweep.edges()
+    sweep.__dict__["_edges"] = [*two, dataclasses.replace(two[0], title="mlp-32-tanh")]
+    *_, last = findings.of(findings.findings(sweep), findings.Kind.EDGE)
+    assert last.about == "mlp-N-tanh"
+    assert last.text.startswith("the rate at which 50% learn goes as width^")
+
+
 @pytest.mark.parametrize(
     ("row", "accuracy", "learned"),
     [
