@@ -19,7 +19,7 @@ from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
@@ -241,13 +241,15 @@ def measured(edge: MeasuredEdge) -> Finding:
 
 
 def _unbracketed(edge: MeasuredEdge) -> str:
-    """Return why a search has no edge: no trial learned, or all did."""
-    tried = edge.outcomes.sort_values("train_accuracy").iloc[-1]
-    if edge.outcomes[LEARNED].any():
-        most = rate(edge.outcomes["learning_rate"].max())
-        return f"no edge was found: all of {counted(len(edge.outcomes))} learned, at rates of up to {most}"
-    best = f"the most accurate, at rate {rate(tried['learning_rate'])}, reached {tried['train_accuracy']:.4f}"
-    return f"no edge was found: none of {counted(len(edge.outcomes))} learned; {best}; try more --epochs or --learned"
+    """Return why there is no interval: no trial learned, or all did, or the search has only begun."""
+    trials, best = edge.outcomes, edge.outcomes.sort_values("train_accuracy", na_position="first").iloc[-1]
+    if trials[LEARNED].any():
+        most = rate(trials["learning_rate"].max())
+        return f"no edge so far: all of {counted(len(trials))} learned, at rates of up to {most}"
+    if len(trials) < len(PILOT):
+        return "no edge so far: the first trials, which say what counts as learned, have not ended"
+    found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
+    return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
 
 
 def _edge_figures(edge: MeasuredEdge) -> list[tuple[str, str]]:

@@ -278,7 +278,7 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
     print_report(sweep)
     said = " ".join(capsys.readouterr().out.split())
     assert "50% at" not in said
-    assert "no edge was found: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
+    assert "no edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
     assert not sweep.edges()[0].is_precise
 
 
@@ -306,6 +306,7 @@ def test_nothing_has_learned_before_the_pilot_says_what_that_is(searched):
     [edge] = searched([(rate, 0.1, 0.95) for rate in LADDER[:3]]).edges()
     assert edge.learned is None
     assert not edge.outcomes["learned"].any()
+    assert findings.measured(edge).text.endswith("the first trials, which say what counts as learned, have not ended")
 
 
 def row_of(loss, accuracy=0.5):
