@@ -114,7 +114,7 @@ def findings(sweep: Tables, where: str = "") -> list[Finding]:
     """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
     return [
         Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
-        *_winner(sweep),
+        *winner_of(sweep),
         *_families(sweep),
         *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
@@ -129,7 +129,8 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
     return [one for one in found if one.kind in kinds]
 
 
-def _winner(sweep: Tables) -> Iterator[Finding]:
+def winner_of(sweep: Tables) -> Iterator[Finding]:
+    """Yield what a search found; nothing of other sweeps."""
     if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
         return
     split, trials = held_out(sweep.trials), counted(len(sweep.trials))
