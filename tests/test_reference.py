@@ -47,7 +47,7 @@ def values(hint):
 
 
 def cell(value):
-    if any(value is nothing for nothing in (MISSING, None, False, True)) or value == ():
+    if any(value is nothing for nothing in (MISSING, None, False)) or value in ((), ""):
         return ""
     return f"`{' '.join(map(str, value)) if isinstance(value, tuple) else value}`"
 
@@ -70,7 +70,10 @@ def flag(kind, one):
 
 
 def flag_table(kind, names):
-    lines = [f"| `{flag(kind, one)}` | {default} | {said} |" for one, default, said in rows(kind, names)]
+    lines = [
+        f"| `{flag(kind, one)}` | {default * (one.default is not True)} | {said} |"
+        for one, default, said in rows(kind, names)
+    ]
     return ["| flag | default | what it does |", "|---|---|---|", *lines]
 
 
@@ -96,10 +99,10 @@ def documented(name, thing):
     call = re.sub(r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\.|'", "", call)
     yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(thing)}"
     shared = set() if name in WHOLE else {one.name for one in fields(TrialOptions)}
-    own = [one.name for one in fields_of if one.name not in shared]
+    own = [one.name for one in fields_of if one.name not in shared and about(thing, one.name)]
     if own:
         yield "| field | default | what it is |\n|---|---|---|\n" + "\n".join(
-            f"| `{one.name}` | {default} | {said} |" for one, default, said in rows(thing, own)
+            f"| `{one.name}` | {default} | {said} |" for one, default, said in rows(thing, own) if said
         )
     for kind in thing.__mro__[-2::-1] if inspect.isclass(thing) and not issubclass(thing, Exception) else ():
         for method, function in vars(kind).items():
@@ -121,6 +124,8 @@ def prose(thing):
 
 def section(found):
     items = re.sub(r"\n {8,}", " ", found[2].rstrip())
+    if found[1] in ("Returns", "Yields"):
+        return f"*{found[1]}*: {textwrap.dedent(found[2])}"
     return f"*{found[1]}*\n\n" + re.sub(r"^ {4}(\w+): ", r"- `\1`: ", items, flags=re.M) + "\n"
 
 
