@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
@@ -67,7 +68,8 @@ class Bench:
     def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
         """Return the losses of a range test."""
         data, seed = self.data, self.config.data_seed
-        return range_curve(self.program, self.state, self.hyper, seed, data.arrays, ramp, data.train_count)
+        guess = guess_loss(self.spec.label_counts, self.config.loss) if ramp == OURS else math.inf
+        return range_curve(self.program, self.state, self.hyper, seed, data.arrays, ramp, data.train_count, guess)
 
     def suggestions(self) -> dict[str, float | None]:
         """Return what each rule in use today suggests, on the ramp of its library."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -37,6 +37,10 @@ class Lane:
     row: Row
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
+
+    def __post_init__(self) -> None:
+        self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
+        """What its last epochs took, with their batches; that of a saved state is known, too."""
 
 
 Lanes = dict[str, Lane]
@@ -119,6 +123,7 @@ class LaneGroup:
             row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
             lane.spent.clear()
             lane.row = rows[lane_id] = row
+            lane.seconds.append(row["batch_s"])
         return rows
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:

@@ -48,7 +48,7 @@ def measure(
     from mnist_tune.training.optimizers import ADAM
 
     def of_lanes(function: Any, hyper: Mapping[str, Any] | None, lanes: list[int], products: int) -> list[Any]:
-        some = hyper and {name: values[lanes] for name, values in hyper.items()}
+        some = None if hyper is None else {name: values[lanes] for name, values in hyper.items()}
         chosen = [slots[i] for i in lanes]
         found = executor.measure(function, size, chosen, data.arrays, probe, products, hyper=some)
         return [(float(value), float(residual)) for value, residual in zip(*found, strict=True)]

@@ -34,6 +34,9 @@ SIGN_S = 20.0
 
 SIGN_BYTES = 2**20
 
+LOOK_S = 5.0
+"""Seconds between two looks for the sign of a writer that may be dead."""
+
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""
 
@@ -247,20 +250,32 @@ class Remote:
 def await_silence(to: str, say: Callable[[str], None]) -> Sign:
     """Return the last sign of life of the sweep at `to`, once no other process is writing it: wait if one just did.
 
+    One new sign while this waits may be a request that a killed process had sent. Two are from a process that lives.
+
     Raises:
         UserError: the other process is still writing.
         OSError: the storage can't be read, or written.
     """
-    first = last_sign(to)
-    if first.writer is None or _is_here(first.writer, to):
-        return first
+    last, heard = last_sign(to), 0
+    if last.writer is None or _is_here(last.writer, to):
+        return last
     age = max(_age(to), 0)
-    if age > SILENCE_S:
-        return first
     left = SILENCE_S - age
-    say(waits_for(first.writer["host"], to, age, left))
-    time.sleep(left)
-    return refuse_another(to, first)
+    if left >= 0:
+        say(waits_for(last.writer["host"], to, age, left))
+    while left > 0:
+        pause = min(LOOK_S, left)
+        time.sleep(pause)
+        left -= pause
+        found = last_sign(to)
+        if found.writer is None:  # it has ended
+            return found
+        if found != last:
+            heard += 1
+            if heard == 2:
+                raise still_writes(found.writer["host"], to)
+            last, left = found, SILENCE_S
+    return last
 
 
 def refuse_another(to: str, seen: Sign | None) -> Sign:
