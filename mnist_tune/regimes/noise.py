@@ -53,8 +53,8 @@ def independent_answers(accuracy: float, square: float, positions: int) -> float
     Tokens of one example depend on each other, so there are fewer than tokens. `accuracy` is the mean p of the shares,
     `square` that of their squares.
     """
-    spread = square - accuracy**2
-    return min(max(accuracy * (1 - accuracy) / spread, 1.0), positions) if spread > 0 else 1.0
+    one = accuracy * (1 - accuracy)
+    return max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
 
 
 def difference_noise(first: Any, second: Any, images: float) -> Any:

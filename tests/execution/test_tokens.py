@@ -95,6 +95,7 @@ def test_lanes_measure_and_train_as_processes_do_and_a_killed_trial_goes_on_bit_
     assert all(1 <= row["answers"] <= LENGTH for row in rows)
 
 
+@pytest.mark.usefixtures("as_users_have_it")
 def test_label_noise_and_networks_for_images_are_refused_in_a_line(dataset):
     with pytest.raises(UserError, match="arrays has a label for each token; label noise is for one label an example"):
         check_counts([replace(CONFIG, label_noise=8)], dataset)
