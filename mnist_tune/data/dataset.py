@@ -69,14 +69,16 @@ class Dataset:
         images, classes = self.train_images, max(int(part.max()) for part in (self.train_labels, self.test_labels)) + 1
         positions = int(np.prod(self.train_labels.shape[1:]))
         divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" and positions == 1 else 1.0
+        mean, deviation = _moments(images, divisor) if self.standardize else ((), ())
         return DataSpec(
             self.name,
             images.shape[1:],
             tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist()),
             len(self.test_labels),
             divisor,
-            *(_moments(images, divisor) if self.standardize else ()),
-            positions=positions,
+            mean,
+            deviation,
+            positions,
         )
 
 

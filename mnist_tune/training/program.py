@@ -157,7 +157,7 @@ class Program:
         (images, labels), first, count = data, split[0], split[1]
         size = min(EVALUATION_BLOCK, images.shape[0])
 
-        def block(i: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        def block(i: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             wanted = first + i * size
             start = jnp.minimum(wanted, images.shape[0] - size)  # dynamic_slice clips its start in the same way
             index = start + jnp.arange(size, dtype=jnp.int32)
@@ -173,7 +173,8 @@ class Program:
             return sums[0] + loss.sum(), sums[1] + right.sum(dtype=share), sums[2] + (right * right).sum(dtype=share)
 
         share, blocks = jnp.int32 if self.data.positions == 1 else jnp.float32, (count + size - 1) // size
-        sums: tuple[Array, ...] = jax.lax.fori_loop(0, blocks, block, (jnp.float32(0), share(0), share(0)))
+        nothing = jnp.float32(0), share(0), share(0)
+        sums: tuple[Array, Array, Array] = jax.lax.fori_loop(0, blocks, block, nothing)
         return sums
 
 
