@@ -74,6 +74,7 @@ def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
     if ran.empty:
         return pd.DataFrame(columns=[*names, "seeds", "accuracy", "regime", "gap", "close"]).astype({"close": bool})
     images: Any = ran["holdout"] if split == "validation" and "holdout" in ran else test_images
+    images = images * ran["answers"].fillna(1.0) if "answers" in ran else images
     falls = ran["largest_fall"].fillna(0.0) if "largest_fall" in ran else 0.0
     scores = ran[[*names, "regime"]].assign(accuracy=accuracy, regime=ran["regime"].astype(str))
     scores["noise"] = np.maximum(accuracy_noise(scores["accuracy"], images), falls) ** 2
