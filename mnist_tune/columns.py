@@ -112,6 +112,7 @@ EPOCHS = (
     Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
     Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
     Column("batch_sharpness", NUMBER, "A batch's `gᵀHg / ‖g‖²`, the mean over those with a gradient; NaN if none has."),
+    Column("preconditioned_sharpness", NUMBER, "With Adam, the largest eigenvalue of P⁻¹H, H preconditioned."),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
     Column("compile_s", SECONDS, "Time spent compiling: the trial's share of its batches of lanes.", "s"),

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
+from mnist_tune.regimes.measured_edge import Interval
+from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.terminal import INTERRUPTED
 from mnist_tune.results.folder import exists, new_folder
@@ -54,6 +56,9 @@ ROUNDING = 1e-6
 NAME, UNTRAINED = "phases", "untrained"
 """What the sweeps of a diagram are called, and the folder of the first one."""
 CELL = ["architecture", "seed"]
+GRID = 0.035
+"""Half of a step of the grid of c, by default: so far may a threshold be off."""
+
 STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
 """The thresholds, each with the colour, the marker and the words for it."""
 
@@ -241,13 +246,19 @@ def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
 
 
 def print_phases(found: pd.DataFrame) -> None:
-    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's."""
+    """Print the untrained sharpness and the thresholds of each network, the means over its seeds and each seed's, and
+    how the learning rates at the thresholds move with the width."""
     rows = []
     for architecture, part in found.groupby("architecture", sort=False):
         row = {"network": architecture, "sharpness": f"{part['sharpness'].mean():.3g}"}
         rows.append(row | {name: _said(part[name]) for name in STYLES})
     print("c = learning rate × untrained sharpness, mean over seeds (each seed)")
     print(pd.DataFrame(rows).to_string(index=False))
+    for threshold in STYLES:
+        rates = found[threshold] / found["sharpness"]
+        near = [Interval(one * (1 - GRID), one, one * (1 + GRID)) for one in rates]
+        for law in exponents(zip(found["architecture"], near, strict=True)):
+            print(f"{law.title}: the learning rate at {threshold} {law}")
 
 
 def _said(values: pd.Series) -> str:

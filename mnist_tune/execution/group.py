@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,6 +18,7 @@ from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
@@ -35,6 +36,10 @@ class Lane:
     row: Row
     spent: Counter[str] = field(default_factory=Counter)
     """Its share of the seconds that its batches took since its last row."""
+
+    def __post_init__(self) -> None:
+        self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
+        """What its last epochs took, with their batches; that of a saved state is known, too."""
 
 
 Lanes = dict[str, Lane]
@@ -117,6 +122,7 @@ class LaneGroup:
             row |= {**lane.spent, "learning_rate": lane.config.learning_rate, "lanes": together} | same
             lane.spent.clear()
             lane.row = rows[lane_id] = row
+            lane.seconds.append(row["batch_s"])
         return rows
 
     def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
@@ -137,9 +143,11 @@ class LaneGroup:
     def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
-        found = self._in_batches(
-            lanes, lambda size, batch: measure(self.executor, self.data, size, [i.slot for i in batch], images)
-        )
+
+        def of(size: int, batch: list[Lane]) -> Iterable[Any]:
+            return measure(self.executor, self.data, size, [i.slot for i in batch], images, self._hyper(batch))
+
+        found = self._in_batches(lanes, of)
         for lane_id, values in found.items():
             measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
 
@@ -164,14 +172,18 @@ class LaneGroup:
     def _train(self, size: int, batch: Sequence[Lane], first: int, last: int) -> Iterable[tuple[np.ndarray, int]]:
         """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and
         the number of lanes in the batch."""
-        data, program = self.data, self.executor.program
-        values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
-        hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
+        data, program, hyper = self.data, self.executor.program, self._hyper(batch)
         keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
         images = slice(first * program.batch_size, last * program.batch_size)
         orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
         losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, first)
         return [(row, len(batch)) for row in losses]
+
+    def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
+        """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
+        step = self.executor.program.step
+        values = [step.hyperparameters(lane.config, self.steps) for lane in batch]
+        return {name: np.array([of[name] for of in values], np.float32) for name in step.names}
 
     def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
         """Return the mean loss and the accuracy of each lane of a batch."""

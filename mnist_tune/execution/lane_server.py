@@ -24,6 +24,7 @@ from ray.exceptions import RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.hanging import ANSWER_S, HungError, answer
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.execution.program_error import program_error
@@ -179,10 +180,13 @@ class LaneServer:
                 self._detach(lane_id, self._tokens[lane_id])
             return
         except Exception as error:
-            failure: Exception | None = error if isinstance(error, UserError) else program_error(error)
+            failure: Exception | None = error if isinstance(error, (UserError, HungError)) else program_error(error)
             failure = failure or RuntimeError(f"{error}\n{traceback.format_exc()}")
             for future in asking.values():
                 answer(future, lambda: _raise(failure))
+            if isinstance(error, HungError):
+                time.sleep(ANSWER_S)  # so that these answers arrive; no more are given, since what hangs has the states
+                raise
             return
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
@@ -232,16 +236,6 @@ class LaneServer:
 
     def _turn_of(self, lane_id: str) -> Turn:
         return self._turns[self._pool.lanes[lane_id].group]
-
-
-def answer(future: Future[Any], function: Callable[[], Any]) -> None:
-    """Set a future to what a function returns or raises, unless the future was cancelled."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(function())
-    except Exception as error:
-        future.set_exception(error)
 
 
 def _raise(error: Exception) -> None:

@@ -16,6 +16,7 @@ from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFu
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
 from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes, is_out_of_memory
+from mnist_tune.execution.hanging import limit_s, watched
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
@@ -33,6 +34,7 @@ class LanePool:
         capacity: the most lanes, of all programs together.
         train_evaluation: how many training images an evaluation uses, at most; None uses all.
         sharpness: when sharpness is measured; None never does.
+        hang_s: the seconds that an epoch may take in any case; 0 is for ever (`limit_s`).
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class LanePool:
         capacity: int = 1,
         train_evaluation: int | None = None,
         sharpness: SharpnessSettings | None = None,
+        hang_s: float = 0.0,
     ) -> None:
         self._dataset, self._capacity, self._train_evaluation = dataset, capacity, train_evaluation
-        self._sharpness = sharpness
+        self._sharpness, self._hang_s = sharpness, hang_s
         self._data: dict[tuple[int, int], DeviceData] = {}
         self._stacks: dict[Hashable, Stack] = {}
         self._groups: dict[tuple[Program, int, int], LaneGroup] = {}  # those used last are last
@@ -102,9 +105,11 @@ class LanePool:
 
         Raises:
             StateLostError: the device ran out of memory, and the states of these and other lanes (`lost`) are lost.
+            HungError: the epoch hangs, and this process is about to end.
         """
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
-        return lanes[lane_ids[0]].group.run(lanes)
+        limit = min(limit_s(lane.row["epoch"], lane.seconds, self._hang_s) for lane in lanes.values())
+        return watched(lambda: lanes[lane_ids[0]].group.run(lanes), limit)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout

@@ -46,6 +46,8 @@ class WorkerSettings:
     """When the sharpness of trials is measured; None never does."""
     save_every: int = 1
     """A trial's state is saved after every so many epochs."""
+    hang_s: float = 0.0
+    """The seconds that an epoch may take in any case; 0 is for ever."""
     own_code: Code = ({}, {})
     """The user's networks and optimisers."""
     umask: int | None = None
@@ -60,7 +62,7 @@ def make_pool(dataset: Any, settings: WorkerSettings, capacity: int = 1) -> Any:
     from mnist_tune.execution.pool import LanePool
 
     register_own(settings.own_code)
-    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness)
+    return LanePool(dataset, capacity, settings.train_evaluation, settings.sharpness, settings.hang_s)
 
 
 def configure_jax(settings: WorkerSettings) -> None:

@@ -64,7 +64,7 @@ class Forecast:
             return f"in epoch {self.likely:.0f}"
         if math.isinf(self.latest):
             return f"later than epoch {rounded(self.earliest)}"
-        return f"about epoch {rounded(self.likely)} ({rounded(self.earliest)} to {rounded(self.latest)})"
+        return f"at epoch {rounded(self.likely)} (80%: {rounded(self.earliest)} to {rounded(self.latest)})"
 
 
 def rounded(epoch: float) -> str:

@@ -55,7 +55,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND:
         return ""
     if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
-        return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
+        return f"training accuracy {train[-1]:.4f}, held out at chance (best {held_out.max():.4f})"
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now

@@ -163,7 +163,8 @@ def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
     axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
     axis.plot(x, middle, color=COLOURS["slow"], lw=1.5)
     found = edge.rate(0.5)
-    axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
+    if edge.is_bracketed:
+        axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0, label=f"50% at {found}")
     for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
         height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
         name = f"{'learned' if learned else 'did not'} ({len(part)})"

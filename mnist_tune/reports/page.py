@@ -70,11 +70,10 @@ def page(sweeps: Sequence[Tables]) -> str:
     data = PageData(sweeps)
     drawn = sections(data) if data.metrics else []
     shown, document = fields(data.trials, PAGE), Document()
-    for _, charts in drawn:
-        for chart in charts:
-            if chart.figure is not None:
-                document.add_root(chart.figure)
-    document.add_root(trial_table(data.trials))
+    figures = [chart.figure for _, charts in drawn for chart in charts if chart.figure is not None]
+    with document.models.freeze():  # else Bokeh looks at all models again for each figure
+        for root in (*figures, trial_table(data.trials)):
+            document.add_root(root)
     rows = zip(*(one.said(data.trials.head(ROWS)) for one in shown), strict=True)
     html: str = ENVIRONMENT.get_template("page.html").render(
         title=title(sweeps, data.titles),

@@ -18,7 +18,7 @@ from bokeh.plotting import figure
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.reports.decided import decided, titles
-from mnist_tune.reports.findings import Kind, findings, measured, of
+from mnist_tune.reports.findings import Kind, measured, of, winner_of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import (
     Band,
@@ -145,7 +145,7 @@ def _curves(canvas: Canvas, sweep: int) -> Any:
 def progress(canvas: Canvas) -> Charts:
     """The trials of a search in their order, with the best so far."""
     data = canvas.data
-    said = [] if data.several else of(findings(data.sweeps[0]), Kind.WINNER)
+    said = [] if data.several else of(winner_of(data.sweeps[0]), Kind.WINNER)
     winner = best_trial(data.trials)
     if not said or winner is None:
         return

@@ -175,7 +175,7 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
     `stops`, why trials stopped."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = bool(varied(trials))
-    for name in (*["family"] * several, "rates", "trials", "epochs", "train", "test"):
+    for name in (*["family"] * several, "rates", "trials", "epochs", "train acc", "test acc"):
         table.add_column(name, justify="right", no_wrap=name != "family", overflow="fold")
     for name in (*["stopped"] * stops, "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"), overflow="fold")

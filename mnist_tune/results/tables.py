@@ -115,18 +115,19 @@ class Tables:
         return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
 
     def sharpness(self) -> pd.DataFrame:
-        """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`. Step 0
-        is before training.
+        """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`, and
+        for Adam `preconditioned` and `preconditioned_residual`, else NaN. Step 0 is before training.
 
         Raises:
             UserError: none was measured.
         """
         if "sharpness_steps" not in self.epochs:
             raise UserError(f"no sharpness was measured in {self.path}; --sharpness does")
-        kinds = {"step": int, "sharpness": float, "residual": float, "batch_sharpness": float}
+        names = ("sharpness", "residual", "batch_sharpness", "preconditioned", "preconditioned_residual")
+        kinds = {"step": int} | dict.fromkeys(names, float)
         try:
             rows = [
-                (trial_id, *measured)
+                (trial_id, *measured, *[np.nan] * (2 if len(measured) == 4 else 0))
                 for trial_id, steps in self.epochs[["trial_id", "sharpness_steps"]].dropna().itertuples(index=False)
                 for measured in json.loads(steps)
             ]

@@ -101,6 +101,9 @@ class SweepOptions(metaclass=Given):
     save_every: Annotated[int, Mark.HOW] = 1
     """Save a trial's state after every N epochs, while the next ones train. A kill loses no finished epoch's row, but
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
+    hang_minutes: Annotated[float, Mark.HOW] = 10.0
+    """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
+    or its server of lanes, is then replaced, and the trial goes on; it fails the third time. 0 waits for ever."""
     trials_per_gpu: Annotated[int, Mark.HOW] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: Annotated[str | None, Mark.HERE] = None
@@ -166,6 +169,8 @@ class SweepOptions(metaclass=Given):
         counts = "grace_period", "max_concurrent", "lanes", "cpus_per_trial", "train_evaluation", "trials_per_gpu"
         more = "save_every", "sharpness_every", "sharpness_images", "train_images", "time_budget"
         refuse_not_above_0(self, *counts, *more)
+        if not 0 <= self.hang_minutes < math.inf:
+            raise UserError(f"--hang-minutes must be 0 or more, got {self.hang_minutes}")
         for name in ("output", "resume"):
             if getattr(self, name) is not None:
                 storage.place(getattr(self, name))

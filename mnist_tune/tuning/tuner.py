@@ -52,6 +52,7 @@ def fit(
         train_evaluation=options.train_evaluation,
         sharpness=options.measures(),
         save_every=options.save_every,
+        hang_s=60 * options.hang_minutes,
         own_code=own_code(),
         umask=None if options.cluster() else umask(),
     )

@@ -132,6 +132,18 @@ def test_phases(tmp_path, capsys):
     assert min(matplotlib.image.imread(tmp_path / "a.png").shape[:2]) > 300
 
 
+def test_three_widths_have_an_exponent(capsys):
+    wide = PHASES.iloc[:2].assign(architecture="mlp-4096-relu-he", sharpness=340, c_loss=2.5)
+    found = pd.concat([PHASES, wide])
+    print_phases(found)
+    widths = found["architecture"].str.extract(r"(\d+)")[0].astype(int)
+    lines = capsys.readouterr().out.splitlines()[5:]
+    for line, name in zip(lines, ("c_loss", "c_sharp", "c_max"), strict=True):
+        known = found[name].notna()
+        slope, _ = np.polyfit(np.log(widths[known]), np.log((found[name] / found["sharpness"])[known]), 1)
+        assert line.startswith(f"mlp-N-relu-he: the learning rate at {name} goes as width^{slope:.2f} [")
+
+
 def test_a_threshold_that_no_seed_reached_has_no_mean(capsys):
     print_phases(PHASES.assign(c_sharp=np.nan)[2:])
     line = capsys.readouterr().out.splitlines()[-1]

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 from types import SimpleNamespace
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -15,11 +15,12 @@ from ray.exceptions import ActorDiedError
 from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_server as module
 from mnist_tune.execution.checkpoint import Checkpoint, LanesFullError, StateLostError
+from mnist_tune.execution.hanging import HungError
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.lane_server import LaneServer
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.execution.program_error import ProgramError
+from mnist_tune.execution.program_error import ProgramError, program_error
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -85,6 +86,19 @@ def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
+
+
+def test_a_batch_that_hangs_fails_its_lanes_and_ends_the_server(server, exits, monkeypatch, tmp_path):
+    """What hangs has the states: no other batch may train them."""
+    error = HungError("an epoch still ran")
+    monkeypatch.setattr(module, "ANSWER_S", 0)
+    monkeypatch.setattr(server._pool, "run", Mock(side_effect=error))
+    with pytest.raises(HungError, match="an epoch still ran"):
+        epochs(server, tmp_path, "a", "b")
+    assert program_error(error) is None  # so Tune tries the trial again, in another process
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "lanes"]
+    thread.join(60)
+    assert exits == [1]
 
 
 def test_a_client_that_was_replaced_trains_no_lane(server, tmp_path):

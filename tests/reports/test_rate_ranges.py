@@ -32,7 +32,7 @@ def test_each_regime_is_said_with_its_rates_and_seeds():
 def test_gaps_and_cut_trials_are_named():
     rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "regime_evidence"] = "on its way: 0.95 about epoch 14 (12 to 20)"
+    table.loc[1, "regime_evidence"] = "on its way: would reach 0.95 at epoch 14 (80%: 12 to 20)"
     table.loc[5, ["epochs_run", "regime_evidence"]] = 5, "accuracy 0.9000: levelled off or slow, 5 epochs can't tell"
     assert spans(table) == [
         "slow at 0.1",
@@ -107,7 +107,7 @@ def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row,
         error = 0.55 * epoch**-0.45
         writer.epoch("00000", epoch_row(epoch, 3 * error, 1 - error), False)
     trials = writer.finish().trials
-    assert trials["regime_evidence"].item().startswith("on its way: 0.91 later than epoch ")
+    assert trials["regime_evidence"].item().startswith("on its way: would reach 0.91 later than epoch ")
     assert np.isnan(trials["reaches"].item())
     assert spans(trials) == ["on its way at 0.1"]
 

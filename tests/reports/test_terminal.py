@@ -54,8 +54,8 @@ def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, caps
         "rate": "0.1",
         "regime": "converged",
         "epochs": "3/4",
-        "train": "0.9800",
-        "test": "0.9700",
+        "train acc": "0.9800",
+        "test acc": "0.9700",
         "reaches 0.91": "epoch 1",
         "stopped": "asha",
     }
@@ -204,7 +204,7 @@ def test_the_table_says_when_the_target_is_reached(made_up_sweep, capsys, reache
 def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     sweep = made_up_sweep([0.01, 0.1], seeds=2, batch_size=32)
     trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
-    trials["regime_evidence"] = "at 5 epochs 0.8119; rate 0.4 had 0.9940"
+    trials["regime_evidence"] = "accuracy 0.8119 after 5 epochs; rate 0.4 had 0.9940"
     monkeypatch.setattr(terminal, "PLAIN_WIDTH", 80)
     print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
     table = capsys.readouterr().out.split("Regimes:")[0]
@@ -407,7 +407,7 @@ def test_a_line_says_what_its_trials_reached(made_up_sweep):
         return [re.split(r"\s{2,}", line.strip()) for line in out.getvalue().splitlines()]
 
     heads, *rows = printed()
-    assert heads == ["family", "rates", "trials", "epochs", "train", "test", "stopped", "regimes"]
+    assert heads == ["family", "rates", "trials", "epochs", "train acc", "test acc", "stopped", "regimes"]
     assert [row[:4] + row[5:] for row in rows] == [
         ["[red]x[/]", "0.1", "1", "0", "-", "1 [b]", "1 slow"],
         ["[red]x[/]", "0.123", "1", "4", "0.5000", "1 completed", "1 diverged"],

@@ -336,16 +336,18 @@ def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
 
 
 def test_measurements_of_several_sweeps_in_one_table(writer, epoch_row):
-    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0]]"
+    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
     record(writer, epoch_row, "00000", (1,))
     record(writer, epoch_row, "00001", (1,), sharpness_steps=steps)
     measured = load_sweep(writer.path)
-    assert measured.sharpness().to_dict("list") == {
+    assert measured.sharpness().fillna(-1.0).to_dict("list") == {
         "trial_id": ["00001"] * 2,
         "step": [0, 10],
         "sharpness": [1.0, 3.0],
         "residual": [0.01, 0.03],
         "batch_sharpness": [2.0, 4.0],
+        "preconditioned": [-1.0, 5.0],
+        "preconditioned_residual": [-1.0, 0.5],
     }
     without = replace(measured, epochs=measured.epochs.drop(columns="sharpness_steps"))
     trials, epochs, found = together([without, measured])

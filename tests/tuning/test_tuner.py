@@ -215,12 +215,14 @@ def test_processes_get_what_was_asked_for(cluster, new_writer, mnist_5k, tmp_pat
     monkeypatch.setattr(tuner, "choose_placement", place)
     monkeypatch.setattr(tuner, "make_tuner", lambda *arguments: SimpleNamespace(fit=run))
     options = SweepOptions(train_evaluation=500, sharpness_every=3, save_every=4, execution="process", address=address)
+    options = replace(options, hang_minutes=2)
     tuner.fit(writer, PLAN, [mnist_5k], options, None, Past())
     assert pending == ["4"]  # more than there are cores
     assert checked == [(1, "process"), (writer.states, writer.token)]
     [settings] = placed
     assert (settings.states, settings.token, settings.own_code) == (writer.states, writer.token, "the code")
     assert (settings.train_evaluation, settings.sharpness.every, settings.save_every) == (500, 3, 4)
+    assert settings.hang_s == 120
     assert settings.umask == (None if address else 0o27)  # another machine's umask is its own
     writer.finish()
 

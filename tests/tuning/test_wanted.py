@@ -48,6 +48,7 @@ MAY_CHANGE = {
     "lanes",
     "save_every",
     "trials_per_gpu",
+    "hang_minutes",
     "time_budget",
     "precision",
     "confirm",
