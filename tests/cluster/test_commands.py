@@ -11,8 +11,8 @@ import pytest
 from mnist_tune import cli
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&]+)*)")
-FILES = ("README.md", "rayjob.yaml", "slurm.sbatch")
+COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&']+)*)")
+FILES = ("README.md", "aws.md", "gcp.md", "slurm.md", "rayjob.yaml", "slurm.sbatch")
 
 
 def commands(text):
