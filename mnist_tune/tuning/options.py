@@ -148,10 +148,10 @@ class SweepOptions(metaclass=Given):
     def values(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
-    def as_sweep(self, **changes: Any) -> SweepOptions:
-        """Return these options with some changed, and without those that a command adds."""
+    def handed_on(self, kind: type[Options], **changes: Any) -> Options:
+        """Return the options of another command: how this one's sweep is run, with changes."""
         names = {one.name for one in fields(SweepOptions)}
-        made = SweepOptions(**{name: value for name, value in self.values().items() if name in names} | changes)
+        made = kind(**{name: value for name, value in self.values().items() if name in names} | changes)
         return with_given(made, (self.given & names) | changes.keys())
 
     def __post_init__(self) -> None:
