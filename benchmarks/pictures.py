@@ -172,9 +172,9 @@ def plot_labels(path: Path) -> None:
     sweeps = {sweep.name: sweep for sweep in real_sweeps()}
     for axis, (name, title) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
         sweep = sweeps[name]
-        epochs, labels = sweep.asked, []
+        labels: list[Label] = []
         log_axis(axis, "y")
-        axis.set(xlim=(0.6, epochs * 1.22), ylim=(0.006, 1.2))
+        axis.set(xlim=(0.6, sweep.asked * 1.22), ylim=(0.006, 1.2))
         for trial in sweep.labelled().itertuples():
             rows = sweep.curve(trial.trial_id)
             error, style = 1 - rows["train_accuracy"], {"color": COLOURS[trial.regime], "marker": MARKERS[trial.regime]}
