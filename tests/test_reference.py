@@ -6,7 +6,6 @@ python tests/test_reference.py
 import ast
 import inspect
 import re
-import sys
 import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import get_args, get_origin, get_type_hints
 
 import pytest
 import tyro
+from command_options import options_of
 
 import mnist_tune
 from mnist_tune.invocation import COMMANDS
 from mnist_tune.tuning.options import TrialOptions
-
-sys.path.insert(0, str(Path(__file__).parent / "commands"))
-from test_defaults import options_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 PRINTED = "This page is written by `python tests/test_reference.py`.\n"
