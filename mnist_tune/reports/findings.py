@@ -308,14 +308,15 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
 def _facts(sweep: Tables) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
-    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
+    train_images, tokens = data_facts(meta).train_images, data.get("positions", 1)
+    images = f"{train_images:,} training and {data['test_images']:,} test images"
+    images = images.replace("images", f"examples of {tokens} tokens") if tokens > 1 else images
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
     least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
-    train_images = data_facts(meta).train_images
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),

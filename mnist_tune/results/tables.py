@@ -239,7 +239,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
 
 def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
-    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name]
+    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name or name == "answers"]
     return epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
 
 
@@ -256,7 +256,7 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     above, guesses = last["above_since"], last["guessing_since"]
     held_out = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    return last[[*scores, "validation_loss", "validation_accuracy", "node", "device"]].assign(
+    return last[[*scores, "validation_loss", "validation_accuracy", "answers", "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),

@@ -87,7 +87,8 @@ def open_new(
         "command": [redacted(word) for word in sys.argv],
         "options": _plain(options, dataset) | dict(recorded or {}),
         "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
-        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)},
+        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
+        | {"positions": spec.positions},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": now(),
