@@ -39,7 +39,7 @@ A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
 empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out, and no columns of [sharpness](sharpness.md) where none is measured.
+out, no columns of [sharpness](sharpness.md) where none is measured, and no `answers` but of [tokens](text.md).
 
 This page is printed by `python tests/test_columns.py`.
 """
