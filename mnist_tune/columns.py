@@ -131,7 +131,7 @@ EPOCHS = (
 
 TRIALS = (
     Column("trial_id", ID, "The trial's id.", gaps=False),
-    Column("label", NAME, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
+    Column("label", NAME, "What the trial is called; empty except in the notebook's experiments.", gaps=False),
     Column("architecture", NAME, "The network.", gaps=False),
     Column("learning_rate", RATE, "The step size asked for.", gaps=False),
     Column("momentum", NUMBER, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
@@ -168,7 +168,7 @@ TRIALS = (
         "unknown.",
         gaps=False,
     ),
-    Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
+    Column("diverged_at_step", COUNT, "The step from which on a diverged trial's loss stayed high.", "step"),
     Column("target", NUMBER, "The accuracy of a converged curve: the data set's, or what a sibling set.", "0 to 1"),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),

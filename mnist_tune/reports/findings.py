@@ -24,7 +24,7 @@ from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trial, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -131,9 +131,9 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 def winner_of(sweep: Tables) -> Iterator[Finding]:
     """Yield what a search found; nothing of other sweeps."""
-    if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
+    if not _is_search(sweep) or not (best := best_trials(sweep.trials)):
         return
-    split, trials = held_out(sweep.trials), counted(len(sweep.trials))
+    row, split, trials = best[0], held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
     close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
     others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
