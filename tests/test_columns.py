@@ -8,6 +8,7 @@ import pytest
 from mnist_tune.columns import (
     COUNT,
     EPOCHS,
+    FACTOR,
     FLAG,
     ID,
     NAME,
@@ -79,6 +80,7 @@ def test_each_column_is_listed_once_with_a_sentence(table):
         (FLAG, [True, False], [1, "True"]),
         (NAME, ["", "a" * 2**14], ["a" * (2**14 + 1), 1]),
         (RATE, [5e-324, 1, 1e308], [0.0, -1, math.inf, math.nan, True]),
+        (FACTOR, [1, 1.0, 2**53], [0.5, 0.0, -1, math.inf, math.nan, True]),
         (SECONDS, [0.0, -1, math.nan, 1e11], [math.inf, -math.inf, 1e300, "1"]),
     ],
 )

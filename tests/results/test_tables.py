@@ -237,7 +237,7 @@ SHARPNESS = (
 def test_the_tables_have_all_documented_columns(writer, epoch_row):
     assert set(DESIGN_TRIALS) <= {column.name for column in TRIALS}
     assert set(DESIGN_EPOCHS) <= {column.name for column in EPOCHS}
-    optional = dict.fromkeys(("validation_loss", "validation_accuracy", "answers", *SHARPNESS), 0.9)
+    optional = dict.fromkeys(("validation_loss", "validation_accuracy", *SHARPNESS), 0.9) | {"answers": 1.5}
     record(writer, epoch_row, "00000", (1,), above_since=3, sharpness_steps="[[1, 0.9, 0.9, 0.9]]", **optional)
     sweep = writer.finish(ended="now")
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
