@@ -55,8 +55,9 @@ WHOLE = Kind("a whole number", lambda value: is_whole(value, 0), 0, LARGEST)
 NUMBER = Kind("a number", is_number)
 SECONDS = Kind("a number of seconds", lambda value: is_number(value) and not abs(value) > LONGEST, -LONGEST, LONGEST)
 RATE = Kind("a finite number above 0", lambda value: is_number(value) and 0 < value < math.inf, 5e-324, 1.7e308)
+FACTOR = Kind("a finite number of at least 1", lambda value: is_number(value) and 1 <= value <= LARGEST, 1, LARGEST)
 
-NUMBERS = (NUMBER, RATE, SECONDS)
+NUMBERS = (NUMBER, RATE, SECONDS, FACTOR)
 """Kinds of numbers that are stored as floats."""
 
 
@@ -100,6 +101,7 @@ EPOCHS = (
     Column("test_accuracy", NUMBER, "Share of the test set classified right.", "0 to 1", needed=True, curve=True),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, with `--holdout`.", "nats", curve=True),
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
+    Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
     Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
@@ -112,6 +114,7 @@ EPOCHS = (
     Column("sharpness", NUMBER, "The largest eigenvalue of the training loss's Hessian, with `--sharpness`."),
     Column("sharpness_residual", NUMBER, "Its Ritz residual: an eigenvalue is at most so far away, relative to it."),
     Column("batch_sharpness", NUMBER, "A batch's `gᵀHg / ‖g‖²`, the mean over those with a gradient; NaN if none has."),
+    Column("preconditioned_sharpness", NUMBER, "With Adam, the largest eigenvalue of P⁻¹H, H preconditioned."),
     Column("untrained_sharpness", NUMBER, "The sharpness before the first step."),
     Column("sharpness_steps", TEXT, "All measurements of the epoch; `sweep.sharpness()` is their table."),
     Column("compile_s", SECONDS, "Time spent compiling: the trial's share of its batches of lanes.", "s"),
@@ -129,7 +132,7 @@ EPOCHS = (
 
 TRIALS = (
     Column("trial_id", ID, "The trial's id.", gaps=False),
-    Column("label", NAME, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
+    Column("label", NAME, "What the trial is called; empty except in the notebook's experiments.", gaps=False),
     Column("architecture", NAME, "The network.", gaps=False),
     Column("learning_rate", RATE, "The step size asked for.", gaps=False),
     Column("momentum", NUMBER, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
@@ -166,7 +169,7 @@ TRIALS = (
         "unknown.",
         gaps=False,
     ),
-    Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
+    Column("diverged_at_step", COUNT, "The step from which on a diverged trial's loss stayed high.", "step"),
     Column("target", NUMBER, "The accuracy of a converged curve: the data set's, or what a sibling set.", "0 to 1"),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
@@ -174,6 +177,7 @@ TRIALS = (
     Column("test_accuracy", NUMBER, "Accuracy on the test set after the last epoch.", "0 to 1"),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, after the last epoch.", "nats"),
     Column("validation_accuracy", NUMBER, "Accuracy on the images held out, after the last epoch.", "0 to 1"),
+    Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out."),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("largest_fall", NUMBER, "The largest fall of held-out (else test) accuracy in an epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),

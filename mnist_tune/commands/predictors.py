@@ -81,6 +81,8 @@ def factors(edges: Iterable[MeasuredEdge]) -> pd.DataFrame:
     rows = []
     for edge in edges:
         low, measured, high = edge.rate(0.5)
+        if not 0 < measured < np.inf:
+            continue
         for name, rates in edge.predicted.items():
             for seed, rate in enumerate(rates):
                 rows.append((edge.title, name, seed, rate, measured, low, high, np.log2(rate / measured)))

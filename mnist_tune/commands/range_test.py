@@ -1,4 +1,4 @@
-"""Where does the loss leave if the learning rate grows as a network trains? Seconds, and no sweep."""
+"""At which learning rate does the loss blow up, if it grows as a network trains? Seconds, and no sweep."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ from mnist_tune.training.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, 
 def main() -> None:
     options = cli.parse(RangeTestOptions)
     found = range_test(options)
-    print_range(found.architecture, found.curves, found.suggestions)
+    print_range(found.architecture, found.curves, found.suggestions, options.loss)
     plot_range_test(found.architecture, found.curves, options.picture)
     print(f"Picture: {options.picture}")
 
 
-def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]]) -> None:
-    """Print where the loss leaves, what the rules of libraries suggest, over seeds, and how far from there the edges of
-    other networks were."""
+def print_range(
+    name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]], loss: str
+) -> None:
+    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges were
+    of other networks."""
     left = sum(curve.blew_up for curve in curves)
     print(
-        f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least"
+        f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least, "
+        "or half-way back to a guess's"
     )
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("rule", "suggests (over seeds)", "edges were, times that", "so expect the edge at"):
@@ -48,7 +51,10 @@ def print_range(name: str, curves: Sequence[RangeCurve], suggestions: Mapping[st
         table.add_row(rule, *cells)
     table_console().print(table)
     print("The edge is the rate at which half of the seeds learn. It was measured on ten networks (docs/edge.md).")
-    print(f"To measure it here: {command('edge')} --architecture {shlex.quote(name)}")
+    if loss == "mse":
+        print("All of them had cross-entropy: with mse, no range test is to be trusted.")
+    also = " --loss mse" * (loss == "mse")
+    print(f"To measure it here: {command('edge')} --architecture {shlex.quote(name)}{also}")
 
 
 def _spread(rates: Sequence[float]) -> str:
@@ -65,7 +71,7 @@ def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None
     for i, curve in enumerate(curves):
         axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
-        label = None if i else "the loss leaves"
+        label = None if i else "the loss blows up"
         axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
     axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
     axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)

@@ -14,10 +14,12 @@ import tyro
 from matplotlib.figure import Figure
 
 from mnist_tune import UserError, cli, load_sweep
+from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.figures import save
 from mnist_tune.results.tables import together
+from mnist_tune.training.optimizers import ADAM, threshold
 
 ARRIVED = 0.95
 """Relative sharpness from which a trial is at the edge of stability."""
@@ -25,10 +27,19 @@ ARRIVED = 0.95
 SETTLED = 0.25
 """The last part of a trial's steps, which says where one that never arrived has settled."""
 
+AVERAGED = 20
+"""Steps after which Adam's second moment is an average; before, the ratio was anything from 0.1 to 2,300."""
+
+RELATIVE = """Sharpness relative to the edge of stability, λη/2 for plain SGD: before training, and from when it arrived
+at 0.95 on (over the last quarter of the steps if it never did); and of the batch sharpness"""
+
+ALONE = """Sharpness of trials whose edge of stability is not known: before training, and over the last quarter of the
+steps"""
+
 
 @dataclass(frozen=True)
 class Stability:
-    """Print and draw the sharpness over training, as a multiple of what the learning rate allows: λη/2."""
+    """Print and draw the sharpness over training, as a multiple of what the optimiser and its learning rate allow."""
 
     results: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Folders of sweeps, or URIs such as s3://bucket/sweep."""
@@ -42,8 +53,6 @@ def main() -> None:
         raise UserError("name the folder of a sweep that ran with --sharpness")
     trials, _, measured = together([load_sweep(path) for path in config.results])
     relative = relative_sharpness(trials, measured)
-    if relative.empty:
-        raise UserError("no trial can be drawn: they need SGD with a constant learning rate")
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
     curves = [(names[trial_id], curve) for trial_id, curve in relative.groupby("trial_id", sort=False)]
@@ -52,24 +61,23 @@ def main() -> None:
 
 
 def relative_sharpness(trials: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return each measurement as a multiple of the sharpness at which gradient descent becomes unstable.
+    """Return each measurement as a multiple of the sharpness at which the optimiser's steps become unstable on a
+    quadratic, its `threshold` over the learning rate.
 
-    On a quadratic, that is (2 + 2β) / η with the learning rate η and the momentum β, and with Nesterov's momentum
-    (2 + 2β) / ((1 + 2β) η); without momentum, 2 / η (Cohen et al. 2021, arXiv 2103.00065).
-
-    Trials of other optimisers than SGD, or with a schedule, are left out. The columns are `trial_id`, `step`,
-    `relative` (of the sharpness) and `batch_relative` (of the batch sharpness).
+    The columns are `trial_id`, `step`, `sharpness`, `relative` (of what the optimiser sees: for Adam the preconditioned
+    sharpness, from step `AVERAGED` on) and `batch_relative` (of the batch sharpness; NaN for Adam). Both are NaN where
+    no threshold is known, and with a schedule.
     """
-    known = trials[(trials["optimizer"] == "sgd") & (trials["schedule"] == "constant")].set_index("trial_id")
-    momentum = known["momentum"]
-    edge = (2 + 2 * momentum) / known["learning_rate"] / (1 + 2 * momentum.where(known["nesterov"], 0.0))
-    found = measured[measured["trial_id"].isin(known.index)].reset_index(drop=True)
-    warmup = known["warmup_steps"].reindex(found["trial_id"]).to_numpy()
-    share = np.where(warmup > 0, np.minimum(found["step"] / np.maximum(warmup, 1), 1), 1)
-    rate = share / edge.reindex(found["trial_id"]).to_numpy()
-    return found[["trial_id", "step"]].assign(
-        relative=rate * found["sharpness"], batch_relative=rate * found["batch_sharpness"]
-    )
+    trials = trials.set_index("trial_id").loc[measured["trial_id"]]
+    step = measured["step"].to_numpy()
+    limits = [threshold(*of) for of in zip(trials["optimizer"], trials["momentum"], trials["nesterov"], strict=True)]
+    warmup = trials["warmup_steps"].to_numpy()
+    share = np.where(warmup > 0, np.minimum(step / np.maximum(warmup, 1), 1), 1)
+    rate = np.where(trials["schedule"] == "constant", share * trials["learning_rate"] / limits, np.nan)
+    adam = np.array([parse_call(name).name in ADAM for name in trials["optimizer"]])
+    seen = np.where(adam, measured["preconditioned"].where(step >= AVERAGED), measured["sharpness"])
+    batch = np.where(adam, np.nan, measured["batch_sharpness"])
+    return measured[["trial_id", "step", "sharpness"]].assign(relative=rate * seen, batch_relative=rate * batch)
 
 
 def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
@@ -77,16 +85,19 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
 
     `arrived` is the first step measured at `ARRIVED` or above after one below; NaN if there is none. (An untrained
     network may be above the edge; its sharpness falls in the first steps.) `low`, `median` and `high` are those of the
-    relative sharpness from then on, or, if there is none, over the last quarter of the steps.
+    relative sharpness from then on, or, if there is none, over the last quarter of the steps. Where the relative
+    sharpness is not known, `alone` is True, and they are those of the sharpness itself.
     """
     rows = []
     for trial_id, curve in relative.groupby("trial_id", sort=False):
-        arrives = (curve["relative"] >= ARRIVED) & (curve["relative"] < ARRIVED).cummax()
+        alone = curve["relative"].isna().all()
+        shown = curve["sharpness" if alone else "relative"]
+        arrives = (shown >= ARRIVED) & (shown < ARRIVED).cummax() & ~alone
         arrived = curve["step"][arrives].min()
-        after = curve[curve["step"] >= ((1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived)]
-        row = {"trial_id": trial_id, "untrained": curve["relative"].iloc[0], "arrived": arrived}
-        row |= after["relative"].agg(low="min", median="median", high="max")
-        rows.append(row | {"batch_median": after["batch_relative"].median()})
+        after = curve["step"] >= ((1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived)
+        row = {"trial_id": trial_id, "alone": alone, "untrained": shown.iloc[0], "arrived": arrived}
+        row |= shown[after].agg(low="min", median="median", high="max")
+        rows.append(row | {"batch_median": curve["batch_relative"][after].median()})
     return pd.DataFrame(rows)
 
 
@@ -104,27 +115,36 @@ def trial_names(trials: pd.DataFrame) -> dict[str, str]:
 
 def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
     """Print a line for each trial of what `summarise_stability` returns."""
-    shown = summary.drop(columns="trial_id").rename(columns=lambda name: name.replace("_", " "))
+    shown = summary.drop(columns=["trial_id", "alone"]).rename(columns=lambda name: name.replace("_", " "))
     shown.insert(0, "trial", summary["trial_id"].map(names))
     shown["arrived"] = ["never" if pd.isna(step) else f"step {step:.0f}" for step in summary["arrived"]]
-    print(
-        "Sharpness relative to the edge of stability, λη/2 without momentum: before training, and from when it arrived"
-    )
-    print("at 0.95 on (over the last quarter of the steps if it never did); and of the batch sharpness")
-    print(shown.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    at_edge, alone = shown[~summary["alone"]], shown[summary["alone"]].drop(columns=["arrived", "batch median"])
+    for table, said in ((at_edge, RELATIVE), (alone, ALONE)):
+        if len(table):
+            print(said)
+            print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="-"))
 
 
 def plot_stability(curves: Sequence[tuple[str, pd.DataFrame]], path: Path) -> None:
-    """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained", dpi=100)
-    axis = figure.subplots()
-    axis.axhline(1, color="0.3", lw=1)
-    for i, (name, curve) in enumerate(curves):
-        axis.plot(curve["step"], curve["relative"], color=f"C{i % 10}", lw=1.4, label=name)
-        axis.plot(curve["step"], curve["batch_relative"], color=f"C{i % 10}", lw=0.9, ls="--", alpha=0.7)
-    axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
-    axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve in curves))))
-    axis.set(xlabel="step", ylabel="sharpness, relative to the edge of stability")
-    axis.grid(alpha=0.25)
-    axis.legend(frameon=False, fontsize=9)
+    """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness. Where
+    it is not known, draw the sharpness, in a panel of its own."""
+    kinds = [curve["relative"].isna().all() for _, curve in curves]
+    panels = sorted(set(kinds))
+    figure = Figure(figsize=(7, 4.2 * len(panels)), layout="constrained", dpi=100)
+    for axis, alone in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        shown = "sharpness" if alone else "relative"
+        for i, (name, curve) in enumerate(curves):
+            if kinds[i] == alone:
+                axis.plot(curve["step"], curve[shown], color=f"C{i % 10}", lw=1.4, label=name)
+                axis.plot(curve["step"], curve["batch_relative"], color=f"C{i % 10}", lw=0.9, ls="--", alpha=0.7)
+        if alone:
+            axis.set(xlabel="step", ylabel="sharpness", ylim=(0, None))
+        else:
+            axis.axhline(1, color="0.3", lw=1)
+            if any(curve["batch_relative"].notna().any() for _, curve in curves):
+                axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
+            axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve in curves))))
+            axis.set(xlabel="step", ylabel="sharpness, relative to the edge of stability")
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, fontsize=9)
     save(figure, path)

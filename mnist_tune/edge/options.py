@@ -44,7 +44,8 @@ class EdgeOptions(TrialOptions):
     trials: Annotated[int, Mark.MAKES] = 100
     """The most trials for an edge."""
     learned: float | None = None
-    """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one."""
+    """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one or
+    a guess's, whichever is less."""
     expected: float | None = None
     """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
     workers: int | None = None

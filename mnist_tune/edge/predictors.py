@@ -15,10 +15,11 @@ import optax
 from jax import Array
 
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.regimes.measured_edge import CLASSICAL
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.curvature import MORE_PRODUCTS, PRODUCTS, TOLERANCE, probe_of, sharpness
-from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.optimizers import Hyperparameters, threshold
 from mnist_tune.training.program import Data, Program, TrainState
 from mnist_tune.training.range_suggestions import BLOW_UP, OURS, RULES, Ramp, RangeCurve, suggestion
 from mnist_tune.training.range_test import range_curve
@@ -67,7 +68,8 @@ class Bench:
     def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
         """Return the losses of a range test."""
         data, seed = self.data, self.config.data_seed
-        return range_curve(self.program, self.state, self.hyper, seed, data.arrays, ramp, data.train_count)
+        guess = guess_loss(self.spec.label_counts, self.config.loss) if ramp == OURS else math.inf
+        return range_curve(self.program, self.state, self.hyper, seed, data.arrays, ramp, data.train_count, guess)
 
     def suggestions(self) -> dict[str, float | None]:
         """Return what each rule in use today suggests, on the ramp of its library."""
@@ -86,8 +88,8 @@ class Bench:
         return self._critical(order[: self.config.batch_size].reshape(1, -1))
 
     def classical(self) -> float:
-        """Return the edge of a quadratic with the sharpness λ0 of the untrained network: `(2 + 2β) / λ0` for SGD with
-        momentum β. NaN for other optimisers: what their steps amount to, λ0 does not say."""
+        """Return the edge of a quadratic with the sharpness λ0 of the untrained network: the `threshold` of SGD over
+        λ0, 2 / λ0 without momentum. NaN for other optimisers: what their steps amount to, λ0 does not say."""
         if self.config.optimizer != "sgd":
             return math.nan
         program, state = self.program, self.state
@@ -96,7 +98,7 @@ class Bench:
             found = _sharpness(program, state.params, state.extra, self.data.arrays, probe, products)
             if found.residual <= TOLERANCE:
                 break
-        return (2 + 2 * self.config.momentum) / float(found.value)
+        return threshold("sgd", self.config.momentum, self.config.nesterov) / float(found.value)
 
     def _critical(self, images: np.ndarray) -> float:
         """Return the critical rate along the update by the mean loss over images, [blocks, size]."""

@@ -9,7 +9,8 @@ from mnist_tune.data.dataset import Dataset
 from mnist_tune.edge.options import EdgeOptions
 from mnist_tune.edge.predictions import predictions, processes
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.measured_edge import SEARCHES, template_of
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.measured_edge import SEARCHES, Learned, template_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
@@ -75,12 +76,14 @@ def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
-    asked = writer.meta["options"]
+    asked, guesses = writer.meta["options"], data_facts(writer.meta).guess_losses
+    templates = [template_of(search) for search in asked[SEARCHES]]
     past = past or Past()
     return EdgeSearcher(
-        [template_of(search) for search in asked[SEARCHES]],
+        templates,
         [search["expected"] for search in asked[SEARCHES]],
+        learned=[Learned(guesses[template.loss], asked["learned"]) for template in templates],
         ended=past.outcomes,
         known=past.trials,
-        **{name: asked[name] for name in ("workers", "precision", "trials", "learned", "seed")},
+        **{name: asked[name] for name in ("workers", "precision", "trials", "seed")},
     )

@@ -19,9 +19,12 @@ from ray.tune.search import Searcher
 from mnist_tune.edge.choice import most_pending, next_rate
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.edge_posterior import EdgePosterior
-from mnist_tune.regimes.measured_edge import has_learned
+from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.searcher import Unsaved, with_id
+
+FURTHER = 1.5
+"""How far a pilot looks if it goes on: a standard deviation in ln η."""
 
 
 @dataclass
@@ -29,7 +32,14 @@ class _Search:
     """One network's search, and what is known of its trials."""
 
     template: TrialConfig
+    expected: float
+    asked: Learned
+    """What counts as learned, before the pilot."""
     posterior: EdgePosterior
+    learned: Learned | None = None
+    """What the pilot has fixed."""
+    pilot: list[tuple[float, Mapping[str, Any] | None]] = field(default_factory=list)
+    """The learning rates and the last rows of the pilot's trials."""
     proposed: int = 0
     failed_epochs: list[int] = field(default_factory=list)
     """Epochs of the trials that did not learn."""
@@ -39,6 +49,30 @@ class _Search:
         """Epochs of a trial that does not learn, relative to one that does; as if one had been seen that takes all."""
         epochs = self.template.epochs
         return (epochs + sum(self.failed_epochs)) / (epochs * (1 + len(self.failed_epochs)))
+
+    @property
+    def most_proposed(self) -> float:
+        """How many trials it may have proposed by now. Those of a pilot start together, and the others after it."""
+        return math.inf if self.learned else len(PILOT) * (1 + len(self.pilot) // len(PILOT))
+
+    def pilot_rate(self, rng: Any) -> float:
+        """Return x of the pilot's next trial. If none of the first learned, it goes on about the most accurate one."""
+        if self.proposed < len(PILOT):
+            return math.log(self.expected * PILOT[self.proposed])
+        known = [(row["train_accuracy"], rate) for rate, row in self.pilot if row is not None]
+        return float(math.log(max(known, default=(0.0, self.expected))[1]) + FURTHER * rng.standard_normal())
+
+    def take_up(self, rate: float, row: Mapping[str, Any] | None) -> None:
+        """Add a trial's outcome. One that ended in an error says nothing."""
+        if self.learned is None:
+            self.pilot.append((rate, row))
+            self.learned = self.asked.fixed_by(self.pilot)
+            for tried in self.pilot if self.learned else ():
+                self.take_up(*tried)
+        elif row is not None and rate >= self.learned.least:
+            learned = self.learned.holds(row)
+            self.posterior.add(math.log(rate), learned)
+            self.failed_epochs += [] if learned else [row["epoch"]]
 
 
 @dataclass(eq=False)
@@ -73,7 +107,8 @@ class EdgeSearcher(Unsaved):
     proposes what it would have proposed.
 
     A template is what the trials of a network share. `known` are the trials before a resume, by id, and `ended` are the
-    last rows of those that had ended; None if one ended in an error. The rest is as in `EdgeOptions`.
+    last rows of those that had ended; None if one ended in an error. `learned` is what counts as that before the pilot,
+    for each template. The rest is as in `EdgeOptions`.
     """
 
     knows_the_past = True
@@ -86,17 +121,18 @@ class EdgeSearcher(Unsaved):
         workers: int,
         precision: float,
         trials: int,
-        learned: float | None = None,
+        learned: Sequence[Learned],
         seed: int = 0,
         ended: Mapping[str, Mapping[str, Any] | None] | None = None,
         known: Mapping[str, TrialConfig] | None = None,
     ) -> None:
         super().__init__()
         self._searches = [
-            _Search(template, EdgePosterior(math.log(rate))) for template, rate in zip(templates, expected, strict=True)
+            _Search(template, rate, asked, EdgePosterior(math.log(rate)))
+            for template, rate, asked in zip(templates, expected, learned, strict=True)
         ]
         self._workers, self._now = workers, 0.0
-        self._precision, self._trials, self._learned, self._seed = precision, trials, learned, seed
+        self._precision, self._trials, self._seed = precision, trials, seed
         self._ended, self._known = dict(ended or {}), dict(known or {})
         self.proposed: dict[int, TrialConfig] = {}
         """The trials so far, by their number."""
@@ -123,7 +159,7 @@ class EdgeSearcher(Unsaved):
             self._now = next_end
             for one in [one for one in self._running if one.ended and one.ends == next_end]:
                 self._running.remove(one)
-                self._take_up(one)
+                one.search.take_up(math.exp(one.x), one.row)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if result.get("stop_reason") != "error":
@@ -138,7 +174,8 @@ class EdgeSearcher(Unsaved):
         return min(open_, key=lambda search: search.proposed, default=None)
 
     def _may_propose(self, search: _Search) -> bool:
-        over = search.proposed >= self._trials or search.posterior.has_settled(self._precision)
+        over = search.proposed >= min(self._trials, search.most_proposed)
+        over = over or search.posterior.has_settled(self._precision)
         return not over and len(self._pending(search)) < most_pending(search.posterior.count)
 
     def _pending(self, search: _Search) -> list[float]:
@@ -148,7 +185,11 @@ class EdgeSearcher(Unsaved):
     def _propose(self, search: _Search) -> tuple[str, _Trial, TrialConfig]:
         number = len(self.proposed)
         rng = np.random.default_rng([self._seed, number])
-        x = next_rate(search.posterior, search.proposed, self._pending(search), search.cost, rng)
+        if search.learned is None:
+            x = search.pilot_rate(rng)
+        else:
+            x = next_rate(search.posterior, search.proposed, self._pending(search), search.cost, rng)
+            x = max(x, math.log(search.learned.least))
         seed = int(rng.integers(2**32))
         rate = float(f"{math.exp(x):.4g}")
         config = replace(search.template, learning_rate=rate, seed=seed, data_seed=seed)
@@ -156,15 +197,6 @@ class EdgeSearcher(Unsaved):
         search.proposed += 1
         self._running.append(_Trial(search, math.log(config.learning_rate), self._now))
         return f"{number:05d}", self._running[-1], config
-
-    def _take_up(self, one: _Trial) -> None:
-        """Add a trial's outcome to its search. One that ended in an error says nothing."""
-        if one.row is None:
-            return
-        learned = has_learned(one.row, self._learned)
-        one.search.posterior.add(one.x, learned)
-        if not learned:
-            one.search.failed_epochs.append(one.row["epoch"])
 
 
 class ContestSearcher(Unsaved):

@@ -150,16 +150,26 @@ class Executor:
         return np.asarray(losses)[: len(slots)]
 
     def measure(
-        self, function: Any, size: int, slots: Sequence[int], data: Data, index: np.ndarray, *static: Hashable
+        self,
+        function: Any,
+        size: int,
+        slots: Sequence[int],
+        data: Data,
+        index: np.ndarray,
+        *static: Hashable,
+        hyper: Hyperparameters | None = None,
     ) -> Any:
-        """Return `function(program, params, extra, data, index, *static)` of each lane.
+        """Return `function(program, params, extra, data, index, *static)` of each lane, or with hyperparameters
+        `function(program, state, hyper, data, index, *static)`.
 
         Args:
             function: a pure function of one lane; its results are scalars.
             index: which images, int32.
             static: what is compiled in. The rest is as in `train`.
         """
-        call = ((self.state.params, self.state.extra), *jax.device_put((self._slots(slots, size), index)), data)
+        padded = hyper and {name: _pad(values, size) for name, values in hyper.items()}
+        variables = self.state if hyper else (self.state.params, self.state.extra)
+        call = (variables, *jax.device_put((self._slots(slots, size), padded, index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -175,7 +185,7 @@ class Executor:
         self._executable(("train", size, images), partial(_train, self.program), (*trained, data), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
         variables = self._stacked.params, self._stacked.extra
-        self._measuring(Program.evaluate, size, (variables, slots, split, data), ())
+        self._measuring(Program.evaluate, size, (variables, slots, None, split, data), ())
 
     def take_seconds(self) -> dict[str, float]:
         """Return the seconds spent compiling, training and evaluating since the last call."""
@@ -187,7 +197,7 @@ class Executor:
         return np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
 
     def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
-        key = (function, size, call[2].shape, static)
+        key = (function, size, call[3].shape, static)
         return self._executable(key, partial(_measure, self.program, function, static), call)
 
     def _executable(self, key: tuple[Any, ...], function: Any, call: Any, donate: tuple[int, ...] = ()) -> Any:
@@ -217,14 +227,15 @@ def _train(
 
 
 def _measure(
-    program: Program, function: Any, static: Any, variables: Any, slots: Array, index: Array, data: Data
+    program: Program, function: Any, static: Any, variables: Any, slots: Array, hyper: Any, index: Array, data: Data
 ) -> Any:
-    def run(params: Any, extra: Any) -> Any:
-        return function(program, params, extra, data, index, *static)
+    def run(variables: Any, hyper: Any) -> Any:
+        of_lane = (variables, hyper) if hyper else variables
+        return function(program, *of_lane, data, index, *static)
 
     if len(slots) > 1:
-        return jax.vmap(run)(*take(variables, slots))
-    return jax.tree.map(jnp.atleast_1d, run(*take(variables, slots)))
+        return jax.vmap(run)(take(variables, slots), hyper)
+    return jax.tree.map(jnp.atleast_1d, run(take(variables, slots), jax.tree.map(lambda x: x[0], hyper)))
 
 
 def _pad(values: np.ndarray, size: int) -> np.ndarray:

@@ -17,7 +17,9 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
+from mnist_tune.regimes.noise import independent_answers
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig, steps_of_epoch
 
@@ -97,7 +99,7 @@ class LaneGroup:
         """Return the training loss of a lane's initial parameters, which are in its slot."""
         losses, seed = self._untrained_losses, lane.config.seed
         if seed not in losses:
-            [(losses[seed], _)] = self._evaluate(1, [lane], "train")
+            [(losses[seed], *_)] = self._evaluate(1, [lane], "train")
             self._share_seconds([lane])
         return losses[seed]
 
@@ -142,9 +144,11 @@ class LaneGroup:
     def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
-        found = self._in_batches(
-            lanes, lambda size, batch: measure(self.executor, self.data, size, [i.slot for i in batch], images)
-        )
+
+        def of(size: int, batch: list[Lane]) -> Iterable[Any]:
+            return measure(self.executor, self.data, size, [i.slot for i in batch], images, self._hyper(batch))
+
+        found = self._in_batches(lanes, of)
         for lane_id, values in found.items():
             measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
 
@@ -169,21 +173,29 @@ class LaneGroup:
     def _train(self, size: int, batch: Sequence[Lane], first: int, last: int) -> Iterable[tuple[np.ndarray, int]]:
         """Train a batch for the steps of an epoch after `first` up to `last`. Return the step losses of each lane, and
         the number of lanes in the batch."""
-        data, program = self.data, self.executor.program
-        values = [program.step.hyperparameters(lane.config, self.steps) for lane in batch]
-        hyper = {name: np.array([of[name] for of in values], np.float32) for name in program.step.names}
+        data, program, hyper = self.data, self.executor.program, self._hyper(batch)
         keys = np.array([(lane.config.seed ^ DRAWS, lane.row["epoch"]) for lane in batch], np.uint32)
         images = slice(first * program.batch_size, last * program.batch_size)
         orders = [batch_order(lane.config.data_seed, lane.row["epoch"], data.train_count)[images] for lane in batch]
         losses = self.executor.train(size, [lane.slot for lane in batch], hyper, keys, orders, data.arrays, first)
         return [(row, len(batch)) for row in losses]
 
-    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
-        """Return the mean loss and the accuracy of each lane of a batch."""
+    def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
+        """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
+        step = self.executor.program.step
+        values = [step.hyperparameters(lane.config, self.steps) for lane in batch]
+        return {name: np.array([of[name] for of in values], np.float32) for name in step.names}
+
+    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, ...]]:
+        """Return the mean loss and the accuracy of each lane of a batch, and of tokens the `independent_answers`."""
         slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
         index = np.array([first, count], np.int32)
-        losses, corrects = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
-        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
+        sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        means, positions = np.transpose(sums).astype(float) / count, self.executor.program.data.positions
+        return [
+            (loss, right) if positions == 1 else (loss, right, independent_answers(right, square, positions))
+            for loss, right, square in means.tolist()
+        ]
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()

@@ -18,8 +18,8 @@ TRAINED_IMAGES = 5_000
 MOST_BATCHES = 100
 """Batches that batch sharpness is the mean of."""
 
-Measured = tuple[int, float, float, float]
-"""Steps made, sharpness, its Ritz residual, batch sharpness."""
+Measured = tuple[float, ...]
+"""Steps made, sharpness, its Ritz residual, batch sharpness; for Adam also the sharpness of P⁻¹H and its residual."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +40,43 @@ class SharpnessSettings:
 
 
 def measure(
-    executor: Executor, data: DeviceData, size: int, slots: Sequence[int], images: int
-) -> list[tuple[float, float, float]]:
-    """Return the sharpness of each lane of a batch, its Ritz residual, and the batch sharpness. Lanes whose residual is
-    too large are measured again with more Lanczos steps."""
+    executor: Executor, data: DeviceData, size: int, slots: Sequence[int], images: int, hyper: Mapping[str, Any]
+) -> list[tuple[float, ...]]:
+    """Return what is measured of each lane of a batch, the `Measured` without the steps, given their hyperparameters,
+    [lanes] by name. Lanes whose residual is too large are measured again with more Lanczos steps."""
     from mnist_tune.training import curvature
+    from mnist_tune.training.optimizers import ADAM
 
-    def of_lanes(slots: Sequence[int], products: int) -> list[tuple[float, float]]:
-        found = executor.measure(curvature.sharpness, size, slots, data.arrays, probe, products)
+    def of_lanes(function: Any, hyper: Mapping[str, Any] | None, lanes: list[int], products: int) -> list[Any]:
+        some = None if hyper is None else {name: values[lanes] for name, values in hyper.items()}
+        chosen = [slots[i] for i in lanes]
+        found = executor.measure(function, size, chosen, data.arrays, probe, products, hyper=some)
         return [(float(value), float(residual)) for value, residual in zip(*found, strict=True)]
+
+    def converged(function: Any, hyper: Mapping[str, Any] | None = None) -> list[Any]:
+        found = of_lanes(function, hyper, [*range(len(slots))], curvature.PRODUCTS)
+        again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]
+        if again:
+            for i, better in zip(again, of_lanes(function, hyper, again, curvature.MORE_PRODUCTS), strict=True):
+                found[i] = better
+        return found
 
     probe = curvature.probe_of(data.train_count, images)
     batch_size = min(executor.program.batch_size, data.train_count)
     count = min(max(len(probe) // batch_size, 1), MOST_BATCHES)
     batches = curvature.probe_of(data.train_count)[: count * batch_size].reshape(-1, batch_size)
-    found = of_lanes(slots, curvature.PRODUCTS)
-    again = [i for i, (_, residual) in enumerate(found) if residual > curvature.TOLERANCE]
-    if again:
-        for i, better in zip(again, of_lanes([slots[i] for i in again], curvature.MORE_PRODUCTS), strict=True):
-            found[i] = better
+    found = converged(curvature.sharpness)
     along = executor.measure(curvature.batch_sharpness, size, slots, data.arrays, batches)
-    return [(value, residual, float(one)) for (value, residual), one in zip(found, along, strict=True)]
+    adam = executor.program.step.optimizer in ADAM
+    seen = converged(curvature.preconditioned_sharpness, hyper) if adam else [()] * len(slots)
+    return [(*plain, float(one), *more) for plain, one, more in zip(found, along, seen, strict=True)]
 
 
 def sharpness_columns(measured: Sequence[Measured], before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the columns of an epoch's row, given its measurements in order and the row before it. The first epoch's
     begin with that before training."""
-    names = ("sharpness", "sharpness_residual", "batch_sharpness")
+    names = ("sharpness", "sharpness_residual", "batch_sharpness", "preconditioned_sharpness")
     row: dict[str, Any] = {"sharpness_steps": json.dumps(measured)}
     row["untrained_sharpness"] = before.get("untrained_sharpness") if before["epoch"] else measured[0][1]
     later = [one for one in measured if one[0]]
-    return row | (dict(zip(names, later[-1][1:], strict=True)) if later else {})
+    return row | (dict(zip(names, later[-1][1:], strict=False)) if later else {})

@@ -101,8 +101,10 @@ class EdgePosterior:
         return self._quantiles(ENDS)
 
     def has_settled(self, precision: float) -> bool:
-        """Return whether the search may end: its interval has had at most this half-width, as a share of the rate,
-        through the last `SETTLED` of its outcomes."""
+        """Return whether the search may end: some trials learned and others did not, and its interval has had at most
+        this half-width, as a share of the rate, through the last `SETTLED` of its outcomes."""
+        if len({learned for _, learned in self._outcomes}) < 2:
+            return False
         last = self._half_widths[int((1 - SETTLED) * self.count) :]
         return self.count >= LEAST_OUTCOMES and max(last) <= math.log1p(precision)
 

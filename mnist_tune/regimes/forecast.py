@@ -1,7 +1,7 @@
 """When does a calm curve reach its target? Its error falls as a power of the epochs, which is fitted and continued.
 
 How far that can be trusted was measured: complete curves were cut, and the epoch that the power law gave was compared
-with the one at which they got there (`docs/regimes.md`).
+with the one at which they got there (`docs/labels.md`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Forecast:
             return f"in epoch {self.likely:.0f}"
         if math.isinf(self.latest):
             return f"later than epoch {rounded(self.earliest)}"
-        return f"about epoch {rounded(self.likely)} ({rounded(self.earliest)} to {rounded(self.latest)})"
+        return f"at epoch {rounded(self.likely)} (80%: {rounded(self.earliest)} to {rounded(self.latest)})"
 
 
 def rounded(epoch: float) -> str:

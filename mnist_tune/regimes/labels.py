@@ -46,6 +46,9 @@ REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit"
 ON_ITS_WAY = "on its way"
 """How the evidence begins where a calm trial is not at its target yet."""
 
+LEFT = "left the target"
+"""How the evidence begins where a trial was at its target, and is below it again."""
+
 LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
 """The columns that `label_trials` adds."""
 
@@ -76,12 +79,12 @@ def gone(curve: Curve, goal: float) -> str:
         flagged = curve.diverged is not None and curve.diverged[-1]
         ended = curve.complete and guesses and (curve.diverged is None or curve.above_since is not None)
         if flagged or ended or not np.isfinite(loss[-1]):
-            since = f", above since step {curve.above_since}" if curve.above_since else ""
-            return f"training loss {loss[-1]:.3g}, {curve.untrained:.3g} untrained{since}"
+            since = f", above it since step {curve.above_since}" if curve.above_since else ""
+            return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
     if guesses and drop(curve, 0) and curve.learned(accuracy.max()) >= LEARNED and lasts(curve):
-        return f"late: {best_and_last(curve)}"
+        return f"fell back to chance: {best_and_last(curve)}"
     if stuck(curve) and (curve.complete if loss is None else curve.spikes(CLEARLY).any()):
-        return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f}, a guess"
+        return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f} is that of guessing"
     return ""
 
 
@@ -97,11 +100,11 @@ def restless(curve: Curve, goal: float) -> str:
     events = spikes | drops
     late = events[-max(ENOUGH, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:
-        said = f"loss up to {curve.peak[1:][spikes].max():.3g}" if spikes.any() else f"falls of {falls.max():.3f}"
-        return f"unstable in {events.sum()} of {len(falls)} epochs: {said}"
+        said = f"batch loss up to {curve.peak[1:][spikes].max():.3g}" if spikes.any() else f"falls of {falls.max():.3f}"
+        return f"{events.sum()} of {len(falls)} epochs unstable ({said})"
     if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
         low, high = curve.accuracy.min(), curve.accuracy.max()
-        return f"accuracy fell in {small.sum()} of {len(small)} epochs, {low:.4f} to {high:.4f}"
+        return f"accuracy fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
     lost = curve.complete and curve.epochs >= ENOUGH and drop(curve) and drops[curve.accuracy.argmax() :].any()
     return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
 
@@ -113,7 +116,7 @@ def there(curve: Curve, goal: float) -> str:
     if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
     final = max(curve.settled, curve.accuracy[-1])
-    early = f", loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
+    early = f", batch loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
     return f"accuracy {final:.4f} >= {goal:.4g}{early}"
 
 
@@ -121,11 +124,11 @@ def below(curve: Curve, goal: float) -> Label:
     """Where does the law of a curve lead that is below the target?"""
     accuracy, final = curve.accuracy, curve.accuracy[-1]
     if curve.train_loss is not None and hardly_begun(curve):
-        return "slow", f"hardly begun: loss {curve.train_loss[-1]:.4g}, {curve.untrained:.4g} untrained"
+        return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
-        return "undecided", best_and_last(curve)
+        return "undecided", f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
     hidden = 1 - goal < curve.wrong_labels  # behind wrong labels, the exponent is less well known
     pace, noise = late_pace(curve)
@@ -135,16 +138,16 @@ def below(curve: Curve, goal: float) -> Label:
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
     if curve.complete and curve.schedule != "constant":
-        return "underfit", f"accuracy {final:.4f} when the learning rate was 0"
+        return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
         return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
     if shaken(curve):
-        return "undecided", f"accuracy {final:.4f}: neither calm nor oscillating"
+        return "undecided", f"accuracy {final:.4f}: jumps, but too rarely to be oscillating"
     if math.isinf(goal):
         return "undecided", f"accuracy {final:.4f}, no target known"
     if curve.complete and ahead.likely > FAR * curve.epochs:
-        return "slow", f"accuracy {final:.4f}; {goal:.4g} {ahead}"
-    return "undecided", f"{ON_ITS_WAY}: {goal:.4g} {ahead}"
+        return "slow", f"accuracy {final:.4f}; would reach {goal:.4g} {ahead}"
+    return "undecided", f"{ON_ITS_WAY}: would reach {goal:.4g} {ahead}"
 
 
 def best_and_last(curve: Curve) -> str:
@@ -236,7 +239,7 @@ class Family:
         first = min(self.trials[: faster.sum()], key=lambda other: other.since, default=None)
         if first is None or one.reaches is None or one.reaches.likely <= FAR * first.since:
             return None
-        return "slow", f"{one.target:.4g} {one.reaches}; {named(first, one)}: {first.reaches}"
+        return "slow", f"would reach {one.target:.4g} {one.reaches}; {named(first, one)} did {first.reaches}"
 
     def _outdone(self, one: Trial) -> Label | None:
         """A trial that ended lower than the best: slow if that is faster and, if it is slower, oscillating where the
@@ -274,7 +277,7 @@ def named(best: Trial, one: Trial) -> str:
 def behind(one: Trial, best: Trial) -> str:
     epochs = min(one.curve.epochs, best.curve.epochs)
     ours, theirs = one.curve.accuracy[epochs - 1], best.curve.accuracy[epochs - 1]
-    return f"at {epochs} epochs {ours:.4f}; {named(best, one)} had {theirs:.4f}"
+    return f"accuracy {ours:.4f} after {epochs} epochs; {named(best, one)} had {theirs:.4f}"
 
 
 def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:

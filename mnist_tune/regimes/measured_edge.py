@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -31,39 +31,91 @@ CLASSICAL = "2/λ0"
 
 
 LEARNED_SHARE = 0.5
-"""A trial has learned if its final training loss is below this share of the untrained loss. Measured on five networks,
-the edge of learning so defined is sharp; that of staying finite, or above chance, is not: ReLU networks die at the loss
-of a guess, which is below their untrained loss, and tanh networks get lost at finite losses."""
+"""A trial has learned if its final training loss is below this share of the untrained loss, or of a guess's if that is
+less. Measured on five networks, the edge of learning so defined is sharp; that of staying finite, or above chance, is
+not: ReLU networks die at the loss of a guess, and tanh networks get lost at finite losses."""
+
+IN_REACH, NOTHING = 0.4, 0.9
+"""Shares of that loss. If the best trial of a pilot ends above the first, `LEARNED_SHARE` is out of reach. If it ends
+above the second, no trial has learned anything."""
+
+PILOT = (1, 1 / 4, 1 / 16, 1 / 64)
+"""The learning rates of a search's first trials, as multiples of the rate at which it expects the edge."""
 
 LEARNED, CALM, DIVERGED = "learned", "calm", "diverged"
 OUTCOMES = (LEARNED, CALM, DIVERGED)
 
 
-def has_learned(row: Mapping[str, Any], accuracy: float | None = None) -> bool:
-    """Return whether a trial whose last epoch has this row learned: its training accuracy is at least `accuracy` or, by
-    default, its loss below `LEARNED_SHARE` of the untrained one."""
-    if row["diverged"] or not math.isfinite(row["train_loss"]):
-        return False
-    if accuracy is not None:
-        return bool(row["train_accuracy"] >= accuracy)
-    return bool(row["train_loss"] < LEARNED_SHARE * row["untrained_loss"])
+@dataclass(frozen=True)
+class Learned:
+    """What counts as learned in a search. Its pilot fixes that before the search itself, so that no outcome turns."""
+
+    guess: float
+    """The loss of the best constant guess."""
+    accuracy: float | None = None
+    """The training accuracy of a trial that learned; None if its loss decides."""
+    share: float = LEARNED_SHARE
+    """The final training loss of a trial that learned is below this share of the untrained loss, or of a guess's."""
+    least: float = 0.0
+    """Smaller learning rates are too slow to learn, so trials there say nothing of the edge."""
+
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a trial whose last epoch has this row learned."""
+        if row["diverged"] or not math.isfinite(row["train_loss"]):
+            return False
+        if self.accuracy is not None:
+            return bool(row["train_accuracy"] >= self.accuracy)
+        return self._left(row) < self.share
+
+    def fixed_by(self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]) -> Learned | None:
+        """Return what a search's pilot has fixed; None while no trial of the pilot has learned: then it goes on.
+
+        Where a loss of `LEARNED_SHARE` is out of reach, a trial has learned if it gained half of what the best trial of
+        the pilot did.
+
+        Args:
+            trials: learning rates and last rows of the first trials that have ended; None for one without a row.
+        """
+        for end in range(len(PILOT), len(trials) + 1, len(PILOT)):
+            pilot = [(tried, row) for tried, row in trials[:end] if row is not None]
+            best = min((self._left(row) for _, row in pilot if math.isfinite(row["train_loss"])), default=1.0)
+            relative = self.accuracy is None and IN_REACH < best < NOTHING
+            found = replace(self, share=(1 + best) / 2) if relative else self
+            if learned := [tried for tried, row in pilot if found.holds(row)]:
+                return replace(found, least=min(learned) / 2)
+        return None
+
+    def _left(self, row: Mapping[str, Any]) -> float:
+        return float(row["train_loss"] / min(self.guess, row["untrained_loss"]))
 
 
-def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, accuracy: float | None) -> pd.DataFrame:
+def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, learned: Learned | None) -> pd.DataFrame:
     """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with the index of `trials`.
 
-    A trial is calm if its label is neither diverged nor oscillating and its curve shows no spikes or falls.
+    No trial has learned as long as it is not fixed what counts as that. A trial is calm if its label is neither
+    diverged nor oscillating and its curve shows no spikes or falls.
     """
-    last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last").set_index("trial_id")
+    last = _last_rows(epochs)
     # A trial whose lines in the journal are damaged has no epoch.
-    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last.index)]
-    learned = [has_learned(last.loc[trial_id], accuracy) for trial_id in ended["trial_id"]]
+    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last)]
+    holds = [learned is not None and learned.holds(last[trial_id]) for trial_id in ended["trial_id"]]
     restless = ended["curve_regime"].isin(("diverged", "oscillating")).to_numpy()
     spikes = np.array([shaken(curve) for curve in curves_of(ended, epochs, data)], bool)
     diverged = ended["regime"].eq("diverged").to_numpy()
-    return pd.DataFrame(
-        {LEARNED: learned, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool
-    )
+    return pd.DataFrame({LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool)
+
+
+def _last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
+    last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
+    return dict(zip(last["trial_id"], last.to_dict("records"), strict=True))
+
+
+def _fixed(trials: pd.DataFrame, epochs: pd.DataFrame, asked: Learned) -> Learned | None:
+    """Return what the pilot of a search has fixed, given its trials in order."""
+    over, last = trials["stop_reason"].isin(("completed", DIVERGED, "error")), _last_rows(epochs)
+    ended = trials[over.cummin()]
+    rows = [None if one.stop_reason == "error" else last.get(one.trial_id) for one in ended.itertuples()]
+    return asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
 
 
 class Interval(NamedTuple):
@@ -74,6 +126,8 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
+        if math.isnan(self.median):
+            return "not found"
         if math.isinf(self.median):
             return "any rate"
         if not self.median > 0:
@@ -100,10 +154,11 @@ class MeasuredEdge:
 
     Args:
         title: the family of trials.
-        outcomes: a row a trial that has ended: learning_rate and the columns `OUTCOMES`.
+        outcomes: a row a trial that has ended: learning_rate, train_accuracy and the columns `OUTCOMES`.
         expected: the rate at which the search expected the edge.
         precision: the half-width that was asked for.
         predicted: the rates that predictors gave, by name, a seed each.
+        learned: what counts as learned; None while the search's pilot has not fixed it.
     """
 
     title: str
@@ -111,14 +166,22 @@ class MeasuredEdge:
     expected: float
     precision: float
     predicted: Mapping[str, Sequence[float]]
+    learned: Learned | None = None
 
     @cached_property
     def posterior(self) -> EdgePosterior:
         """The posterior of the edge of learning."""
         return self._posterior(self.outcomes[LEARNED])
 
+    @property
+    def is_bracketed(self) -> bool:
+        """Whether some trials learned and others did not: else there is no interval."""
+        return bool(self.outcomes[LEARNED].nunique() == 2)
+
     def rate(self, share: float) -> Interval:
-        """Return the rate at which this share of seeds learn."""
+        """Return the rate at which this share of seeds learn; NaN if there is no interval."""
+        if not self.is_bracketed:
+            return NONE
         return self._as_rates(self.posterior.interval() if share == 0.5 else self.posterior.interval_of(share))
 
     @cached_property
@@ -182,10 +245,16 @@ def measured_edges(
     searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
     for title, family in families if searches else ():
         search = searches.get(_family(family.iloc[0]))
-        found = outcomes(family, epochs, data, options.get("learned"))
-        if search is not None and len(found):
-            found = found.assign(learning_rate=family["learning_rate"])
-            yield MeasuredEdge(title, found, search["expected"], options["precision"], search["predicted"])
+        if search is None:
+            continue
+        family = family.sort_values("trial_id")
+        asked = Learned(data.guess_losses[family["loss"].iloc[0]], options.get("learned"))
+        learned = _fixed(family, epochs, asked)
+        found = outcomes(family, epochs, data, learned).join(family[["learning_rate", "train_accuracy"]])
+        found = found[found["learning_rate"] >= (learned or asked).least]
+        if len(found):
+            expected, predicted = (search[name] for name in PREDICTION)
+            yield MeasuredEdge(title, found, expected, options["precision"], predicted, learned)
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:

@@ -1,6 +1,6 @@
 """What a curve shows, as statistics that the labels ask for, and the ten numbers that decide.
 
-With each number stands the range in which the labels of the 436 curves of `docs/regimes.md` do not change by more than
+With each number stands the range in which the labels of the 436 curves of `docs/labels.md` do not change by more than
 one in a hundred.
 """
 
@@ -55,7 +55,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND:
         return ""
     if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
-        return f"train {train[-1]:.4f}, held out at chance, {held_out.max():.4f} at best"
+        return f"training accuracy {train[-1]:.4f}, held out at chance (best {held_out.max():.4f})"
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now

@@ -19,11 +19,12 @@ from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
-from mnist_tune.regimes.measured_edge import CALM, DIVERGED, Interval, MeasuredEdge
+from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trial, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -130,9 +131,9 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 def winner_of(sweep: Tables) -> Iterator[Finding]:
     """Yield what a search found; nothing of other sweeps."""
-    if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
+    if not _is_search(sweep) or not (best := best_trials(sweep.trials)):
         return
-    split, trials = held_out(sweep.trials), counted(len(sweep.trials))
+    row, split, trials = best[0], held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
     close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
     others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
@@ -181,6 +182,8 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = _figures(one, best, held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
+    for law in exponents((edge.title, edge.rate(0.5)) for edge in edges.values()):
+        yield Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
 
 
 def best_rate(found: pd.DataFrame, split: str) -> str:
@@ -225,6 +228,8 @@ def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, st
 
 def measured(edge: MeasuredEdge) -> Finding:
     """Return what was measured of an edge, with its neighbours and its cost."""
+    if not edge.is_bracketed:
+        return Finding(Kind.EDGE, _unbracketed(edge), edge.title)
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
@@ -232,9 +237,23 @@ def measured(edge: MeasuredEdge) -> Finding:
     why = f"precise to {edge.precision:.0%}" if edge.is_precise else f"precision {edge.precision:.0%} not reached"
     grid = f"a grid as precise would take {edge.grid_trials}"
     cost = f"{trials} trials, half-width {math.expm1(half_width):.1%}: {why}; {grid}"
-    return Finding(
-        Kind.EDGE, f"seeds that learn, by learning rate: {shares}", edge.title, (f"{calm}; {diverged}", cost)
-    )
+    more = [f"{calm}; {diverged}", cost]
+    if edge.learned and edge.learned.share != LEARNED_SHARE:
+        share = f"{edge.learned.share:.0%} of a guess's or the untrained one"
+        more.append(f"half was out of reach of the pilot, so learned is a final training loss below {share}")
+    return Finding(Kind.EDGE, f"seeds that learn, by learning rate: {shares}", edge.title, tuple(more))
+
+
+def _unbracketed(edge: MeasuredEdge) -> str:
+    """Return why there is no interval: no trial learned, or all did, or the search has only begun."""
+    trials, best = edge.outcomes, edge.outcomes.sort_values("train_accuracy", na_position="first").iloc[-1]
+    if trials[LEARNED].any():
+        most = rate(trials["learning_rate"].max())
+        return f"no edge so far: all of {counted(len(trials))} learned, at rates of up to {most}"
+    if len(trials) < len(PILOT):
+        return "no edge so far: the first trials, which say what counts as learned, have not ended"
+    found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
+    return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
 
 
 def _edge_figures(edge: MeasuredEdge) -> list[tuple[str, str]]:
@@ -289,14 +308,15 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
 def _facts(sweep: Tables) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
-    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
+    train_images, tokens = data_facts(meta).train_images, data.get("positions", 1)
+    images = f"{train_images:,} training and {data['test_images']:,} test images"
+    images = images.replace("images", f"examples of {tokens} tokens") if tokens > 1 else images
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
     least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
-    train_images = data_facts(meta).train_images
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),

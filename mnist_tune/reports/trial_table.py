@@ -13,6 +13,7 @@ import pandas as pd
 from mnist_tune.columns import TRIALS
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.families import varied
+from mnist_tune.regimes.labels import LEFT
 from mnist_tune.regimes.statistics import FAR
 
 TERMINAL, PAGE, DETAILS = "terminal", "page", "details"
@@ -98,9 +99,11 @@ def _epochs(trials: pd.DataFrame) -> list[str]:
 
 
 def _reaches(trials: pd.DataFrame) -> list[str]:
-    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22` are projections."""
+    """Return when each trial reaches its target: `epoch 4` has been, `~14` and `> 22` are projections. A trial that was
+    there and is below it again has `left`."""
     names = ("reaches", "reaches_from", "epochs_run")
-    return list(map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"]))
+    found = map(_when, *(trials[name] for name in names), FAR * trials["epochs_asked"])
+    return ["left" if why.startswith(LEFT) else when for when, why in zip(found, evidence(trials), strict=True)]
 
 
 def _when(epoch: float, first: float, run: int, limit: int) -> str:
@@ -131,9 +134,9 @@ FIELDS = (
     Field("regime", "regime", EVERYWHERE, width=120),
     Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs, width=70),
     Field("epochs_asked", full="epochs asked for"),
-    _accuracy("train", "train", TERMINAL, PAGE),
-    _accuracy("test", "test", TERMINAL, PAGE),
-    _accuracy("validation", "held out", PAGE),
+    _accuracy("train", "train acc", TERMINAL, PAGE),
+    _accuracy("test", "test acc", TERMINAL, PAGE),
+    _accuracy("validation", "held out", TERMINAL, PAGE),
     Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100),
     *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
     Field("best_epoch", full="best test accuracy in epoch"),

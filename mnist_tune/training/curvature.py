@@ -17,7 +17,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from matfree import decomp
 
-from mnist_tune.training.program import Data, Program
+from mnist_tune.training.optimizers import Hyperparameters
+from mnist_tune.training.program import Data, Program, TrainState
 
 PRODUCTS = 16
 """Lanczos steps, one Hessian-vector product each."""
@@ -41,7 +42,7 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(
-    program: Program, params: Any, extra: Any, data: Data, probe: Array, products: int = PRODUCTS
+    program: Program, params: Any, extra: Any, data: Data, probe: Array, products: int = PRODUCTS, scale: Any = None
 ) -> Sharpness:
     """Return the sharpness of a trial's training loss on some images.
 
@@ -52,12 +53,24 @@ def sharpness(
         program: the trial's program; `params`, `extra` and `data` are as in its `evaluate`.
         probe: int32 [m], the indices of the images that the loss is the mean of.
         products: Lanczos steps, at most the number of parameters.
+        scale: a tree like the parameters, the diagonal of an S: the eigenvalue is then that of SHS.
     """
 
     def loss(params: Any, number: Array, block: Array) -> Array:
         return program.fixed_loss(params, extra, data, block, number)
 
-    return largest_eigenvalue(lambda vector: mean_product(loss, params, probe, vector), params, products)
+    def scaled(vector: Any) -> Any:
+        return vector if scale is None else jax.tree.map(jnp.multiply, scale, vector)
+
+    return largest_eigenvalue(lambda v: scaled(mean_product(loss, params, probe, scaled(v))), params, products)
+
+
+def preconditioned_sharpness(
+    program: Program, state: TrainState, hyper: Hyperparameters, data: Data, probe: Array, products: int = PRODUCTS
+) -> Sharpness:
+    """Return the largest eigenvalue of P⁻¹H, which is that of P^-½ H P^-½, with Adam's preconditioner P."""
+    scale = jax.tree.map(lambda p: 1 / jnp.sqrt(p), program.step.preconditioner(hyper, state.optimizer))
+    return sharpness(program, state.params, state.extra, data, probe, products, scale)
 
 
 def batch_sharpness(program: Program, params: Any, extra: Any, data: Data, batches: Array) -> Array:

@@ -7,6 +7,7 @@ numbers with a decimal point among an optimiser's own arguments, as in `adam(b1=
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,9 @@ Hyperparameters = dict[str, Any]
 
 DECOUPLED = ("adamw", "lion")
 """Optimisers that decay the weights themselves, apart from the gradient (Loshchilov and Hutter 2019)."""
+
+ADAM = ("adam", "adamw")
+"""Optimisers whose steps the preconditioner P of Adam divides."""
 
 BUILT_IN = ("sgd", "adam", "adamw", "rmsprop", "lion", "adagrad")
 """Names of optax's factories. A factory takes a learning rate (a number, or a function of the step count), and
@@ -92,6 +96,26 @@ class Step:
             raise UserError(f"optimizer {self.optimizer!r} returned a {kind}; return one of optax, as optax.adam does")
         return optax.chain(*before, last) if before else last
 
+    def preconditioner(self, hyper: Hyperparameters, state: Any) -> Any:
+        """Return Adam's P = (1 - b1^t) (sqrt(v / (1 - b2^t)) + eps) after t steps, a tree like the parameters, from
+        optax's state; NaN before the first step. A step is the learning rate times P⁻¹ times the gradients' average,
+        the plain one of optax's `mu`."""
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        given = dict(self.static) | {name[:-1]: hyper[name] for name in self.names if name.endswith("=")}
+        defaults = {name: one.default for name, one in inspect.signature(optax.adam).parameters.items()}
+        b1, b2, eps, root = ((defaults | given)[name] for name in ("b1", "b2", "eps", "eps_root"))
+        adam = optax.tree.get(state, "ScaleByAdamState")
+
+        def of(nu: Any) -> Any:
+            nu = nu.astype(jnp.promote_types(nu.dtype, jnp.float32))
+            one, two, small, inside, t = (jnp.asarray(x).astype(nu.dtype) for x in (b1, b2, eps, root, adam.count))
+            return (1 - one**t) * (jnp.sqrt(nu / (1 - two**t) + inside) + small)
+
+        return jax.tree.map(of, adam.nu)
+
     def _learning_rate(self, hyper: Hyperparameters) -> Any:
         """The number, or what the schedule makes of it: linear from 0 in the steps of the warm-up, then constant, or
         down to 0 at the trial's last step, on a line or on half a cosine. As optax's schedules of these names."""
@@ -112,6 +136,22 @@ class Step:
             return hyper["learning_rate"] * factor
 
         return rate
+
+
+def threshold(optimizer: str, momentum: float, nesterov: bool) -> float:
+    """Return the product of learning rate and sharpness above which steps on a quadratic grow; NaN if it is not known.
+
+    - SGD with momentum β: 2 + 2β, and with Nesterov's (2 + 2β) / (1 + 2β) (Cohen et al. 2021, arXiv 2103.00065).
+    - Adam with β = b1: these over 1 - β, because its momentum is an average; 38 by default. The sharpness is that of
+      P⁻¹H (`Step.preconditioner`; Cohen et al. 2022, arXiv 2207.14484).
+    """
+    call, share = parse_call(optimizer), 1.0
+    if call.name in ADAM:
+        given = dict(call.keywords)
+        momentum, nesterov = given.get("b1", 0.9), given.get("nesterov", False)
+        share = 1 - momentum
+    known = call.name in ("sgd", *ADAM) and share
+    return (2 + 2 * momentum) / (1 + 2 * momentum * nesterov) / share if known else math.nan
 
 
 def _factory(name: str, own: Entry | None) -> Callable[..., Any]:

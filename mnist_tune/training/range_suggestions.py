@@ -26,6 +26,10 @@ EDGE_OVER = {
 BLOWN_UP = 4.0
 """A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""
 
+BEGUN = 0.9
+"""Our range test has learned something once its smoothed loss is below this share of a guess's. From then on it also
+ends half-way from the least loss back to a guess's, as a dead network may stay there."""
+
 
 @dataclass(frozen=True)
 class Ramp:
@@ -61,6 +65,12 @@ def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
     return found
 
 
+def limit(least: np.ndarray, guess: float) -> np.ndarray:
+    """Return the loss at which a range test ends, given the least so far."""
+    back = np.where(least < BEGUN * guess, (least + guess) / 2, np.inf)
+    return np.minimum(BLOWN_UP * least, back)
+
+
 @dataclass(frozen=True)
 class RangeCurve:
     """The losses of a range test, up to where it ended."""
@@ -68,6 +78,8 @@ class RangeCurve:
     ramp: Ramp
     losses: np.ndarray
     """The loss of each step before its update; they may end in infinity or NaN."""
+    guess: float = math.inf
+    """The loss of a constant guess; infinity where the rule does not ask for it, as those of libraries."""
 
     @property
     def rates(self) -> np.ndarray:
@@ -79,11 +91,11 @@ class RangeCurve:
 
     @property
     def blow_up(self) -> float:
-        """The first rate at which the smoothed loss is above `BLOWN_UP` times its least so far, or not finite; the
-        last rate if there is none."""
+        """The first rate at which the smoothed loss is above its `limit`, or not finite; the last rate if there is
+        none."""
         smooth = self.smooth
         least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
-        gone = np.flatnonzero(~(smooth <= BLOWN_UP * least))
+        gone = np.flatnonzero(~(smooth <= limit(least, self.guess)))
         return float(self.rates[gone[0]] if len(gone) else self.rates[-1])
 
     @property

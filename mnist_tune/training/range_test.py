@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -12,14 +13,21 @@ from jax import Array
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
-from mnist_tune.training.range_suggestions import BLOWN_UP, Ramp, RangeCurve, smoothed
+from mnist_tune.training.range_suggestions import Ramp, RangeCurve, limit, smoothed
 
 CHUNK = 50
 """Steps between two looks at the loss: a ramp ends soon after the loss has left."""
 
 
 def range_curve(
-    program: Program, state: TrainState, hyper: Hyperparameters, seed: int, data: Data, ramp: Ramp, train_count: int
+    program: Program,
+    state: TrainState,
+    hyper: Hyperparameters,
+    seed: int,
+    data: Data,
+    ramp: Ramp,
+    train_count: int,
+    guess: float = math.inf,
 ) -> RangeCurve:
     """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay. Its
     arguments are those of `Program.train_epoch`, but for these:
@@ -28,6 +36,7 @@ def range_curve(
         seed: of the order of the images, which goes on over epochs, and of what is random in a step.
         ramp: the learning rates.
         train_count: how many of the images are trained on.
+        guess: as in `RangeCurve`.
     """
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
@@ -38,9 +47,9 @@ def range_curve(
         state, some = _steps(program, state, fixed, rates[part], keys[part], orders[part], data)
         losses = np.append(losses, np.asarray(some))
         smooth = smoothed(losses, ramp.smoothing)
-        if not np.isfinite(smooth).all() or smooth[-1] > BLOWN_UP * smooth.min():
+        if not np.isfinite(smooth).all() or smooth[-1] > limit(smooth.min(), guess):
             break
-    return RangeCurve(ramp, losses)
+    return RangeCurve(ramp, losses, guess)
 
 
 def _batches(seed: int, batch_size: int, steps: int, count: int) -> np.ndarray:

@@ -103,7 +103,7 @@ class SweepOptions(metaclass=Given):
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
     hang_minutes: Annotated[float, Mark.HOW] = 10.0
     """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
-    or its server of lanes, is then replaced, and the trial goes on; it fails the third time. 0 waits for ever."""
+    or its server of lanes, is then replaced, and the trial continues; it fails the third time. 0 waits for ever."""
     trials_per_gpu: Annotated[int, Mark.HOW] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: Annotated[str | None, Mark.HERE] = None
@@ -115,8 +115,8 @@ class SweepOptions(metaclass=Given):
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
-    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data each network's best trial is its measure,
-    minus a thirtieth of the way from chance to 1."""
+    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data the best trial's
+    accuracy minus (1 - chance)/30."""
     resume: Annotated[str | Path | None, Mark.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
@@ -148,10 +148,10 @@ class SweepOptions(metaclass=Given):
     def values(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
-    def as_sweep(self, **changes: Any) -> SweepOptions:
-        """Return these options with some changed, and without those that a command adds."""
+    def handed_on(self, kind: type[Options], **changes: Any) -> Options:
+        """Return the options of another command: how this one's sweep is run, with changes."""
         names = {one.name for one in fields(SweepOptions)}
-        made = SweepOptions(**{name: value for name, value in self.values().items() if name in names} | changes)
+        made = kind(**{name: value for name, value in self.values().items() if name in names} | changes)
         return with_given(made, (self.given & names) | changes.keys())
 
     def __post_init__(self) -> None:

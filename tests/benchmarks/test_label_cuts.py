@@ -19,10 +19,10 @@ def sweep():
     ("regime", "evidence", "acceptable", "right"),
     [
         ("slow", "", math.nan, 1),
-        ("undecided", "on its way: about epoch 30", math.nan, 0.5),
+        ("undecided", "on its way: at epoch 30", math.nan, 0.5),
         ("undecided", "too few epochs", math.nan, 0),
         ("underfit", "", "slow/underfit", 1),
-        ("undecided", "on its way: about epoch 30", "slow/underfit", 0.5),
+        ("undecided", "on its way: at epoch 30", "slow/underfit", 0.5),
         ("converged", "", "slow/underfit", 0),
     ],
 )

@@ -14,9 +14,15 @@ def curve(leaves):
 
 
 def test_each_suggestion_stands_beside_how_far_edges_were(capsys):
-    print_range("mlp-8-tanh", [curve(1.0), curve(2.0)], {"fastai steep": [0.1, None], "fastai slide": [None, None]})
+    print_range(
+        "mlp-8-tanh",
+        [curve(1.0), curve(2.0)],
+        {"fastai steep": [0.1, None], "fastai slide": [None, None]},
+        "cross-entropy",
+    )
     heading, titles, *lines = capsys.readouterr().out.splitlines()
-    assert heading == "mlp-8-tanh: 2 range tests, one per seed; in 2 the mean loss left: 4 times its least"
+    left = "4 times its least, or half-way back to a guess's"
+    assert heading == f"mlp-8-tanh: 2 range tests, one per seed; in 2 the mean loss left: {left}"
     assert titles.split()[:2] == ["rule", "suggests"]
     ours, steep, slide = ([cell.strip() for cell in line.split("  ") if cell] for line in lines[:3])
     low, median, high = EDGE_OVER[BLOW_UP]
@@ -32,13 +38,21 @@ def test_each_suggestion_stands_beside_how_far_edges_were(capsys):
 
 def test_of_several_seeds_the_median_the_least_and_the_most_are_said(capsys):
     calm = RangeCurve(OURS, np.full(OURS.steps, 2.0))
-    print_range("net.py:mlp(width=8)", [curve(1.0), calm], {"fastai steep": [0.9, 0.1, None, 0.2]})
+    print_range("net.py:mlp(width=8)", [curve(1.0), calm], {"fastai steep": [0.9, 0.1, None, 0.2]}, "cross-entropy")
     heading, _, ours, steep, *_, last = capsys.readouterr().out.splitlines()
     assert heading.startswith("net.py:mlp(width=8): 2 range tests, one per seed; in 1 the mean loss left")
     assert f"[{curve(1.0).blow_up:.3g} to {calm.blow_up:.3g}]" in ours
     assert "0.2 [0.1 to 0.9]" in steep
     assert steep.endswith("0.54 (0.28 to 3.4)")
     assert last.endswith(" --architecture 'net.py:mlp(width=8)'")
+
+
+def test_with_mse_no_range_test_is_to_be_trusted(capsys):
+    for loss, count in (("mse", 1), ("cross-entropy", 0)):
+        print_range("mlp-8-tanh", [curve(1.0)], {}, loss)
+        said = capsys.readouterr().out
+        assert said.count("with mse, no range test is to be trusted") == count
+        assert said.splitlines()[-1].endswith(" --loss mse") is bool(count)
 
 
 def test_the_picture_shows_each_seed_raw_and_smoothed_and_where_its_loss_leaves(tmp_path, monkeypatch):
@@ -51,7 +65,7 @@ def test_the_picture_shows_each_seed_raw_and_smoothed_and_where_its_loss_leaves(
     assert path == tmp_path / "a.png"
     assert (axis.get_title(), axis.get_xscale()) == ("range test of a $\\frac name", "log")
     assert axis.title.get_parse_math() is False
-    assert axis.get_legend_handles_labels()[1] == ["the loss leaves"]
+    assert axis.get_legend_handles_labels()[1] == ["the loss blows up"]
     for i, one in enumerate(curves):
         raw, smooth, leaves = axis.lines[3 * i : 3 * i + 3]
         assert [*raw.get_xdata()] == [*smooth.get_xdata()] == [*one.rates]

@@ -16,6 +16,15 @@ from mnist_tune.commands.stability import plot_stability, relative_sharpness, su
 SGD = {"optimizer": "sgd", "schedule": "constant", "momentum": 0.0, "nesterov": False, "warmup_steps": 0}
 
 
+def trial(**config):
+    return pd.DataFrame([SGD | config | {"trial_id": "a", "learning_rate": 0.2}])
+
+
+def measurements(**columns):
+    plain = {"sharpness": [2.0, 2.0, 6.0], "batch_sharpness": [4.0, 4.0, 12.0], "preconditioned": np.nan}
+    return pd.DataFrame({"trial_id": "a", "step": [0, 10, 40]} | plain | columns)
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
@@ -23,44 +32,38 @@ SGD = {"optimizer": "sgd", "schedule": "constant", "momentum": 0.0, "nesterov": 
         ({"momentum": 0.9}, [0.2 / 1.9, 0.2 / 1.9, 0.6 / 1.9]),
         ({"momentum": 0.9, "nesterov": True}, [0.2 * 2.8 / 1.9, 0.2 * 2.8 / 1.9, 0.6 * 2.8 / 1.9]),
         ({"warmup_steps": 20}, [0, 0.1, 0.6]),
-        ({"optimizer": "adam"}, []),
-        ({"schedule": "cosine"}, []),
+        ({"optimizer": "lion"}, [np.nan] * 3),
+        ({"schedule": "cosine"}, [np.nan] * 3),
     ],
 )
 def test_the_edge_is_where_gradient_descent_becomes_unstable(config, expected):
-    trials = pd.DataFrame([SGD | config | {"trial_id": "a", "learning_rate": 0.2}])
-    measured = pd.DataFrame(
-        {"trial_id": "a", "step": [0, 10, 40], "sharpness": [2.0, 2.0, 6.0], "batch_sharpness": [4.0, 4.0, 12.0]}
-    )
-    found = relative_sharpness(trials, measured)
+    found = relative_sharpness(trial(**config), measurements())
     np.testing.assert_allclose(found["relative"], expected, rtol=1e-12)
     np.testing.assert_allclose(found["batch_relative"], 2 * np.array(expected), rtol=1e-12)
+    assert found["sharpness"].tolist() == [2, 2, 6]
 
 
-def test_momentum_oscillates_beyond_the_edge_and_not_before_it():
-    """On λx²/2, with the formulas that `relative_sharpness` names."""
-    for nesterov in (False, True):
-        for sharpness, grows in ((0.99, False), (1.01, True)):
-            trials = pd.DataFrame(
-                [SGD | {"trial_id": "a", "learning_rate": 0.1, "momentum": 0.8, "nesterov": nesterov}]
-            )
-            measured = pd.DataFrame({"trial_id": ["a"], "step": [0], "sharpness": [1.0], "batch_sharpness": [1.0]})
-            curvature = sharpness / relative_sharpness(trials, measured)["relative"].item()
-            x, v = 1.0, 0.0
-            for _ in range(4000):
-                v = 0.8 * v + curvature * x
-                x -= 0.1 * (curvature * x + 0.8 * v if nesterov else v)
-            assert (abs(x) > 1) is grows
+@pytest.mark.parametrize(("optimizer", "threshold"), [("adam", 38), ("adamw(b1=0.5)", 6)])
+def test_adam_is_measured_by_what_it_sees_once_its_second_moment_is_an_average(optimizer, threshold):
+    found = relative_sharpness(trial(optimizer=optimizer), measurements(preconditioned=[np.nan, 900.0, 95.0]))
+    np.testing.assert_allclose(found["relative"], [np.nan, np.nan, 0.2 * 95 / threshold])
+    assert found["batch_relative"].isna().all()
+    row = summarise_stability(found).iloc[0]
+    assert not row["alone"]
+    assert row["high"] == row["low"] == found["relative"].iloc[2]
 
 
 def test_the_summary_begins_where_the_edge_is_reached():
     arrives = pd.DataFrame({"trial_id": "a", "step": range(6), "relative": [1.3, 0.5, 0.96, 0.9, 1.1, 1.0]})
     never = pd.DataFrame({"trial_id": "b", "step": range(9), "relative": [0.2, *[0.9] * 5, 0.5, 0.6, 0.8]})
-    both = pd.concat([never, arrives]).assign(batch_relative=lambda table: 2 * table["relative"])
-    found = summarise_stability(both).set_index("trial_id")
-    assert found.index.tolist() == ["b", "a"]
+    both = pd.concat([never, arrives]).assign(batch_relative=lambda table: 2 * table["relative"], sharpness=7.0)
+    unknown = arrives.assign(trial_id="c", sharpness=arrives["relative"], relative=np.nan, batch_relative=np.nan)
+    found = summarise_stability(pd.concat([both, unknown])).set_index("trial_id")
+    assert found.index.tolist() == ["b", "a", "c"]
+    assert found.pop("alone").tolist() == [False, False, True]
     assert found.loc["a"].tolist() == [1.3, 2, 0.9, 0.98, 1.1, 1.96]
     np.testing.assert_allclose(found.loc["b"].tolist(), [0.2, np.nan, 0.5, 0.6, 0.8, 1.2])
+    np.testing.assert_allclose(found.loc["c"].tolist(), [1.3, np.nan, 1.0, 1.05, 1.1, np.nan])
 
 
 SCRIPT = Path(__file__).parents[2] / "analysis" / "stability.py"
@@ -117,27 +120,28 @@ def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row,
         stability.main()
 
 
-def test_only_trials_that_can_be_drawn_are_and_without_any_it_is_one_line(
-    stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys
-):
-    for name, optimizer in (("sgd", "sgd"), ("adam", "adam")):
-        writer = new_writer(tmp_path / name, count=1, optimizer=optimizer)
-        writer.epoch("00000", epoch_row(1, sharpness_steps="[[0, 1, 0, 1], [10, 20, 0, 20]]"), False)
+def test_what_has_no_threshold_is_drawn_alone(stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys):
+    plain, of_adam = "[[0, 1, 0, 1], [30, 20, 0, 20]]", "[[0, 1, 0, 1, NaN, NaN], [30, 20, 0, 20, 380, 0]]"
+    for name, steps in (("sgd", plain), ("adam", of_adam), ("lion", plain)):
+        writer = new_writer(tmp_path / name, count=1, optimizer=name)
+        writer.epoch("00000", epoch_row(1, sharpness_steps=steps), False)
         writer.finish(ended="now")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stability", "sgd", "adam"])
+    monkeypatch.setattr(sys, "argv", ["stability", "sgd", "adam", "lion"])
     stability.main()
-    _, _, _, *lines, last = capsys.readouterr().out.splitlines()
-    assert [line.strip().split("  ")[0] for line in lines] == ["mlp-1024-128-tanh, rate 0.1"]
+    text, alone = capsys.readouterr().out.split("Sharpness of trials whose edge of stability is not known")
+    assert [line.split()[-6:] for line in text.splitlines()[3:]] == [
+        ["0.050", "step", "30", "1.000", "1.000", "1.000", "1.000"][-6:],
+        ["-", "never", "1.000", "1.000", "1.000", "-"],
+    ]
+    lion, last = alone.splitlines()[-2:]
+    assert "lion" in lion
+    assert lion.split()[-4:] == ["1.000", "20.000", "20.000", "20.000"]
     assert last == "Picture: stability.png"
     assert (tmp_path / "stability.png").exists()
-    for folders, said in (
-        (["adam"], "no trial can be drawn: they need SGD with a constant"),
-        ([], "name the folder of a"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["stability", *folders])
-        with pytest.raises(UserError, match=said):
-            stability.main()
+    monkeypatch.setattr(sys, "argv", ["stability"])
+    with pytest.raises(UserError, match="name the folder of a"):
+        stability.main()
 
 
 def test_trials_of_the_same_name_are_all_drawn(stability, new_writer, epoch_row, tmp_path, monkeypatch):
@@ -157,12 +161,20 @@ def test_trials_of_the_same_name_are_all_drawn(stability, new_writer, epoch_row,
 def test_a_line_for_each_trial_and_a_thin_one_for_its_batch_sharpness(tmp_path, monkeypatch, most, top):
     drawn = []
     monkeypatch.setattr(module, "save", lambda figure, path: drawn.append((figure, path)))
-    curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3]})
-    plot_stability([("one", curve.assign(relative=0.1)), ("two", curve)], tmp_path / "a.png")
-    [(figure, path)] = drawn
+    curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3], "sharpness": [4, 5]})
+    unknown = curve.assign(relative=np.nan, batch_relative=np.nan)
+    curves = [("one", curve.assign(relative=0.1)), ("two", curve)]
+    plot_stability(curves, tmp_path / "a.png")
+    plot_stability([*curves, ("three", unknown)], tmp_path / "b.png")
+    plot_stability([("three", unknown)], tmp_path / "c.png")
+    (figure, path), (both, _), (lone, _) = drawn
+    assert [len(of.axes) for of in (both, lone)] == [2, 1]
+    plot_stability([("adam", curve.assign(batch_relative=np.nan))], tmp_path / "d.png")
+    assert drawn.pop()[0].axes[0].get_legend_handles_labels()[1] == ["adam"]
+    assert [[*of.axes[-1].lines[0].get_ydata()] for of in (both, lone)] == [[4, 5], [4, 5]]
     assert path == tmp_path / "a.png"
     [axis] = figure.axes
-    edge, one, batches, two, _, _ = axis.lines
+    one, batches, two, _, edge, _ = axis.lines
     assert [*edge.get_ydata()] == [1, 1]
     assert [*two.get_xdata()] == [0, 10]
     assert [[*line.get_ydata()] for line in (one, two, batches)] == [[0.1, 0.1], [0.1, most], [0.2, 0.3]]

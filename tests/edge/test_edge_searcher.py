@@ -8,15 +8,17 @@ import pytest
 from ray.tune.search import Searcher
 
 from mnist_tune.edge.searcher import EdgeSearcher
+from mnist_tune.regimes.measured_edge import Learned
 from mnist_tune.trial import TrialConfig
 
 TEMPLATES = [TrialConfig(architecture=name, epochs=3) for name in ("mlp-4-tanh", "mlp-8-tanh")]
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
 
 
-def searcher(templates=TEMPLATES, trials=40, **more):
+def searcher(templates=TEMPLATES, trials=40, accuracy=None, **more):
     options = {"workers": 3, "precision": 0.05, "trials": trials, "seed": 1} | more
-    return EdgeSearcher(templates, [1.0] * len(templates), **options)
+    learned = [Learned(2.3, accuracy) for _ in templates]
+    return EdgeSearcher(templates, [1.0] * len(templates), learned=learned, **options)
 
 
 def rows_of(config):
@@ -56,18 +58,52 @@ def run(search, order, slots=3, most=10**6):
 
 
 def test_a_failure_costs_what_failures_took():
+    """The pilot's trial at the expected rate fails, too."""
     search = searcher(TEMPLATES[:1], workers=1)
     calm, lost = ({"untrained_loss": 2.4, "train_loss": loss, "diverged": False} for loss in (0.1, 3.0))
-    for row, cost in [
-        (calm | {"epoch": 3}, 1),
-        (lost | {"epoch": 1}, (3 + 1) / (2 * 3)),
-        (lost | {"epoch": 2}, (3 + 1 + 2) / (3 * 3)),
-    ]:
+    for row in (lost | {"epoch": 1}, *[calm | {"epoch": 3}] * 3):
         search.suggest("a")
         search.on_trial_complete("a", row)
+    for row, failed in ((calm | {"epoch": 3}, 1), (lost | {"epoch": 1}, 1 + 1), (lost | {"epoch": 2}, 1 + 1 + 2)):
         search.suggest("b")
-        assert search._searches[0].cost == pytest.approx(cost)
-        search.on_trial_complete("b", calm | {"epoch": 3})
+        search.on_trial_complete("b", row)
+        search.suggest("c")
+        assert search._searches[0].cost == pytest.approx((3 + failed) / (3 * (2 + (failed > 1) + (failed > 2))))
+        search.on_trial_complete("c", calm | {"epoch": 3})
+
+
+def test_a_search_begins_with_a_pilot_below_where_the_edge_is_expected():
+    search = searcher(TEMPLATES[:1], workers=9)
+    rates = [search.suggest(str(number))["trial"]["learning_rate"] for number in range(4)]
+    assert rates == [1.0, 0.25, 0.0625, 0.01563]
+    assert search.suggest("4") is None
+    for number in range(4):
+        search.on_trial_complete(str(number), row(0.1 if number < 2 else 2.0, 0.5))
+    search.suggest("4")
+    assert search._searches[0].posterior.count == 2, "what was too slow is no outcome"
+    assert search._searches[0].learned.least == 1 / 8
+
+
+def row(loss, accuracy, epoch=3):
+    return {"epoch": epoch, "untrained_loss": 2.4, "train_loss": loss, "train_accuracy": accuracy, "diverged": False}
+
+
+def test_a_search_in_which_nothing_learned_goes_on_where_accuracy_was_best():
+    """Accuracy rises to a rate a hundred times larger than expected, but no loss falls."""
+    search, rates = searcher(TEMPLATES[:1], trials=60), []
+    for number in range(60):
+        rates.append(search.suggest(str(number))["trial"]["learning_rate"])
+        search.on_trial_complete(str(number), row(2.29, 0.4 - 0.05 * abs(math.log(rates[-1] / 100))))
+    assert search.suggest("60") == Searcher.FINISHED
+    assert 30 < np.median(rates[30:]) < 300
+
+
+def test_a_search_in_which_all_learned_does_not_end_before_its_trials_do():
+    search, rates = searcher(TEMPLATES[:1], trials=40, precision=0.5), []
+    for number in range(40):
+        rates.append(search.suggest(str(number))["trial"]["learning_rate"])
+        search.on_trial_complete(str(number), row(0.1, 0.9))
+    assert rates[-1] > 20
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +145,8 @@ def test_a_search_starts_few_trials_while_it_knows_little():
                 search.on_trial_complete(tune_id, rows_of(running[tune_id])[-1] | {"epoch": 3})
             running = {}
         running[str(number)] = found["trial"]
-    assert most == [16, 16, 32]
-    assert len(running) == 36
+    assert most[:3] == [4, 16, 20]
+    assert len(running) == 100 - sum(most)
 
 
 def test_networks_take_turns():
@@ -126,8 +162,12 @@ def test_a_search_ends_once_its_edge_is_as_precise_as_asked_for():
 
 
 def test_an_accuracy_may_decide_what_has_learned():
-    configs, _ = run(searcher(TEMPLATES[:1], trials=12, learned=0.95), order=0)
-    assert configs["00011"]["learning_rate"] < 0.5  # below the edge of the loss, as no trial gets so accurate
+    search = searcher(TEMPLATES[:1], accuracy=0.6)
+    for number, accuracy in enumerate((0.9, 0.6, 0.59, 0.1)):
+        search.suggest(str(number))
+        search.on_trial_complete(str(number), row(0.1, accuracy))
+    search.suggest("4")
+    assert search._searches[0].learned.least == 1 / 8, "two trials of the pilot were as accurate"
 
 
 def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):

@@ -68,9 +68,12 @@ def test_by_default_it_is_measured_after_each_epoch():
     assert [SharpnessSettings().due(done, 7) for done in (0, 7)] == [[7], [7]]
 
 
-def test_multiples_are_measured_after_a_resume_and_among_lanes_of_another_age(few_images):
+@pytest.mark.usefixtures("as_users_have_it")  # optax promotes
+@pytest.mark.parametrize("fields", [{"momentum": 0.9}, {"optimizer": "adam(b1=0.8)", "learning_rate": 0.01}])
+def test_multiples_are_measured_after_a_resume_and_among_lanes_of_another_age(fields, few_images):
     """Four steps an epoch, measured every three. Only the training of lanes is rounded otherwise."""
-    config = replace(CONFIG, batch_size=256, momentum=0.9)
+    config = replace(CONFIG, batch_size=256, **fields)
+    other = replace(config, seed=1, optimizer=config.optimizer.replace("0.8", "0.5"))
 
     def attached(checkpoint=None, settings=SharpnessSettings(3, 50), lanes=1):  # noqa: B008
         pool = LanePool(few_images, lanes, sharpness=settings)
@@ -91,12 +94,14 @@ def test_multiples_are_measured_after_a_resume_and_among_lanes_of_another_age(fe
     assert [without(row) for row in rows] == [without(plain.run(["a"])["a"]) for _ in range(3)]
 
     resumed, lanes = attached(saved), attached(saved, lanes=2)
-    lanes.attach("b", replace(config, seed=1))
+    lanes.attach("b", other)
     together = [lanes.run(["a", "b"]) for _ in range(2)]
     for row, both in zip(rows[1:], together, strict=True):
         assert measured(resumed.run(["a"])["a"]) == measured(row)
         np.testing.assert_allclose(measured(both["a"]), measured(row), rtol=1e-2, atol=1e-5)
     assert [[one[0] for one in measured(both["b"])] for both in together] == [[0, 3], [6]]
+    assert {len(one) for row in rows for one in measured(row)} == {6 if "optimizer" in fields else 4}
+    assert [row.get("preconditioned_sharpness") for row in rows] == [(*measured(row)[-1], None)[4] for row in rows]
 
 
 def test_more_images_are_looked_at_once_a_network_is_trained():
@@ -164,8 +169,12 @@ def test_lanes_that_have_not_converged_are_measured_again():
     """And batch sharpness is the mean over as many batches as the probe has, at least one."""
     asked = []
 
-    def measured(function, size, slots, data, index, *static):
+    def measured(function, size, slots, data, index, *static, hyper=None):
         asked.append((function, slots, index.shape, static))
+        if hyper:
+            assert function is curvature.preconditioned_sharpness
+            assert hyper["b1="].tolist() == slots
+            return measured(None, size, slots, data, index, *static)
         if function is curvature.batch_sharpness:
             return np.array([7.0, 8.0, 9.0])
         residuals = {1: 0.02, 2: 0.001, 3: math.nan} if static == (16,) else {1: 1e-5}
@@ -173,8 +182,9 @@ def test_lanes_that_have_not_converged_are_measured_again():
 
     data = DeviceData((), 4000, {}, ())
     for batch_size, batches in ((300, (3, 300)), (1500, (1, 1500)), (2, (100, 2))):
-        executor = SimpleNamespace(program=SimpleNamespace(batch_size=batch_size), measure=measured)
-        found = measure(executor, data, 4, [1, 2, 3], 1000)
+        program = SimpleNamespace(batch_size=batch_size, step=SimpleNamespace(optimizer="sgd"))
+        executor = SimpleNamespace(program=program, measure=measured)
+        found = measure(executor, data, 4, [1, 2, 3], 1000, {})
         np.testing.assert_equal(found, [(33, 1e-5, 7), (18, 0.001, 8), (19, math.nan, 9)])
         assert [(slots, shape) for _, slots, shape, _ in asked] == [
             ([1, 2, 3], (1000,)),
@@ -182,6 +192,9 @@ def test_lanes_that_have_not_converged_are_measured_again():
             ([1, 2, 3], batches),
         ]
         asked.clear()
+    program.step.optimizer = "adam"
+    found = measure(executor, data, 4, [1, 2, 3], 1000, {"b1=": np.array([1, 2, 3])})
+    np.testing.assert_equal([one[3:] for one in found], [(33, 1e-5), (18, 0.001), (19, math.nan)])
 
 
 def test_the_vectors_of_a_measurement_take_memory(mnist_5k):
@@ -202,8 +215,8 @@ def test_the_table_of_all_measurements(new_writer, epoch_row, tmp_path):
     writer.epoch("00001", epoch_row(1), False)
     writer.finish(ended="now")
     found = load_sweep(tmp_path).sharpness()
-    assert list(found.columns) == ["trial_id", "step", "sharpness", "residual", "batch_sharpness"]
+    assert list(found.columns[:5]) == ["trial_id", "step", "sharpness", "residual", "batch_sharpness"]
     np.testing.assert_equal(
-        found.to_numpy().tolist(),
+        found.iloc[:, :5].to_numpy().tolist(),
         [["00000", 0, 1.5, 0.01, 0.5], ["00000", 10, *[np.nan] * 3], ["00000", 20, 2.5, 0.02, 0.6]],
     )

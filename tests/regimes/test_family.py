@@ -53,10 +53,11 @@ def test_learning_rates_that_are_equal_but_for_rounding_are_equal():
 
 
 def test_the_best_is_the_measure_a_faster_one_makes_slow_and_a_slower_one_oscillating():
-    assert labels((level(0.80), {}), FASTER)[0] == ("slow", "at 10 epochs 0.7999; rate 1 had 0.9699")
+    assert labels((level(0.80), {}), FASTER)[0] == ("slow", "accuracy 0.7999 after 10 epochs; rate 1 had 0.9699")
     to_and_fro = [0.5, 0.6, 0.65, 0.641, 0.70, 0.74, 0.731, 0.76, 0.759, 0.80]
     slower = (level(0.96), {"learning_rate": 0.01})
-    assert labels((to_and_fro, {}), slower)[0] == ("oscillating", "at 10 epochs 0.8000; rate 0.01 had 0.9599")
+    said = "accuracy 0.8000 after 10 epochs; rate 0.01 had 0.9599"
+    assert labels((to_and_fro, {}), slower)[0] == ("oscillating", said)
     assert labels((level(0.80), {}), slower)[0][0] == "undecided", "it does not go to and fro"
     assert labels((level(0.80), {}), (level(0.85), {"learning_rate": 1.0}), slower)[0][0] == "undecided"
 
@@ -65,7 +66,8 @@ def test_what_is_a_little_better_is_no_measure_unless_it_is_at_the_target():
     own, larger = (level(0.80), {}), {"learning_rate": 1.0}
     assert labels(own, (level(0.812), larger))[0] == labels(own)[0], "nobody sees the difference"
     assert labels(own, (level(0.82), larger))[0][0] == "slow"
-    assert labels((level(0.94), {}), (level(0.952), larger))[0] == ("slow", "at 10 epochs 0.9399; rate 1 had 0.9519")
+    said = "accuracy 0.9399 after 10 epochs; rate 1 had 0.9519"
+    assert labels((level(0.94), {}), (level(0.952), larger))[0] == ("slow", said)
 
 
 @pytest.mark.parametrize("end", [level(0.97).tolist()[:5] + [0.1] * 5, None])
@@ -94,7 +96,7 @@ def test_only_trials_of_the_same_network_labels_and_training_are_siblings(name, 
 
 def test_rates_of_different_batches_are_compared_by_image():
     found = labels((level(0.80), {"learning_rate": 0.5, "batch_size": 8}), FASTER)
-    assert found[0] == ("undecided", "at 10 epochs 0.7999; rate 1 with batches of 128 had 0.9699")
+    assert found[0] == ("undecided", "accuracy 0.7999 after 10 epochs; rate 1 with batches of 128 had 0.9699")
 
 
 # --- at chance
@@ -151,7 +153,7 @@ def test_what_runs_is_slow_only_if_it_will_not_be_as_good_at_its_end_as_a_faster
     assert labels((CUT, {}))[0][0] == "undecided"
     asked = [labels((CUT, {"epochs_asked": asked}), FASTER)[0] for asked in (6, 10, 20)]
     assert [label for label, _ in asked] == ["slow", "undecided", "undecided"]
-    assert asked[0][1] == "at 5 epochs 0.8600; rate 1 had 0.9623"
+    assert asked[0][1] == "accuracy 0.8600 after 5 epochs; rate 1 had 0.9623"
     slower = [0.3, 0.42, 0.49, 0.535, 0.57]
     assert [labels((slower, {"epochs_asked": n}), FASTER)[0][0] for n in (10, 40)] == ["slow", "undecided"]
     assert labels((slower, {}))[0][0] == "undecided"
@@ -167,7 +169,7 @@ def test_after_a_schedule_that_ends_at_0_more_epochs_tell_nothing():
     for schedule in ("cosine", "linear"):
         found = sweep((0.1, list(rise(0.5, 0.9, 10))), schedule=[schedule])
         assert found["regime"][0] == "underfit"
-        assert found["regime_evidence"][0] == "accuracy 0.9000 when the learning rate was 0"
+        assert found["regime_evidence"][0] == "accuracy 0.9000 when the schedule ended at rate 0"
         assert found["reaches"].isna().all() or np.isinf(found["reaches"]).all()
     assert sweep((0.1, list(rise(0.5, 0.9, 10))), schedule=["constant"])["regime"][0] != "underfit"
 

@@ -43,7 +43,7 @@ def test_a_power_law_is_continued():
     ahead = forecast(curve(FASTER), 0.95)
     assert ahead.likely == pytest.approx(10 ** (1 / 0.9), rel=1e-6)
     assert ahead.exponent == pytest.approx(0.9, abs=1e-9)
-    assert str(ahead) == "about epoch 13 (10 to 17)"
+    assert str(ahead) == "at epoch 13 (80%: 10 to 17)"
     far = forecast(curve(POWER_LAW), 0.95)
     assert (far.likely, far.latest) == (pytest.approx(10**2.5), math.inf)
     assert str(far) == "later than epoch 19"

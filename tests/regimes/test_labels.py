@@ -46,9 +46,9 @@ def notebook():
         ("converges", "converged", "accuracy 0.9930 >= 0.95"),
         ("stax_mlp", "converged", "accuracy 0.9807 >= 0.95"),
         ("convnet", "converged", "accuracy 0.9920 >= 0.95"),
-        ("slow", "slow", "accuracy 0.8604; 0.95 later than epoch 2"),
-        ("oscillates", "oscillating", "accuracy fell in 3 of 9 epochs, 0.8037 to 0.9561"),
-        ("diverges", "diverged", "dead since epoch 1: accuracy 0.1022, a guess"),
+        ("slow", "slow", "accuracy 0.8604; would reach 0.95 later than epoch 2"),
+        ("oscillates", "oscillating", "accuracy fell in 3 of 9 epochs, between 0.8037 and 0.9561"),
+        ("diverges", "diverged", "dead since epoch 1: accuracy 0.1022 is that of guessing"),
         ("underfit", "underfit", "levelled off at accuracy 0.8402"),
         ("overfit", "overfit", "held out 0.8591 in epoch 5, then 0.8294"),
     ],
@@ -89,24 +89,24 @@ def trial(measured, rate, seed=0, architecture="mlp-1024-128-tanh"):
 @pytest.mark.parametrize(
     ("rate", "seed", "regime", "evidence"),
     [
-        (0.001, 0, "slow", "accuracy 0.8603; 0.95 later than epoch 2"),
-        (0.003, 0, "slow", "accuracy 0.9074; 0.95 later than epoch 1"),
-        (0.01, 0, "undecided", "on its way: 0.95 about epoch 14 (1"),
+        (0.001, 0, "slow", "accuracy 0.8603; would reach 0.95 later than epoch 2"),
+        (0.003, 0, "slow", "accuracy 0.9074; would reach 0.95 later than epoch 1"),
+        (0.01, 0, "undecided", "on its way: would reach 0.95 at epoch 14 (80%: 1"),
         (0.03, 0, "converged", "accuracy 0.9706 >= 0.95"),
         (0.1, 0, "converged", "accuracy 0.9930 >= 0.95"),
         (0.5, 0, "converged", "accuracy 1.0000 >= 0.95"),
         (0.7, 0, "converged", "accuracy 1.0000 >= 0.95"),
-        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, loss up to 61.3 in epoch 1"),
-        (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, loss up to 62.5 in epoch 1"),
-        (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, loss up to 37.9 in epoch 1"),
-        (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, loss up to 42.2 in epoch 1"),
-        (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, loss up to 45.4 in epoch 1"),
-        (1.3, 0, "converged", "accuracy 0.9643 >= 0.95, loss up to "),
-        (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, loss up to 79 in epoch 1"),
-        (1.6, 0, "oscillating", "unstable in 5 of 9 epochs: loss up to 3.57"),
-        (1.6, 5, "oscillating", "unstable in 8 of 9 epochs: loss up to 12.1"),
-        (1.3, 1, "diverged", "training loss 66.4, 2.63 untrained, above since step 1"),
-        (1.6, 1, "diverged", "training loss 104, 2.63 untrained, above since step 1"),
+        (1.0, 0, "converged", "accuracy 0.9792 >= 0.95, batch loss up to 61.3 in epoch 1"),
+        (1.0, 1, "converged", "accuracy 0.9755 >= 0.95, batch loss up to 62.5 in epoch 1"),
+        (1.0, 2, "converged", "accuracy 0.9854 >= 0.95, batch loss up to 37.9 in epoch 1"),
+        (1.0, 3, "converged", "accuracy 0.9830 >= 0.95, batch loss up to 42.2 in epoch 1"),
+        (1.0, 4, "converged", "accuracy 0.9851 >= 0.95, batch loss up to 45.4 in epoch 1"),
+        (1.3, 0, "converged", "accuracy 0.9643 >= 0.95, batch loss up to "),
+        (1.3, 2, "converged", "accuracy 0.9698 >= 0.95, batch loss up to 79 in epoch 1"),
+        (1.6, 0, "oscillating", "5 of 9 epochs unstable (batch loss up to 3.57)"),
+        (1.6, 5, "oscillating", "8 of 9 epochs unstable (batch loss up to 12.1)"),
+        (1.3, 1, "diverged", "training loss 66.4 (untrained 2.63), above it since step 1"),
+        (1.6, 1, "diverged", "training loss 104 (untrained 2.63), above it since step 1"),
     ],
 )
 def test_measured_curves(measured, rate, seed, regime, evidence):
@@ -145,7 +145,7 @@ def test_a_sibling_that_reached_the_target_makes_slow_what_may_have_levelled_off
     sweep = labels(calm, reached, other)
     assert sweep["curve_regime"].tolist() == ["undecided", "converged", "underfit"]
     assert sweep["regime"].tolist() == ["slow", "converged", "underfit"]
-    assert sweep["regime_evidence"][0] == "at 10 epochs 0.9454; rate 1 had 0.9573"
+    assert sweep["regime_evidence"][0] == "accuracy 0.9454 after 10 epochs; rate 1 had 0.9573"
     assert "rate" not in sweep["regime_evidence"][2]
 
 
@@ -265,7 +265,7 @@ def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     last = epoch_row(2, loss, 0.098, finite=False, above_since=12, step_loss_max=loss)
     last["diverged"] = lost(last)
     rows = pd.DataFrame([epoch_row(1), last])
-    evidence = f"training loss {loss:.3g}, 2.4 untrained, above since step 12"
+    evidence = f"training loss {loss:.3g} (untrained 2.4), above it since step 12"
     assert curve_regime(curve_of(rows, 10)) == ("diverged", evidence)
 
 

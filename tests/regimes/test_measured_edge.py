@@ -10,7 +10,7 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge, has_learned, outcomes
+from mnist_tune.regimes.measured_edge import Interval, Learned, MeasuredEdge, outcomes
 from mnist_tune.reports import findings
 from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
@@ -56,7 +56,7 @@ def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
     [edge] = dataclasses.replace(running, trials=trials).edges()
     assert edge.title == "mlp-8-tanh"
     assert edge.outcomes.dtypes.map(str).to_dict() == {
-        "learned": "bool", "calm": "bool", "diverged": "bool", "learning_rate": "float64",
+        "learned": "bool", "calm": "bool", "diverged": "bool", "learning_rate": "float64", "train_accuracy": "float64",
     }  # fmt: skip
 
 
@@ -83,11 +83,20 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     assert (tmp_path / "edge.png").stat().st_size > 20_000
 
 
+def test_edges_of_three_widths_have_an_exponent(folder):
+    sweep = load_sweep(folder)
+    two = sweep.edges()
+    sweep.__dict__["_edges"] = [*two, dataclasses.replace(two[0], title="mlp-32-tanh")]
+    *_, last = findings.of(findings.findings(sweep), findings.Kind.EDGE)
+    assert last.about == "mlp-N-tanh"
+    assert last.text.startswith("the rate at which 50% learn goes as width^")
+
+
 @pytest.mark.parametrize(
     ("row", "accuracy", "learned"),
     [
-        ({"train_loss": 1.1}, None, True),
-        ({"train_loss": 1.3}, None, False),
+        ({"train_loss": 1.14}, None, True),
+        ({"train_loss": 1.16}, None, False),
         ({"train_loss": 1.1, "diverged": True}, None, False),
         ({"train_loss": math.nan}, None, False),
         ({"train_loss": 1.3}, 0.5, True),
@@ -96,7 +105,7 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
 )
 def test_what_counts_as_learned(row, accuracy, learned):
     known = {"untrained_loss": 2.4, "train_accuracy": 0.6, "diverged": False}
-    assert has_learned(known | row, accuracy) is learned
+    assert Learned(2.3, accuracy).holds(known | row) is learned
 
 
 def test_the_last_epoch_counts_also_if_its_loss_is_nan():
@@ -106,7 +115,7 @@ def test_the_last_epoch_counts_also_if_its_loss_is_nan():
     )  # fmt: skip
     rows = [{"trial_id": "a", "epoch": i, "train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9,
              "test_accuracy": 0.9, "diverged": False} for i, loss in ((1, 0.1), (2, math.nan))]  # fmt: skip
-    found = outcomes(trials, pd.DataFrame(rows), DATA["mnist"], None)
+    found = outcomes(trials, pd.DataFrame(rows), DATA["mnist"], Learned(2.3))
     assert found.iloc[0].tolist() == [False, False, True]
 
 
@@ -137,12 +146,13 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     epochs.loc[(epochs["trial_id"] == "spiked") & (epochs["epoch"] == 2), "step_loss_max"] = 9.0
     epochs.loc[(epochs["trial_id"] == "fell") & (epochs["epoch"] == 2), "train_accuracy"] = 0.5
     epochs.loc[epochs["epoch"] == 1, "train_loss"] = 2.0
-    found = outcomes(trials, epochs.sort_values("epoch", kind="stable"), DATA["mnist"], 0.6)
+    found = outcomes(trials, epochs.sort_values("epoch", kind="stable"), DATA["mnist"], Learned(2.3, 0.6))
     assert found.index.tolist() == [10, 11, 12, 13, 14]
     assert found["learned"].tolist() == [True, True, False, True, True], "at least the accuracy that was asked for"
     assert found["calm"].tolist() == [True, False, False, False, False]
     assert found["diverged"].tolist() == [True, False, False, False, True]
-    assert outcomes(trials, epochs, DATA["mnist"], None)["learned"].all(), "the loss of the last epoch, wherever it is"
+    by_loss = outcomes(trials, epochs, DATA["mnist"], Learned(2.3))
+    assert by_loss["learned"].all(), "the loss of the last epoch, wherever it is"
 
 
 def measured(outcomes, precision=0.05, expected=1.0):
@@ -161,7 +171,7 @@ def test_an_edge_is_precise_only_with_enough_outcomes_and_as_precise_as_asked_fo
     for share, precise in ((0.985, True), (0.97, False)):
         assert dataclasses.replace(edge, precision=share * math.expm1(half_width)).is_precise is precise
     assert math.isnan(edge.calm.median), "all were calm"
-    assert str(edge.calm) == "no rate"
+    assert str(edge.calm) == "not found"
     assert edge.diverges == edge.rate(0.5), "each diverged that did not learn"
 
 
@@ -236,3 +246,88 @@ def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
     lost = sweep.trials["trial_id"].iloc[0]
     known = dataclasses.replace(sweep, epochs=sweep.epochs[sweep.epochs["trial_id"] != lost])
     assert sum(len(edge.outcomes) for edge in known.edges()) == sum(len(edge.outcomes) for edge in sweep.edges()) - 1
+
+
+@pytest.fixture
+def searched(new_writer, epoch_row, tmp_path):
+    """A function that writes a finished search of trials (rate, training loss, accuracy), and reads it."""
+
+    def write(trials, untrained=2.4, expected=1.0, **config):
+        writer = new_writer(tmp_path, count=0)
+        template = TrialConfig(architecture="mlp-8-relu", epochs=1, **config)
+        search = template.to_dict() | {"expected": expected, "predicted": {}}
+        writer.meta |= {"name": "edge", "search": True}
+        writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None, "workers": 3}
+        for number, (rate, loss, accuracy) in enumerate(trials):
+            writer.trial(f"{number:05d}", dataclasses.replace(template, learning_rate=rate, seed=number))
+            row = epoch_row(1, loss, accuracy, learning_rate=rate, untrained_loss=untrained)
+            writer.epoch(f"{number:05d}", row, repeated=False)
+            writer.end(f"{number:05d}", "completed")
+        writer.finish(ended="now")
+        return load_sweep(tmp_path)
+
+    return write
+
+
+LADDER = (1.0, 1 / 4, 1 / 16, 1 / 64)
+"""The rates of a pilot."""
+
+
+def test_a_dead_network_has_not_learned_with_mse(searched):
+    """A guess has a loss of 0.45, below half of what a He network has untrained."""
+    dead = [(rate, 0.45, 0.11) for rate in np.geomspace(1.1, 8, 20)]
+    [edge] = searched([*((rate, 0.1, 0.95) for rate in LADDER), *dead], untrained=1.0, loss="mse").edges()
+    assert edge.outcomes["learned"].tolist() == [True] * 4 + [False] * 20
+    assert 0.7 < edge.rate(0.5).median < 1.2
+
+
+def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searched, capsys):
+    trials = [(rate, 2.29, 0.2 * rate**0.2) for rate in (*LADDER, *np.geomspace(1e-3, 0.5, 16))]
+    sweep = searched(trials)
+    print_report(sweep)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "50% at" not in said
+    assert "no edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
+    assert not sweep.edges()[0].is_precise
+
+
+def test_a_search_in_which_all_learned_says_so_in_place_of_an_interval(searched, capsys):
+    print_report(searched([(rate, 0.1, 0.95) for rate in (*LADDER, *np.geomspace(0.1, 50, 40))]))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "50% at" not in said
+    assert "all of 44 trials learned, at rates of up to 50" in said
+
+
+def test_where_half_the_loss_is_out_of_reach_learned_is_relative_to_the_best_of_the_pilot(searched, capsys):
+    """The pilot's best has 0.7 of a guess's loss, so 0.85 of it has learned. The trials after it don't count for that,
+    nor do those of the pilot that were too slow."""
+    pilot = [(1.0, 2.3, 0.1), (1 / 4, 1.61, 0.4), (1 / 16, 1.9, 0.3), (1 / 64, 2.2, 0.2)]
+    later = [(0.3, 0.4, 0.9)] * 5 + [(0.4, 1.94, 0.3)] * 5 + [(0.5, 1.97, 0.3)] * 5
+    sweep = searched(pilot + later)
+    [edge] = sweep.edges()
+    assert edge.learned.share == pytest.approx(0.85, abs=0.001)
+    assert edge.outcomes["learned"].tolist() == [False, True, True] + [True] * 10 + [False] * 5
+    print_report(sweep)
+    assert "learned is a final training loss below 85% of a guess's or" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_has_learned_before_the_pilot_says_what_that_is(searched):
+    [edge] = searched([(rate, 0.1, 0.95) for rate in LADDER[:3]]).edges()
+    assert edge.learned is None
+    assert not edge.outcomes["learned"].any()
+    assert findings.measured(edge).text.endswith("the first trials, which say what counts as learned, have not ended")
+
+
+def row_of(loss, accuracy=0.5):
+    return {"train_loss": loss, "untrained_loss": 2.4, "train_accuracy": accuracy, "diverged": not math.isfinite(loss)}
+
+
+def test_a_pilot_goes_on_until_a_trial_has_learned():
+    asked = Learned(guess=2.3)
+    nothing = [(1.0, row_of(2.29)), (0.25, None), (0.06, row_of(math.nan)), (0.02, row_of(2.2))]
+    assert asked.fixed_by([]) is None
+    assert asked.fixed_by(nothing + nothing[:3]) is None
+    found = asked.fixed_by([*nothing, (3.0, row_of(1.0)), (2.0, row_of(0.8)), *nothing[:2]])
+    assert (found.share, found.least) == (0.5, 1.0)
+    assert Learned(2.3, accuracy=0.6).fixed_by([(1.0, row_of(0.1, 0.5))] * 4) is None
+    assert Learned(2.3, accuracy=0.5).fixed_by([(1.0, row_of(2.0, 0.5))] * 4).least == 0.5

@@ -42,7 +42,7 @@ def many_trials(count, epochs):
         last[[name for name in last if name not in ("epoch", "lanes", "fill", "ended_at")]], on="trial_id"
     )
     regime = np.where(diverged, "diverged", np.where(trials["train_accuracy"] > 0.95, "converged", "slow"))
-    said = "0.95 about epoch 37 (13 to 110); rate 0.2: in epoch 1"
+    said = "would reach 0.95 at epoch 37 (80%: 13 to 110); rate 0.2 did in epoch 1"
     trials = trials.assign(epochs_asked=epochs, regime=regime, curve_regime=regime, regime_evidence=said, error="")
     trials["stop_reason"] = np.where(diverged, "diverged", "completed")
     trials["reaches"] = np.where(regime == "converged", 3.0, np.nan)

@@ -8,7 +8,7 @@ from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.findings import best_rate
-from mnist_tune.reports.ranges import Range, advice, best_trial, proposed, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, proposed, spans
 
 
 def following(trials, options=None):
@@ -32,7 +32,7 @@ def test_each_regime_is_said_with_its_rates_and_seeds():
 def test_gaps_and_cut_trials_are_named():
     rows = {0.1: "slow", 0.2: "undecided", 0.4: "converged", 0.7: "oscillating", 1.0: "converged", 1.3: "undecided"}
     table = family({rate: [(regime, 0.9)] for rate, regime in rows.items()})
-    table.loc[1, "regime_evidence"] = "on its way: 0.95 about epoch 14 (12 to 20)"
+    table.loc[1, "regime_evidence"] = "on its way: would reach 0.95 at epoch 14 (80%: 12 to 20)"
     table.loc[5, ["epochs_run", "regime_evidence"]] = 5, "accuracy 0.9000: levelled off or slow, 5 epochs can't tell"
     assert spans(table) == [
         "slow at 0.1",
@@ -107,7 +107,7 @@ def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row,
         error = 0.55 * epoch**-0.45
         writer.epoch("00000", epoch_row(epoch, 3 * error, 1 - error), False)
     trials = writer.finish().trials
-    assert trials["regime_evidence"].item().startswith("on its way: 0.91 later than epoch ")
+    assert trials["regime_evidence"].item().startswith("on its way: would reach 0.91 later than epoch ")
     assert np.isnan(trials["reaches"].item())
     assert spans(trials) == ["on its way at 0.1"]
 
@@ -324,8 +324,8 @@ def test_seeds_that_never_began_do_not_end_a_range():
 def test_the_best_trial_was_trained_to_its_end_and_is_judged_on_what_all_held_out():
     table = family({rate: [("converged", 0.9 + rate / 100)] for rate in (1, 2, 3, 4)})
     table = table.assign(stop_reason=["completed"] * 3 + ["asha"], test_loss=0.1)
-    assert best_trial(table)["learning_rate"] == 3
+    assert best_trials(table)[0]["learning_rate"] == 3
     held_out = table.assign(validation_accuracy=[0.8, 0.9, 0.9, 0.99], validation_loss=[0.1, 0.3, 0.2, 0.1])
-    assert best_trial(held_out)["learning_rate"] == 3, "of equal ones, that with the least loss"
-    assert best_trial(held_out.assign(test_accuracy=[1, 0, 0, 0]))["learning_rate"] == 3
-    assert best_trial(table.assign(stop_reason="asha")) is None
+    assert best_trials(held_out)[0]["learning_rate"] == 3, "of equal ones, that with the least loss"
+    assert best_trials(held_out.assign(test_accuracy=[1, 0, 0, 0]))[0]["learning_rate"] == 3
+    assert best_trials(table.assign(stop_reason="asha")) == []

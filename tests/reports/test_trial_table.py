@@ -58,8 +58,8 @@ def test_a_line_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
         "rate": ["0.1", "0.1235", "3"],
         "regime": ["converged", "converged", "diverged"],
         "epochs": ["4/4", "4/4", "1/4"],
-        "train": ["0.9653", "0.9743", "0.1000"],
-        "test": ["0.9553", "0.9643", "0.0900"],
+        "train acc": ["0.9653", "0.9743", "0.1000"],
+        "test acc": ["0.9553", "0.9643", "0.0900"],
         "reaches 0.91": ["> 7", "never", "~3"],
         "stopped": ["completed", "completed", "diverged"],
         "evidence": [*trials["regime_evidence"][:2], "no memory"],
@@ -69,10 +69,17 @@ def test_a_line_shows_what_tells_trials_apart_and_what_they_did(made_up_sweep):
     assert not {"label", "seed", "validation_accuracy"} & set(details), "none has a label, and the seeds are the same"
 
 
+def test_a_trial_that_was_at_its_target_and_is_below_it_again_is_said_to_have_left(made_up_sweep):
+    trials = made_up_sweep([0.1, 0.2]).trials
+    left = "left the target: accuracy 0.9600 in epoch 3, 0.9300 at the end"
+    trials = trials.assign(reaches=14.0, regime_evidence=[left, "on its way: would reach 0.95 at epoch 14"])
+    assert cells(trials, TERMINAL)["reaches 0.91"] == ["left", "> 12"]
+
+
 def test_what_no_trial_has_is_not_shown(made_up_sweep):
     trials = made_up_sweep([0.1, 3]).trials
     known = [heading(one, trials) for one in fields(trials, PAGE)]
-    scores, ends = ["train", "test"], ["stopped", "evidence", "trial"]
+    scores, ends = ["train acc", "test acc"], ["stopped", "evidence", "trial"]
     assert known == ["rate", "regime", "epochs", *scores, "reaches 0.91", *ends]
     more = trials.assign(label=["", "mine"], seed=[0, 1], validation_accuracy=[math.nan, 0.9], target=[0.91, 0.92])
     known = [heading(one, more) for one in fields(more, PAGE)]

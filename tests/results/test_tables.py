@@ -225,13 +225,19 @@ def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoc
 # --- the data contract
 
 
-SHARPNESS = ("sharpness", "sharpness_residual", "batch_sharpness", "untrained_sharpness")
+SHARPNESS = (
+    "sharpness",
+    "sharpness_residual",
+    "batch_sharpness",
+    "preconditioned_sharpness",
+    "untrained_sharpness",
+)
 
 
 def test_the_tables_have_all_documented_columns(writer, epoch_row):
     assert set(DESIGN_TRIALS) <= {column.name for column in TRIALS}
     assert set(DESIGN_EPOCHS) <= {column.name for column in EPOCHS}
-    optional = dict.fromkeys(("validation_loss", "validation_accuracy", *SHARPNESS), 0.9)
+    optional = dict.fromkeys(("validation_loss", "validation_accuracy", *SHARPNESS), 0.9) | {"answers": 1.5}
     record(writer, epoch_row, "00000", (1,), above_since=3, sharpness_steps="[[1, 0.9, 0.9, 0.9]]", **optional)
     sweep = writer.finish(ended="now")
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
@@ -242,7 +248,7 @@ def test_no_columns_of_what_was_not_asked_for(writer, epoch_row):
     record(writer, epoch_row, "00000", (1,))
     columns = load_sweep(writer.path).epochs.columns
     assert set(DESIGN_EPOCHS) - set(columns) == {"validation_loss", "validation_accuracy"}
-    assert not set(columns) & {*SHARPNESS, "sharpness_steps"}
+    assert not set(columns) & {*SHARPNESS, "sharpness_steps", "answers"}
 
 
 def test_curves_are_epoch_by_trial(writer, epoch_row):
@@ -321,6 +327,19 @@ def test_scores_by_any_setting(made_up_sweep):
         sweep.by("batchsize")
 
 
+def test_epochs_with_the_settings_of_their_trials(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], seeds=2)
+    sweep = replace(sweep, trials=sweep.trials.assign(batch_size=[32, 32, 64, 64]))
+    found = sweep.with_settings()
+    assert list(found) == [*sweep.epochs, "batch_size", "seed"]
+    assert len(found) == len(sweep.epochs)
+    of = sweep.trials.set_index("trial_id")["batch_size"]
+    assert found["batch_size"].tolist() == [of[trial_id] for trial_id in found["trial_id"]]
+    assert list(sweep.with_settings("regime", "learning_rate")) == [*sweep.epochs, "regime"]
+    with pytest.raises(UserError, match="no column 'batchsize'"):
+        sweep.with_settings("batchsize")
+
+
 def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.1, 0.2])
     weights = np.arange(6.0).reshape(2, 3)
@@ -336,16 +355,18 @@ def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
 
 
 def test_measurements_of_several_sweeps_in_one_table(writer, epoch_row):
-    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0]]"
+    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
     record(writer, epoch_row, "00000", (1,))
     record(writer, epoch_row, "00001", (1,), sharpness_steps=steps)
     measured = load_sweep(writer.path)
-    assert measured.sharpness().to_dict("list") == {
+    assert measured.sharpness().fillna(-1.0).to_dict("list") == {
         "trial_id": ["00001"] * 2,
         "step": [0, 10],
         "sharpness": [1.0, 3.0],
         "residual": [0.01, 0.03],
         "batch_sharpness": [2.0, 4.0],
+        "preconditioned": [-1.0, 5.0],
+        "preconditioned_residual": [-1.0, 0.5],
     }
     without = replace(measured, epochs=measured.epochs.drop(columns="sharpness_steps"))
     trials, epochs, found = together([without, measured])

@@ -16,6 +16,7 @@ import pytest
 import ray
 from ray._private import parameter
 from ray._private.authentication.authentication_token_setup import generate_and_save_token
+from ray._private.node import Node
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
@@ -188,10 +189,18 @@ def test_trials_are_limited_by_a_resource(started, most, resources):
 def test_ray_starts_no_process_that_nobody_needs_and_its_agent_takes_any_free_port(monkeypatch, dashboard):
     """It would wait for its usual port for seconds where another Ray has it."""
     started, usual = [], parameter.RayParams().dashboard_agent_listen_port
+    servers, node = [], object()
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray.init", lambda **_: started.append(parameter.RayParams(num_cpus=1)))
+    monkeypatch.setattr("ray._private.node.Node.start_api_server", servers.append)
+
+    def init(**_):
+        started.append(parameter.RayParams(num_cpus=1))
+        Node.start_api_server(node)
+
+    monkeypatch.setattr("ray.init", init)
     start_ray(None, None, dashboard)
     [found] = started
+    assert servers == [node] * dashboard
     assert found.dashboard_agent_listen_port == 0
     assert (found.no_monitor, found.include_log_monitor) == ((False, None) if dashboard else (True, False))
     assert parameter.RayParams().dashboard_agent_listen_port == usual != 0

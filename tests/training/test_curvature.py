@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
@@ -88,6 +89,43 @@ def test_is_the_largest_eigenvalue_of_the_dense_hessian(name, loss, problem, mon
         found = measure(program, state.params, state.extra, (images, labels), probe, 27)
         assert float(found.value) == pytest.approx(expected, rel=1e-6)
         assert float(found.residual) < 1e-6
+
+
+ADAMS = [
+    {"optimizer": "adam"},
+    {"optimizer": "adam(b1=0.5, b2=0.9, eps=0.001, eps_root=0.01)"},
+    {"optimizer": "adam(eps=1)", "clip_norm": 0.1, "weight_decay": 0.1},
+    {"optimizer": "adamw", "weight_decay": 1e-9},
+]
+
+
+@pytest.mark.usefixtures("as_users_have_it")  # optax promotes
+@pytest.mark.parametrize("fields", ADAMS)
+def test_of_adam_it_is_that_of_the_dense_preconditioned_hessian(fields, problem):
+    """P is what optax divides by: a step is the learning rate times its `mu` over P."""
+    with jax.enable_x64(True):
+        config = TrialConfig(architecture="plain", batch_size=20, learning_rate=0.01, **fields)
+        program = Program.of(config, DATA)
+        images, labels, probe = map(jnp.asarray, problem)
+        hyper = {name: jnp.float64(value) for name, value in program.step.hyperparameters(config, 3).items()}
+        start = float64_state(program)
+        start = start._replace(optimizer=program.step.transformation(hyper).init(start.params))
+        train = jax.jit(program.train_epoch)
+        key = jnp.zeros(2, jnp.uint32)
+        before, _ = train(start, hyper, key, (images, labels), probe[:60])
+        after, _ = train(before, hyper, key, (images, labels), probe[:20])
+        flat = [np.asarray(ravel_pytree(of)[0]) for of in (before.params, after.params)]
+        mu = np.asarray(ravel_pytree(optax.tree.get(after.optimizer, "mu"))[0])
+        divisors = np.asarray(ravel_pytree(program.step.preconditioner(hyper, after.optimizer))[0])
+        np.testing.assert_allclose(flat[1] - flat[0], -0.01 * mu / divisors, rtol=1e-6, atol=1e-9)
+
+        [_, hessian] = derivatives(program, after, images, labels, 0, probe)
+        expected = np.linalg.eigvals(hessian / divisors[:, None]).real.max()
+        measure = jax.jit(curvature.preconditioned_sharpness, static_argnums=(0, 5))
+        found = measure(program, after, hyper, (images, labels), probe, 27)
+        assert float(found.value) == pytest.approx(expected, rel=1e-6)
+        assert float(found.residual) < 1e-6
+        assert np.isnan(float(measure(program, start, hyper, (images, labels), probe, 27).value))
 
 
 def test_batch_sharpness_is_the_curvature_along_the_gradient(problem):

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from mnist_tune import UserError
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.own_code.registry import register_optimizer
-from mnist_tune.training.optimizers import Step, check_optimizer
+from mnist_tune.training.optimizers import Step, check_optimizer, threshold
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -95,6 +95,48 @@ def test_ten_steps_are_those_of_optax(name, examples):
     expected = plain_loop(config, make(RATE), examples, STEPS)
     for mine, theirs in zip(jax.tree.leaves(ours(config, examples, 1)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+
+
+QUADRATIC = {
+    "sgd": ({}, 2),
+    "sgd, momentum": ({"momentum": 0.9}, 3.8),
+    "sgd, nesterov": ({"momentum": 0.9, "nesterov": True}, 3.8 / 2.8),
+    "adam": ({"optimizer": "adam(eps=1)"}, 38),
+    "adam, b1": ({"optimizer": "adam(b1=0.5, eps=1)"}, 6),
+    "adam, nesterov": ({"optimizer": "adam(eps=1, nesterov=True)"}, 38 / 2.8),
+    "adamw": ({"optimizer": "adamw(eps=1)", "weight_decay": 1e-6}, 38),
+}
+
+
+@pytest.mark.parametrize("name", QUADRATIC)
+def test_steps_on_a_quadratic_grow_above_the_threshold_and_not_below(name):
+    """The gradients are small, so that Adam divides by 1, its `eps`."""
+    fields, expected = QUADRATIC[name]
+    config = TrialConfig(learning_rate=RATE, **fields)
+    limit = threshold(config.optimizer, config.momentum, config.nesterov)
+    assert limit == pytest.approx(expected)
+    step, start = Step.of(config), jnp.float32(1e-32)
+    transformation = step.transformation(
+        {name: jnp.float32(value) for name, value in step.hyperparameters(config, STEPS).items()}
+    )
+
+    @jax.jit
+    def sizes(curvature):
+        def one(carry, _):
+            x, state = carry
+            updates, state = transformation.update(curvature * x, state, x)
+            return (x + updates, state), jnp.abs(x)
+
+        return jax.lax.scan(one, (start, transformation.init(start)), None, 400)[1]
+
+    for share, grows in ((0.998, False), (1.002, True)):
+        found = sizes(jnp.float32(share * limit / RATE))
+        assert bool(found[300:].max() > found[100:200].max()) is grows
+
+
+@pytest.mark.parametrize("optimizer", ["lion", "rmsprop(decay=0.8)", "adagrad", "own.py:adam", "adam(b1=1)"])
+def test_other_optimisers_have_no_known_threshold(optimizer):
+    assert np.isnan(threshold(optimizer, 0.0, False))
 
 
 SCHEDULES = {

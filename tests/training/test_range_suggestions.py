@@ -55,6 +55,20 @@ def test_the_blow_up_is_where_the_smoothed_loss_is_four_times_its_least():
     assert not calm.blew_up
 
 
+def test_the_loss_has_left_half_way_back_to_a_guess_s():
+    """A dead network has a guess's loss, 2.3: less than four times the least. It counts once something was learned."""
+    ramp = Ramp(1e-3, 1.0, 300, 0.0)
+    losses = np.select([np.arange(300) < n for n in (100, 150, 200)], [2.3, 1.0, 1.6], 1.7)
+    found = RangeCurve(ramp, losses, guess=2.3)
+    assert found.blow_up == pytest.approx(ramp.rates[200])
+    assert found.blew_up
+    assert not curve(losses, ramp).blew_up, "the rules of libraries don't look at a guess"
+    learned_little = RangeCurve(ramp, np.where(losses < 2, 2.08, 2.3), guess=2.3)
+    assert not learned_little.blew_up
+    low = np.select([np.arange(300) < n for n in (100, 150, 200)], [2.3, 0.3, 1.19], 1.21)
+    assert RangeCurve(ramp, low, guess=2.3).blow_up == pytest.approx(ramp.rates[200]), "four times the least is less"
+
+
 def test_a_ramp_begins_at_its_first_rate_and_would_end_at_its_last():
     assert Ramp(1.0, 16.0, 4, 0.0).rates == pytest.approx([1, 2, 4, 8])
 

@@ -142,8 +142,9 @@ def test_each_librarys_rule_looks_at_its_own_ramp(mnist_5k, data, monkeypatch):
 
 def test_sharpness_speaks_of_sgd_alone(mnist_5k, data, monkeypatch):
     monkeypatch.setattr(predictors, "_sharpness", lambda *_: SimpleNamespace(value=4.0, residual=0.0))
-    for momentum, expected in ((0.0, 0.5), (0.5, 0.75)):
-        assert Bench(replace(CONFIG, momentum=momentum), data, mnist_5k.spec).classical() == expected
+    for momentum, nesterov, expected in ((0.0, False, 0.5), (0.5, False, 0.75), (0.5, True, 0.375)):
+        config = replace(CONFIG, momentum=momentum, nesterov=nesterov)
+        assert Bench(config, data, mnist_5k.spec).classical() == expected
     for optimizer in ("adam", "lion"):
         config = replace(CONFIG, momentum=0.0, optimizer=optimizer)
         assert math.isnan(Bench(config, data, mnist_5k.spec).classical())

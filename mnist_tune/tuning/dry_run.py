@@ -1,0 +1,51 @@
+"""What a sweep would do and about how long it would take, without starting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mnist_tune.cache import cache_folder
+from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.errors import UserError
+from mnist_tune.execution.process_setup import WorkerSettings, make_pool
+from mnist_tune.machine import usable_cpus
+from mnist_tune.numbers import counted
+from mnist_tune.own_code.loading import load_own, own_code
+from mnist_tune.trial import small_last_batch
+
+START_S = 8
+"""About what Ray takes to start, and the first processes that train."""
+
+
+def dry_run(options: Any) -> Iterator[str]:
+    """Say what a sweep with these options would do, line by line: its trials, their steps, and how long it takes at
+    most. For that, an epoch of each network is trained in this process. No folder is created.
+
+    Raises:
+        UserError: as in `run_sweep`; or a sweep is to be resumed.
+    """
+    if options.resume is not None:
+        raise UserError("--dry-run says what a new sweep would do; leave --resume out")
+    load_own(options)
+    trials, threads = options.trials(), options.cpus_per_trial or 1
+    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    check_counts(trials, data)
+    yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
+    measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
+    settings = WorkerSettings(Path(), "", threads, None, str(cache_folder()), own_code=own_code(), **measured)
+    pool, total, images = make_pool(data, settings), 0.0, len(data.train_labels) - options.holdout
+    equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
+    for name, one in equally_fast.items():
+        pool.attach("one", one)
+        row = pool.run(["one"])["one"]
+        seconds, last = row["train_s"] + row["eval_s"], images % one.batch_size
+        total += seconds * options.epochs * len(trials) / len(equally_fast)
+        batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} images"
+        yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
+        yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
+    if said := small_last_batch((images, one.batch_size, one.drop_last) for one in trials):
+        yield f"note: {said}"
+    slots = max(min(usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)), 1)
+    yield f"about {START_S + total / slots:.0f} s on this machine, {slots} at a time; less if trials are stopped early"
