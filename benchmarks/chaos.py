@@ -269,7 +269,7 @@ def failing_disks(config: Chaos, scratch: Path) -> list[list[str]]:
             child, wrong = victim.start(), []
             while child.poll() is None and rows_in(victim.sweep) < row:
                 time.sleep(0.01)
-            time.sleep(random_.random())
+            time.sleep(random_.random() / 5)
             with failing(victim.sweep.parent, how):
                 code = victim.ended(child)
             said = (victim.folder / "said").read_text()
