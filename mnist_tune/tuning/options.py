@@ -114,9 +114,9 @@ class SweepOptions(metaclass=Given):
     time_budget: Annotated[float | None, Mark.HOW] = None
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
-    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
-    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data each network's best trial is its measure,
-    minus a thirtieth of the way from chance to 1."""
+    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
+    have one, by the number of training images (docs/regimes.md): 0.95 for mnist; for other data each network's best
+    trial is its measure, minus a thirtieth of the way from chance to 1."""
     resume: Annotated[str | Path | None, Mark.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
