@@ -3,6 +3,7 @@
     python benchmarks/chaos.py
     python benchmarks/chaos.py --kill worker
     python benchmarks/chaos.py --kill power --moments 30
+    python benchmarks/chaos.py --kill disk
     python benchmarks/chaos.py --kill line
 
 It runs a sweep undisturbed, then again with a kill -9 at a random moment. The kill hits the driver's process group, a
@@ -16,6 +17,10 @@ With `--kill power` one sweep notes what its processes sync. From that its folde
 random moment may leave it (`power_cut`). All rows but those of the last second must be there, and the command must go
 on as after a kill.
 
+With `--kill disk` the sweep has a small disk of its own. From a random moment on that is full, or read-only, until the
+command ends: with one line, and each row that was recorded still there. Then a resume must complete the sweep. Mounting
+that disk takes root, or `unshare -rm python benchmarks/chaos.py --kill disk`.
+
 With `--kill line` the sweep has the default scheduler and one trial at a time. Its driver kills itself right after a
 line of the journal, so also between a row and the stop that follows from it, and each line has its turn.
 """
@@ -27,8 +32,9 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -57,6 +63,9 @@ TITLES = {"worker": "ray::ResourceTrainable", "server": "ray::LaneServer", "rayl
 ENDING = ("driver", "raylet", "line")
 """Processes whose death ends the command. After the death of others, the sweep goes on by itself."""
 
+DISK_MB = 64
+"""The size of the disk that fills up."""
+
 TIMEOUT_S = 300.0
 """The most seconds that a command may take."""
 
@@ -84,9 +93,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 class Chaos(Recorded):
     """Kills one process of a sweep at random moments, and checks that the sweep has lost nothing."""
 
-    kill: Literal["driver", "worker", "server", "raylet", "line", "power"] = "driver"
-    """What to kill: the driver with its process group (at random, or after each line), one of Ray's processes, or the
-    whole machine, by imitation."""
+    kill: Literal["driver", "worker", "server", "raylet", "line", "power", "disk"] = "driver"
+    """What to kill: the driver with its process group (at random, or after each line), one of Ray's processes, the
+    whole machine, by imitation, or its disk."""
     moments: int = 20
     """The number of kills, each in its own sweep. `--kill line` kills after every line."""
     seed: int = 0
@@ -123,25 +132,27 @@ class Victim:
             UserError: a command failed for another reason than the kill, or took too long.
         """
         start = time.perf_counter()
-        child = self._start()
+        child = self.start()
         if kill_after_s is not None:
             with contextlib.suppress(psutil.TimeoutExpired):
                 child.wait(kill_after_s)
             self._kill(child, random_ or random.Random())
-        if self._ended(child) == -signal.SIGKILL and self.line:
+        if self.ended(child) == -signal.SIGKILL and self.line:
             self.killed = True
         if child.returncode and self.killed and self.config.kill in ENDING:
-            child = self._start()
-            self._ended(child)
+            child = self.start()
+            self.ended(child)
         wall_s = time.perf_counter() - start
         if child.returncode:
             said_last = (self.folder / "said").read_text(errors="replace")[-3000:]
             raise UserError(f"the sweep in {self.folder} failed:\n{said_last}")
         return wall_s
 
-    def _start(self) -> psutil.Popen:
+    def start(self) -> psutil.Popen:
         exists = (self.sweep / "sweep.json").exists()
-        flags = ["--resume", "sweep", "--quiet"] if exists else ["--output", "sweep", *self.config.flags()]
+        flags = ["--output", str(self.sweep), *self.config.flags()]
+        if exists:
+            flags = ["--resume", str(self.sweep), "--quiet", *["--retry-errored"] * (self.config.kill == "disk")]
         dies = ["-c", DIES, str(self.line)] if self.line and not exists else []
         command = [*dies, str(REPOSITORY / "sweeps" / "lr_regimes.py"), *flags]
         return start_python(command, self.folder, self.variables, own_group=True)
@@ -158,7 +169,7 @@ class Victim:
             else:
                 time.sleep(0.01)
 
-    def _ended(self, child: psutil.Popen) -> int:
+    def ended(self, child: psutil.Popen) -> int:
         """Wait for the command to end, and return its exit code."""
         try:
             return int(child.wait(TIMEOUT_S))
@@ -245,6 +256,73 @@ def lost_rows(sweep: Path, written: pd.DataFrame, at: float) -> list[str]:
     return [f"{len(gone)} rows are lost"] if len(gone) else []
 
 
+def failing_disks(config: Chaos, scratch: Path) -> list[list[str]]:
+    """Return the faults of sweeps whose disk is full, or read-only, from a random moment until their command ends."""
+    calm, random_, found = Victim(config, scratch / "calm"), random.Random(config.seed), []
+    calm_s, undisturbed = calm.run(), load_sweep(calm.sweep)
+    for i in range(config.moments):
+        at, how = random_.uniform(0, calm_s), ("full", "read-only")[i % 2]
+        victim = Victim(config, scratch / str(i))
+        victim.sweep = victim.folder / "disk" / "sweep"
+        with own_disk(victim.sweep.parent):
+            child, wrong = victim.start(), []
+            with contextlib.suppress(psutil.TimeoutExpired):
+                child.wait(at)
+            with failing(victim.sweep.parent, how):
+                code = victim.ended(child)
+            said = (victim.folder / "said").read_text()
+            if code and (said.count("error: ") != 1 or "Traceback" in said):
+                wrong.append(f"it said {said!r}")
+            before = read_journal(victim.sweep).epochs
+            if victim.sweep.exists() and not (victim.sweep / "sweep.json").exists():
+                shutil.rmtree(victim.sweep)  # what a sweep begins with
+            if code:
+                victim.run()
+            known = ["trial_id", "epoch", "ended_at"]
+            kept = before[known].merge(read_journal(victim.sweep).epochs[known])
+            wrong += faults(victim.sweep, undisturbed, exact=True)
+            wrong += [f"{len(before) - len(kept)} rows are lost"] * (len(kept) < len(before))
+        found.append(wrong)
+        last = said.strip().splitlines()[-1:] if code else ["it had ended"]
+        print(f"{how} after {at:.2f} s, {len(before)} rows: {'; '.join(wrong) or 'nothing lost'} {last}", flush=True)
+    print(f"{found.count([])} of {config.moments} sweeps lost nothing", flush=True)
+    return found
+
+
+@contextlib.contextmanager
+def own_disk(folder: Path) -> Iterator[None]:
+    """Make a folder that is a small disk of its own meanwhile."""
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@contextlib.contextmanager
+def failing(disk: Path, how: str) -> Iterator[None]:
+    """Let a disk be full meanwhile, or read-only to all that is not open for writing yet."""
+    if how == "full":
+        ballast = disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield
+        ballast.unlink()
+    else:
+        mount("--bind", disk, disk)
+        mount("-o", "remount,bind,ro", disk)
+        yield
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def mount(*arguments: str | Path) -> None:
+    """Mount a file system. Raises a `UserError` if that takes more rights than this process has."""
+    if subprocess.run(["mount", *arguments], check=False).returncode:
+        raise UserError("mounting takes root: unshare -rm python benchmarks/chaos.py --kill disk")
+
+
 def every_line(config: Chaos, machine: dict[str, Any]) -> int:
     """Kill the driver after each line in turn, and return the exit code."""
     found = []
@@ -273,9 +351,9 @@ def ending(sweep: Sweep) -> str:
 
 def main() -> int:
     config = cli.parse(Chaos)
-    if config.kill == "power":
+    if config.kill in ("power", "disk"):
         with TemporaryDirectory() as scratch:
-            return int(any(cut(config, Path(scratch))))
+            return int(any({"power": cut, "disk": failing_disks}[config.kill](config, Path(scratch))))
     machine = describe_machine()
     print(machine_line(machine), flush=True)
     if config.kill == "line":

@@ -3,7 +3,7 @@
     python benchmarks/unseen_curves.py --output tests/regimes --set 1
 
 It trains the sweeps of `SETS` and writes `unseen_<set>_trials.csv` and `unseen_<set>_epochs.csv`, without any label.
-`docs/regimes.md` says how the labels were given.
+`docs/labels.md` says how the labels were given.
 """
 
 from __future__ import annotations

@@ -100,6 +100,7 @@ EPOCHS = (
     Column("test_accuracy", NUMBER, "Share of the test set classified right.", "0 to 1", needed=True, curve=True),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, with `--holdout`.", "nats", curve=True),
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
+    Column("answers", NUMBER, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
     Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
@@ -130,7 +131,7 @@ EPOCHS = (
 
 TRIALS = (
     Column("trial_id", ID, "The trial's id.", gaps=False),
-    Column("label", NAME, "What the trial is called; empty but for the notebook's experiments.", gaps=False),
+    Column("label", NAME, "What the trial is called; empty except in the notebook's experiments.", gaps=False),
     Column("architecture", NAME, "The network.", gaps=False),
     Column("learning_rate", RATE, "The step size asked for.", gaps=False),
     Column("momentum", NUMBER, "The momentum of SGD; other optimisers have arguments.", "0 to 1", gaps=False),
@@ -167,7 +168,7 @@ TRIALS = (
         "unknown.",
         gaps=False,
     ),
-    Column("diverged_at_step", COUNT, "The step at which a diverged trial left for good.", "step"),
+    Column("diverged_at_step", COUNT, "The step from which on a diverged trial's loss stayed high.", "step"),
     Column("target", NUMBER, "The accuracy of a converged curve: the data set's, or what a sibling set.", "0 to 1"),
     Column("train_loss", NUMBER, "Mean loss on the training set after the last epoch.", "nats"),
     Column("train_accuracy", NUMBER, "Accuracy on the training set after the last epoch.", "0 to 1"),
@@ -175,6 +176,7 @@ TRIALS = (
     Column("test_accuracy", NUMBER, "Accuracy on the test set after the last epoch.", "0 to 1"),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, after the last epoch.", "nats"),
     Column("validation_accuracy", NUMBER, "Accuracy on the images held out, after the last epoch.", "0 to 1"),
+    Column("answers", NUMBER, "Of tokens: independent answers that an example's are worth, held out."),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("largest_fall", NUMBER, "The largest fall of held-out (else test) accuracy in an epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),

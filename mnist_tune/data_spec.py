@@ -18,7 +18,7 @@ class DataSpec:
     shape: tuple[int, ...]
     """The shape of an example: `(28, 28)` for MNIST, `(32, 32, 3)` for colour images, `(20,)` for a table's rows."""
     label_counts: tuple[int, ...]
-    """The number of training examples of each class."""
+    """The number of labels of each class in the training set."""
     test_images: int
     """The number of test examples."""
     divisor: float = 1.0
@@ -27,6 +27,8 @@ class DataSpec:
     """What is then subtracted, where `--standardize` asks for it: a number, or one a channel or feature."""
     deviation: tuple[float, ...] = ()
     """And what the difference is divided by."""
+    positions: int = 1
+    """Labels of an example. More than one are those of its tokens: examples [n, T] of whole numbers, labels [n, T]."""
 
     @property
     def classes(self) -> int:
@@ -35,7 +37,7 @@ class DataSpec:
     @property
     def train_images(self) -> int:
         """The number of training examples, held-out ones included."""
-        return sum(self.label_counts)
+        return sum(self.label_counts) // self.positions
 
     @property
     def size(self) -> int:

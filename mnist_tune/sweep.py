@@ -85,7 +85,7 @@ def load_sweep(path: str | Path) -> Sweep:
 
     Args:
         path: the sweep's folder, or a folder above it: then its newest sweep is read, but no sweep within another one,
-            such as the winner's in a search. Or the URI of the sweep in object storage, such as `s3://bucket/sweep`.
+            such as the decision of a search. Or the URI of the sweep in object storage, such as `s3://bucket/sweep`.
 
     Raises:
         UserError: there is no sweep, or it can't be read.

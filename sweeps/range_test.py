@@ -1,4 +1,4 @@
-"""Where does the loss leave if the learning rate grows as a network trains? Seconds, and no sweep.
+"""At which learning rate does the loss blow up, if it grows as a network trains? Seconds, and no sweep.
 
     python sweeps/range_test.py mlp-64-relu-glorot
 

@@ -44,7 +44,7 @@ class Ours:
 
     def _accuracy(self, split: str) -> float:
         wanted = self._data.splits[split]
-        _, right = self._evaluate(self._state.params, (), self._data.arrays, np.array(wanted, np.int32))
+        _, right, _ = self._evaluate(self._state.params, (), self._data.arrays, np.array(wanted, np.int32))
         return int(right) / wanted[1]
 
     def _order(self, epoch: int) -> Array:

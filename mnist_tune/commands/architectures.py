@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from mnist_tune import numbers
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
-from mnist_tune.regimes.families import families
+from mnist_tune.regimes.families import families, layers
 from mnist_tune.reports.figures import save
 from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
@@ -112,9 +111,8 @@ def point(trials: pd.DataFrame) -> dict[str, float]:
     for other networks.
     """
     row = trials.iloc[0]
-    hidden = [int(size) for size in re.findall(r"(?<=-)\d+(?=-)", row["architecture"])]
-    sizes = (max(hidden, default=np.nan), len(hidden) + 1) if row["architecture"].startswith("mlp-") else (np.nan,) * 2
-    return dict(zip(AXES, (*sizes, *row[list(AXES[2:])]), strict=True))
+    width, hidden, _ = layers(row["architecture"]) or (np.nan, np.nan, "")
+    return dict(zip(AXES, (width, hidden + 1, *row[list(AXES[2:])]), strict=True))
 
 
 def ranges(families: Iterable[tuple[str, pd.DataFrame]], test_images: int) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import tyro
 
 from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.dry_run import dry_run
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, all_rates, crossed
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
@@ -45,6 +46,8 @@ class LearningRateRegimes(TrialOptions):
     """Replicates of every learning rate. A seed sets the initialisation and the batch order."""
     smoke: Annotated[bool, Mark.HERE] = False
     """Run a tiny real sweep to see that everything works: 4 rates, 784-16-10, 3 epochs. What is given counts first."""
+    dry_run: Annotated[bool, Mark.HERE] = False
+    """Say what would be trained and about how long it would take. Nothing is started, and no folder is created."""
 
     SMOKE: ClassVar[dict[str, Any]] = {
         "architecture": ("mlp-16-tanh",),
@@ -70,7 +73,12 @@ ASKED = LearningRateRegimes
 
 
 def main() -> int:
-    sweep = run_or_resume("lr_regimes", asked(ASKED))
+    options = asked(ASKED)
+    if options.dry_run:
+        for line in dry_run(options):
+            print(line, flush=True)
+        return 0
+    sweep = run_or_resume("lr_regimes", options)
     code = print_report(sweep)
     print_replicates(sweep.trials)
     return code

@@ -60,7 +60,7 @@ GRID = 0.035
 """Half of a step of the grid of c, by default: so far may a threshold be off."""
 
 STYLES = {"c_loss": ("C0", "o", "loss rises"), "c_sharp": ("C1", "s", "sharpness rises"), "c_max": ("C3", "^", "lost")}
-"""The thresholds, each with the colour, the marker and the words for it."""
+"""The thresholds, each with the colour, the marker and the words for the phase above it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,19 +268,29 @@ def _said(values: pd.Series) -> str:
 
 
 def plot_phases(found: pd.DataFrame, path: Path) -> None:
-    """Draw the thresholds of each network: a marker for each seed, a line through the means."""
-    figure = Figure(figsize=(6.5, 4.2), layout="constrained", dpi=100)
-    axis = figure.subplots()
-    names = list(dict.fromkeys(found["architecture"]))
-    place = found["architecture"].map(names.index)
-    for name, (colour, marker, label) in STYLES.items():
-        axis.scatter(place, found[name], color=colour, marker=marker, s=22, alpha=0.7)
-        axis.plot(found.groupby(place)[name].mean(), color=colour, lw=1.2, label=f"{name}: {label}")
-    axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic")
-    axis.set_yscale("log", base=2)
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.set_xticks(range(len(names)), names, rotation=15, fontsize=8)
-    axis.set_ylabel("c = learning rate × untrained sharpness")
-    axis.grid(alpha=0.25)
+    """Draw the thresholds by width, a panel a depth: a marker for each seed, a line through the means, and the phase
+    above each threshold shaded in its colour."""
+    depths = found["architecture"].map(lambda name: _sizes(name)[0] + 1)
+    panels = list(found.groupby(depths))
+    figure = Figure(figsize=(2 + 4.5 * len(panels), 4.2), layout="constrained", dpi=100)
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    tops = [*list(STYLES)[1:], None]
+    for axis, (depth, part) in zip(axes, panels, strict=True):
+        width = part["architecture"].map(lambda name: _sizes(name)[1][0])
+        means = part.groupby(width)[list(STYLES)].mean()
+        for (name, (colour, marker, label)), top in zip(STYLES.items(), tops, strict=True):
+            axis.scatter(width, part[name], color=colour, marker=marker, s=22, alpha=0.7)
+            axis.plot(means[name], color=colour, lw=1.2, label=f"{name}: {label}" if axis is axes[0] else "")
+            above = means[top] if top else 2 * found[list(STYLES)].max(axis=None)
+            axis.fill_between(means.index, means[name], above, color=colour, alpha=0.1, lw=0)
+        axis.axhline(2, color="0.4", lw=1, ls=":", label="2, the edge of a quadratic" if axis is axes[0] else "")
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        axis.set_xticks(means.index, [str(one) for one in means.index])
+        axis.minorticks_off()
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set(xlabel="hidden width", title=f"{depth} layers", ylim=(1.5, 1.4 * found[list(STYLES)].max(axis=None)))
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("c = learning rate × untrained sharpness")
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     save(figure, path)

@@ -1,4 +1,4 @@
-"""Where does the loss leave if the learning rate grows as a network trains? Seconds, and no sweep."""
+"""At which learning rate does the loss blow up, if it grows as a network trains? Seconds, and no sweep."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
 def print_range(
     name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]], loss: str
 ) -> None:
-    """Print where the loss leaves, what the rules of libraries suggest, over seeds, and how far from there the edges of
+    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there the edges of
     other networks were."""
     left = sum(curve.blew_up for curve in curves)
     print(
@@ -71,7 +71,7 @@ def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None
     for i, curve in enumerate(curves):
         axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
-        label = None if i else "the loss leaves"
+        label = None if i else "the loss blows up"
         axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
     axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
     axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)

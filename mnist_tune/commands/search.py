@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -10,18 +10,18 @@ import pandas as pd
 import tyro
 
 from mnist_tune import UserError, storage
+from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own, refuse_unknown
-from mnist_tune.regimes.replicates import summarise_replicates
-from mnist_tune.reports.ranges import best_trial
-from mnist_tune.reports.terminal import exit_code
+from mnist_tune.reports.ranges import best_trials
+from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
-from mnist_tune.sweep import Sweep
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
+    OPTIMIZER_HELP,
     Mark,
     SweepOptions,
     crossed,
@@ -30,15 +30,14 @@ from mnist_tune.tuning.options import (
     refuse_empty,
     refuse_too_many,
 )
-from mnist_tune.tuning.sweep import run_or_resume, run_search
+from mnist_tune.tuning.sweep import run_search
 from mnist_tune.tuning.wanted import asked, resumed
 
-WINNER = "winner"
-"""The folder in the search's own that holds the sweep of the winner's seeds."""
-
-NUMBERS = ("learning_rate", "momentum", "batch_size", "weight_decay")
-SETTINGS = ("architecture", *NUMBERS)
+SETTINGS = ("architecture", "optimizer", "learning_rate", "momentum", "batch_size", "weight_decay")
 """What a search chooses."""
+
+CONTENDERS = 3
+"""How many of the best trials it decides between in the end."""
 
 SHOWN = 10
 """The best trials that are printed."""
@@ -46,17 +45,18 @@ SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Search(SweepOptions):
-    """Search for the network, learning rate, momentum, batch size and weight decay that do best on held-out images.
+    """Search for the network, optimizer, learning rate, momentum, batch size and weight decay that do best on held-out
+    images. Then decide between the best three, with fresh seeds.
 
-    The test set has no part in it. It is looked at once: for the winner, which is trained again with fresh seeds.
+    The test set has no part in it. It is looked at once: for the setting that is best in the end.
     """
 
     EXAMPLES: ClassVar[dict[str, str]] = {
         "": "40 networks and settings, by TPE:",
         "--by random --samples 100": "At random, which needs no Optuna:",
-        "--widths 64 256 --depths 1 2 3 --momentum 0.9:0.9": "Small networks, with one momentum:",
+        "--widths 64 256 --momentum 0.9 --weight-decay 0": "Small networks, with one momentum and no weight decay:",
         '--architecture convnet stax-mlp "net.py:mlp(width=128)"': "Among networks of your own and of ours:",
-        "--epochs 20 --final-seeds 1 2 3 4 5 6 7 8 9 10": "Longer, and with a narrower interval at the end:",
+        "--optimizer sgd adam --momentum 0 --final-trials 120": "Of two optimisers, and surer in the end:",
     }
 
     samples: Annotated[int, Mark.MAKES] = 40
@@ -71,46 +71,55 @@ class Search(SweepOptions):
     """tanh, relu, gelu or silu."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ()
     """Choose among these networks, instead of widths, depths and activations."""
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
+    """Choose among these. Momentum is SGD's alone, so with others it has to be --momentum 0."""
     learning_rate: str = "0.003:3"
-    """The range of learning rates, FIRST:LAST, drawn evenly on a log scale."""
+    """The range of learning rates, FIRST:LAST, drawn evenly on a log scale; or one rate."""
     momentum: str = "0:0.95"
-    """The range of momenta."""
+    """The range of momenta, or one momentum."""
     batch_size: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Images per step: one of these."""
     weight_decay: str = "1e-6:1e-3"
-    """The range of weight decays, drawn evenly on a log scale."""
+    """The range of weight decays, drawn evenly on a log scale; or one, such as 0."""
     epochs: int = 10
     """Epochs per trial."""
     holdout: int = 10_000
-    """Training images that are held out, on which the winner is chosen."""
+    """Training images that are held out, on which trials are compared."""
     search_seed: int = 0
     """Seed of the proposals. All trials have the seed 0 themselves."""
-    final_seeds: Annotated[tuple[int, ...], Mark.MAKES] = (1, 2, 3, 4, 5)
-    """Fresh seeds for the winner."""
+    final_trials: Annotated[int, Mark.MAKES] = 60
+    """The most trials of the decision between the best three."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("samples", "holdout"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
-        refuse_too_many(self.samples, "--samples")
-        refuse_empty(self, "widths", "depths", "activations", "batch_size", "final_seeds")
-        if 0 in self.final_seeds:
-            raise UserError("--final-seeds must be fresh: the search itself has seed 0")
+        if self.final_trials < 2 * CONTENDERS:
+            raise UserError(f"--final-trials must be at least {2 * CONTENDERS}, got {self.final_trials}")
+        refuse_too_many(max(self.samples, self.final_trials), "--samples, --final-trials")
+        refuse_empty(self, "widths", "depths", "activations", "batch_size", "optimizer")
         for name in ("learning_rate", "momentum", "weight_decay"):
             between(name, getattr(self, name))
 
-    def networks(self) -> tuple[str, ...]:
-        """Return the names of the networks to choose among."""
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Return the networks to choose among by name, each with its parts, which are settings of their own."""
         if self.architecture:
-            return self.architecture
+            return {name: {"name": name} for name in self.architecture}
         kinds = [f"{name}-glorot" if name == "relu" else name for name in self.activations]
         combined = crossed(self, "widths", "depths", "activations", activations=kinds)
-        return tuple(mlp_name(width, depth + 1, kind) for width, depth, kind in combined)
+        return {
+            mlp_name(width, depth + 1, kind): {"width": width, "depth": depth, "activation": kind}
+            for width, depth, kind in combined
+        }
 
     def space(self) -> dict[str, Any]:
-        """Return the search space for Tune."""
+        """Return the search space for Tune. Raises UserError if it has trials that are none."""
         from ray import tune
+
+        others = [one for one in self.optimizer if one.partition("(")[0] != "sgd"]
+        if others and between("momentum", self.momentum)[1]:
+            raise UserError(f"momentum is SGD's alone; to try {others[0]}, too, give --momentum 0")
 
         def drawn(name: str, how: Any) -> Any:
             first, last = between(name, getattr(self, name))
@@ -118,6 +127,7 @@ class Search(SweepOptions):
 
         return {
             "architecture": tune.choice(list(self.networks())),
+            "optimizer": tune.choice(list(self.optimizer)),
             "learning_rate": drawn("learning_rate", tune.loguniform),
             "momentum": drawn("momentum", tune.uniform),
             "batch_size": tune.choice(list(self.batch_size)),
@@ -132,26 +142,28 @@ class Search(SweepOptions):
             return None
         try:
             import optuna
-            from ray.tune.search.optuna import OptunaSearch
+
+            from mnist_tune.tuning.tpe import NetworkSearch
         except ImportError:
             hint = "python -m pip install optuna"
             raise UserError(f"--by tpe needs optuna; to install it: {hint}; or search --by random") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(seed=self.search_seed)
-        return OptunaSearch(metric="validation_accuracy", mode="max", sampler=sampler)
+        return NetworkSearch(self.networks(), metric="validation_accuracy", mode="max", sampler=sampler)
 
 
 def between(name: str, text: str) -> tuple[float, float]:
-    """Return the ends of a range FIRST:LAST, or of one value.
+    """Return the ends of a range FIRST:LAST, or of one value. What is drawn on a log scale has no 0, but one value of
+    weight decay may be 0.
 
     Raises:
         UserError: it is no such range.
     """
     first, _, last = text.partition(":")
-    low = 0.0 if name == "momentum" else 5e-324
     try:
         ends = float(first), float(last or first)
-        if low <= ends[0] <= ends[1] < float("inf"):
+        may_be_0 = name == "momentum" or (name == "weight_decay" and ends[1] == 0)
+        if 0 <= ends[0] <= ends[1] < float("inf") and (may_be_0 or ends[0] > 0):
             return ends
     except ValueError:
         pass
@@ -179,32 +191,28 @@ def main() -> int:
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(f"Trials had not ended; resume with: {resume_command(found.meta, found.path)}")
         return exit_code(found.trials)
-    winner = best(found.trials)
-    if winner is None:
-        print("No trial was trained to its end, so there is no winner.")
+    contenders = best(found.trials)
+    if len(contenders) < 2:
+        print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
         return 1
-    refuse_unknown(found.path, winner)
-    final = train_winner(winner, config, found)
-    print_final(final)
-    print(f"Results: {found.path}\nThe winner's seeds: {final.path}")
-    return exit_code(final.trials)
+    refuse_unknown(found.path, *contenders)
+    # Named by its trials: with more samples, a search goes on to a decision of its own.
+    options = config.handed_on(
+        DecideOptions, scheduler="fifo", output=storage.join(found.path, "-".join(["decision", *contenders.values()])),
+        resume=AUTO, epochs=config.epochs, holdout=config.holdout, trials=config.final_trials,
+    )  # fmt: skip
+    code = print_report(decide_until_exit(options, list(contenders)))
+    print(f"Search: {found.path}")
+    return code
 
 
-def best(trials: pd.DataFrame) -> TrialConfig | None:
-    """Return the trial with the best accuracy on the images held out, among those that were trained to their end."""
-    row = best_trial(trials)
-    if row is None:
-        return None
-    return TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"], label=WINNER)
-
-
-def train_winner(winner: TrialConfig, config: Search, found: Sweep) -> Sweep:
-    """Train the winner with fresh seeds, or go on with that."""
-    options = config.as_sweep(scheduler="fifo", quiet=True, output=storage.join(found.path, WINNER), resume=AUTO)
-    trials = [replace(winner, seed=seed, data_seed=seed) for seed in dict.fromkeys(config.final_seeds)]
-    final = run_or_resume("seeds", options, trials)
-    is_his = (final.trials[[*SETTINGS]] == [getattr(winner, name) for name in SETTINGS]).all(axis=1)
-    return replace(final, trials=final.trials[is_his])  # with more samples, another one may have won before
+def best(trials: pd.DataFrame) -> dict[TrialConfig, str]:
+    """Return the settings of the best three trials that were trained to their end, with the ids of the trials."""
+    found = dict[TrialConfig, str]()
+    for row in best_trials(trials):
+        one = TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"])
+        found.setdefault(one, row["trial_id"])
+    return dict(list(found.items())[:CONTENDERS])
 
 
 def print_best(trials: pd.DataFrame) -> None:
@@ -214,14 +222,3 @@ def print_best(trials: pd.DataFrame) -> None:
     print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
     print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
         index=False, float_format=rate))  # fmt: skip
-
-
-def print_final(final: Sweep) -> None:
-    """Print what the winner reaches on the test set."""
-    row = summarise_replicates(final.trials).iloc[0]
-    settings = ", ".join(f"{name.replace('_', ' ')} {rate(final.trials[name].iloc[0])}" for name in NUMBERS)
-    print(f"The winner: {row['architecture']}, {settings}")
-    print(
-        f"Test accuracy over {row['replicates']} fresh seeds: {row['test_accuracy_mean']:.4f} ± "
-        f"{row['test_accuracy_ci95']:.4f} (95% interval of the mean; standard deviation {row['test_accuracy_std']:.4f})"
-    )

@@ -141,7 +141,8 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame]], path: Path) -> No
             axis.set(xlabel="step", ylabel="sharpness", ylim=(0, None))
         else:
             axis.axhline(1, color="0.3", lw=1)
-            axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
+            if any(curve["batch_relative"].notna().any() for _, curve in curves):
+                axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
             axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve in curves))))
             axis.set(xlabel="step", ylabel="sharpness, relative to the edge of stability")
         axis.grid(alpha=0.25)

@@ -43,7 +43,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images [n, *shape] of whole numbers or float32, and labels [n] from 0: for training and for testing."""
+    """Images [n, *shape] of whole numbers or float32, and labels [n] from 0: for training and for testing. Or tokens
+    [n, T], whole numbers, and a label for each, [n, T]."""
 
     name: str
     """What tables call it: one of `DATASETS`, or a name that none of these has."""
@@ -70,14 +71,18 @@ class Dataset:
     def spec(self) -> DataSpec:
         """The description that networks and programs get."""
         images, classes = self.train_images, max(int(part.max()) for part in (self.train_labels, self.test_labels)) + 1
-        divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" else 1.0
+        positions = int(np.prod(self.train_labels.shape[1:]))
+        divisor = float(np.iinfo(images.dtype).max) if images.dtype.kind in "iu" and positions == 1 else 1.0
+        mean, deviation = _moments(images, divisor) if self.standardize else ((), ())
         return DataSpec(
             self.name,
             images.shape[1:],
-            tuple(np.bincount(self.train_labels, minlength=classes).tolist()),
+            tuple(np.bincount(self.train_labels.ravel(), minlength=classes).tolist()),
             len(self.test_labels),
             divisor,
-            *(_moments(images, divisor) if self.standardize else ()),
+            mean,
+            deviation,
+            positions,
         )
 
 
@@ -125,7 +130,10 @@ def load_dataset(
         UserError: there is no data set with this name, or it does not take a folder.
     """
     found = replace(_loaded(name, data_dir, progress), standardize=standardize)
-    if not standardize and (said := scale_note(found.train_images)):
+    tokens = found.train_labels.ndim > 1
+    if standardize and tokens:
+        raise UserError(f"{found.name} has a label for each token, and tokens have no scale; drop --standardize")
+    if not standardize and not tokens and (said := scale_note(found.train_images)):
         _log.warning("%s: %s", found.name, said)
         found = replace(found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"])))
     if train_images is None:
@@ -234,6 +242,8 @@ def check_counts(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
     """Raise a `UserError` if a trial needs more training images than there are."""
     count = len(dataset.train_images)
     for trial in trials:
+        if trial.label_noise and dataset.train_labels.ndim > 1:
+            raise UserError(f"{dataset.name} has a label for each token; label noise is for one label an example")
         noisy, left = trial.holdout + trial.label_noise > count, count - trial.holdout
         if noisy or left < 1 or trial.batch_size > count or not trial.steps(left):
             raise UserError(

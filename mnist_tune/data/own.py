@@ -82,7 +82,8 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
         for name in (x, y):
             if name not in arrays:
                 raise DataError(f"{source} has no {name}; give both {x} and {y}")
-        found[x], found[y] = _images(arrays[x], f"{x} of {source}"), _labels(arrays[y], f"{y} of {source}")
+        found[x] = _images(arrays[x], f"{x} of {source}")
+        found[y] = _labels(arrays[y], f"{y} of {source}", np.asarray(arrays[x]))
         if len(found[x]) != len(found[y]):
             given = f"{x} has {len(found[x])} examples, {y} {len(found[y])} labels"
             raise DataError(f"{source}: {given}; give a label each")
@@ -91,6 +92,8 @@ def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
     shapes = {name: found[name].shape[1:] for name in ("x_train", "x_test")}
     if shapes["x_train"] != shapes["x_test"]:
         raise DataError(f"{source}: examples of x_train have shape {shapes['x_train']}, of x_test {shapes['x_test']}")
+    if found["y_train"].ndim != found["y_test"].ndim:
+        raise DataError(f"{source}: one of y_train and y_test has a label for each token; give both in the same way")
     _check_classes(found, source)
     parts = [found[name] for name in shapes]
     if (parts[0].dtype.kind == "f") != (parts[1].dtype.kind == "f"):  # whole numbers are divided, floats are not
@@ -142,11 +145,15 @@ def _images(array: Any, name: str) -> np.ndarray:
     return images
 
 
-def _labels(array: Any, name: str) -> np.ndarray:
+def _labels(array: Any, name: str, examples: np.ndarray) -> np.ndarray:
+    """Return the labels: one for each example, or for each token where examples are rows of whole numbers."""
     labels = np.asarray(array)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1:
+    if labels.ndim == 2 and examples.ndim == 2 and examples.dtype.kind in "iu" and (labels.sum(1) != 1).any():
+        if labels.shape != examples.shape:
+            raise DataError(f"{name} has shape {labels.shape}; labels of tokens have that of x, {examples.shape}")
+    elif labels.ndim != 1:
         hint = "; give the class of each example, y.argmax(1)" if labels.ndim == 2 else "; give a number an example"
         raise DataError(f"{name} has shape {labels.shape}, as one-hot labels do{hint}")
     if labels.dtype.kind in "OSU":
@@ -170,9 +177,9 @@ def _with_test_part(found: Arrays, source: str) -> Arrays:
 
 def _check_classes(found: Arrays, source: str) -> None:
     last = int(found["y_train"].max())
-    if last >= len(found["y_train"]):
-        raise DataError(f"{source}: y_train holds {last}, but has {len(found['y_train'])} examples; number from 0")
-    counts = np.bincount(found["y_train"])
+    if last >= found["y_train"].size:
+        raise DataError(f"{source}: y_train holds {last}, but has {found['y_train'].size} labels; number from 0")
+    counts = np.bincount(found["y_train"].ravel())
     if len(counts) < 2:
         raise DataError(f"{source}: y_train has one class; two at least are needed")
     if not counts.all():

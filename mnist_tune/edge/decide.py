@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -120,26 +120,24 @@ def decide(options: DecideOptions) -> Sweep:
     return shown(_decide(options), options)
 
 
-def decide_until_exit(options: DecideOptions) -> Sweep:
-    """Decide, and print nothing but progress. Ray is shut down when the process ends."""
+def decide_until_exit(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Sweep:
+    """Decide, by default between the settings that the options name, and print nothing but progress. Ray is shut down
+    when the process ends."""
     stop_ray_at_exit()
-    return _decide(options)
+    return _decide(options, settings)
 
 
-def _decide(options: DecideOptions) -> Sweep:
+def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Sweep:
     load_own(options)
     where, past = options.goes_on(), None
     if where is None:
-        options, settings, chosen_by = _contenders(options)
-        writer, data = open_new("decide", {}, options, search=True, templates=settings)
-        writer.update_options(chosen_by=chosen_by, **{CONTENDERS: [one.to_dict() for one in settings]})
+        options, settings, chosen_by = _contenders(options, settings)
+        recorded = {"chosen_by": chosen_by, CONTENDERS: [one.to_dict() for one in settings]}
+        writer, data = open_new("decide", {}, options, search=True, templates=settings, recorded=recorded)
     else:
         options, writer, past, data = open_again(where, options, search=True, name="decide")
     with writer:
-        asked = writer.meta["options"]
-        if CONTENDERS not in asked:
-            raise UserError(f"{writer.where} was killed before it began; start it anew, with another --output")
-        if asked["at_a_time"] is None:
+        if writer.meta["options"]["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
         from ray.tune.search import Searcher
@@ -159,16 +157,18 @@ def _searcher(writer: SweepWriter, ended: Mapping[str, Any]) -> Any:
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], ended)
 
 
-def _contenders(options: DecideOptions) -> tuple[DecideOptions, list[TrialConfig], str | None]:
-    """Return the options with what follows from the sweep and the data, the settings to decide between, and the split
-    by which the sweep chose them.
+def _contenders(
+    options: DecideOptions, settings: Sequence[TrialConfig]
+) -> tuple[DecideOptions, list[TrialConfig], str | None]:
+    """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
+    those that the options name), and the split by which the sweep chose them.
 
     Raises:
         UserError: there are fewer than two settings, or the data are not those of the sweep.
     """
     sweep = None
     if options.sweep is None:
-        settings = options.settings()
+        settings = settings or options.settings()
     elif listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
         raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:

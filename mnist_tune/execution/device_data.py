@@ -16,13 +16,13 @@ class DeviceData:
     """A data set on a device: its splits, concatenated, with the training set first."""
 
     arrays: tuple[Array, Array]
-    """Images [n, *shape] and labels [n]."""
+    """Images [n, *shape] and labels [n], or [n, T] of tokens."""
     train_count: int
     """The number of training images."""
     splits: dict[str, tuple[int, int]]
     """For each split, the index of its first image and how many images are evaluated."""
     label_counts: tuple[int, ...]
-    """The number of training images of each class."""
+    """The number of training labels of each class."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
@@ -46,5 +46,5 @@ class DeviceData:
             first += len(some)
         arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
         splits["train"] = 0, min(kept, train_evaluation or kept)
-        label_counts = np.bincount(labels[:kept], minlength=dataset.spec.classes)
+        label_counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
         return cls(arrays, kept, splits, tuple(label_counts.tolist()))

@@ -15,10 +15,10 @@ from mnist_tune.trial import TrialConfig
 
 
 def epoch_row(
-    before: Row, losses: np.ndarray, scores: dict[str, tuple[float, float]], config: TrialConfig, data: DeviceData
+    before: Row, losses: np.ndarray, scores: dict[str, tuple[float, ...]], config: TrialConfig, data: DeviceData
 ) -> Row:
-    """Return an epoch's row, given the row before it, the loss of each step, and for each split the loss and the
-    accuracy."""
+    """Return an epoch's row, given the row before it, the loss of each step, and for each split the loss, the accuracy
+    and, of tokens, the `independent_answers`."""
     done, batch_size = before["epoch"] * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
@@ -34,8 +34,9 @@ def epoch_row(
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": before["untrained_loss"],
     }
-    for split, (loss, accuracy) in scores.items():
+    for split, (loss, accuracy, *answers) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
+        row |= {"answers": answers[0]} if answers else {}  # of the last split, which trials are compared on
     return row | {"diverged": has_diverged(row, batch_size, chance_of(data.label_counts), data.splits["train"][1])}
 
 

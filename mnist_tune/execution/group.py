@@ -17,6 +17,7 @@ from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
+from mnist_tune.regimes.noise import independent_answers
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Program
@@ -98,7 +99,7 @@ class LaneGroup:
         """Return the training loss of a lane's initial parameters, which are in its slot."""
         losses, seed = self._untrained_losses, lane.config.seed
         if seed not in losses:
-            [(losses[seed], _)] = self._evaluate(1, [lane], "train")
+            [(losses[seed], *_)] = self._evaluate(1, [lane], "train")
             self._share_seconds([lane])
         return losses[seed]
 
@@ -185,12 +186,16 @@ class LaneGroup:
         values = [step.hyperparameters(lane.config, self.steps) for lane in batch]
         return {name: np.array([of[name] for of in values], np.float32) for name in step.names}
 
-    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, float]]:
-        """Return the mean loss and the accuracy of each lane of a batch."""
+    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, ...]]:
+        """Return the mean loss and the accuracy of each lane of a batch, and of tokens the `independent_answers`."""
         slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
         index = np.array([first, count], np.int32)
-        losses, corrects = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
-        return [(float(loss) / count, int(correct) / count) for loss, correct in zip(losses, corrects, strict=True)]
+        sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        means, positions = np.transpose(sums).astype(float) / count, self.executor.program.data.positions
+        return [
+            (loss, right) if positions == 1 else (loss, right, independent_answers(right, square, positions))
+            for loss, right, square in means.tolist()
+        ]
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()

@@ -55,6 +55,8 @@ class Curve:
     """The loss that the network was trained with."""
     held_out_loss: np.ndarray | None = None
     """On the same images as `held_out`."""
+    answers: float = 1.0
+    """Independent answers that an image counts for; more than one only if it has several tokens."""
     schedule: str = "constant"
     """The course of the learning rate. After cosine and linear a run can't go on: they end at 0."""
 
@@ -80,6 +82,7 @@ class Curve:
             above_since=None if since is None else int(since),
             window_loss_max=known["window_loss_max"],
             guessing_since=None if guessing is None else int(guessing),
+            answers=1.0 if known["answers"] is None else float(np.nanmedian(columns["answers"])),
             data=data,
             **{name: getattr(config, name) for name in SETTINGS},
         )
@@ -111,14 +114,15 @@ class Curve:
         return goal if goal > 0 else (1 - target) * (1 - self._floor)
 
     @cached_property
-    def images(self) -> int:
-        """The number of images that `accuracy` is measured on."""
+    def images(self) -> float:
+        """The number of images, or independent answers, that `accuracy` is measured on."""
         train = self.train_accuracy
         return self.held_out_count if train is None or np.isnan(train).any() else self.evaluated
 
     @property
-    def held_out_count(self) -> int:
-        return self.holdout or self.data.test_images
+    def held_out_count(self) -> float:
+        """The number of images, or independent answers, that `held_out` is measured on."""
+        return (self.holdout or self.data.test_images) * self.answers
 
     @property
     def trained(self) -> int:
@@ -132,9 +136,9 @@ class Curve:
         return max(self.data.train_images - self.holdout, 1)
 
     @property
-    def evaluated(self) -> int:
-        """The number of training images that `train_loss` is measured on: the first ones."""
-        return min(self._kept, self.data.evaluated or self._kept)
+    def evaluated(self) -> float:
+        """The number of training images, or independent answers, that `train_loss` is measured on: the first ones."""
+        return min(self._kept, self.data.evaluated or self._kept) * self.answers
 
     @property
     def wrong_labels(self) -> float:

@@ -69,4 +69,5 @@ def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
     facts = DataFacts.of(data["label_counts"], data["test_images"], options.get("target") or data["target"])
-    return replace(facts, evaluated=options.get("train_evaluation"))
+    images = facts.train_images // data.get("positions", 1)
+    return replace(facts, evaluated=options.get("train_evaluation"), train_images=images)

@@ -69,34 +69,46 @@ def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
     split, names = held_out(trials), [name for name in CONFIGURATION if name in trials]
     accuracy = trials[f"{split}_accuracy"].astype(float)
     ran = trials[(trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged") & accuracy.notna()]
-    seeds = ran.groupby(names)["epochs_run"].transform("size")
-    ran = ran[seeds == seeds.max()]
     if ran.empty:
         return pd.DataFrame(columns=[*names, "seeds", "accuracy", "regime", "gap", "close"]).astype({"close": bool})
+    keys = [name for name in names if ran[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
+    seeds = ran.groupby(keys)["epochs_run"].transform("size")
+    ran = ran[seeds == seeds.max()]
+    setting = ran.groupby(keys).ngroup().to_numpy()
+    accuracy = ran[f"{split}_accuracy"].to_numpy(float)
     images: Any = ran["holdout"] if split == "validation" and "holdout" in ran else test_images
+    images = images * ran["answers"].fillna(1.0) if "answers" in ran else images
     falls = ran["largest_fall"].fillna(0.0) if "largest_fall" in ran else 0.0
-    scores = ran[[*names, "regime"]].assign(accuracy=accuracy, regime=ran["regime"].astype(str))
-    scores["noise"] = np.maximum(accuracy_noise(scores["accuracy"], images), falls) ** 2
-    found = scores.groupby(names).agg(
-        seeds=("accuracy", "size"),
-        accuracy=("accuracy", "mean"),
-        noise=("noise", "mean"),
-        spread=("accuracy", "var"),
-        regime=("regime", lambda of: of.iloc[0] if of.nunique() == 1 else regime_counts(of)),
-    )
-    found = found.sort_values("accuracy", ascending=False, kind="stable")
-    is_best = (ran[names] == found.reset_index()[names].iloc[0]).all(axis=1)
+    count, mean, spread = _moments(setting, accuracy)
+    _, noise, _ = _moments(setting, np.asarray(np.maximum(accuracy_noise(accuracy, images), falls) ** 2))
+    best = mean.argmax()  # of several the first
     each = pd.MultiIndex.from_frame(ran[[name for name in ("seed", "data_seed") if name in ran]])
-    best = scores["accuracy"][is_best].groupby(each[is_best]).mean()
-    pairs = (best.reindex(each).to_numpy() - scores["accuracy"]).groupby([ran[name] for name in names])
-    count = pairs.count().reindex(found.index)
-    found["gap"] = pairs.mean().reindex(found.index).fillna(found["accuracy"].iloc[0] - found["accuracy"])
+    of_best = pd.Series(accuracy[setting == best]).groupby(each[setting == best]).mean().reindex(each).to_numpy()
+    shared, gap, variance = _moments(setting, of_best - accuracy)
     # Without seeds in common, a difference varies as both settings do.
-    variance = pairs.var().reindex(found.index).where(count > 0, found["spread"] + found["spread"].iloc[0])
-    count = count.where(count > 0, found["seeds"])
-    scatter = (variance * (count - 1)).fillna(0.0)
-    limit = chance_gap(scatter, count, found["noise"] + found["noise"].iloc[0], max(len(found), 2))
-    return found.drop(columns=["noise", "spread"]).assign(close=found["gap"] <= limit).reset_index()
+    gap = np.where(shared > 0, gap, mean[best] - mean)
+    variance = np.where(shared > 0, variance, spread + spread[best])
+    shared = np.where(shared > 0, shared, count)
+    scatter = np.nan_to_num(variance * (shared - 1))
+    limit = chance_gap(scatter, shared, noise + noise[best], max(len(count), 2))
+    order, rows = np.argsort(-mean, kind="stable"), pd.Series(setting).groupby(setting).indices
+    labels = ran["regime"].to_numpy(str).astype(object)
+    of_each = [labels[rows[i]] for i in order]
+    regimes = [of[0] if (of == of[0]).all() else regime_counts(pd.Series(of)) for of in of_each]
+    return ran[names].iloc[[rows[i][0] for i in order]].reset_index(drop=True).assign(
+        seeds=count[order], accuracy=mean[order], regime=regimes, gap=gap[order], close=(gap <= limit)[order]
+    )  # fmt: skip
+
+
+def _moments(group: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the count, the mean and the variance of the values of each group that are numbers."""
+    known, size = ~np.isnan(values), group.max() + 1
+    group, values = group[known], values[known]
+    count = np.bincount(group, minlength=size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(group, values, size) / count
+        variance = np.bincount(group, (values - mean[group]) ** 2, size) / np.where(count > 1, count - 1, np.nan)
+    return count, mean, variance
 
 
 def radius(count: Any, spread: Any, risk: float) -> np.ndarray:

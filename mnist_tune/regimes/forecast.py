@@ -1,7 +1,7 @@
 """When does a calm curve reach its target? Its error falls as a power of the epochs, which is fitted and continued.
 
 How far that can be trusted was measured: complete curves were cut, and the epoch that the power law gave was compared
-with the one at which they got there (`docs/regimes.md`).
+with the one at which they got there (`docs/labels.md`).
 """
 
 from __future__ import annotations

@@ -46,6 +46,17 @@ def accuracy_noise(accuracy: Any, images: float) -> Any:
     return np.sqrt(np.maximum(p * (1 - p), 1 / images) / images)
 
 
+def independent_answers(accuracy: float, square: float, positions: int) -> float:
+    """Return how many independent answers an example with so many tokens is worth: p (1 - p) over the variance of the
+    examples' shares of right answers, at least 1 and at most one for each token.
+
+    Tokens of one example depend on each other, so there are fewer than tokens. `accuracy` is the mean p of the shares,
+    `square` that of their squares.
+    """
+    one = accuracy * (1 - accuracy)
+    return max(one / max(square - accuracy**2, one / positions), 1.0) if one > 0 else 1.0
+
+
 def difference_noise(first: Any, second: Any, images: float) -> Any:
     """Return the standard error of the difference of two accuracies. (Over the same images, it is an upper bound.)"""
     return np.hypot(accuracy_noise(first, images), accuracy_noise(second, images))

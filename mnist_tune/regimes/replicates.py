@@ -61,8 +61,8 @@ def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
     Returns:
         These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
         of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
-        `SUMMARISED` adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`, the half-width of
-        Student's 95% interval.
+        `SUMMARISED` that `trials` has adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`,
+        the half-width of Student's 95% interval.
     """
     groups = trials.groupby([*by], sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
@@ -71,7 +71,7 @@ def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
     summary["converged_share"] = converged / summary["replicates"]
     summary["converged_low"], summary["converged_high"] = clopper_pearson(converged, summary["replicates"])
-    for name in SUMMARISED:
+    for name in (one for one in SUMMARISED if one in trials):
         values = trials[name].astype(float)
         found = values.where(np.isfinite(values)).groupby(keys, sort=True)
         summary[f"{name}_mean"], summary[f"{name}_std"] = found.mean(), found.std()

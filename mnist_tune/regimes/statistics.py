@@ -1,6 +1,6 @@
 """What a curve shows, as statistics that the labels ask for, and the ten numbers that decide.
 
-With each number stands the range in which the labels of the 436 curves of `docs/regimes.md` do not change by more than
+With each number stands the range in which the labels of the 436 curves of `docs/labels.md` do not change by more than
 one in a hundred.
 """
 

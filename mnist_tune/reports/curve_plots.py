@@ -15,18 +15,18 @@ from mnist_tune.reports.page_data import FEW, Band, bands, curve_rows, words
 from mnist_tune.reports.styles import COLOURS, MARKERS
 
 
-def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> None:
-    """Draw a column of the epochs table, coloured by regime. Values that are not finite are left out."""
+def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str) -> None:
+    """Draw a column of the epochs table on a logarithmic axis, coloured by regime, without what is not finite."""
     many, few = varied(trials), len(trials) <= FEW
-    rows = curve_rows(trials, epochs, column, log)
+    rows = curve_rows(trials, epochs, column, log=True)
     labels = _lines(axis, rows, many) if few else _bands(axis, bands(rows, trials))
     if few:
         title = f"every trial; labels: {', '.join(map(words, ['learning_rate', *many]))}"
         title += ", × seeds" * any("×" in label.text for label in labels)
     else:
-        title = "median and 10–90% band of each regime's trials" + ", finite values" * log
+        title = "median and 10–90% band of each regime's trials" + ", finite values" * column.endswith("loss")
     axis.set_title(title, fontsize=9)
-    if log and len(rows):
+    if len(rows):
         log_axis(axis, "y")
     _epoch_axis(axis, int(trials["epochs_run"].max()), max((width(label.text) for label in labels), default=0))
     place_labels(axis, labels)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import counted, rate
+from mnist_tune.numbers import counted, told_apart
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import setting, varied
@@ -22,16 +21,15 @@ def titles(settings: Sequence[TrialConfig]) -> list[str]:
     """Return the name of each setting: what the others have otherwise, such as `mlp-64-relu, learning rate 0.1`; the
     learning rate alone, such as `0.1`, if they differ in nothing else."""
     table = pd.DataFrame([one.to_dict() for one in settings])
-    names = varied(table)
+    names, rates = varied(table), told_apart(table["learning_rate"])
     if not names:
-        return [rate(one.learning_rate) for one in settings]
-    if table["learning_rate"].nunique() > 1:
+        return [rates[one.learning_rate] for one in settings]
+    if len(rates) > 1:
         names.insert(names[0] == "architecture", "learning_rate")
-    return [", ".join(filter(None, (_said(name, getattr(one, name)) for name in names))) for one in settings]
-
-
-def _said(name: str, value: Any) -> str:
-    return f"learning rate {rate(value)}" if name == "learning_rate" else setting(name, value)
+    for name in names:
+        if pd.api.types.is_float_dtype(table[name]):
+            table[name] = table[name].map(told_apart(table[name]))
+    return [", ".join(filter(None, map(setting, names, values))) for values in table[names].itertuples(index=False)]
 
 
 def decided(sweep: Tables) -> list[str]:

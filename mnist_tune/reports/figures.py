@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.lines import Line2D
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
+from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.curve_plots import draw_curves, log_axis
@@ -51,34 +53,43 @@ def save(figure: Figure, path: Path) -> None:
 def regimes_figure(sweep: Tables) -> Figure:
     """Return the figure of a sweep.
 
-    On the left are the final accuracies (top) and losses (bottom) by learning rate, with the share of replicates that
-    converged between them. On the right are the test accuracy and the training loss by epoch.
+    On the left are the final errors (top) and losses (bottom) by learning rate, with the share of replicates that
+    converged between them. On the right are the test error and the training loss by epoch.
     """
     figure = Figure(figsize=(13, 8.5), dpi=120)
     shown = listed(sorted(sweep.trials["architecture"].unique()), 3)
     figure.suptitle(f"{shown} on {sweep.meta['dataset']['name']}: regimes by learning rate", parse_math=False)
-    trials = with_epochs(sweep.trials)
+    least = 0.5 / data_facts(sweep.meta).test_images
+    trials, epochs = (_with_errors(table, least) for table in (with_epochs(sweep.trials), sweep.epochs))
     if trials.empty:
         figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center", color="0.4")
         return figure
     # Labels are placed by pixels, so the layout must be fixed before anything is drawn.
-    places = {"left": 0.06, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
+    places = {"left": 0.075, "right": 0.985, "bottom": 0.115, "top": 0.92, "wspace": 0.16, "hspace": 0.27}
     grid, summary = figure.add_gridspec(2, 2, width_ratios=[1.25, 1], **places), shares(trials)
     rows, gap = ((8, 7, 8), 0.3) if len(summary) else ((1, 1), 0.27)
     left = grid[:, 0].subgridspec(len(rows), 1, height_ratios=rows, hspace=gap)
-    accuracy, accuracies, loss, losses = map(figure.add_subplot, (left[0], grid[0, 1], left[-1], grid[1, 1]))
-    _scatter_final(accuracy, trials, "accuracy")
+    error, errors, loss, losses = map(figure.add_subplot, (left[0], grid[0, 1], left[-1], grid[1, 1]))
+    _scatter_final(error, trials, "error")
     _scatter_final(loss, trials, "loss")
-    draw_curves(accuracies, trials, sweep.epochs, "test_accuracy")
-    accuracies.set_ylabel("test accuracy")
-    draw_curves(losses, trials, sweep.epochs, "train_loss", log=True)
+    draw_curves(errors, trials, epochs, "test_error")
+    errors.set_ylabel("test error")
+    draw_curves(losses, trials, epochs, "train_loss")
     losses.set_ylabel("training loss (nats)")
     if len(summary):
-        accuracy.set_xlabel("")
-        _share_converged(figure.add_subplot(left[1], sharex=accuracy), summary)
+        error.set_xlabel("")
+        _share_converged(figure.add_subplot(left[1], sharex=error), summary)
     handles = _legend(counts(trials["regime"]))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
+
+
+def _with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
+    """Return `trials` or `epochs` with errors. `least`, half an image, stands for 0, which has no logarithm."""
+    errors = {
+        f"{split}_error": (1 - table[f"{split}_accuracy"].astype(float)).clip(lower=least) for split, _ in _SPLITS
+    }
+    return table.assign(**errors)
 
 
 _SPLITS = (("test", True), ("train", False))
@@ -97,6 +108,8 @@ def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
             axis.scatter(part["learning_rate"], values, ec=colour, fc=fill, marker=MARKERS[regime], **style)
     if what == "loss":
         _log_losses(axis, trials, style)
+    else:
+        log_axis(axis, "y")
     axis.set_xlabel("learning rate")
     axis.set_ylabel(f"final {what}" + (" (nats)" if what == "loss" else ""))
     axis.grid(alpha=0.25)
@@ -150,14 +163,18 @@ def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
     Raises:
         UserError: the file can't be written, or its format is unknown.
     """
-    figure = Figure(figsize=(9, 3.4 * len(edges)), layout="constrained", dpi=110)
-    for axis, edge in zip(figure.subplots(len(edges), squeeze=False)[:, 0], edges, strict=True):
+    strips = [0.16 * len(predicted_by(edge)) + 0.1 for edge in edges]
+    heights = [height for strip in strips for height in (2.6, strip)]
+    figure = Figure(figsize=(8, sum(heights) + 0.9 * len(edges)), layout="constrained", dpi=110)
+    axes = figure.subplots(2 * len(edges), height_ratios=heights)
+    for axis, strip, edge in zip(axes[::2], axes[1::2], edges, strict=True):
         draw_edge(axis, edge)
+        draw_predictors(strip, edge)
     save(figure, path)
 
 
 def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
-    """Draw the share of seeds that learn with its 95% band, the trials as ticks, and the predictors as lines."""
+    """Draw the share of seeds that learn with its 95% band, and the trials as ticks."""
     log_axis(axis, "x")
     x, low, middle, high = edge_band(edge)
     axis.fill_between(x, low, high, color=COLOURS["slow"], alpha=0.25, lw=0, label="share that learns, 95%")
@@ -169,13 +186,23 @@ def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
         height, colour = (1.0, COLOURS["converged"]) if learned else (0.0, COLOURS["diverged"])
         name = f"{'learned' if learned else 'did not'} ({len(part)})"
         axis.plot(part, np.full(len(part), height), "|", ms=13, mew=1, alpha=0.7, color=colour, label=name)
-    for i, (name, predicted) in enumerate(predicted_by(edge).items()):
-        said = rate(predicted, 3)
-        if x[0] <= predicted <= x[-1]:
-            axis.axvline(predicted, color=f"C{i % 10}", ls=("--", ":", "-.")[i % 3], lw=1.1, label=f"{name}: {said}")
-        else:
-            axis.plot([], [], " ", label=f"{name}: {said} (outside)")
     axis.set(xlim=(x[0], x[-1]), ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
     axis.set_title(edge.title, fontsize=10, parse_math=False)
-    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
+    axis.legend(loc="center left", fontsize=7.5)
     axis.grid(alpha=0.25)
+
+
+def draw_predictors(axis: Any, edge: MeasuredEdge) -> None:
+    """Draw what predictors said on the scale of `draw_edge`, a line each. One that is outside is at the side."""
+    x, found, said = edge_band(edge)[0], edge.rate(0.5), predicted_by(edge)
+    for row, (name, predicted) in enumerate(sorted(said.items(), key=lambda one: one[1])):
+        shown = min(max(predicted, x[0]), x[-1])
+        axis.plot(shown, row, "<" if predicted < shown else ">" if predicted > shown else "o", color="0.45", ms=4)
+        left = shown > math.sqrt(x[0] * x[-1])
+        axis.annotate(
+            f"{name}: {rate(predicted, 3)}", (shown, row), (-6 if left else 6, 0), textcoords="offset points",
+            ha="right" if left else "left", va="center", fontsize=7, color="0.35", parse_math=False,
+        )  # fmt: skip
+    axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0)
+    axis.set(xscale="log", xlim=(x[0], x[-1]), ylim=(-0.8, max(len(said), 1) - 0.2))
+    axis.axis("off")

@@ -24,7 +24,7 @@ from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trial, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -131,9 +131,9 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 def winner_of(sweep: Tables) -> Iterator[Finding]:
     """Yield what a search found; nothing of other sweeps."""
-    if not _is_search(sweep) or (row := best_trial(sweep.trials)) is None:
+    if not _is_search(sweep) or not (best := best_trials(sweep.trials)):
         return
-    split, trials = held_out(sweep.trials), counted(len(sweep.trials))
+    row, split, trials = best[0], held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
     close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
     others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
@@ -308,14 +308,15 @@ def title(sweeps: Sequence[Tables], titles: Sequence[str]) -> str:
 def _facts(sweep: Tables) -> list[tuple[str, str]]:
     meta, trials = sweep.meta, sweep.trials
     environment, data = meta.get("environment", {}), meta["dataset"]
-    images = f"{sum(data['label_counts']):,} training and {data['test_images']:,} test images"
+    train_images, tokens = data_facts(meta).train_images, data.get("positions", 1)
+    images = f"{train_images:,} training and {data['test_images']:,} test images"
+    images = images.replace("images", f"examples of {tokens} tokens") if tokens > 1 else images
     versions = environment.get("versions", {})
     processor = environment.get("processor", "")
     cores = f", {environment['cpus']} cores" if environment.get("cpus") else ""
     devices = ", ".join(sorted(trials["device"].dropna().astype(str).unique()))
     least, most = trials["epochs_run"].min(), trials["epochs_run"].max()
     kinds = trials[["holdout", "batch_size", "drop_last"]].drop_duplicates().itertuples(index=False)
-    train_images = data_facts(meta).train_images
     return [
         ("networks", _networks(trials)),
         ("all with", _settings(trials)),

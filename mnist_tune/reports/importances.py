@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.page_data import with_epochs
 
 LEAST_TRIALS = 40
@@ -31,12 +32,14 @@ class Importances(NamedTuple):
 
 
 def importances(trials: pd.DataFrame, names: Sequence[str]) -> Importances | str:
-    """Return the importances of these settings for the logarithm of the test error; or in words why there are none.
+    """Return the importances of these settings for the logarithm of the error on the images that trials
+    are compared on; or in words why there are none.
 
     Permutation importance as of Breiman 2001, on trials that the forest has not seen. The learning rate counts by its
     logarithm.
     """
-    known = with_epochs(trials).dropna(subset=["test_accuracy"])
+    accuracy = f"{held_out(trials)}_accuracy"
+    known = with_epochs(trials).dropna(subset=[accuracy])
     known = known.iloc[:: -(-len(known) // MOST_TRIALS) or 1]
     if len(known) < LEAST_TRIALS:
         return f"Importances need {LEAST_TRIALS} trials that finished an epoch."
@@ -46,13 +49,13 @@ def importances(trials: pd.DataFrame, names: Sequence[str]) -> Importances | str
     except ImportError:
         return f"Importances need scikit-learn: {EXTRA}"
     table = np.column_stack([_numbers(name, known[name]) for name in names])
-    error = np.log10(np.maximum(1 - known["test_accuracy"].to_numpy(float), 1e-4))
+    error = np.log10(np.maximum(1 - known[accuracy].to_numpy(float), 1e-4))
     order = np.random.default_rng(0).permutation(len(known))
-    seen, held_out = order[::2], order[1::2]
+    seen, others = order[::2], order[1::2]
     forest = RandomForestRegressor(n_estimators=50, min_samples_leaf=2, random_state=0).fit(table[seen], error[seen])
-    found = permutation_importance(forest, table[held_out], error[held_out], n_repeats=5, random_state=0)
+    found = permutation_importance(forest, table[others], error[others], n_repeats=5, random_state=0)
     ranked = np.argsort(-found.importances_mean, kind="stable")
-    explained = float(forest.score(table[held_out], error[held_out]))
+    explained = float(forest.score(table[others], error[others]))
     lost = [(names[i], max(float(found.importances_mean[i]), 0.0)) for i in ranked]
     return Importances(lost, explained, len(known))
 

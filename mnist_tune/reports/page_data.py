@@ -16,7 +16,7 @@ import pandas as pd
 
 from mnist_tune.numbers import exactly
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.families import FAMILY, held_out, setting, varied
+from mnist_tune.regimes.families import FAMILY, held_out, layers, setting, varied
 from mnist_tune.regimes.measured_edge import CLASSICAL, MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION, counts, half_width, summarise_replicates
 from mnist_tune.reports.trial_table import MANY
@@ -28,6 +28,15 @@ FEW = 24
 
 BAND = (0.1, 0.5, 0.9)
 """Quantiles over trials: the lower edge of a band, its median and its upper edge."""
+
+
+def without_test(sweep: Tables) -> Tables:
+    """Return the sweep without the test set's scores, if a search compares its trials on images held out."""
+    if not sweep.meta.get("search") or held_out(sweep.trials) == "test":
+        return sweep
+    tables = sweep.trials, sweep.epochs
+    trials, epochs = (one[[name for name in one if not name.startswith(("test_", "best_"))]] for one in tables)
+    return replace(sweep, trials=trials, epochs=epochs)
 
 
 def with_epochs(trials: pd.DataFrame) -> pd.DataFrame:
@@ -292,6 +301,9 @@ FULL_CELLS = MOST_CELLS // 2
 MOST_GROUPS = 12
 """The most different numbers that a slice shows as groups; with more, it has an axis of numbers."""
 
+LAYERS = ("width", "hidden_layers", "activation")
+"""What `layers` returns, as settings of their own."""
+
 MOST_PANELS = 6
 """The most combinations of the other settings that have their own lines; of more, all are taken together."""
 
@@ -318,11 +330,15 @@ class PageData:
         epochs. `sweep` is the number of a trial's sweep, `number` the trial's own in it; a `trial_id` is unique."""
         tables = [
             sweep.trials.assign(sweep=i, own_id=sweep.trials["trial_id"], number=range(1, len(sweep.trials) + 1))
-            for i, sweep in enumerate(self.sweeps)
+            for i, sweep in enumerate(map(without_test, self.sweeps))
         ]
         if self.several:
             tables = [table.assign(sweep_name=title) for table, title in zip(tables, self.titles, strict=True)]
         trials = self._together(tables)
+        parts = {name: layers(name) for name in trials["architecture"].unique()}
+        if all(parts.values()) and len(parts) == len({*parts.values()}):
+            for name, values in zip(LAYERS, zip(*map(parts.get, trials["architecture"]), strict=True), strict=True):
+                trials[name] = values
         best = [f"{self.split}_accuracy", f"{self.split}_loss"]
         order = trials[best].astype(float).sort_values(best, ascending=[False, True], kind="stable").index
         return trials.loc[order].reset_index(drop=True)
@@ -330,7 +346,7 @@ class PageData:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs of all sweeps, with the ids of `trials`."""
-        return self._together([sweep.epochs for sweep in self.sweeps])
+        return self._together([without_test(sweep).epochs for sweep in self.sweeps])
 
     def _together(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         if not self.several:
@@ -404,21 +420,21 @@ class PageData:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """The configurations with several seeds, with the share that converged and its interval."""
-        return shares(self._replicates)
+        return shares(self.replicates)
 
     @cached_property
     def pooled(self) -> pd.DataFrame:
         """The same over ranges of learning rates; empty if there are few configurations."""
-        return pooled_shares(self._replicates) if len(self.shares) > MANY else pd.DataFrame()
+        return pooled_shares(self.replicates) if len(self.shares) > MANY else pd.DataFrame()
 
     @cached_property
     def mean_curves(self) -> list[Band]:
         """The mean of the logarithm of the error for each of these configurations, or for a choice of them."""
         values = np.log10(self.metrics[0].values(self.epochs))
-        return mean_curves(self._replicates, self.epochs[["trial_id", "epoch"]].assign(value=values))
+        return mean_curves(self.replicates, self.epochs[["trial_id", "epoch"]].assign(value=values))
 
     @cached_property
-    def _replicates(self) -> pd.DataFrame:
+    def replicates(self) -> pd.DataFrame:
         """The trials whose configuration has several seeds; those of different sweeps are kept apart."""
         trials = with_epochs(self.trials)
         names = trials["sweep"].map(dict(enumerate(self.titles))) + " "
@@ -432,7 +448,10 @@ class PageData:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        return [self._setting(name) for name in self.varied]
+        """What differs, as in `varied`, but with the parts of networks in their place if these tell them apart."""
+        parts = [name for name in LAYERS if name in self.trials and self.trials[name].nunique() > 1]
+        others = [name for name in self.varied if not parts or name != "architecture"]
+        return [self._setting(name) for name in (*parts, *others)]
 
     def _setting(self, name: str) -> Setting:
         values = self.trials[name]

@@ -31,8 +31,9 @@ from mnist_tune.reports.page_data import (
     with_epochs,
     words,
 )
-from mnist_tune.reports.ranges import best_trial
+from mnist_tune.reports.ranges import best_trials
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.terminal import replicates
 from mnist_tune.reports.trial_table import PAGE, fields, heading
 from mnist_tune.terminal import printable
 
@@ -146,9 +147,9 @@ def progress(canvas: Canvas) -> Charts:
     """The trials of a search in their order, with the best so far."""
     data = canvas.data
     said = [] if data.several else of(winner_of(data.sweeps[0]), Kind.WINNER)
-    winner = best_trial(data.trials)
-    if not said or winner is None:
+    if not said:
         return
+    winner = best_trials(data.trials)[0]
     numbers = models.Range1d(*padded(data.trials["number"], log=False))
     plot = new_figure("progress", 300, numbers, canvas.y, x_axis_type="linear")
     canvas.points(plot, "number")
@@ -273,7 +274,7 @@ def importance_bars(canvas: Canvas) -> Charts:
     data = canvas.data
     if not data.varied or data.running:
         return
-    of = importances(data.trials, ["learning_rate", *data.varied])
+    of = importances(data.trials, ["learning_rate", *(one.name for one in data.settings)])
     if isinstance(of, str):
         yield Chart("importances", "", None, of)
         return
@@ -282,8 +283,11 @@ def importance_bars(canvas: Canvas) -> Charts:
     plot = new_figure("importances", 260, models.Range1d(0, 1.05 * max(*lost, 1)), names, **kinds)
     plot.hbar(y=names, right=lost, height=0.6, fill_color=LINES[0], line_color=None)
     plot.xaxis[0].axis_label = "R² lost"
-    said = "Importances for the test error: how much of R² is lost when a setting's values are shuffled. A random "
-    said += f"forest of {of.trials} trials explains {of.explained:.0%} of the variance of those it has not seen"
+    said = f"Importances for the {data.metrics[0].title}: how much of R² is lost when a setting's values are "
+    said += (
+        f"shuffled. A random forest of {of.trials} trials explains {of.explained:.0%} of the variance of those it has "
+    )
+    said += "not seen"
     little = ", so they say little" if of.explained < 0.5 else ""
     yield Chart("importances", "Importances of the settings", plot, f"{said}{little}.")
 
@@ -307,7 +311,9 @@ def shares(canvas: Canvas) -> Charts:
     which = f": all settings together, in {pooled} ranges of learning rates, since there are {len(data.shares)} "
     which = f"{which}configurations" if pooled else ""
     caption = f"Share of the seeds that converged, with its exact 95% interval (Clopper–Pearson){which}."
-    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, caption)
+    _, means = replicates(data.replicates)
+    table = [*means], means.to_numpy().tolist()
+    yield Chart("shares", "Share of the seeds that converged, by learning rate", plot, caption, table=table)
 
 
 def means(canvas: Canvas) -> Charts:

@@ -83,15 +83,13 @@ def _beyond(family: pd.DataFrame, sometimes: float | None) -> float | None:
     return min((float(one) for one in beyond if one > sometimes), default=None)
 
 
-def best_trial(trials: pd.DataFrame) -> dict[Any, Any] | None:
-    """Return the trial that a search chooses, of those that were trained to their end: the most accurate on held-out
-    images; of equal ones, that with the least loss."""
+def best_trials(trials: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return the trials among which a search chooses, those that were trained to their end: the most accurate on
+    held-out images first; of equal ones, that with the least loss."""
     ended = trials[trials["stop_reason"] == "completed"]
-    if ended.empty:
-        return None
-    accuracy, loss = (f"{held_out(ended)}_{name}" for name in ("accuracy", "loss"))
-    best: list[dict[Any, Any]] = ended.sort_values([accuracy, loss], ascending=[False, True])[:1].to_dict("records")
-    return best[0]
+    best = [f"{held_out(ended)}_{name}" for name in ("accuracy", "loss")]
+    found: list[dict[Any, Any]] = ended.sort_values(best, ascending=[False, True]).to_dict("records")
+    return found
 
 
 def spans(family: pd.DataFrame) -> list[str]:

@@ -19,7 +19,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.replicates import counts, summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
-from mnist_tune.reports.page_data import range_of, replicated, with_epochs
+from mnist_tune.reports.page_data import range_of, replicated, with_epochs, without_test
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.tables import Tables
@@ -63,7 +63,7 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     that does is printed.
     """
     console, path = table_console(), _short(sweep.path)
-    trials = sweep.trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
+    trials = without_test(sweep).trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     if condensed:
         console.print(condensed_table(trials, _says_why(console, trials)))
@@ -175,14 +175,15 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
     `stops`, why trials stopped."""
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     several = bool(varied(trials))
-    for name in (*["family"] * several, "rates", "trials", "epochs", "train acc", "test acc"):
+    scores = [one for one in fields(trials, TERMINAL) if one.name.endswith("_accuracy")]
+    for name in (*["family"] * several, "rates", "trials", "epochs", *(one.title for one in scores)):
         table.add_column(name, justify="right", no_wrap=name != "family", overflow="fold")
     for name in (*["stopped"] * stops, "regimes"):
         table.add_column(name, ratio=1 + (name == "regimes"), overflow="fold")
     for title, part in bins(trials):
         rates, epochs = span(part["learning_rate"], " – "), span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
-        cells += [accuracy(part[f"{split}_accuracy"].astype(float).median()) for split in ("train", "test")]
+        cells += [accuracy(part[one.name].astype(float).median()) for one in scores]
         stopped, regimes = part["stop_reason"].value_counts(), counts(part["regime"])
         cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
         cells.append(", ".join(f"[{COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))
@@ -197,27 +198,33 @@ def span(values: pd.Series, to: str = "–") -> str:
 
 
 def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
-    """Print how many seeds of each configuration that has several converged, and their accuracies.
+    """Print `replicates`, if there are any."""
+    said, shown = replicates(trials, every_line)
+    if shown.empty:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=name not in ("family", "label"), overflow="fold")
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(escape, row))
+    console = table_console()
+    console.print(f"\nReplicates over seeds: {said}", highlight=False)
+    console.print(table)
 
-    More than `MANY` configurations are condensed unless `every_line` is set.
-    """
+
+def replicates(trials: pd.DataFrame, every_line: bool = False) -> tuple[str, pd.DataFrame]:
+    """Return how many seeds of each configuration that has several converged, and their accuracies, as a table of texts
+    with what it shows in words. More than `MANY` configurations are condensed unless `every_line` is set."""
     several = replicated(with_epochs(trials))
     if several.empty:
-        return
+        return "", pd.DataFrame()
     summary = summarise_replicates(several)
     condensed = len(summary) > MANY and not every_line
     shown = _condensed(summary) if condensed else _one_by_one(summary)
     said = "how many converged, with the 95% interval of that share; " + ACCURACIES
     if condensed:
         said = f"the share that converged; {ACCURACIES}; medians over configurations"
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in shown:
-        table.add_column(name, justify="right", no_wrap=name not in ("family", "label"), overflow="fold")
-    for row in shown.itertuples(index=False):
-        table.add_row(*(escape(rate(cell) if isinstance(cell, float) else str(cell)) for cell in row))
-    console = table_console()
-    console.print(f"\nReplicates over seeds: {said}", highlight=False)
-    console.print(table)
+    return said, shown.map(lambda cell: rate(cell) if isinstance(cell, float) else str(cell))
 
 
 def _one_by_one(summary: pd.DataFrame) -> pd.DataFrame:
@@ -244,5 +251,6 @@ def _accuracies(summary: pd.DataFrame) -> dict[str, list[str]]:
         pairs = zip(summary[f"{split}_accuracy_mean"], summary[f"{split}_accuracy_ci95"], strict=True)
         return ["-" if pd.isna(mean) else f"{mean:.4f} ± {width:.4f}" for mean, width in pairs]
 
-    held = ["validation"] * bool(summary["validation_accuracy_mean"].notna().any())
-    return {name.replace("validation", "held out"): cells(name) for name in ("train", *held, "test")}
+    known = [name for name in ("train", "validation", "test") if f"{name}_accuracy_mean" in summary]
+    shown = [name for name in known if name != "validation" or summary[f"{name}_accuracy_mean"].notna().any()]
+    return {name.replace("validation", "held out"): cells(name) for name in shown}

@@ -136,7 +136,7 @@ FIELDS = (
     Field("epochs_asked", full="epochs asked for"),
     _accuracy("train", "train acc", TERMINAL, PAGE),
     _accuracy("test", "test acc", TERMINAL, PAGE),
-    _accuracy("validation", "held out", PAGE),
+    _accuracy("validation", "held out", TERMINAL, PAGE),
     Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100),
     *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
     Field("best_epoch", full="best test accuracy in epoch"),

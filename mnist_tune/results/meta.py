@@ -92,6 +92,7 @@ _DATASET = _mapping(
     Column("checksums", _mapping(), needed=True),
     Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
     Column("test_images", COUNT, needed=True),
+    Column("positions", COUNT),
     Column("target", _TARGET),
 )
 _OPTIONS = _mapping(

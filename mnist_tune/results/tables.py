@@ -27,7 +27,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
-from mnist_tune.regimes.families import families
+from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
@@ -95,8 +95,7 @@ class Tables:
         Raises:
             UserError: `trials` has no such column.
         """
-        if unknown := [name for name in names if name not in self.trials]:
-            raise UserError(f"trials has no column {unknown[0]!r}; it has {', '.join(self.trials.columns)}")
+        self._refuse_unknown(names)
         trained = self.trials[self.trials["epochs_run"] > 0]
         return summarise_replicates(trained, [*names] or CONFIGURATION)
 
@@ -113,6 +112,21 @@ class Tables:
         if column not in self.epochs:
             raise UserError(f"epochs has no column {column!r}; it has {', '.join(self.epochs.columns)}")
         return self.epochs.pivot(index="epoch", columns="trial_id", values=column)
+
+    def with_settings(self, *names: str) -> pd.DataFrame:
+        """Return `epochs` with these columns of `trials` joined, by default the settings in which trials differ, and
+        the seed.
+
+        Raises:
+            UserError: `trials` has no such column.
+        """
+        self._refuse_unknown(names)
+        wanted = [name for name in names or (*varied(self.trials), "seed") if name not in self.epochs]
+        return self.epochs.join(self.trials.set_index("trial_id")[wanted], on="trial_id")
+
+    def _refuse_unknown(self, names: Sequence[str]) -> None:
+        if unknown := [name for name in names if name not in self.trials]:
+            raise UserError(f"trials has no column {unknown[0]!r}; it has {', '.join(self.trials.columns)}")
 
     def sharpness(self) -> pd.DataFrame:
         """Return every measurement of sharpness: `trial_id`, `step`, `sharpness`, `residual`, `batch_sharpness`, and
@@ -163,7 +177,7 @@ def read_sweep(path: str | Path) -> Tables:
     if not exists(where):
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
         folders = {file.parent for file in found}
-        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a winner lies in its search's
+        whole = [file for file in found if folders.isdisjoint(file.parent.parents)]  # a decision lies in its search's
         if not whole:
             raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
         where = max(whole, key=lambda file: file.stat().st_mtime).parent
@@ -225,7 +239,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
 
 def _as_asked(epochs: pd.DataFrame) -> pd.DataFrame:
     """Return epochs without the columns of what only some sweeps measure, if this one did not."""
-    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name]
+    asked = [name for name in epochs if name.startswith("validation") or "sharpness" in name or name == "answers"]
     return epochs.drop(columns=[name for name in asked if epochs[name].isna().all()])
 
 
@@ -242,7 +256,7 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     above, guesses = last["above_since"], last["guessing_since"]
     held_out = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
-    return last[[*scores, "validation_loss", "validation_accuracy", "node", "device"]].assign(
+    return last[[*scores, "validation_loss", "validation_accuracy", "answers", "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),

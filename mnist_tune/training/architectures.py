@@ -58,6 +58,8 @@ def architecture(name: str, data: DataSpec) -> Network:
 def _made(name: str, data: DataSpec, own: Entry | None) -> Network:
     kind, arguments, keywords = kind_of(name)
     factory: Any = BUILT_IN.get(kind)
+    if own is None and data.positions > 1:
+        raise UserError(f"architecture {name!r} takes images, and {data.name} has tokens; give a network of your own")
     try:
         factory = own.factory if own else factory
         network = factory(data, *arguments, **keywords)

@@ -82,10 +82,12 @@ def _check_leaves(name: str, tree: Any, parameters: bool) -> None:
 
 def _check_logits(what: str, logits: Any, count: int, data: DataSpec) -> None:
     shape = getattr(logits, "shape", None)
-    if shape != (count, data.classes):
+    each = [*data.shape * (data.positions > 1), data.classes]
+    wanted = ", ".join(map(str, ["n", *each]))
+    if shape != (count, *each):
         found = _type(logits) if shape is None else list(shape)
         raise UserError(
-            f"{what} must return logits [n, {data.classes}], since {data.name} has {data.classes} classes; for "
+            f"{what} must return logits [{wanted}], since {data.name} has {data.classes} classes; for "
             f"{count} images it returned {found}"
         )
     if not bool(jnp.isfinite(logits).all()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -46,9 +46,11 @@ def open_new(
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
     code: Any = None,
+    recorded: Mapping[str, Any] | None = None,
 ) -> tuple[SweepWriter, list[Dataset]]:
     """Check everything that can be checked, then create the sweep's folder. `templates` are what a search will propose,
-    but for the learning rates; `code` has the names of the networks and optimisers that it may propose, by flag.
+    but for the learning rates; `code` has the names of the networks and optimisers that it may propose, by flag. What
+    is `recorded` stands beside the options.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
@@ -83,9 +85,10 @@ def open_new(
     meta = {
         "name": name,
         "command": [redacted(word) for word in sys.argv],
-        "options": _plain(options, dataset),
+        "options": _plain(options, dataset) | dict(recorded or {}),
         "dataset": {name: getattr(dataset, name) for name in ("name", "target", "note", "checksums")}
-        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)},
+        | {"label_counts": list(spec.label_counts), "test_images": spec.test_images, "shape": list(spec.shape)}
+        | {"positions": spec.positions},
         "trials": {i: trial.to_dict() for i, trial in trials.items()},
         "search": search,
         "started": now(),

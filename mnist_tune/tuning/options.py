@@ -64,11 +64,12 @@ class SweepOptions(metaclass=Given):
     grace_period: int = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
-    """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
-    files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
+    """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
+    four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
     data_dir: Annotated[Path | None, Mark.HOW] = None
-    """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
-    $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
+    """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
+    dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
+    $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     train_images: int | None = None
     """Train on the first so many training images only."""
     standardize: bool = False
@@ -103,7 +104,7 @@ class SweepOptions(metaclass=Given):
     each trial trains those since its last saved state again, with the same numbers: fewer than 2 N epochs."""
     hang_minutes: Annotated[float, Mark.HOW] = 10.0
     """From a trial's third epoch: one that takes longer than this, and 20 times the trial's median, hangs. Its process,
-    or its server of lanes, is then replaced, and the trial goes on; it fails the third time. 0 waits for ever."""
+    or its server of lanes, is then replaced, and the trial continues; it fails the third time. 0 waits for ever."""
     trials_per_gpu: Annotated[int, Mark.HOW] = 1
     """With --execution process: the number of trials that share a GPU, each with an equal part of its memory."""
     address: Annotated[str | None, Mark.HERE] = None
@@ -115,8 +116,8 @@ class SweepOptions(metaclass=Given):
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
     """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
-    have one, by the number of training images (docs/regimes.md): 0.95 for mnist; for other data each network's best
-    trial is its measure, minus a thirtieth of the way from chance to 1."""
+    have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
+    (1 - chance)/30."""
     resume: Annotated[str | Path | None, Mark.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""
@@ -148,10 +149,10 @@ class SweepOptions(metaclass=Given):
     def values(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
-    def as_sweep(self, **changes: Any) -> SweepOptions:
-        """Return these options with some changed, and without those that a command adds."""
+    def handed_on(self, kind: type[Options], **changes: Any) -> Options:
+        """Return the options of another command: how this one's sweep is run, with changes."""
         names = {one.name for one in fields(SweepOptions)}
-        made = SweepOptions(**{name: value for name, value in self.values().items() if name in names} | changes)
+        made = kind(**{name: value for name, value in self.values().items() if name in names} | changes)
         return with_given(made, (self.given & names) | changes.keys())
 
     def __post_init__(self) -> None:

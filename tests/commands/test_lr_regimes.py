@@ -1,9 +1,15 @@
-"""The trials of the sweep over learning rates."""
+"""The trials of the sweep over learning rates, and what a dry run says of them."""
+
+import re
+import sys
 
 import pytest
 
 from mnist_tune import UserError
+from mnist_tune.commands import lr_regimes
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.tuning import dry_run
 
 
 def test_trials_go_from_the_middle_of_the_range_outwards():
@@ -28,3 +34,25 @@ def test_all_values_are_crossed_once_and_a_seed_sets_the_batch_order_too():
 def test_an_empty_list_is_refused(name):
     with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} needs at least one value"):
         LearningRateRegimes(**{name: ()}).trials()
+
+
+def test_a_dry_run_says_what_would_be_trained_and_how_long_it_takes(few_images, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dry_run, "load_dataset", lambda *_: few_images)
+    monkeypatch.setattr(dry_run, "make_pool", lambda dataset, _: LanePool(dataset))
+    monkeypatch.setattr(dry_run, "usable_cpus", lambda: 2)
+    images = len(few_images.train_labels)
+    flags = f"--architecture mlp-4-tanh mlp-8-tanh --learning-rates 0.1 1 --epochs 3 --batch-size {images // 2 - 1}"
+    monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--dry-run", *flags.split()])
+    assert lr_regimes.main() == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"4 trials, each of at most 3 epochs, on {few_images.name}"
+    assert said[1] == f"mlp-4-tanh: 3 steps an epoch, of {images // 2 - 1} images; the last batch has 2"
+    assert said[2].startswith("note: the last batch of an epoch has 2 of")
+    took = [float(re.match(r"  measured: an epoch takes (\S+) s", line)[1]) for line in said if "measured" in line]
+    assert len(took) == 2
+    total = int(re.match(r"about (\d+) s on this machine, 2 at a time; less if", said[-1])[1])
+    assert total == pytest.approx(dry_run.START_S + sum(2 * 3 * one for one in took) / 2, abs=1)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="leave --resume out"):
+        list(dry_run.dry_run(LearningRateRegimes(resume=tmp_path)))

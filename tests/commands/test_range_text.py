@@ -65,7 +65,7 @@ def test_the_picture_shows_each_seed_raw_and_smoothed_and_where_its_loss_leaves(
     assert path == tmp_path / "a.png"
     assert (axis.get_title(), axis.get_xscale()) == ("range test of a $\\frac name", "log")
     assert axis.title.get_parse_math() is False
-    assert axis.get_legend_handles_labels()[1] == ["the loss leaves"]
+    assert axis.get_legend_handles_labels()[1] == ["the loss blows up"]
     for i, one in enumerate(curves):
         raw, smooth, leaves = axis.lines[3 * i : 3 * i + 3]
         assert [*raw.get_xdata()] == [*smooth.get_xdata()] == [*one.rates]

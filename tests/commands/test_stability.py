@@ -169,6 +169,8 @@ def test_a_line_for_each_trial_and_a_thin_one_for_its_batch_sharpness(tmp_path, 
     plot_stability([("three", unknown)], tmp_path / "c.png")
     (figure, path), (both, _), (lone, _) = drawn
     assert [len(of.axes) for of in (both, lone)] == [2, 1]
+    plot_stability([("adam", curve.assign(batch_relative=np.nan))], tmp_path / "d.png")
+    assert drawn.pop()[0].axes[0].get_legend_handles_labels()[1] == ["adam"]
     assert [[*of.axes[-1].lines[0].get_ydata()] for of in (both, lone)] == [[4, 5], [4, 5]]
     assert path == tmp_path / "a.png"
     [axis] = figure.axes

@@ -297,8 +297,7 @@ def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> 
     assert found.target is None, "fewer were never measured: the best sibling is the measure"
     images, labels = np.zeros((20_000, 28, 28), np.uint8), np.arange(20_000) % 10
     some = [replace(found, train_images=images[:n], train_labels=labels[:n]).target for n in (1000, 5000, 20_000)]
-    assert some == sorted(some)
-    assert 0.7 < some[0] < 0.8 < some[2] < DATA["fashion-mnist"].target
+    assert 0.7 < some[0] < some[1] < some[2] < DATA["fashion-mnist"].target
 
 
 @pytest.mark.parametrize(

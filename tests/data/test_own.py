@@ -224,6 +224,35 @@ def with_nan(images):
     return images
 
 
+TOKENS = np.arange(200).reshape(50, 4) % 7
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.int32])
+def test_rows_of_whole_numbers_may_have_a_label_for_each(kind):
+    x = TOKENS.astype(kind)
+    found = load_dataset((x, TOKENS[:, ::-1], x[:5], TOKENS[:5]))
+    assert (found.spec.positions, found.spec.classes, found.spec.train_images) == (4, 7, 50)
+    assert found.spec.divisor == 1
+    assert found.note == ""
+    assert load_dataset((1000 * x.astype(np.int32), TOKENS)).note.startswith("the given arrays has no test part")
+    np.testing.assert_array_equal(found.train_labels, TOKENS[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ((TOKENS, TOKENS[:, 1:]), r"y_train .* has shape \(50, 3\); labels of tokens have that of x, \(50, 4\)"),
+        ((TOKENS / 2, TOKENS), r"y_train .* has shape \(50, 4\), as one-hot labels do"),
+        ((TOKENS, np.eye(4)[TOKENS[:, 0] % 4]), r"y_train .* has shape \(50, 4\), as one-hot labels do"),
+        ((TOKENS, TOKENS, TOKENS, TOKENS[:, 0]), "one of y_train and y_test has a label for each token"),
+        ((TOKENS, 2 * TOKENS), "y_train has no example of class 1"),
+    ],
+)
+def test_labels_of_tokens_that_do_not_fit_are_one_line(arrays, said):
+    with pytest.raises(UserError, match=said):
+        load_dataset(arrays)
+
+
 WRONG = {
     "labels as texts": ({"y_train": Y.astype(str)}, "y_train .* holds texts; number the classes from 0"),
     "one-hot labels": ({"y_train": np.eye(3)[Y]}, r"y_train .* has shape \(50, 3\), as one-hot labels do; .*argmax"),
@@ -234,8 +263,8 @@ WRONG = {
         "y_train has no example of class 1, its labels go to 4; .* without gaps",
     ),
     "one class": ({"y_train": 0 * Y, "y_test": 0 * Y_TEST}, "y_train has one class; two at least are needed"),
-    "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 examples"),
-    "a label as large as there are examples": ({"y_train": Y + 48}, "y_train holds 50, but has 50 examples"),
+    "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 labels"),
+    "a label as large as there are examples": ({"y_train": Y + 48}, "y_train holds 50, but has 50 labels"),
     "a negative label of the test part": ({"y_test": Y_TEST - 1}, "y_test .* holds -1; number the classes from 0"),
     "a class of the test part alone": ({"y_test": Y_TEST + 1}, "y_test holds class 3, which y_train has not"),
     "unequal lengths": ({"y_train": Y[:-1]}, "x_train has 50 examples, y_train 49 labels; give a label each"),

@@ -1,15 +1,17 @@
 """The counts of images that the noise and the patience of a curve follow from."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from recorded_data import recorded_data
 
 from mnist_tune.execution.epoch_row import window_means
-from mnist_tune.regimes.curve import Curve
+from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
-from mnist_tune.regimes.noise import window_images
+from mnist_tune.regimes.noise import accuracy_noise, independent_answers, window_images
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
@@ -40,6 +42,7 @@ def test_facts_of_a_data_set_follow_from_its_counts():
         100, 20, chance=0.6, guess_losses=guesses, target=0.9, classes=2, evaluated=50
     )
     assert data_facts({"dataset": said}).target == 0.8
+    assert data_facts({"dataset": said | {"positions": 4}}).train_images == 25
     assert data_facts({"dataset": said | {"target": None}}).target is None
 
 
@@ -47,6 +50,32 @@ def test_a_class_without_images_is_no_part_of_a_guess():
     facts = DataFacts.of([60, 40, 0], 20)
     assert (facts.classes, facts.chance) == (3, 0.6)
     assert facts.guess_losses == {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
+
+
+def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
+    """Examples differ in how hard they are. The standard error that follows from one test set is that of many."""
+    rng, examples, positions = np.random.default_rng(0), 500, 64
+    hard = np.clip(rng.normal(0.44, 0.15, (400, examples, 1)), 0, 1)
+    shares = rng.binomial(positions, hard).mean(2) / positions  # [test sets, examples]
+    measured = shares.mean(1).std()
+    answers = [independent_answers(one.mean(), (one**2).mean(), positions) for one in shares]
+    expected = float(accuracy_noise(0.44, examples * np.median(answers)))
+    assert expected == pytest.approx(measured, rel=0.1)
+    assert 2 * float(accuracy_noise(0.44, examples * positions)) < expected < float(accuracy_noise(0.44, examples)) / 2
+
+    tokens = pd.DataFrame({"test_accuracy": [0.2, 0.44], "answers": [answers[0], answers[1]]})
+    config = SimpleNamespace(epochs=2, **{name: getattr(Curve, name) for name in SETTINGS})
+    curve = Curve.of(columns_of(tokens), config, replace(MNIST, test_images=examples))
+    assert curve.images == pytest.approx(examples * np.median(answers[:2]))
+    assert Curve.of(columns_of(tokens.drop(columns="answers")), config, MNIST).images == 10_000
+
+
+@pytest.mark.parametrize(
+    ("shares", "answers"), [([1.0, 0.0], 1), ([0.5, 0.5], 8), ([0.0, 0.0], 1), ([0.7, 0.3], 6.25), ([0.51, 0.49], 8)]
+)
+def test_an_example_is_worth_one_answer_at_least_and_one_a_token_at_most(shares, answers):
+    mean, square = np.mean(shares), np.mean(np.square(shares))
+    assert independent_answers(mean, square, 8) == pytest.approx(answers)
 
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():

@@ -242,6 +242,7 @@ def test_one_seed_tells_apart_what_counts_and_falls_do(images, close):
     trials = family({0.1: [("converged", 0.90)], 0.2: [("converged", 0.89)], 0.4: [("converged", 0.8)]})
     assert best_of(trials, images)[2] == close
     assert best_of(trials.assign(largest_fall=[0.0, 0.01, math.nan]), images)[2] == [0.2], "its curve went to and fro"
+    assert best_of(trials.assign(answers=1e5 / images), images)[2] == [], "each image has many answers"
     held = trials.assign(validation_accuracy=trials["test_accuracy"], holdout=images)
     assert best_of(held, 1)[2] == close, "the images held out count, not the test set's"
 

@@ -1,4 +1,4 @@
-"""Curves that no rule was made on have the labels that a person gave them, but for the share that `docs/regimes.md`
+"""Curves that no rule was made on have the labels that a person gave them, but for the share that `docs/labels.md`
 reports."""
 
 import numpy as np

@@ -112,19 +112,20 @@ def test_every_curve_is_labelled_with_its_learning_rate(made_up_sweep):
 def test_every_trial_is_a_full_point_of_its_test_and_a_hollow_one_of_its_training_figures(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1, 1])
     panels = regimes_figure(sweep).axes
-    for axis, what in ((panels[0], "accuracy"), (panels[2], "loss")):
+    for axis, what in ((panels[0], "error"), (panels[2], "loss")):
         for split, filled in (("test", True), ("train", False)):
             drawn = [part for part in axis.collections if bool(len(part.get_facecolor())) == filled]
             found = sorted(tuple(point) for part in drawn for point in part.get_offsets())
-            expected = zip(sweep.trials["learning_rate"], sweep.trials[f"{split}_{what}"], strict=True)
+            measured = sweep.trials[f"{split}_loss"] if what == "loss" else 1 - sweep.trials[f"{split}_accuracy"]
+            expected = zip(sweep.trials["learning_rate"], measured, strict=True)
             np.testing.assert_allclose(found, sorted(expected), rtol=1e-12)
 
 
-def test_curves_are_those_of_the_test_accuracy_and_the_training_loss(made_up_sweep):
+def test_curves_are_those_of_the_test_error_and_the_training_loss(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1, 1])
     panels = regimes_figure(sweep).axes
     for axis, column in ((panels[1], "test_accuracy"), (panels[3], "train_loss")):
-        curves = sweep.curves(column)
+        curves = sweep.curves(column) if column == "train_loss" else 1 - sweep.curves(column)
         drawn = sorted(line.get_ydata().tolist() for line in axis.lines)
         assert drawn == sorted(curves[trial_id].tolist() for trial_id in curves)
         labels: Any = axis.texts
@@ -140,7 +141,7 @@ def test_epochs_are_whole_numbers_on_their_axis(made_up_sweep):
 def test_of_many_curves_the_median_and_the_band_are_drawn(made_up_sweep):
     sweep = made_up_sweep(np.linspace(0.2, 2, FEW + 1))
     axis = regimes_figure(sweep).axes[1]
-    curves = sweep.curves("test_accuracy")
+    curves = 1 - sweep.curves("test_accuracy")
     (median,), (band,) = axis.lines, axis.collections
     np.testing.assert_allclose(median.get_ydata(), curves.median(axis=1), rtol=1e-12)
     heights = band.get_paths()[0].vertices[:, 1]
@@ -152,12 +153,12 @@ def test_panels_say_what_they_show_of_many_trials(made_up_sweep):
     sweep = made_up_sweep(np.linspace(2.1, 4, FEW + 1))
     figure = regimes_figure(replace(sweep, trials=sweep.trials.assign(architecture="one")))
     assert figure.get_suptitle() == "one on mnist-5k: regimes by learning rate"
-    accuracies, losses = figure.axes[1], figure.axes[3]
-    assert accuracies.get_title() == "median and 10–90% band of each regime's trials"
+    errors, losses = figure.axes[1], figure.axes[3]
+    assert errors.get_title() == "median and 10–90% band of each regime's trials"
     assert losses.get_title() == "median and 10–90% band of each regime's trials, finite values"
-    assert [text.get_text() for text in accuracies.texts] == [f"n = {FEW + 1}"]
-    bars = [part for part in accuracies.collections if isinstance(part, LineCollection)]
-    low, high = sweep.curves("test_accuracy").loc[1].quantile([0.1, 0.9])
+    assert [text.get_text() for text in errors.texts] == [f"n = {FEW + 1}"]
+    bars = [part for part in errors.collections if isinstance(part, LineCollection)]
+    low, high = (1 - sweep.curves("test_accuracy").loc[1]).quantile([0.1, 0.9])
     assert [one.tolist() for bar in bars for one in bar.get_segments()] == [[[1, low], [1, high]]], "the only epoch"
 
 
@@ -180,7 +181,7 @@ def test_the_label_of_replicates_is_at_the_median_of_their_ends(made_up_sweep):
     sweep.epochs.loc[sweep.epochs["epoch"] == 4, "test_accuracy"] = [0.9, 0.91, 0.95]
     labels: Any = regimes_figure(sweep).axes[1].texts
     [label] = labels
-    assert label.xy == (4, 0.91)
+    assert label.xy == (4, pytest.approx(0.09))
 
 
 def test_a_curves_label_begins_with_its_trials_label(made_up_sweep):
@@ -231,12 +232,18 @@ def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
         plot_regimes(sweep(CUT, CUT, CUT, CUT), tmp_path / name)
 
 
-def test_rates_and_losses_have_logarithmic_axes(made_up_sweep):
-    accuracy, curves, loss, losses = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
-    assert [axis.get_xscale() for axis in (accuracy, curves, loss, losses)] == ["log", "linear", "log", "linear"]
-    assert (loss.get_yscale(), losses.get_yscale()) == ("log", "log")
-    said = [axis.get_ylabel() for axis in (accuracy, curves, loss, losses)]
-    assert said == ["final accuracy", "test accuracy", "final loss (nats)", "training loss (nats)"]
+def test_an_accuracy_of_1_has_an_error_of_half_an_image(made_up_sweep):
+    sweep = made_up_sweep([0.1])
+    figure = regimes_figure(replace(sweep, epochs=sweep.epochs.assign(test_accuracy=1.0)))
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.5 / 1000] * 4
+
+
+def test_rates_errors_and_losses_have_logarithmic_axes(made_up_sweep):
+    panels = regimes_figure(made_up_sweep([0.01, 0.1, 1])).axes
+    assert [axis.get_xscale() for axis in panels] == ["log", "linear", "log", "linear"]
+    assert [axis.get_yscale() for axis in panels] == ["log"] * 4
+    said = [axis.get_ylabel() for axis in panels]
+    assert said == ["final error", "test error", "final loss (nats)", "training loss (nats)"]
 
 
 @pytest.mark.parametrize("count", [FEW, FEW + 1])

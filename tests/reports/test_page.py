@@ -16,6 +16,7 @@ from recorded_data import recorded_data
 
 from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page import page
@@ -187,8 +188,13 @@ def test_the_page_holds_the_shares_and_the_means_of_replicates(made_up_sweep):
         ("0.1234", 2, 4), ("0.1234", 2, 4), ("3", 2, 2), ("3", 2, 2),
     ]  # fmt: skip
     np.testing.assert_allclose(means["my"][0], 1 - sweep.curves("test_accuracy")["00000"])
-    assert roots(html) >= {"map-0", "curves-0", "setting-architecture", "rates-0", "shares", "means", "table"}
+    assert roots(html) >= {"map-0", "curves-0", "setting-width", "rates-0", "shares", "means", "table"}
     assert 'id="means"' in html
+    head, rows = found["shares"].table
+    accuracy = sweep.trials["test_accuracy"][:2]
+    cell = f"{accuracy.mean():.4f} ± {half_width(accuracy.std(), 2):.4f}"
+    assert (rows[0][head.index("rate")], rows[0][head.index("test")]) == ("0.1234", cell)
+    assert f"<td>{cell}</td>" in html
 
 
 def test_the_shares_of_many_configurations_are_pooled(made_up_sweep, monkeypatch):
@@ -385,6 +391,11 @@ def test_a_search_shows_its_winner_and_how_it_was_found(made_up_sweep):
     assert "<b>the winner</b>: mlp-4-tanh, learning rate 0.05, momentum 0.5" in html
     assert "more families" not in html
     assert html.count('class="conclusion"') == 1
+    assert [one.key for one in data.metrics] == [
+        f"{split}_{what}" for split in ("validation", "train") for what in ("error", "loss")
+    ]
+    assert not any("test" in name for name in held_by(html)["columns"])
+    assert "test_error" in [one.key for one in PageData([replace(search, meta=sweep.meta)]).metrics]
     assert "progress" not in charts(replace(search, meta=sweep.meta))
     assert "progress" not in charts(replace(search, trials=trials.assign(stop_reason="running")))
 
@@ -626,7 +637,7 @@ def test_a_setting_of_few_values_has_groups_and_one_of_many_has_an_axis(made_up_
     sweep = made_up_sweep(np.geomspace(0.01, 1, 26))
     some = [0.0, 0.1234] * 13
     many = np.geomspace(1e-5, 1e-2, 26)
-    names = [f"mlp-{i}-tanh" for i in range(26)]
+    names = [f"net.py:mlp({i})" for i in range(26)]
     trials = sweep.trials.assign(weight_decay=some, clip_norm=many, architecture=names)
     found = {one.name: one for one in PageData([replace(sweep, trials=trials)]).settings}
     assert found["weight_decay"].groups == ["0", "0.1234"]
@@ -635,3 +646,19 @@ def test_a_setting_of_few_values_has_groups_and_one_of_many_has_an_axis(made_up_
     assert found["clip_norm"].log
     np.testing.assert_allclose(sorted(found["clip_norm"].places), many)
     assert found["architecture"].groups == sorted(names)
+
+
+def test_networks_that_differ_in_their_parts_alone_have_these_as_settings(made_up_sweep):
+    sweep = made_up_sweep(np.geomspace(0.1, 1, 4))
+
+    def settings(*names):
+        trials = sweep.trials.assign(architecture=names, momentum=[0.1, 0.2, 0.3, 0.4])
+        return {one.name: one.groups for one in PageData([replace(sweep, trials=trials)]).settings}
+
+    found = settings("mlp-8-tanh", "mlp-8-8-tanh", "mlp-16-relu-glorot", "mlp-16-16-relu-glorot")
+    assert found["width"] == ["8", "16"]
+    assert found["hidden_layers"] == ["1", "2"]
+    assert found["activation"] == ["relu-glorot", "tanh"]
+    assert list(found) == ["width", "hidden_layers", "activation", "momentum"]
+    assert list(settings("mlp-8-tanh", "mlp-8-8-tanh", "mlp-4-8-tanh", "convnet")) == ["architecture", "momentum"]
+    assert list(settings("mlp-8-16-tanh", "mlp-16-8-tanh", *["mlp-8-tanh"] * 2)) == ["architecture", "momentum"]

@@ -8,7 +8,7 @@ from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.findings import best_rate
-from mnist_tune.reports.ranges import Range, advice, best_trial, proposed, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, proposed, spans
 
 
 def following(trials, options=None):
@@ -324,8 +324,8 @@ def test_seeds_that_never_began_do_not_end_a_range():
 def test_the_best_trial_was_trained_to_its_end_and_is_judged_on_what_all_held_out():
     table = family({rate: [("converged", 0.9 + rate / 100)] for rate in (1, 2, 3, 4)})
     table = table.assign(stop_reason=["completed"] * 3 + ["asha"], test_loss=0.1)
-    assert best_trial(table)["learning_rate"] == 3
+    assert best_trials(table)[0]["learning_rate"] == 3
     held_out = table.assign(validation_accuracy=[0.8, 0.9, 0.9, 0.99], validation_loss=[0.1, 0.3, 0.2, 0.1])
-    assert best_trial(held_out)["learning_rate"] == 3, "of equal ones, that with the least loss"
-    assert best_trial(held_out.assign(test_accuracy=[1, 0, 0, 0]))["learning_rate"] == 3
-    assert best_trial(table.assign(stop_reason="asha")) is None
+    assert best_trials(held_out)[0]["learning_rate"] == 3, "of equal ones, that with the least loss"
+    assert best_trials(held_out.assign(test_accuracy=[1, 0, 0, 0]))[0]["learning_rate"] == 3
+    assert best_trials(table.assign(stop_reason="asha")) == []

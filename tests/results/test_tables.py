@@ -321,6 +321,19 @@ def test_scores_by_any_setting(made_up_sweep):
         sweep.by("batchsize")
 
 
+def test_epochs_with_the_settings_of_their_trials(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2], seeds=2)
+    sweep = replace(sweep, trials=sweep.trials.assign(batch_size=[32, 32, 64, 64]))
+    found = sweep.with_settings()
+    assert list(found) == [*sweep.epochs, "batch_size", "seed"]
+    assert len(found) == len(sweep.epochs)
+    of = sweep.trials.set_index("trial_id")["batch_size"]
+    assert found["batch_size"].tolist() == [of[trial_id] for trial_id in found["trial_id"]]
+    assert list(sweep.with_settings("regime", "learning_rate")) == [*sweep.epochs, "regime"]
+    with pytest.raises(UserError, match="no column 'batchsize'"):
+        sweep.with_settings("batchsize")
+
+
 def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.1, 0.2])
     weights = np.arange(6.0).reshape(2, 3)

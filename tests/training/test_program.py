@@ -134,9 +134,9 @@ def test_evaluation_counts_every_image_of_its_range_once(total):
     for first in (0, 3, EVALUATION_BLOCK):
         counts = {1, EVALUATION_BLOCK - 1, EVALUATION_BLOCK, 2 * EVALUATION_BLOCK + 7, total - first - 5, total - first}
         for count in sorted(count for count in counts if 0 < count <= total - first):
-            loss, right = evaluate(params, (), (images, labels), np.array([first, count], np.int32))
+            loss, right, squares = evaluate(params, (), (images, labels), np.array([first, count], np.int32))
             inside = slice(first, first + count)
-            assert int(right) == correct[inside].sum()
+            assert int(right) == int(squares) == correct[inside].sum()
             np.testing.assert_allclose(loss, losses[inside].sum(), rtol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
     outputs = [[1, 0], [0, 2], [1, 1]]
     params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    loss, right = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
+    loss, right, _ = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
     assert float(loss) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
     assert int(right) == 2
 

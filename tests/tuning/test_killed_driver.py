@@ -162,11 +162,12 @@ def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials
         with pytest.raises(Killed):
             killed.run()
         killed.close()
-        assert len(tables(killed.writer.path, killed.writer.meta).epochs) == 0 or after
+        if after % 10 == 0:  # the tables are made of nothing else, and take most of the time
+            assert len(summary(killed)) == len(trials)
         resumed = Driver(folder, new_writer, epoch_row, scheduler, states if kept else {})
         resumed.run()
         again, reasons = recorded(resumed)
         pd.testing.assert_frame_equal(again, rows, obj=f"the rows after {after} lines")
         assert reasons == ends, f"after {after} lines"
-        if after % 10 == 0:  # the tables are made of nothing else, and take most of the time
+        if after % 10 == 0:
             pd.testing.assert_frame_equal(summary(resumed), trials, obj=f"the trials after {after} lines")

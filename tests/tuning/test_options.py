@@ -32,9 +32,10 @@ def test_a_target_is_an_accuracy(target):
         SweepOptions(target=target)
 
 
-def test_the_winner_of_a_command_is_trained_with_its_options_but_for_those_of_its_trials():
+def test_a_command_hands_on_how_its_sweep_is_run_but_not_what_is_trained():
     options = TrialOptions(epochs=3, lanes=2, scheduler="asha", output="a")
-    assert options.as_sweep(output="b", scheduler="fifo") == SweepOptions(lanes=2, scheduler="fifo", output="b")
+    found = options.handed_on(SweepOptions, output="b", scheduler="fifo")
+    assert found == SweepOptions(lanes=2, scheduler="fifo", output="b")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ ADDS = {
     "seeds": {"seeds", "epochs"},
     "architectures": {"learning_rates", "seeds", "epochs"},
     "notebook": {"epochs", "seeds"},
-    "search": {"samples", "final_seeds"},
+    "search": {"samples", "final_trials"},
     "edge": {"trials"},
     "decide": {"trials"},
 }
@@ -55,7 +55,7 @@ MAY_CHANGE = {
 }
 MAY_CHANGE |= {"dataset", "data_dir"}  # where the same data are
 
-NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep"}
+NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep", "dry_run"}
 """Options that come from no folder."""
 
 VALUES = {
@@ -69,7 +69,6 @@ VALUES = {
     "address": ("head:1", "head:2"),
     "dataset": ("mnist-5k", "mnist"),
     "only": (("slow",), ("converges",)),
-    "final_seeds": ((7,), (8,)),
 }
 SEARCHED = {"learning_rate": ("0.1:1", "0.2:1"), "momentum": ("0:0.5", "0:0.6"), "weight_decay": ("1e-6:1", "1e-5:1")}
 """Two values that are no default, where none follow from the type."""
@@ -303,9 +302,9 @@ def test_the_nearest_class_says_what_a_resume_does_with_an_option():
     }
 
 
-def test_options_of_a_winner_keep_what_was_given():
+def test_options_that_are_handed_on_keep_what_was_given():
     options = with_given(LearningRateRegimes(epochs=3, lanes=2), {"epochs", "lanes"})
-    assert options.as_sweep(scheduler="fifo").given == {"lanes", "scheduler"}
+    assert options.handed_on(DecideOptions, scheduler="fifo").given == {"lanes", "scheduler"}
 
 
 def test_new_trials_have_new_ids_and_old_ones_train_longer():

@@ -1,0 +1,225 @@
+"""From a sweep with one seed to the best rate: how often is the answer right? Simulated from trials that were trained.
+
+    python benchmarks/decide_tables.py --record
+
+Each network is trained at eight learning rates with many seeds, as `sweeps/decide.py` trains: on mnist-5k, with images
+held out and full batches. All further sweeps and decisions are drawn from these trials:
+
+- lists: some seeds stand for a sweep. It lists the rates that it has not told apart from its best (`standing`). Does
+  the list hold the rate that is best with the other seeds, and how long is it?
+- answers: one seed stands for a sweep. Fresh seeds, drawn from the others with replacement, decide between the rates of
+  its list (`Contest`). Is the answer within the tolerance of the best rate, both by the mean of those others?
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from comparison import Recorded, describe_machine, machine_line, write_record
+from mnist_tune import Sweep, SweepOptions, TrialConfig, cli, load_sweep, run_sweep
+from mnist_tune.regimes.contest import TOLERANCE, Contest
+from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.tuning.options import all_rates
+
+CHANCE = 0.1
+AT_A_TIME = 2
+"""Seeds that are trained at a time, as on two cores."""
+
+LEAST = 0.95
+"""The share of lists that hold the best, and of answers within the tolerance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideTables(Recorded):
+    """Train tables of seeds and learning rates; simulate sweeps and decisions from them; print how many are right."""
+
+    networks: tuple[str, ...] = ("mlp-16-tanh", "mlp-64-relu")
+    rates: str = "0.1:2:8"
+    seeds: int = 48
+    epochs: int = 5
+    holdout: int = 904
+    """Images held out of 5,000: a sixth, and so many more that all batches of 128 are full."""
+    sweep: Path | None = None
+    """Folder of a sweep that an earlier run trained; by default it is trained. (Of a new folder, it is kept there.)"""
+    sizes: tuple[int, ...] = (1, 2, 3, 5)
+    """Seeds of the sweeps that make lists."""
+    lists: int = 400
+    """Lists of several seeds, of each table and size."""
+    answers: int = 1000
+    """Answers of each table."""
+    trials: int = 200
+    """The most trials of a decision."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """The trials of a network at some of its rates, as rows of `trials`."""
+
+    name: str
+    trials: pd.DataFrame
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """Held-out accuracies, [seeds, rates]; NaN where a trial diverged."""
+        accuracy = self.trials["validation_accuracy"].astype(float).where(self.trials["regime"] != "diverged")
+        return self.trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
+
+    def contenders(self, seeds: object) -> list[float]:
+        """Return the rates that a sweep with these seeds does not tell apart from its best one."""
+        found = standing(self.trials[self.trials["seed"].isin(np.atleast_1d(np.asarray(seeds)))], 0)
+        return [float(one) for one in found["learning_rate"][found["close"]]]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """How good the lists of sweeps are."""
+
+    table: str
+    seeds: int
+    count: int
+    held: float
+    """The share that holds the best rate."""
+    length: float
+    """How many rates they have, in the mean."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How good the answers of a sweep, its list and the decision are."""
+
+    table: str
+    count: int
+    within: float
+    """The share within the tolerance."""
+    best: float
+    """The share that names the best rate itself."""
+    settled: float
+    """The share that settled."""
+    loss: float
+    """By how much they are below the best, in the mean."""
+    tolerance: float
+    """The tolerance, in the mean."""
+    trials: float
+    """The trials of the decision, in the mean."""
+
+
+def trained(config: DecideTables) -> Sweep:
+    """Train all trials, or load those that an earlier run kept."""
+    if config.sweep and (config.sweep / "sweep.json").exists():
+        return load_sweep(config.sweep)
+    trials = [
+        TrialConfig(
+            architecture=network, learning_rate=rate, seed=seed, data_seed=seed, epochs=config.epochs,
+            holdout=config.holdout,
+        )
+        for seed, network, rate in product(range(config.seeds), config.networks, all_rates([config.rates]))
+    ]  # fmt: skip
+    with TemporaryDirectory() as folder:
+        where = config.sweep or Path(folder) / "sweep"
+        options = SweepOptions(dataset="mnist-5k", scheduler="fifo", quiet=True, output=where)
+        return run_sweep("decide_tables", trials, options)
+
+
+def tables(trials: pd.DataFrame) -> Iterator[Table]:
+    """Yield each network's table, and parts of it: every second rate, and the four about the best one."""
+    for network, rows in trials.groupby("architecture"):
+        whole = Table(f"{network}, all rates", rows)
+        rates, best = list(whole.values), int(np.argmax(whole.values.mean()))
+        first = min(max(best - 2, 0), len(rates) - 4)
+        yield whole
+        for said, some in (("every second rate", rates[1::2]), ("four about the best", rates[first : first + 4])):
+            yield Table(f"{network}, {said}", rows[rows["learning_rate"].isin(some)])
+
+
+def lists(table: Table, size: int, config: DecideTables) -> Lists:
+    """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep once."""
+    rng, values = np.random.default_rng([config.seed, size]), table.values
+    seeds = list(values.index)
+    chosen = [[seed] for seed in seeds]
+    if size > 1:
+        chosen = [list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)]
+    found = [table.contenders(some) for some in chosen]
+    held = [values.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
+    return Lists(table.name, size, len(found), float(np.mean(held)), float(np.mean([*map(len, found)])))
+
+
+def answers(table: Table, config: DecideTables) -> Answers:
+    """Simulate sweeps with one seed, each followed by a decision between the rates of its list."""
+    rng, values = np.random.default_rng(config.seed), table.values
+    contenders = {seed: table.contenders(seed) for seed in values.index}
+    rows = []
+    for _ in range(config.answers):
+        seed = rng.choice(values.index)
+        others, rates = values.drop(index=seed), contenders[seed]
+        truth = others.mean()
+        best = float(values.loc[seed].max())
+        rate, tolerance, settled, trials = rates[0], TOLERANCE * float(accuracy_noise(best, config.holdout)), True, 0
+        if len(rates) > 1:
+            contest = decided(others[rates].to_numpy(), config, rng)
+            rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
+            settled, trials = contest.settled, len(contest.asked)
+        loss = truth.max() - truth[rate]
+        rows.append((loss <= tolerance, loss == 0, settled, loss, tolerance, trials))
+    return Answers(table.name, len(rows), *(float(one) for one in np.mean(rows, axis=0)))
+
+
+def decided(values: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
+    """Return a decision between the columns of a table of accuracies, on rows that are drawn with replacement."""
+    settings = [TrialConfig(holdout=config.holdout)] * values.shape[1]
+    contest = Contest(settings, CHANCE, AT_A_TIME, config.trials)
+    drawn = rng.integers(len(values), size=config.trials)
+    for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
+        value = values[drawn[order], setting]
+        reason = "diverged" if np.isnan(value) else "completed"
+        contest.tell(number, {"stop_reason": reason, "validation_accuracy": value})
+    return contest
+
+
+def missed(share: float, count: int) -> str:
+    """Return what is said of a share that is below `LEAST` beyond chance."""
+    return f"  < {LEAST:.0%}" * bool(clopper_pearson(round(share * count), count)[1] < LEAST)
+
+
+def main() -> None:
+    config, machine, start = cli.parse(DecideTables), describe_machine(), time.perf_counter()
+    print(machine_line(machine), flush=True)
+    found = [*tables(trained(config).trials)]
+    print(f"trained after {time.perf_counter() - start:.0f} s", flush=True)
+    for table in found[::3]:
+        values = table.values
+        spread = values.sub(values[values.mean().idxmax()], axis=0).std()
+        print(table.name, pd.DataFrame({"mean": values.mean(), "of differences": spread}).T.round(4), sep="\n")
+    listed = [lists(table, size, config) for table in found for size in config.sizes]
+    for one in listed:
+        said = f"hold the best in {one.held:.1%} of {one.count}, {one.length:.1f} rates"
+        print(f"{one.table:32} lists of {one.seeds}: {said}{missed(one.held, one.count)}", flush=True)
+    answered = []
+    for table in found:
+        one = answers(table, config)
+        answered.append(one)
+        said = f"within the tolerance in {one.within:.1%}, the best in {one.best:.1%}, settled {one.settled:.1%}; "
+        said += f"below the best {one.loss:.4f}, tolerance {one.tolerance:.4f}; {one.trials:.0f} trials"
+        print(f"{one.table:32} {said}{missed(one.within, one.count)}", flush=True)
+    print(f"{time.perf_counter() - start:.0f} s")
+    measured = {table.name: table.values.round(5).reset_index().to_dict("list") for table in found[::3]}
+    results = {"tables": measured, "lists": [*map(asdict, listed)], "answers": [*map(asdict, answered)]}
+    write_record(config, machine, {name: {"rounds": rows, "targets": []} for name, rows in results.items()})
+
+
+if __name__ == "__main__":
+    cli.run(main)

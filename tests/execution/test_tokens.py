@@ -1,0 +1,109 @@
+"""Labels of tokens, from arrays to rows: the network of docs/text.md on made-up text, alone, as lanes, and resumed."""
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from mnist_tune import UserError
+from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.sharpness import SharpnessSettings
+from mnist_tune.own_code.registry import ENTRIES, register
+from mnist_tune.training.architectures import architecture
+from mnist_tune.training.network_check import check
+from mnist_tune.training.program import Program
+from mnist_tune.trial import TrialConfig
+
+PAGE = Path(__file__).parents[2] / "docs" / "text.md"
+LENGTH, CLASSES = 6, 5
+CONFIG = TrialConfig(architecture="tiny", learning_rate=0.1, momentum=0.9, batch_size=16, epochs=3)
+SECONDS = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny():
+    names = {}
+    [block] = re.findall(r"```python\n(# transformer.py\n.*?)```", PAGE.read_text(), re.DOTALL)
+    exec(block, names)
+    register("tiny")(lambda data: names["transformer"](data, width=8, heads=2, layers=1))
+    yield
+    del ENTRIES["architecture"]["tiny"]
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    """Walks around a circle; some go on by one, others by two, so tokens of an example depend on each other."""
+    rng = np.random.default_rng(0)
+    rows = (rng.integers(0, CLASSES, (80, 1)) + np.arange(LENGTH + 1) * rng.integers(1, 3, (80, 1))) % CLASSES
+    x, y = rows[:, :-1], rows[:, 1:]
+    return load_dataset((x[:64], y[:64], x[64:], y[64:]))
+
+
+def without_seconds(row):
+    return {name: value for name, value in row.items() if name not in SECONDS and "sharpness" not in name}
+
+
+def test_the_description_has_a_label_for_each_token(dataset):
+    spec = dataset.spec
+    assert (spec.shape, spec.positions, spec.classes) == ((LENGTH,), LENGTH, CLASSES)
+    assert (spec.train_images, spec.test_images, spec.divisor) == (64, 16, 1)
+    assert sum(spec.label_counts) == 64 * LENGTH
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dataset):
+    program = Program.of(CONFIG, dataset.spec)
+    params = program.init(0).params
+    x, y = dataset.train_images, dataset.train_labels
+    logits = np.asarray(jax.jit(program.network.apply)(params, x.astype(np.int32)), np.float64)
+    losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
+    shares = (logits.argmax(-1) == y).mean(1)
+    found = jax.jit(program.evaluate)(params, (), (x, y), np.array([3, 40], np.int32))
+    inside = slice(3, 43)
+    expected = losses[inside].mean(1).sum(), shares[inside].sum(), (shares[inside] ** 2).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    index, key = np.arange(16, dtype=np.int32), np.zeros(2, np.uint32)
+    loss, _ = program.batch_loss(params, (), (x, y), index, key, np.int32(0))
+    np.testing.assert_allclose(loss, losses[:16].mean(), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_lanes_measure_and_train_as_processes_do_and_a_killed_trial_goes_on_bit_for_bit(dataset):
+    alone, resumed, lanes = LanePool(dataset, sharpness=SharpnessSettings()), LanePool(dataset), LanePool(dataset, 2)
+    alone.attach("a", CONFIG)
+    rows = [alone.run(["a"])["a"]]
+    saved = alone.checkpoint("a")
+    rows += [alone.run(["a"])["a"] for _ in range(2)]
+    resumed.attach("a", CONFIG, saved)
+    for row in rows[1:]:
+        assert without_seconds(resumed.run(["a"])["a"]) == without_seconds(row)
+    lanes.attach("a", CONFIG)
+    lanes.attach("b", replace(CONFIG, seed=1))
+    for row in rows:
+        together = lanes.run(["a", "b"])["a"]
+        for name in ("train_loss", "test_loss", "untrained_loss", "step_loss_last"):
+            assert together[name] == pytest.approx(row[name], rel=1e-3), name
+        assert together["test_accuracy"] == pytest.approx(row["test_accuracy"], abs=0.03)
+        assert row["sharpness"] > 0
+        assert math.isfinite(row["batch_sharpness"])
+    assert rows[0]["untrained_loss"] > rows[1]["train_loss"] > rows[2]["train_loss"]
+    assert all(1 <= row["answers"] <= LENGTH for row in rows)
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_label_noise_and_networks_for_images_are_refused_in_a_line(dataset):
+    with pytest.raises(UserError, match="arrays has a label for each token; label noise is for one label an example"):
+        check_counts([replace(CONFIG, label_noise=8)], dataset)
+    with pytest.raises(UserError, match="'mlp-4-tanh' takes images, and arrays has tokens; give a network of your own"):
+        architecture("mlp-4-tanh", dataset.spec)
+    with pytest.raises(UserError, match="tokens have no scale; drop --standardize"):
+        load_dataset((dataset.train_images, dataset.train_labels), standardize=True)
+    register("flat")(lambda data: replace(architecture("tiny", data), apply=lambda _, x: x.astype(float)))
+    with pytest.raises(UserError, match=r"must return logits \[n, 6, 5\], since arrays has 5 classes"):
+        check(replace(CONFIG, architecture="flat"), dataset.spec, dataset.train_images, dataset.train_labels)
+    check(CONFIG, dataset.spec, dataset.train_images, dataset.train_labels)
