@@ -100,6 +100,9 @@ def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
     size, alpha = mark(len(trials))
     style = {"s": size, "alpha": alpha, "linewidths": 0.9}
     log_axis(axis, "x")
+    low, high = trials["learning_rate"].min(), trials["learning_rate"].max()
+    if low == high:  # rounding decides whether matplotlib finds limits around one rate
+        axis.set_xlim(low / 2, 2 * high)
     for regime, part in trials.groupby("regime"):
         colour = COLOURS[regime]
         for split, filled in _SPLITS:
