@@ -42,8 +42,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 configure_jax(WorkerSettings("", cache_dir=str(writable_cache_folder() / "tests" / processor_seen().replace("/", " "))))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)  # JAX reads all entries when it adds one
 
-# No deadline for single examples: the machine is shared.
-hypothesis.settings.register_profile("shared machine", deadline=None)
+# No deadline for single examples: the machine is shared. Each run draws others, so few do.
+hypothesis.settings.register_profile("shared machine", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("shared machine")
 
 
@@ -52,8 +52,9 @@ _running: list[pytest.Item] = []
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Use three processes, or none if single tests are named. (With --pdb, xdist itself uses none.)"""
-    return 0 if any("::" in argument for argument in config.args) else 3
+    """Use four processes, or none if single tests are named. (With --pdb, xdist itself uses none.) Those in which Ray
+    runs wait a lot."""
+    return 0 if any("::" in argument for argument in config.args) else 4
 
 
 _compile_options = getattr(compiler, "get_compile_options", None)  # without it, tests compile as users do
@@ -260,7 +261,7 @@ class MotoS3:
 def s3():
     """A running S3 server. It is never stopped: that would wait for the connections that pyarrow keeps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")  # Tune passes both on to trials
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         server = MotoS3()
         server.start()

@@ -30,8 +30,8 @@ def main() -> None:
 def print_range(
     name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]], loss: str
 ) -> None:
-    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges were
-    of other networks."""
+    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges of
+    other networks were."""
     left = sum(curve.blew_up for curve in curves)
     print(
         f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least, "

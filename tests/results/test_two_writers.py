@@ -14,7 +14,7 @@ from writing import Process
 
 from mnist_tune import load_sweep, object_storage, storage
 
-ROUNDS = int(os.environ.get("MNIST_TUNE_ROUNDS", 5))
+ROUNDS = int(os.environ.get("MNIST_TUNE_ROUNDS", 2))
 
 MOTO = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 

@@ -150,7 +150,7 @@ def test_the_unchanged_events_are_valid():
     assert all(parse_event(json.dumps(event).encode()) == event for event in EVENTS)
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=st.one_of(st.binary(max_size=100), changed_events(), values.map(lambda value: json.dumps(value).encode())))
 def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys, line):
     path = folder(sweep_json=ended["sweep.json"].replace(b'"ended": "now"', b'"ended": null'))
@@ -162,7 +162,7 @@ def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys,
     assert all_printable(said(sweep, capsys))
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_journal_is_read(folder, ended, data):
     content = data.draw(damaged(ended["journal.jsonl"]))
@@ -253,7 +253,7 @@ def replaced(value, path, new):
     return changed
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
     whole = json.loads(ended["sweep.json"]) | {"ended": None}
@@ -366,7 +366,7 @@ def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
 # --- stored tables
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_table_is_read_or_refused(ended, data):
     content = data.draw(damaged(ended["epochs.parquet"]))
