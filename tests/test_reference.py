@@ -31,7 +31,8 @@ def about(kind, name):
             tree: Any = ast.parse(textwrap.dedent(inspect.getsource(base)))
             body = tree.body[0].body
             row = next(i for i, node in enumerate(body) if getattr(getattr(node, "target", None), "id", "") == name)
-            helps += [node.value.value for node in body[row + 1 : row + 2] if isinstance(node, ast.Expr)]
+            after = [node.value for node in body[row + 1 : row + 2] if isinstance(node, ast.Expr)]
+            helps += [node.value for node in after if isinstance(node, ast.Constant)]
             if helps:
                 return re.sub(r"\s+", " ", helps[0]).strip()
     return ""
