@@ -21,7 +21,8 @@ EDGE_OVER = {
     "Lightning from 2.5.3": (1.7e6, 1.2e7, 5.8e7),
 }
 """The measured edge over what a range test suggests: the least, the median and the most of ten networks, as
-`sweeps/predictors.py` found them (benchmarks/records/2026-11-27-predictors-amd-epyc-family-26.csv)."""
+`sweeps/predictors.py` found them (benchmarks/records/2026-11-27-predictors-amd-epyc-family-26.csv), when our own range
+test ended at `BLOWN_UP` times the least loss only."""
 
 BLOWN_UP = 4.0
 """A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""

@@ -1,5 +1,7 @@
 """A small part of the benchmark, on a made-up table: from a sweep with one seed to the answer."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -17,7 +19,13 @@ def table(gaps, spread, seeds=20):
         for seed in range(seeds)
         for k, rate in enumerate(RATES)
     ]
-    same = {"epochs_run": 5, "epochs_asked": 5, "regime": "converged", "holdout": 904, "largest_fall": 0.0}
+    same: dict[str, Any] = {
+        "epochs_run": 5,
+        "epochs_asked": 5,
+        "regime": "converged",
+        "holdout": 904,
+        "largest_fall": 0.0,
+    }
     return Table("made up", pd.DataFrame(rows).assign(**same))
 
 
@@ -29,11 +37,11 @@ def test_lists_hold_the_best_and_answers_are_within_the_tolerance():
         assert one.count == (20 if size == 1 else 5)
         assert one.held >= 0.9
         assert 1 < one.length < 4
-    one = answers(found, config)
-    assert one.within >= 0.9
-    assert one.within > one.best, "0.4 is often the answer, too"
-    assert 0.003 < one.tolerance < 0.005
-    assert one.trials < 100
+    answer = answers(found, config)
+    assert answer.within >= 0.9
+    assert answer.within > answer.best, "0.4 is often the answer, too"
+    assert 0.003 < answer.tolerance < 0.005
+    assert answer.trials < 100
 
 
 def test_a_share_that_is_missed_beyond_chance_is_said():

@@ -292,12 +292,13 @@ def test_digits_without_scikit_learn_say_how_to_install_it(monkeypatch: pytest.M
 
 
 def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> None:
-    """0.87 of all of Fashion-MNIST is out of reach of 20,000 images."""
+    """What all of Fashion-MNIST lets a network reach is out of reach of 20,000 images, where the best has 0.862."""
     found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))
     assert found.target is None, "fewer were never measured: the best sibling is the measure"
-    images, labels = np.zeros((20_000, 28, 28), np.uint8), np.arange(20_000) % 10
-    some = [replace(found, train_images=images[:n], train_labels=labels[:n]).target for n in (1000, 5000, 20_000)]
-    assert 0.7 < some[0] < some[1] < some[2] < DATA["fashion-mnist"].target
+    labels = np.arange(60_000) % 10
+    some = [replace(found, train_labels=labels[:n]).target for n in (20_000, 30_000, 60_000)]
+    assert 0.8 < some[0] < some[1] < some[2] == DATA["fashion-mnist"].target
+    assert some[0] < 0.862 - 0.02
 
 
 @pytest.mark.parametrize(
