@@ -9,7 +9,7 @@ import re
 import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from command_options import options_of
@@ -28,9 +28,11 @@ def about(kind, name):
         if name in vars(base).get("__annotations__", {}):
             found = getattr(get_type_hints(base, include_extras=True)[name], "__metadata__", ())
             helps = [one.help for one in found if getattr(one, "help", None)]
-            body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+            tree: Any = ast.parse(textwrap.dedent(inspect.getsource(base)))
+            body = tree.body[0].body
             row = next(i for i, node in enumerate(body) if getattr(getattr(node, "target", None), "id", "") == name)
-            helps += [node.value.value for node in body[row + 1 : row + 2] if isinstance(node, ast.Expr)]
+            after = [node.value for node in body[row + 1 : row + 2] if isinstance(node, ast.Expr)]
+            helps += [node.value for node in after if isinstance(node, ast.Constant)]
             if helps:
                 return re.sub(r"\s+", " ", helps[0]).strip()
     return ""

@@ -128,7 +128,8 @@ def below(curve: Curve, goal: float) -> Label:
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
-        return "undecided", f"{LEFT}: {best_and_last(curve)}"
+        late = f"accuracy {final:.4f} >= {goal:.4g}, but not yet for three epochs"
+        return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
     hidden = 1 - goal < curve.wrong_labels  # behind wrong labels, the exponent is less well known
     pace, noise = late_pace(curve)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +100,9 @@ def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
     size, alpha = mark(len(trials))
     style = {"s": size, "alpha": alpha, "linewidths": 0.9}
     log_axis(axis, "x")
+    low, high = trials["learning_rate"].min(), trials["learning_rate"].max()
+    if low == high:  # rounding decides whether matplotlib finds limits around one rate
+        axis.set_xlim(low / 2, 2 * high)
     for regime, part in trials.groupby("regime"):
         colour = COLOURS[regime]
         for split, filled in _SPLITS:
@@ -198,7 +200,7 @@ def draw_predictors(axis: Any, edge: MeasuredEdge) -> None:
     for row, (name, predicted) in enumerate(sorted(said.items(), key=lambda one: one[1])):
         shown = min(max(predicted, x[0]), x[-1])
         axis.plot(shown, row, "<" if predicted < shown else ">" if predicted > shown else "o", color="0.45", ms=4)
-        left = shown > math.sqrt(x[0] * x[-1])
+        left = shown > x[0] ** 0.25 * x[-1] ** 0.75
         axis.annotate(
             f"{name}: {rate(predicted, 3)}", (shown, row), (-6 if left else 6, 0), textcoords="offset points",
             ha="right" if left else "left", va="center", fontsize=7, color="0.35", parse_math=False,

@@ -369,3 +369,14 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
 
 def test_counts_are_in_the_order_of_the_regimes():
     assert regime_counts(["diverged", "converged", "slow", "converged"]) == "2 converged, 1 slow, 1 diverged"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "evidence"),
+    [
+        ([0.5, 0.9, 0.93, 0.938, 0.945, 0.951], "accuracy 0.9510 >= 0.95, but not yet for three epochs"),
+        ([0.5, 0.9, 0.955, 0.94, 0.945, 0.944], "left the target: accuracy 0.9550 in epoch 3, 0.9440 at the end"),
+    ],
+)
+def test_a_curve_that_is_at_its_target_at_the_end_has_not_left_it(accuracies, evidence):
+    assert curve_regime(calm(accuracies)) == ("undecided", evidence)
