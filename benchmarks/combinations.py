@@ -39,6 +39,7 @@ from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.exports import mirror
 from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.results.folder import META
 from mnist_tune.results.journal import read_journal, resume_command
 from mnist_tune.results.tables import TIMES
 from mnist_tune.tuning.options import rates_of
@@ -309,10 +310,13 @@ def again(kind: Kind, given: Fields, once: Sweep, folder: Path, random_: random.
     code, said = command([*flags(given | less), "--output", str(sweep), "--quiet"], folder, kill_at)
     if code and not (kind == "killed" and code == -signal.SIGKILL):
         return f"{kind}: {shlex.join(flags(less))}", [f"exit code {code}: {' '.join(said[-3:])}"]
-    before = load_sweep(sweep)
-    printed = shlex.split(resume_command(before.meta, sweep))
-    words = [*printed[printed.index("--resume") :], *flags(more)]
-    what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
+    if (sweep / META).exists():
+        before = load_sweep(sweep)
+        printed = shlex.split(resume_command(before.meta, sweep))
+        words = [*printed[printed.index("--resume") :], *flags(more)]
+        what = f"{kind} after {len(before.epochs)} of {len(once.epochs)} rows, {shlex.join(words)}"
+    else:  # there is nothing to resume, and the same command begins
+        words, what = [*flags(given), "--output", str(sweep)], f"{kind} before its {META} was there, the same again"
     code, said = command([*words, "--quiet"], folder)
     if "epochs" in more and "schedule" in given:
         wrong = code != 2 or len(said) != 1 or "start a new sweep" not in said[0]

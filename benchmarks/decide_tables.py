@@ -28,12 +28,14 @@ import numpy as np
 import pandas as pd
 
 from comparison import Recorded, describe_machine, machine_line, write_record
-from mnist_tune import Sweep, SweepOptions, TrialConfig, cli, load_sweep, run_sweep
+from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.contest import TOLERANCE, Contest
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.sweep import Sweep
 from mnist_tune.tuning.options import all_rates
+from mnist_tune.tuning.sweep import run_or_resume
 
 CHANCE = 0.1
 AT_A_TIME = 2
@@ -49,17 +51,17 @@ class DecideTables(Recorded):
 
     networks: tuple[str, ...] = ("mlp-16-tanh", "mlp-64-relu")
     rates: str = "0.1:2:8"
-    seeds: int = 48
+    seeds: int = 32
     epochs: int = 5
     holdout: int = 904
     """Images held out of 5,000: a sixth, and so many more that all batches of 128 are full."""
     sweep: Path | None = None
-    """Folder of a sweep that an earlier run trained; by default it is trained. (Of a new folder, it is kept there.)"""
+    """Folder in which the trials are kept, for another run; by default they are not."""
     sizes: tuple[int, ...] = (1, 2, 3, 5)
     """Seeds of the sweeps that make lists."""
-    lists: int = 400
+    lists: int = 150
     """Lists of several seeds, of each table and size."""
-    answers: int = 1000
+    answers: int = 500
     """Answers of each table."""
     trials: int = 200
     """The most trials of a decision."""
@@ -119,9 +121,7 @@ class Answers:
 
 
 def trained(config: DecideTables) -> Sweep:
-    """Train all trials, or load those that an earlier run kept."""
-    if config.sweep and (config.sweep / "sweep.json").exists():
-        return load_sweep(config.sweep)
+    """Train all trials, or go on with those that an earlier run kept."""
     trials = [
         TrialConfig(
             architecture=network, learning_rate=rate, seed=seed, data_seed=seed, epochs=config.epochs,
@@ -131,8 +131,8 @@ def trained(config: DecideTables) -> Sweep:
     ]  # fmt: skip
     with TemporaryDirectory() as folder:
         where = config.sweep or Path(folder) / "sweep"
-        options = SweepOptions(dataset="mnist-5k", scheduler="fifo", quiet=True, output=where)
-        return run_sweep("decide_tables", trials, options)
+        options = SweepOptions(dataset="mnist-5k", scheduler="fifo", quiet=True, output=where, resume="auto")
+        return run_or_resume("decide_tables", options, trials)
 
 
 def tables(trials: pd.DataFrame) -> Iterator[Table]:
@@ -210,11 +210,13 @@ def main() -> None:
         print(f"{one.table:32} lists of {one.seeds}: {said}{missed(one.held, one.count)}", flush=True)
     answered = []
     for table in found:
-        one = answers(table, config)
-        answered.append(one)
-        said = f"within the tolerance in {one.within:.1%}, the best in {one.best:.1%}, settled {one.settled:.1%}; "
-        said += f"below the best {one.loss:.4f}, tolerance {one.tolerance:.4f}; {one.trials:.0f} trials"
-        print(f"{one.table:32} {said}{missed(one.within, one.count)}", flush=True)
+        answer = answers(table, config)
+        answered.append(answer)
+        said = (
+            f"within the tolerance in {answer.within:.1%}, the best in {answer.best:.1%}, settled {answer.settled:.1%}"
+        )
+        said += f"; below the best {answer.loss:.4f}, tolerance {answer.tolerance:.4f}; {answer.trials:.0f} trials"
+        print(f"{answer.table:32} {said}{missed(answer.within, answer.count)}", flush=True)
     print(f"{time.perf_counter() - start:.0f} s")
     measured = {table.name: table.values.round(5).reset_index().to_dict("list") for table in found[::3]}
     results = {"tables": measured, "lists": [*map(asdict, listed)], "answers": [*map(asdict, answered)]}

@@ -156,7 +156,7 @@ def case(data: str, network: str, loss: str, asked: Elsewhere) -> dict[str, Any]
     """Return the row of a case."""
     start = time.perf_counter()
     load, epochs = DATA[data]
-    template = TrialConfig(architecture=network, loss=loss, epochs=epochs)
+    template = TrialConfig.from_dict({"architecture": network, "loss": loss, "epochs": epochs})
     trainer = Trainer(template, load())
     guess = guess_loss(trainer.spec.label_counts, loss)
     benches = [Bench(replace(template, seed=i, data_seed=i), trainer.data, trainer.spec) for i in range(asked.seeds)]

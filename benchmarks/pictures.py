@@ -6,6 +6,8 @@
 - *seven*: `docs/seven_regimes.png`, a curve of each regime.
 - *labels*: `docs/labels.png`, sweeps that a person labelled (`tests/regimes/real_*.csv`).
 - *regimes*: `docs/regimes.png`, the main command's sweep, from its record.
+- *phases*: `docs/phase_diagram.png`, from the thresholds of each network, which a first picture of that run showed.
+  They lie on the command's grid of c. A row of the record is no seed: each column is sorted by itself.
 - *page*: `docs/report.png`, the top of that sweep's page, as Chromium shows it.
 
 Nothing is trained. The labels are those of today's rules.
@@ -29,6 +31,7 @@ from matplotlib.figure import Figure
 
 from label_cuts import SETS, Sweep, read_set
 from mnist_tune import UserError, cli, load_sweep
+from mnist_tune.commands.phase_diagram import plot_phases
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
@@ -43,7 +46,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
 
-Picture = Literal["seven", "labels", "regimes", "page"]
+PHASES = ROOT / "benchmarks" / "records" / "2026-11-26-phase-diagram-amd-epyc-avx-512.csv"
+
+Picture = Literal["seven", "labels", "regimes", "phases", "page"]
 
 SHOWN = {
     "converged": ("batch_128", 0.3),
@@ -71,7 +76,7 @@ PANELS = {
 class Pictures:
     """Draw the pictures of the docs from stored curves."""
 
-    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page")
+    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "phases", "page")
     """Which of them."""
 
 
@@ -172,9 +177,9 @@ def plot_labels(path: Path) -> None:
     sweeps = {sweep.name: sweep for sweep in real_sweeps()}
     for axis, (name, title) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
         sweep = sweeps[name]
-        epochs, labels = sweep.asked, []
+        labels: list[Label] = []
         log_axis(axis, "y")
-        axis.set(xlim=(0.6, epochs * 1.22), ylim=(0.006, 1.2))
+        axis.set(xlim=(0.6, sweep.asked * 1.22), ylim=(0.006, 1.2))
         for trial in sweep.labelled().itertuples():
             rows = sweep.curve(trial.trial_id)
             error, style = 1 - rows["train_accuracy"], {"color": COLOURS[trial.regime], "marker": MARKERS[trial.regime]}
@@ -207,7 +212,7 @@ def picture_page(path: Path) -> None:
         page = Path(load_sweep(sweep).report()).resolve()
         options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=8000")
         subprocess.run(
-            [chromium, *options, "--window-size=1100,1090", f"--screenshot={path}", f"file://{page}"],
+            [chromium, *options, "--window-size=1100,1032", f"--screenshot={path}", f"file://{page}"],
             check=True, capture_output=True,
         )  # fmt: skip
 
@@ -216,6 +221,7 @@ DRAWN = {
     "seven": ("seven_regimes.png", plot_seven),
     "labels": ("labels.png", plot_labels),
     "regimes": ("regimes.png", lambda path: load_sweep(RECORDED).plot(path)),
+    "phases": ("phase_diagram.png", lambda path: plot_phases(pd.read_csv(PHASES), path)),
     "page": ("report.png", picture_page),
 }
 """The file in docs/ of each picture, and what draws it."""

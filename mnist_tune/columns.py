@@ -55,8 +55,9 @@ WHOLE = Kind("a whole number", lambda value: is_whole(value, 0), 0, LARGEST)
 NUMBER = Kind("a number", is_number)
 SECONDS = Kind("a number of seconds", lambda value: is_number(value) and not abs(value) > LONGEST, -LONGEST, LONGEST)
 RATE = Kind("a finite number above 0", lambda value: is_number(value) and 0 < value < math.inf, 5e-324, 1.7e308)
+FACTOR = Kind("a finite number of at least 1", lambda value: is_number(value) and 1 <= value <= LARGEST, 1, LARGEST)
 
-NUMBERS = (NUMBER, RATE, SECONDS)
+NUMBERS = (NUMBER, RATE, SECONDS, FACTOR)
 """Kinds of numbers that are stored as floats."""
 
 
@@ -100,7 +101,7 @@ EPOCHS = (
     Column("test_accuracy", NUMBER, "Share of the test set classified right.", "0 to 1", needed=True, curve=True),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, with `--holdout`.", "nats", curve=True),
     Column("validation_accuracy", NUMBER, "Share of the images held out classified right.", "0 to 1", curve=True),
-    Column("answers", NUMBER, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
+    Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out.", curve=True),
     Column("step_loss_first", NUMBER, "Loss of the epoch's first batch, before its update.", "nats"),
     Column("step_loss_max", NUMBER, "The largest batch loss of the epoch.", "nats", curve=True),
     Column("step_loss_last", NUMBER, "Loss of the epoch's last batch.", "nats"),
@@ -176,7 +177,7 @@ TRIALS = (
     Column("test_accuracy", NUMBER, "Accuracy on the test set after the last epoch.", "0 to 1"),
     Column("validation_loss", NUMBER, "Mean loss on the images held out, after the last epoch.", "nats"),
     Column("validation_accuracy", NUMBER, "Accuracy on the images held out, after the last epoch.", "0 to 1"),
-    Column("answers", NUMBER, "Of tokens: independent answers that an example's are worth, held out."),
+    Column("answers", FACTOR, "Of tokens: independent answers that an example's are worth, held out."),
     Column("best_test_accuracy", NUMBER, "The best accuracy on the test set after any epoch.", "0 to 1"),
     Column("largest_fall", NUMBER, "The largest fall of held-out (else test) accuracy in an epoch.", "0 to 1"),
     Column("best_epoch", WHOLE, "The first epoch that had it; 0 where no epoch ended.", gaps=False),

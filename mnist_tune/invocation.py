@@ -26,7 +26,7 @@ COMMANDS = {
     "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),
     "stability": ("analysis/stability.py", "How sharp does the loss grow, relative to what the learning rate allows?"),
     "export": ("analysis/export.py", "Copy a sweep into TensorBoard, MLflow, W&B, Optuna or CSV files."),
-    "resume": ("", "Go on with an interrupted sweep."),
+    "resume": ("", "Resume an interrupted sweep."),
 }
 """For each name, its script in a clone and its question. `mnist_tune/commands/` has a module of the script's name, or
 of the command's where there is no script."""

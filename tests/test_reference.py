@@ -6,38 +6,34 @@ python tests/test_reference.py
 import ast
 import inspect
 import re
-import sys
 import textwrap
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
 import pytest
-import tyro
+from command_options import options_of
 
 import mnist_tune
 from mnist_tune.invocation import COMMANDS
-from mnist_tune.tuning.options import TrialOptions
-
-sys.path.insert(0, str(Path(__file__).parent / "commands"))
-from test_defaults import options_of
+from mnist_tune.tuning.options import SweepOptions, TrialOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
 PRINTED = "This page is written by `python tests/test_reference.py`.\n"
 
 
 def about(kind, name):
-    """Return what the source of a dataclass, or of those it extends, says of a field."""
-    found = getattr(get_type_hints(kind, include_extras=True)[name], "__metadata__", ())
-    helps = [one.help for one in found if isinstance(one, tyro.conf._confstruct._ArgConfig) and one.help]
-    for base in kind.__mro__ if not helps else ():
+    """Return what the source of a dataclass says of a field, or of the class that it extends."""
+    for base in kind.__mro__:
         if name in vars(base).get("__annotations__", {}):
+            found = getattr(get_type_hints(base, include_extras=True)[name], "__metadata__", ())
+            helps = [one.help for one in found if getattr(one, "help", None)]
             body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
             row = next(i for i, node in enumerate(body) if getattr(getattr(node, "target", None), "id", "") == name)
-            said = body[row + 1].value.value if isinstance(body[row + 1 : row + 2][0], ast.Expr) else ""
-            helps = [said]
-            break
-    return re.sub(r"\s+", " ", helps[0] if helps else "").strip()
+            helps += [node.value.value for node in body[row + 1 : row + 2] if isinstance(node, ast.Expr)]
+            if helps:
+                return re.sub(r"\s+", " ", helps[0]).strip()
+    return ""
 
 
 def values(hint):
@@ -57,7 +53,7 @@ def rows(kind, names):
     for one in fields(kind):
         if one.name in names:
             choices = values(hints[one.name])
-            said = about(kind, one.name) + f" One of {choices}." * bool(choices)
+            said = about(kind, one.name) + f" One of {choices}." * (" or " in choices)
             yield one, cell(one.default), said.replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -87,6 +83,8 @@ def flags_page():
         own = [one.name for one in fields(kind) if one.name not in shared or one.default != shared[one.name]]
         script, question = COMMANDS[name]
         more = " It has the flags of every sweep, and these." * issubclass(kind, TrialOptions)
+        if issubclass(kind, SweepOptions) and not more:
+            more = " It has the flags of every sweep up to `--quiet`, and these."
         lines += ["", f"## {name}", "", f"`python {script}`, or `mnist-tune {name}`: {question}{more}", ""]
         lines += flag_table(kind, own)
     return "\n".join(lines) + "\n"

@@ -44,7 +44,7 @@ class Export:
     that has or gets a folder wandb, by default the current one. mlflow, optuna: a file or a URI, by default mlflow.db
     and optuna.db."""
     follow: bool = False
-    """Go on until the sweep has ended. The sweep itself never waits for this."""
+    """Repeat this until the sweep has ended. The sweep itself never waits for it."""
 
 
 def main() -> None:

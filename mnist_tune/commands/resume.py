@@ -1,4 +1,4 @@
-"""Go on with an interrupted sweep, whichever command started it."""
+"""Resume an interrupted sweep, whichever command started it."""
 
 from __future__ import annotations
 

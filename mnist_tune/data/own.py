@@ -19,7 +19,10 @@ TEST_SHARE = 6
 """A data set without a test part gives one image in this many as its test set."""
 
 LARGE = 10
-"""A mean size of floats that scaled ones, at about 1, and digits from 0 to 16, at 5, are far from."""
+"""A root mean square of floats that scaled ones, at about 1, and digits from 0 to 16, at 8, are far from."""
+
+DARK = 128
+"""Whole numbers that are all below this are no pixels of 8 bits."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -106,7 +109,7 @@ def _type_of(parts: Sequence[np.ndarray]) -> type:
     """Return the type that images of both parts get."""
     smallest, largest = min(part.min() for part in parts), max(part.max() for part in parts)
     if parts[0].dtype.kind == "f":
-        in_range = smallest >= 0 and 128 <= largest <= 255
+        in_range = smallest >= 0 and DARK <= largest <= 255
         return np.uint8 if in_range and all((part == np.floor(part)).all() for part in parts) else np.float32
     return np.uint8 if largest <= 255 else np.uint16 if largest < 2**16 else np.float32
 
@@ -115,8 +118,10 @@ def scale_note(images: np.ndarray) -> str:
     """Return a line on the scale that images are trained in if it may not be what the user means; else nothing."""
     if images.dtype == np.uint16:
         return "its whole numbers go beyond 255, so they are divided by 65535; else give floats, or use --standardize"
-    if images.dtype == np.float32 and np.abs(images[:1000]).mean() > LARGE:
-        low, high = images.min(), images.max()
+    low, high = images.min(), images.max()
+    if images.dtype == np.uint8 and high < DARK:
+        return f"its whole numbers, {low} to {high}, are divided by 255; else give floats, or use --standardize"
+    if images.dtype == np.float32 and np.sqrt(np.square(images[:1000], dtype=np.float64).mean()) > LARGE:
         return f"its values, {low:.4g} to {high:.4g}, are trained as they are; divide them, or use --standardize"
     return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,15 @@ from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own, own_code
-from mnist_tune.trial import TrialConfig, small_last_batch
+from mnist_tune.trial import small_last_batch
 
 START_S = 8
 """About what Ray takes to start, and the first processes that train."""
 
-KIND = ("architecture", "optimizer", "batch_size", "drop_last", "loss", "holdout")
-"""Trials that are equal in these train as fast as each other."""
-
 
 def dry_run(options: Any) -> Iterator[str]:
     """Say what a sweep with these options would do, line by line: its trials, their steps, and how long it takes at
-    most. For that, an epoch of each kind of trial is trained in this process. No folder is created.
+    most. For that, an epoch of each network is trained in this process. No folder is created.
 
     Raises:
         UserError: as in `run_sweep`; or a sweep is to be resumed.
@@ -33,31 +29,23 @@ def dry_run(options: Any) -> Iterator[str]:
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     load_own(options)
-    trials: list[TrialConfig] = options.trials()
+    trials, threads = options.trials(), options.cpus_per_trial or 1
     data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
     check_counts(trials, data)
-    kinds = Counter(tuple(getattr(one, name) for name in KIND) for one in trials)
     yield f"{counted(len(trials))}, each of at most {counted(options.epochs, 'epoch')}, on {data.name}"
-    threads = options.cpus_per_trial or 1
-    settings = WorkerSettings(
-        Path(), threads=threads, cache_dir=str(cache_folder()), train_evaluation=options.train_evaluation,
-        sharpness=options.measures(), own_code=own_code(),
-    )  # fmt: skip
-    pool, total = make_pool(data, settings), 0.0
-    for kind, count in kinds.items():
-        one = next(one for one in trials if kind == tuple(getattr(one, name) for name in KIND))
-        images = len(data.train_labels) - one.holdout
-        steps, last = one.steps(images), images % one.batch_size
-        said = f"{one.architecture}: {steps} steps an epoch, of {one.batch_size} images"
-        yield said + f"; the last batch has {last}{', and is left out' * one.drop_last}" * bool(last)
-        if small := small_last_batch([(images, one.batch_size, one.drop_last)]):
-            yield f"note: {small}"
+    measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
+    settings = WorkerSettings(Path(), "", threads, None, str(cache_folder()), own_code=own_code(), **measured)
+    pool, total, images = make_pool(data, settings), 0.0, len(data.train_labels) - options.holdout
+    equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
+    for name, one in equally_fast.items():
         pool.attach("one", one)
         row = pool.run(["one"])["one"]
-        seconds = row["train_s"] + row["eval_s"]
-        total += count * options.epochs * seconds
+        seconds, last = row["train_s"] + row["eval_s"], images % one.batch_size
+        total += seconds * options.epochs * len(trials) / len(equally_fast)
+        batches = f"{one.steps(images)} steps an epoch; the last batch has {last or one.batch_size} images"
+        yield f"{', '.join(map(str, name))}: {batches}{' and is left out' * (one.drop_last and bool(last))}"
         yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
+    if said := small_last_batch((images, one.batch_size, one.drop_last) for one in trials):
+        yield f"note: {said}"
     slots = max(min(usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)), 1)
-    yield (
-        f"about {START_S + total / slots:.0f} s on this machine, {slots} at a time; less if trials are stopped early"
-    )
+    yield f"about {START_S + total / slots:.0f} s on this machine, {slots} at a time; less if trials are stopped early"

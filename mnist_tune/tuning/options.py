@@ -64,11 +64,12 @@ class SweepOptions(metaclass=Given):
     grace_period: int = 5
     """Epochs before regimes or asha may stop a trial; fewer are too few to tell most curves apart."""
     dataset: Annotated[Any, Mark.HOW, tyro.conf.arg(constructor=Optional[str], metavar="NAME|FILE.npz|FOLDER")] = None
-    """mnist, fashion-mnist or mnist-5k; a file with the arrays x_train, y_train, x_test, y_test; a folder with four IDX
-    files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
+    """mnist, fashion-mnist, mnist-5k or digits; a file with the arrays x_train, y_train, x_test, y_test; a folder with
+    four IDX files. By default mnist; if MNIST can't be downloaded, mnist-5k with a warning."""
     data_dir: Annotated[Path | None, Mark.HOW] = None
-    """Folder with the four IDX files of mnist or fashion-mnist. Mnist needs none: it is downloaded into
-    $MNIST_TUNE_DATA, or by default into $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
+    """Folder with the four IDX files of mnist or fashion-mnist. Fashion-mnist needs none where Debian's package
+    dataset-fashion-mnist is installed. Mnist needs none: it is downloaded into $MNIST_TUNE_DATA, or by default into
+    $MNIST_TUNE_CACHE, or by default into the user's cache folder."""
     train_images: int | None = None
     """Train on the first so many training images only."""
     standardize: bool = False
@@ -114,9 +115,9 @@ class SweepOptions(metaclass=Given):
     time_budget: Annotated[float | None, Mark.HOW] = None
     """Seconds after which trials that still run are stopped."""
     target: float | None = None
-    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. By default
-    0.95 for mnist, 0.91 for mnist-5k, 0.87 for fashion-mnist; for other data the best trial's
-    accuracy minus (1 - chance)/30."""
+    """Accuracy of a network that has learned the data set, in (0, 1). A curve below it is not converged. Built-in data
+    have one, by the number of training images: 0.95 for mnist. For other data, it is the best trial's accuracy minus
+    (1 - chance)/30."""
     resume: Annotated[str | Path | None, Mark.HERE] = None
     """Resume the interrupted sweep in this folder or URI, with the trials recorded there. With auto: resume the sweep
     in --output if there is one, else start it, so that the same command starts and resumes a sweep."""

@@ -20,7 +20,7 @@ LAUNCHER = Path(__file__).parents[2] / "cluster" / "aws.yaml"
 
 @pytest.fixture
 def aws(monkeypatch, tmp_path):
-    """AWS in the state after the steps of `cluster/README.md` before `ray up`."""
+    """AWS in the state after the steps of `cluster/aws.md` before `ray up`."""
     monkeypatch.setenv("HOME", str(tmp_path))  # where Ray writes the key that it makes
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "imitation")

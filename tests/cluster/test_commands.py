@@ -1,18 +1,17 @@
-"""Every sweep command in `cluster/` parses. If a flag is renamed, these tests fail."""
+"""Every command in the pages and in `cluster/` parses. If a flag is renamed, these tests fail."""
 
-import dataclasses
-import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from command_options import options_of
 
-from mnist_tune import cli
+from mnist_tune import cli, invocation
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&]+)*)")
-FILES = ("README.md", "rayjob.yaml", "slurm.sbatch")
+COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&']+)*)")
+FILES = ("README.md", "aws.md", "gcp.md", "slurm.md", "rayjob.yaml", "slurm.sbatch")
 
 
 def commands(text):
@@ -23,10 +22,8 @@ def commands(text):
 
 def parsed(script, arguments):
     """Return the config that a script parses from its arguments. Raises `SystemExit` if they are invalid."""
-    module = importlib.import_module(f"mnist_tune.commands.{Path(script).stem}")
-    mine = (value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__)
-    (config,) = {*filter(dataclasses.is_dataclass, mine)}
-    return cli.parse(config, arguments)
+    name = next(name for name, (known, _) in invocation.COMMANDS.items() if known == script)
+    return cli.parse(options_of(name), arguments)
 
 
 COMMANDS = [(name, *command) for name in FILES for command in commands((ROOT / "cluster" / name).read_text())]
@@ -38,6 +35,15 @@ def test_every_documented_command_parses(name, script, arguments):
     if hasattr(config, "address") and not config.smoke:  # a launch, which is also the command that resumes
         assert None not in (config.address, config.output)
         assert str(config.resume) == "auto"
+
+
+PAGES = [ROOT / "README.md", *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "flags.md")]
+SHOWN = sorted({command for path in PAGES for command in commands(path.read_text()) if "..." not in command[1]})
+
+
+@pytest.mark.parametrize(("script", "arguments"), SHOWN)
+def test_every_command_of_the_pages_parses(script, arguments):
+    assert parsed(script, tuple("csv" if one == "TOOL" else one for one in arguments))
 
 
 def test_commands_are_found_in_every_file():

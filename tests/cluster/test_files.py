@@ -129,7 +129,7 @@ def test_a_launcher_saves_money_and_asks_for_the_token(name):
 
 
 PODS = yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]
-README = (CLUSTER / "README.md").read_text()
+PAGES = "".join((CLUSTER / f"{name}.md").read_text() for name in ("aws", "gcp"))
 
 BUCKET = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
 NODES = {"ec2:DescribeInstances", "ec2:DescribeImages", "ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"}
@@ -137,9 +137,9 @@ NODES = {"ec2:DescribeInstances", "ec2:DescribeImages", "ec2:RunInstances", "ec2
 
 
 def policies():
-    """Return the statements of each policy that the README makes."""
+    """Return the statements of each policy that the pages make."""
     found = {}
-    for name, text in re.findall(r"--policy-name (\w+) --policy-document '(.*?)}'\n", README, re.DOTALL):
+    for name, text in re.findall(r"--policy-name (\w+) --policy-document '(.*?)}'\n", PAGES, re.DOTALL):
         filled = re.sub(r"'\"\$(\w+)\"'", r"\1", text + "}")
         found[name] = json.loads(filled)["Statement"]
     return found
@@ -171,7 +171,7 @@ def test_a_role_may_do_what_is_listed_and_nothing_else():
 def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
     source = (Path(ray.__file__).parent / "autoscaler" / "_private" / "gcp" / "config.py").read_text()
     given = re.findall(r'"(roles/.*?)"', re.search(r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]", source, re.DOTALL)[1])
-    (taken,) = re.findall(r"for role in (.*); do\n +gcloud projects remove-iam-policy-binding", README)
+    (taken,) = re.findall(r"for role in (.*); do\n +gcloud projects remove-iam-policy-binding", PAGES)
     assert {*given} - {f"roles/{role}" for role in taken.split()} == {"roles/compute.admin"}
 
 

@@ -47,8 +47,8 @@ def test_a_dry_run_says_what_would_be_trained_and_how_long_it_takes(few_images, 
     assert lr_regimes.main() == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"4 trials, each of at most 3 epochs, on {few_images.name}"
-    assert said[1] == f"mlp-4-tanh: 3 steps an epoch, of {images // 2 - 1} images; the last batch has 2"
-    assert said[2].startswith("note: the last batch of an epoch has 2 of")
+    assert said[1] == f"mlp-4-tanh, sgd, {images // 2 - 1}: 3 steps an epoch; the last batch has 2 images"
+    assert said[-2].startswith("note: the last batch of an epoch has 2 of")
     took = [float(re.match(r"  measured: an epoch takes (\S+) s", line)[1]) for line in said if "measured" in line]
     assert len(took) == 2
     total = int(re.match(r"about (\d+) s on this machine, 2 at a time; less if", said[-1])[1])

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -36,6 +37,7 @@ from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
 from mnist_tune.data.idx import DataError, gunzip, read_idx, read_raw
 from mnist_tune.errors import UserError
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.trial import TrialConfig
 
 TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
@@ -258,8 +260,44 @@ def test_a_given_folder_is_the_only_source(tmp_path: Path, folder: Path, files: 
 def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
     fashion = small_mnist(200, seed=2)
     check_is(load_dataset("fashion-mnist", write(tmp_path / "mine", fashion)), fashion, "fashion-mnist")
-    with pytest.raises(DataError, match="--data-dir"):
+
+
+def test_fashion_mnist_is_that_of_debian_s_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fashion = small_mnist(200, seed=2)
+    monkeypatch.setattr("mnist_tune.data.dataset.DEBIAN", tmp_path / "debian")
+    with pytest.raises(DataError, match="fashion-mnist is not installed; apt-get install dataset-fashion-mnist, or"):
         load_dataset("fashion-mnist")
+    write(tmp_path / "debian", fashion)
+    check_is(load_dataset("fashion-mnist"), fashion, "fashion-mnist")
+
+
+def test_digits_come_with_scikit_learn() -> None:
+    pytest.importorskip("sklearn")
+    found = load_dataset("digits")
+    assert (found.train_images.shape, found.test_images.shape) == ((1500, 8, 8), (297, 8, 8))
+    assert found.train_images.dtype == np.float32
+    assert found.train_images.max() == 1
+    assert min(np.bincount(found.train_labels)) > 130, "shuffled"
+    assert (found.source, found.note, found.spec.classes) == ("digits", "", 10)
+    assert found.target == DATA["digits"].target
+    assert load_dataset("digits").checksums == found.checksums
+    with pytest.raises(UserError, match="digits comes with a package and reads no folder"):
+        load_dataset("digits", Path())
+
+
+def test_digits_without_scikit_learn_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(DataError, match=r"digits needs scikit-learn .*; python -m pip install scikit-learn"):
+        load_dataset("digits")
+
+
+def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> None:
+    """0.87 of all of Fashion-MNIST is out of reach of 20,000 images."""
+    found = load_dataset("fashion-mnist", write(tmp_path / "mine", small_mnist(200)))
+    assert found.target is None, "fewer were never measured: the best sibling is the measure"
+    images, labels = np.zeros((20_000, 28, 28), np.uint8), np.arange(20_000) % 10
+    some = [replace(found, train_images=images[:n], train_labels=labels[:n]).target for n in (1000, 5000, 20_000)]
+    assert 0.7 < some[0] < some[1] < some[2] < DATA["fashion-mnist"].target
 
 
 @pytest.mark.parametrize(

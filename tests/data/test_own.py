@@ -48,6 +48,13 @@ SCALES = {
     "more": (np.full((50, 2), 70_000), np.float32, 1, r"its values, 7e\+04 to 7e\+04, are trained as they are"),
     "floats that are not whole": (np.full((50, 2), 127.5), np.float32, 1, "its values, 127.5 to 127.5, are trained"),
     "floats below 0": (np.full((50, 2), -200.0), np.float32, 1, "its values, -200 to -200, are trained as they are"),
+    "few whole numbers": (
+        np.arange(600).reshape(50, 12) % 16,
+        np.uint8,
+        255,
+        "its whole numbers, 0 to 15, are",
+    ),
+    "some floats are large": (400 * np.eye(50), np.float32, 1, "its values, 0 to 400, are trained as they are"),
     "small whole floats": (np.full((50, 2), 7.0), np.float32, 1, "^$"),
     "0 and 1": (np.eye(50), np.float32, 1, "^$"),
     "scaled": (X, np.float32, 1, "^$"),
@@ -179,7 +186,7 @@ def test_a_folder_that_holds_mnist_is_mnist(tmp_path, monkeypatch):
     for name, content in found.items():
         monkeypatch.setitem(CHECKSUMS, name, checksum(content))
     dataset = load_dataset(str(write(tmp_path / "letters", found)))
-    assert (dataset.name, dataset.source, dataset.target) == ("mnist", f"{tmp_path}/letters", 0.95)
+    assert (dataset.name, dataset.source, dataset.target) == ("mnist", f"{tmp_path}/letters", None)
     assert dataset.checksums == CHECKSUMS
     with pytest.raises(UserError, match=f"--dataset {tmp_path}/letters is read from there; drop --data-dir"):
         load_dataset(str(tmp_path / "letters"), data_dir=tmp_path)

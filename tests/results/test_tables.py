@@ -225,13 +225,19 @@ def test_a_dead_network_diverged_at_the_step_since_which_it_guesses(writer, epoc
 # --- the data contract
 
 
-SHARPNESS = ("sharpness", "sharpness_residual", "batch_sharpness", "untrained_sharpness")
+SHARPNESS = (
+    "sharpness",
+    "sharpness_residual",
+    "batch_sharpness",
+    "preconditioned_sharpness",
+    "untrained_sharpness",
+)
 
 
 def test_the_tables_have_all_documented_columns(writer, epoch_row):
     assert set(DESIGN_TRIALS) <= {column.name for column in TRIALS}
     assert set(DESIGN_EPOCHS) <= {column.name for column in EPOCHS}
-    optional = dict.fromkeys(("validation_loss", "validation_accuracy", *SHARPNESS), 0.9)
+    optional = dict.fromkeys(("validation_loss", "validation_accuracy", *SHARPNESS), 0.9) | {"answers": 1.5}
     record(writer, epoch_row, "00000", (1,), above_since=3, sharpness_steps="[[1, 0.9, 0.9, 0.9]]", **optional)
     sweep = writer.finish(ended="now")
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
@@ -242,7 +248,7 @@ def test_no_columns_of_what_was_not_asked_for(writer, epoch_row):
     record(writer, epoch_row, "00000", (1,))
     columns = load_sweep(writer.path).epochs.columns
     assert set(DESIGN_EPOCHS) - set(columns) == {"validation_loss", "validation_accuracy"}
-    assert not set(columns) & {*SHARPNESS, "sharpness_steps"}
+    assert not set(columns) & {*SHARPNESS, "sharpness_steps", "answers"}
 
 
 def test_curves_are_epoch_by_trial(writer, epoch_row):

@@ -1,11 +1,13 @@
 """The pages: what they show of a sweep is what it prints, links lead somewhere, and pages and sentences are short."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
 from mnist_tune import load_sweep
+from mnist_tune.regimes.labels import curve_regime
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
@@ -91,3 +93,9 @@ def sentences(text):
 @pytest.mark.parametrize("path", WRITTEN, ids=named)
 def test_sentences_are_short(path):
     assert [said for said in sentences(path.read_text()) if len(said.split()) > 35] == []
+
+
+def test_the_rules_are_in_the_order_of_the_code():
+    asked = re.findall(r'\("(\w+)", \w+\)', inspect.getsource(curve_regime))
+    told = re.findall(r"^### \d\. (\w+):", (ROOT / "docs" / "regimes.md").read_text(), re.MULTILINE)
+    assert told == asked == ["diverged", "overfit", "oscillating", "converged"]
