@@ -30,5 +30,51 @@ def main() -> None:
 def print_range(
     name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]], loss: str
 ) -> None:
-    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there the edges
-    of other networks were."""
+    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges of
+    other networks were."""
+    left = sum(curve.blew_up for curve in curves)
+    print(
+        f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least, "
+        "or half-way back to a guess's"
+    )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("rule", "suggests (over seeds)", "edges were, times that", "so expect the edge at"):
+        table.add_column(title, no_wrap=True, justify="left" if title == "rule" else "right")
+    said = {BLOW_UP: [curve.blow_up for curve in curves], **suggestions}
+    for rule, rates in said.items():
+        known = [rate for rate in rates if rate is not None]
+        low, middle, high = EDGE_OVER[rule]
+        cells = ["nothing: too few points", f"{low:.3g} to {high:.3g}", "–"]
+        if known:
+            rate = float(np.median(known))
+            cells[0], cells[2] = _spread(known), f"{rate * middle:.2g} ({rate * low:.2g} to {rate * high:.2g})"
+        table.add_row(rule, *cells)
+    table_console().print(table)
+    print("The edge is the rate at which half of the seeds learn. It was measured on ten networks (docs/edge.md).")
+    if loss == "mse":
+        print("All of them had cross-entropy: with mse, no range test is to be trusted.")
+    also = " --loss mse" * (loss == "mse")
+    print(f"To measure it here: {command('edge')} --architecture {shlex.quote(name)}{also}")
+
+
+def _spread(rates: Sequence[float]) -> str:
+    middle = numbers.rate(float(np.median(rates)), 3)
+    return middle if len(rates) == 1 else f"{middle} [{numbers.rate(min(rates), 3)} to {numbers.rate(max(rates), 3)}]"
+
+
+def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
+    """Draw the losses of every seed by learning rate, smoothed, and where they leave."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
+    axis = figure.subplots()
+    log_axis(axis, "x")
+    top = 1.2 * max(float(curve.smooth[np.isfinite(curve.smooth)][:20].max(initial=0)) for curve in curves)
+    for i, curve in enumerate(curves):
+        axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
+        axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
+        label = None if i else "the loss blows up"
+        axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
+    axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
+    axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
+    axis.legend(frameon=False)
+    axis.grid(alpha=0.25)
+    save(figure, path)
