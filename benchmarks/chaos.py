@@ -259,15 +259,17 @@ def lost_rows(sweep: Path, written: pd.DataFrame, at: float) -> list[str]:
 def failing_disks(config: Chaos, scratch: Path) -> list[list[str]]:
     """Return the faults of sweeps whose disk is full, or read-only, from a random moment until their command ends."""
     calm, random_, found = Victim(config, scratch / "calm"), random.Random(config.seed), []
-    calm_s, undisturbed = calm.run(), load_sweep(calm.sweep)
+    calm.run()
+    undisturbed = load_sweep(calm.sweep)
     for i in range(config.moments):
-        at, how = random_.uniform(0, calm_s), ("full", "read-only")[i % 2]
+        row, how = random_.randrange(len(undisturbed.epochs)), ("full", "read-only")[i % 2]
         victim = Victim(config, scratch / str(i))
         victim.sweep = victim.folder / "disk" / "sweep"
         with own_disk(victim.sweep.parent):
             child, wrong = victim.start(), []
-            with contextlib.suppress(psutil.TimeoutExpired):
-                child.wait(at)
+            while child.poll() is None and rows_in(victim.sweep) < row:
+                time.sleep(0.01)
+            time.sleep(random_.random() / 5)
             with failing(victim.sweep.parent, how):
                 code = victim.ended(child)
             said = (victim.folder / "said").read_text()
@@ -284,9 +286,14 @@ def failing_disks(config: Chaos, scratch: Path) -> list[list[str]]:
             wrong += [f"{len(before) - len(kept)} rows are lost"] * (len(kept) < len(before))
         found.append(wrong)
         last = said.strip().splitlines()[-1:] if code else ["it had ended"]
-        print(f"{how} after {at:.2f} s, {len(before)} rows: {'; '.join(wrong) or 'nothing lost'} {last}", flush=True)
+        print(f"{how} after {len(before)} rows: {'; '.join(wrong) or 'nothing lost'} {last}", flush=True)
     print(f"{found.count([])} of {config.moments} sweeps lost nothing", flush=True)
     return found
+
+
+def rows_in(sweep: Path) -> int:
+    journal = sweep / "journal.jsonl"
+    return journal.read_bytes().count(b'"epoch": ') if journal.exists() else 0
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
     QUIET,
-    deaths_told_by_us,
+    failures_told_by_us,
     start_ray,
     stop_ray,
     stop_ray_at_exit,
@@ -208,7 +208,7 @@ def run_plan(
         from mnist_tune.tuning.tuner import fit
 
         check_names()
-        context.enter_context(deaths_told_by_us())
+        context.enter_context(failures_told_by_us())
         recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
         live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet)))
         try:

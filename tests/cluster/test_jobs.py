@@ -101,7 +101,7 @@ def submit(head, name, output):
 def test_a_stopped_job_resumes_when_it_is_submitted_again(head, tmp_path):
     output = tmp_path / "sweep"
     first = submit(head, "first", output)
-    while recorded(output) <= 25:
+    while recorded(output) <= 12:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.1)
     stopped, _ = ray(head, "job", "stop", "--address", head.dashboard, "first").communicate(timeout=60)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import threading
 import time
 from functools import partial
@@ -17,7 +18,7 @@ from mnist_tune.execution import hanging
 from mnist_tune.execution.group import LaneGroup
 from mnist_tune.execution.hanging import FACTOR, HungError, limit_s, watched
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.tuning.sweep import resume, run_sweep
+from mnist_tune.tuning.sweep import run_sweep
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
 
@@ -101,15 +102,13 @@ def test_minutes_below_none_are_refused():
             SweepOptions(hang_minutes=wrong)
 
 
-def sleeping(folder, times):
-    """Return a factory of networks that sleep for ever, so many times, in an epoch after the third."""
-
-    journal = folder / "sweep" / "journal.jsonl"
+def sleeping(folder):
+    """Return a factory of networks that sleep for ever, once, in an epoch after the third."""
+    journal, asleep = folder / "sweep" / "journal.jsonl", folder / "asleep"
 
     def sleep():
-        asleep = len(list(folder.glob("asleep*")))
-        if asleep < times and journal.exists() and '"epoch": 3,' in journal.read_text():
-            (folder / f"asleep{asleep}").touch()
+        if not asleep.exists() and journal.exists() and '"epoch": 3,' in journal.read_text():
+            asleep.touch()
             time.sleep(10_000)
 
     def factory(data):
@@ -128,24 +127,18 @@ def sleeping(folder, times):
 @pytest.mark.ray
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
-def test_a_network_that_hangs_gets_another_process_twice(execution, tmp_path, one_core, capfd):
-    times = {"process": 3, "lanes": 1}[execution]
-    mnist_tune.register("sleeping")(sleeping(tmp_path, times=times))
+def test_a_network_that_hangs_once_gets_another_process_and_goes_on(execution, tmp_path, one_core, capfd):
+    """It fails the third time, as after any three deaths. Compiling takes less than these 12 s on a busy machine."""
+    mnist_tune.register("sleeping")(sleeping(tmp_path))
     options = SweepOptions(
         dataset="mnist-5k", train_images=500, output=tmp_path / "sweep", execution=execution, scheduler="fifo",
-        hang_minutes=0.1, lanes=2 if execution == "lanes" else None,
+        hang_minutes=0.2, lanes=2 if execution == "lanes" else None,
     )  # fmt: skip
     sweep = run_sweep("hangs", [TrialConfig(architecture="sleeping", epochs=5)], options)
-    said = capfd.readouterr().err
-    assert len(list(tmp_path.glob("asleep*"))) == times
-    assert said.count("HungError: an epoch still ran after 0.1 minutes") == times
-    if execution == "process":
-        [trial] = sweep.trials.itertuples()
-        assert (trial.stop_reason, trial.epochs_run) == ("error", 3)
-        assert "died 3 times" in trial.error
-        assert "an epoch still ran after 0.1 minutes (--hang-minutes says" in trial.error
-        before = sweep
-        sweep = resume(tmp_path / "sweep", SweepOptions(resume=tmp_path / "sweep", retry_errored=True))
-        assert before.epochs["ended_at"].tolist() == sweep.epochs["ended_at"].tolist()[:3]
-    assert set(sweep.trials["stop_reason"]) == {"completed"}
+    assert (tmp_path / "asleep").exists()
+    said = (
+        r"trial 00000 died, pid .*HungError: an epoch still ran after .* minutes .*; it continues from its last epoch"
+    )
+    assert re.search(said, capfd.readouterr().err)
+    assert list(sweep.trials["stop_reason"]) == ["completed"]
     assert sweep.epochs["epoch"].tolist() == [1, 2, 3, 4, 5]

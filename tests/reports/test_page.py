@@ -11,13 +11,14 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.document.models import DocumentModelManager
 from bokeh.models import BoxSelectTool
 from recorded_data import recorded_data
 
 from mnist_tune import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports.findings import Kind, findings, of
+from mnist_tune.reports.findings import Kind, _families, findings, of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_data import Metric, PageData, RateMark, Setting, bands, mean_curves, padded, replicated
@@ -58,6 +59,15 @@ def charts(sweep):
 def test_the_same_results_give_the_same_bytes(made_up_sweep):
     sweep = made_up_sweep([0.01, 0.1, 1, 3], seeds=3)
     assert page([sweep]) == page([sweep])
+
+
+def test_a_page_looks_at_its_models_once_and_works_out_once_what_it_says(made_up_sweep, monkeypatch):
+    """Bokeh would look at all models again for each figure."""
+    looks, families = Mock(side_effect=DocumentModelManager.recompute, autospec=True), Mock(side_effect=_families)
+    monkeypatch.setattr(DocumentModelManager, "recompute", lambda models: looks(models))
+    monkeypatch.setattr("mnist_tune.reports.findings._families", families)
+    page([made_up_sweep([0.01, 0.1])])
+    assert looks.call_count == families.call_count == 1
 
 
 def test_a_finished_sweep_has_no_time_of_writing_and_is_not_loaded_again(made_up_sweep):

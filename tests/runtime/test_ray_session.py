@@ -242,8 +242,9 @@ def test_ray_is_stopped_once_at_exit_however_many_sweeps_there_were():
     assert printed == "stopped\n"
 
 
-def test_what_ray_prints_about_deaths_is_silenced_during_a_sweep_alone():
-    logger = logging.getLogger("ray.tune.tune")
+@pytest.mark.parametrize("name", ["tune", "execution.experiment_state"])
+def test_what_ray_prints_about_failures_is_silenced_during_a_sweep_alone(name):
+    logger = logging.getLogger(f"ray.tune.{name}")
     before = logger.level
     levels = []
 
@@ -251,7 +252,7 @@ def test_what_ray_prints_about_deaths_is_silenced_during_a_sweep_alone():
         levels.append(logger.level)
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), ray_session.deaths_told_by_us():
+    with pytest.raises(ZeroDivisionError), ray_session.failures_told_by_us():
         fail()
     assert levels == [logging.CRITICAL]
     assert logger.level == before

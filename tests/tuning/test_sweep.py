@@ -21,6 +21,8 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.results import remote
+from mnist_tune.results.folder import working_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning.recorder import Recorder
 
@@ -58,19 +60,10 @@ def kill_raylet(process):
     raylet.kill()
 
 
-def start_and_strike(strike, path, *flags):
-    """Start a sweep in its own process group, call `strike` after some epochs, and return the finished process."""
-    with subprocess.Popen(
-        command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        before, deadline = recorded(path), time.monotonic() + 150
-        while recorded(path) < before + 25:
-            assert time.monotonic() < deadline, "no epoch was recorded"
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.05)
-        strike(process)
-        stdout, stderr = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+def start(*flags, **environment):
+    """Start a sweep in its own process group."""
+    own = {"env": os.environ | environment, "start_new_session": True}
+    return subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **own)
 
 
 def rows(path):
@@ -104,35 +97,51 @@ def uninterrupted():
     )
 
 
-@pytest.mark.timeout(400)  # two commands and three sweeps
-def test_a_sweep_killed_again_and_again_loses_nothing(tmp_path, uninterrupted, finish, monkeypatch):
-    """Interrupt it, kill it, kill its raylet, and end it between its two tables. (That it is killed before its first
-    row, or after any other line, is `test_killed_driver`'s.)"""
-    path = tmp_path / "sweep"
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_trial_result", interrupts_after(25))
-        interrupted = finish("--output", path, *FLAGS)
-    assert interrupted.returncode == 130
-    assert f"--resume {path}" in interrupted.stdout
-    assert_partial(path)
-    start_and_strike(kill, path, "--resume", path)
-    assert_partial(path)
-    without = start_and_strike(kill_raylet, path, "--resume", path)
-    assert without.returncode == 2
-    assert "raylet" not in without.stdout
-    last = f"error: Ray's raylet on this machine died; no finished epoch is lost, resume with: {SWEEPS} --resume {path}"
-    first, *said = [line for line in without.stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
-    assert first.startswith(f"resuming {path}: ")
-    assert said == [last]
-    assert_partial(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(pd.DataFrame, "to_parquet", ends_at_second(pd.DataFrame.to_parquet))
-        assert finish("--resume", path).returncode == 9
-    assert len(load_sweep(path).epochs) == 3 * EPOCHS
-    done = finish("--resume", path)
-    assert done.returncode == 0, done.stderr
-    assert set(load_sweep(path).trials["stop_reason"]) == {"completed"}
-    assert rows(path).equals(uninterrupted)
+@pytest.mark.timeout(400)  # two commands, two sweeps and two starts of a server
+def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
+    tmp_path, uninterrupted, finish, monkeypatch
+):
+    """Restart its storage and kill it. Then, on another machine, interrupt it and kill its raylet. (That a sweep is
+    killed before its first row, or after any other line, is `test_killed_driver`'s.)"""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote, "SILENCE_S", 3.0)
+    with seaweed(tmp_path / "storage") as server:
+        place = server.uri("sweep")
+        again = ("--output", place, "--resume", "auto", *FLAGS)
+        with start(*again, MNIST_TUNE_CACHE=str(tmp_path / "machine")) as driver:
+            before = wait_for_rows(place, 10, driver)
+            server.kill()
+            time.sleep(1)
+            server.start()
+            after = wait_for_rows(place, before + 1, driver)
+            kill(driver)
+            driver.communicate(timeout=60)
+        assert before < after <= len(rows(place)) < 3 * EPOCHS
+        # without the local files of the first run
+        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Recorder, "on_trial_result", interrupts_after(25))
+            interrupted = finish(*again)
+        assert interrupted.returncode == 130, interrupted.stderr
+        assert f"--resume '{place}'" in interrupted.stdout
+        assert_partial(place)
+        before = len(rows(place))
+        with start("--resume", place) as driver:
+            wait_for_epochs(working_folder(place), before + 10, driver)
+            kill_raylet(driver)
+            stdout, stderr = driver.communicate(timeout=60)
+        assert driver.returncode == 2
+        assert "raylet" not in stdout
+        last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
+        first, *said = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
+        assert first.startswith(f"resuming {place}: ")
+        assert said == [f"{last}{SWEEPS} --resume '{place}'"]
+        assert_partial(place)
+        done = finish(*again)
+        assert done.returncode == 0, done.stderr
+        assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
+        assert rows(place).equals(uninterrupted)
 
 
 def interrupts_after(count):
@@ -163,34 +172,6 @@ def assert_partial(path):
     assert "interrupted" in set(partial.trials["stop_reason"])
 
 
-@pytest.mark.timeout(400)  # two sweeps and two starts of a server
-def test_a_sweep_survives_kills_of_its_storage_and_its_driver(tmp_path, uninterrupted, finish, monkeypatch):
-    """Restart the storage server, kill the driver, and resume the sweep with the same command."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    with seaweed(tmp_path / "storage") as server:
-        place = server.uri("sweep")
-        again = ("--output", place, "--resume", "auto", *FLAGS)
-        cache = {"MNIST_TUNE_CACHE": str(tmp_path / "machine")}
-        driver = subprocess.Popen(
-            command(*again), env=os.environ | cache, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        before = wait_for_rows(place, 10, driver)
-        server.kill()
-        time.sleep(3)
-        server.start()
-        after = wait_for_rows(place, before + 1, driver)
-        kill(driver)
-        driver.communicate(timeout=60)
-        assert before < after <= len(rows(place)) < 3 * EPOCHS
-        # without the local files of the first run
-        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
-        done = finish(*again)
-        assert done.returncode == 0, done.stderr
-        assert set(load_sweep(place).trials["stop_reason"]) == {"completed"}
-        assert rows(place).equals(uninterrupted)
-
-
 def wait_for_rows(place, count, driver):
     deadline = time.monotonic() + 100
     while True:
@@ -199,7 +180,15 @@ def wait_for_rows(place, count, driver):
         with suppress(UserError):
             if (found := len(load_sweep(place).epochs)) >= count:
                 return found
-        time.sleep(0.5)  # each look takes time from the driver
+        time.sleep(1)  # each look takes time from the driver
+
+
+def wait_for_epochs(folder, count, driver):
+    deadline = time.monotonic() + 150
+    while recorded(folder) < count:
+        assert time.monotonic() < deadline, "no epoch was recorded"
+        assert driver.poll() is None, driver.stderr.read()
+        time.sleep(0.05)
 
 
 SWEEPS = "python sweeps/lr_regimes.py"
@@ -261,9 +250,13 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
 
 
-def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish):
-    flags = ("--scheduler", "fifo", "--output", tmp_path / "grown")
-    assert finish("--learning-rates", 0.1, "--epochs", 2, *flags).returncode == 0
+def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish, monkeypatch):
+    """Also one that was ended between its two tables."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_parquet", ends_at_second(pd.DataFrame.to_parquet))
+        flags = ("--scheduler", "fifo", "--output", tmp_path / "grown")
+        assert finish("--learning-rates", 0.1, "--epochs", 2, *flags).returncode == 9
+    assert len(load_sweep(tmp_path / "grown").epochs) == 2
     grown = finish("--resume", tmp_path / "grown", "--learning-rates", 0.3, "--epochs", 4)
     assert "1 trials are added, 1 train for more epochs" in grown.stderr
     assert f"resuming {tmp_path / 'grown'}" in grown.stderr

@@ -1,6 +1,7 @@
 """Sweeps in folders that are damaged or hostile, or on a full disk."""
 
 import json
+import os
 import pickle
 import runpy
 import subprocess
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 from trap import Trap
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, storage
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.opening import open_new
 
 pytestmark = pytest.mark.timeout(180)
@@ -54,22 +56,22 @@ def bury_traps(folder, sprung):
 
 
 @pytest.fixture
-def resumed(monkeypatch, capfd, caplog):
-    """A function that resumes a sweep by its script, in this process and on the Ray that tests share."""
+def run(monkeypatch, capfd, caplog):
+    """A function that runs the script, in this process and on the Ray that tests share."""
 
-    def resume(path):
+    def run(*flags):
         capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--resume", str(path)])
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, flags)])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(SCRIPT), run_name="__main__")
         said = capfd.readouterr()
         return subprocess.CompletedProcess(sys.argv, ended.value.code, said.out, said.err + caplog.text)
 
-    return resume
+    return run
 
 
 @pytest.mark.ray
-def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, resumed, one_core, monkeypatch):
+def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, run, one_core, monkeypatch):
     path, losses = half_done
     bury_traps(path / ".ray" / "tune", tmp_path / "sprung")
     (path / "states" / "00001.npz").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
@@ -77,7 +79,7 @@ def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, r
     (path / "journal.jsonl").write_bytes(journal[:-1] + b'\n{"kind": "epoch", "trial_id": "../x"}\n{"kind": "ep')
     for name, secret in SECRETS.items():
         monkeypatch.setenv(name, secret)
-    done = resumed(path)
+    done = run("--resume", path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("skipped 1 damaged lines (line 3)") == 1
     assert done.stderr.count("00001.npz is not a trial's state") == 1
@@ -94,43 +96,31 @@ def files(path):
     return [file for file in path.rglob("*") if file.is_file()]
 
 
-FULL = """
-import resource, runpy, sys, threading, time
-from pathlib import Path
-
-journal = Path(sys.argv[1]) / "journal.jsonl"
-
-def fill_the_disk():
-    '''Limit the size of this process's files to the journal's size after some epochs.'''
-    while not (journal.exists() and journal.read_text().count('"epoch"') > 5):
-        time.sleep(0.01)
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size, hard))
-
-threading.Thread(target=fill_the_disk, daemon=True).start()
-sys.argv = ["lr_regimes.py", *sys.argv[3:], "--output", sys.argv[1]]
-runpy.run_path({script!r}, run_name="__main__")
-"""
-
-
 @pytest.mark.ray
-def test_a_sweep_resumes_after_a_full_disk(tmp_path, resumed, one_core):
-    path = tmp_path / "sweep"
-    flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 40 --scheduler fifo".split()
-    done = subprocess.run(
-        [sys.executable, "-c", FULL.format(script=str(SCRIPT)), str(path), "--", *flags],
-        capture_output=True, text=True, timeout=150,
-    )  # fmt: skip
+def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch):
+    path, epoch, left = tmp_path / "sweep", SweepWriter.epoch, iter([False] * 5 + [True])
+
+    def epoch_on_a_disk_that_fills(self, *arguments, **fields):
+        if next(left, False):
+            with open("/dev/full", "w") as full:
+                os.dup2(full.fileno(), self._journal.fileno())
+        return epoch(self, *arguments, **fields)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepWriter, "epoch", epoch_on_a_disk_that_fills)
+        patch.setattr(storage, "SYNC_S", 1000.0)  # which would fail otherwise: that device can't be synced
+        flags = "--dataset mnist-5k --architecture mlp-8-tanh --learning-rates 0.1 0.3 --epochs 6 --scheduler fifo"
+        done = run(*flags.split(), "--output", path)
     assert done.returncode == 2, done.stderr
-    assert f"error: can't write to {path}: File too large; fix that, then --resume {path}" in done.stderr
+    assert f"error: can't write to {path}: No space left on device; fix that, then --resume {path}" in done.stderr
     assert "Traceback" not in done.stderr
     before = load_sweep(path).epochs
-    assert 0 < len(before) < 80
-    done = resumed(path)
+    assert len(before) == 5
+    done = run("--resume", path)
     assert done.returncode == 0, done.stderr
     after = load_sweep(path)
     assert set(after.trials["stop_reason"]) == {"completed"}
-    assert len(after.epochs) == 80
+    assert len(after.epochs) == 12
     kept = before.merge(after.epochs, on=["trial_id", "epoch", "train_loss", "test_loss", "ended_at"])
     assert len(kept) == len(before)
 

@@ -1,14 +1,10 @@
 """The search for an edge under Ray Tune, on a network whose edge is known exactly."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from journals import as_killed
 from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
@@ -42,15 +38,6 @@ def solvable(data, width=1000):
     return Network(init, apply)
 """
 
-OPTIONS = """
-import sys
-from mnist_tune import EdgeOptions, find_edge
-find_edge(EdgeOptions(
-    architecture=(sys.argv[1],), dataset=sys.argv[2], output=sys.argv[3], resume="auto", loss="mse", batch_size=(1,),
-    epochs=2, precision=0.02, quiet=True,
-))
-"""
-
 
 @pytest.fixture
 def solvable(tmp_path):
@@ -64,17 +51,12 @@ def solvable(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(solvable, capsys):
+def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(solvable, one_core, capsys):
     """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² + ‖v‖²) / n is 2 on average."""
     name, data, folder = solvable
-    journal = Path(folder) / "journal.jsonl"
-    with subprocess.Popen([sys.executable, "-c", OPTIONS, name, data, folder], start_new_session=True) as process:
-        deadline = time.monotonic() + 120
-        while not (journal.exists() and journal.read_text().count('"end"') >= 8):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGKILL)
+    short = {"loss": "mse", "batch_size": (1,), "epochs": 2, "precision": 0.02}
+    find_edge(EdgeOptions(architecture=(name,), dataset=data, output=folder, quiet=True, **short))
+    as_killed(Path(folder), lambda text: text.count('"end"') >= 8)
     before = load_sweep(folder).trials.set_index("trial_id")
     sweep = find_edge(EdgeOptions(architecture=(name,), dataset=data, resume=folder, quiet=True))
     [edge] = sweep.edges()

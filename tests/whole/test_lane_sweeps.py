@@ -143,7 +143,7 @@ def kill_when_running(folder, *rounds):
     def wait_and_kill():
         for names in rounds:
             before = recorded(folder)
-            while recorded(folder) < before + 12:
+            while recorded(folder) < before + 6:
                 time.sleep(0.05)
             for name in names:
                 while not (found := processes(name)):
@@ -159,7 +159,7 @@ def kill_when_running(folder, *rounds):
 CLIENT, SERVER = "ray::ResourceTrainable", "ray::LaneServer"
 
 
-KILLED_EPOCHS = 100
+KILLED_EPOCHS = 60
 
 
 def test_neither_kills_nor_a_failed_server_lose_or_repeat_an_epoch(tmp_path, mnist_5k, monkeypatch):

@@ -3,64 +3,37 @@
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
+from collections import defaultdict
 
 import numpy as np
 import pytest
+from journals import as_killed
 from ray import tune
 from ray.tune.experiment import Experiment
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher, SearchGenerator
 
-from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search
+from mnist_tune import SweepOptions, UserError, load_sweep, object_storage, resume_sweep, run_search, storage
 from mnist_tune.columns import EPOCHS
+from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening, sweep, trainable
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.searcher import METRICS, KnownTrials, drawn
 from mnist_tune.tuning.wanted import Plan
 
-SEARCH = """
-import sys
-from pathlib import Path
-from ray import tune
-from ray.tune.search.optuna import OptunaSearch
-from mnist_tune import SweepOptions, run_search
 
-class Told(OptunaSearch):
-    def add_evaluated_point(self, parameters, value, **fields):
-        print("told", parameters, value, flush=True)
-        super().add_evaluated_point(parameters, value, **fields)
-
-folder = Path(sys.argv[1])
-where = {"resume": folder} if (folder / "sweep.json").exists() else {"output": folder}
-options = SweepOptions(dataset="mnist-5k", quiet=True, scheduler="fifo", **where)
-space = {"architecture": "mlp-16-tanh", "epochs": int(sys.argv[2]), "learning_rate": tune.loguniform(0.01, 1)}
-run_search("search", space, 12, options, search_alg=Told(metric="scheduler_loss", mode="min"))
-"""
-
-PBT = """
-import sys
-from ray import tune
-from ray.tune.schedulers import PopulationBasedTraining
-from mnist_tune import SweepOptions, run_search, storage
-from mnist_tune.results.folder import exists
-
-def train(place, epochs, interval, scheduler=PopulationBasedTraining):
-    place = storage.place(place)
+def train_population(place, epochs, interval, scheduler=PopulationBasedTraining, callbacks=()):
     where = {"resume" if exists(place) else "output": place}
-    space = {"architecture": "mlp-8-tanh", "epochs": int(epochs), "learning_rate": tune.loguniform(1e-5, 1e-3)}
-    run_search("pbt", space, 4, SweepOptions(dataset="mnist-5k", quiet=True, **where), scheduler(
-        time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=int(interval),
+    space = {"architecture": "mlp-8-tanh", "epochs": epochs, "learning_rate": tune.loguniform(1e-5, 1e-3)}
+    changes = scheduler(
+        time_attr="epoch", metric="scheduler_loss", mode="min", perturbation_interval=interval,
         quantile_fraction=0.5, hyperparam_mutations={"trial": {"learning_rate": tune.loguniform(0.01, 0.5)}},
         require_attrs=False,
-    ))
-
-if __name__ == "__main__":
-    train(*sys.argv[1:])
-"""
+    )  # fmt: skip
+    options = SweepOptions(dataset="mnist-5k", quiet=True, **where)
+    return run_search("pbt", space, 4, options, changes, callbacks=callbacks)
 
 
 class StopsSoon(PopulationBasedTraining):
@@ -71,43 +44,47 @@ class StopsSoon(PopulationBasedTraining):
         return self.STOP if result["training_iteration"] >= 5 else decision
 
 
-def script(code, *arguments):
-    return [sys.executable, "-c", code, *map(str, arguments)]
+class Interrupts(tune.Callback):
+    """Presses Ctrl-C once `enough` accepts the learning rates of each trial."""
+
+    def __init__(self, enough):
+        self.enough, self.rates, self.rows = enough, defaultdict(list), None
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.rates[trial.trial_id].append(result["learning_rate"])
+        if self.rows is None and self.enough(self.rates.values()):
+            self.rows = sum(map(len, self.rates.values()))
+            os.kill(os.getpid(), signal.SIGINT)
 
 
-def kill_once(command, journal, ready, every=0.05):
-    """Start a command, and kill its process group once `ready` accepts the text of the journal. It looks every so many
-    seconds: a look takes time from the command."""
-    with subprocess.Popen(command, start_new_session=True) as process:
-        deadline = time.monotonic() + 200
-        try:
-            while not (journal.exists() and ready(journal.read_text())):
-                assert time.monotonic() < deadline, "timeout"
-                assert process.poll() is None, "it ended before it was killed"
-                time.sleep(every)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def run(command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=150)
+def three_ended_and_one_in_flight(journal):
+    return journal.count('"completed"') >= 3 and '"kind": "epoch"' in journal.rpartition('"kind": "end"')[2]
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
-def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path, one_core, monkeypatch, capsys):
-    search = script(SEARCH, tmp_path, 60)  # epochs: all trials must not end between two looks at the journal
-    kill_once(search, tmp_path / "journal.jsonl", lambda text: text.count('"completed"') >= 3)
+def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path, one_core):
+    from ray.tune.search.optuna import OptunaSearch
+
+    told = []
+
+    class Told(OptunaSearch):
+        def add_evaluated_point(self, parameters, value, **fields):
+            told.append(parameters["trial/learning_rate"])
+            super().add_evaluated_point(parameters, value, **fields)
+
+    def search(**where):
+        space = {"architecture": "mlp-16-tanh", "epochs": 3, "learning_rate": tune.loguniform(0.01, 1)}
+        options = SweepOptions(dataset="mnist-5k", quiet=True, scheduler="fifo", **where)
+        return run_search("search", space, 12, options, search_alg=Told(metric="scheduler_loss", mode="min"))
+
+    search(output=tmp_path)
+    as_killed(tmp_path, three_ended_and_one_in_flight)
     before = load_sweep(tmp_path)
     ended = before.trials[before.trials["stop_reason"] == "completed"]
-    assert 3 <= len(ended) < 12
-    monkeypatch.setattr(sys, "argv", search[2:])
-    exec(SEARCH, {"__name__": "__main__"})  # in this process, on the Ray that tests share
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("told")]
-    assert len(told) == len(before.trials)  # those in flight, too, once they have ended
-    for rate in before.trials["learning_rate"]:
-        assert any(str(rate) in line for line in told)
-    after = load_sweep(tmp_path)
+    assert 3 <= len(ended) < len(before.trials) < 12
+    assert told == []
+    after = search(resume=tmp_path)
+    assert sorted(told) == sorted(before.trials["learning_rate"])  # those in flight, too, once they have ended
     assert len(after.trials) == 12
     assert set(after.trials["stop_reason"]) == {"completed"}
     assert set(after.epochs["lanes"]) == {1}  # in processes, by default
@@ -116,18 +93,15 @@ def test_a_killed_search_resumes_and_its_searcher_learns_the_results(tmp_path, o
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
 def test_population_based_training_resumes_with_its_latest_rates(tmp_path, one_core):
-    def all_changed(text):
-        rates = load_sweep(tmp_path).epochs.groupby("trial_id")["learning_rate"]
-        return text.count('"epoch"') > 30 and (rates.nunique() > 1).sum() >= 2
+    def two_changed(rates):
+        return sum(len(set(of_one)) > 1 for of_one in rates) >= 2
 
-    kill_once(script(PBT, tmp_path, 100_000, 2), tmp_path / "journal.jsonl", all_changed, every=0.5)
+    interrupts = Interrupts(two_changed)
+    train_population(tmp_path, 100_000, 2, callbacks=[interrupts])
+    as_killed(tmp_path, lambda text: text.count('"kind": "epoch"') >= interrupts.rows)
     last = load_sweep(tmp_path).epochs.groupby("trial_id").last()
-
-    exec(PBT, names := {"__name__": "pbt"})
-    names["train"](tmp_path, 100_000, 10**6, StopsSoon)  # no more changes
-    later = load_sweep(tmp_path).epochs
+    later = train_population(tmp_path, 100_000, 10**6, StopsSoon).epochs  # no more changes
     rates = {
         trial_id: set(later[(later["trial_id"] == trial_id) & (later["epoch"] > row["epoch"])]["learning_rate"])
         for trial_id, row in last.iterrows()
@@ -140,14 +114,13 @@ def test_population_based_training_resumes_with_its_latest_rates(tmp_path, one_c
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_population_based_training_saves_its_checkpoints_in_object_storage(bucket):
+def test_population_based_training_saves_its_checkpoints_in_object_storage(bucket, one_core):
     """Tune writes there by pyarrow, all else by obstore."""
-    done = run(script(PBT, bucket, 12, 2))
-    assert done.returncode == 0, done.stderr
+    train_population(storage.place(bucket), 6, 2)
     sweep = load_sweep(bucket)
     assert set(sweep.trials["stop_reason"]) == {"completed"}
     assert (sweep.epochs.groupby("trial_id")["learning_rate"].nunique() > 1).any()
-    assert sweep.epochs.groupby("trial_id")["epoch"].apply(list).tolist() == [list(range(1, 13))] * 4
+    assert sweep.epochs.groupby("trial_id")["epoch"].apply(list).tolist() == [list(range(1, 7))] * 4
     assert not [name for name in object_storage.below(bucket) if name.startswith(".ray/1/")]
 
 

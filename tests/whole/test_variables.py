@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import ray
 from ray import tune
 
 from mnist_tune import SweepOptions, TrialConfig, run_sweep
@@ -25,9 +24,8 @@ def test_variables_are_set_and_restored(monkeypatch):
 
 
 @pytest.mark.ray
-def test_a_sweep_does_not_affect_a_users_own_tuner(tmp_path, monkeypatch):
-    """The user's Tuner runs in the same process, on the Ray that the sweep started."""
-    ray.shutdown()
+def test_a_sweep_does_not_affect_a_users_own_tuner(tmp_path, one_core, monkeypatch):
+    """The user's Tuner runs in the same process, on a Ray that is started as a sweep does."""
     ours = {*QUIET, *TRIALS, PENDING}
     for name in ours:
         monkeypatch.delenv(name, raising=False)
@@ -50,4 +48,3 @@ def test_a_sweep_does_not_affect_a_users_own_tuner(tmp_path, monkeypatch):
     [result] = tune.Tuner(Where, run_config=run).fit()
     assert Path(result.metrics["folder"]).name == Path(result.path).name
     assert (Path(result.path) / "result.json").exists()
-    ray.shutdown()
