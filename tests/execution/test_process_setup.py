@@ -21,13 +21,17 @@ def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
     own = ({}, {("architecture", "my.py:net"): lambda: "a factory", ("optimizer", "my.py:rule"): lambda: "another"})
     masks = []
     monkeypatch.setattr(os, "umask", masks.append)
-    make_pool("data", WorkerSettings(tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27), 7)
-    assert made == [("data", 7, 500, sharpness)]
+    make_pool(
+        "data",
+        WorkerSettings(tmp_path, train_evaluation=500, sharpness=sharpness, own_code=own, umask=0o27, hang_s=9.0),
+        7,
+    )
+    assert made == [("data", 7, 500, sharpness, 9.0)]
     assert masks == [0o27]
     assert ENTRIES["architecture"]["my.py:net"].factory == "a factory"
     assert ENTRIES["optimizer"]["my.py:rule"].factory == "another"
     make_pool("data", WorkerSettings(tmp_path))
-    assert made[1:] == [("data", 1, None, None)]
+    assert made[1:] == [("data", 1, None, None, 0.0)]
     assert masks == [0o27]
 
 
