@@ -115,6 +115,8 @@ def disk(synced: list[Synced], root: Path, at: float, chance: random.Random, to:
             else:
                 known, later = split(contents.get(key, []), at)
                 if later and not known:  # not renamed yet
+                    if name not in now:
+                        continue
                     known, later = split(contents.get(now.get(name), []), at)
                 if known or not later:
                     (there / name).write_bytes(known[-1].what if known else b"")

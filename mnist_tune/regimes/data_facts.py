@@ -42,7 +42,7 @@ TARGETS = {
     "mnist-5k": {4_000: 0.91},
     "digits": {300: 0.92, 1_500: 0.955},
 }
-"""The targets of the built-in data sets, by the number of training images. `docs/regimes.md` says what they rest on."""
+"""The targets of the built-in data sets, by the number of training images. `docs/labels.md` says what they rest on."""
 
 
 def target(name: str, train_images: int) -> float | None:
