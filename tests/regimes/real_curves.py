@@ -20,6 +20,7 @@ BLURRED is MNIST in four IDX files, blurred (Gaussian, 2.5 pixels) and with nois
 hard as Fashion-MNIST.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +42,9 @@ def real_sweeps():
 
 
 def data_of(trials):
-    return DATA[trials["dataset"].iloc[0]]
+    """The person who labelled the blurred images had 0.87 for a target."""
+    facts = DATA[trials["dataset"].iloc[0]]
+    return replace(facts, target=0.87) if trials["sweep"].iloc[0] == "blurred" else facts
 
 
 def labelled(trials, epochs):
