@@ -57,7 +57,8 @@ def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[st
         low, mean, high = intervals[k]
         if k != best and found.seeds[k] > found.failures[k]:
             interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-            yield f"{names[k]} is {mean:.4f}{interval} worse than {names[int(than[k])]} ({found.seeds[k]} seeds)"
+            seeds = found.seeds[k] - found.failures[k]
+            yield f"{names[k]} is {mean:.4f}{interval} worse than {names[int(than[k])]} ({seeds} seeds)"
     for k in map(int, np.flatnonzero(found.failures)):
         yield f"{names[k]} failed with {found.failures[k]} of {found.seeds[k]} seeds (it diverged, or was at chance)"
     rows = sweep.trials[contest.is_of(best, sweep.trials)]

@@ -24,7 +24,7 @@ from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trials, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, named_again, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -203,11 +203,13 @@ def best_rate(found: pd.DataFrame, split: str) -> str:
 def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     if sweep.meta["ended"] is None or sweep.decision is not None or sweep.edges():
         return
-    if (count := int(sweep.best()["close"].sum())) > 1:
+    best = sweep.best()
+    close = best[best["close"]]
+    if len(close) > 1:
         yield Finding(
             Kind.NEXT,
-            f"to decide between the {count} settings that are not told apart:",
-            command=f"{command('decide')} --sweep {shlex.quote(where)}",
+            f"to decide between the {len(close)} settings that are not told apart:",
+            command=f"{command('decide')} --sweep {shlex.quote(where)}{named_again(close)}",
         )
 
 

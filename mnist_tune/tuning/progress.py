@@ -44,6 +44,7 @@ class ProgressView:
         self._running: set[str] = set()
         self._ended: set[str] = set()
         self._best: tuple[float, str] = (0.0, "")
+        self._split = "test"
         self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
@@ -63,7 +64,9 @@ class ProgressView:
         """Show that a trial finished an epoch, and is so many epochs further than before."""
         self._first = self._first or time.monotonic()
         self._running.add(trial_id)
-        self._best = max(self._best, (row["test_accuracy"], name))
+        held_out = row.get("validation_accuracy")
+        self._split = "test" if held_out is None else "held-out"
+        self._best = max(self._best, (row["test_accuracy"] if held_out is None else held_out, name))
         self._bar.advance(self._task, further)
         self._show()
 
@@ -87,7 +90,7 @@ class ProgressView:
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
             f"{max(self._trials - done - running, 0)} waiting; "
             f"{f'curves: {regimes}; ' if regimes else ''}"
-            f"best test accuracy {self._best[0]:.4f} ({self._best[1]})"
+            f"best {self._split} accuracy {self._best[0]:.4f} ({self._best[1]})"
         )
         self._bar.update(self._task, left=self._left())
         now = time.monotonic()

@@ -1,5 +1,7 @@
 """What is true of a family's learning rates: where each regime is found, its range, and what to try next."""
 
+import shlex
+
 import numpy as np
 import pytest
 from families import REPLICATES, family
@@ -8,7 +10,7 @@ from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.findings import best_rate
-from mnist_tune.reports.ranges import Range, advice, best_trials, proposed, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, named_again, proposed, spans
 
 
 def following(trials, options=None):
@@ -296,11 +298,13 @@ def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, sai
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert proposed(trials, {}, [0.1]) == "0.1, with your own code named again"
+    assert named_again(trials) == ""
     flag, name = (
         ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
     )
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in proposed(trials, {}, [0.1])
+    assert shlex.split(named_again(trials)) == [f"--{flag}", trials[flag].iloc[0]]
 
 
 def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
