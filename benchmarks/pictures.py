@@ -6,8 +6,6 @@
 - *seven*: `docs/seven_regimes.png`, a curve of each regime.
 - *labels*: `docs/labels.png`, sweeps that a person labelled (`tests/regimes/real_*.csv`).
 - *regimes*: `docs/regimes.png`, the main command's sweep, from its record.
-- *phases*: `docs/phase_diagram.png`, from the thresholds of each network, which a first picture of that run showed.
-  They lie on the command's grid of c. A row of the record is no seed: each column is sorted by itself.
 - *page*: `docs/report.png`, the top of that sweep's page, as Chromium shows it.
 
 Nothing is trained. The labels are those of today's rules.
@@ -31,7 +29,6 @@ from matplotlib.figure import Figure
 
 from label_cuts import SETS, Sweep, read_set
 from mnist_tune import UserError, cli, load_sweep
-from mnist_tune.commands.phase_diagram import plot_phases
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
@@ -46,9 +43,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
 
-PHASES = ROOT / "benchmarks" / "records" / "2026-11-26-phase-diagram-amd-epyc-avx-512.csv"
-
-Picture = Literal["seven", "labels", "regimes", "phases", "page"]
+Picture = Literal["seven", "labels", "regimes", "page"]
 
 SHOWN = {
     "converged": ("batch_128", 0.3),
@@ -76,7 +71,7 @@ PANELS = {
 class Pictures:
     """Draw the pictures of the docs from stored curves."""
 
-    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "phases", "page")
+    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page")
     """Which of them."""
 
 
@@ -221,7 +216,6 @@ DRAWN = {
     "seven": ("seven_regimes.png", plot_seven),
     "labels": ("labels.png", plot_labels),
     "regimes": ("regimes.png", lambda path: load_sweep(RECORDED).plot(path)),
-    "phases": ("phase_diagram.png", lambda path: plot_phases(pd.read_csv(PHASES), path)),
     "page": ("report.png", picture_page),
 }
 """The file in docs/ of each picture, and what draws it."""
