@@ -311,7 +311,7 @@ def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, mo
     done = run_sweep("lanes", small(0.01, 0.02, 0.05, 0.1, epochs=2), options)
     assert list(done.trials["stop_reason"]) == ["completed"] * 4
     assert list(done.trials["epochs_run"]) == [2] * 4
-    assert found == [left]
+    assert set(found) == {left}  # Tune may kill an actor, too, that is slow to end
 
 
 @pytest.mark.ray
