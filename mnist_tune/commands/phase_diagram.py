@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
+from mnist_tune.regimes.families import layers
 from mnist_tune.regimes.measured_edge import Interval
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.figures import save
@@ -222,10 +223,10 @@ def thresholds(steps: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(sorted(rows, key=lambda row: (_sizes(row["architecture"]), row["seed"])))
 
 
-def _sizes(architecture: str) -> tuple[int, list[int]]:
-    """Return a key that sorts networks by their depth, then by their widths."""
-    sizes = [int(size) for size in re.findall(r"\d+", architecture)]
-    return len(sizes), sizes
+def _sizes(architecture: str) -> tuple[int, float]:
+    """Return the number of an MLP's layers with weights and its width, by which networks are sorted."""
+    width, hidden, _ = layers(architecture) or (math.nan, 0, "")
+    return hidden + 1, width
 
 
 def open_between(cell: pd.DataFrame, grid: Sequence[float]) -> list[float]:
@@ -270,13 +271,13 @@ def _said(values: pd.Series) -> str:
 def plot_phases(found: pd.DataFrame, path: Path) -> None:
     """Draw the thresholds by width, a panel a depth: a marker for each seed, a line through the means, and the phase
     above each threshold shaded in its colour."""
-    depths = found["architecture"].map(lambda name: _sizes(name)[0] + 1)
+    depths = found["architecture"].map(lambda name: _sizes(name)[0])
     panels = list(found.groupby(depths))
     figure = Figure(figsize=(2 + 4.5 * len(panels), 4.2), layout="constrained", dpi=100)
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     tops = [*list(STYLES)[1:], None]
     for axis, (depth, part) in zip(axes, panels, strict=True):
-        width = part["architecture"].map(lambda name: _sizes(name)[1][0])
+        width = part["architecture"].map(lambda name: _sizes(name)[1])
         means = part.groupby(width)[list(STYLES)].mean()
         for (name, (colour, marker, label)), top in zip(STYLES.items(), tops, strict=True):
             axis.scatter(width, part[name], color=colour, marker=marker, s=22, alpha=0.7)

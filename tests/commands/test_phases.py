@@ -155,8 +155,10 @@ def test_a_marker_for_each_seed_and_a_line_through_the_means(tmp_path, monkeypat
     monkeypatch.setattr(phase_diagram, "save", lambda figure, path: drawn.append((figure, path)))
     found = PHASES.iloc[[2, 3, 0, 1]]
     plot_phases(found, tmp_path / "a.png")
-    [(figure, path)] = drawn
+    plot_phases(found.assign(architecture=found["architecture"] + "0"), tmp_path / "a.png")
+    [(figure, path), (zero, _)] = drawn
     [axis] = figure.axes
+    assert zero.axes[0].get_title() == axis.get_title(), "he0 names no layer"
     assert path == tmp_path / "a.png"
     assert [text.get_text() for text in axis.get_xticklabels()] == ["64", "512"]
     assert (axis.get_xscale(), axis.get_title()) == ("log", "2 layers")
