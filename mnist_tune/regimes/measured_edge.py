@@ -89,13 +89,15 @@ class Learned:
         return float(row["train_loss"] / min(self.guess, row["untrained_loss"]))
 
 
-def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, learned: Learned | None) -> pd.DataFrame:
+def outcomes(
+    trials: pd.DataFrame, epochs: pd.DataFrame, last: Mapping[str, Any], data: DataFacts, learned: Learned | None
+) -> pd.DataFrame:
     """Return the columns `OUTCOMES` for the trials that have ended with an epoch, with the index of `trials`.
+    `last` has the `last_rows` of `epochs`.
 
     No trial has learned as long as it is not fixed what counts as that. A trial is calm if its label is neither
     diverged nor oscillating and its curve shows no spikes or falls.
     """
-    last = _last_rows(epochs)
     # A trial whose lines in the journal are damaged has no epoch.
     ended = trials[trials["stop_reason"].isin(("completed", DIVERGED)) & trials["trial_id"].isin(last)]
     holds = [learned is not None and learned.holds(last[trial_id]) for trial_id in ended["trial_id"]]
@@ -105,15 +107,15 @@ def outcomes(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts, learne
     return pd.DataFrame({LEARNED: holds, CALM: ~(restless | spikes), DIVERGED: diverged}, index=ended.index, dtype=bool)
 
 
-def _last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
+def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
+    """Return the row of each trial's last epoch, by its id."""
     last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
     return dict(zip(last["trial_id"], last.to_dict("records"), strict=True))
 
 
-def _fixed(trials: pd.DataFrame, epochs: pd.DataFrame, asked: Learned) -> Learned | None:
+def _fixed(trials: pd.DataFrame, last: Mapping[str, Any], asked: Learned) -> Learned | None:
     """Return what the pilot of a search has fixed, given its trials in order."""
-    over, last = trials["stop_reason"].isin(("completed", DIVERGED, "error")), _last_rows(epochs)
-    ended = trials[over.cummin()]
+    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED, "error")).cummin()]
     rows = [None if one.stop_reason == "error" else last.get(one.trial_id) for one in ended.itertuples()]
     return asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
 
@@ -243,14 +245,15 @@ def measured_edges(
     sweep was none."""
     options, data = meta.get("options", {}), data_facts(meta)
     searches = {_family(vars(template_of(search))): search for search in options.get(SEARCHES, ())}
+    last = last_rows(epochs) if searches else {}
     for title, family in families if searches else ():
         search = searches.get(_family(family.iloc[0]))
         if search is None:
             continue
         family = family.sort_values("trial_id")
         asked = Learned(data.guess_losses[family["loss"].iloc[0]], options.get("learned"))
-        learned = _fixed(family, epochs, asked)
-        found = outcomes(family, epochs, data, learned).join(family[["learning_rate", "train_accuracy"]])
+        learned = _fixed(family, last, asked)
+        found = outcomes(family, epochs, last, data, learned).join(family[["learning_rate", "train_accuracy"]])
         found = found[found["learning_rate"] >= (learned or asked).least]
         if len(found):
             expected, predicted = (search[name] for name in PREDICTION)

@@ -10,7 +10,7 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.measured_edge import Interval, Learned, MeasuredEdge, outcomes
+from mnist_tune.regimes.measured_edge import Interval, Learned, MeasuredEdge, last_rows, outcomes
 from mnist_tune.reports import findings
 from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
@@ -115,7 +115,8 @@ def test_the_last_epoch_counts_also_if_its_loss_is_nan():
     )  # fmt: skip
     rows = [{"trial_id": "a", "epoch": i, "train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9,
              "test_accuracy": 0.9, "diverged": False} for i, loss in ((1, 0.1), (2, math.nan))]  # fmt: skip
-    found = outcomes(trials, pd.DataFrame(rows), DATA["mnist"], Learned(2.3))
+    epochs = pd.DataFrame(rows)
+    found = outcomes(trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3))
     assert found.iloc[0].tolist() == [False, False, True]
 
 
@@ -146,12 +147,13 @@ def test_only_what_ended_by_itself_is_an_outcome_and_only_what_neither_slipped_n
     epochs.loc[(epochs["trial_id"] == "spiked") & (epochs["epoch"] == 2), "step_loss_max"] = 9.0
     epochs.loc[(epochs["trial_id"] == "fell") & (epochs["epoch"] == 2), "train_accuracy"] = 0.5
     epochs.loc[epochs["epoch"] == 1, "train_loss"] = 2.0
-    found = outcomes(trials, epochs.sort_values("epoch", kind="stable"), DATA["mnist"], Learned(2.3, 0.6))
+    ordered = epochs.sort_values("epoch", kind="stable")
+    found = outcomes(trials, ordered, last_rows(ordered), DATA["mnist"], Learned(2.3, 0.6))
     assert found.index.tolist() == [10, 11, 12, 13, 14]
     assert found["learned"].tolist() == [True, True, False, True, True], "at least the accuracy that was asked for"
     assert found["calm"].tolist() == [True, False, False, False, False]
     assert found["diverged"].tolist() == [True, False, False, False, True]
-    by_loss = outcomes(trials, epochs, DATA["mnist"], Learned(2.3))
+    by_loss = outcomes(trials, epochs, last_rows(epochs), DATA["mnist"], Learned(2.3))
     assert by_loss["learned"].all(), "the loss of the last epoch, wherever it is"
 
 
