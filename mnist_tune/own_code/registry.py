@@ -45,10 +45,14 @@ def register(name: str, flag: str = "architecture") -> Callable[[Factory], Facto
     return add
 
 
+def names_own_code(text: str) -> bool:
+    """Return whether a text, which may be a folder's, names code by its place. Its arguments are not looked at."""
+    return ":" in text.partition("(")[0]
+
+
 def is_unknown(flag: str, text: str) -> bool:
     """Return whether a text of a folder names code by its place that this process has not been told to load."""
-    name = text.partition("(")[0].strip()
-    return ":" in name and name not in ENTRIES[flag]
+    return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:

@@ -27,7 +27,7 @@ class Exponent:
     widths: tuple[int, ...]
     value: float
     half_width: float
-    """Of its 95% interval, with the scatter about the law if that is more than the rates' intervals say."""
+    """Half the width of its 95% interval. It is wider where the rates scatter more than their own intervals allow."""
     scatter: float
     """χ² by degrees of freedom: the scatter about the law, in units of the rates' variances."""
 

@@ -135,7 +135,7 @@ def winner_of(sweep: Tables) -> Iterator[Finding]:
         return
     row, split, trials = best[0], held_out(sweep.trials), counted(len(sweep.trials))
     score = f"{row[f'{split}_accuracy']:.4f}"
-    close = standing(sweep.trials, data_facts(sweep.meta).test_images)["close"]
+    close = sweep.best()["close"]
     others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
     network, *settings = (setting(name, _short(row[name])) for name in names)

@@ -202,8 +202,7 @@ def edge_band(edge: MeasuredEdge) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     near = [rate for rate in predicted_by(edge).values() if middle / NEAR < rate < middle * NEAR]
     seen = [*edge.outcomes["learning_rate"], *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
     rates = np.geomspace(min(seen) / 1.1, max(seen) * 1.1, POINTS)
-    band = edge.posterior.band(np.log(rates)) if edge.is_bracketed else np.full((3, POINTS), np.nan)
-    low, center, high = band
+    low, center, high = edge.posterior.band(np.log(rates)) if edge.is_bracketed else np.full((3, POINTS), np.nan)
     return rates, low, center, high
 
 

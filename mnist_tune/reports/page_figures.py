@@ -283,11 +283,9 @@ def importance_bars(canvas: Canvas) -> Charts:
     plot = new_figure("importances", 260, models.Range1d(0, 1.05 * max(*lost, 1)), names, **kinds)
     plot.hbar(y=names, right=lost, height=0.6, fill_color=LINES[0], line_color=None)
     plot.xaxis[0].axis_label = "R² lost"
-    said = f"Importances for the {data.metrics[0].title}: how much of R² is lost when a setting's values are "
-    said += (
-        f"shuffled. A random forest of {of.trials} trials explains {of.explained:.0%} of the variance of those it has "
-    )
-    said += "not seen"
+    said = f"Importances for the {data.metrics[0].title}: how much of R² is lost when a setting's values are shuffled. "
+    said += f"A random forest of {of.trials} trials explains {of.explained:.0%} of the variance of those "
+    said += "it has not seen"
     little = ", so they say little" if of.explained < 0.5 else ""
     yield Chart("importances", "Importances of the settings", plot, f"{said}{little}.")
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.numbers import told_apart
-from mnist_tune.own_code.registry import ENTRIES, is_unknown
+from mnist_tune.own_code.registry import ENTRIES, is_unknown, names_own_code
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.trial import TrialConfig
@@ -186,9 +186,12 @@ def _between(first: float, last: float, count: int = 4) -> list[float]:
 
 def named_again(trials: pd.DataFrame) -> str:
     """Return the flags that name the code of one's own in these trials again, as far as this process knows it."""
-    found = {flag: [*dict.fromkeys(one for one in trials[flag] if ":" in one.partition("(")[0])] for flag in ENTRIES}
-    known = {flag: names for flag, names in found.items() if names and not any(is_unknown(flag, one) for one in names)}
-    return "".join(f" {words(flag, *names)}" for flag, names in known.items())
+    said = ""
+    for flag in ENTRIES:
+        names = list(filter(names_own_code, trials[flag].unique()))
+        if names and not any(is_unknown(flag, one) for one in names):
+            said += f" {words(flag, *names)}"
+    return said
 
 
 def proposed(

@@ -376,7 +376,7 @@ def test_the_download_holds_the_tables_numbers(tab, small):
 
 
 def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, small, tmp_path, monkeypatch):
-    """Of more trials than can follow a drag, which are selected when it rests."""
+    """It has more trials than are redrawn during a drag, so they are selected when the drag ends."""
     monkeypatch.setattr(page_figures, "MOST_FOLLOWED", 10)
     path = tmp_path / "report.html"
     trials = small.trials.copy()
