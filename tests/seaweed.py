@@ -4,16 +4,15 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyarrow.fs import FileType, S3FileSystem
+from waiting import wait_until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "seaweed", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 WEED = Path(sys.executable).with_name("weed")
 PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
-START_S = 90
 
 
 class Seaweed:
@@ -41,11 +40,7 @@ class Seaweed:
             self._process = subprocess.Popen(
                 [WEED, "mini", f"-dir={self._folder}", *flags], env=os.environ | KEYS, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + START_S
-        while not self._has_its_bucket():
-            assert time.monotonic() < deadline, (self._folder / "log").read_text()[-2000:]
-            assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
-            time.sleep(0.2)
+        wait_until(self._has_its_bucket, lambda: (self._folder / "log").read_text()[-2000:], self._process, every=0.2)
 
     def _has_its_bucket(self):
         if not answers(self._ports["s3.port"]):

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 from idx_files import small_mnist, write
+from waiting import LONG_S
 
 import mnist_tune.tuning.sweep
 from mnist_tune import cli
@@ -227,7 +228,7 @@ def test_help_lists_every_flag_and_starts_nothing(here, command, flag):
 def run_python(here, *arguments, **environment):
     command = [sys.executable, *arguments]
     environment = os.environ | environment
-    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=LONG_S)
 
 
 def test_a_reader_that_stops_early_gets_no_traceback():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
+from waiting import LONG_S
 
 import mnist_tune
 from mnist_tune import machine
@@ -16,7 +17,7 @@ from mnist_tune.machine import processor_model, usable_cpus
 
 def test_the_revision_is_that_of_the_package_wherever_the_user_stands(tmp_path, monkeypatch):
     command = ["git", "-C", str(Path(mnist_tune.__file__).parent), "rev-parse", "HEAD"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
     monkeypatch.chdir(tmp_path)
     found = machine._git_revision()
     if done.returncode:  # not a checkout

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from recorded_data import recorded_data
+from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, object_storage
 from mnist_tune.results import remote
@@ -104,10 +105,7 @@ class Process:
 
     def wait_until_it_stopped(self):
         stat = Path(f"/proc/{self._process.pid}/stat")
-        deadline = time.monotonic() + 60
-        while stat.read_text().rpartition(")")[2].split()[0] != "T":
-            assert time.monotonic() < deadline, "it does not stop"
-            time.sleep(0.01)
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "it does not stop", every=0.01)
 
     def end(self):
         self._process.kill()

@@ -18,7 +18,7 @@ TIMEOUT_S = 60.0
 
 
 def check_nodes(states: Place, token: str) -> None:
-    """Check every node, if there are several. A node that joins later is checked by its first trial.
+    """Check every node, if there are several. One that joins later or answers too late is checked by its first trial.
 
     Raises:
         UserError: a node does not reach the folder. A trial that is retried there would start from its first epoch.
@@ -30,7 +30,8 @@ def check_nodes(states: Place, token: str) -> None:
     for node_id, name in nodes.items():
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
         asked[name] = ray.remote(num_cpus=0, scheduling_strategy=there)(why_blind).remote(states, token)
-    blind = [f"{name}: {why}" for name, answer in asked.items() if (why := _answer(answer))]
+    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=TIMEOUT_S)
+    blind = [f"{name}: {why}" for name, answer in asked.items() if answer in answered and (why := _answer(answer))]
     if blind:
         raise UserError(unreachable(states, "; ".join(blind)))
 
@@ -60,6 +61,6 @@ def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
 
 def _answer(answer: Any) -> Any:
     try:
-        return ray.get(answer, timeout=TIMEOUT_S)
+        return ray.get(answer)
     except ray.exceptions.RayError as error:
         return f"no answer ({type(error).__name__})"

@@ -96,7 +96,6 @@ FEW = (
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(180)
 def test_rows_run_or_are_refused(tmp_path, one_core, as_users_have_it):
     write_data(tmp_path / "data")
     rows = [dict.fromkeys(OPTIONS, 0) | row for row in FEW]

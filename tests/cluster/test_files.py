@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import ray
 import yaml
+from waiting import LONG_S
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
@@ -35,7 +36,7 @@ def rayjob(text):
 def linted(program, text, *flags):
     """Return the output lines of a linter, which is installed as a Python package."""
     command = [Path(sys.executable).with_name(program), *flags, "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout.splitlines()
 

@@ -217,7 +217,6 @@ def test_without_two_settings_nothing_more_is_trained(searched, reasons, code, s
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(200)
 def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one_core, monkeypatch, capsys):
     monkeypatch.setattr("atexit.register", lambda function: None)  # Ray goes on for the other tests
     flags = "--samples 3 --widths 8 --depths 1 --epochs 2 --holdout 500 --weight-decay 0 --dataset mnist-5k --quiet"

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from waiting import LONG_S
+
 from mnist_tune.commands.summarize import main
 from mnist_tune.reports.trial_table import MANY
 
@@ -15,7 +17,7 @@ SLOW = ("jax", "ray", "scipy.stats", "matplotlib.pyplot")
 def test_summarize_a_large_sweep(made_up_sweep, rates):
     sweep = made_up_sweep(rates(100), seeds=2, epochs=1)
     command = [sys.executable, "-X", "importtime", SCRIPT, sweep.path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 70
     assert "Replicates" in done.stdout

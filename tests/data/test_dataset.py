@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from idx_files import Files, idx, small_mnist, write
 from memory import peak_mb
+from waiting import LONG_S
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
@@ -526,7 +527,7 @@ def test_concurrent_processes_download_once(folder: Path, files: Files, mirror: 
     mirror.serve(files)
     command = [sys.executable, "-c", _PROCESS, mirror.url, json.dumps(cache.CHECKSUMS)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["20", "20"]
+    assert [process.communicate(timeout=LONG_S)[0].strip() for process in processes] == ["20", "20"]
     assert len(mirror.asked) == 4
     assert visible(folder) == set(files)
 

@@ -125,7 +125,6 @@ def sleeping(folder):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_network_that_hangs_once_gets_another_process_and_goes_on(execution, tmp_path, one_core, capfd):
     """It fails the third time, as after any three deaths. Compiling takes less than these 12 s on a busy machine."""

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from filelock import FileLock
+from waiting import LONG_S
 
 from mnist_tune.execution import pool, process_setup
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool, remove_unfinished
@@ -78,6 +79,6 @@ raise SystemExit(0 if {path.name for path in folder.glob("*-cache")} > before el
 """
     for number in (2, 3):
         command = [sys.executable, "-c", program, str(tmp_path), str(number)]
-        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=120)
+        subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=LONG_S)
         [folder] = (tmp_path / "xla").iterdir()
         (folder / "cut-cache").write_bytes(b"")

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from ray import tune
+from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, register_own, sources
@@ -327,5 +328,5 @@ from mnist_tune.own_code import loading, registry
 loading.register_own(pickle.loads({pickle.dumps(own_code())!r}))
 print(len({{one.factory(0) for known in registry.ENTRIES.values() for one in known.values()}}))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=LONG_S)
     assert done.stdout == "1\n", done.stderr

@@ -7,6 +7,7 @@ import sys
 
 import optax
 import pytest
+from waiting import LONG_S
 
 from mnist_tune.own_code.loading import load_own, own_code
 
@@ -157,7 +158,7 @@ for code in {codes!r}:
     loading.register_own(pickle.loads(code))
     print(registry.ENTRIES["architecture"]["net.py:mlp"].factory(None))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/", timeout=LONG_S)
     assert done.stdout == "3\n4\n", done.stderr
 
 
@@ -187,7 +188,7 @@ print(mine.width, shared.__module__, sys.modules["common"].__file__)
 
 def test_functions_in_no_file_go_by_value_and_what_they_import_as_text(folder):
     (folder / "common.py").write_text("WIDTH = 5\n\n\nclass Shared:\n    pass\n")
-    done = subprocess.run([sys.executable, "-c", NOTEBOOK, USED], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", NOTEBOOK, USED], capture_output=True, text=True, timeout=LONG_S)
     assert done.stdout == f"5 common {folder}/common.py\n", done.stderr
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
+from waiting import wait_until
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
 from mnist_tune.object_storage import ChangedError
@@ -24,13 +25,6 @@ def quick(tmp_path, monkeypatch):
     """Upload rows at once, and give each test its own cache folder."""
     monkeypatch.setattr(remote, "INTERVAL_S", 0.05)
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "timeout"
-        time.sleep(0.05)
 
 
 @pytest.fixture

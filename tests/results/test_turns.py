@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_until
 
 from mnist_tune import UserError, storage
 from mnist_tune.results import turns, writer
@@ -52,10 +53,7 @@ def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on,
         on("another")
         other = new_writer(tmp_path / "sweep", resume=True)
     with other:
-        deadline = time.monotonic() + 60
-        while not slept.failure:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: slept.failure, every=0.01)
         with pytest.raises(UserError, match=r"^another process took over .*sweep, after this one gave no sign of life"):
             slept.epoch("00000", epoch_row(2), repeated=False)
         slept.release()

@@ -49,7 +49,6 @@ def files(place):
     return {one["path"]: one["e_tag"] for one in found}
 
 
-@pytest.mark.timeout(300)
 def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, tmp_path):
     for number in range(ROUNDS):
         place = server[0](f"{tmp_path.name}-{number}")
@@ -72,7 +71,6 @@ KINDS = (
 )
 
 
-@pytest.mark.timeout(600)
 def test_one_that_is_stopped_while_another_takes_over_writes_nothing_more(server, processes, epoch_row, tmp_path):
     """Right before it writes a file, whichever it is, or at any moment."""
     sleeper, taker = processes

@@ -14,6 +14,7 @@ import forks
 import pytest
 import ray
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from waiting import LONG_S
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, resume_sweep, run_search, run_sweep
 from mnist_tune.data_spec import DataSpec
@@ -209,7 +210,7 @@ def test_lanes_are_counted_without_a_device():
     """The driver must not start JAX on a GPU: JAX would take most of the memory from the trials."""
     command = [sys.executable, "-c", NO_DEVICE]
     environment = os.environ | {"JAX_PLATFORMS": "none_that_exists"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG_S)
     assert done.stdout == "33\n33\n48\n", done.stderr
 
 

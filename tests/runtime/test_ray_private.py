@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray
+from waiting import LONG_S
 
 import mnist_tune
 from mnist_tune import SweepOptions, TrialConfig, UserError, run_sweep
@@ -115,5 +116,5 @@ def test_joining_a_cluster_imports_nothing_of_tune():
     code = "import sys; from mnist_tune.runtime.ray_private import private\n"
     code += "for name in ('token mode', 'token', 'GCS'): private(name)\n"
     code += "print([name for name in sys.modules if name.startswith('ray.tune')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG_S)
     assert done.stdout.strip() == "[]", done.stderr

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from idx_files import idx, write
 from own_networks import patterns
+from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, resume_sweep, storage
 from mnist_tune.data.dataset import DATASETS, load_dataset
@@ -85,10 +85,7 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     options = SweepOptions(output=place, resume="auto")
     assert options.goes_on() is None
     writer = new_writer(place)
-    deadline = time.monotonic() + 30
-    while not exists(place):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: exists(place))
     assert options.goes_on() == place
     writer.finish(ended="now")
 

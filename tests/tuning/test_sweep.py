@@ -16,6 +16,7 @@ import pytest
 from journals import recorded
 from ray.tune import Callback
 from seaweed import KEYS, seaweed
+from waiting import LONG_S, wait_until
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
 from mnist_tune.data.dataset import load_dataset
@@ -26,7 +27,7 @@ from mnist_tune.results.folder import working_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning.recorder import Recorder
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "sweeps" / "lr_regimes.py"
@@ -97,7 +98,6 @@ def uninterrupted():
     )
 
 
-@pytest.mark.timeout(400)  # two commands, two sweeps and two starts of a server
 def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     tmp_path, uninterrupted, finish, monkeypatch
 ):
@@ -116,7 +116,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             server.start()
             after = wait_for_rows(place, before + 1, driver)
             kill(driver)
-            driver.communicate(timeout=60)
+            driver.communicate(timeout=LONG_S)
         assert before < after <= len(rows(place)) < 3 * EPOCHS
         # without the local files of the first run
         monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
@@ -130,7 +130,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         with start("--resume", place) as driver:
             wait_for_epochs(working_folder(place), before + 10, driver)
             kill_raylet(driver)
-            stdout, stderr = driver.communicate(timeout=60)
+            stdout, stderr = driver.communicate(timeout=LONG_S)
         assert driver.returncode == 2
         assert "raylet" not in stdout
         last = "error: Ray's raylet on this machine died; no finished epoch is lost, resume with: "
@@ -173,22 +173,16 @@ def assert_partial(path):
 
 
 def wait_for_rows(place, count, driver):
-    deadline = time.monotonic() + 100
-    while True:
-        assert time.monotonic() < deadline, "no rows are uploaded"
-        assert driver.poll() is None, driver.stderr.read()
+    def found():
         with suppress(UserError):
-            if (found := len(load_sweep(place).epochs)) >= count:
-                return found
-        time.sleep(1)  # each look takes time from the driver
+            rows = len(load_sweep(place).epochs)
+            return rows if rows >= count else None
+
+    return wait_until(found, "no rows are uploaded", driver, every=1)  # each look takes time from the driver
 
 
 def wait_for_epochs(folder, count, driver):
-    deadline = time.monotonic() + 150
-    while recorded(folder) < count:
-        assert time.monotonic() < deadline, "no epoch was recorded"
-        assert driver.poll() is None, driver.stderr.read()
-        time.sleep(0.05)
+    wait_until(lambda: recorded(folder) >= count, "no epoch was recorded", driver)
 
 
 SWEEPS = "python sweeps/lr_regimes.py"
@@ -208,7 +202,7 @@ def die(lines, *flags):
     """Run a sweep that kills itself after so many lines of its journal."""
     python, *arguments = command(*flags)
     died = subprocess.run(
-        [python, "-c", DIES, str(lines), *arguments], capture_output=True, start_new_session=True, timeout=150
+        [python, "-c", DIES, str(lines), *arguments], capture_output=True, start_new_session=True, timeout=LONG_S
     )
     assert died.returncode == -signal.SIGKILL
 

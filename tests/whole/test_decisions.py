@@ -30,7 +30,6 @@ def options(data, folder, **more):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(200)
 def test_a_decision_that_was_killed_or_that_gets_more_trials_trains_what_it_would_have_trained(
     data, one_core, tmp_path, capsys
 ):

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 from trap import Trap
+from waiting import LONG_S
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, storage
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.tuning.opening import open_new
-
-pytestmark = pytest.mark.timeout(180)
 
 SCRIPT = Path(__file__).parents[2] / "sweeps" / "lr_regimes.py"
 TRIALS = {
@@ -185,7 +184,7 @@ assert pool.run(["a"])["a"]["epoch"] == 1
 
 
 def test_the_cache_folder_may_disappear_during_a_run(tmp_path):
-    done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", CACHE, str(tmp_path)], capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr
 
 
@@ -224,7 +223,7 @@ def test_a_shutdown_that_is_slow_and_fails_takes_nothing_from_the_sweep(tmp_path
     flags = "--dataset mnist-5k --architecture mlp-2-tanh --learning-rates 0.1 --epochs 1 --train-images 500".split()
     done = subprocess.run(
         [sys.executable, "-c", SLOW.format(script=str(SCRIPT)), "--", *flags, "--output", str(tmp_path / "sweep")],
-        capture_output=True, text=True, timeout=150,
+        capture_output=True, text=True, timeout=LONG_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "mlp-2-tanh: undecided at 0.1" in done.stdout

@@ -50,7 +50,6 @@ def solvable(tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
 def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_killed(solvable, one_core, capsys):
     """Over seeds the edge is at 2.00: a step diverges for η λ > 4, and λ = (‖u‖² + ‖v‖²) / n is 2 on average."""
     name, data, folder = solvable

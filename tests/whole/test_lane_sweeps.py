@@ -20,7 +20,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.runtime import lane_directory
 from mnist_tune.tuning.sweep import SweepOptions, run_search, run_sweep
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("one_core")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("one_core")]
 
 
 def options(path, **fields):

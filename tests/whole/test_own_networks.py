@@ -101,7 +101,6 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, execution, tmp_path):
     names = [networks["batch_norm_net" if execution == "process" else "linen_net"], f"{networks['net']}(width=8)"]

@@ -113,7 +113,6 @@ def test_population_based_training_resumes_with_its_latest_rates(tmp_path, one_c
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
 def test_population_based_training_saves_its_checkpoints_in_object_storage(bucket, one_core):
     """Tune writes there by pyarrow, all else by obstore."""
     train_population(storage.place(bucket), 6, 2)
@@ -136,7 +135,6 @@ class Checkpoints(tune.Callback):
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(300)
 def test_a_resumed_population_keeps_the_ids_of_its_trials(tmp_path, every_core):
     """A trial that copies another one's config must not copy its id, which would mix up their rows and states.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from waiting import LONG_S
 
 TOUR = Path(__file__).parents[2] / "docs" / "tour.ipynb"
 
@@ -29,7 +30,7 @@ def test_the_tour_runs_from_a_fresh_kernel(tmp_path):
     notebook = nbformat.read(TOUR, as_version=4)
     committed = regimes(notebook)
     assert len(committed) == 6
-    NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=LONG_S, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert regimes(notebook) == committed
     assert {path.parent.name for path in tmp_path.glob("tour/*/report.html")} == {"first", "edge", "own"}
     shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]

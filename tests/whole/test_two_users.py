@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from waiting import LONG_S
 
 from mnist_tune import load_sweep
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
@@ -43,7 +44,7 @@ def as_another(imports, tries):
     """Return what became of some expressions that another user's process tries. It may try the last one before, too."""
     environment = os.environ | {"HOME": "/nonexistent", "MNIST_TUNE_CACHE": "/tmp/mnist_tune-another"}
     command = [sys.executable, "-c", TRIES, json.dumps([OTHER, imports, [*tries.values()][-1], tries])]
-    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=LONG_S)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,0 +1,15 @@
+"""Waiting for what another process or thread does: long, since the machine may be slow and busy."""
+
+import time
+
+LONG_S = 300
+
+
+def wait_until(condition, said="it did not happen", process=None, every=0.05):
+    """Wait for a true result of a function, and return it; fail if this process ends before."""
+    deadline = time.monotonic() + LONG_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, said() if callable(said) else said
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(every)
+    return found
