@@ -224,5 +224,5 @@ def print_best(trials: pd.DataFrame) -> None:
     print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
     print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
         index=False, float_format=rate))  # fmt: skip
-    for error, count in trials["error"].value_counts().head(SHOWN).items():
+    for error, count in trials.loc[trials["stop_reason"] == "error", "error"].value_counts().head(SHOWN).items():
         print(f"{count} of {len(trials)} failed: {error}")

@@ -36,7 +36,7 @@ def table(**columns):
         "test_loss": 0.3,
         "regime": "converged",
         "stop_reason": ["completed", "completed", "slow", "diverged"],
-        "error": None,
+        "error": "",
     }
     return pd.DataFrame(usual | columns)
 
@@ -58,8 +58,9 @@ def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
     assert said.index("mlp-16-tanh") < said.index("mlp-8-tanh") < said.index("mlp-4-tanh")
     assert "0.9877" not in said
     assert "test" not in said
-    print_best(table(error=["none fits", None, "none fits", "no such file"]))
-    assert capsys.readouterr().out.endswith("\n2 of 4 failed: none fits\n1 of 4 failed: no such file\n")
+    assert "failed" not in said
+    print_best(table(stop_reason="error", error=["none fits"] * 3 + ["no such file"]))
+    assert capsys.readouterr().out.endswith("\n3 of 4 failed: none fits\n1 of 4 failed: no such file\n")
     print_best(pd.concat([table()] * 4).assign(validation_accuracy=[0.5 + i / 100 for i in range(16)]))
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head == "The best 10 of 16 trials on the images held out:"
