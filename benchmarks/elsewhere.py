@@ -4,10 +4,10 @@
     python benchmarks/elsewhere.py                 # five data sets, two networks, two losses
     python benchmarks/elsewhere.py --blind         # twelve pairs that no rule was made on
 
-For each case an edge is searched for as `sweeps/edge.py` does, with the same searcher, but in this process and with one
-trial at a time, and without the last, smaller batch of an epoch, whose noise would hide the edge. Beside it stand our range test, also by the rule of libraries alone (4 times the least loss), and 2/λ0,
-each the median over three seeds. Cases that are in the record already are not measured again, so the command can be
-interrupted.
+For each case an edge is searched for as `sweeps/edge.py --drop-last` does, with the same searcher, but in this process
+and with one trial at a time. Beside it stand our range test, also by the rule of libraries alone (4 times the least
+loss), and 2/λ0, each the median over three seeds. Cases that are in the record already are not measured again, so the
+command can be interrupted.
 """
 
 from __future__ import annotations
