@@ -118,7 +118,9 @@ class Trainer:
         untrained, _ = self._measured(state)
         for epoch in range(config.epochs):
             order, key = batch_order(config.data_seed, epoch, count), np.array([config.seed, epoch], np.uint32)
-            state, _ = self._train(state, hyper, key, self.data.arrays, order[: config.steps(count) * config.batch_size])
+            state, _ = self._train(
+                state, hyper, key, self.data.arrays, order[: config.steps(count) * config.batch_size]
+            )
             loss, accuracy = self._measured(state)
             diverged = not math.isfinite(loss) or loss > BLOWN_UP * untrained
             if diverged:
