@@ -44,11 +44,8 @@ SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNOR
 
 
 def place(where: str | Path) -> Place:
-    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI.
-
-    Raises:
-        UserError: the scheme is unknown, the bucket is missing, or the URI holds keys. (URIs are written to files.)
-    """
+    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI. Raises `UserError` if
+    its scheme is unknown, it names no bucket, or it holds keys: URIs are written to files."""
     scheme, separator, rest = str(where).partition("://")
     if not separator:
         return local(where)
@@ -72,11 +69,8 @@ def place(where: str | Path) -> Place:
 
 
 def local(text: str | Path) -> Path:
-    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us.
-
-    Raises:
-        UserError: no file can have that name.
-    """
+    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us. Raises
+    `UserError` if no file can have that name."""
     path = Path(os.path.expanduser(text))
     try:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -94,11 +88,7 @@ def absolute(where: Place) -> Place:
 
 def join(where: P, *names: str) -> P:
     """Return the place of a file or folder below `where`. Every name that is written to goes through here: some come
-    from folders and buckets of others.
-
-    Raises:
-        UserError: a name could lead out of `where`.
-    """
+    from folders and buckets of others. Raises `UserError` if a name could lead out of `where`."""
     for part in "/".join(names).split("/"):
         if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
             raise UserError(f"{part[:80]!r} is no name of a file below {where}; rename it")
@@ -109,11 +99,8 @@ def join(where: P, *names: str) -> P:
 
 
 def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes | None:
-    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`.
-
-    Raises:
-        OSError: the file can't be read, or we can't find out whether it exists.
-    """
+    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`. Raises
+    OSError if it can't be read, or we can't find out whether it exists."""
     try:
         if isinstance(where, Path):
             with open_file(where, most) as file:

@@ -47,11 +47,8 @@ def read_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
 
 
 def read_raw(path: Path) -> bytes:
-    """Return the content of a file, unzipped if it is gzipped.
-
-    Raises:
-        DataError: the file can't be read, is too large, or its gzip stream is damaged.
-    """
+    """Return the content of a file, unzipped if it is gzipped. Raises DataError if it can't be read, is too large, or
+    its gzip stream is damaged."""
     try:
         with storage.open_file(path, links=True) as file:
             return gunzip(_read(file, str(path)), str(path))

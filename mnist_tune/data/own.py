@@ -28,11 +28,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def read_npz(path: Path) -> Arrays:
-    """The arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read.
-
-    Raises:
-        DataError: it can't be read, lacks an array, or is larger than this machine's memory.
-    """
+    """Return the arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read. Raises
+    DataError if it can't be read, lacks an array, or is larger than this machine's memory."""
     try:
         _check_size(path)
         with storage.open_file(path, links=True) as opened, np.load(opened, allow_pickle=False) as file:

@@ -161,11 +161,8 @@ def _contenders(
     options: DecideOptions, settings: Sequence[TrialConfig]
 ) -> tuple[DecideOptions, list[TrialConfig], str | None]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), and the split by which the sweep chose them.
-
-    Raises:
-        UserError: there are fewer than two settings, or the data are not those of the sweep.
-    """
+    those that the options name), and the split by which the sweep chose them. Raises `UserError` if there are fewer
+    than two settings, or the data are not those of the sweep."""
     sweep = None
     if options.sweep is None:
         settings = settings or options.settings()

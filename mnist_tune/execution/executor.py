@@ -101,11 +101,8 @@ class Executor:
         return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put what `read` returned into a slot.
-
-        Raises:
-            UserError: the names, shapes or types are not those of this program.
-        """
+        """Put what `read` returned into a slot. Raises `UserError` if the names, shapes or types are not those of this
+        program."""
         leaves, tree = jax.tree.flatten(self._shapes)
         wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(self.names, leaves, strict=True)}
         found = {name: (array.shape, array.dtype) for name, array in arrays.items()}

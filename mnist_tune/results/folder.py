@@ -50,11 +50,8 @@ def exists(where: Place) -> bool:
 
 
 def fetched(where: Place) -> Path:
-    """Return the working folder of an existing sweep; download the sweep first if it is in object storage.
-
-    Raises:
-        UserError: there is no sweep, it can't be read, or another process is writing it.
-    """
+    """Return the working folder of an existing sweep; download the sweep first if it is in object storage. Raises
+    `UserError` if there is none, it can't be read, or another process is writing it."""
     folder = working_folder(where)
     if isinstance(where, str):
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,11 +110,8 @@ def refuse_links(*folders: Path) -> None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Create `name` in `parent` and return it. If it exists, try `name-2`, `name-3` and so on.
-
-    Raises:
-        UserError: `parent` can't be written.
-    """
+    """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so on. Raises `UserError` if
+    `parent` can't be written."""
     for count in itertools.count(1):
         path = parent / (name if count == 1 else f"{name}-{count}")
         try:
@@ -131,11 +125,8 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def fetch(uri: str, folder: Path) -> None:
-    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept.
-
-    Raises:
-        UserError: there is no sweep, or the storage can't be read.
-    """
+    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept. Raises
+    `UserError` if there is no sweep, or the storage can't be read."""
     found: dict[str, tuple[bytes, Version]] = {}
 
     def get(name: str) -> None:

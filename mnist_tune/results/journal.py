@@ -86,13 +86,8 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Return what the journal of a sweep says.
-
-    Damaged lines are skipped, with one warning that counts them. A last line that a kill cut short is skipped silently.
-
-    Raises:
-        UserError: the journal can't be read.
-    """
+    """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
+    line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
     from mnist_tune.results.rows import joined, rows_in  # imports pandas, and a new sweep has no journal to read
 
     file, first, undecided = path / "journal.jsonl", 1, False

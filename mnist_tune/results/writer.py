@@ -223,11 +223,8 @@ class SweepWriter:
         self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Tables:
-        """Write the tables and return them; `meta` is added to `sweep.json`.
-
-        Raises:
-            UserError: the folder or the object storage can't be written. The journal keeps every event.
-        """
+        """Write the tables and return them; `meta` is added to `sweep.json`. Raises `UserError` if they can't be
+        written. The journal keeps every event."""
         from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
 
         try:

@@ -43,11 +43,7 @@ NAMES = {
 
 
 def private(name: str) -> Any:
-    """Return what a name of `NAMES` stands for.
-
-    Raises:
-        UserError: this Ray has no such name.
-    """
+    """Return what a name of `NAMES` stands for. Raises `UserError` if this Ray has no such name."""
     module, path = NAMES[name].split()
     try:
         return reduce(_attribute, path.split("."), import_module(module))

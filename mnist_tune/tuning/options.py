@@ -248,10 +248,7 @@ FILE.py:FUNCTION."""
 
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     """Return every combination of some options that list values, once and in order. `values` replace an option's own.
-
-    Raises:
-        UserError: a list is empty, or there are more than `MOST_TRIALS` combinations.
-    """
+    Raises `UserError` if a list is empty, or there are more than `MOST_TRIALS` combinations."""
     refuse_empty(options, *names)
     lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
     said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
@@ -281,11 +278,8 @@ def refuse_empty(options: Any, *names: str) -> None:
 
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
-    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width.
-
-    Raises:
-        UserError: there are more than `MOST_LAYERS`.
-    """
+    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width. Raises `UserError` if
+    there are more than `MOST_LAYERS`."""
     if depth > MOST_LAYERS:
         raise UserError(f"--depths can't be {depth}; at most {MOST_LAYERS} layers are trained")
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
@@ -301,11 +295,8 @@ def all_rates(texts: Sequence[float | str]) -> list[float]:
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
-    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT.
-
-    Raises:
-        UserError: it is neither a number nor such a range.
-    """
+    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT. Raises
+    `UserError` if it is neither a number nor such a range."""
     parts = str(text).split(":")
     try:
         if len(parts) == 1:
