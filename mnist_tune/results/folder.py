@@ -9,7 +9,7 @@ import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any
@@ -55,11 +55,8 @@ def fetched(where: Place) -> Path:
     folder = working_folder(where)
     if isinstance(where, str):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = locked(folder, where)
-        try:
+        with locked(folder, where):
             fetch(where, folder)
-        finally:
-            lock.release()
     return folder
 
 
@@ -88,16 +85,14 @@ def is_being_written(folder: Path) -> bool | None:
         os.close(descriptor)
 
 
-def locked(folder: Path, where: Place) -> FileLock:
-    """Return the acquired lock of a working folder. Raises `UserError` if another process holds it."""
-    lock = FileLock(folder / ".lock", timeout=LOOK_S)
+def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
+    """Lock a working folder until the context ends. Raises `UserError` if another process holds the lock."""
     try:
-        lock.acquire(poll_interval=LOOK_S / 10)
+        return FileLock(folder / ".lock", timeout=LOOK_S).acquire(poll_interval=LOOK_S / 10)
     except Timeout:
         raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
     except FileNotFoundError:  # at its end, a sweep in object storage removes its working folder
         raise UserError(f"another process has just written to {where}; try again") from None
-    return lock
 
 
 def refuse_links(*folders: Path) -> None:

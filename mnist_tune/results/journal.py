@@ -107,7 +107,8 @@ def read_journal(path: Path) -> Journal:
                     if i not in others or (others[i] or {}).get("kind") == "end":
                         undecided = i not in others
                         break
-                wrong = [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
+                bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
+                wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
                 first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
                 if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
                     what = "damaged lines" if count > MOST_DAMAGED else "trials"
@@ -120,10 +121,6 @@ def read_journal(path: Path) -> Journal:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
     return Journal(joined(parts), trials, ends, undecided)
-
-
-def _is_damage(line: bytes) -> bool:
-    return line.endswith(b"\n") and not line.endswith(TORN)
 
 
 def mend_last_line(journal: Path) -> None:

@@ -115,7 +115,7 @@ class SweepWriter:
         for parent in self.path.parents:
             storage.sync_folder(parent)
         refuse_links(self.path, self.path / "states")
-        self._held.callback(locked(self.path, self.where).release)
+        self._held.enter_context(locked(self.path, self.where))
         if not self._remote and is_shared(self.path):
             self._turn = Turn(self.path, self._say)
             self._held.callback(self._turn.end)
