@@ -246,6 +246,27 @@ OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments i
 FILE.py:FUNCTION."""
 
 
+CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossedOptions(TrialOptions):
+    """Settings that may have several values each."""
+
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
+    batch_size: tuple[int, ...] = (128,)
+    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
+    momentum: tuple[float, ...] = (0.0,)
+    """Momentum of SGD, in [0, 1)."""
+
+    def combined(self, *more: str, **values: Sequence[Any]) -> Iterator[TrialConfig]:
+        """Yield a trial of every combination of these, and of `more` options (`crossed`)."""
+        common, names = self.common(), (*CROSSED, *(name.removesuffix("s") for name in more))
+        for chosen in crossed(self, *CROSSED, *more, **values):
+            yield TrialConfig(**common | dict(zip(names, chosen, strict=True)))
+
+
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     """Return every combination of some options that list values, once and in order. `values` replace an option's own.
     Raises `UserError` if a list is empty, or there are more than `MOST_TRIALS` combinations."""
