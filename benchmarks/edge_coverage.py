@@ -3,8 +3,9 @@
     python benchmarks/edge_coverage.py
 
 A cell is a truth (how the share of seeds that learn falls with the learning rate), its width s, and a number of
-workers. Each has 1,000 searches of up to 100 trials, without any training: trials draw whether they learn. Those that
-fail end in a third of the time, so that they return first. A third of the searches expect the edge where it is, up to
+workers. Each has 1,000 searches of up to 100 trials, by the searcher of `sweeps/edge.py` itself, pilot included, but
+without any training: trials draw whether they learn. Those that fail end in a third of the time, so that they return
+first. A third of the searches expect the edge where it is, up to
 30%; a third 8 times too low; a third 8 times too high.
 
 For each cell: how many of the 95% intervals of the 50% rate hold the true one, the mean error of the median, the mean
@@ -22,18 +23,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import product
 from typing import Any
 
 import numpy as np
+from ray.tune.search import Searcher
 from scipy.special import expit, ndtr
 
-from mnist_tune import cli
-from mnist_tune.edge.choice import most_pending, next_rate
-from mnist_tune.regimes.edge_posterior import EdgePosterior
+from mnist_tune import TrialConfig, cli
+from mnist_tune.edge.searcher import EdgeSearcher
+from mnist_tune.regimes.measured_edge import Learned
 
-LEARNED, FAILED = 3.0, 1.0
+LEARNED, FAILED = 3, 1
 """Epochs that a trial takes."""
 
 EXPECTED = (0.0, -math.log(8), math.log(8))
@@ -130,24 +131,19 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
 def _search(
     chance: Callable[..., Any], expected: float, workers: int, config: EdgeCoverage, rng: np.random.Generator
 ) -> tuple[Any, ...]:
-    """Simulate a search, in its own time: it receives what has ended, then starts what it may."""
-    posterior, draw = EdgePosterior(expected), rng.random()
-    running: list[tuple[float, float, bool]] = []  # when each ends, x, whether it learns
-    now, started = 0.0, 0
-    while True:
-        settled = posterior.has_settled(config.precision)
-        may_start = started < config.trials and not settled
-        may_start = may_start and len(running) < min(workers, most_pending(posterior.count))
-        if running and (running[0][0] <= now or not may_start):
-            now, x, learned = heappop(running)
-            posterior.add(x, learned)
-        elif may_start:
-            x = next_rate(posterior, started, sorted(x for _, x, _ in running), FAILED / LEARNED, rng)
-            learned = bool(rng.random() < chance(np.float64(x), draw))
-            heappush(running, (now + (LEARNED if learned else FAILED), x, learned))
-            started += 1
-        else:
-            return *posterior.interval(), started, settled
+    """Run the searcher of `sweeps/edge.py`, pilot included. Its time is virtual, so each trial may end at once."""
+    searcher = EdgeSearcher(
+        [TrialConfig(epochs=LEARNED)], [math.exp(expected)], workers=workers, precision=config.precision,
+        trials=config.trials, learned=[Learned(guess=1.0)], seed=int(rng.integers(2**32)),
+    )  # fmt: skip
+    draw = rng.random()
+    while (asked := searcher.suggest("")) != Searcher.FINISHED:
+        share = float(chance(np.log(asked["trial"]["learning_rate"]), draw))
+        learned = bool(rng.random() < share)
+        row = {"epoch": LEARNED if learned else FAILED, "diverged": not learned, "train_accuracy": share}
+        searcher.on_trial_complete("", row | {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0})
+    posterior = searcher.posteriors[0]
+    return *posterior.interval(), len(searcher.proposed), posterior.has_settled(config.precision)
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ class Trainer:
 
     def _measured(self, state: Any) -> tuple[float, float]:
         count = self.data.train_count
-        loss, correct = self._evaluate(state.params, state.extra, self.data.arrays, np.array([0, count], np.int32))
+        loss, correct, _ = self._evaluate(state.params, state.extra, self.data.arrays, np.array([0, count], np.int32))
         return float(loss) / count, int(correct) / count
 
 

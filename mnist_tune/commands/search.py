@@ -18,6 +18,7 @@ from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
@@ -83,8 +84,8 @@ class Search(SweepOptions):
     """The range of weight decays, drawn evenly on a log scale; or one, such as 0."""
     epochs: int = 10
     """Epochs per trial."""
-    holdout: int = 10_000
-    """Training images that are held out, on which trials are compared."""
+    holdout: int = 0
+    """Training images that are held out, on which trials are compared; by default (0) a sixth of them."""
     search_seed: int = 0
     """Seed of the proposals. All trials have the seed 0 themselves."""
     final_trials: Annotated[int, Mark.MAKES] = 60
@@ -92,9 +93,9 @@ class Search(SweepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("samples", "holdout"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        for name, least in {"samples": 1, "holdout": 0}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} must be at least {least}, got {getattr(self, name)}")
         if self.final_trials < 2 * CONTENDERS:
             raise UserError(f"--final-trials must be at least {2 * CONTENDERS}, got {self.final_trials}")
         refuse_too_many(max(self.samples, self.final_trials), "--samples, --final-trials")
@@ -178,6 +179,7 @@ def main() -> int:
     stop_ray_at_exit()
     where = config.goes_on()
     if where is None:
+        config = with_images_held_out(config)
         np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
     else:
         config = resumed(config, where, "search")
@@ -218,3 +220,5 @@ def print_best(trials: pd.DataFrame) -> None:
     print(f"The best {len(shown)} of {len(trials)} trials on the images held out:")
     print(shown[columns].rename(columns=lambda name: name.replace("_", " ")).to_string(
         index=False, float_format=rate))  # fmt: skip
+    for error, count in trials.loc[trials["stop_reason"] == "error", "error"].value_counts().head(SHOWN).items():
+        print(f"{count} of {len(trials)} failed: {error}")

@@ -21,7 +21,7 @@ from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.opening import HELD_OUT, open_again, open_new
 from mnist_tune.tuning.options import (
     CrossedOptions,
     Mark,
@@ -33,9 +33,6 @@ from mnist_tune.tuning.options import (
 )
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan, recorded_options
-
-SHARE = 6
-"""By default one of so many training images is held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +162,7 @@ def _contenders(
     images, sizes = len(data.train_labels), [one.batch_size for one in settings]
     holdout = options.holdout or settings[0].holdout
     if not holdout:
-        holdout = images // SHARE
+        holdout = images // HELD_OUT
         holdout += (images - holdout) % max(sizes)
     drop = options.drop_last or any((images - holdout) % size for size in sizes)
     said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"

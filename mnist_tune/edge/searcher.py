@@ -140,6 +140,11 @@ class EdgeSearcher(Unsaved):
         self._tunes: dict[str, _Trial] = {}
         """The trials that Tune was given, by its id."""
 
+    @property
+    def posteriors(self) -> list[EdgePosterior]:
+        """What is known of each network's edge."""
+        return [search.posterior for search in self._searches]
+
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
         while True:

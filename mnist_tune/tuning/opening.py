@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,12 +32,23 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import TrialConfig, small_last_batch
-from mnist_tune.tuning.options import Options, SweepOptions
+from mnist_tune.tuning.options import Options, SweepOptions, with_given
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.wanted import additions, resumed, trials_of
 
 CHECKED = 8
 """Images that go to the process in which networks are tried."""
+
+HELD_OUT = 6
+"""One of so many training images is held out, where a command compares trials on these and is given no number."""
+
+
+def with_images_held_out(options: Any) -> Any:
+    """Return the options of a new sweep with its share of images to hold out, if they name no number."""
+    if options.holdout or options.goes_on() is not None:
+        return options
+    data = load_dataset(options.dataset, options.data_dir, not options.quiet, options.standardize, options.train_images)
+    return with_given(replace(options, holdout=len(data.train_labels) // HELD_OUT), options.given)
 
 
 def open_new(

@@ -13,6 +13,7 @@ from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
 from mnist_tune.commands.search import Search, best, print_best, resumed
 from mnist_tune.trial import TrialConfig
+from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.searcher import drawn
 
 
@@ -35,6 +36,7 @@ def table(**columns):
         "test_loss": 0.3,
         "regime": "converged",
         "stop_reason": ["completed", "completed", "slow", "diverged"],
+        "error": "",
     }
     return pd.DataFrame(usual | columns)
 
@@ -56,10 +58,23 @@ def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
     assert said.index("mlp-16-tanh") < said.index("mlp-8-tanh") < said.index("mlp-4-tanh")
     assert "0.9877" not in said
     assert "test" not in said
+    assert "failed" not in said
+    print_best(table(stop_reason="error", error=["none fits"] * 3 + ["no such file"]))
+    assert capsys.readouterr().out.endswith("\n3 of 4 failed: none fits\n1 of 4 failed: no such file\n")
     print_best(pd.concat([table()] * 4).assign(validation_accuracy=[0.5 + i / 100 for i in range(16)]))
     head, _, *lines = capsys.readouterr().out.splitlines()
     assert head == "The best 10 of 16 trials on the images held out:"
     assert [float(line.split()[6]) for line in lines] == [round(0.65 - i / 100, 2) for i in range(10)]
+
+
+def test_a_sixth_is_held_out_of_whatever_data_there_are(tmp_path):
+    data = {"dataset": "mnist-5k", "train_images": 600, "output": tmp_path / "sweep"}
+    found = with_images_held_out(Search(**data, samples=3))
+    assert (found.holdout, found.given) == (100, {*data, "samples"})
+    assert found.space()["holdout"] == 100
+    assert with_images_held_out(Search(**data, holdout=50)).holdout == 50
+    (tmp_path / "sweep").mkdir()
+    assert with_images_held_out(Search(**data, resume=tmp_path / "sweep")).holdout == 0  # what is recorded counts
 
 
 def test_every_draw_is_a_trial_within_its_ranges():
@@ -69,7 +84,7 @@ def test_every_draw_is_a_trial_within_its_ranges():
         f"mlp-{shape}-{kind}" for shape in ("8", "16", "8-8", "16-16") for kind in ("tanh", "relu-glorot")
     }
     assert all(0.01 <= trial.learning_rate <= 0.1 for trial in trials)
-    assert {(trial.momentum, trial.epochs, trial.holdout, trial.seed) for trial in trials} == {(0.9, 10, 10_000, 0)}
+    assert {(trial.momentum, trial.epochs, trial.holdout, trial.seed) for trial in trials} == {(0.9, 10, 0, 0)}
     assert {trial.batch_size for trial in trials} == {32, 64, 128, 256, 512}
     assert [*Search(architecture=("net.py:mlp", "convnet")).networks()] == ["net.py:mlp", "convnet"]
     fixed = Search(learning_rate="0.1", momentum="0", weight_decay="0", batch_size=(32,), optimizer=("adam", "lion"))
@@ -85,7 +100,7 @@ def test_every_draw_is_a_trial_within_its_ranges():
         ({"learning_rate": "1:0.1"}, "--learning-rate can't be '1:0.1'; write a range FIRST:LAST, such as 0.003:3"),
         ({"learning_rate": "0:1"}, "--learning-rate can't be '0:1'"),
         ({"learning_rate": "0.1:inf"}, "--learning-rate can't be '0.1:inf'"),
-        ({"holdout": 0}, "--holdout must be at least 1, got 0"),
+        ({"holdout": -1}, "--holdout must be at least 0, got -1"),
         ({"weight_decay": "a"}, "--weight-decay can't be 'a'"),
         ({"samples": 0}, "--samples must be at least 1, got 0"),
         ({"widths": ()}, "--widths needs at least one value"),
