@@ -4,10 +4,10 @@
     python benchmarks/elsewhere.py                 # five data sets, two networks, two losses
     python benchmarks/elsewhere.py --blind         # twelve pairs that no rule was made on
 
-For each case an edge is searched for as `sweeps/edge.py` does, with the same searcher, but in this process and with one
-trial at a time. Beside it stand our range test, also by the rule of libraries alone (4 times the least loss), and 2/λ0,
-each the median over three seeds. Cases that are in the record already are not measured again, so the command can be
-interrupted.
+For each case an edge is searched for as `sweeps/edge.py --drop-last` does, with the same searcher, but in this process
+and with one trial at a time. Beside it stand our range test, also by the rule of libraries alone (4 times the least
+loss), and 2/λ0, each the median over three seeds. Cases that are in the record already are not measured again, so the
+command can be interrupted.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Trainer:
         untrained, _ = self._measured(state)
         for epoch in range(config.epochs):
             order, key = batch_order(config.data_seed, epoch, count), np.array([config.seed, epoch], np.uint32)
-            state, _ = self._train(state, hyper, key, self.data.arrays, order)
+            state, _ = self._train(
+                state, hyper, key, self.data.arrays, order[: config.steps(count) * config.batch_size]
+            )
             loss, accuracy = self._measured(state)
             diverged = not math.isfinite(loss) or loss > BLOWN_UP * untrained
             if diverged:
@@ -156,7 +158,7 @@ def case(data: str, network: str, loss: str, asked: Elsewhere) -> dict[str, Any]
     """Return the row of a case."""
     start = time.perf_counter()
     load, epochs = DATA[data]
-    template = TrialConfig.from_dict({"architecture": network, "loss": loss, "epochs": epochs})
+    template = TrialConfig.from_dict({"architecture": network, "loss": loss, "epochs": epochs, "drop_last": True})
     trainer = Trainer(template, load())
     guess = guess_loss(trainer.spec.label_counts, loss)
     benches = [Bench(replace(template, seed=i, data_seed=i), trainer.data, trainer.spec) for i in range(asked.seeds)]

@@ -133,7 +133,7 @@ def load_dataset(
         return found
     if train_images > len(found.train_labels):
         most = len(found.train_labels)
-        raise UserError(f"--train-images {train_images} is more than the {most} images of {found.name}; drop it")
+        raise UserError(f"--train-images {train_images} is more than {found.name} has; give at most {most}")
     return replace(
         found, train_images=found.train_images[:train_images], train_labels=found.train_labels[:train_images]
     )

@@ -22,7 +22,7 @@ from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_
 class RangeTestOptions:
     """Train once while the learning rate grows from 1e-5 to 100, and say at which rate the loss blows up."""
 
-    architecture: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
+    architecture: Annotated[str, tyro.conf.arg(help=ARCHITECTURE_HELP)] = "mlp-1024-128-tanh"
     optimizer: Annotated[str, tyro.conf.arg(help=OPTIMIZER_HELP)] = "sgd"
     batch_size: int = 128
     """Images per step."""

@@ -79,8 +79,13 @@ class Learned:
             best = min((self._left(row) for _, row in pilot if math.isfinite(row["train_loss"])), default=1.0)
             relative = self.accuracy is None and IN_REACH < best < NOTHING
             found = replace(self, share=(1 + best) / 2) if relative else self
-            if learned := [tried for tried, row in pilot if found.holds(row)]:
-                return replace(found, least=min(learned) / 2)
+            learned = {tried: row for tried, row in pilot if found.holds(row)}
+            if learned:
+                # What has only just learned at a small rate was slow, and with another seed it would be too slow.
+                most = max(row["train_accuracy"] for row in learned.values())
+                asked = self.accuracy and (self.accuracy + most) / 2
+                well = replace(found, accuracy=asked, share=(found.share + best) / 2)
+                return replace(found, least=min(tried for tried, row in learned.items() if well.holds(row)))
         return None
 
     def _left(self, row: Mapping[str, Any]) -> float:

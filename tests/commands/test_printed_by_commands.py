@@ -89,7 +89,7 @@ def test_predictors_trains_one_network_with_momentum_and_with_adam_too():
 def test_range_draws_the_curves(command, tmp_path):
     curve = RangeCurve(OURS, np.where(OURS.rates < 1.0, 2.0, 100.0))
     found = RangeTest("mlp-4-tanh", (curve, curve), {"fastai steep": (0.1, None)})
-    said = command(range_test, "mlp-4-tanh", "--picture", "here.png", range_test=found)
+    said = command(range_test, "--architecture", "mlp-4-tanh", "--picture", "here.png", range_test=found)
     assert said.endswith("Picture: here.png\n")
     assert (tmp_path / "here.png").stat().st_size > 10_000
 

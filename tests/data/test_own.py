@@ -144,7 +144,7 @@ def test_the_first_images_alone():
     np.testing.assert_array_equal(dataset.train_images, X[:20])
     assert dataset.spec.train_images == 20
     assert load_dataset((X, Y, X_TEST, Y_TEST), train_images=50).spec.train_images == 50
-    with pytest.raises(UserError, match="--train-images 51 is more than the 50 images of arrays"):
+    with pytest.raises(UserError, match="--train-images 51 is more than arrays has; give at most 50"):
         load_dataset((X, Y, X_TEST, Y_TEST), train_images=51)
 
 
