@@ -111,12 +111,9 @@ def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes |
 
 
 def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[bytes]:
-    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it can't be read, is larger than `most` bytes, or is a pipe, a device or (without `links`) a link.
-    """
+    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end. Raises
+    FileNotFoundError, or OSError if it can't be read, is larger than `most` bytes, or is a pipe, a device or (without
+    `links`) a link."""
     if not isinstance(where, Path):
         return io.BytesIO(object_storage.read(where, most)[0])
 
@@ -135,13 +132,9 @@ def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[b
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
-    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete.
-
-    With `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`.
-
-    Raises:
-        OSError: the file can't be written, or its name is that of a link.
-    """
+    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete. With
+    `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`. Raises OSError,
+    also if the file is a link."""
     if not isinstance(where, Path):
         _retried(lambda: object_storage.write(where, content), patience_s)
         return

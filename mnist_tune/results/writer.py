@@ -43,14 +43,12 @@ KEPT_BYTES = 2**28
 
 class SweepWriter:
     """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
-    life. They end with `finish`, or where the context is left without it.
+    life. They end with `finish`, or where the context is left without it. Raises `UserError` if the folder can't be
+    written, another process is writing it, or (without `resume`) it holds a sweep.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
     trials are written to object storage directly, by the processes that train them. A sweep that is resumed there needs
     the last sign of life that was `seen` of its former writer (`await_silence`). Lines about uploads go to `say`.
-
-    Raises:
-        UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
     """
 
     def __init__(
