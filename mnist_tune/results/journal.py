@@ -114,7 +114,7 @@ def read_journal(path: Path) -> Journal:
                 bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
                 wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
                 first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
-                if count > MOST_DAMAGED or max(len(trials), len(ends), len(labels)) > MOST_TRIALS:
+                if count > MOST_DAMAGED or max(map(len, (trials, ends, labels))) > MOST_TRIALS:
                     what = "damaged lines" if count > MOST_DAMAGED else "trials"
                     raise UserError(f"{file} was not written by a sweep: it has too many {what}; remove it")
     except FileNotFoundError:

@@ -206,13 +206,12 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False, ended
     begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
     live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
-    kept = [journal.labels[name] for name in trials["trial_id"] if ended and name in journal.labels]
-    regimes = {one[name] for one in kept for name in ("regime", "curve_regime")}
-    if ended and len(kept) == len(trials) and regimes <= set(REGIMES):
-        labels = pd.DataFrame(kept, columns=[*LABELLED])
-        trials = trials.join(labels.astype(dict.fromkeys(LABELLED[3:], float)))  # all but the texts
-    else:
+    kept = [journal.labels.get(trial_id) for trial_id in trials["trial_id"]] if ended else [None]
+    if None in kept or not {one[name] for one in kept for name in ("regime", "curve_regime")} <= set(REGIMES):
         trials = label_trials(trials, epochs, data)
+    else:
+        labels = pd.DataFrame(kept, columns=[*LABELLED])
+        trials = trials.join(labels.astype(dict.fromkeys(LABELLED[3:], float)))
     trials["dataset"] = meta["dataset"]["name"]
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
