@@ -26,8 +26,8 @@ JOURNAL = "journal.jsonl"
 META = "sweep.json"
 TABLES = ("trials.parquet", "epochs.parquet")
 FILES = (*TABLES, META)
-"""What is written beside the journal, in this order: once `sweep.json` says that a sweep has ended, its tables are
-there."""
+"""The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
+ended, its tables are there."""
 
 SEGMENTS = "journal"
 """The folder of the journal in object storage, where nothing can be appended to a file."""
