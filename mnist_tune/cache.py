@@ -24,11 +24,8 @@ def cache_folder() -> Path:
 
 
 def writable_cache_folder() -> Path:
-    """Return the cache folder, created if missing. If the default one is not writable, return a temporary folder.
-
-    Raises:
-        UserError: `$MNIST_TUNE_CACHE` is not writable.
-    """
+    """Return the cache folder, created if missing. If the default one is not writable, return a temporary folder; if
+    `$MNIST_TUNE_CACHE` is not, raise a `UserError`."""
     folder = cache_folder()
     if os.environ.get(CACHE_VARIABLE) and (reason := _why_unwritable(folder)):
         raise UserError(f"can't write to ${CACHE_VARIABLE}, {folder}: {reason}; set it to a writable folder")

@@ -29,12 +29,8 @@ def give_memory_back() -> None:
 def usable_cpus() -> int:
     """Return the number of CPU cores that this process may use: at most its container's quota, rounded up."""
     visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(visible, _cpu_quota())))
-
-
-def _cpu_quota() -> float:
-    """Return the CPU quota of this process's control group, in cores."""
-    return _limit("cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us"), "cpu.max", truediv)
+    quota = _limit("cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us"), "cpu.max", truediv)
+    return max(1, math.ceil(min(visible, quota)))
 
 
 def usable_memory() -> float:

@@ -23,11 +23,8 @@ class Call(NamedTuple):
 
 
 def parse_call(text: str) -> Call:
-    """Take a name and its arguments apart; the arguments are read as literals, and never run.
-
-    Raises:
-        UserError: the parentheses don't close, or an argument is no literal; the message shows how to write it.
-    """
+    """Take a name and its arguments apart; the arguments are read as literals, and never run. Raises `UserError` if the
+    parentheses don't close, or an argument is no literal."""
     name, opening, rest = text.partition("(")
     if not opening:
         return Call(text.strip())

@@ -50,12 +50,8 @@ class ChangedError(OSError):
 
 
 def read(where: str, most: int = MOST_BYTES) -> tuple[bytes, Version]:
-    """Return the bytes of a file, and what identifies them.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it can't be read, or is larger than `most` bytes.
-    """
+    """Return the bytes of a file, and what identifies them. Raises FileNotFoundError, or OSError if the file can't be
+    read or is larger than `most` bytes."""
 
     def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
         found = store.get(path)
@@ -67,13 +63,10 @@ def read(where: str, most: int = MOST_BYTES) -> tuple[bytes, Version]:
 
 
 def write(where: str, content: bytes, over: Version | Literal["create"] | None = None) -> Version:
-    """Write a file, whole or not at all, and return what identifies it.
+    """Write a file, whole or not at all, and return what identifies it. Raises OSError.
 
-    With `over`, write it only if it is still this version, or, with "create", only if it does not exist.
-
-    Raises:
-        ChangedError: the file is another version, or exists.
-        OSError: the file can't be written.
+    With `over`, write it only if it is still this version, or, with "create", only if it does not exist; else
+    ChangedError is raised.
     """
     mode: Any = over
     return _version(_call(where, lambda store, path: store.put(path, content, mode=mode, max_concurrency=AT_ONCE)))
@@ -153,11 +146,8 @@ def _in_a_line(text: str) -> str:
 
 @lru_cache
 def _store(uri: str) -> ObjectStore:
-    """Return the store of a URI that has no path.
-
-    Raises:
-        UserError: the query says what we don't know, or the configuration of AWS can't be read.
-    """
+    """Return the store of a URI that has no path. Raises `UserError` if its query says what we don't know, or the
+    configuration of AWS can't be read."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
     parts, known = urlsplit(uri), QUERIES[urlsplit(uri).scheme]

@@ -44,11 +44,8 @@ SECRETS = re.compile(r"key|secret|token|password|signature|credential", re.IGNOR
 
 
 def place(where: str | Path) -> Place:
-    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI.
-
-    Raises:
-        UserError: the scheme is unknown, the bucket is missing, or the URI holds keys. (URIs are written to files.)
-    """
+    """Return the place that a user typed: a folder as a `Path`, with its `~` expanded, or a URI. Raises `UserError` if
+    its scheme is unknown, it names no bucket, or it holds keys: URIs are written to files."""
     scheme, separator, rest = str(where).partition("://")
     if not separator:
         return local(where)
@@ -72,11 +69,8 @@ def place(where: str | Path) -> Place:
 
 
 def local(text: str | Path) -> Path:
-    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us.
-
-    Raises:
-        UserError: no file can have that name.
-    """
+    """Return a path that a user typed, or that a folder records. A shell leaves the `~` of "--output=~/x" to us. Raises
+    `UserError` if no file can have that name."""
     path = Path(os.path.expanduser(text))
     try:
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -94,11 +88,7 @@ def absolute(where: Place) -> Place:
 
 def join(where: P, *names: str) -> P:
     """Return the place of a file or folder below `where`. Every name that is written to goes through here: some come
-    from folders and buckets of others.
-
-    Raises:
-        UserError: a name could lead out of `where`.
-    """
+    from folders and buckets of others. Raises `UserError` if a name could lead out of `where`."""
     for part in "/".join(names).split("/"):
         if part in ("", ".", "..") or not re.fullmatch(r"[^\x00-\x1f\\]+", part):
             raise UserError(f"{part[:80]!r} is no name of a file below {where}; rename it")
@@ -109,11 +99,8 @@ def join(where: P, *names: str) -> P:
 
 
 def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes | None:
-    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`.
-
-    Raises:
-        OSError: the file can't be read, or we can't find out whether it exists.
-    """
+    """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`. Raises
+    OSError if it can't be read, or we can't find out whether it exists."""
     try:
         if isinstance(where, Path):
             with open_file(where, most) as file:
@@ -124,12 +111,9 @@ def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes |
 
 
 def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[bytes]:
-    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it can't be read, is larger than `most` bytes, or is a pipe, a device or (without `links`) a link.
-    """
+    """Open a file to read from; it can seek. It may be anybody's: reading a pipe or a device may never end. Raises
+    FileNotFoundError, or OSError if it can't be read, is larger than `most` bytes, or is a pipe, a device or (without
+    `links`) a link."""
     if not isinstance(where, Path):
         return io.BytesIO(object_storage.read(where, most)[0])
 
@@ -148,13 +132,9 @@ def open_file(where: Place, most: int = MOST_BYTES, links: bool = False) -> IO[b
 
 
 def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = False) -> None:
-    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete.
-
-    With `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`.
-
-    Raises:
-        OSError: the file can't be written, or its name is that of a link.
-    """
+    """Replace a file atomically: if the process is killed, either the old file or the new one is there, complete. With
+    `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`. Raises OSError,
+    also if the file is a link."""
     if not isinstance(where, Path):
         _retried(lambda: object_storage.write(where, content), patience_s)
         return

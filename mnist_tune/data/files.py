@@ -58,14 +58,9 @@ OWN_FILE = re.compile(
 
 
 def read_own_folder(folder: Path) -> dict[str, bytes]:
-    """Return the raw bytes of four IDX files by path: training images and labels, then those of the test part.
-
-    Args:
-        folder: their folder, or a folder and how the names of its files begin, `emnist/emnist-balanced`.
-
-    Raises:
-        DataError: there are not four such files, or one can't be read.
-    """
+    """Return the raw bytes of four IDX files by path: training images and labels, then those of the test part. `folder`
+    may be followed by how the names of its files begin: `emnist/emnist-balanced`. Raises DataError if there are not
+    four such files, or one can't be read."""
     begin = ""
     if not folder.is_dir():
         folder, begin = folder.parent, folder.name
@@ -88,12 +83,8 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
 
 
 def mnist_from_cache(progress: bool) -> dict[str, bytes]:
-    """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it.
-
-    Raises:
-        UnavailableError: a file is not in the folder and no source delivers it.
-        UserError: the folder is not writable.
-    """
+    """Return the raw bytes of MNIST's four files, from the data folder. Missing files are fetched into it. Raises
+    UnavailableError if no source delivers one, `UserError` if the folder is not writable."""
     files, complaints = _look(data_folder())
     if not complaints:
         return files

@@ -24,13 +24,11 @@ class DataError(UserError):
 
 
 def read_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return the array in an IDX file of unsigned bytes with 1 to 3 dimensions, which is read-only.
+    """Return the array in an IDX file of unsigned bytes with 1 to 3 dimensions, which is read-only. Raises DataError if
+    it is no such file, or is shorter or longer than its header says; `name` is its name there.
 
-    The header is `0, 0, 0x08, rank` in bytes, then each dimension as a big-endian uint32.
-    Format: "THE IDX FILE FORMAT" in LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
-
-    Raises:
-        DataError: it is no such file, or is shorter or longer than its header says. `name` is its name there.
+    The header is `0, 0, 0x08, rank` in bytes, then each dimension as a big-endian uint32. Format: "THE IDX FILE FORMAT"
+    in LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist/.
     """
     rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     if not 1 <= rank <= 3:
@@ -47,11 +45,8 @@ def read_idx(content: bytes, name: str) -> npt.NDArray[np.uint8]:
 
 
 def read_raw(path: Path) -> bytes:
-    """Return the content of a file, unzipped if it is gzipped.
-
-    Raises:
-        DataError: the file can't be read, is too large, or its gzip stream is damaged.
-    """
+    """Return the content of a file, unzipped if it is gzipped. Raises DataError if it can't be read, is too large, or
+    its gzip stream is damaged."""
     try:
         with storage.open_file(path, links=True) as file:
             return gunzip(_read(file, str(path)), str(path))

@@ -28,11 +28,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def read_npz(path: Path) -> Arrays:
-    """The arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read.
-
-    Raises:
-        DataError: it can't be read, lacks an array, or is larger than this machine's memory.
-    """
+    """Return the arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read. Raises
+    DataError if it can't be read, lacks an array, or is larger than this machine's memory."""
     try:
         _check_size(path)
         with storage.open_file(path, links=True) as opened, np.load(opened, allow_pickle=False) as file:
@@ -62,19 +59,13 @@ def _check_size(path: Path) -> None:
 
 
 def checked(arrays: Mapping[str, Any], source: str) -> Arrays:
-    """The four arrays as they are trained on: images of float32, uint8 or uint16, labels as int32.
+    """Return the four arrays as they are trained on: images of float32, uint8 or uint16, labels as int32. Raises
+    DataError, which calls the data `source`, says what is wrong with which array, and what to do.
 
     Whole numbers from 0 to 255 become uint8, whatever their type: they are pixels. Larger ones become uint16, if they
     fit, else float32. Floats become uint8 only if all are whole and the largest is between 128 and 255.
 
     Without a test part, one image in `TEST_SHARE` of the training part becomes it, drawn by a fixed shuffle.
-
-    Args:
-        arrays: those of `NAMES`; those of the test part may both be missing.
-        source: what errors call the data.
-
-    Raises:
-        DataError: what is wrong with which array, and what to do.
     """
     found: Arrays = {}
     for part in ("train", "test") if {"x_test", "y_test"} & arrays.keys() else ("train",):

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import tyro
-
 from mnist_tune import storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.data_spec import ARRAYS
@@ -25,13 +23,10 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_again, open_new
 from mnist_tune.tuning.options import (
-    ARCHITECTURE_HELP,
-    OPTIMIZER_HELP,
+    CrossedOptions,
     Mark,
     SweepOptions,
-    TrialOptions,
     all_rates,
-    crossed,
     flag,
     refuse_not_above_0,
     with_given,
@@ -39,11 +34,9 @@ from mnist_tune.tuning.options import (
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan, recorded_options
 
-CROSSED = ("architecture", "optimizer", "batch_size", "momentum", "learning_rates")
-
 
 @dataclass(frozen=True, kw_only=True)
-class DecideOptions(TrialOptions):
+class DecideOptions(CrossedOptions):
     """Say which of some settings is best, and how sure that is: train all of them on fresh seeds until it is settled.
 
     Settings are compared on images that are held out of training. Name the folder of a sweep to decide between its best
@@ -63,15 +56,9 @@ class DecideOptions(TrialOptions):
     sweep: Annotated[str | Path | None, Mark.HERE] = None
     """The folder or URI of a sweep: compare the settings that it has not told apart from its best, on its data. Name
     networks of your own again with --architecture, so that they are loaded."""
-    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
-    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
-    batch_size: tuple[int, ...] = (128,)
-    """Images per step. Several values are crossed with all others, as are architectures, optimizers, momenta and rates;
-    each combination is a setting."""
-    momentum: tuple[float, ...] = (0.0,)
-    """Momentum of SGD, in [0, 1)."""
     learning_rates: tuple[float | str, ...] = ()
-    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced."""
+    """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with all others, too. Each
+    combination is a setting."""
     epochs: Annotated[int, Mark.KEPT] = 10
     """Epochs per trial; with --sweep, as there."""
     holdout: int = 0
@@ -97,12 +84,7 @@ class DecideOptions(TrialOptions):
 
     def settings(self) -> list[TrialConfig]:
         """Return a trial of each setting that is listed, without its seeds."""
-        names = [name.removesuffix("s") for name in CROSSED]
-        common = self.common()
-        return [
-            TrialConfig(**common | dict(zip(names, values, strict=True)))
-            for values in crossed(self, *CROSSED, learning_rates=all_rates(self.learning_rates))
-        ]
+        return list(self.combined("learning_rates", learning_rates=all_rates(self.learning_rates)))
 
 
 def decide(options: DecideOptions) -> Sweep:
@@ -158,15 +140,12 @@ def _contenders(
     options: DecideOptions, settings: Sequence[TrialConfig]
 ) -> tuple[DecideOptions, list[TrialConfig], str | None]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), and the split by which the sweep chose them.
-
-    Raises:
-        UserError: there are fewer than two settings, or the data are not those of the sweep.
-    """
+    those that the options name), and the split by which the sweep chose them. Raises `UserError` if there are fewer
+    than two settings, or the data are not those of the sweep."""
     sweep = None
     if options.sweep is None:
         settings = settings or options.settings()
-    elif listed := sorted(options.given & {*CROSSED[2:], "epochs"}):
+    elif listed := sorted(options.given & {"batch_size", "momentum", "learning_rates", "epochs"}):
         raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:
         options, settings, sweep = _of_sweep(options, storage.place(options.sweep))

@@ -11,31 +11,23 @@ from mnist_tune.errors import UserError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
-    OPTIMIZER_HELP,
+    CROSSED,
+    CrossedOptions,
     Mark,
-    TrialOptions,
-    crossed,
     refuse_empty,
     refuse_not_above_0,
     refuse_too_many,
 )
 
-CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
-
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeOptions(TrialOptions):
-    """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95% interval."""
+class EdgeOptions(CrossedOptions):
+    """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95% interval. Each combination of
+    architecture, optimizer, batch size and momentum has an edge of its own."""
 
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
-    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
-    batch_size: tuple[int, ...] = (128,)
-    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta; each
-    combination has an edge of its own."""
-    momentum: tuple[float, ...] = (0.0,)
-    """Momentum of SGD, in [0, 1)."""
     epochs: Annotated[int, Mark.KEPT] = 3
     """Epochs per trial. An edge belongs to a length of training."""
     precision: Annotated[float, Mark.HOW] = 0.05
@@ -66,5 +58,4 @@ class EdgeOptions(TrialOptions):
 
     def templates(self) -> list[TrialConfig]:
         """Return a trial of each edge, without its learning rate and seeds."""
-        common = self.common()
-        return [TrialConfig(**common | dict(zip(CROSSED, values, strict=True))) for values in crossed(self, *CROSSED)]
+        return list(self.combined())

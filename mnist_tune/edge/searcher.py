@@ -205,13 +205,8 @@ class EdgeSearcher(Unsaved):
 
 
 class ContestSearcher(Unsaved):
-    """Proposes the trials that a contest asks for.
-
-    Args:
-        contest: before its first trial.
-        seed: makes the seeds of the trials other ones.
-        ended: as in `EdgeSearcher`.
-    """
+    """Proposes the trials that a contest asks for, which has not begun. `seed` makes the seeds of the trials other
+    ones; `ended` is as in `EdgeSearcher`."""
 
     knows_the_past = True
 

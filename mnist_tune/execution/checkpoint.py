@@ -48,13 +48,11 @@ class Checkpoint:
     """A resumed trial reports it again, in case it was killed between saving and reporting."""
 
     def save(self, where: Place) -> None:
-        """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state.
+        """Write the state atomically: after a kill, or on a full disk, the file holds the old or the new state. Raises
+        `UserError` if it can't be written.
 
         After a power cut, too, if its epoch was no shorter than the time between two syncs of the rows. The state of a
         shorter one would be newer than the rows that are left, and of no use.
-
-        Raises:
-            UserError: the file can't be written.
         """
         meta = {"schema": SCHEMA, "names": list(self.arrays), "row": self.row}
         meta["types"] = {name: array.dtype.name for name, array in self.arrays.items() if array.dtype.kind == "V"}
@@ -73,11 +71,8 @@ class Checkpoint:
     @classmethod
     def load(cls, where: Place) -> Checkpoint | None:
         """Return what `save` wrote, or None if there is no such file, or a power cut left it empty, or only zeros.
-
-        Raises:
-            DamagedStateError: the file is damaged, has another schema, or was never a state.
-            UserError: the file can't be read.
-        """
+        Raises `UserError` if it can't be read; DamagedStateError if it is damaged, has another schema, or was never a
+        state."""
         try:
             content = storage.read(where, storage.PATIENCE_S)
         except OSError as error:
@@ -94,10 +89,7 @@ KEY = re.compile(r"""\[(?:(\d+)|(['"])((?:(?!\2)[^\\])*)\2)\]""")
 
 def parameters(arrays: Mapping[str, np.ndarray]) -> Any:
     """Return the parameters in a state's arrays as nested dictionaries and lists, as their names say; tuples are lists.
-
-    Raises:
-        UserError: they are in containers of another kind.
-    """
+    Raises `UserError` if they are in containers of another kind."""
     root: dict[Any, Any] = {}
     for name, array in arrays.items():
         if re.match(r"\.params(?![A-Za-z0-9_])", name):

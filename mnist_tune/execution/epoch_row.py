@@ -58,15 +58,9 @@ def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.n
 
 
 def left_for_good(means: np.ndarray, limit: float, first_step: int, since: int | None, starts: Any) -> int | None:
-    """Return the number, from 1, of the step since which all losses are above a limit; None if the last one is not.
-
-    Args:
-        means: the mean losses over an epoch's windows, in order; NaN counts as above.
-        limit: such as the loss of the untrained network.
-        first_step: the number of the epoch's first step, from 1.
-        since: what this function returned for the epoch before.
-        starts: the index of each window's first step.
-    """
+    """Return the number, from 1, of the step since which all losses are above a limit; None if the last one is not. The
+    losses are `means` over an epoch's windows, which begin at these `starts`; NaN counts as above. The epoch begins
+    with the step `first_step`, and `since` is what this function returned for the epoch before."""
     below = np.flatnonzero(means <= limit)
     if not len(below):
         return first_step if since is None else since

@@ -101,11 +101,8 @@ class Executor:
         return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put what `read` returned into a slot.
-
-        Raises:
-            UserError: the names, shapes or types are not those of this program.
-        """
+        """Put what `read` returned into a slot. Raises `UserError` if the names, shapes or types are not those of this
+        program."""
         leaves, tree = jax.tree.flatten(self._shapes)
         wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(self.names, leaves, strict=True)}
         found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
@@ -123,16 +120,12 @@ class Executor:
         data: Data,
         first: int = 0,
     ) -> np.ndarray:
-        """Train a batch of lanes for one epoch, or for a part of it. Return the loss of each step, [lanes, steps].
+        """Train a batch of lanes, those in these slots, for one epoch or a part of it. Return the loss of each step,
+        [lanes, steps]. Raises StateLostError if the device ran out of memory, and the failed call took the state with
+        it.
 
-        Args:
-            size: of the batch; beyond the lanes it is padding.
-            slots: the slot of each lane.
-            hyper, keys, orders: as in `Program.train_epoch`, with a leading axis for the lanes.
-            first: the steps of the epoch before this part.
-
-        Raises:
-            StateLostError: the device ran out of memory, and the failed call took the state with it.
+        Beyond the lanes, a batch of this `size` is padding. `hyper`, `keys` and `orders` are as in
+        `Program.train_epoch`, with a leading axis for the lanes; the part comes after the `first` steps of the epoch.
         """
         padded = {name: _pad(values, size) for name, values in hyper.items()}
         rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first)
@@ -160,13 +153,8 @@ class Executor:
         hyper: Hyperparameters | None = None,
     ) -> Any:
         """Return `function(program, params, extra, data, index, *static)` of each lane, or with hyperparameters
-        `function(program, state, hyper, data, index, *static)`.
-
-        Args:
-            function: a pure function of one lane; its results are scalars.
-            index: which images, int32.
-            static: what is compiled in. The rest is as in `train`.
-        """
+        `function(program, state, hyper, data, index, *static)`: a pure function of one lane whose results are scalars.
+        `index` says which images, int32; `static` is compiled in. The rest is as in `train`."""
         padded = hyper and {name: _pad(values, size) for name, values in hyper.items()}
         variables = self.state if hyper else (self.state.params, self.state.extra)
         call = (variables, *jax.device_put((self._slots(slots, size), padded, index)), data)

@@ -33,14 +33,11 @@ def limit_s(epochs: int, seconds: Collection[float], least_s: float) -> float:
 
 
 def watched(call: Callable[[], Result], limit_s: float) -> Result:
-    """Return what a call returns, or raise what it raises. The call runs in a thread of its own, unless there is no
-    limit.
+    """Return what a call returns, or raise what it raises. If there is a limit, the call runs in a thread of its own.
+    If it takes longer, HungError is raised, and this process ends after `ANSWER_S`.
 
     The limit is that of many short waits, not of a clock. So a machine that sleeps, or a process that is stopped, does
     not hang: nobody waits meanwhile.
-
-    Raises:
-        HungError: the call takes longer. This process then ends after `ANSWER_S`.
     """
     if limit_s == math.inf:
         return call()

@@ -27,15 +27,8 @@ IDLE_PROGRAMS = 2
 
 
 class LanePool:
-    """The lanes of one device.
-
-    Args:
-        dataset: the data set without label noise and held-out split, which each trial's config adds.
-        capacity: the most lanes, of all programs together.
-        train_evaluation: how many training images an evaluation uses, at most; None uses all.
-        sharpness: when sharpness is measured; None never does.
-        hang_s: the seconds that an epoch may take in any case; 0 is for ever (`limit_s`).
-    """
+    """The lanes of one device, at most `capacity` of all programs together. The data set is without label noise and
+    held-out split, which each trial's config adds. The other arguments are as in `WorkerSettings`."""
 
     def __init__(
         self,
@@ -53,12 +46,9 @@ class LanePool:
         self.lanes: Lanes = {}
 
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
-        """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it.
-
-        Raises:
-            LanesFullError: no lane is free, or (`DeviceFullError`) there is no memory for another one.
-            UserError: the saved state does not fit, or the device is too small for a single lane.
-        """
+        """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it. Raises
+        LanesFullError if no lane is free, or (DeviceFullError) there is no memory for another one; `UserError` if the
+        saved state does not fit, or the device is too small for a single lane."""
         self.detach(lane_id)
         if len(self.lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
@@ -99,13 +89,11 @@ class LanePool:
         return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
-        """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table.
+        """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table. The
+        lanes of a batch share its seconds equally.
 
-        The lanes of a batch share its seconds equally.
-
-        Raises:
-            StateLostError: the device ran out of memory, and the states of these and other lanes (`lost`) are lost.
-            HungError: the epoch hangs, and this process is about to end.
+        Raises StateLostError if the device ran out of memory, and the states of these and other lanes (`lost`) are
+        lost; HungError if the epoch hangs, and this process is about to end.
         """
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         limit = min(limit_s(lane.row["epoch"], lane.seconds, self._hang_s) for lane in lanes.values())

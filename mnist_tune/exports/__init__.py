@@ -29,14 +29,7 @@ MIRRORS = {
 
 
 def mirror(kind: str, output: str | None) -> Mirror:
-    """Return a mirror of this kind.
-
-    Args:
-        kind: a key of `MIRRORS`.
-        output: the folder, file or server; by default the one in which the tool itself looks first.
-
-    Raises:
-        UserError: the tool is not installed.
-    """
+    """Return a mirror of a kind of `MIRRORS`. `output` is its folder, file or server; by default the one in which the
+    tool itself looks first. Raises `UserError` if the tool is not installed."""
     made: Mirror = import_module(f"mnist_tune.exports.{MIRRORS[kind]}").Mirror(output)
     return made

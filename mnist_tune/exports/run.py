@@ -79,11 +79,7 @@ def _row(epoch: Mapping[str, Any]) -> Row:
 
 
 def library(name: str) -> Any:
-    """Return an optional library.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Return an optional library. Raises `UserError` if it is not installed."""
     try:
         return import_module(name)
     except ImportError:

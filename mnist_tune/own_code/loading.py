@@ -62,12 +62,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def load_own(*owners: Any) -> None:
-    """Load the code that trials, options or search spaces name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If
-    a file has changed since it was loaded, all named code is loaded anew.
-
-    Raises:
-        UserError: there is no such file, module or function, or it can't be loaded.
-    """
+    """Load the code that trials, options or search spaces name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a
+    file has changed since it was loaded, all named code is loaded anew. Raises `UserError` if there is no such file,
+    module or function, or it can't be loaded."""
     if other := changed():
         for known in ENTRIES.values():
             known.update({name: Entry(place) for name, one in known.items() if (place := _place(one))})
@@ -143,21 +140,14 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 
 def refuse_unknown(where: Any, *owners: Any) -> None:
-    """Refuse what a folder names in its options or trials, and nobody has named in this process.
-
-    Raises:
-        UserError: there is such code.
-    """
+    """Raise a `UserError` if a folder names code in its options or trials that nobody has named in this process."""
     named = ((flag, text) for flag, texts in names_in(*owners).items() for text in texts if is_unknown(flag, text))
     check_again([{"flag": flag, "name": parse_call(text).name, "files": {}} for flag, text in named], where, print)
 
 
 def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None]) -> None:
-    """Refuse a resume that lacks code which the sweep runs, and say which of its files have changed, and where.
-
-    Raises:
-        UserError: a factory has not been named again.
-    """
+    """Refuse a resume that lacks code which the sweep runs, and say which of its files have changed, and where. Raises
+    `UserError` if a factory has not been named again."""
     missing = [one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())]
     if missing:
         folder = missing[0].get("folder")

@@ -74,11 +74,8 @@ class Contest:
 
     @classmethod
     def of(cls, meta: Mapping[str, Any]) -> Contest:
-        """Return the contest that a sweep's `sweep.json` records, before its first trial.
-
-        Raises:
-            UserError: it can't be one; the folder may come from anybody.
-        """
+        """Return the contest that a sweep's `sweep.json` records, before its first trial. Raises `UserError` if it
+        can't be one; the folder may come from anybody."""
         asked = meta["options"]
         try:
             settings = [TrialConfig.from_dict(one) for one in asked[CONTENDERS][: MOST_SETTINGS + 1]]

@@ -68,13 +68,11 @@ class Learned:
         return self._left(row) < self.share
 
     def fixed_by(self, trials: Sequence[tuple[float, Mapping[str, Any] | None]]) -> Learned | None:
-        """Return what a search's pilot has fixed; None while no trial of the pilot has learned: then it goes on.
+        """Return what a search's pilot has fixed, given the learning rates and the last rows of the first trials that
+        have ended (None for one without a row). It is None while no trial of the pilot has learned: then it goes on.
 
         Where a loss of `LEARNED_SHARE` is out of reach, a trial has learned if it gained half of what the best trial of
         the pilot did.
-
-        Args:
-            trials: learning rates and last rows of the first trials that have ended; None for one without a row.
         """
         for end in range(len(PILOT), len(trials) + 1, len(PILOT)):
             pilot = [(tried, row) for tried, row in trials[:end] if row is not None]
@@ -116,13 +114,6 @@ def last_rows(epochs: pd.DataFrame) -> dict[str, Any]:
     """Return the row of each trial's last epoch, by its id."""
     last = epochs.sort_values("epoch").drop_duplicates("trial_id", keep="last")
     return dict(zip(last["trial_id"], last.to_dict("records"), strict=True))
-
-
-def _fixed(trials: pd.DataFrame, last: Mapping[str, Any], asked: Learned) -> Learned | None:
-    """Return what the pilot of a search has fixed, given its trials in order."""
-    ended = trials[trials["stop_reason"].isin(("completed", DIVERGED, "error")).cummin()]
-    rows = [None if one.stop_reason == "error" else last.get(one.trial_id) for one in ended.itertuples()]
-    return asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])
 
 
 class Interval(NamedTuple):
@@ -259,7 +250,9 @@ def measured_edges(
             continue
         family = family.sort_values("trial_id")
         asked = Learned(data.guess_losses[family["loss"].iloc[0]], options.get("learned"))
-        learned = _fixed(family, last, asked)
+        ended = family[family["stop_reason"].isin(("completed", DIVERGED, "error")).cummin()]
+        rows = [None if one.stop_reason == "error" else last.get(one.trial_id) for one in ended.itertuples()]
+        learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])  # by its first trials
         found = outcomes(family, epochs, last, data, learned).join(family[["learning_rate", "train_accuracy"]])
         found = found[found["learning_rate"] >= (learned or asked).least]
         if len(found):

@@ -26,20 +26,13 @@ from mnist_tune.results.tables import Tables
 
 
 def plot_regimes(sweep: Tables, path: Path) -> None:
-    """Write the figure of a sweep. It is readable with one trial and with thousands.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Write the figure of a sweep, which is readable with one trial and with thousands. Raises `UserError` as
+    `save`."""
     save(regimes_figure(sweep), path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Write a figure. Raises `UserError` if the file can't be written, or its format is unknown."""
     picture = io.BytesIO()
     try:
         figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
@@ -160,11 +153,7 @@ def _legend(of: dict[str, int]) -> list[Line2D]:
 
 
 def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
-    """Write the picture of measured edges, a panel each.
-
-    Raises:
-        UserError: the file can't be written, or its format is unknown.
-    """
+    """Write the picture of measured edges, a panel each. Raises `UserError` as `save`."""
     strips = [0.16 * len(predicted_by(edge)) + 0.1 for edge in edges]
     heights = [height for strip in strips for height in (2.6, strip)]
     figure = Figure(figsize=(8, sum(heights) + 0.9 * len(edges)), layout="constrained", dpi=110)

@@ -170,7 +170,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
     for title, family in found:
         if title in edges:
             yield measured(edges[title])
-            figures = _edge_figures(edges[title])
+            figures = [(f"{share:.0%} of seeds learn up to", str(edges[title].rate(share))) for share in SHARES]
         elif not family["epochs_run"].any():
             yield Finding(Kind.FAMILY, "no learning rate finished an epoch", title)
             figures = []
@@ -261,10 +261,6 @@ def _unbracketed(edge: MeasuredEdge) -> str:
         return "no edge so far: the first trials, which say what counts as learned, have not ended"
     found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
     return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
-
-
-def _edge_figures(edge: MeasuredEdge) -> list[tuple[str, str]]:
-    return [(f"{share:.0%} of seeds learn up to", str(edge.rate(share))) for share in SHARES]
 
 
 def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:

@@ -53,11 +53,7 @@ ENVIRONMENT = jinja2.Environment(
 
 
 def write_page(sweeps: Sequence[Tables], where: Place) -> None:
-    """Write the page of one or several sweeps, finished or running.
-
-    Raises:
-        UserError: the file can't be written.
-    """
+    """Write the page of one or several sweeps, finished or running. Raises `UserError` if it can't be written."""
     content = page(sweeps).encode()
     try:
         storage.write(where, content)

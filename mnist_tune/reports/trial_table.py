@@ -34,10 +34,6 @@ ABOUT = {column.name: column.about for column in TRIALS}
 """The sentences that explain fields."""
 
 
-def _column(name: str) -> Texts:
-    return lambda trials: [_plain(value) for value in trials[name]]
-
-
 @dataclass(frozen=True)
 class Field:
     """Something that a trial's line shows."""
@@ -58,7 +54,7 @@ class Field:
 
     def said(self, trials: pd.DataFrame) -> list[str]:
         """Return what is shown of each of these trials."""
-        return (self.texts or _column(self.name))(trials)
+        return self.texts(trials) if self.texts else [_plain(value) for value in trials[self.name]]
 
     def values(self, trials: pd.DataFrame) -> np.ndarray | list[str]:
         """Return what a column of these is sorted and compared by: numbers, or what is shown."""

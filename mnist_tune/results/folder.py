@@ -9,7 +9,7 @@ import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any
@@ -50,19 +50,13 @@ def exists(where: Place) -> bool:
 
 
 def fetched(where: Place) -> Path:
-    """Return the working folder of an existing sweep; download the sweep first if it is in object storage.
-
-    Raises:
-        UserError: there is no sweep, it can't be read, or another process is writing it.
-    """
+    """Return the working folder of an existing sweep; download the sweep first if it is in object storage. Raises
+    `UserError` if there is none, it can't be read, or another process is writing it."""
     folder = working_folder(where)
     if isinstance(where, str):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = locked(folder, where)
-        try:
+        with locked(folder, where):
             fetch(where, folder)
-        finally:
-            lock.release()
     return folder
 
 
@@ -91,16 +85,14 @@ def is_being_written(folder: Path) -> bool | None:
         os.close(descriptor)
 
 
-def locked(folder: Path, where: Place) -> FileLock:
-    """Return the acquired lock of a working folder. Raises `UserError` if another process holds it."""
-    lock = FileLock(folder / ".lock", timeout=LOOK_S)
+def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
+    """Lock a working folder until the context ends. Raises `UserError` if another process holds the lock."""
     try:
-        lock.acquire(poll_interval=LOOK_S / 10)
+        return FileLock(folder / ".lock", timeout=LOOK_S).acquire(poll_interval=LOOK_S / 10)
     except Timeout:
         raise UserError(f"another sweep is writing to {where}; wait for it, or stop it first") from None
     except FileNotFoundError:  # at its end, a sweep in object storage removes its working folder
         raise UserError(f"another process has just written to {where}; try again") from None
-    return lock
 
 
 def refuse_links(*folders: Path) -> None:
@@ -113,11 +105,8 @@ def refuse_links(*folders: Path) -> None:
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """Create `name` in `parent` and return it. If it exists, try `name-2`, `name-3` and so on.
-
-    Raises:
-        UserError: `parent` can't be written.
-    """
+    """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so on. Raises `UserError` if
+    `parent` can't be written."""
     for count in itertools.count(1):
         path = parent / (name if count == 1 else f"{name}-{count}")
         try:
@@ -131,11 +120,8 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def fetch(uri: str, folder: Path) -> None:
-    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept.
-
-    Raises:
-        UserError: there is no sweep, or the storage can't be read.
-    """
+    """Download a sweep from object storage into a local folder. A local journal that holds more events is kept. Raises
+    `UserError` if there is no sweep, or the storage can't be read."""
     found: dict[str, tuple[bytes, Version]] = {}
 
     def get(name: str) -> None:

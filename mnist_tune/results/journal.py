@@ -86,13 +86,8 @@ class Journal:
 
 
 def read_journal(path: Path) -> Journal:
-    """Return what the journal of a sweep says.
-
-    Damaged lines are skipped, with one warning that counts them. A last line that a kill cut short is skipped silently.
-
-    Raises:
-        UserError: the journal can't be read.
-    """
+    """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
+    line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
     from mnist_tune.results.rows import joined, rows_in  # imports pandas, and a new sweep has no journal to read
 
     file, first, undecided = path / "journal.jsonl", 1, False
@@ -112,7 +107,8 @@ def read_journal(path: Path) -> Journal:
                     if i not in others or (others[i] or {}).get("kind") == "end":
                         undecided = i not in others
                         break
-                wrong = [first + i for i, event in others.items() if event is None and _is_damage(lines[i])]
+                bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
+                wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
                 first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
                 if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
                     what = "damaged lines" if count > MOST_DAMAGED else "trials"
@@ -125,10 +121,6 @@ def read_journal(path: Path) -> Journal:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
     return Journal(joined(parts), trials, ends, undecided)
-
-
-def _is_damage(line: bytes) -> bool:
-    return line.endswith(b"\n") and not line.endswith(TORN)
 
 
 def mend_last_line(journal: Path) -> None:

@@ -23,11 +23,8 @@ MOST_VALUES = 21 * MOST_TRIALS
 
 
 def read_meta(folder: Place) -> dict[str, Any]:
-    """Return the content of a folder's `sweep.json`, with every value that we use checked.
-
-    Raises:
-        UserError: the file can't be read, or a sweep did not write it.
-    """
+    """Return the content of a folder's `sweep.json`, with every value that we use checked. Raises `UserError` if it
+    can't be read, or a sweep did not write it."""
     file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:

@@ -86,12 +86,8 @@ class Remote:
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def claim(self, seen: Sign | None) -> None:
-        """Become the writer of a sweep that was fetched.
-
-        Raises:
-            UserError: another process has given a sign of life since the one that was `seen`.
-            OSError: the storage can't be read or written; ChangedError if another process claims it, too.
-        """
+        """Become the writer of a sweep that was fetched. Raises `UserError` if another process has given a sign of life
+        since the one that was `seen`; OSError; ChangedError if another process claims it, too."""
         try:
             self._versions = json.loads((self._folder / VERSIONS).read_bytes())
         except FileNotFoundError:  # another process had this folder, and ended
@@ -101,10 +97,8 @@ class Remote:
         self._take(refuse_another(self._to, seen))
 
     def take_over(self) -> None:
-        """Upload all files, each of which must have changed. So their former writer can't write them any more.
-
-        Raises OSError, ChangedError if another process has written one since it was fetched.
-        """
+        """Upload all files, each of which must have changed. So their former writer can't write them any more. Raises
+        OSError, ChangedError if another process has written one since it was fetched."""
         self._put(META, self.files[META])  # first: it says that the tables are none
         self._upload_new()
 
@@ -115,12 +109,8 @@ class Remote:
             thread.start()
 
     def close(self) -> None:
-        """Upload what is left and stop.
-
-        Raises:
-            UserError: the upload failed for `PATIENCE_S`, or another process writes the sweep. The files stay in the
-                local folder.
-        """
+        """Upload what is left and stop. Raises `UserError` if the upload failed for `PATIENCE_S`, or another process
+        writes the sweep. The files stay in the local folder."""
         self._closed.set()
         for thread in self._threads[1:]:
             thread.join()
@@ -249,12 +239,9 @@ class Remote:
 
 def await_silence(to: str, say: Callable[[str], None]) -> Sign:
     """Return the last sign of life of the sweep at `to`, once no other process is writing it: wait if one just did.
+    Raises `UserError` if it still is, or OSError.
 
     One new sign while this waits may be a request that a killed process had sent. Two are from a process that lives.
-
-    Raises:
-        UserError: the other process is still writing.
-        OSError: the storage can't be read, or written.
     """
     last, heard = last_sign(to), 0
     if last.writer is None or _is_here(last.writer, to):

@@ -151,11 +151,8 @@ class Tables:
 
 
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ.
-
-    Raises:
-        UserError: no sharpness was measured in any.
-    """
+    """Return the trials, the epochs and the measurements of sharpness of several sweeps, with ids that differ. Raises
+    `UserError` if no sharpness was measured in any."""
     if not any("sharpness_steps" in sweep.epochs for sweep in sweeps):
         sweeps[0].sharpness()  # raises
     parts: list[list[pd.DataFrame]] = [[], [], []]
@@ -267,11 +264,8 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
-    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing.
-
-    Raises:
-        UserError: the file is damaged, or a sweep did not write it.
-    """
+    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing. Raises `UserError` if the
+    file is damaged, or a sweep did not write it."""
     try:
         with storage.open_file(path) as opened:
             return _table(opened, columns)

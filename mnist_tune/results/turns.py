@@ -56,12 +56,8 @@ def taken_over(where: Place, more: str = "") -> UserError:
 
 
 class Turn:
-    """The turn of this process to write a folder, whose local lock it holds.
-
-    Raises:
-        UserError: a process on another node is writing, or has just begun to.
-        OSError: the folder can't be written.
-    """
+    """The turn of this process to write a folder, whose local lock it holds. Raises `UserError` if a process on another
+    node is writing, or has just begun to, and OSError."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder

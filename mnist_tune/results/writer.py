@@ -42,14 +42,12 @@ KEPT_BYTES = 2**28
 
 class SweepWriter:
     """The only writer of a sweep's folder, which it owns: its lock and, in object storage, its upload and its signs of
-    life. They end with `finish`, or where the context is left without it.
+    life. They end with `finish`, or where the context is left without it. Raises `UserError` if the folder can't be
+    written, another process is writing it, or (without `resume`) it holds a sweep.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
     trials are written to object storage directly, by the processes that train them. A sweep that is resumed there needs
     the last sign of life that was `seen` of its former writer (`await_silence`). Lines about uploads go to `say`.
-
-    Raises:
-        UserError: the folder can't be written, another process is writing it, or (without `resume`) it holds a sweep.
     """
 
     def __init__(
@@ -115,7 +113,7 @@ class SweepWriter:
         for parent in self.path.parents:
             storage.sync_folder(parent)
         refuse_links(self.path, self.path / "states")
-        self._held.callback(locked(self.path, self.where).release)
+        self._held.enter_context(locked(self.path, self.where))
         if not self._remote and is_shared(self.path):
             self._turn = Turn(self.path, self._say)
             self._held.callback(self._turn.end)
@@ -223,11 +221,8 @@ class SweepWriter:
         self._append({"kind": "end", "trial_id": trial_id, "stop_reason": stop_reason, "error": redacted(error)})
 
     def finish(self, **meta: Any) -> Tables:
-        """Write the tables and return them; `meta` is added to `sweep.json`.
-
-        Raises:
-            UserError: the folder or the object storage can't be written. The journal keeps every event.
-        """
+        """Write the tables and return them; `meta` is added to `sweep.json`. Raises `UserError` if they can't be
+        written. The journal keeps every event."""
         from mnist_tune.results.tables import tables  # imports pandas, which would delay the start of a sweep
 
         try:

@@ -33,11 +33,8 @@ class Device:
 
 
 def find_device(quiet: bool) -> Device:
-    """Return the device of this Ray cluster. Warn if Ray has GPUs that JAX can't use.
-
-    Raises:
-        UserError: all GPUs are busy, or the cluster started no node in time.
-    """
+    """Return the device of this Ray cluster. Warn if Ray has GPUs that JAX can't use. Raises `UserError` if all GPUs
+    are busy, or the cluster started no node in time."""
     _wait_for_a_node(quiet)
     cluster = ray.cluster_resources()
     if cluster.get("GPU"):

@@ -38,20 +38,12 @@ def choose_placement(
     cpus_per_trial: int = 1,
     trials_per_gpu: int = 1,
 ) -> Placement:
-    """Choose between lanes and processes, and start the directory of the lanes. Ray must be running.
+    """Choose between lanes and processes, and start the directory of the lanes. Ray must be running. Raises `UserError`
+    if more lanes are asked for than fit.
 
-    Args:
-        trials: the trials known in advance; empty if a searcher proposes them.
-        data: their data set.
-        settings: of the processes that train; they get what depends on the choice.
-        device: what `find_device` returned.
-        execution: `lanes`, `process`, or `auto`: lanes on GPUs and processes on CPUs.
-        lanes: the most lanes per device; by default `LANES`, or fewer if these don't fit.
-        cpus_per_trial: CPU cores per process, without lanes.
-        trials_per_gpu: processes that share a GPU, without lanes.
-
-    Raises:
-        UserError: more lanes are asked for than fit.
+    `trials` are those known in advance; there are none if a searcher proposes them. `execution` is lanes, process, or
+    auto: lanes on GPUs and processes on CPUs. By default there are `LANES` on a device, or fewer if these don't fit.
+    Without lanes, a process has `cpus_per_trial` cores, and `trials_per_gpu` share a GPU.
     """
     on_gpu = device.kind == "GPU"
     if on_gpu:
@@ -106,12 +98,10 @@ def resources_of_nodes() -> list[Mapping[str, float]]:
 
 def trial_slots(resources: Mapping[str, float]) -> int:
     """Return how many trials with these resources fit on the nodes together; at least 1."""
-    return max(1, sum(_fitting(node, resources) for node in resources_of_nodes()))
-
-
-def _fitting(node: Mapping[str, float], resources: Mapping[str, float]) -> int:
     # Ray counts in ten thousandths: without rounding, three thirds of a GPU would hold two trials.
-    return min(int(round(1e4 * node.get(name, 0)) // round(1e4 * each)) for name, each in resources.items() if each)
+    units = {name: round(1e4 * each) for name, each in resources.items() if each}
+    nodes = resources_of_nodes()
+    return max(1, sum(min(round(1e4 * node.get(name, 0)) // each for name, each in units.items()) for node in nodes))
 
 
 def _rounded_down(share: float) -> float:

@@ -21,7 +21,6 @@ import ray
 from mnist_tune.errors import UserError
 
 _AUTH = "ray._private.authentication.authentication_token_setup"
-_HYPERBAND = "ray.tune.schedulers.async_hyperband"
 NAMES = {
     "printer": "ray._private.ray_logging stdout_deduplicator",
     "canonical address": "ray._private.services canonicalize_bootstrap_address",
@@ -38,20 +37,13 @@ NAMES = {
     "trials": "ray.tune.execution.tune_controller TuneController._trials",
     "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
     "state": "ray.tune.experiment.trial Trial.get_json_state",
-    "rungs": f"{_HYPERBAND} AsyncHyperBandScheduler._trial_info",
-    "bracket": f"{_HYPERBAND} _Bracket.on_result",
-    "cutoff": f"{_HYPERBAND} _Bracket.cutoff",
     "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
 }
 """A module and what is in it, by what we call that."""
 
 
 def private(name: str) -> Any:
-    """Return what a name of `NAMES` stands for.
-
-    Raises:
-        UserError: this Ray has no such name.
-    """
+    """Return what a name of `NAMES` stands for. Raises `UserError` if this Ray has no such name."""
     module, path = NAMES[name].split()
     try:
         return reduce(_attribute, path.split("."), import_module(module))

@@ -106,10 +106,7 @@ def interrupts_as_before() -> Iterator[None]:
 
 def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
     """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has a Ray.
-
-    Raises:
-        UserError: the cluster can't be joined (`_connect`), Ray does not start, or `check_session` refuses.
-    """
+    Raises `UserError` if the cluster can't be joined (`_connect`), Ray does not start, or `check_session` refuses."""
     check_session(address, dashboard)
     import ray
 

@@ -19,10 +19,7 @@ TIMEOUT_S = 60.0
 
 def check_nodes(states: Place, token: str) -> None:
     """Check every node, if there are several. One that joins later or answers too late is checked by its first trial.
-
-    Raises:
-        UserError: a node does not reach the folder. A trial that is retried there would start from its first epoch.
-    """
+    Raises `UserError` if a node does not reach the folder: a trial retried there would start from its first epoch."""
     nodes = alive_nodes()
     if len(nodes) < 2:
         return

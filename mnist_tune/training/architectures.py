@@ -26,11 +26,7 @@ INITIALISATIONS = ("glorot", "he", "he0")
 
 
 def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """Take a name apart: its kind, and the arguments.
-
-    Raises:
-        UserError: there is no such kind.
-    """
+    """Take a name apart: its kind, and the arguments. Raises `UserError` if there is no such kind."""
     call = parse_call(name)
     if call.name in ENTRIES["architecture"] or call.name in BUILT_IN:
         return call.name, call.arguments, dict(call.keywords)
@@ -46,11 +42,8 @@ def kind_of(name: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
 
 
 def architecture(name: str, data: DataSpec) -> Network:
-    """Return the network with this name, for this data: the same one until its factory is another one.
-
-    Raises:
-        UserError: there is no such network, its arguments are wrong, or it can't take this data.
-    """
+    """Return the network with this name, for this data: the same one until its factory is another one. Raises
+    `UserError` if there is none, its arguments are wrong, or it can't take this data."""
     return _made(name, data, ENTRIES["architecture"].get(kind_of(name)[0]))
 
 

@@ -161,11 +161,8 @@ def _factory(name: str, own: Entry | None) -> Callable[..., Any]:
 
 
 def check_optimizer(text: str) -> Call:
-    """Take an optimiser's name and arguments apart. JAX is not imported for a plain name.
-
-    Raises:
-        UserError: there is no such optimiser, or it has no such argument, or the argument is an option of the trial.
-    """
+    """Take an optimiser's name and arguments apart. JAX is not imported for a plain name. Raises `UserError` if there
+    is no such optimiser, it has no such argument, or the argument is an option of the trial."""
     call, known = parse_call(text), (*BUILT_IN, *ENTRIES["optimizer"])
     if call.name not in known:
         raise UserError(f"unknown optimizer {call.name!r}{closest(call.name, known)}; or FILE.py:FACTORY")

@@ -29,15 +29,9 @@ def range_curve(
     train_count: int,
     guess: float = math.inf,
 ) -> RangeCurve:
-    """Return the losses of a range test. It is a pure function: parameters, optimiser, keys and batch order stay. Its
-    arguments are those of `Program.train_epoch`, but for these:
-
-    Args:
-        seed: of the order of the images, which goes on over epochs, and of what is random in a step.
-        ramp: the learning rates.
-        train_count: how many of the images are trained on.
-        guess: as in `RangeCurve`.
-    """
+    """Return the losses of a range test on a ramp of learning rates. It is a pure function: parameters, optimiser, keys
+    and batch order stay. `seed` is that of the order of the `train_count` images, which goes on over epochs, and of
+    what is random in a step; `guess` is as in `RangeCurve`, the other arguments are those of `Program.train_epoch`."""
     rates, orders = ramp.rates.astype(np.float32), _batches(seed, program.batch_size, len(ramp.rates), train_count)
     keys = np.stack([np.full(len(rates), seed), np.arange(len(rates))], 1).astype(np.uint32)
     losses = np.zeros(0, np.float32)

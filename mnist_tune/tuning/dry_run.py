@@ -21,11 +21,8 @@ START_S = 8
 
 def dry_run(options: Any) -> Iterator[str]:
     """Say what a sweep with these options would do, line by line: its trials, their steps, and how long it takes at
-    most. For that, an epoch of each network is trained in this process. No folder is created.
-
-    Raises:
-        UserError: as in `run_sweep`; or a sweep is to be resumed.
-    """
+    most. For that, an epoch of each network is trained in this process. No folder is created. Raises `UserError` as
+    `run_sweep` does, or if a sweep is to be resumed."""
     if options.resume is not None:
         raise UserError("--dry-run says what a new sweep would do; leave --resume out")
     load_own(options)

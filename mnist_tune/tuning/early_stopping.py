@@ -32,12 +32,9 @@ class Asha(FIFOScheduler):  # type: ignore[misc]
     """A Tune scheduler that stops trials as ASHA does (Li et al. 2020), with a reduction factor of 2. Ray Tune's own
     can't be resumed, since its rungs are not kept.
 
-    Rungs are at the grace period, at twice that, and so on. A trial is proposed for a stop if its training loss there
-    is above the median of those that got there before it.
-
-    Args:
-        grace_period: the first epoch after which a trial may be stopped.
-        reasons: where it writes why it stopped a trial, by trial id.
+    Rungs are at the grace period, the first epoch after which a trial may be stopped, at twice that, and so on. A trial
+    is proposed for a stop if its training loss there is above the median of those that got there before it. Why a trial
+    was stopped is written to `reasons`, by its id.
     """
 
     def __init__(self, grace_period: int, reasons: MutableMapping[str, str]) -> None:

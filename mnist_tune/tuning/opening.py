@@ -135,11 +135,7 @@ def _note(trials: Sequence[TrialConfig], dataset: Dataset, say: Callable[[str], 
 
 def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
     """Try the networks and optimisers of some trials on a few images, in a process of their own: JAX in this one would
-    take a GPU's memory. Ray must be running.
-
-    Raises:
-        UserError: one of them can't train on this data.
-    """
+    take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
     import ray
 
     different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}

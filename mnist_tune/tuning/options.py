@@ -246,12 +246,30 @@ network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(wi
 OPTIMIZER_HELP = f'{", ".join(BUILT_IN)}, with arguments if need be: "adam(b1=0.8)"; or your own, FILE.py:FUNCTION.'
 
 
+CROSSED = ("architecture", "optimizer", "batch_size", "momentum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossedOptions(TrialOptions):
+    """Settings that may have several values each."""
+
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-1024-128-tanh",)
+    optimizer: Annotated[tuple[str, ...], tyro.conf.arg(help=OPTIMIZER_HELP)] = ("sgd",)
+    batch_size: tuple[int, ...] = (128,)
+    """Images per step. Several values are crossed with all others, as are architectures, optimizers and momenta."""
+    momentum: tuple[float, ...] = (0.0,)
+    """Momentum of SGD, in [0, 1)."""
+
+    def combined(self, *more: str, **values: Sequence[Any]) -> Iterator[TrialConfig]:
+        """Yield a trial of every combination of these, and of `more` options (`crossed`)."""
+        common, names = self.common(), (*CROSSED, *(name.removesuffix("s") for name in more))
+        for chosen in crossed(self, *CROSSED, *more, **values):
+            yield TrialConfig(**common | dict(zip(names, chosen, strict=True)))
+
+
 def crossed(options: Any, *names: str, **values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     """Return every combination of some options that list values, once and in order. `values` replace an option's own.
-
-    Raises:
-        UserError: a list is empty, or there are more than `MOST_TRIALS` combinations.
-    """
+    Raises `UserError` if a list is empty, or there are more than `MOST_TRIALS` combinations."""
     refuse_empty(options, *names)
     lists = [list(dict.fromkeys(values.get(name, getattr(options, name)))) for name in names]
     said = " x ".join(f"{len(one)} {flag(name)}" for name, one in zip(names, lists, strict=True) if len(one) > 1)
@@ -281,11 +299,8 @@ def refuse_empty(options: Any, *names: str) -> None:
 
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
-    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width.
-
-    Raises:
-        UserError: there are more than `MOST_LAYERS`.
-    """
+    """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width. Raises `UserError` if
+    there are more than `MOST_LAYERS`."""
     if depth > MOST_LAYERS:
         raise UserError(f"--depths can't be {depth}; at most {MOST_LAYERS} layers are trained")
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
@@ -301,11 +316,8 @@ def all_rates(texts: Sequence[float | str]) -> list[float]:
 
 
 def rates_of(text: float | str, name: str = "--learning-rates") -> list[float]:
-    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT.
-
-    Raises:
-        UserError: it is neither a number nor such a range.
-    """
+    """Return the learning rates that one value of the flag `name` means: itself, or those of FIRST:LAST:COUNT. Raises
+    `UserError` if it is neither a number nor such a range."""
     parts = str(text).split(":")
     try:
         if len(parts) == 1:

@@ -24,12 +24,8 @@ METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iter
 
 
 def check_metric(user: Any) -> None:
-    """Refuse a scheduler or a searcher whose metric or time no result has. Tune would never stop a trial, and say so in
-    pages of traceback at the end.
-
-    Raises:
-        UserError: it is mistyped.
-    """
+    """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no result has. Tune would never stop
+    a trial, and say so in pages of traceback at the end."""
     for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
         found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
         if found is not None and found not in METRICS:

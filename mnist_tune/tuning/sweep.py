@@ -159,18 +159,12 @@ def resume(where: Place, options: SweepOptions, name: str | None = None, trials:
 
 
 def run_or_resume(name: str, options: Any, trials: Sequence[TrialConfig] = ()) -> Sweep:
-    """Resume a sweep if `options.resume` says so, else run a new one. The scripts in `sweeps/` call this.
+    """Resume a sweep if `options.resume` says so, else run a new one of this name; commands call this. The trials are
+    what `options.trials()` returns, if there is such a method, and `trials`. Ray is shut down when the process ends,
+    after the command has printed its tables.
 
-    Ray is shut down when the process ends, after the script has printed its tables.
-
-    Args:
-        name: the name of the sweep.
-        options: a `SweepOptions`. It may have a method `trials()`, which returns the trials that it wants.
-        trials: trials that the sweep gets, too.
-
-    Raises:
-        UserError: as in `run_sweep`; or there is nothing to resume, the data have changed, or an option was given that
-            can't change.
+    Raises `UserError` as `run_sweep` does; or there is nothing to resume, the data have changed, or an option was given
+    that can't change.
     """
     load_own(options)
     stop_ray_at_exit()

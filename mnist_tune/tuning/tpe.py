@@ -10,12 +10,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 
 class NetworkSearch(OptunaSearch):  # type: ignore[misc]
-    """Proposes networks by their parts, so that it learns of a width, say, from all networks that have it.
-
-    Args:
-        networks: for each network that may be proposed its parts. Every combination of parts is a network.
-        given: arguments of Ray Tune's `OptunaSearch`.
-    """
+    """Proposes networks by their parts, so that it learns of a width, say, from all networks that have it. `networks`
+    has the parts of each one that may be proposed: every combination of parts is a network."""
 
     def __init__(self, networks: Mapping[str, Mapping[str, Any]], **given: Any) -> None:
         super().__init__(**given)

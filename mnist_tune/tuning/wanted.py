@@ -36,13 +36,11 @@ def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Option
 
 
 def resumed(options: Options, where: Place, name: str | None = None) -> Options:
-    """Return the options of a resumed sweep: those given now on top of those that its folder records.
+    """Return the options of a resumed sweep: those given now on top of those that its folder records. A command resumes
+    only sweeps of the `name` that it gives its own.
 
-    A command resumes only sweeps of the `name` that it gives its own.
-
-    Raises:
-        UserError: there is no sweep, another command made it, what it records is no option, or an option was given that
-            can't change.
+    Raises `UserError` if there is no sweep, another command made it, what it records is no option, or an option was
+    given that can't change.
     """
     meta = read_meta(where)
     values = dict[str, Any]()
