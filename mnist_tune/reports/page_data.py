@@ -335,7 +335,7 @@ class PageData:
             tables = [table.assign(sweep_name=title) for table, title in zip(tables, self.titles, strict=True)]
         trials = self._together(tables)
         parts = {name: layers(name) for name in trials["architecture"].unique()}
-        if all(parts.values()) and len(parts) == len({*parts.values()}):
+        if parts and all(parts.values()) and len(parts) == len({*parts.values()}):
             for name, values in zip(LAYERS, zip(*map(parts.get, trials["architecture"]), strict=True), strict=True):
                 trials[name] = values
         best = [f"{self.split}_accuracy", f"{self.split}_loss"]
@@ -387,14 +387,14 @@ class PageData:
                 least = half_an_image if error else float(known.min())
                 one = Metric(f"{split}_{what}", f"{titles[split]} {what}", column, f"{split}_accuracy", error, least)
                 found += [one.with_axis(self.trials, self.epochs)] if len(known) else []
-        cells = len(self.trials) * int(self.trials["epochs_run"].max() or 1)
+        cells = len(self.trials) * self.trials["epochs_run"].max()  # NaN without trials, which have no metrics
         return found if cells <= FULL_CELLS else [one for one in found if one is found[0] or one.key == "train_loss"]
 
     @cached_property
     def kept_epochs(self) -> np.ndarray:
         """The epochs of which the page holds the curves: all, or every second, third, ... and the last one."""
         last = max(int(self.epochs["epoch"].max()) if len(self.epochs) else 0, 1)
-        every = -(-len(self.trials) * last // MOST_CELLS)
+        every = -(-max(len(self.trials), 1) * last // MOST_CELLS)
         return np.arange(last, 0, -every)[::-1]
 
     @cached_property

@@ -15,7 +15,7 @@ from bokeh.document.models import DocumentModelManager
 from bokeh.models import BoxSelectTool
 from recorded_data import recorded_data
 
-from mnist_tune import UserError
+from mnist_tune import UserError, load_sweep
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.findings import Kind, _families, findings, of
@@ -54,6 +54,11 @@ def roots(html):
 def charts(sweep):
     """The charts of a sweep's page, by name."""
     return {chart.name: chart for _, found in sections(PageData([sweep])) for chart in found}
+
+
+def test_a_search_that_has_proposed_no_trial_has_a_page(new_writer, tmp_path):
+    new_writer(tmp_path / "sweep", count=0).finish(ended=None)
+    assert load_sweep(load_sweep(tmp_path / "sweep").report().parent).trials.empty
 
 
 def test_the_same_results_give_the_same_bytes(made_up_sweep):
