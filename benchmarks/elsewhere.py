@@ -192,8 +192,13 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
     yield "| data, network, loss | edge (50% learn) | range test | 4 times the least | 2/λ0 |"
     yield "|---|---|---|---|---|"
     for row in table.itertuples():
-        edge = f"{row.edge:.3g} [{row.low:.3g}, {row.high:.3g}]" if row.edge > 0 else f"{row.learned} of {row.trials}"
-        said = [f"{getattr(row, name) / row.edge:.2g}" for name in ("range_test", "four_times", "classical")]
+        known, names = row.edge > 0, ("range_test", "four_times", "classical")
+        edge = (
+            f"{row.edge:.3g} [{row.low:.3g}, {row.high:.3g}]"
+            if known
+            else f"none: {row.learned} of {row.trials} learned"
+        )
+        said = [f"{getattr(row, name) / row.edge:.2g}" if known else "–" for name in names]
         yield " | ".join([f"| {row.data}, {row.network}, {row.loss}", edge, *said]) + " |"
     for loss, part in table.groupby("loss"):
         for name in ("range_test", "four_times", "classical"):

@@ -37,7 +37,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune import SweepOptions, TrialConfig, cli
-from mnist_tune.regimes.data_facts import DATA, DataFacts
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.regimes.statistics import FAR, LEARNED
@@ -106,9 +106,9 @@ def read_set(number: int) -> Iterator[Sweep]:
 
 def data_of(trial: pd.Series) -> DataFacts:
     """Return the facts about a trial's data set."""
-    known = DATA.get(trial["dataset"])
-    target = known.target if known else None if pd.isna(trial["target"]) else float(trial["target"])
-    return DataFacts.of([int(count) for count in trial["label_counts"].split()], int(trial["test_images"]), target)
+    target = None if pd.isna(trial["target"]) else float(trial["target"])
+    facts = DataFacts.of([int(count) for count in trial["label_counts"].split()], int(trial["test_images"]), target)
+    return replace(facts, train_images=facts.train_images // int(trial.get("positions", 1)))
 
 
 def arguable(trial: Any) -> bool:

@@ -2,11 +2,15 @@
 
     python benchmarks/pictures.py
     python benchmarks/pictures.py --only seven page
+    python benchmarks/pictures.py --only edge --edge results/edge/TIME
 
 - *seven*: `docs/seven_regimes.png`, a curve of each regime.
 - *labels*: `docs/labels.png`, sweeps that a person labelled (`tests/regimes/real_*.csv`).
 - *regimes*: `docs/regimes.png`, the main command's sweep, from its record.
 - *page*: `docs/report.png`, the top of that sweep's page, as Chromium shows it.
+- *edge*, *stability*, *phases*: `docs/edge.png`, `docs/stability.png`, `docs/phase_diagram.png`, from their records.
+  The commands that made these are in `docs/edge.md` and `docs/sharpness.md`. A new run replaces the record if its
+  folders are named: `--edge`, `--stability`, `--phases`.
 
 Nothing is trained. The labels are those of today's rules.
 """
@@ -29,21 +33,28 @@ from matplotlib.figure import Figure
 
 from label_cuts import SETS, Sweep, read_set
 from mnist_tune import UserError, cli, load_sweep
+from mnist_tune.commands.phase_diagram import NOTHING, UNTRAINED, first_steps, plot_phases, thresholds
+from mnist_tune.commands.stability import plot_stability, relative_sharpness, trial_names
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
 from mnist_tune.reports.curve_plots import log_axis
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import plot_edges, save
 from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.styles import COLOURS, MARKERS
+from mnist_tune.results.tables import together
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-RECORDED = ROOT / "benchmarks" / "records" / "2026-11-28-main-sweep-amd-epyc-avx2"
+RECORDS = ROOT / "benchmarks" / "records"
+RECORDED = RECORDS / "2026-11-28-main-sweep-amd-epyc-avx2"
+EDGE = RECORDS / "2026-11-28-edge-amd-epyc-avx2"
+STABILITY = RECORDS / "2026-11-28-stability-amd-epyc-avx2.csv"
+PHASES = RECORDS / "2026-11-28-phases-amd-epyc-avx2.csv"
 
-Picture = Literal["seven", "labels", "regimes", "page"]
+Picture = Literal["seven", "labels", "regimes", "page", "edge", "stability", "phases"]
 
 SHOWN = {
     "converged": ("batch_128", 0.3),
@@ -71,8 +82,14 @@ PANELS = {
 class Pictures:
     """Draw the pictures of the docs from stored curves."""
 
-    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page")
+    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page", "edge")
     """Which of them."""
+    edge: Path | None = None
+    """The folder of a search for an edge, whose rows replace the record of *edge*."""
+    stability: tuple[Path, ...] = ()
+    """The folders of sweeps with --sharpness-every, whose curves replace the record of *stability*."""
+    phases: Path | None = None
+    """The folder of a phase diagram, whose thresholds replace the record of *phases*."""
 
 
 def real_sweeps() -> Iterator[Sweep]:
@@ -212,17 +229,50 @@ def picture_page(path: Path) -> None:
         )  # fmt: skip
 
 
+def keep(config: Pictures) -> None:
+    """Replace the records of which a new run is named."""
+    if config.edge is not None:
+        EDGE.mkdir(exist_ok=True)
+        for name in ("sweep.json", "journal.jsonl"):
+            shutil.copyfile(config.edge / name, EDGE / name)
+    if config.stability:
+        trials, epochs, measured = together([load_sweep(folder) for folder in config.stability])
+        steps = ["trial_id", "step"]
+        curves = relative_sharpness(trials, measured).merge(epochs[[*steps, "train_loss"]], "outer", steps)
+        curves.insert(0, "trial", curves.pop("trial_id").map(trial_names(trials)))
+        curves.to_csv(STABILITY, index=False, float_format="%.5g")
+    if config.phases is not None:
+        folders = sorted(
+            (file.parent for file in config.phases.glob("*/sweep.json")), key=lambda one: one.name != UNTRAINED
+        )
+        steps = first_steps(*together([load_sweep(file.parent) for file in folders]))
+        thresholds(steps[steps["learning_rate"] > NOTHING]).to_csv(PHASES, index=False, float_format="%.6g")
+
+
+def stability_curves() -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """Return each trial's name, its sharpness and its losses, from the record."""
+    return [
+        (str(name), part.dropna(subset="sharpness"), part.dropna(subset="train_loss"))
+        for name, part in pd.read_csv(STABILITY).groupby("trial", sort=False)
+    ]
+
+
 DRAWN = {
     "seven": ("seven_regimes.png", plot_seven),
     "labels": ("labels.png", plot_labels),
     "regimes": ("regimes.png", lambda path: load_sweep(RECORDED).plot(path)),
     "page": ("report.png", picture_page),
+    "edge": ("edge.png", lambda path: plot_edges(load_sweep(EDGE).edges(), path)),
+    "stability": ("stability.png", lambda path: plot_stability(stability_curves(), path)),
+    "phases": ("phase_diagram.png", lambda path: plot_phases(pd.read_csv(PHASES), path)),
 }
 """The file in docs/ of each picture, and what draws it."""
 
 
 def main() -> None:
-    for name in cli.parse(Pictures).only:
+    config = cli.parse(Pictures)
+    keep(config)
+    for name in config.only:
         file, draw = DRAWN[name]
         draw(DOCS / file)
         print(f"docs/{file}")

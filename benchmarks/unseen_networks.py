@@ -840,6 +840,108 @@ def both_signs(data, width=20):
     return Network(init, apply)
 
 
+def gated_units(data, width=40):
+    """Return two layers of units that multiply a GELU with a linear map, each normed by its root mean square."""
+
+    def init(key):
+        keys = jax.random.split(key, 6)
+        return {
+            "in": [_dense(keys[0], data.size, width), _dense(keys[1], data.size, width)],
+            "hidden": [_dense(keys[2], width, width), _dense(keys[3], width, width)],
+            "out": _dense(keys[4], width, data.classes),
+        }
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for gate, up in (params["in"], params["hidden"]):
+            x = jax.nn.gelu(x @ gate[0] + gate[1]) * (x @ up[0] + up[1])
+            x = x / jnp.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+        return x @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def softplus(data, width=64, layers=2):
+    """Return layers of softplus units, shifted to be 0 at 0."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        return [
+            _dense(k, a, b, 1.5) for k, a, b in zip(jax.random.split(key, layers + 1), sizes, sizes[1:], strict=False)
+        ]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = jax.nn.softplus(x @ weight + bias) - jnp.log(2.0)
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
+def squeezed(data, filters=24, side=4):
+    """Return filters of patches, each scaled by a gate that sees its mean over the image (squeeze and excite)."""
+    rows, columns = data.shape[0] // side, data.shape[1] // side
+
+    def init(key):
+        keys = jax.random.split(key, 3)
+        return {
+            "patch": _dense(keys[0], side * side, filters, 2.0),
+            "gate": _dense(keys[1], filters, filters),
+            "out": _dense(keys[2], rows * columns * filters, data.classes),
+        }
+
+    def apply(params, images):
+        x = images.reshape(-1, rows, side, columns, side).swapaxes(2, 3).reshape(-1, rows * columns, side * side)
+        x = jax.nn.relu(x @ params["patch"][0] + params["patch"][1])
+        gate = jax.nn.sigmoid(x.mean(1) @ params["gate"][0] + params["gate"][1])
+        x = (x * gate[:, None]).reshape(len(images), -1)
+        return x @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def dilated(data, filters=10, steps=(1, 2, 4)):
+    """Return filters of three values of a series, ever farther apart, added to what they see."""
+
+    def init(key):
+        first, last, *rest = jax.random.split(key, 2 + len(steps))
+        return {
+            "in": _dense(first, 1, filters),
+            "layers": [_dense(k, 3 * filters, filters) for k in rest],
+            "out": _dense(last, data.size * filters, data.classes),
+        }
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1, 1) @ params["in"][0] + params["in"][1]
+        for (weight, bias), step in zip(params["layers"], steps, strict=True):
+            seen = jnp.concatenate([jnp.roll(x, step, 1), x, jnp.roll(x, -step, 1)], -1)
+            x = x + jax.nn.relu(seen @ weight + bias)
+        return x.reshape(len(images), -1) @ params["out"][0] + params["out"][1]
+
+    return Network(init, apply)
+
+
+def acprop(learning_rate):
+    return optax.contrib.acprop(learning_rate)
+
+
+def adopt(learning_rate):
+    return optax.contrib.adopt(learning_rate)
+
+
+def madgrad(learning_rate):
+    return optax.contrib.madgrad(learning_rate)
+
+
+def schedule_free(learning_rate):
+    return optax.contrib.schedule_free_sgd(learning_rate)
+
+
+def simplified_ademamix(learning_rate):
+    return optax.contrib.simplified_ademamix(learning_rate)
+
+
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 

@@ -17,6 +17,7 @@ from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
+from mnist_tune.reports.curve_plots import log_axis
 from mnist_tune.reports.figures import save
 from mnist_tune.results.tables import together
 from mnist_tune.training.optimizers import ADAM, threshold
@@ -51,11 +52,12 @@ def main() -> None:
     config = cli.parse(Stability)
     if not config.results:
         raise UserError("name the folder of a sweep that ran with --sharpness")
-    trials, _, measured = together([load_sweep(path) for path in config.results])
+    trials, epochs, measured = together([load_sweep(path) for path in config.results])
     relative = relative_sharpness(trials, measured)
     names = trial_names(trials[trials["trial_id"].isin(relative["trial_id"])])
     print_stability(names, summarise_stability(relative))
-    curves = [(names[trial_id], curve) for trial_id, curve in relative.groupby("trial_id", sort=False)]
+    losses = dict(iter(epochs.groupby("trial_id")))
+    curves = [(names[one], curve, losses[one]) for one, curve in relative.groupby("trial_id", sort=False)]
     plot_stability(curves, config.figure)
     print(f"Picture: {config.figure}")
 
@@ -125,26 +127,33 @@ def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
             print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}", na_rep="-"))
 
 
-def plot_stability(curves: Sequence[tuple[str, pd.DataFrame]], path: Path) -> None:
+def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], path: Path) -> None:
     """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness. Where
-    it is not known, draw the sharpness, in a panel of its own."""
-    kinds = [curve["relative"].isna().all() for _, curve in curves]
+    it is not known, draw the sharpness, in a panel of its own. Below is the training loss, from the trial's epochs."""
+    kinds = [curve["relative"].isna().all() for _, curve, _ in curves]
     panels = sorted(set(kinds))
-    figure = Figure(figsize=(7, 4.2 * len(panels)), layout="constrained", dpi=100)
-    for axis, alone in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+    heights = [4.0 for _ in panels] + [2.2]
+    figure = Figure(figsize=(7, sum(heights)), layout="constrained", dpi=100)
+    *axes, below = figure.subplots(len(heights), height_ratios=heights, sharex=True)
+    for axis, alone in zip(axes, panels, strict=True):
         shown = "sharpness" if alone else "relative"
-        for i, (name, curve) in enumerate(curves):
+        for i, (name, curve, _) in enumerate(curves):
             if kinds[i] == alone:
                 axis.plot(curve["step"], curve[shown], color=f"C{i % 10}", lw=1.4, label=name)
                 axis.plot(curve["step"], curve["batch_relative"], color=f"C{i % 10}", lw=0.9, ls="--", alpha=0.7)
         if alone:
-            axis.set(xlabel="step", ylabel="sharpness", ylim=(0, None))
+            axis.set(ylabel="sharpness", ylim=(0, None))
         else:
             axis.axhline(1, color="0.3", lw=1)
-            if any(curve["batch_relative"].notna().any() for _, curve in curves):
+            if any(curve["batch_relative"].notna().any() for _, curve, _ in curves):
                 axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
-            axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve in curves))))
-            axis.set(xlabel="step", ylabel="sharpness, relative to the edge of stability")
-        axis.grid(alpha=0.25)
+            axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve, _ in curves))))
+            axis.set_ylabel("sharpness, relative to the edge of stability")
         axis.legend(frameon=False, fontsize=9)
+    for i, (_, _, epochs) in enumerate(curves):
+        below.plot(epochs["step"], epochs["train_loss"], color=f"C{i % 10}", lw=1.2)
+    log_axis(below, "y")
+    below.set(xlabel="step", ylabel="training loss")
+    for axis in (*axes, below):
+        axis.grid(alpha=0.25)
     save(figure, path)

@@ -171,10 +171,12 @@ class MeasuredEdge:
         """The posterior of the edge of learning."""
         return self._posterior(self.outcomes[LEARNED])
 
-    @property
+    @cached_property
     def is_bracketed(self) -> bool:
-        """Whether some trials learned and others did not: else there is no interval."""
-        return bool(self.outcomes[LEARNED].nunique() == 2)
+        """Whether some trials learned and others did not, and the edge is not below all of them, where rates may be too
+        slow: else there is no interval."""
+        both = self.outcomes[LEARNED].nunique() == 2
+        return bool(both and self.posterior.interval()[1] >= math.log(self.outcomes["learning_rate"].min()))
 
     def rate(self, share: float) -> Interval:
         """Return the rate at which this share of seeds learn; NaN if there is no interval."""

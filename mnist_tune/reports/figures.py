@@ -188,7 +188,14 @@ def draw_predictors(axis: Any, edge: MeasuredEdge) -> None:
     x, found, said = edge_band(edge)[0], edge.rate(0.5), predicted_by(edge)
     for row, (name, predicted) in enumerate(sorted(said.items(), key=lambda one: one[1])):
         shown = min(max(predicted, x[0]), x[-1])
-        axis.plot(shown, row, "<" if predicted < shown else ">" if predicted > shown else "o", color="0.45", ms=4)
+        axis.plot(
+            shown,
+            row,
+            "<" if predicted < shown else ">" if predicted > shown else "o",
+            color="0.45",
+            ms=4,
+            clip_on=False,
+        )
         left = shown > x[0] ** 0.25 * x[-1] ** 0.75
         axis.annotate(
             f"{name}: {rate(predicted, 3)}", (shown, row), (-6 if left else 6, 0), textcoords="offset points",

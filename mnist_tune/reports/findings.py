@@ -247,8 +247,13 @@ def measured(edge: MeasuredEdge) -> Finding:
 
 
 def _unbracketed(edge: MeasuredEdge) -> str:
-    """Return why there is no interval: no trial learned, or all did, or the search has only begun."""
+    """Return why there is no interval: too few trials learned, or all did, or the search has only begun."""
     trials, best = edge.outcomes, edge.outcomes.sort_values("train_accuracy", na_position="first").iloc[-1]
+    if trials[LEARNED].nunique() == 2:
+        least = rate(trials["learning_rate"].min())
+        return (
+            f"no edge so far: less than half learned at {least}, and smaller rates may be too slow; try more --epochs"
+        )
     if trials[LEARNED].any():
         most = rate(trials["learning_rate"].max())
         return f"no edge so far: all of {counted(len(trials))} learned, at rates of up to {most}"

@@ -17,7 +17,7 @@ from bokeh.plotting import figure
 
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.measured_edge import LEARNED
-from mnist_tune.reports.decided import decided, titles
+from mnist_tune.reports.decided import titles
 from mnist_tune.reports.findings import Kind, measured, of, winner_of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import (
@@ -66,7 +66,7 @@ class Chart(NamedTuple):
     """What it shows, for those who don't see it."""
     figure: Any
     caption: str = ""
-    """Empty if the page's script writes it."""
+    """Empty if the page's script writes it, or if the head says it."""
     heading: str = ""
     choice: str = ""
     """If charts of a section have several, a menu says of which they are shown."""
@@ -167,8 +167,7 @@ def progress(canvas: Canvas) -> Charts:
 def decisions(canvas: Canvas) -> Charts:
     """For each decision by how much each setting is worse than the best, seed by seed, with its 95% interval."""
     for i, sweep in enumerate(canvas.data.sweeps):
-        contest, said = sweep.decision, decided(sweep)
-        if contest is None or not said:
+        if (contest := sweep.decision) is None or not contest.course:
             continue
         names, best = [*map(printable, titles(contest.settings))], int(contest.decision.leader)
         worse = np.array([(mean[best], wide[best]) for _, mean, wide in contest.course])
@@ -191,7 +190,7 @@ def decisions(canvas: Canvas) -> Charts:
         plot.xaxis[0].axis_label = "seeds"
         plot.yaxis[0].axis_label = models.PlainText(f"accuracy below {names[best]}'s")
         label = "How much worse than the best each setting is, seed by seed"
-        yield Chart(f"decision-{i}", label, plot, f"{'. '.join(said)}.")
+        yield Chart(f"decision-{i}", label, plot)
 
 
 def edges(canvas: Canvas) -> Charts:

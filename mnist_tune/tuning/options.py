@@ -21,6 +21,7 @@ from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.numbers import told_apart
 from mnist_tune.results.folder import exists
 from mnist_tune.storage import Place
+from mnist_tune.training.optimizers import BUILT_IN
 from mnist_tune.trial import MOST_TRIALS, Training, TrialConfig
 
 AUTO = "auto"
@@ -242,8 +243,7 @@ class TrialOptions(Training, SweepOptions):
 
 ARCHITECTURE_HELP = """mlp-<widths>-<activation>[-glorot|he|he0] (tanh, relu, gelu, silu), stax-mlp or convnet; or a
 network of your own, FILE.py:FUNCTION, with arguments if need be: "net.py:mlp(width=128)"."""
-OPTIMIZER_HELP = """sgd, adam, adamw, rmsprop, lion or adagrad, with arguments if need be: "adam(b1=0.8)"; or your own,
-FILE.py:FUNCTION."""
+OPTIMIZER_HELP = f'{", ".join(BUILT_IN)}, with arguments if need be: "adam(b1=0.8)"; or your own, FILE.py:FUNCTION.'
 
 
 CROSSED = ("architecture", "optimizer", "batch_size", "momentum")

@@ -11,7 +11,7 @@ from mnist_tune import cli, invocation
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"python \S*((?:sweeps|analysis)/\w+\.py)((?: +[^\s`|;&']+)*)")
-FILES = ("README.md", "aws.md", "gcp.md", "slurm.md", "rayjob.yaml", "slurm.sbatch")
+FILES = ("README.md", "aws.md", "gcp.md", "machines.md", "slurm.md", "rayjob.yaml", "slurm.sbatch")
 
 
 def commands(text):

