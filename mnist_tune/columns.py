@@ -191,6 +191,3 @@ TRIALS = (
     Column("error", TEXT, "What ended the trial where `stop_reason` is error, else empty.", gaps=False),
 )
 """The table `trials`: a row a trial."""
-
-LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
-"""The columns of `trials` that `label_trials` adds. The journal of a sweep that has ended holds them, too."""

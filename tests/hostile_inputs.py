@@ -14,6 +14,8 @@ import zipfile
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from idx_files import idx, small_mnist
 
 from mnist_tune import load_sweep, storage
@@ -236,22 +238,66 @@ def of_journal(whole):
     yield from ((name, partial(written, "journal.jsonl", whole + line + b"\n", look)) for name, line in lines.items())
 
 
-def of_labels(whole):
-    """The journal of a sweep that has ended, with another value in a label or a row."""
-    label = json.loads(whole.splitlines()[-1])
+# --- parquet
+
+
+def table(content, **columns):
+    """A stored table with the last value of some columns replaced, and the types that they have."""
+    found = pq.read_table(io.BytesIO(content))
+    for name, value in columns.items():
+        known = name in found.column_names
+        values, kind = (found[name].to_pylist(), found[name].type) if known else ([None] * len(found), pa.string())
+        column = pa.array([*values[:-1], value], kind)
+        place = found.schema.get_field_index(name)
+        found = found.set_column(place, name, column) if known else found.append_column(name, column)
+    file = io.BytesIO()
+    pq.write_table(found, file)
+    return file.getvalue()
+
+
+def of_parquet(files):
+    trials, epochs = files["trials.parquet"], files["epochs.parquet"]
     wrong = {
-        "trial_id": ["../x", "", "another"], "regime": ["mine", "[/x]", None], "curve_regime": ["x", 1],
-        "regime_evidence": ["x" * 10**6, "\x1b[2J", "[/x]"], "target": [float("nan"), 9.0, "x"],
-        "reaches": [float("-inf"), -5.0, 10**400], "reaches_from": [float("inf"), None], "reaches_to": [-1, 2**60],
+        "trial_id": ["../x", "00000/../..", "", "00000", "x" * 70],
+        "learning_rate": [float("nan"), float("inf"), 0.0, -1.0],
+        "regime": ["mine", "[/x]"], "stop_reason": ["[/x]", "a/b"],
+        "architecture": ["[/x]", "\x1b[2J", "a" * 16_000, ""],
+        "train_s": [float("inf"), -1e308], "epochs_run": [-1, 2**53], "epochs_asked": [2**53],
+        "target": [float("nan"), 9.0],
+        "reaches": [float("-inf"), -5.0], "reaches_from": [float("inf")], "batch_size": [2**53], "error": ["x" * 10**6],
+        "momentum": [-1.0], "best_epoch": [2**53], "diverged_at_step": [2**53], "test_accuracy": [float("nan"), 1e308],
+        "seed": [2**33], "curve_regime": ["x"],
     }  # fmt: skip
     for name, values in wrong.items():
         for i, value in enumerate(values):
-            line = json.dumps(label | {name: value}).encode() + b"\n"
-            yield f"{name} {i}", partial(written, "journal.jsonl", whole + line, look)
-    row = json.loads(next(line for line in whole.splitlines() if line.startswith(BEGINS)))
-    for i, steps in enumerate(("[[", "[[1]]", "[" * 10**5, "null", "[[1e400,null,{},[]]]")):
-        line = json.dumps(row | {"sharpness_steps": steps}).encode() + b"\n"
-        yield f"sharpness_steps {i}", partial(written, "journal.jsonl", whole + line, with_sharpness)
+            yield f"trials {name} {i}", partial(written, "trials.parquet", table(trials, **{name: value}), look)
+    wrong = {
+        "trial_id": ["../x", "another"], "epoch": [0, 2**53, 1], "step": [2**53], "train_loss": [-1.0, 1e308, 5e-324],
+        "test_accuracy": [9.0, -1e308], "ended_at": [1e12, -1e12, 1e300], "wait_s": [float("inf"), -1e9],
+        "lanes": [2**53],
+        "node": ["[/x]", "\x1b[2J"], "sharpness_steps": ["[[", "[[1]]", "[" * 10**5, "null", "[[1e400,null,{},[]]]"],
+    }  # fmt: skip
+    for name, values in wrong.items():
+        for i, value in enumerate(values):
+            yield (
+                f"epochs {name} {i}",
+                partial(written, "epochs.parquet", table(epochs, **{name: value}), with_sharpness),
+            )
+    for name, content in {"nothing": b"", "noise": bytes(999), "half": epochs[:-99], "json": b"PAR1{}PAR1"}.items():
+        yield name, partial(written, "epochs.parquet", content, look)
+    for name, count, length in (("a long text", 600, 2**20), ("many rows", 300_000, 1)):
+        yield name, partial(written, "epochs.parquet", repeated(epochs, count, length).getvalue(), look)
+
+
+def repeated(content, count, length, kind=""):
+    """A small file with a stored table's first row `count` times, and a text of this length in each."""
+    one = pq.read_table(io.BytesIO(content)).slice(0, 1)
+    many = pa.table({name: pa.repeat(one[name][0], count) for name in one.column_names})
+    text = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array(["a" * length]))
+    file = io.BytesIO()
+    compression = "zstd" if kind == "pages" else "snappy"
+    pq.write_table(many.append_column("sharpness_steps", text), file, compression=compression, store_schema=False)
+    return file
 
 
 def with_sharpness(folder):
@@ -289,7 +335,7 @@ def look_at_all(folder):
     look(folder)
 
 
-READ = ("sweep.json", "journal.jsonl", "states/00000.npz", ".lock")
+READ = ("sweep.json", "journal.jsonl", "trials.parquet", "epochs.parquet", "states/00000.npz", ".lock")
 KINDS = ("pipe", "socket", "folder", "large", "device", "loop", "nowhere")
 WRITTEN = ("trials.csv", "epochs.csv", "report.html", "regimes.png")
 
@@ -409,7 +455,7 @@ def groups(files):
     running = files["sweep.json"].replace(b'"ended": "now"', b'"ended": null')
     yield "sweep.json", dict(of_meta(running))
     yield "journal", dict(of_journal(files["journal.jsonl"]))
-    yield "labels", dict(of_labels(files["journal.jsonl"]))
+    yield "parquet", dict(of_parquet(files))
     yield (
         "special files",
         {f"{name} {kind}": partial(special, name, kind, look_at_all) for name in READ for kind in KINDS},

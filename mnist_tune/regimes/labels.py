@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.columns import LABELLED
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
@@ -49,6 +48,9 @@ ON_ITS_WAY = "on its way"
 
 LEFT = "left the target"
 """How the evidence begins where a trial was at its target, and is below it again."""
+
+LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
+"""The columns that `label_trials` adds."""
 
 Label = tuple[str, str]
 """A regime, and the evidence for it."""

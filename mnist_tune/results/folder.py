@@ -25,6 +25,9 @@ from mnist_tune.storage import Place
 JOURNAL = "journal.jsonl"
 META = "sweep.json"
 TABLES = ("trials.parquet", "epochs.parquet")
+FILES = (*TABLES, META)
+"""The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
+ended, its tables are there."""
 
 SEGMENTS = "journal"
 """The folder of the journal in object storage, where nothing can be appended to a file."""
@@ -132,7 +135,7 @@ def fetch(uri: str, folder: Path) -> None:
             if (size := sum(one["size"] for one in listed.values())) > MOST_BYTES:
                 raise OSError(f"its journal has {size} bytes; at most {MOST_BYTES} are read")
             segments = [f"{SEGMENTS}/{name}" for name in sorted(listed)]
-            list(threads.map(get, [*segments, *TABLES]))  # of the tables, a resume needs the versions
+            list(threads.map(get, [*segments, *TABLES]))
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
     if META not in found:
@@ -142,7 +145,11 @@ def fetch(uri: str, folder: Path) -> None:
     there = storage.read(path) if _begun(storage.read(folder / META)) == _begun(found[META][0]) else None
     if there is None or not there.startswith(journal):  # what is there was left by another sweep, or is older
         storage.write(path, journal)
-    storage.write(folder / META, found[META][0])
+    for name in FILES:
+        if name in found:
+            storage.write(folder / name, found[name][0])
+        else:
+            (folder / name).unlink(missing_ok=True)
     storage.write(folder / VERSIONS, json.dumps({name: version for name, (_, version) in found.items()}).encode())
 
 

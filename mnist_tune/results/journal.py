@@ -9,13 +9,13 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, ID, LABELLED, TEXT, TRIALS, Column, Kind, first_wrong
+from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.own_code.registry import ENTRIES
@@ -79,8 +79,6 @@ class Journal:
     ends: dict[str, dict[str, Any]]
     undecided: bool
     """Whether no trial's end follows the last row: a kill may have come before its trial was stopped."""
-    labels: dict[str, dict[str, Any]]
-    """What the curves meant when the sweep ended: `LABELLED`."""
 
     def known_trials(self, meta: Mapping[str, Any]) -> dict[str, TrialConfig]:
         """Return every trial of a sweep by its id: those planned and those proposed later, with their latest values."""
@@ -94,7 +92,7 @@ def read_journal(path: Path) -> Journal:
 
     file, first, undecided = path / "journal.jsonl", 1, False
     parts, damaged, count = list[Any](), list[int](), 0
-    trials, ends, labels = dict[str, TrialConfig](), dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()
+    trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:
         with storage.open_file(file, MOST_JOURNAL_BYTES) as opened:
             for lines in _blocks(opened):
@@ -105,8 +103,6 @@ def read_journal(path: Path) -> Journal:
                         trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
                     elif event["kind"] == "end":
                         ends[event["trial_id"]] = event
-                    elif event["kind"] == "label":
-                        labels[event["trial_id"]] = event
                 for i in reversed(range(len(lines))):
                     if i not in others or (others[i] or {}).get("kind") == "end":
                         undecided = i not in others
@@ -114,7 +110,7 @@ def read_journal(path: Path) -> Journal:
                 bad = [i for i, event in others.items() if event is None and lines[i].endswith(b"\n")]
                 wrong = [first + i for i in bad if not lines[i].endswith(TORN)]
                 first, count, damaged = first + len(lines), count + len(wrong), (damaged + wrong)[:6]
-                if count > MOST_DAMAGED or max(len(trials), len(ends), len(labels)) > MOST_TRIALS:
+                if count > MOST_DAMAGED or max(len(trials), len(ends)) > MOST_TRIALS:
                     what = "damaged lines" if count > MOST_DAMAGED else "trials"
                     raise UserError(f"{file} was not written by a sweep: it has too many {what}; remove it")
     except FileNotFoundError:
@@ -124,7 +120,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
-    return Journal(joined(parts), trials, ends, undecided, labels)
+    return Journal(joined(parts), trials, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:
@@ -186,7 +182,6 @@ _EVENTS = {
     "epoch": EPOCHS,
     "writer": (Column("number", COUNT, needed=True),),
     "end": (_TRIAL_ID, Column("stop_reason", ID, needed=True), Column("error", TEXT)),
-    "label": (_TRIAL_ID, *(replace(one, needed=not one.gaps) for one in TRIALS if one.name in LABELLED)),
 }
 """The values of each kind of event."""
 

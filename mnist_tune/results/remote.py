@@ -23,7 +23,7 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
-from mnist_tune.results.folder import JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
+from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
 from mnist_tune.results.turns import SILENCE_S, still_writes, taken_over, waits_for
 from mnist_tune.terminal import printable
 
@@ -221,7 +221,7 @@ class Remote:
     def _upload_new(self) -> None:
         files = dict(self.files)  # so that the tables are final if `sweep.json` says that the sweep has ended
         self._upload_journal()
-        for name in (*TABLES, META):
+        for name in FILES:
             if files.get(name) is not self._uploaded.get(name):
                 self._put(name, files[name])
                 self._uploaded[name] = files[name]

@@ -59,7 +59,7 @@ def _parsed(lines: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:
         at = []
     if not at or len(rows) != len(at):
         return _encoded(SCHEMA.empty_table()), np.array([], int)
-    sure = np.logical_and.reduce([_fits(column, rows[column.name].combine_chunks()) for column in EPOCHS])
+    sure = np.logical_and.reduce([fits(column, rows[column.name].combine_chunks(), True) for column in EPOCHS])
     return (rows if sure.all() else rows.filter(pa.array(sure))), np.array(at)[sure]
 
 
@@ -70,15 +70,21 @@ def _encoded(rows: pa.Table) -> pa.Table:
     return pa.table(texts, names=SCHEMA.names)
 
 
-def _fits(column: Column, values: pa.Array) -> np.ndarray:
-    """Return which values surely fit a column. Arrow has rounded large numbers, and unprintable characters are still to
-    be replaced."""
+def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarray:
+    """Return which values fit a column. Texts are encoded as a dictionary.
+
+    What is `from_json` only counts if it surely fits: Arrow has rounded large numbers, and unprintable characters are
+    still to be replaced.
+    """
     if pa.types.is_dictionary(values.type):
-        fit = [column.kind.holds(text) and text.isprintable() for text in values.dictionary.to_pylist()]
+        texts = values.dictionary.to_pylist()
+        fit = [column.kind.holds(text) and (text.isprintable() or not from_json) for text in texts]
         found = np.array([*fit, True])[values.indices.fill_null(-1).to_numpy()]
-    elif pa.types.is_boolean(values.type):
+    elif pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
         found = np.ones(len(values), bool)
     else:
         numbers = values.to_numpy(zero_copy_only=False)  # with NaN for what is missing
-        found = ~(numbers < max(column.kind.low, 1 - LARGEST)) & ~(numbers > min(column.kind.high, LARGEST - 1))
-    return np.asarray(found & values.is_valid().to_numpy(zero_copy_only=False) if column.needed else found)
+        most = LARGEST - 1 if from_json else np.inf
+        found = ~(numbers < max(column.kind.low, -most)) & ~(numbers > min(column.kind.high, most))
+    needed = column.needed if from_json else not column.gaps
+    return np.asarray(found & values.is_valid().to_numpy(zero_copy_only=False) if needed else found)

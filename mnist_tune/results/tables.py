@@ -6,18 +6,23 @@ A sweep that is running, or was killed at any moment, can be read too.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import types
+from pyarrow.parquet import ParquetFile
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, EPOCHS, LABELLED, TRIALS
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, Column
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
@@ -26,17 +31,26 @@ from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.results.folder import JOURNAL, exists, fetch, is_being_written
+from mnist_tune.results.folder import exists, fetch, is_being_written
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
+from mnist_tune.results.rows import fits
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
+from mnist_tune.terminal import printable
+from mnist_tune.trial import FIELDS, TrialConfig
 
 TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
 
-GAPS = {one.name: "Int64" for one in EPOCHS if one.kind is COUNT and one.gaps}
-"""Counts with gaps are nullable integers; pandas would make them floats."""
+MOST_ROWS = 10**7
+MOST_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
+"""The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
+claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
+
+TEXTS = (ID, TEXT, NAME)
+"""Kinds of texts."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,24 +182,33 @@ def read_sweep(path: str | Path) -> Tables:
 
 
 def _read(folder: Path) -> Tables:
-    """Return the tables of a sweep, whose labels are known if it has ended."""
+    """Return the stored tables. Make them from the journal if the sweep has not ended or their files are damaged."""
     meta = read_meta(folder)
     if meta.get("ended") is None:
         return tables(folder, meta, running=is_being_written(folder))
-    if not (folder / JOURNAL).exists():
-        raise UserError(f"{folder} has no {JOURNAL}, which holds what a sweep did; name the folder of a sweep")
-    return tables(folder, meta, ended=True)
+    try:
+        trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
+        twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
+        if twice or not {*trials["regime"], *trials["curve_regime"]} <= set(REGIMES):
+            raise UserError(f"the tables in {folder} were not written by a sweep")
+        trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
+        epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
+    except UserError as error:
+        if not (folder / "journal.jsonl").exists():
+            raise
+        _log.warning("%s; the tables are made again from the journal", error)
+        return tables(folder, meta)
+    return Tables(folder, trials, epochs, meta)
 
 
-def tables(path: Path, meta: dict[str, Any], running: bool | None = False, ended: bool = False) -> Tables:
-    """Make the tables from the journal. If an epoch was recorded twice, the last row counts. If the sweep has `ended`,
-    its labels are in the journal, too; else they are made here.
+def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:
+    """Make the tables from the journal and label the regimes. If an epoch was recorded twice, the last row counts.
 
     While a process is `running` the sweep, trials that have not ended are running or waiting; unknown if that is None.
     """
     journal = read_journal(path)
     epochs = journal.epochs.drop_duplicates(["trial_id", "epoch"], keep="last")
-    epochs = epochs.sort_values(["trial_id", "epoch"], ignore_index=True).astype(GAPS)
+    epochs = with_kinds(epochs.sort_values(["trial_id", "epoch"], ignore_index=True), EPOCHS)
     rows = [
         {"stop_reason": "interrupted", "error": ""}
         | journal.ends.get(trial_id, {})
@@ -206,14 +229,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False, ended
     begun = np.where(trials["epochs_run"] > 0, "running", "waiting")
     live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
-    kept = [journal.labels[name] for name in trials["trial_id"] if ended and name in journal.labels]
-    regimes = {one[name] for one in kept for name in ("regime", "curve_regime")}
-    if ended and len(kept) == len(trials) and regimes <= set(REGIMES):
-        labels = pd.DataFrame(kept, columns=[*LABELLED])
-        trials = trials.join(labels.astype(dict.fromkeys(LABELLED[3:], float)))  # all but the texts
-    else:
-        trials = label_trials(trials, epochs, data)
-    trials["dataset"] = meta["dataset"]["name"]
+    trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
 
@@ -245,3 +261,64 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
         best_epoch=best.set_index("trial_id")["epoch"],
         diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
     )
+
+
+def read_table(path: Path, columns: Iterable[Column]) -> pd.DataFrame:
+    """Return these columns of a table that a sweep stored. Those with `gaps` may be missing. Raises `UserError` if the
+    file is damaged, or a sweep did not write it."""
+    try:
+        with storage.open_file(path) as opened:
+            return _table(opened, columns)
+    except Exception as error:  # Arrow raises many kinds of errors
+        raise UserError(f"{path} is not a table of a sweep ({error})") from None
+
+
+def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
+    """Return columns of a table. Its sizes are looked at before it is decoded. Texts stay encoded until they have been
+    looked at, too: a long one that a small file names a thousand times would fill the memory."""
+    with ParquetFile(opened) as file:
+        kinds = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        there = [column for column in columns if not column.gaps or column.name in kinds]
+        for column in there:
+            _check_type(column, kinds[column.name])
+        rows = file.metadata.num_rows
+        parts = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
+        size = max(sum(part.total_byte_size for part in parts), 8 * rows * len(there))
+        most = min(MOST_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
+        if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
+            raise ValueError(f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}")
+        texts = [column.name for column in there if column.kind in TEXTS and not types.is_null(kinds[column.name])]
+        meta = file.metadata
+    with ParquetFile(opened, metadata=meta, read_dictionary=texts) as file:
+        table = file.read([column.name for column in there]).replace_schema_metadata(None)
+    found = {column.name: _checked(column, table[column.name], most) for column in there}
+    return with_kinds(pa.table(found).to_pandas(), there)
+
+
+def _check_type(column: Column, kind: Any) -> None:
+    text = types.is_string(kind) or types.is_large_string(kind)
+    whole = types.is_integer(kind) or (types.is_floating(kind) and (column.gaps or column.kind in NUMBERS))
+    right = text if column.kind in TEXTS else types.is_boolean(kind) if column.kind is FLAG else whole
+    if not (right or (types.is_null(kind) and column.gaps)):
+        raise ValueError(f"{column.name} is of type {kind}")
+
+
+def _checked(column: Column, values: pa.ChunkedArray, most: int) -> pa.Array:
+    """Return the values of a column if each is one that a journal could hold, and they take at most so many bytes."""
+    part = values.unify_dictionaries().combine_chunks()
+    kind = FIELDS.get(column.name, column.kind)
+    if not (fits(column, part).all() if kind is column.kind else all(map(kind.holds, part.unique().to_pylist()))):
+        raise ValueError(f"{column.name} is not always {kind.wanted}")
+    if types.is_dictionary(part.type):
+        texts = pa.array(map(printable, part.dictionary.to_pylist()), pa.string())
+        counts = np.bincount(part.indices.drop_null().to_numpy(), minlength=len(texts))
+        if counts @ np.array([len(text) for text in texts.to_pylist()], int) > most:
+            raise ValueError(f"{column.name} holds more than {most} bytes")
+        part = pa.DictionaryArray.from_arrays(part.indices, texts).cast(pa.string())
+    return part
+
+
+def with_kinds(table: pd.DataFrame, columns: Iterable[Column]) -> pd.DataFrame:
+    """Return the table with counts that have gaps as nullable integers; pandas would make them floats."""
+    return table.astype({one.name: "Int64" for one in columns if one.kind is COUNT and one.gaps and one.name in table})

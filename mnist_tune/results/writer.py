@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_tune import object_storage, storage
-from mnist_tune.columns import LABELLED
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
@@ -229,11 +228,10 @@ class SweepWriter:
         try:
             if self.failure:
                 raise self.failure
+            self._journal.flush()
+            self._sync()
             self.meta |= meta
             sweep = tables(self.path, self.meta)
-            for labels in sweep.trials[["trial_id", *LABELLED]].to_dict("records"):
-                self._append({"kind": "label", **labels})
-            self._sync()
             for name, table in zip(TABLES, (sweep.trials, sweep.epochs), strict=True):
                 self._write(name, table.to_parquet(index=False))
             self._write_meta(final=True)

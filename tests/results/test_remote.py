@@ -215,6 +215,15 @@ def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_
     assert [line.partition(" to ")[0] for line in said] == ["can't upload", "uploads"]
 
 
+def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
+    new_writer(bucket).finish(ended="now")
+    tables = ["epochs.parquet", "trials.parquet"]
+    assert sorted(path.name for path in fetched(bucket).glob("*.parquet")) == tables
+    for name in tables:
+        storage.remove(storage.join(bucket, name))
+    assert not list(fetched(bucket).glob("*.parquet"))
+
+
 def test_an_existing_sweep_is_not_overwritten(new_writer, bucket):
     new_writer(bucket).finish(ended="now")
     with pytest.raises(UserError, match="already holds a sweep; name another --output or resume with --resume"):

@@ -386,7 +386,7 @@ def test_curves_of_an_unknown_column(writer, epoch_row):
 # --- folders
 
 
-def test_what_is_read_equals_what_was_written_and_is_made_anew(writer, epoch_row):
+def test_parquet_equals_the_journal(writer, epoch_row):
     record(writer, epoch_row, "00000", (1, 2, 3, 4))
     writer.epoch("00001", epoch_row(1, math.inf, 0.1, diverged=True, above_since=4), False)
     writer.end("00000", "completed")
@@ -394,20 +394,10 @@ def test_what_is_read_equals_what_was_written_and_is_made_anew(writer, epoch_row
     read = load_sweep(writer.path)
     assert read.meta == written.meta
     assert (read.meta["ended"], read.meta["driver"]) == ("now", {"cpu_s": 1.5})
-    made_anew = tables(writer.path, read.meta)
-    for expected in (written, made_anew):
+    from_journal = tables(writer.path, read.meta)
+    for expected in (written, from_journal):
         pd.testing.assert_frame_equal(read.trials, expected.trials, check_exact=True)
         pd.testing.assert_frame_equal(read.epochs, expected.epochs, check_exact=True)
-    for name, table in (("trials", read.trials), ("epochs", read.epochs)):
-        stored = pd.read_parquet(writer.path / f"{name}.parquet")
-        pd.testing.assert_frame_equal(stored.astype(table.dtypes), table, check_exact=True)
-
-
-def test_a_sweep_that_has_ended_is_read_without_labelling_its_curves(writer, epoch_row, monkeypatch):
-    record(writer, epoch_row, "00000", (1, 2, 3, 4))
-    written = writer.finish(ended="now")
-    monkeypatch.setattr("mnist_tune.results.tables.label_trials", None)
-    pd.testing.assert_frame_equal(load_sweep(writer.path).trials, written.trials, check_exact=True)
 
 
 def test_a_finished_sweep_keeps_the_states_of_unfinished_trials(writer):

@@ -1,5 +1,6 @@
 """Results folders from untrusted sources: damaged, made up or hostile."""
 
+import io
 import json
 import logging
 import math
@@ -9,20 +10,24 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hostile_inputs import groups, look, places, show
+from hostile_inputs import groups, look, places, repeated, show
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from memory import peak_mb
 from trap import Trap
 
 from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
+from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.results import journal, meta
+from mnist_tune.results import journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.writer import SweepWriter
 
@@ -84,6 +89,13 @@ def warn_again():
     journal._warn_once.cache_clear()
 
 
+def read_table(content, columns):
+    """Read a table from bytes or a file in memory."""
+    with NamedTemporaryFile(suffix=".parquet") as file:
+        Path(file.name).write_bytes(content.getvalue())
+        return tables.read_table(Path(file.name), columns)
+
+
 def damaged(content):
     """Draw damaged content: cut, with a few bytes changed, or random."""
     flips = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(1, 255)), max_size=4)
@@ -118,14 +130,6 @@ EVENTS = [
     ROW,
     {"kind": "end", "trial_id": "00000", "stop_reason": "completed", "error": ""},
     {"kind": "trial", "trial_id": "00002", "config": {"learning_rate": 0.2}},
-    {
-        "kind": "label",
-        "trial_id": "00000",
-        "regime": "slow",
-        "curve_regime": "slow",
-        "regime_evidence": "",
-        "target": 0.9,
-    },
 ]
 
 
@@ -183,8 +187,8 @@ def test_invalid_events(line):
 
 
 def size(found):
-    """Return the number of events of a journal in which each trial was proposed, ended and labelled once."""
-    return len(found.epochs) + len(found.trials) + len(found.ends) + len(found.labels)
+    """Return the number of events of a journal in which each trial was proposed once and ended once."""
+    return len(found.epochs) + len(found.trials) + len(found.ends)
 
 
 def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
@@ -357,44 +361,159 @@ def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
         load_sweep(tmp_path)
 
 
-# --- what has ended
+# --- stored tables
 
 
-def test_tables_beside_the_journal_are_not_read(folder, ended, caplog):
+@settings(max_examples=50)
+@given(data=st.data())
+def test_any_table_is_read_or_refused(ended, data):
+    content = data.draw(damaged(ended["epochs.parquet"]))
+    try:
+        found = read_table(io.BytesIO(content), EPOCHS)
+    except UserError:
+        return
+    assert set(found) <= {column.name for column in EPOCHS}
+
+
+def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
     before = load_sweep(folder())
-    for damage in (b"", b"noise", ended["trials.parquet"][:-100]):
-        found = load_sweep(folder(trials_parquet=damage, epochs_parquet=damage))
-        pd.testing.assert_frame_equal(found.trials, before.trials)
-        pd.testing.assert_frame_equal(found.epochs, before.epochs)
+    found = load_sweep(folder(trials_parquet=ended["trials.parquet"][:-100]))
+    pd.testing.assert_frame_equal(found.trials, before.trials)
+    pd.testing.assert_frame_equal(found.epochs, before.epochs)
+    assert "trials.parquet is not a table of a sweep" in caplog.messages[0]
+    assert caplog.messages[0].endswith("; the tables are made again from the journal")
+
+
+def stored(ended, name="trials.parquet", **columns):
+    """Return a stored table with some columns replaced, as bytes."""
+    table = pq.read_table(io.BytesIO(ended[name]))
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), column[0], column[1])
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"0", b"1"]),
+        pa.array([["a"], ["b"]]),
+        pa.array([{"a": 1}, None]),
+        pa.array([1, 2]),
+        pa.array(["a", None]),
+        pa.array([1, 2], pa.timestamp("s")),
+        pa.array(["a", "b"]).dictionary_encode(),
+        pa.nulls(2),
+    ],
+)
+def test_a_column_of_the_wrong_type_is_refused(ended, column):
+    content = stored(ended, regime=("regime", column))
+    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
+        read_table(io.BytesIO(content), TRIALS)
+
+
+WRONG_IN_TRIALS: dict[str, list[Any]] = {
+    "trial_id": ["00000/../..", "a/b", "..", "", "a" * 65, "a\x1b[2J"],
+    "stop_reason": ["../x", ""],
+    "learning_rate": [math.nan, math.inf, 0.0, -1.0],
+    "momentum": [1.0, math.nan],
+    "architecture": ["a" * 20_000],
+    "loss": ["mine"],
+    "batch_size": [0, -1],
+    "epochs_run": [-1],
+    "seed": [-1, 2**40],
+    "train_s": [math.inf, 1e300],
+}
+WRONG_IN_EPOCHS: dict[str, list[Any]] = {
+    "trial_id": ["00000/../..", ""],
+    "epoch": [0, -1, 2**62],
+    "step": [0],
+    "learning_rate": [math.inf, -0.1],
+    "train_s": [math.inf, -math.inf],
+    "ended_at": [math.inf, 1e300],
+    "lanes": [0],
+    "node": ["a" * 20_000],
+}
+WRONG = [
+    (name, column, value)
+    for name, columns in (("trials.parquet", WRONG_IN_TRIALS), ("epochs.parquet", WRONG_IN_EPOCHS))
+    for column, values in columns.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), WRONG, ids=lambda value: repr(value)[:20])
+def test_a_value_that_no_journal_may_hold_is_in_no_table_either(ended, name, column, value):
+    """Trial ids become names of files, so an export of `00000/../..` could delete folders outside."""
+    whole = pq.read_table(io.BytesIO(ended[name]))
+    values = whole[column].to_pylist()
+    values[-1] = value
+    content = stored(ended, name, **{column: (column, pa.array(values, whole.schema.field(column).type))})
+    with pytest.raises(UserError, match="is not a table of a sweep .*" + column):
+        read_table(io.BytesIO(content), TRIALS if name == "trials.parquet" else EPOCHS)
+
+
+def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
+    content = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["regime"]), content)
+    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
+        read_table(content, TRIALS)
+
+
+@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
+def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch, limit):
+    monkeypatch.setattr(f"mnist_tune.results.tables.{limit}", 1)
+    with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes, packed by SNAPPY"):
+        read_table(io.BytesIO(ended["trials.parquet"]), TRIALS)
+
+
+@pytest.mark.parametrize("kind", ["texts", "rows", "pages"])
+def test_a_small_file_does_not_become_a_large_table(ended, kind):
+    """Parquet stores a text once, however many rows have it, and a number that repeats with its count."""
+    content = repeated(
+        ended["epochs.parquet"], *{"texts": (600, 2**20), "rows": (300_000, 1)}.get(kind, (1000, 1)), kind
+    )
+    assert len(content.getvalue()) < 300_000
+    with pytest.raises(UserError, match=r"holds more than|it claims to hold"):
+        read_table(content, EPOCHS)
+
+
+def test_a_table_of_an_older_version_is_read(folder, ended, caplog):
+    content = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["target", "node"]), content)
+    found = load_sweep(folder(trials_parquet=content.getvalue())).trials
+    assert list(found) == [column.name for column in TRIALS]
+    assert found[["target", "node"]].isna().all(axis=None)
     assert not caplog.messages
 
 
-def without(content, *labels):
-    """Return the lines of a journal without some labels, by their number."""
-    lines = content.splitlines(keepends=True)
-    found = [line for line in lines if b'"kind": "label"' in line]
-    return b"".join(line for line in lines if line not in [found[i] for i in labels])
+def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
+    content, missing = io.BytesIO(), ["lanes", "fill", "node", "device", "ended_at", "wait_s"]
+    pq.write_table(pq.read_table(io.BytesIO(ended["epochs.parquet"])).drop_columns(missing), content)
+    found = load_sweep(folder(epochs_parquet=content.getvalue()))
+    assert found.epochs[missing].isna().all(axis=None)
+    assert list(found.epochs) == list(load_sweep(folder()).epochs)
+    assert not caplog.messages
+    assert "lanes that trained together" not in found.report().read_text()
 
 
-@pytest.mark.parametrize("labels", [(0,), (0, 1)])
-def test_labels_that_are_missing_are_made_again(folder, ended, labels):
-    before = load_sweep(folder())
-    found = load_sweep(folder(journal_jsonl=without(ended["journal.jsonl"], *labels)))
-    pd.testing.assert_frame_equal(found.trials, before.trials)
-
-
-@pytest.mark.parametrize("name", ["regime", "curve_regime"])
-def test_labels_that_no_sweep_can_have_written_are_made_again(folder, ended, name):
-    before, label = load_sweep(folder()), json.loads(ended["journal.jsonl"].splitlines()[-1])
-    line = json.dumps(label | {name: "mine"}).encode() + b"\n"
-    found = load_sweep(folder(journal_jsonl=ended["journal.jsonl"] + line))
-    pd.testing.assert_frame_equal(found.trials, before.trials)
-
-
-def test_a_sweep_that_has_ended_needs_its_journal(folder):
-    path = folder()
+@pytest.mark.parametrize("name", ["regime", "curve_regime", "a trial twice", "an epoch twice"])
+def test_tables_that_no_sweep_can_have_written_are_made_again_or_refused(folder, ended, caplog, name):
+    if name == "an epoch twice":
+        epochs, content = pq.read_table(io.BytesIO(ended["epochs.parquet"])), io.BytesIO()
+        pq.write_table(pa.concat_tables([epochs, epochs.slice(0, 1)]), content)
+        path = folder(epochs_parquet=content.getvalue())
+    else:
+        name, texts = (name, ["mine", "slow"]) if "regime" in name else ("trial_id", ["00000"] * 2)
+        path = folder(trials_parquet=stored(ended, **{name: (name, pa.array(texts))}))
+    found = load_sweep(path)
+    assert caplog.messages == [
+        f"the tables in {path} were not written by a sweep; the tables are made again from the journal"
+    ]
+    assert len(found.epochs) == 6
     (path / "journal.jsonl").unlink()
-    with pytest.raises(UserError, match=f"^{path} has no journal.jsonl, which holds what a sweep did; name the folder"):
+    with pytest.raises(UserError, match=r"^the tables in .* were not written by a sweep$"):
         load_sweep(path)
 
 
@@ -413,9 +532,15 @@ def test_text_from_a_folder_is_shown_without_effects(folder, ended, finished, ca
         config["label"] = config["architecture"] = HOSTILE_TEXT
     end = {"kind": "end", "trial_id": "00000", "stop_reason": "error", "error": HOSTILE_TEXT}
     lines = [*ended["journal.jsonl"].splitlines(), json.dumps(end).encode(), b""]
-    labels = [json.loads(line) for line in lines if b'"kind": "label"' in line]
-    lines[-1:] = [json.dumps(one | {"regime_evidence": HOSTILE_TEXT}).encode() for one in labels]
-    sweep = load_sweep(folder(sweep_json=json.dumps(said_).encode(), journal_jsonl=b"\n".join([*lines, b""])))
+    text = pa.array([HOSTILE_TEXT] * 2)
+    tables = {name: (name, text) for name in ("label", "architecture", "regime_evidence", "error", "stop_reason")}
+    sweep = load_sweep(
+        folder(
+            sweep_json=json.dumps(said_).encode(),
+            journal_jsonl=b"\n".join(lines),
+            trials_parquet=stored(ended, **tables),
+        )
+    )
     shown = said(sweep, capsys)
     assert all_printable(shown)
     assert "<script>" in shown
@@ -436,11 +561,24 @@ def trap(tmp_path):
 
 
 def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
-    for name in ("journal_jsonl", "sweep_json"):
+    for name in ("journal_jsonl", "sweep_json", "trials_parquet", "epochs_parquet"):
         try:
             assert isinstance(load_sweep(folder(**{name: trap})), Sweep)
         except UserError:
             assert name == "sweep_json"
+
+
+def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
+    """Old versions of Arrow unpickled the metadata of such a column (CVE-2023-47248)."""
+    extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": trap}
+    field = pa.field("label", pa.binary(), metadata=extension)
+    content = stored(ended, label=(field, pa.array([trap, trap])))
+    with pytest.raises(UserError, match="label is of type"):
+        read_table(io.BytesIO(content), TRIALS)
+    whole = pq.read_table(io.BytesIO(ended["trials.parquet"]))
+    content = io.BytesIO()
+    pq.write_table(whole.replace_schema_metadata({"pandas": trap}), content)
+    assert len(read_table(content, TRIALS)) == 2
 
 
 def test_tunes_files_are_removed_before_a_sweep_is_resumed(folder, ended):
@@ -514,7 +652,7 @@ MOST_SECONDS, MOST_MB = 40, 300
 """On a fast idle machine each takes at most 5 seconds. What hangs, or grows without bounds, takes far longer."""
 
 GROUPS = [
-    "data and states", "sweep.json", "journal", "labels", "special files", "links", "paths and URIs",
+    "data and states", "sweep.json", "journal", "parquet", "special files", "links", "paths and URIs",
     "options of a resume", "code of others", "texts",
 ]  # fmt: skip
 
@@ -606,6 +744,30 @@ def five_kinds(new_writer, epoch_row, tmp_path_factory):
 
 
 @st.composite
+def changed_table(draw, content):
+    """Draw a table with some values of a column replaced by others of its type."""
+    found = pq.read_table(io.BytesIO(content))
+    name = draw(st.sampled_from(found.column_names))
+    kind, values = found.schema.field(name).type, found[name].to_pylist()
+    new = {
+        pa.types.is_floating: st.floats() | st.sampled_from([1e308, -1.0, 5e-324]),
+        pa.types.is_integer: st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, -1, 2**53]),
+        pa.types.is_boolean: st.booleans(),
+    }
+    texts = st.text(max_size=5) | st.sampled_from([*HOSTILE_NAMES, "00001", "[/x]", "[[1e999]]"])
+    drawn = next((one for holds, one in new.items() if holds(kind)), texts) | st.none()
+    for place in draw(st.lists(st.integers(0, len(values) - 1), min_size=1, max_size=3)):
+        values[place] = draw(drawn)
+    file = io.BytesIO()
+    try:
+        column = pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+        column = pa.array([None] * len(values), kind)
+    pq.write_table(found.set_column(found.schema.get_field_index(name), name, column), file)
+    return file.getvalue()
+
+
+@st.composite
 def changed_journal(draw, content):
     """Draw a journal with a value of some lines replaced, lines swapped, or twice."""
     lines = content.splitlines(keepends=True)
@@ -630,6 +792,8 @@ def changed_meta(draw, content):
 CHANGES = {
     "sweep.json": changed_meta,
     "journal.jsonl": changed_journal,
+    "trials.parquet": changed_table,
+    "epochs.parquet": changed_table,
 }
 
 
