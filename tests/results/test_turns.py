@@ -2,7 +2,7 @@
 
 import platform
 import time
-from types import SimpleNamespace
+from contextlib import nullcontext
 
 import pytest
 from waiting import wait_until
@@ -17,7 +17,7 @@ from mnist_tune.results.turns import Turn, is_shared
 def shared(monkeypatch):
     """A mount that is shared, whose locks hold on one node only. The clock runs fast."""
     monkeypatch.setattr(turns, "SHARED", turns.re.compile(""))
-    monkeypatch.setattr(writer, "locked", lambda folder, where: SimpleNamespace(release=lambda: None))
+    monkeypatch.setattr(writer, "locked", lambda folder, where: nullcontext())
     monkeypatch.setattr(turns, "SILENCE_S", 2.0)
     monkeypatch.setattr(turns, "LOOK_S", 0.05)
     monkeypatch.setattr(storage, "SYNC_S", 0.05)
