@@ -82,7 +82,7 @@ PANELS = {
 class Pictures:
     """Draw the pictures of the docs from stored curves."""
 
-    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page", "edge")
+    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page", "edge", "stability")
     """Which of them."""
     edge: Path | None = None
     """The folder of a search for an edge, whose rows replace the record of *edge*."""

@@ -16,7 +16,7 @@ def test_each_regime_is_shown_by_a_curve_that_has_its_label(tmp_path, monkeypatc
     assert min(matplotlib.image.imread(tmp_path / "seven.png").shape[:2]) > 500
 
 
-@pytest.mark.parametrize("name", ["edge"])
+@pytest.mark.parametrize("name", ["edge", "stability"])
 def test_a_picture_is_drawn_from_its_record(name, tmp_path):
     file, draw = DRAWN[name]
     draw(tmp_path / file)

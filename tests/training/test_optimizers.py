@@ -34,7 +34,7 @@ def examples():
     return jnp.asarray(rng.normal(size=(60, 6)), jnp.float32), jnp.asarray(rng.integers(0, 3, 60), jnp.int32)
 
 
-EXPECTED = {
+EXPECTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "sgd": (lambda rate: optax.sgd(rate), {}),
     "sgd, momentum": (lambda rate: optax.sgd(rate, momentum=0.9), {"momentum": 0.9}),
     "sgd, nesterov": (lambda rate: optax.sgd(rate, 0.9, nesterov=True), {"momentum": 0.9, "nesterov": True}),
