@@ -167,6 +167,8 @@ def _connect(address: str) -> None:
         raise UserError(
             f"the Ray cluster at {address} requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the "
             "file that holds it (by default ~/.ray/auth_token), or RAY_AUTH_TOKEN to the token itself"
+            + "; if several clusters run here, name yours: --address HOST:PORT"
+            * (address == "auto")
         ) from None
     except (OSError, ValueError, RpcError) as error:
         raise UserError(f"no Ray cluster at {address} ({_line(error)}); start one with: ray start --head") from None

@@ -57,6 +57,12 @@ def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def test_a_token_that_is_refused_by_a_cluster_that_ray_found_may_be_that_of_another_one(monkeypatch):
+    monkeypatch.setattr(ray_session, "_check_reachable", Mock(side_effect=AuthenticationError("Invalid")))
+    with pytest.raises(UserError, match=r"; if several clusters run here, name yours: --address HOST:PORT$"):
+        start_ray("auto", None, False)
+
+
 def test_the_dashboard_listens_on_the_loopback_address(monkeypatch):
     asked = {}
     monkeypatch.setattr(ray, "init", asked.update)
