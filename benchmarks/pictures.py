@@ -82,7 +82,7 @@ PANELS = {
 class Pictures:
     """Draw the pictures of the docs from stored curves."""
 
-    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page", "edge", "stability")
+    only: tuple[Picture, ...] = ("seven", "labels", "regimes", "page", "edge", "stability", "phases")
     """Which of them."""
     edge: Path | None = None
     """The folder of a search for an edge, whose rows replace the record of *edge*."""
@@ -245,7 +245,7 @@ def keep(config: Pictures) -> None:
         folders = sorted(
             (file.parent for file in config.phases.glob("*/sweep.json")), key=lambda one: one.name != UNTRAINED
         )
-        steps = first_steps(*together([load_sweep(file.parent) for file in folders]))
+        steps = first_steps(*together([load_sweep(folder) for folder in folders]))
         thresholds(steps[steps["learning_rate"] > NOTHING]).to_csv(PHASES, index=False, float_format="%.6g")
 
 
