@@ -239,7 +239,9 @@ def head():
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
-    soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}  # usually a death is noticed after 15 s
+    # Usually a death is noticed after 15 s. Until then Ray may start a trial on the dead node, and Tune does not retry
+    # one that dies while it starts. Only a process that is gone fails a check at once; a slow one has 10 s.
+    soon = {"health_check_period_ms": 100, "health_check_failure_threshold": 1}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
     with pytest.MonkeyPatch.context() as patch, own_parameters(dashboard=False):
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))
