@@ -5,8 +5,8 @@
 A cell is a truth (how the share of seeds that learn falls with the learning rate), its width s, and a number of
 workers. Each has 1,000 searches of up to 100 trials, by the searcher of `sweeps/edge.py` itself, pilot included, but
 without any training: trials draw whether they learn. Those that fail end in a third of the time, so that they return
-first. A third of the searches expect the edge where it is, up to
-30%; a third 8 times too low; a third 8 times too high.
+first. A third of the searches expect the edge where it is, up to 30%; a third 8 times too low; a third 8 times too
+high.
 
 For each cell: how many of the 95% intervals of the 50% rate hold the true one, the mean error of the median, the mean
 half-width of the interval, trials used, and how many searches reached the precision asked for.

@@ -294,7 +294,7 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
 
 
 def test_an_edge_below_all_rates_that_were_fast_enough_is_none(searched, capsys):
-    """Of the pilot one trial learned, by luck: smaller rates were slow, and at that rate the others diverge."""
+    """One trial of the pilot learned by luck. Smaller rates were too slow, and other trials at its rate diverge."""
     print_report(
         searched([(1.0, 2.3, 0.1), (1 / 4, 0.3, 0.9), (1 / 16, 2.0, 0.4), (1 / 64, 2.2, 0.2), *[(0.25, 9, 0.1)] * 9])
     )
