@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 from mnist_tune.data.dataset import Dataset
@@ -16,6 +17,7 @@ from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.range_suggestions import BLOW_UP
 from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.options import TrialOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan
@@ -42,8 +44,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
 
 def _search(options: EdgeOptions) -> Sweep:
     load_own(options)
-    where = options.goes_on()
-    past = None
+    where, past = options.goes_on(), None
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
@@ -58,27 +59,35 @@ def _search(options: EdgeOptions) -> Sweep:
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        return _run(writer, data, options, past)
+        most = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
+        return run_searcher(searcher_of, most, writer, data, options, past)
 
 
-def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: Past | None = None) -> Sweep:
+def run_searcher(
+    searcher_of: Callable[[SweepWriter, Past], Any],
+    most: int,
+    writer: SweepWriter,
+    data: list[Dataset],
+    options: TrialOptions,
+    past: Past | None,
+) -> Sweep:
+    """Run the trials that a searcher proposes, at most so many with those before a resume."""
     from ray.tune.search import Searcher
 
-    if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
+    before = past or Past()
+    if searcher_of(writer, before).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
-    samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-    samples -= len(past.outcomes) if past else 0
-    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
+    samples = max(most - len(before.outcomes), 1)
+    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, before))
     return run_plan(writer, plan, data, options, past)
 
 
-def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
+def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
     asked, guesses = writer.meta["options"], data_facts(writer.meta).guess_losses
     templates = [template_of(search) for search in asked[SEARCHES]]
-    past = past or Past()
     return EdgeSearcher(
         templates,
         [search["expected"] for search in asked[SEARCHES]],

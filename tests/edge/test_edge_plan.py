@@ -42,7 +42,7 @@ def planned(monkeypatch):
 
 def test_each_edge_has_trials_of_its_own(writer, planned):
     writer.meta["options"] = recorded((*NAMES, "mlp-16-tanh"))
-    edge._run(writer, [], EdgeOptions(epochs=3))
+    edge.run_searcher(edge.searcher_of, 21, writer, [], EdgeOptions(epochs=3), None)
     [(plan, _)] = planned
     assert (plan.samples, plan.trials, plan.space) == (21, {}, {"epochs": 3})
     assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
@@ -184,7 +184,8 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
 @pytest.mark.parametrize("ended", [None, "then"])
 def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
     again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
-    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(read_journal(again.path), again.meta))
+    past = Past.of(read_journal(again.path), again.meta)
+    sweep = edge.run_searcher(edge.searcher_of, 2, again, [], EdgeOptions(epochs=3), past)
     assert planned == []
     assert sweep.meta["ended"] is not None
     assert ended in (None, sweep.meta["ended"])
