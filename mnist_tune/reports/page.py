@@ -41,6 +41,7 @@ MOST_LINES = 300
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
+BOKEH = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
 
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mnist_tune.reports", "page_parts"),
@@ -86,23 +87,23 @@ def page(sweeps: Sequence[Tables]) -> str:
         outlines=OUTLINES,
         metrics=data.metrics,
         marks=data.marks,
-        sections=[(one, _parts(charts)) for one, charts in drawn],
+        sections=[
+            # Charts that follow each other under the same heading stand together, with their choice.
+            (one, [(*key, list(part)) for key, part in groupby(charts, lambda chart: (chart.choice, chart.heading))])
+            for one, charts in drawn
+        ],
         running=data.running,
         head=[heading(one, data.trials) for one in shown],
         rows=list(rows),
         total=len(data.trials),
         css=Markup(_part("page.css")),
-        bokeh=[Markup(code) for code in _bokeh_code()],
+        # Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB.
+        bokeh=[Markup(re.sub("(?i)</(?=script)", r"<\\/", code)) for code in BOKEH.js_raw],
         document=Markup(_renumbered(document).replace("<", "\\u003c")),  # so that no text in it ends its element
         data=base64.b64encode(gzip.compress(json.dumps(_page_data(data), allow_nan=False).encode(), mtime=0)).decode(),
         script=Markup(_part("page.js")),
     )
     return html
-
-
-def _parts(charts: Sequence[Any]) -> list[tuple[str, str, list[Any]]]:
-    """Return charts that follow each other under the same heading together, with their choice and the heading."""
-    return [(*key, list(part)) for key, part in groupby(charts, key=lambda chart: (chart.choice, chart.heading))]
 
 
 def _renumbered(document: Document) -> str:
@@ -165,12 +166,6 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     codes[known] = np.round(1e4 * np.log10(values[known])).astype(int)
     found: list[list[int | None]] = codes.tolist()
     return found
-
-
-def _bokeh_code() -> list[str]:
-    """Return Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB."""
-    inline = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
-    return [re.sub("(?i)</(?=script)", r"<\\/", code) for code in inline.js_raw]
 
 
 def _part(name: str) -> str:
