@@ -9,8 +9,7 @@ from typing import Any
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run_as
-from mnist_tune.edge.options import EdgeOptions
-from mnist_tune.edge.search import find_edge
+from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.results.journal import resume_command

@@ -19,7 +19,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
-    from mnist_tune.edge.options import EdgeOptions
+    from mnist_tune.edge.search import EdgeOptions
     from mnist_tune.tuning.options import SweepOptions
 
 

@@ -13,7 +13,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
@@ -28,7 +27,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.page_data import PageData
-from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, sections, ticks, trial_table
+from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, part, sections, ticks, trial_table
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
 from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
 from mnist_tune.results.tables import Tables
@@ -96,12 +95,12 @@ def page(sweeps: Sequence[Tables]) -> str:
         head=[heading(one, data.trials) for one in shown],
         rows=list(rows),
         total=len(data.trials),
-        css=Markup(_part("page.css")),
+        css=Markup(part("page.css")),
         # Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB.
         bokeh=[Markup(re.sub("(?i)</(?=script)", r"<\\/", code)) for code in BOKEH.js_raw],
         document=Markup(_renumbered(document).replace("<", "\\u003c")),  # so that no text in it ends its element
         data=base64.b64encode(gzip.compress(json.dumps(_page_data(data), allow_nan=False).encode(), mtime=0)).decode(),
-        script=Markup(_part("page.js")),
+        script=Markup(part("page.js")),
     )
     return html
 
@@ -166,7 +165,3 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     codes[known] = np.round(1e4 * np.log10(values[known])).astype(int)
     found: list[list[int | None]] = codes.tolist()
     return found
-
-
-def _part(name: str) -> str:
-    return (files("mnist_tune.reports") / "page_parts" / name).read_text(encoding="utf-8")
