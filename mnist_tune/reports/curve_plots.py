@@ -41,7 +41,7 @@ class Label(NamedTuple):
 def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str) -> None:
     """Draw a column of the epochs table on a logarithmic axis, coloured by regime, without what is not finite."""
     many, few = varied(trials), len(trials) <= FEW
-    rows = curve_rows(trials, epochs, column, log=True)
+    rows = curve_rows(trials, epochs, column)
     labels = _lines(axis, rows, many) if few else _bands(axis, bands(rows, trials))
     if few:
         title = f"every trial; labels: {', '.join(map(words, ['learning_rate', *many]))}"
