@@ -40,14 +40,6 @@ def planned(monkeypatch):
     return found
 
 
-def test_each_edge_has_trials_of_its_own(writer, planned):
-    writer.meta["options"] = recorded((*NAMES, "mlp-16-tanh"))
-    edge.run_searcher(edge.searcher_of, 21, writer, [], EdgeOptions(epochs=3), None)
-    [(plan, _)] = planned
-    assert (plan.samples, plan.trials, plan.space) == (21, {}, {"epochs": 3})
-    assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
-
-
 def test_several_values_are_crossed_and_each_combination_is_one_edge():
     shared = {"epochs": 2, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "loss": "mse"}
     shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "drop_last": True, "stop_when_diverged": False}
@@ -83,7 +75,9 @@ def test_an_edge_is_expected_where_most_range_tests_blow_up(writer, planned, mon
     assert [search["predicted"] for search in searches] == said
     assert [search["architecture"] for search in searches] == list(NAMES)
     assert writer.meta["options"]["workers"] == workers
-    assert [plan.samples for plan, _ in planned] == [14]
+    [(plan, _)] = planned
+    assert (plan.samples, plan.trials, plan.space) == (14, {}, {"epochs": 3}), "seven of each edge"
+    assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
 
 
 @pytest.fixture
