@@ -161,7 +161,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
     """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
     its regimes say."""
     if sweep.decision is not None:
-        if said := decided(sweep):
+        if said := list(decided(sweep, sweep.decision)):
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
     edges, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
