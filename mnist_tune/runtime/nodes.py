@@ -58,7 +58,14 @@ class RayletDied(BaseException):
     """
 
 
-class NodeWatch(Callback):  # type: ignore[misc]
+class Watch(Callback):  # type: ignore[misc]
+    """A callback of Tune of which Tune saves nothing: sweeps are resumed from their journal."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks
+
+
+class NodeWatch(Watch):
     """A Tune callback that announces dead processes, dead or new nodes, and nodes on which several trials died."""
 
     def __init__(self, quiet: bool) -> None:
@@ -100,9 +107,6 @@ class NodeWatch(Callback):  # type: ignore[misc]
             self._named.add(address)
             problem = f"node {address}: {SUSPICIOUS} trials in a row died there"
             announce(f"{problem}; remove it or look at its log; further deaths there are not reported", self._quiet)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks; see `Recorder`
 
 
 def alive_nodes() -> dict[str, str]:
