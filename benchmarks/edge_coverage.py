@@ -142,7 +142,7 @@ def _search(
         learned = bool(rng.random() < share)
         row = {"epoch": LEARNED if learned else FAILED, "diverged": not learned, "train_accuracy": share}
         searcher.on_trial_complete("", row | {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0})
-    posterior = searcher.posteriors[0]
+    posterior = searcher._searches[0].posterior
     return *posterior.interval(), len(searcher.proposed), posterior.has_settled(config.precision)
 
 

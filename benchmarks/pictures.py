@@ -40,9 +40,8 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
-from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.curve_plots import Label, log_axis, place_labels
 from mnist_tune.reports.figures import plot_edges, save
-from mnist_tune.reports.label_placement import Label, place_labels
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import together
 

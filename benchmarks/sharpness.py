@@ -1,6 +1,6 @@
 """What does a measurement of sharpness cost, and how much does it depend on its images and on its Lanczos steps?
 
-    python benchmarks/sharpness.py
+    python benchmarks/sharpness.py --record sharpness.csv
 
 Prints for each network, untrained and after some epochs, the sharpness on 1,000 and 5,000 training images, with
 16 and with 32 Lanczos steps, each with its residual, its time on one thread and that time in epochs of training.
@@ -42,6 +42,8 @@ class SharpnessBenchmark:
     """Step size of those."""
     data_dir: Path | None = None
     """Folder with the four IDX files of MNIST, raw or gzipped."""
+    record: Path | None = None
+    """CSV file to write."""
 
 
 def measurements(name: str, config: SharpnessBenchmark) -> pd.DataFrame:
@@ -80,9 +82,10 @@ def _measured(executor: Executor, data: DeviceData, images: int, products: int) 
 
 def main() -> None:
     config = cli.parse(SharpnessBenchmark)
-    print(processor_model())
-    for name in config.architectures:
-        print(measurements(name, config).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    found = pd.concat([measurements(name, config) for name in config.architectures]).assign(processor=processor_model())
+    print(found.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    if config.record:
+        found.to_csv(config.record, index=False, float_format="%.6g")
 
 
 if __name__ == "__main__":

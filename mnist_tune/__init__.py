@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from mnist_tune.data_spec import DataSpec as DataSpec
     from mnist_tune.edge.decide import DecideOptions as DecideOptions
     from mnist_tune.edge.decide import decide as decide
-    from mnist_tune.edge.options import EdgeOptions as EdgeOptions
     from mnist_tune.edge.range_test import RangeTestOptions as RangeTestOptions
     from mnist_tune.edge.range_test import range_test as range_test
+    from mnist_tune.edge.search import EdgeOptions as EdgeOptions
     from mnist_tune.edge.search import find_edge as find_edge
     from mnist_tune.errors import UserError as UserError
     from mnist_tune.own_code.registry import register as register
@@ -29,9 +29,8 @@ _NAMES = {
     "commands.resume": ("resume_sweep",),
     "data_spec": ("DataSpec",),
     "edge.decide": ("DecideOptions", "decide"),
-    "edge.options": ("EdgeOptions",),
     "edge.range_test": ("RangeTestOptions", "range_test"),
-    "edge.search": ("find_edge",),
+    "edge.search": ("EdgeOptions", "find_edge"),
     "errors": ("UserError",),
     "own_code.registry": ("register", "register_optimizer"),
     "sweep": ("Sweep", "load_sweep"),

@@ -5,6 +5,7 @@ Commands that are printed for the user to type are made here, so that they work 
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -57,7 +58,14 @@ def command(name: str) -> str:
     script = COMMANDS[name][0]
     folders = [] if _is_program() else [Path(), Path(sys.argv[0]).absolute().parent.parent]
     found = (folder / script for folder in folders if script and (folder / script).is_file())
-    return next((f"python {shlex.quote(str(path))}" for path in found), f"{PROGRAM} {name}")
+    typed = next((f"python {shlex.quote(str(path))}" for path in found), f"{PROGRAM} {name}")
+    return typed + _cluster() * script.startswith("sweeps/")
+
+
+def _cluster() -> str:
+    """Return the flag of the cluster that this process was told to use: what follows it is to run there, too."""
+    given = re.search(r"--address[= ](\S+)", " ".join(arguments()))
+    return f" {words('address', given[1])}" if given else ""
 
 
 def words(option: str, *values: object) -> str:

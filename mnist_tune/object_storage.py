@@ -49,9 +49,9 @@ class ChangedError(OSError):
     """A file is not what a conditional write expected: another process has written it."""
 
 
-def read(where: str, most: int = MOST_BYTES) -> tuple[bytes, Version]:
-    """Return the bytes of a file, and what identifies them. Raises FileNotFoundError, or OSError if the file can't be
-    read or is larger than `most` bytes."""
+def read(where: str, most: int = MOST_BYTES, patience_s: float = 0) -> tuple[bytes, Version]:
+    """Return the bytes of a file, and what identifies them. What fails is tried again for `patience_s`. Raises
+    FileNotFoundError, or OSError if the file can't be read or is larger than `most` bytes."""
 
     def get(store: ObjectStore, path: str) -> tuple[bytes, Version]:
         found = store.get(path)
@@ -59,17 +59,20 @@ def read(where: str, most: int = MOST_BYTES) -> tuple[bytes, Version]:
             raise OSError(f"{path} has {found.meta['size']} bytes; at most {most} are read")
         return bytes(found.bytes()), _version(found.meta)
 
-    return _call(where, get)
+    return _call(where, get, patience_s)
 
 
-def write(where: str, content: bytes, over: Version | Literal["create"] | None = None) -> Version:
-    """Write a file, whole or not at all, and return what identifies it. Raises OSError.
+def write(
+    where: str, content: bytes, over: Version | Literal["create"] | None = None, patience_s: float = 0
+) -> Version:
+    """Write a file, whole or not at all, and return what identifies it. `patience_s` is as in `read`. Raises OSError.
 
     With `over`, write it only if it is still this version, or, with "create", only if it does not exist; else
     ChangedError is raised.
     """
     mode: Any = over
-    return _version(_call(where, lambda store, path: store.put(path, content, mode=mode, max_concurrency=AT_ONCE)))
+    put = _call(where, lambda store, path: store.put(path, content, mode=mode, max_concurrency=AT_ONCE), patience_s)
+    return _version(put)
 
 
 def _version(found: Any) -> Version:
@@ -101,10 +104,10 @@ def below(where: str) -> list[str]:
     return [one["path"].removeprefix(f"{_path(where)}/") for one in found if one["path"] != _path(where)]
 
 
-def _call(where: str, function: Callable[[ObjectStore, str], T]) -> T:
+def _call(where: str, function: Callable[[ObjectStore, str], T], patience_s: float = 0) -> T:
     """Call a function with the store of a URI and the path in it. Raises OSError. Nothing interrupts it. So the main
     thread waits for another one, and Ctrl-C comes through once that has ended."""
-    store, path = _store(urlunsplit(urlsplit(where)._replace(path=""))), _path(where)
+    store, path = _store(urlunsplit(urlsplit(where)._replace(path="")), patience_s), _path(where)
     if threading.current_thread() is not threading.main_thread():
         return _as_of_files(lambda: function(store, path))
     with ThreadPoolExecutor(1) as thread:
@@ -145,8 +148,9 @@ def _in_a_line(text: str) -> str:
 
 
 @lru_cache
-def _store(uri: str) -> ObjectStore:
-    """Return the store of a URI that has no path. Raises `UserError` if its query says what we don't know, or the
+def _store(uri: str, patience_s: float = 0) -> ObjectStore:
+    """Return the store of a URI that has no path. It tries again what may pass, such as a server that does not answer:
+    for `patience_s`, or twice. Raises `UserError` if its query says what we don't know, or the
     configuration of AWS can't be read."""
     from obstore.store import AzureStore, GCSStore, S3Store
 
@@ -158,7 +162,11 @@ def _store(uri: str) -> ObjectStore:
     endpoint = f"{scheme}://{host}" if host else None
     settings: dict[str, Any] = {
         "client_options": {"timeout": "1h", "read_timeout": SILENCE, "allow_http": scheme == "http"},
-        "retry_config": {"max_retries": 2, "retry_timeout": timedelta(seconds=10)},  # what takes longer, we retry
+        "retry_config": {
+            "max_retries": 1000 if patience_s else 2,
+            "retry_timeout": timedelta(seconds=patience_s or 10),
+            "backoff": {"max_backoff": timedelta(seconds=8)},
+        },
     }
     if parts.scheme == "az":
         return AzureStore(bucket, **settings)

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
@@ -25,11 +25,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.object_storage import MOST_BYTES
 
 Place = Path | str
-T = TypeVar("T")
 P = TypeVar("P", Path, str, Place)
-
-PERMANENT = re.compile("NoSuchBucket|ContainerNotFound|credential|expired", re.IGNORECASE)
-"""Errors that a retry does not fix, beside those of a missing file and of permission."""
 
 PATIENCE_S = 120.0
 """How long a training process retries object storage that does not answer, before its trial ends in an error."""
@@ -98,14 +94,14 @@ def join(where: P, *names: str) -> P:
     return urlunsplit(parts._replace(path="/".join((parts.path, *names))))
 
 
-def read(where: Place, patience_s: float = 0, most: int = MOST_BYTES) -> bytes | None:
+def read(where: Place, patience_s: float = 0) -> bytes | None:
     """Return the bytes of a file, or None if it does not exist. Requests that fail are retried for `patience_s`. Raises
     OSError if it can't be read, or we can't find out whether it exists."""
     try:
         if isinstance(where, Path):
-            with open_file(where, most) as file:
+            with open_file(where) as file:
                 return file.read()
-        return _retried(lambda: object_storage.read(where, most)[0], patience_s)
+        return object_storage.read(where, patience_s=patience_s)[0]
     except FileNotFoundError:
         return None
 
@@ -136,7 +132,7 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
     `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`. Raises OSError,
     also if the file is a link."""
     if not isinstance(where, Path):
-        _retried(lambda: object_storage.write(where, content), patience_s)
+        object_storage.write(where, content, None, patience_s)
         return
     refuse_link(where)
     part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")
@@ -217,19 +213,3 @@ def reason(error: OSError) -> str:
     if error.strerror and error.errno:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _retried(function: Callable[[], T], patience_s: float) -> T:
-    if not patience_s:
-        return function()
-    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # the import takes 30 ms
-
-    temporary, stop, wait = retry_if_exception(_is_temporary), stop_after_delay(patience_s), wait_exponential(max=8)
-    return Retrying(retry=temporary, stop=stop, wait=wait, reraise=True)(function)
-
-
-def _is_temporary(error: BaseException) -> bool:
-    """Return whether a retry may succeed. Errors of local files have an errno, those of object storage have none."""
-    if isinstance(error, (FileNotFoundError, PermissionError)) or not isinstance(error, OSError):
-        return False
-    return not error.errno and not PERMANENT.search(str(error))

@@ -31,6 +31,14 @@ def test_a_printed_command_works_where_it_is_read(argv, folder, printed, tmp_pat
     assert command("seeds") == printed
 
 
+@pytest.mark.parametrize("given", [["--address", "192.0.2.1:6379"], ["--address=192.0.2.1:6379"]])
+def test_what_follows_a_sweep_on_a_cluster_is_to_run_there_too(given, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["sweeps/lr_regimes.py", "--smoke", *given])
+    assert command("decide") == "python sweeps/decide.py --address 192.0.2.1:6379"
+    assert command("summarize") == "python analysis/summarize.py"
+
+
 def test_an_installed_command_reads_its_arguments_after_its_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/venv/bin/mnist-tune", "seeds", "--seeds", "1"])
     assert (called(), arguments()) == ("mnist-tune seeds", ["--seeds", "1"])

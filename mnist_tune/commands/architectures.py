@@ -10,13 +10,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mnist_tune import numbers
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families, layers
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import print_replicates, print_report
@@ -152,8 +151,7 @@ def print_ranges(found: pd.DataFrame) -> None:
 def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None:
     """Draw how the learning rates move along an axis: a line for each part of `ranges`, by what it is called. The first
     one has its range as a band, with bars to the smallest rate at which no seed converged."""
-    figure = Figure(figsize=(5.2, 3.8), layout="constrained", dpi=100)
-    plot = figure.subplots()
+    figure, plot = panels((5.2, 3.8))
     values = sorted({value for rows in lines.values() for value in rows[axis]})
     for i, (name, rows) in enumerate(lines.items()):
         place = rows[axis].map(values.index)
@@ -166,6 +164,5 @@ def plot_range(lines: Mapping[str, pd.DataFrame], axis: str, path: Path) -> None
     plot.yaxis.set_major_formatter("{x:g}")
     plot.set_xticks(range(len(values)), [f"{value:g}" for value in values])
     plot.set(xlabel=axis.replace("_", " ").replace("warmup", "warm-up"), ylabel="learning rate")
-    plot.grid(alpha=0.25)
     plot.legend(frameon=False, fontsize=8)
     save(figure, path)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from mnist_tune import cli
 from mnist_tune.errors import UserError
-from mnist_tune.invocation import COMMANDS, PROGRAM, arguments, module_of
+from mnist_tune.invocation import COMMANDS, PROGRAM, module_of
 from mnist_tune.trial import closest
 
 WIDTH = max(map(len, COMMANDS))
@@ -30,9 +30,3 @@ def run() -> int | None:
         raise UserError(f"there is no command {name!r}{closest(name, COMMANDS)}")
     code: int | None = import_module(module_of(name)).main()
     return code
-
-
-def run_as(name: str, *more: str) -> int | None:
-    """Run another command in place of this one, with these arguments before those that this one was given."""
-    sys.argv[1:] = [name, *more, *arguments()]
-    return run()

@@ -10,13 +10,12 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import print_replicates, print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
@@ -173,18 +172,7 @@ class Comparison:
 
 
 def compare_all(sweep: Tables) -> list[Comparison]:
-    """Compare each of the notebook's experiments that the sweep holds."""
-    found = []
-    for experiment in experiments().values():
-        trials = sweep.trials[sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])]
-        judged = trials if experiment.chaotic else trials[:1]
-        if judged["epochs_run"].any():
-            found.append(compare(experiment, trials, sweep.epochs))
-    return found
-
-
-def compare(experiment: Experiment, trials: pd.DataFrame, epochs: pd.DataFrame) -> Comparison:
-    """Compare an experiment with the notebook and give a verdict.
+    """Compare each of the notebook's experiments that the sweep holds, by its first run with the notebook's own seed.
 
     Verdicts:
         exact: every accuracy that the notebook printed for these epochs is within `EXACT`.
@@ -193,25 +181,25 @@ def compare(experiment: Experiment, trials: pd.DataFrame, epochs: pd.DataFrame) 
         differs: neither of these.
         undecided: a chaotic experiment has too few epochs to show the outcome, or no run shows it but fewer have ended
             than the experiment needs.
-
-    The first run with the notebook's own seed gives `rows`.
     """
-    own = trials[trials["label"] == experiment.name].iloc[0]
-    curves = epochs[epochs["trial_id"].isin(trials["trial_id"])]
-    rows = _side_by_side(experiment.name, curves[curves["trial_id"] == own["trial_id"]])
-    if not experiment.chaotic:
-        return Comparison(experiment, rows, *_judge_figures(experiment, rows, own["curve_regime"]))
-    others = curves[curves["trial_id"] != own["trial_id"]]
-    others = others.pivot(index="epoch", columns="trial_id", values="test_accuracy")
-    return Comparison(experiment, rows, *_judge_outcomes(experiment, trials), others)
-
-
-def _side_by_side(name: str, curve: pd.DataFrame) -> pd.DataFrame:
-    ours = curve.set_index("epoch")[["train_accuracy", "test_accuracy", "test_loss"]]
-    rows = section(name).add_suffix("_notebook").join(ours.add_suffix("_ours"), how="inner")
-    for split in ("train_accuracy", "test_accuracy"):
-        rows[f"{split}_difference"] = rows[f"{split}_ours"] - rows[f"{split}_notebook"]
-    return rows
+    found = []
+    for experiment in experiments().values():
+        trials = sweep.trials[sweep.trials["label"].isin([experiment.name, f"{experiment.name} seeds"])]
+        if not (trials if experiment.chaotic else trials[:1])["epochs_run"].any():
+            continue
+        own = trials[trials["label"] == experiment.name].iloc[0]
+        ours, theirs = sweep.epochs[sweep.epochs["trial_id"] == own["trial_id"]], section(experiment.name)
+        ours = ours.set_index("epoch")[theirs.columns].add_suffix("_ours")
+        rows = theirs.add_suffix("_notebook").join(ours, how="inner")
+        for split in ("train_accuracy", "test_accuracy"):
+            rows[f"{split}_difference"] = rows[f"{split}_ours"] - rows[f"{split}_notebook"]
+        if experiment.chaotic:
+            others = trials.loc[trials["epochs_run"].gt(0) & trials["trial_id"].ne(own["trial_id"]), "trial_id"]
+            seeds = sweep.curves("test_accuracy")[others]
+            found.append(Comparison(experiment, rows, *_judge_outcomes(experiment, trials), seeds))
+        else:
+            found.append(Comparison(experiment, rows, *_judge_figures(experiment, rows, own["curve_regime"])))
+    return found
 
 
 def _judge_figures(experiment: Experiment, rows: pd.DataFrame, regime: str) -> tuple[str, str]:
@@ -271,8 +259,7 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
     """
     columns = min(4, len(comparisons))
     lines = -(-len(comparisons) // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.2 * lines), layout="constrained", dpi=100)
-    axes = figure.subplots(lines, columns, squeeze=False)
+    figure, axes = panels((3.6 * columns, 3.2 * lines), lines, columns, squeeze=False)
     for axis, comparison in zip(axes.flat, comparisons, strict=False):
         for split, colour in (("train", "#3a76c4"), ("test", "#d1342f")):
             rows = comparison.rows
@@ -283,7 +270,6 @@ def plot_notebook(comparisons: Sequence[Comparison], path: Path) -> None:
         axis.set_title(f"{comparison.experiment.name}: {comparison.verdict}", fontsize=10)
         axis.set(xlabel="epoch", ylabel="accuracy")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.25)
     for axis in axes.flat[len(comparisons) :]:
         axis.set_visible(False)
     entries = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]

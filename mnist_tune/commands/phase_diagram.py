@@ -12,19 +12,17 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mnist_tune import TrialConfig, storage
 from mnist_tune.invocation import command
 from mnist_tune.regimes.families import layers
 from mnist_tune.regimes.measured_edge import Interval
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import INTERRUPTED
 from mnist_tune.results.folder import exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
-from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.tuning.options import (
@@ -128,7 +126,10 @@ def main() -> int:
     sweeps: list[Sweep] = []
     for name, every, trials in stages(config, sweeps):
         announce(f"{name}: {len(trials)} trials of {config.steps} steps", config.quiet)
-        sweeps.append(_run(storage.join(where, name), trials, every, config))
+        # Each records the options of the diagram, so that a resume needs no flags.
+        options = replace(config, output=storage.join(where, name), resume=AUTO, quiet=True, sharpness_every=every)
+        options = replace(options, train_images=config.steps * config.batch_size)
+        sweeps.append(run_or_resume(NAME, with_given(options, config.given), trials))
         ended = sweeps[-1].trials.set_index("stop_reason")
         if "error" in ended.index:
             print(
@@ -168,13 +169,6 @@ def stages(config: PhaseDiagram, done: Sequence[Sweep]) -> Iterator[tuple[str, i
 def _measured(done: Sequence[Sweep]) -> pd.DataFrame:
     steps = first_steps(*together(done))
     return steps[steps["learning_rate"] > NOTHING]
-
-
-def _run(where: Place, trials: list[TrialConfig], every: int | None, config: PhaseDiagram) -> Sweep:
-    """Run a stage. Each records the options of the diagram, so that a resume needs no flags."""
-    images = config.steps * config.batch_size
-    options = replace(config, output=where, resume=AUTO, quiet=True, sharpness_every=every, train_images=images)
-    return run_or_resume(NAME, with_given(options, config.given), trials)
 
 
 def first_steps(trials: pd.DataFrame, epochs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -272,11 +266,9 @@ def plot_phases(found: pd.DataFrame, path: Path) -> None:
     """Draw the thresholds by width, a panel a depth: a marker for each seed, a line through the means, and the phase
     above each threshold shaded in its colour."""
     depths = found["architecture"].map(lambda name: _sizes(name)[0])
-    panels = list(found.groupby(depths))
-    figure = Figure(figsize=(2 + 4.5 * len(panels), 4.2), layout="constrained", dpi=100)
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    tops = [*list(STYLES)[1:], None]
-    for axis, (depth, part) in zip(axes, panels, strict=True):
+    parts, tops = list(found.groupby(depths)), [*list(STYLES)[1:], None]
+    figure, [axes] = panels((2 + 4.5 * len(parts), 4.2), 1, len(parts), sharey=True, squeeze=False)
+    for axis, (depth, part) in zip(axes, parts, strict=True):
         width = part["architecture"].map(lambda name: _sizes(name)[1])
         means = part.groupby(width)[list(STYLES)].mean()
         for (name, (colour, marker, label)), top in zip(STYLES.items(), tops, strict=True):
@@ -291,7 +283,6 @@ def plot_phases(found: pd.DataFrame, path: Path) -> None:
         axis.minorticks_off()
         axis.yaxis.set_major_formatter("{x:g}")
         axis.set(xlabel="hidden width", title=f"{depth} layers", ylim=(1.5, 1.4 * found[list(STYLES)].max(axis=None)))
-        axis.grid(alpha=0.25)
     axes[0].set_ylabel("c = learning rate × untrained sharpness")
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     save(figure, path)

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from rich.table import Table
 
 from mnist_tune import RangeTestOptions, cli, numbers, range_test
 from mnist_tune.invocation import command
 from mnist_tune.reports.curve_plots import log_axis
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import table_console
 from mnist_tune.training.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
@@ -64,8 +63,7 @@ def _spread(rates: Sequence[float]) -> str:
 
 def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
     """Draw the losses of every seed by learning rate, smoothed, and where they leave."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
-    axis = figure.subplots()
+    figure, axis = panels((8, 4.5))
     log_axis(axis, "x")
     top = 1.2 * max(float(curve.smooth[np.isfinite(curve.smooth)][:20].max(initial=0)) for curve in curves)
     for i, curve in enumerate(curves):
@@ -76,5 +74,4 @@ def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None
     axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
     axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
-    axis.grid(alpha=0.25)
     save(figure, path)

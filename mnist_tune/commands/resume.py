@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mnist_tune import cli, storage
-from mnist_tune.commands.main import run_as
-from mnist_tune.edge.options import EdgeOptions
-from mnist_tune.edge.search import find_edge
+from mnist_tune.commands.main import run
+from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
 from mnist_tune.results.journal import resume_command
@@ -33,7 +33,8 @@ def main() -> int | None:
         return 0
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    return run_as(started_by(read_meta(storage.place(given[0]))["name"]) or "regimes", "--resume")
+    sys.argv[1:] = [started_by(read_meta(storage.place(given[0]))["name"]) or "regimes", "--resume", *given]
+    return run()
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:

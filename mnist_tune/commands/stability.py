@@ -11,14 +11,13 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import tyro
-from matplotlib.figure import Figure
 
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
 from mnist_tune.reports.curve_plots import log_axis
-from mnist_tune.reports.figures import save
+from mnist_tune.reports.figures import panels, save
 from mnist_tune.results.tables import together
 from mnist_tune.training.optimizers import ADAM, threshold
 
@@ -131,11 +130,9 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
     """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness. Where
     it is not known, draw the sharpness, in a panel of its own. Below is the training loss, from the trial's epochs."""
     kinds = [curve["relative"].isna().all() for _, curve, _ in curves]
-    panels = sorted(set(kinds))
-    heights = [4.0 for _ in panels] + [2.2]
-    figure = Figure(figsize=(7, sum(heights)), layout="constrained", dpi=100)
-    *axes, below = figure.subplots(len(heights), height_ratios=heights, sharex=True)
-    for axis, alone in zip(axes, panels, strict=True):
+    heights = [4.0 for _ in set(kinds)] + [2.2]
+    figure, (*axes, below) = panels((7, sum(heights)), len(heights), height_ratios=heights, sharex=True)
+    for axis, alone in zip(axes, sorted(set(kinds)), strict=True):
         shown = "sharpness" if alone else "relative"
         for i, (name, curve, _) in enumerate(curves):
             if kinds[i] == alone:
@@ -154,6 +151,4 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
         below.plot(epochs["step"], epochs["train_loss"], color=f"C{i % 10}", lw=1.2)
     log_axis(below, "y")
     below.set(xlabel="step", ylabel="training loss")
-    for axis in (*axes, below):
-        axis.grid(alpha=0.25)
     save(figure, path)

@@ -31,13 +31,23 @@ def read_npz(path: Path) -> Arrays:
     """Return the arrays of a file, of which `x_test` and `y_test` may be missing. Pickled objects are not read. Raises
     DataError if it can't be read, lacks an array, or is larger than this machine's memory."""
     try:
-        _check_size(path)
-        with storage.open_file(path, links=True) as opened, np.load(opened, allow_pickle=False) as file:
-            names = [name for name in NAMES if name in file]
-            if not {"x_train", "y_train"} <= set(names):
-                has = ", ".join(file.files) or "nothing"
-                raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
-            return {name: file[name] for name in names}
+        with storage.open_file(path, links=True) as opened:
+            with zipfile.ZipFile(opened) as members:
+                needed = sum(member.file_size for member in members.infolist())
+            if needed > (there := usable_memory()):
+                raise DataError(
+                    f"{path} takes {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
+                    "save fewer or smaller images, or of a smaller type (uint8)"
+                )
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                names = [name for name in NAMES if name in file]
+                if not {"x_train", "y_train"} <= set(names):
+                    has = ", ".join(file.files) or "nothing"
+                    raise DataError(f"{path} has no x_train and y_train, it has {has}; save it with those names")
+                return {name: file[name] for name in names}
+    except DataError:
+        raise
     except ValueError as error:
         if "allow_pickle" in str(error):
             raise DataError(f"{path} holds Python objects, which are not read; save arrays of numbers") from None
@@ -45,17 +55,6 @@ def read_npz(path: Path) -> Arrays:
     except Exception as error:  # zipfile and numpy raise many kinds
         why = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {path}: {why}; write it with numpy.savez") from None
-
-
-def _check_size(path: Path) -> None:
-    with storage.open_file(path, links=True) as opened, zipfile.ZipFile(opened) as members:
-        needed = sum(member.file_size for member in members.infolist())
-    there = usable_memory()
-    if needed > there:
-        raise DataError(
-            f"{path} takes {needed / 2**30:.1f} GiB of memory, this machine has {there / 2**30:.1f}; "
-            "save fewer or smaller images, or of a smaller type (uint8)"
-        )
 
 
 def checked(arrays: Mapping[str, Any], source: str) -> Arrays:

@@ -20,18 +20,6 @@ the half is biased."""
 FAR_BELOW = 10
 """One trial in so many is far below the edge, to see lapses, which would bias the edge."""
 
-FIRST = 16
-"""Trials that a search may start before it knows any outcome."""
-
-
-def most_pending(outcomes: int) -> int:
-    """Return how many trials of a search may be pending, given how many outcomes it has, however many workers wait.
-
-    Trials that are proposed with little known are far from the edge. With 64 pending from the start, a search of 100
-    trials ends after half the time, but its interval is up to three times as wide.
-    """
-    return max(FIRST, outcomes)
-
 
 def next_rate(posterior: EdgePosterior, number: int, pending: Sequence[float], cost: float, rng: Any) -> float:
     """Return the x = ln η that a search should try next, given how many trials it has proposed before, x of those that

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,13 +11,13 @@ from mnist_tune import storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.edge.predictions import processes
+from mnist_tune.edge.search import run_searcher
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, Contest
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
-from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
@@ -31,8 +31,9 @@ from mnist_tune.tuning.options import (
     refuse_not_above_0,
     with_given,
 )
-from mnist_tune.tuning.sweep import run_plan, shown, unchanged
-from mnist_tune.tuning.wanted import Plan, recorded_options
+from mnist_tune.tuning.past import Past
+from mnist_tune.tuning.sweep import shown
+from mnist_tune.tuning.wanted import recorded_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,6 @@ class DecideOptions(CrossedOptions):
         if (self.at_a_time or 1) > self.trials:
             raise UserError(f"--at-a-time {self.at_a_time} is more than --trials {self.trials}")
 
-    def settings(self) -> list[TrialConfig]:
-        """Return a trial of each setting that is listed, without its seeds."""
-        return list(self.combined("learning_rates", learning_rates=all_rates(self.learning_rates)))
-
 
 def decide(options: DecideOptions) -> Sweep:
     """Decide between settings under Ray Tune, print what was found unless `options.quiet`, and return the tables.
@@ -119,21 +116,14 @@ def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Swe
         if writer.meta["options"]["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        from ray.tune.search import Searcher
-
-        ended = past.outcomes if past else {}
-        if _searcher(writer, ended).suggest("") == Searcher.FINISHED:
-            return unchanged(writer)
-        samples = max(options.trials - len(ended), 1)
-        plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=_searcher(writer, ended))
-        return run_plan(writer, plan, data, options, past)
+        return run_searcher(_searcher_of, options.trials, writer, data, options, past)
 
 
-def _searcher(writer: SweepWriter, ended: Mapping[str, Any]) -> Any:
-    """Return the searcher that goes on from the `Past.outcomes`."""
+def _searcher_of(writer: SweepWriter, past: Past) -> Any:
+    """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import ContestSearcher
 
-    return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], ended)
+    return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes)
 
 
 def _contenders(
@@ -144,11 +134,23 @@ def _contenders(
     than two settings, or the data are not those of the sweep."""
     sweep = None
     if options.sweep is None:
-        settings = settings or options.settings()
+        settings = settings or list(
+            options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))
+        )
     elif listed := sorted(options.given & {"batch_size", "momentum", "learning_rates", "epochs"}):
         raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:
-        options, settings, sweep = _of_sweep(options, storage.place(options.sweep))
+        place = storage.place(options.sweep)
+        sweep = load_sweep(place)
+        settings = [replace(one, label="") for one in sweep.contenders()]
+        if len(settings) < 2:
+            raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
+        recorded = recorded_options(SweepOptions, sweep.meta, place)
+        same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
+        same["epochs"] = settings[0].epochs
+        options = with_given(replace(options, **same), options.given | same.keys())
+        if options.dataset == ARRAYS:
+            raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
     if len(settings) < 2:
         raise UserError("a decision needs two settings; list more of them, such as --learning-rates 0.2 0.4")
     if len(settings) > MOST_SETTINGS or 2 * len(settings) > options.trials:
@@ -170,18 +172,3 @@ def _contenders(
     options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
     settings = [replace(one, holdout=holdout, drop_last=drop) for one in settings]
     return options, settings, held_out(sweep.trials) if sweep else None
-
-
-def _of_sweep(options: DecideOptions, place: Place) -> tuple[DecideOptions, list[TrialConfig], Sweep]:
-    """Return the options with the data and the epochs of a sweep, the settings that it has not told apart, and it."""
-    sweep = load_sweep(place)
-    settings = [replace(one, label="") for one in sweep.contenders()]
-    if len(settings) < 2:
-        raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
-    recorded = recorded_options(SweepOptions, sweep.meta, place)
-    same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
-    same["epochs"] = settings[0].epochs
-    options = with_given(replace(options, **same), options.given | same.keys())
-    if options.dataset == ARRAYS:
-        raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")
-    return options, settings, sweep

@@ -19,7 +19,6 @@ from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
 
 if TYPE_CHECKING:
-    from mnist_tune.edge.options import EdgeOptions
     from mnist_tune.tuning.options import SweepOptions
 
 
@@ -31,11 +30,9 @@ def processes(options: SweepOptions) -> int:
     return min(slots, options.max_concurrent or slots)
 
 
-def predictions(
-    options: EdgeOptions, templates: Sequence[TrialConfig], dataset: Dataset
-) -> list[dict[str, list[float]]]:
+def predictions(options: Any, templates: Sequence[TrialConfig], dataset: Dataset) -> list[dict[str, list[float]]]:
     """Return for each template the rates that each predictor gives, a seed each; without those of seeds on which it has
-    nothing to say."""
+    nothing to say. The options are those of a search for edges."""
     import ray
     from ray.util import ActorPool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,26 +44,15 @@ Blocks = tuple[Any, Any]
 """Indices of images, [blocks, size], and the blocks' numbers."""
 
 
-@dataclass(frozen=True)
 class Bench:
     """An untrained network with its optimiser and data, for predictors to look at. Its config is that of the trials
     whose edge is predicted, with the seed to look at; schedule and warm-up don't count."""
 
-    config: TrialConfig
-    data: DeviceData
-    spec: Any
-
-    @property
-    def program(self) -> Program:
-        return Program.of(replace(self.config, schedule="constant", warmup_steps=0), self.spec)
-
-    @property
-    def hyper(self) -> Hyperparameters:
-        return self.program.step.hyperparameters(self.config, self.config.steps(self.data.train_count))
-
-    @property
-    def state(self) -> TrainState:
-        return self.program.init(self.config.seed)
+    def __init__(self, config: TrialConfig, data: DeviceData, spec: Any) -> None:
+        self.config, self.data, self.spec = config, data, spec
+        self.program = Program.of(replace(config, schedule="constant", warmup_steps=0), spec)
+        self.hyper = self.program.step.hyperparameters(config, config.steps(data.train_count))
+        self.state = self.program.init(config.seed)
 
     def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
         """Return the losses of a range test."""
@@ -92,10 +81,9 @@ class Bench:
         λ0, 2 / λ0 without momentum. NaN for other optimisers: what their steps amount to, λ0 does not say."""
         if self.config.optimizer != "sgd":
             return math.nan
-        program, state = self.program, self.state
-        probe = probe_of(self.data.train_count, SHARPNESS_PROBE)
+        of, probe = (self.state.params, self.state.extra), probe_of(self.data.train_count, SHARPNESS_PROBE)
         for products in (PRODUCTS, MORE_PRODUCTS):
-            found = _sharpness(program, state.params, state.extra, self.data.arrays, probe, products)
+            found = _sharpness(self.program, *of, self.data.arrays, probe, products)
             if found.residual <= TOLERANCE:
                 break
         return threshold("sgd", self.config.momentum, self.config.nesterov) / float(found.value)
@@ -106,11 +94,10 @@ class Bench:
         program, state, data = self.program, self.state, self.data.arrays
         hyper = {name: jnp.float32(value) for name, value in self.hyper.items()} | {"learning_rate": jnp.float32(1)}
         loss, update = _update(program, state, hyper, blocks, data)
-
-        def loss_after(rate: float) -> Array:
-            return jnp.asarray(_loss_after(program, state, update, np.float32(rate), blocks, data))
-
-        return critical_rate(loss_after, float(loss), self.config.learning_rate)
+        return critical_rate(
+            lambda rate: _loss_after(program, state, update, np.float32(rate), blocks, data), float(loss),
+            self.config.learning_rate,
+        )  # fmt: skip
 
 
 def critical_rate(loss_after: Callable[[float], Any], loss: float, start: float) -> float:

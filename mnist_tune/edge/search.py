@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.edge.options import EdgeOptions
 from mnist_tune.edge.predictions import predictions, processes
+from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import SEARCHES, Learned, template_of
@@ -15,10 +19,62 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.range_suggestions import BLOW_UP
+from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import open_again, open_new
+from mnist_tune.tuning.options import (
+    ARCHITECTURE_HELP,
+    CROSSED,
+    CrossedOptions,
+    Mark,
+    TrialOptions,
+    refuse_empty,
+    refuse_not_above_0,
+    refuse_too_many,
+)
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import run_plan, shown, unchanged
 from mnist_tune.tuning.wanted import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeOptions(CrossedOptions):
+    """Find the learning rates at which 90, 50 and 10% of seeds learn, each with a 95% interval. Each combination of
+    architecture, optimizer, batch size and momentum has an edge of its own."""
+
+    scheduler: Literal["fifo"] = "fifo"
+    """Trials run to their end, unless they diverge."""
+    architecture: Annotated[tuple[str, ...], tyro.conf.arg(help=ARCHITECTURE_HELP)] = ("mlp-64-relu-glorot",)
+    epochs: Annotated[int, Mark.KEPT] = 3
+    """Epochs per trial. An edge belongs to a length of training."""
+    precision: Annotated[float, Mark.HOW] = 0.05
+    """End the search for an edge once the 95% interval of its 50% rate has had this half-width, as a share of the rate,
+    through the last 15% of its outcomes."""
+    trials: Annotated[int, Mark.MAKES] = 100
+    """The most trials for an edge."""
+    learned: float | None = None
+    """Training accuracy that counts as learned; by default it is a final training loss below half the untrained one or
+    a guess's, whichever is less."""
+    expected: float | None = None
+    """Learning rate at which the edge is expected, up to a factor of 8; by default where a range test blows up."""
+    workers: int | None = None
+    """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and
+    two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
+    predictor_seeds: int = 1
+    """Seeds on which the predictors are tried, of which the first is 0."""
+    seed: int = 0
+    """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
+        refuse_empty(self, *CROSSED)
+        refuse_too_many(max(self.trials, self.predictor_seeds), "--trials, --predictor-seeds")
+        if self.learned is not None and not 0 < self.learned < 1:
+            raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
+
+    def templates(self) -> list[TrialConfig]:
+        """Return a trial of each edge, without its learning rate and seeds."""
+        return list(self.combined())
 
 
 def find_edge(options: EdgeOptions) -> Sweep:
@@ -42,8 +98,7 @@ def search_edge(options: EdgeOptions) -> Sweep:
 
 def _search(options: EdgeOptions) -> Sweep:
     load_own(options)
-    where = options.goes_on()
-    past = None
+    where, past = options.goes_on(), None
     if where is None:
         writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
@@ -58,27 +113,35 @@ def _search(options: EdgeOptions) -> Sweep:
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
-        return _run(writer, data, options, past)
+        most = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
+        return run_searcher(searcher_of, most, writer, data, options, past)
 
 
-def _run(writer: SweepWriter, data: list[Dataset], options: EdgeOptions, past: Past | None = None) -> Sweep:
+def run_searcher(
+    searcher_of: Callable[[SweepWriter, Past], Any],
+    most: int,
+    writer: SweepWriter,
+    data: list[Dataset],
+    options: TrialOptions,
+    past: Past | None,
+) -> Sweep:
+    """Run the trials that a searcher proposes, at most so many with those before a resume."""
     from ray.tune.search import Searcher
 
-    if searcher_of(writer, past).suggest("") == Searcher.FINISHED:
+    before = past or Past()
+    if searcher_of(writer, before).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
-    samples = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
-    samples -= len(past.outcomes) if past else 0
-    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, past))
+    samples = max(most - len(before.outcomes), 1)
+    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, before))
     return run_plan(writer, plan, data, options, past)
 
 
-def searcher_of(writer: SweepWriter, past: Past | None = None) -> Any:
+def searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
     from mnist_tune.edge.searcher import EdgeSearcher
 
     asked, guesses = writer.meta["options"], data_facts(writer.meta).guess_losses
     templates = [template_of(search) for search in asked[SEARCHES]]
-    past = past or Past()
     return EdgeSearcher(
         templates,
         [search["expected"] for search in asked[SEARCHES]],

@@ -62,20 +62,18 @@ def runs(sweep: Tables) -> list[Run]:
     """Return the trials of a sweep, in the order of the table."""
     known = [one.name for one in fields(TrialConfig) if one.name in sweep.trials]
     epochs, prefix = sweep.epochs.sort_values("epoch", kind="stable"), sweep_id(sweep)
-    curves = {key: tuple(map(_row, group.to_dict("records"))) for key, group in epochs.groupby("trial_id")}
-    found = []
+    curves, found = dict[str, list[Row]](), []
+    for row in epochs.to_dict("records"):
+        time = row.get("ended_at", 0.0)
+        metrics = {name: row[name] for name in METRICS if math.isfinite(row.get(name, math.nan))}
+        one = Row(int(row["epoch"]), time if math.isfinite(time) else 0.0, metrics)
+        curves.setdefault(row["trial_id"], []).append(one)
     for trial in sweep.trials.to_dict("records"):
         key = trial["trial_id"]
         params = {name: trial[name] for name in known} | {"epochs": int(trial["epochs_asked"])}
         labels = {name: trial[name] for name in LABELS if isinstance(trial.get(name), str) and trial[name]}
-        found.append(Run(f"{prefix}-{key}", key, params, labels, curves.get(key, ())))
+        found.append(Run(f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ()))))
     return found
-
-
-def _row(epoch: Mapping[str, Any]) -> Row:
-    time = epoch.get("ended_at", 0.0)
-    metrics = {name: epoch[name] for name in METRICS if math.isfinite(epoch.get(name, math.nan))}
-    return Row(int(epoch["epoch"]), time if math.isfinite(time) else 0.0, metrics)
 
 
 def library(name: str) -> Any:

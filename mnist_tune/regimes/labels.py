@@ -17,7 +17,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.families import SIBLINGS
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached
-from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit, difference_noise
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 from mnist_tune.regimes.statistics import (
     CLEARLY,
     ENOUGH,
@@ -31,6 +31,7 @@ from mnist_tune.regimes.statistics import (
     drop,
     flat,
     hardly_begun,
+    higher,
     lasts,
     late_pace,
     memorising,
@@ -115,9 +116,9 @@ def there(curve: Curve, goal: float) -> str:
     steady = not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
     if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
-    final = max(curve.settled, curve.accuracy[-1])
+    median = " (median of three epochs)" * bool(curve.settled > curve.accuracy[-1])
     early = f", batch loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
-    return f"accuracy {final:.4f} >= {goal:.4g}{early}"
+    return f"accuracy {max(curve.settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
 
 
 def below(curve: Curve, goal: float) -> Label:
@@ -231,7 +232,7 @@ class Family:
             return None
         if not curve.complete:
             best = self._best(faster, self._held_out)
-            if not best or not higher(best, one):
+            if not best or not higher(best.curve, curve, one.target):
                 return None
             known = best.curve.held_out_settled
             known -= SIGMAS * float(accuracy_noise(known, curve.held_out_count))
@@ -248,25 +249,20 @@ class Family:
         curve, (label, evidence) = one.curve, one.own
         best = self._best(self._speed != one.speed, self._settled)
         undecided = label == "undecided" and (not curve.complete or evidence.startswith(ON_ITS_WAY))
-        if undecided or not best or not higher(best, one):
+        if undecided or not best or not higher(best.curve, curve, one.target):
             return None
         if best.speed > one.speed:
             return ("undecided" if shaken(curve) else "slow"), behind(one, best)
         falls = curve.falls
         often = FAR * (falls > 0).sum() >= max(2 * FAR, len(falls)) or (falls > curve.falls_noise).sum() >= 2
-        return ("oscillating" if often and curve.accuracy.max() > curve.ceiling else "undecided"), behind(one, best)
+        if often and curve.accuracy.max() > curve.ceiling:
+            return "oscillating", f"rises and falls: {behind(one, best)}"
+        return "undecided", behind(one, best)
 
     def _best(self, rows: np.ndarray, ranking: np.ndarray) -> Trial | None:
         """Return which of these rows is first in a ranking. What diverged or memorised is no measure."""
         ranked = (self.trials[row] for row in ranking if rows[row])
         return next((one for one in ranked if one.own[0] not in ("diverged", "overfit")), None)
-
-
-def higher(other: Trial, one: Trial) -> bool:
-    """Return whether another trial ended above this one by more than noise, at the target or by `VISIBLE`."""
-    theirs, ours = other.curve.settled, one.curve.settled
-    noise = SIGMAS * float(difference_noise(theirs, ours, one.curve.images))
-    return theirs - ours > (noise if one.target is not None and theirs >= one.target else max(VISIBLE, noise))
 
 
 def named(best: Trial, one: Trial) -> str:

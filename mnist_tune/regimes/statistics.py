@@ -150,6 +150,13 @@ def shaken(curve: Curve) -> bool:
     return bool(curve.spikes()[1:].any() or curve.spikes(CLEARLY)[:1].any() or slips(curve).any())
 
 
+def higher(other: Curve, one: Curve, target: float | None) -> bool:
+    """Return whether another curve ended above this one by more than noise, at the target or by `VISIBLE`."""
+    theirs, ours = other.settled, one.settled
+    noise = SIGMAS * float(difference_noise(theirs, ours, one.images))
+    return theirs - ours > (noise if target is not None and theirs >= target else max(VISIBLE, noise))
+
+
 def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
     """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
     best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.

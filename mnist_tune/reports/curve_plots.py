@@ -1,24 +1,47 @@
-"""Draw curves over epochs: one line per trial, or one band per regime if there are too many trials."""
+"""Draw curves over epochs: one line per trial, or one band per regime if there are too many trials. Their labels are at
+their ends, where they don't overlap."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import varied
-from mnist_tune.reports.label_placement import Label, place_labels, width
-from mnist_tune.reports.page_data import FEW, Band, bands, curve_rows, words
+from mnist_tune.reports.page_data import FEW, Band, bands, curve_rows, evenly, words
 from mnist_tune.reports.styles import COLOURS, MARKERS
+
+HALO = withStroke(linewidth=2, foreground="white")
+"""Around letters, so that they can be read where a curve passes under them."""
+
+LEADER = {"arrowstyle": "-", "lw": 0.5, "relpos": (0, 0.5), "shrinkA": 0, "shrinkB": 3}
+"""The line from a label that was moved to its point."""
+
+SIZE = 7
+"""Font size of a label, in points."""
+
+LINE, LETTER, AWAY = 1.25, 0.66, 2.2
+"""Height of a line, width of a wide letter and distance of a label from its point, in font sizes."""
+
+
+class Label(NamedTuple):
+    """A text for the point (`x`, `y`), in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
 
 
 def draw_curves(axis: Any, trials: pd.DataFrame, epochs: pd.DataFrame, column: str) -> None:
     """Draw a column of the epochs table on a logarithmic axis, coloured by regime, without what is not finite."""
     many, few = varied(trials), len(trials) <= FEW
-    rows = curve_rows(trials, epochs, column, log=True)
+    rows = curve_rows(trials, epochs, column)
     labels = _lines(axis, rows, many) if few else _bands(axis, bands(rows, trials))
     if few:
         title = f"every trial; labels: {', '.join(map(words, ['learning_rate', *many]))}"
@@ -86,3 +109,44 @@ def _epoch_axis(axis: Any, last: int, label: float) -> None:
     axis.set_xticks([tick for tick in ticks if 1 <= tick <= last and tick == int(tick)])
     axis.set_xlabel("epoch")
     axis.grid(alpha=0.25)
+
+
+def width(text: str) -> float:
+    """Return the largest width of a label, with its distance from the curve, in points."""
+    return SIZE * (AWAY + LETTER * len(text) + 0.5)
+
+
+def place_labels(axis: Any, labels: Sequence[Label]) -> None:
+    """Write each label to the right of its point, moved up or down if others are in the way.
+
+    The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
+    """
+    if not labels:
+        return
+    labels, pixel = sorted(labels, key=lambda label: label.x), axis.figure.dpi / 72
+    bottom, top = (axis.bbox.y0 + SIZE * pixel, axis.bbox.y1 - SIZE * pixel)
+    gap, back = LINE * SIZE * pixel, axis.transData.inverted()
+    room = max(1, int((top - bottom) / gap) + 1)
+    points = axis.transData.transform([(label.x, label.y) for label in labels])
+    reached = np.maximum.accumulate(points[:, 0] + [width(label.text) * pixel for label in labels])
+    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
+    for group in np.split(np.arange(len(labels)), apart):
+        rows = evenly(sorted(group, key=lambda row: labels[row].y), room)
+        for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
+            label, (x, y) = labels[row], points[row]
+            axis.annotate(
+                label.text, (label.x, label.y), back.transform((x + AWAY * SIZE * pixel, height)), fontsize=SIZE,
+                color=label.colour, va="center", parse_math=False, path_effects=[HALO],
+                arrowprops=LEADER | {"color": label.colour} if abs(height - y) > gap / 2 else None,
+            )  # fmt: skip
+
+
+def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
+
+    This is isotonic regression of `wanted[i] - i * gap`. `wanted` must be ascending.
+    """
+    from scipy.optimize import isotonic_regression  # only where labels are placed: it takes a while
+
+    steps = gap * np.arange(len(wanted))
+    return np.asarray(np.clip(isotonic_regression(wanted - steps).x, low, high - steps[-1]) + steps)

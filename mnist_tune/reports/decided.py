@@ -32,17 +32,12 @@ def titles(settings: Sequence[TrialConfig]) -> list[str]:
     return [", ".join(filter(None, map(setting, names, values))) for values in table[names].itertuples(index=False)]
 
 
-def decided(sweep: Tables) -> list[str]:
-    """Return what a decision found, a line each: the best setting, the others, failures, the test set. There is none
-    for other sweeps."""
-    contest = sweep.decision
-    if contest is None or not contest.decision.seeds.any():
-        return []
-    return list(_lines(contest, titles(contest.settings), sweep))
-
-
-def _lines(contest: Contest, names: Sequence[str], sweep: Tables) -> Iterator[str]:
-    found, best = contest.decision, int(contest.decision.leader)
+def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
+    """Yield what a decision found so far, a line each: the best setting, the others, failures, the test set."""
+    found, names = contest.decision, titles(contest.settings)
+    if not found.seeds.any():
+        return
+    best = int(found.leader)
     left = [int(k) for k in np.flatnonzero(found.active) if k != best]
     at_most = found.may_lose
     if contest.settled:

@@ -18,8 +18,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.regimes.replicates import counts
-from mnist_tune.reports.curve_plots import draw_curves, log_axis
-from mnist_tune.reports.label_placement import Label, place_labels
+from mnist_tune.reports.curve_plots import Label, draw_curves, log_axis, place_labels
 from mnist_tune.reports.page_data import FEW, edge_band, finite, listed, mark, predicted_by, shares, with_epochs
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import Tables
@@ -42,6 +41,15 @@ def save(figure: Figure, path: Path) -> None:
         raise UserError(f"can't write the picture {path}: {why}; name another file") from None
 
 
+def panels(size: tuple[float, float], *of: Any, **how: Any) -> tuple[Figure, Any]:
+    """Return a new figure of this size, in inches, and its panels, as `Figure.subplots` does, with faint grids."""
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    axes = figure.subplots(*of, **how)
+    for axis in figure.axes:
+        axis.grid(alpha=0.25)
+    return figure, axes
+
+
 def regimes_figure(sweep: Tables) -> Figure:
     """Return the figure of a sweep.
 
@@ -51,8 +59,13 @@ def regimes_figure(sweep: Tables) -> Figure:
     figure = Figure(figsize=(13, 8.5), dpi=120)
     shown = listed(sorted(sweep.trials["architecture"].unique()), 3)
     figure.suptitle(f"{shown} on {sweep.meta['dataset']['name']}: regimes by learning rate", parse_math=False)
-    least = 0.5 / data_facts(sweep.meta).test_images
-    trials, epochs = (_with_errors(table, least) for table in (with_epochs(sweep.trials), sweep.epochs))
+    least = 0.5 / data_facts(sweep.meta).test_images  # half an image stands for 0, which has no logarithm
+    trials, epochs = (
+        table.assign(**{
+            f"{split}_error": (1 - table[f"{split}_accuracy"].astype(float)).clip(lower=least) for split, _ in _SPLITS
+        })
+        for table in (with_epochs(sweep.trials), sweep.epochs)
+    )  # fmt: skip
     if trials.empty:
         figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center", color="0.4")
         return figure
@@ -71,17 +84,14 @@ def regimes_figure(sweep: Tables) -> Figure:
     if len(summary):
         error.set_xlabel("")
         _share_converged(figure.add_subplot(left[1], sharex=error), summary)
-    handles = _legend(counts(trials["regime"]))
+    handles = [
+        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({count})")
+        for name, count in counts(trials["regime"]).items()
+    ]
+    for split, filled in _SPLITS:
+        handles.append(Line2D([], [], color="0.3", marker="o", ls="", mfc=None if filled else "none", label=split))
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, fontsize=9)
     return figure
-
-
-def _with_errors(table: pd.DataFrame, least: float) -> pd.DataFrame:
-    """Return `trials` or `epochs` with errors. `least`, half an image, stands for 0, which has no logarithm."""
-    errors = {
-        f"{split}_error": (1 - table[f"{split}_accuracy"].astype(float)).clip(lower=least) for split, _ in _SPLITS
-    }
-    return table.assign(**errors)
 
 
 _SPLITS = (("test", True), ("train", False))
@@ -89,41 +99,29 @@ _SPLITS = (("test", True), ("train", False))
 
 
 def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
-    """Draw both splits of every trial."""
+    """Draw both splits of every trial. One without a finite training loss is drawn above all others."""
     size, alpha = mark(len(trials))
     style = {"s": size, "alpha": alpha, "linewidths": 0.9}
     log_axis(axis, "x")
     low, high = trials["learning_rate"].min(), trials["learning_rate"].max()
     if low == high:  # rounding decides whether matplotlib finds limits around one rate
         axis.set_xlim(low / 2, 2 * high)
+    values = {split: finite(trials[f"{split}_{what}"]) for split, _ in _SPLITS}
     for regime, part in trials.groupby("regime"):
-        colour = COLOURS[regime]
+        colour, marker = COLOURS[regime], MARKERS[regime]
         for split, filled in _SPLITS:
-            values, fill = finite(part[f"{split}_{what}"]), colour if filled else "none"
-            axis.scatter(part["learning_rate"], values, ec=colour, fc=fill, marker=MARKERS[regime], **style)
-    if what == "loss":
-        _log_losses(axis, trials, style)
-    else:
+            shown, fill = values[split][part.index], colour if filled else "none"
+            axis.scatter(part["learning_rate"], shown, ec=colour, fc=fill, marker=marker, **style)
+        lost = part["learning_rate"][values["train"][part.index].isna()]
+        height, above = np.full(len(lost), 0.95), axis.get_xaxis_transform()
+        axis.scatter(lost, height, c=colour, marker=marker, transform=above, **style)
+    if any((one > 0).any() for one in values.values()):
         log_axis(axis, "y")
-    axis.set_xlabel("learning rate")
-    axis.set_ylabel(f"final {what}" + (" (nats)" if what == "loss" else ""))
+    if values["train"].isna().any():
+        axis.margins(y=0.14)
+        axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
+    axis.set(xlabel="learning rate", ylabel=f"final {what}" + " (nats)" * (what == "loss"))
     axis.grid(alpha=0.25)
-
-
-def _log_losses(axis: Any, trials: pd.DataFrame, style: dict[str, Any]) -> None:
-    """Make the axis logarithmic, and draw trials without a finite training loss above all others."""
-    losses = trials[["train_loss", "test_loss"]].to_numpy(dtype=float)
-    if (np.isfinite(losses) & (losses > 0)).any():
-        log_axis(axis, "y")
-    lost = trials[finite(trials["train_loss"]).isna()]
-    if lost.empty:
-        return
-    axis.margins(y=0.14)
-    above = axis.get_xaxis_transform()
-    for regime, part in lost.groupby("regime"):
-        height = np.full(len(part), 0.95)
-        axis.scatter(part["learning_rate"], height, c=COLOURS[regime], marker=MARKERS[regime], transform=above, **style)
-    axis.text(0.02, 0.95, "not finite", transform=axis.transAxes, va="center", fontsize=8, color="0.4")
 
 
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
@@ -143,21 +141,10 @@ def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
         place_labels(axis, [Label(x, y, text, "0.2") for x, y, text in spots])
 
 
-def _legend(of: dict[str, int]) -> list[Line2D]:
-    handles = [
-        Line2D([], [], color=COLOURS[name], marker=MARKERS[name], ls="", label=f"{name} ({count})")
-        for name, count in of.items()
-    ]
-    splits = ((split, None if filled else "none") for split, filled in _SPLITS)
-    return handles + [Line2D([], [], color="0.3", marker="o", ls="", mfc=fill, label=split) for split, fill in splits]
-
-
 def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
     """Write the picture of measured edges, a panel each. Raises `UserError` as `save`."""
-    strips = [0.16 * len(predicted_by(edge)) + 0.1 for edge in edges]
-    heights = [height for strip in strips for height in (2.6, strip)]
-    figure = Figure(figsize=(8, sum(heights) + 0.9 * len(edges)), layout="constrained", dpi=110)
-    axes = figure.subplots(2 * len(edges), height_ratios=heights)
+    heights = [height for edge in edges for height in (2.6, 0.16 * len(predicted_by(edge)) + 0.1)]
+    figure, axes = panels((8, sum(heights) + 0.9 * len(edges)), 2 * len(edges), height_ratios=heights)
     for axis, strip, edge in zip(axes[::2], axes[1::2], edges, strict=True):
         draw_edge(axis, edge)
         draw_predictors(strip, edge)
@@ -180,7 +167,6 @@ def draw_edge(axis: Any, edge: MeasuredEdge) -> None:
     axis.set(xlim=(x[0], x[-1]), ylim=(-0.08, 1.08), xlabel="learning rate", ylabel="share of seeds")
     axis.set_title(edge.title, fontsize=10, parse_math=False)
     axis.legend(loc="center left", fontsize=7.5)
-    axis.grid(alpha=0.25)
 
 
 def draw_predictors(axis: Any, edge: MeasuredEdge) -> None:
@@ -188,18 +174,12 @@ def draw_predictors(axis: Any, edge: MeasuredEdge) -> None:
     x, found, said = edge_band(edge)[0], edge.rate(0.5), predicted_by(edge)
     for row, (name, predicted) in enumerate(sorted(said.items(), key=lambda one: one[1])):
         shown = min(max(predicted, x[0]), x[-1])
-        axis.plot(
-            shown,
-            row,
-            "<" if predicted < shown else ">" if predicted > shown else "o",
-            color="0.45",
-            ms=4,
-            clip_on=False,
-        )
-        left = shown > x[0] ** 0.25 * x[-1] ** 0.75
+        sign = "<" if predicted < shown else ">" if predicted > shown else "o"
+        axis.plot(shown, row, sign, color="0.45", ms=4, clip_on=False)
+        away, side = (-6, "right") if shown > x[0] ** 0.25 * x[-1] ** 0.75 else (6, "left")
         axis.annotate(
-            f"{name}: {rate(predicted, 3)}", (shown, row), (-6 if left else 6, 0), textcoords="offset points",
-            ha="right" if left else "left", va="center", fontsize=7, color="0.35", parse_math=False,
+            f"{name}: {rate(predicted, 3)}", (shown, row), (away, 0), textcoords="offset points", ha=side, va="center",
+            fontsize=7, color="0.35", parse_math=False,
         )  # fmt: skip
     axis.axvspan(found.low, found.high, color=COLOURS["converged"], alpha=0.3, lw=0)
     axis.set(xscale="log", xlim=(x[0], x[-1]), ylim=(-0.8, max(len(said), 1) - 0.2))

@@ -21,6 +21,7 @@ from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
+from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
@@ -160,7 +161,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
     """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
     its regimes say."""
     if sweep.decision is not None:
-        if said := decided(sweep):
+        if said := list(decided(sweep, sweep.decision)):
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
     edges, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
@@ -271,9 +272,11 @@ def _half(interval: Interval, holds: pd.Series, half: str, did: str) -> str:
 
 
 def _notes(sweep: Tables) -> Iterator[Finding]:
-    if (sweep.trials["epochs_run"] > 0).any() and data_facts(sweep.meta).target is None:
-        note = "no target is known for this data, so each network's best trial is its measure; see --target"
-        yield Finding(Kind.NOTE, note)
+    data = data_facts(sweep.meta)
+    if (sweep.trials["epochs_run"] > 0).any() and data.target is None:
+        measure = "the accuracy of its best trial (median of three epochs)"
+        less = f"less {NEAR_BEST * (1 - data.chance):.2g}, or less its noise if that is more; see --target"
+        yield Finding(Kind.NOTE, f"no target is known for this data; each network's is {measure}, {less}")
     if sweep.meta["dataset"]["note"]:
         yield Finding(Kind.NOTE, sweep.meta["dataset"]["note"])
 

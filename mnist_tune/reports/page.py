@@ -13,7 +13,6 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
@@ -28,7 +27,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.replicates import counts
 from mnist_tune.reports.findings import Kind, findings, nodes, of, title
 from mnist_tune.reports.page_data import PageData
-from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, sections, ticks, trial_table
+from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, part, sections, ticks, trial_table
 from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
 from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
 from mnist_tune.results.tables import Tables
@@ -41,6 +40,7 @@ MOST_LINES = 300
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
+BOKEH = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
 
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mnist_tune.reports", "page_parts"),
@@ -86,23 +86,23 @@ def page(sweeps: Sequence[Tables]) -> str:
         outlines=OUTLINES,
         metrics=data.metrics,
         marks=data.marks,
-        sections=[(one, _parts(charts)) for one, charts in drawn],
+        sections=[
+            # Charts that follow each other under the same heading stand together, with their choice.
+            (one, [(*key, list(part)) for key, part in groupby(charts, lambda chart: (chart.choice, chart.heading))])
+            for one, charts in drawn
+        ],
         running=data.running,
         head=[heading(one, data.trials) for one in shown],
         rows=list(rows),
         total=len(data.trials),
-        css=Markup(_part("page.css")),
-        bokeh=[Markup(code) for code in _bokeh_code()],
+        css=Markup(part("page.css")),
+        # Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB.
+        bokeh=[Markup(re.sub("(?i)</(?=script)", r"<\\/", code)) for code in BOKEH.js_raw],
         document=Markup(_renumbered(document).replace("<", "\\u003c")),  # so that no text in it ends its element
         data=base64.b64encode(gzip.compress(json.dumps(_page_data(data), allow_nan=False).encode(), mtime=0)).decode(),
-        script=Markup(_part("page.js")),
+        script=Markup(part("page.js")),
     )
     return html
-
-
-def _parts(charts: Sequence[Any]) -> list[tuple[str, str, list[Any]]]:
-    """Return charts that follow each other under the same heading together, with their choice and the heading."""
-    return [(*key, list(part)) for key, part in groupby(charts, key=lambda chart: (chart.choice, chart.heading))]
 
 
 def _renumbered(document: Document) -> str:
@@ -165,13 +165,3 @@ def _logarithms(values: np.ndarray) -> list[list[int | None]]:
     codes[known] = np.round(1e4 * np.log10(values[known])).astype(int)
     found: list[list[int | None]] = codes.tolist()
     return found
-
-
-def _bokeh_code() -> list[str]:
-    """Return Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB."""
-    inline = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
-    return [re.sub("(?i)</(?=script)", r"<\\/", code) for code in inline.js_raw]
-
-
-def _part(name: str) -> str:
-    return (files("mnist_tune.reports") / "page_parts" / name).read_text(encoding="utf-8")

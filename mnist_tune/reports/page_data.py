@@ -77,14 +77,14 @@ def finite(values: pd.Series) -> pd.Series:
     return numbers.where(np.isfinite(numbers))
 
 
-def curve_rows(trials: pd.DataFrame, epochs: pd.DataFrame, column: str, log: bool = False) -> pd.DataFrame:
+def curve_rows(trials: pd.DataFrame, epochs: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the points of the curves: an epoch's `value` with its trial's regime and what its trial is named by.
 
-    Values that are not finite have no place on the axis, and on a logarithmic one neither have those below or at 0.
+    Values that are not finite, and those below or at 0, have no place on the logarithmic axis.
     """
     known = list(dict.fromkeys(["trial_id", "label", *varied(trials), "learning_rate", "regime"]))
     rows = epochs[["trial_id", "epoch"]].assign(value=epochs[column].astype(float))
-    rows = rows[np.isfinite(rows["value"]) & ((rows["value"] > 0) | (not log))]
+    rows = rows[np.isfinite(rows["value"]) & (rows["value"] > 0)]
     return rows.merge(trials[known], on="trial_id")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -376,16 +377,10 @@ ROWS = 25
 ROW_HEIGHT, HEAD_HEIGHT = 26, 45
 """The height of a row, and of all that is above the first one, in pixels."""
 
-STYLE = """
-:host, .slick-viewport, .slick-row, .slick-header { background: var(--ground); color: var(--ink); }
-.slick-header-column { background: var(--panel) !important; color: var(--ink) !important; font-weight: 600; }
-.slick-header-columns { border-bottom: 0 !important; }
-.slick-cell { border-color: var(--line) !important; background: var(--ground); color: var(--ink); }
-.slick-row.odd .slick-cell { background: var(--panel); }
-.slick-cell.selected, .slick-row.odd .slick-cell.selected, .slick-row:hover .slick-cell { background: var(--chosen); }
-.swatch { display: inline-block; width: 10px; height: 10px; margin-right: 6px; border-radius: 2px; }
-"""
-"""Bokeh's tables live in a tree of their own, which inherits nothing but these variables."""
+
+def part(name: str) -> str:
+    """Return the text of a part of the page."""
+    return (files("mnist_tune.reports") / "page_parts" / name).read_text(encoding="utf-8")
 
 
 def trial_table(trials: pd.DataFrame) -> models.DataTable:
@@ -401,7 +396,7 @@ def trial_table(trials: pd.DataFrame) -> models.DataTable:
     table = models.DataTable(source=source, columns=columns, view=view, name="table", index_position=None)
     height = ROW_HEIGHT * min(max(len(trials), 1), ROWS) + HEAD_HEIGHT
     table.update(row_height=ROW_HEIGHT, height=height, sizing_mode="stretch_width", autosize_mode="none")
-    table.update(sortable=True, reorderable=False, stylesheets=[models.InlineStyleSheet(css=STYLE)])
+    table.update(sortable=True, reorderable=False, stylesheets=[models.InlineStyleSheet(css=part("table.css"))])
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class Range:
     sometimes: float | None
     """The largest at which any replicate converged."""
     beyond: float | None
-    """The one from which on none converged, though each was decided."""
+    """The one from which on none converged, though each was decided: not cut too early, nor before it began."""
 
     @classmethod
     def of(cls, family: pd.DataFrame) -> Range:
@@ -70,17 +71,11 @@ class Range:
         converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
         every, some = (each[each].index for each in (converged.all(), converged.any()))
         sometimes = max(some, default=None)
-        return cls(min(every, default=None), max(every, default=None), sometimes, _beyond(family, sometimes))
-
-
-def _beyond(family: pd.DataFrame, sometimes: float | None) -> float | None:
-    """Return the rate from which on no trial converged. One that never began, or was cut too early, says nothing."""
-    if sometimes is None:
-        return None
-    decided = family["regime"].ne("undecided").where(family["epochs_run"] > 0)  # NaN where it never began
-    by_rate = decided.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
-    beyond = by_rate.index[by_rate.cumprod().astype(bool)]
-    return min((float(one) for one in beyond if one > sometimes), default=None)
+        decided = family["regime"].ne("undecided").where(family["epochs_run"] > 0)  # NaN where it never began
+        by_rate = decided.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
+        beyond = by_rate.index[by_rate.cumprod() > 0]
+        beyond = min(beyond[beyond > (sometimes or math.inf)], default=None)
+        return cls(min(every, default=None), max(every, default=None), sometimes, beyond)
 
 
 def best_trials(trials: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -109,11 +104,10 @@ def spans(family: pd.DataFrame) -> list[str]:
         counts, key=lambda name: (rates.index(counts.index[counts[name] > 0][0]), list(VERBS).index(name))
     ):
         found_at = set(counts.index[counts[regime] > 0])
-        runs = _runs([one in found_at for one in rates])
-        if len(runs) > MOST_RUNS:
-            runs = [(runs[0][0], runs[-1][1])]
-        places = []
-        for first, last in runs:
+        # Where a run of these rates begins, and where the next rate is of another one.
+        ends = np.flatnonzero(np.diff([0, *(int(one in found_at) for one in rates), 0]))
+        runs, places = ends.reshape(-1, 2) - [0, 1], []
+        for first, last in runs if len(runs) <= MOST_RUNS else [(runs[0, 0], runs[-1, 1])]:
             inside = family[family["learning_rate"].between(rates[first], rates[last])]
             here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
             kind = "trials" if first < last else "seeds"
@@ -123,12 +117,6 @@ def spans(family: pd.DataFrame) -> list[str]:
             places.append(_place(said, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {' and '.join(places)}")
     return lines
-
-
-def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """Return the first and the last index of each run of true flags."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.array(flags, int), [0]])))
-    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
 
 
 def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:

@@ -23,7 +23,6 @@ from mnist_tune.reports.page_data import range_of, replicated, with_epochs, with
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.tables import Tables
-from mnist_tune.storage import Place
 
 PLAIN_WIDTH = 160
 """Width of the tables, in characters, if standard output is not a terminal."""
@@ -62,7 +61,9 @@ def print_report(sweep: Tables, every_line: bool = False, picture: bool = False)
     More than `MANY` trials are condensed unless `every_line` is set. Unless the caller draws the `picture`, the command
     that does is printed.
     """
-    console, path = table_console(), _short(sweep.path)
+    console, path = table_console(), str(sweep.path)
+    if isinstance(sweep.path, Path) and not (relative := os.path.relpath(path)).startswith(".."):
+        path = relative
     trials = without_test(sweep).trials.sort_values([*varied(sweep.trials), "learning_rate", "seed"])
     condensed = len(trials) > MANY and not every_line
     if condensed:
@@ -110,13 +111,6 @@ def _where(sweep: Tables, path: str, found: Sequence[Finding], condensed: bool, 
         said.append(f"{ranges}; every trial: {written}{again} --all")
     left = lines(of(found, Kind.STATE, Kind.LEFT))
     return said + left if left or picture else [*said, f"Picture: {again}"]
-
-
-def _short(path: Place) -> str:
-    if isinstance(path, str):
-        return path
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 def _print_table(console: Console, trials: pd.DataFrame) -> None:
@@ -219,31 +213,22 @@ def replicates(trials: pd.DataFrame, every_line: bool = False) -> tuple[str, pd.
     if several.empty:
         return "", pd.DataFrame()
     summary = summarise_replicates(several)
-    condensed = len(summary) > MANY and not every_line
-    shown = _condensed(summary) if condensed else _one_by_one(summary)
-    said = "how many converged, with the 95% interval of that share; " + ACCURACIES
-    if condensed:
+    if len(summary) > MANY and not every_line:
+        rows = []
+        for title, part in bins(summary):
+            medians = part.filter(like="_accuracy_").median().to_frame().T
+            row = {"family": title, "rates": span(part["learning_rate"], " – "), "configurations": len(part)}
+            row |= {"seeds": span(part["replicates"]), "converged": f"{part['converged_share'].median():.0%}"}
+            rows.append(row | {name: cells[0] for name, cells in _accuracies(medians).items()})
         said = f"the share that converged; {ACCURACIES}; medians over configurations"
-    return said, shown.map(lambda cell: rate(cell) if isinstance(cell, float) else str(cell))
-
-
-def _one_by_one(summary: pd.DataFrame) -> pd.DataFrame:
+        return said, pd.DataFrame(rows, dtype=str)
     names = varied(summary) + ["label"] * bool(summary["label"].any())
     low, high = summary["converged_low"], summary["converged_high"]
     shares = [f"{k} ({a:.0%} to {b:.0%})" for k, a, b in zip(summary["converged"], low, high, strict=True)]
     shown = summary[[*names, "learning_rate"]].assign(converged=shares, **_accuracies(summary))
-    return shown.rename(columns=lambda name: name.removeprefix("learning_").replace("_", " "))
-
-
-def _condensed(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per range of learning rates, with medians."""
-    rows = []
-    for title, part in bins(summary):
-        medians = part.filter(like="_accuracy_").median().to_frame().T
-        row = {"family": title, "rates": span(part["learning_rate"], " – "), "configurations": len(part)}
-        row |= {"seeds": span(part["replicates"]), "converged": f"{part['converged_share'].median():.0%}"}
-        rows.append(row | {name: cells[0] for name, cells in _accuracies(medians).items()})
-    return pd.DataFrame(rows)
+    shown = shown.rename(columns=lambda name: name.removeprefix("learning_").replace("_", " "))
+    said = f"how many converged, with the 95% interval of that share; {ACCURACIES}"
+    return said, shown.map(lambda cell: rate(cell) if isinstance(cell, float) else str(cell))
 
 
 def _accuracies(summary: pd.DataFrame) -> dict[str, list[str]]:

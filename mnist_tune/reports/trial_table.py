@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -183,19 +184,9 @@ def _plain(value: Any) -> str:
 
 def shortened(names: Iterable[str]) -> dict[str, str]:
     """Return each network's name without its folder and its middle, if it is long and no other becomes the same."""
-    found = {name: name for name in names}
-    for shorten in (_without_folder, _without_middle):
-        shorter = {name: said if len(said) <= ROOM else shorten(said) for name, said in found.items()}
+    found, half = {name: name for name in names}, (ROOM - 1) // 2
+    for long, short in ((r"^.*?([^/]*\.py:)", r"\1"), (f"^(.{{{half}}}).*(.{{{half}}})$", r"\1…\2")):
+        shorter = {name: said if len(said) <= ROOM else re.sub(long, short, said) for name, said in found.items()}
         if len(set(shorter.values())) == len(found):
             found = shorter
     return found
-
-
-def _without_folder(name: str) -> str:
-    file, colon, factory = name.partition(".py:")
-    return file.rpartition("/")[2] + colon + factory
-
-
-def _without_middle(name: str) -> str:
-    half = (ROOM - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"

@@ -17,14 +17,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
 from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
-from mnist_tune.results.turns import SILENCE_S, still_writes, taken_over, waits_for
+from mnist_tune.results.turns import Sign, taken_over, wait_for_silence
 from mnist_tune.terminal import printable
 
 SIGN = "writer.json"
@@ -33,9 +33,6 @@ SIGN_S = 20.0
 """Seconds between two signs of life."""
 
 SIGN_BYTES = 2**20
-
-LOOK_S = 5.0
-"""Seconds between two looks for the sign of a writer that may be dead."""
 
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""
@@ -48,13 +45,6 @@ PATIENCE_S = 60.0
 
 SEGMENT_BYTES = 2**18
 """Size of the journal's segments. The journal only grows, so all segments but the last are uploaded once."""
-
-
-class Sign(NamedTuple):
-    """The last sign of life in a sweep's folder. There is no writer if it has ended, and no version if it gave none."""
-
-    writer: dict[str, Any] | None
-    version: Version | None
 
 
 class Remote:
@@ -86,15 +76,15 @@ class Remote:
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def claim(self, seen: Sign | None) -> None:
-        """Become the writer of a sweep that was fetched. Raises `UserError` if another process has given a sign of life
-        since the one that was `seen`; OSError; ChangedError if another process claims it, too."""
+        """Become the writer of a sweep that was fetched. Raises OSError; ChangedError if another process has given a
+        sign of life since the one that was `seen`."""
         try:
             self._versions = json.loads((self._folder / VERSIONS).read_bytes())
         except FileNotFoundError:  # another process had this folder, and ended
             raise ChangedError(f"{self._to} was written since it was read") from None
         whole = sum(name.startswith(f"{SEGMENTS}/") for name in self._versions) - 1
         self._journal_bytes = max(whole, 0) * SEGMENT_BYTES
-        self._take(refuse_another(self._to, seen))
+        self._take(seen or last_sign(self._to))
 
     def take_over(self) -> None:
         """Upload all files, each of which must have changed. So their former writer can't write them any more. Raises
@@ -238,39 +228,11 @@ class Remote:
 
 
 def await_silence(to: str, say: Callable[[str], None]) -> Sign:
-    """Return the last sign of life of the sweep at `to`, once no other process is writing it: wait if one just did.
-    Raises `UserError` if it still is, or OSError.
-
-    One new sign while this waits may be a request that a killed process had sent. Two are from a process that lives.
-    """
-    last, heard = last_sign(to), 0
+    """Return the last sign of life of the sweep at `to`, as `wait_for_silence`. Raises OSError, too."""
+    last = last_sign(to)
     if last.writer is None or _is_here(last.writer, to):
         return last
-    age = max(_age(to), 0)
-    left = SILENCE_S - age
-    if left >= 0:
-        say(waits_for(last.writer["host"], to, age, left))
-    while left > 0:
-        pause = min(LOOK_S, left)
-        time.sleep(pause)
-        left -= pause
-        found = last_sign(to)
-        if found.writer is None:  # it has ended
-            return found
-        if found != last:
-            heard += 1
-            if heard == 2:
-                raise still_writes(found.writer["host"], to)
-            last, left = found, SILENCE_S
-    return last
-
-
-def refuse_another(to: str, seen: Sign | None) -> Sign:
-    """Return the last sign of life. Raise a `UserError` if another process has given it since the one that was seen."""
-    found = last_sign(to)
-    if found.writer and found != seen and not _is_here(found.writer, to):
-        raise still_writes(found.writer["host"], to)
-    return found
+    return wait_for_silence(to, last, _age(to), lambda: last_sign(to), say)
 
 
 def last_sign(to: str) -> Sign:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -22,7 +23,7 @@ SILENCE_S = 60.0
 """A writer counts as dead after this many seconds without a sign of life: here it touches its file."""
 
 LOOK_S = 1.0
-"""Seconds between two looks whether it did."""
+"""Seconds between two looks whether it gave one."""
 
 MOUNTS = Path("/proc/self/mountinfo")
 SHARED = re.compile(r"nfs|cifs|smb|lustre|gpfs|beegfs|ceph|gluster|pvfs|orangefs|afs|wekafs|panfs|fuse\.")
@@ -40,14 +41,39 @@ def is_shared(folder: Path) -> bool:
     return nearest is not None and bool(SHARED.match(nearest[nearest.index("-") + 1]))
 
 
-def waits_for(host: str, where: Place, age: float, left: float) -> str:
-    """Say that a writer is waited for, which gave its last sign of life `age` seconds ago."""
-    return f"{host} wrote to {where} {age:.0f} s ago; waiting {left:.0f} s to see whether it still does"
+class Sign(NamedTuple):
+    """The last sign of life of a writer. There is no writer if it has ended, and no version if it gave none."""
+
+    writer: dict[str, Any] | None
+    version: Any
 
 
-def still_writes(host: str, where: Place) -> UserError:
-    """Return the error of a process that would write what another one is writing."""
-    return UserError(f"a sweep on {host} is writing to {where}; wait for it, or stop it first")
+def wait_for_silence(
+    where: Place, last: Sign, age: float, look: Callable[[], Sign], say: Callable[[str], None]
+) -> Sign:
+    """Return the last sign of life in a folder, once no other process is writing there: wait if one just did. `last`
+    was given `age` seconds ago. Raises `UserError` if a process still writes.
+
+    One new sign while this waits may be a request that a killed process had sent. Two are from a process that lives.
+    """
+    left, heard = SILENCE_S - max(age, 0), 0
+    if last.writer and left >= 0:
+        said = f"{last.writer['host']} wrote to {where} {max(age, 0):.0f} s ago"
+        say(f"{said}; waiting {left:.0f} s to see whether it still does")
+    while left > 0:
+        pause = min(LOOK_S, left)
+        time.sleep(pause)
+        left -= pause
+        found = look()
+        if found.writer is None:
+            return found
+        if found != last:
+            heard += 1
+            if heard == 2:
+                host = found.writer["host"]
+                raise UserError(f"a sweep on {host} is writing to {where}; wait for it, or stop it first")
+            last, left = found, SILENCE_S
+    return last
 
 
 def taken_over(where: Place, more: str = "") -> UserError:
@@ -86,22 +112,18 @@ class Turn:
             self.go_on()
             storage.write(self._file(self._number), b"")
 
+    def _sign(self, number: int) -> Sign:
+        host = self._file(number).read_text()
+        return Sign({"host": host} if host else None, self._file(number).stat().st_mtime_ns)
+
     def _await_silence(self, number: int, say: Callable[[str], None]) -> None:
-        file = self._file(number)
+        lock = self._folder / ".lock"
         try:
-            host, last = file.read_text(), file.stat().st_mtime_ns
-            if host in ("", platform.node()):  # it has ended, or the lock that we hold says so
-                return
-            os.utime(self._folder / ".lock")  # by the clock of the mount
-            age = ((self._folder / ".lock").stat().st_mtime_ns - last) / 1e9
-            left = SILENCE_S - max(age, 0)
-            if left > 0:
-                say(waits_for(host, self._folder, age, left))
-            until = time.monotonic() + left
-            while time.monotonic() < until:
-                time.sleep(min(LOOK_S, left))
-                if file.stat().st_mtime_ns != last:
-                    raise still_writes(host, self._folder)
+            last = self._sign(number)
+            if last.writer and last.writer["host"] != platform.node():  # else the lock that we hold says that it ended
+                os.utime(lock)  # by the clock of the mount
+                age = (lock.stat().st_mtime_ns - last.version) / 1e9
+                wait_for_silence(self._folder, last, age, lambda: self._sign(number), say)
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 

@@ -11,7 +11,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.result import NODE_IP
 
-from mnist_tune.runtime.ray_private import raylet_is_dead
+from mnist_tune.runtime.ray_private import raylet_is_dead, uncount
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 
@@ -23,6 +23,9 @@ SUSPICIOUS = 3
 
 EXIT = re.compile(r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common causes|$)")
 """Ray's description of a process that ended without an exception."""
+
+NODE_DIED = re.compile("its node has died|the actor's node was terminated")
+"""Ray's description of a process whose machine is gone. That is no fault of the trial's."""
 
 EXCEPTION = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
 """The line of a traceback that names the exception."""
@@ -55,7 +58,14 @@ class RayletDied(BaseException):
     """
 
 
-class NodeWatch(Callback):  # type: ignore[misc]
+class Watch(Callback):  # type: ignore[misc]
+    """A callback of Tune of which Tune saves nothing: sweeps are resumed from their journal."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks
+
+
+class NodeWatch(Watch):
     """A Tune callback that announces dead processes, dead or new nodes, and nodes on which several trials died."""
 
     def __init__(self, quiet: bool) -> None:
@@ -79,6 +89,8 @@ class NodeWatch(Callback):  # type: ignore[misc]
         self._dead.pop(result[NODE_IP], None)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        if NODE_DIED.search(last_death(trial)[1]):
+            uncount(trial)
         self._died(trial, "it continues from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -95,9 +107,6 @@ class NodeWatch(Callback):  # type: ignore[misc]
             self._named.add(address)
             problem = f"node {address}: {SUSPICIOUS} trials in a row died there"
             announce(f"{problem}; remove it or look at its log; further deaths there are not reported", self._quiet)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks; see `Recorder`
 
 
 def alive_nodes() -> dict[str, str]:

@@ -37,6 +37,7 @@ NAMES = {
     "trials": "ray.tune.execution.tune_controller TuneController._trials",
     "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
     "state": "ray.tune.experiment.trial Trial.get_json_state",
+    "failure": "ray.tune.execution.tune_controller TuneController._process_trial_failure",
     "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
 }
 """A module and what is in it, by what we call that."""
@@ -145,6 +146,24 @@ def forget(trial: Any, trials: list[Any]) -> None:
     trial.get_json_state = _empty_state
     if len(trials) > 1:  # with an empty list, Tune would load its saved state
         trials.remove(trial)
+
+
+def deaths_told_once() -> AbstractContextManager[None]:
+    """Keep Tune from giving up a trial that waits. If a process dies that a waiting trial was about to take over, Tune
+    hears of it twice: first it lets the trial wait for another process, and then it would give it up."""
+    fails = private("failure")
+
+    def fail(controller: Any, trial: Any, exception: Exception) -> None:
+        if trial.status != "PENDING" or not isinstance(exception, ray.exceptions.RayActorError):
+            fails(controller, trial, exception)
+
+    controller = sys.modules["ray.tune.execution.tune_controller"].TuneController
+    return _replaced(controller, "_process_trial_failure", fail)
+
+
+def uncount(trial: Any) -> None:
+    """Take back one of the failures after which Tune gives a trial up."""
+    trial.run_metadata.num_failures -= 1
 
 
 def _empty_state() -> tuple[str, str]:

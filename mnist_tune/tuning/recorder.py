@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ray.tune import Callback
-
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import rate
@@ -16,7 +14,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import REGIMES, curve_regime
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime.nodes import last_death
+from mnist_tune.runtime.nodes import Watch, last_death
 from mnist_tune.runtime.ray_private import forget
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig, own_id
@@ -24,7 +22,7 @@ from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 
 
-class Recorder(Callback):  # type: ignore[misc]
+class Recorder(Watch):
     """Records epochs and ends. A trial that ends without a reason was stopped by the scheduler, whose name it gets.
     `trials` are those that are known in advance."""
 
@@ -72,9 +70,6 @@ class Recorder(Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(self._identify(trial), deaths)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks to restore them; our sweeps are resumed from their journal
 
     def close(self, reason: str) -> None:
         """Record the end of all trials that were still running or waiting."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search import Searcher
 
@@ -19,8 +18,9 @@ from mnist_tune.own_code.loading import own_code
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.device import find_device
-from mnist_tune.runtime.nodes import NodeWatch
+from mnist_tune.runtime.nodes import NodeWatch, Watch
 from mnist_tune.runtime.placement import Placement, choose_placement, refuse_unholdable, resources_of_nodes, trial_slots
+from mnist_tune.runtime.ray_private import deaths_told_once
 from mnist_tune.runtime.ray_session import PENDING, TRIAL_SLOT, TRIALS, interrupts_as_before, umask, variables
 from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.terminal import announce
@@ -64,7 +64,7 @@ def fit(
     slots = trial_slots(placement.resources)
     pending = slots if plan.search_alg else max(4, int(ray.cluster_resources().get("CPU", 1)))
     try:
-        with variables(TRIALS | {PENDING: str(pending)}), interrupts_as_before():
+        with variables(TRIALS | {PENDING: str(pending)}), interrupts_as_before(), deaths_told_once():
             tuner.fit()
     finally:
         if placement.settings.lanes:
@@ -150,7 +150,7 @@ def keeping_ids(scheduler: Any) -> Any:
     return scheduler
 
 
-class OldCheckpoints(Callback):  # type: ignore[misc]
+class OldCheckpoints(Watch):
     """Keeps the newest checkpoint of each trial, and those that trials were told to go on from: at most two a trial.
 
     In population based training good trials are saved, and bad ones go on from there. Tune's own limit, `num_to_keep`,
@@ -171,6 +171,3 @@ class OldCheckpoints(Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._newest.pop(trial.trial_id, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles its callbacks; see `Recorder`

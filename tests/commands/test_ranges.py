@@ -137,9 +137,3 @@ def test_ranges(tmp_path, capsys):
     (size, colours), (_, fewer) = (drawn(tmp_path / name) for name in ("a.png", "b.png"))
     assert min(size) > 300
     assert colours > fewer
-
-
-def test_seeds_that_never_began_do_not_count():
-    trials = made_up_trials(REGIMES | {0.2: "converged undecided"})
-    [found] = ranges([("", trials.assign(epochs_run=[5, 5, 5, 0, 5, 5, 5, 5]))], 1000).to_dict("records")
-    assert found["lowest"] == 0.2

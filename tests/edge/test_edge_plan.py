@@ -40,14 +40,6 @@ def planned(monkeypatch):
     return found
 
 
-def test_each_edge_has_trials_of_its_own(writer, planned):
-    writer.meta["options"] = recorded((*NAMES, "mlp-16-tanh"))
-    edge._run(writer, [], EdgeOptions(epochs=3))
-    [(plan, _)] = planned
-    assert (plan.samples, plan.trials, plan.space) == (21, {}, {"epochs": 3})
-    assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
-
-
 def test_several_values_are_crossed_and_each_combination_is_one_edge():
     shared = {"epochs": 2, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "loss": "mse"}
     shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "drop_last": True, "stop_when_diverged": False}
@@ -83,7 +75,9 @@ def test_an_edge_is_expected_where_most_range_tests_blow_up(writer, planned, mon
     assert [search["predicted"] for search in searches] == said
     assert [search["architecture"] for search in searches] == list(NAMES)
     assert writer.meta["options"]["workers"] == workers
-    assert [plan.samples for plan, _ in planned] == [14]
+    [(plan, _)] = planned
+    assert (plan.samples, plan.trials, plan.space) == (14, {}, {"epochs": 3}), "seven of each edge"
+    assert plan.search_alg.suggest("a")["trial"]["architecture"] == "mlp-4-tanh"
 
 
 @pytest.fixture
@@ -184,7 +178,8 @@ def test_a_resumed_search_knows_its_trials_and_goes_on_with_those_that_had_not_e
 @pytest.mark.parametrize("ended", [None, "then"])
 def test_a_resumed_search_that_has_its_trials_ends_at_once(again, planned, ended):
     again.meta |= {"options": recorded(NAMES[:1], trials=2), "ended": ended}
-    sweep = edge._run(again, [], EdgeOptions(epochs=3), Past.of(read_journal(again.path), again.meta))
+    past = Past.of(read_journal(again.path), again.meta)
+    sweep = edge.run_searcher(edge.searcher_of, 2, again, [], EdgeOptions(epochs=3), past)
     assert planned == []
     assert sweep.meta["ended"] is not None
     assert ended in (None, sweep.meta["ended"])

@@ -15,7 +15,7 @@ import pytest
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS
 from mnist_tune.commands import export
-from mnist_tune.exports import MIRRORS, mirror
+from mnist_tune.exports import mirror
 from mnist_tune.exports.run import library, runs, sweep_id, title
 
 SETTINGS = vars(TrialConfig()).keys() - {"stop_when_diverged"}  # which no table has
@@ -147,7 +147,7 @@ def of_the_tables(folder):
     return load_sweep(folder).epochs.groupby("trial_id")["epoch"].agg(list).to_dict()
 
 
-@pytest.mark.parametrize("kind", MIRRORS)
+@pytest.mark.parametrize("kind", COUNTS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path):
     if kind in ("mlflow", "wandb") and find_spec(kind) is None:
@@ -231,7 +231,7 @@ def test_a_search_that_proposes_another_network_while_it_is_followed_goes_on_in_
 def test_a_journal_without_times_is_copied_to_mlflow(folder, monkeypatch, epochs):
     """As older versions wrote it."""
     library, sweep = MLflow(), load_sweep(folder)
-    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    monkeypatch.setattr("mnist_tune.exports.mlflow.library", lambda name: library)
     known = sweep.epochs.drop(columns="ended_at").assign(**epochs)
     mirror("mlflow", "runs.db").update(replace(sweep, epochs=known))
     assert library.found()["00000"] == ("FINISHED", [1, 2, 3, 4], "completed")
@@ -243,7 +243,7 @@ def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
     client = library.MlflowClient.return_value
     client.search_runs.return_value = mock.MagicMock(token=None, __iter__=lambda page: iter([]))
     client.create_run.return_value.data.tags = {}
-    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    monkeypatch.setattr("mnist_tune.exports.mlflow.library", lambda name: library)
     mirror("mlflow", "runs.db").update(load_sweep(folder))
     assert [call.args[1] for call in client.create_run.call_args_list[1:]] == [10**12] * 4 + [None]
     assert {call.args[2] for call in library.entities.Metric.call_args_list} == {10**12}
@@ -253,7 +253,7 @@ def test_mlflow_is_told_times_in_milliseconds(folder, monkeypatch):
 def test_a_run_whose_label_changed_is_written_again_to_wandb(folder, tmp_path, monkeypatch):
     """The gate has no W&B, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
-    monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", lambda name: library)
+    monkeypatch.setattr("mnist_tune.exports.wandb.library", lambda name: library)
     copy, sweep = mirror("wandb", str(tmp_path / "runs")), load_sweep(folder)
     copy.update(sweep)
     copy.update(sweep)
@@ -323,7 +323,7 @@ def test_logs_that_cannot_be_written_say_why_and_what_helps(folder, tmp_path):
 def test_a_trial_is_a_run_of_its_sweeps_group_in_wandb(folder, tmp_path, monkeypatch):
     """The gate has no W&B, so a mock stands in for it and records the calls."""
     library = mock.MagicMock()
-    monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", lambda name: library)
+    monkeypatch.setattr("mnist_tune.exports.wandb.library", lambda name: library)
     sweep, output = load_sweep(folder), tmp_path / "runs"
     copy = mirror("wandb", str(output))
     assert copy.update(sweep) == f"Upload it: wandb sync --include-offline {output}/wandb/offline-run-*"
@@ -418,7 +418,7 @@ def test_a_sweeps_name_leads_out_of_no_export(folder, tmp_path, name):
 def test_no_export_removes_or_writes_outside_its_folder(kind, folder, tmp_path, monkeypatch):
     """Trial ids are checked where they are read. The exports don't rely on it."""
     if kind == "wandb":
-        monkeypatch.setattr("mnist_tune.exports.wandb_runs.library", mock.MagicMock())
+        monkeypatch.setattr("mnist_tune.exports.wandb.library", mock.MagicMock())
     sweep = load_sweep(folder)
     found, prefix = tmp_path / "out" / "wandb" / "offline-run-1-x", sweep_id(sweep)
     found.with_name(f"offline-run-1-{prefix}-00000").mkdir(parents=True)
@@ -672,7 +672,7 @@ class MLflow:
 
 def test_runs_in_mlflow_go_on_and_end_as_the_trials_do(new_writer, epoch_row, tmp_path, monkeypatch):
     library = MLflow()
-    monkeypatch.setattr("mnist_tune.exports.mlflow_runs.library", lambda name: library)
+    monkeypatch.setattr("mnist_tune.exports.mlflow.library", lambda name: library)
     writer = new_writer(tmp_path / "sweep", count=4)
     for epoch, loss in enumerate((0.5, math.nan, 0.3, 0.2), start=1):
         writer.epoch("00000", epoch_row(epoch, loss), False)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from mnist_tune.reports.label_placement import Label, place_labels, spread
+from mnist_tune.reports.curve_plots import Label, place_labels, spread
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 

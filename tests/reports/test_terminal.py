@@ -137,7 +137,7 @@ def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_u
     assert "no target" not in printed_text(capsys, found)
     own = replace(found, meta=found.meta | {"dataset": recorded_data("mnist", target=None, note="[/] is odd")})
     said = printed_text(capsys, own)
-    assert "Note: no target is known for this data, so each network's best trial is its measure; see --target" in said
+    assert "Note: no target is known for this data; each network's is the accuracy of its best trial" in said
     assert "Note: [/] is odd" in said
     assert "no target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.trainable.metadata import _TrainingRunMetadata as TrialRunMetadata
 from waiting import LONG_S, wait_until
 
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
@@ -39,6 +40,13 @@ ray.exceptions.RayTaskError(ValueError): ray::LaneServer.epoch() (pid=11, ip=10.
     raise ValueError(device)
 ValueError: no such device:
 and more
+"""
+
+NODE_ENDED = """
+The actor died unexpectedly before finishing this task.
+	pid: 11233
+	ip: 10.0.0.7
+	the actor's node was terminated unexpectedly: health check failed due to missing too many heartbeats
 """
 
 NODE_DIED = """
@@ -110,7 +118,10 @@ class Watched:
     def die(self, trial_id, text=KILLED):
         self.file.write_text(f"Failure # 1 (occurred at noon)\n{RAISED}\nFailure # 2 (occurred at one)\n{text}")
         trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": trial_id}}, error_file=str(self.file))
+        trial.run_metadata = TrialRunMetadata()
+        trial.run_metadata.num_failures = 1
         self.watch.on_trial_recover(0, [], trial)
+        return trial.run_metadata.num_failures
 
     def epoch(self, address):
         self.watch.on_trial_result(0, [], None, {"node_ip": address})
@@ -124,6 +135,17 @@ def test_a_node_that_dies_or_joins_is_one_line(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "node two (10.0.0.2) joined; trials will start there, too",
         "node one (10.0.0.1) died; its trials continue from their last epoch",
+    ]
+
+
+def test_a_death_of_its_node_is_none_of_the_three_after_which_a_trial_ends(monkeypatch, tmp_path):
+    watched = Watched(monkeypatch, tmp_path)
+    assert [watched.die("00001", text) for text in (KILLED, RAISED, UNAVAILABLE, NODE_DIED, NODE_ENDED)] == [
+        1,
+        1,
+        1,
+        0,
+        0,
     ]
 
 
@@ -239,9 +261,9 @@ def head():
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
-    # Usually a death is noticed after 15 s. Until then Ray may start a trial on the dead node, and Tune does not retry
-    # one that dies while it starts. Only a process that is gone fails a check at once; a slow one has 10 s.
-    soon = {"health_check_period_ms": 100, "health_check_failure_threshold": 1}
+    # Usually a death is noticed after 15 s. Until then Ray may give trials to the dead node. A process that is gone
+    # fails each check at once; a slow one has 10 s.
+    soon = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
     with pytest.MonkeyPatch.context() as patch, own_parameters(dashboard=False):
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])))

@@ -111,6 +111,17 @@ def test_tune_forgets_a_trial_but_for_the_last(found):
     assert trials == [second]
 
 
+def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_waits(monkeypatch):
+    from ray.tune.execution.tune_controller import TuneController
+
+    told, died = [], ray.exceptions.ActorDiedError()
+    monkeypatch.setattr(TuneController, "_process_trial_failure", lambda *failure: told.append(failure))
+    with ray_private.deaths_told_once():
+        for status, error in (("RUNNING", died), ("PENDING", died), ("PENDING", ValueError)):
+            TuneController._process_trial_failure(None, SimpleNamespace(status=status), exception=error)
+    assert [(trial.status, error) for _, trial, error in told] == [("RUNNING", died), ("PENDING", ValueError)]
+
+
 def test_joining_a_cluster_imports_nothing_of_tune():
     """Meanwhile a thread imports Tune, and each might find modules that the other has imported by half."""
     code = "import sys; from mnist_tune.runtime.ray_private import private\n"

@@ -1,12 +1,13 @@
 """The check that a node reaches the folder of saved states."""
 
 import platform
+import threading
 from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import NodeDiedError
 
-from mnist_tune import UserError, object_storage, storage
+from mnist_tune import UserError, storage
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings
 from mnist_tune.results.writer import TOKEN
@@ -29,19 +30,10 @@ def test_storage_that_does_not_answer_is_reported(silent_s3):
     assert "Connection refused" in why_blind(silent_s3.uri("mnist-tune", "states"), "mine")
 
 
-def test_a_trial_waits_for_storage_that_fails_once(bucket, monkeypatch):
+def test_a_trial_waits_for_storage_that_fails_once(bucket, silent_s3, tmp_path):
     storage.write(storage.join(bucket, TOKEN), b"mine")
-    read, failed = object_storage.read, []
-
-    def first_fails(where, *most):
-        if not failed:
-            failed.append(where)
-            raise OSError("error sending request")
-        return read(where, *most)
-
-    monkeypatch.setattr(object_storage, "read", first_fails)
-    assert blindness(bucket, "mine") == ""
-    assert failed
+    threading.Timer(0.5, silent_s3.start).start()
+    assert blindness(silent_s3.uri("mnist-tune", tmp_path.name), "mine") == ""
     assert f" ({platform.node()}: another folder); " in blindness(bucket, "others")
 
 

@@ -165,7 +165,7 @@ window.page = {ready: false};
     const names = Object.keys(columns);
     const cell = one => {
       if (typeof one === "number") return Number.isNaN(one) ? "" : String(one).replace("Infinity", "inf");
-      // As in exports/csv_files.py: a spreadsheet would compute it.
+      // As in exports/csv.py: a spreadsheet would compute it.
       const safe = one.replace(/(^|[;,|\t\r\n])(?=\s*[=+@-])|^(?=[\t\r])/g, "$1'");
       return `"${safe.replaceAll('"', '""')}"`;
     };

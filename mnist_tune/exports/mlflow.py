@@ -37,26 +37,23 @@ class Mirror:
         self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
+        name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
+        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         try:
-            self._update(sweep)
+            experiment = self._client.get_experiment_by_name(name)
+            place = experiment.experiment_id if experiment else self._client.create_experiment(name)
+            known = {run.data.tags[ID]: run for run in self._found(place) if ID in run.data.tags}
+            parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
+            for run in runs(sweep):
+                if run != self._written.get(run.id):
+                    tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
+                    began = int(run.rows[0].time * 1000) if run.rows else None
+                    self._write(run, known.get(run.id) or self._client.create_run(place, began, tags, run.trial_id))
+                    self._written[run.id] = run
+            self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
         except self._mlflow.exceptions.MlflowException as error:
             raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
         return f"Look at it: mlflow server --backend-store-uri {self._uri}"
-
-    def _update(self, sweep: Tables) -> None:
-        name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
-        experiment = self._client.get_experiment_by_name(name)
-        place = experiment.experiment_id if experiment else self._client.create_experiment(name)
-        known = {run.data.tags[ID]: run for run in self._found(place) if ID in run.data.tags}
-        parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
-        for run in runs(sweep):
-            if run != self._written.get(run.id):
-                tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
-                began = int(run.rows[0].time * 1000) if run.rows else None
-                self._write(run, known.get(run.id) or self._client.create_run(place, began, tags, run.trial_id))
-                self._written[run.id] = run
-        live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
-        self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
 
     def _found(self, experiment_id: str) -> Iterator[Any]:
         token = None
