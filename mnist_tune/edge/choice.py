@@ -69,8 +69,7 @@ def _imagined(
     below = np.cumsum(weights)
     drawn = np.searchsorted(below, rng.random() * below[-1])
     at = np.unravel_index(min(drawn, below.size - 1), weights.shape)
-    for x in pending:
-        chances = learns(halves - np.float32(x), lapse, luck)
+    for chances in learns(halves - np.asarray(pending, np.float32)[:, None], lapse, luck):
         weights = weights * (chances if rng.random() < chances[at] else 1 - chances)
         weights = weights / weights.sum()
     return weights

@@ -57,6 +57,10 @@ def rows(mnist_5k):
     return [train(settings) for settings in (None, SharpnessSettings(images=900), SharpnessSettings(2, 900))]
 
 
+measured_rows = pytest.mark.xdist_group("rows of sharpness")
+"""Of the tests that use `rows`, so that one process of the suite trains them, not each."""
+
+
 @pytest.mark.parametrize("every", [1, 2, 5, 7, 8, 30])
 def test_it_is_measured_at_multiples_whatever_the_steps_of_an_epoch(every):
     settings, steps = SharpnessSettings(every), 7
@@ -109,6 +113,7 @@ def test_more_images_are_looked_at_once_a_network_is_trained():
     assert [SharpnessSettings(images=70).images_at(step) for step in (0, 1)] == [70, 70]
 
 
+@measured_rows
 def test_training_does_not_notice(rows):
     off, *on = ([{k: v for k, v in row.items() if k not in OF_THE_BATCH} for row in epochs] for epochs in rows)
     for epochs in on:
@@ -117,6 +122,7 @@ def test_training_does_not_notice(rows):
             assert all("sharpness" in name for name in row.keys() - without.keys())
 
 
+@measured_rows
 def test_a_row_holds_the_last_measurement_and_all(rows):
     _, by_epoch, by_step = rows
     (first, second), (third, fourth) = (
@@ -137,6 +143,7 @@ def test_an_epoch_without_a_measurement_has_none():
     assert row == {"sharpness_steps": "[]", "untrained_sharpness": 1.5}
 
 
+@measured_rows
 def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
     pool = LanePool(mnist_5k, 2, sharpness=SharpnessSettings(images=900))
     for i in range(2):
