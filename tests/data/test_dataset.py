@@ -221,6 +221,12 @@ def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
             read_raw(path)
 
 
+def test_a_file_of_data_may_be_a_link(tmp_path: Path, files: Files) -> None:
+    (tmp_path / "stored").write_bytes(content := next(iter(files.values())))
+    (tmp_path / "linked").symlink_to(tmp_path / "stored")
+    assert read_raw(tmp_path / "linked") == content
+
+
 # --- a folder that the user names
 
 

@@ -9,6 +9,7 @@ import optax
 import pytest
 from waiting import LONG_S
 
+from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import load_own, own_code
 
 EQUINOX = """import equinox as eqx
@@ -117,6 +118,14 @@ def elsewhere(folder, another):
         return another.stdout.readline().decode().strip()
 
     return use
+
+
+def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(folder, monkeypatch):
+    monkeypatch.setattr(modules, "TEXTS", {})
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = list(sys.path)
+    modules.receive({"mine": modules.Source(str(folder / "mine.py"), b"")})
+    assert sys.path == [*before, str(folder)]
 
 
 def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):

@@ -56,7 +56,7 @@ def test_the_best_is_the_measure_a_faster_one_makes_slow_and_a_slower_one_oscill
     assert labels((level(0.80), {}), FASTER)[0] == ("slow", "accuracy 0.7999 after 10 epochs; rate 1 had 0.9699")
     to_and_fro = [0.5, 0.6, 0.65, 0.641, 0.70, 0.74, 0.731, 0.76, 0.759, 0.80]
     slower = (level(0.96), {"learning_rate": 0.01})
-    said = "accuracy 0.8000 after 10 epochs; rate 0.01 had 0.9599"
+    said = "rises and falls: accuracy 0.8000 after 10 epochs; rate 0.01 had 0.9599"
     assert labels((to_and_fro, {}), slower)[0] == ("oscillating", said)
     assert labels((level(0.80), {}), slower)[0][0] == "undecided", "it does not go to and fro"
     assert labels((level(0.80), {}), (level(0.85), {"learning_rate": 1.0}), slower)[0][0] == "undecided"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from memory import peak_mb
 
 from mnist_tune import UserError
-from mnist_tune.columns import EPOCHS
+from mnist_tune.columns import EPOCHS, LARGEST
 from mnist_tune.results import journal, rows
 from mnist_tune.results.journal import TORN, mend_last_line, parse_event, read_journal
 
@@ -208,3 +208,10 @@ def test_a_line_that_is_no_text_is_damaged_and_one_in_another_language_is_read(r
     lines = [whole, foreign, whole.replace(b'"here"', b'"her\xff"'), whole]
     check(read, lines)
     assert read(lines).epochs["node"].tolist() == ["here", "hieré", "here"]
+
+
+@pytest.mark.parametrize("from_json", [False, True])
+def test_a_column_holds_its_least_and_its_largest_value(from_json):
+    for column in EPOCHS:
+        limits = [one for one in (column.kind.low, column.kind.high) if abs(one) < LARGEST]
+        assert rows.fits(column, pa.array(limits, pa.float64()), from_json).all(), column.name

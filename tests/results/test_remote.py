@@ -786,6 +786,9 @@ def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, m
     assert last_sign(bucket) == theirs
     taken.withdraw()
     assert last_sign(bucket).writer is None
+    ended = last_sign(bucket)
+    taken.withdraw()
+    assert last_sign(bucket) == ended, "it has no sign to take back any more"
 
 
 def test_a_sign_that_another_one_takes_first_is_not_taken(bucket, place_of):

@@ -8,6 +8,7 @@ import pytest
 
 from mnist_tune.training.range_suggestions import (
     FASTAI,
+    LIGHTNING,
     OURS,
     RULES,
     Ramp,
@@ -28,6 +29,12 @@ def curve(losses, ramp=FASTAI):
 def test_the_smoothed_loss_is_corrected_for_its_start():
     np.testing.assert_allclose(smoothed(np.full(9, 2.5), 0.98), 2.5)
     np.testing.assert_allclose(smoothed(np.array([1.0, 3.0]), 0.5), [1, (0.25 + 1.5) / 0.75])
+
+
+@pytest.mark.parametrize(("ramp", "first", "last"), [(FASTAI, 1e-7, 10), (LIGHTNING, 1e-8, 1)])
+def test_a_library_tries_a_hundred_rates_of_its_own(ramp, first, last):
+    assert (ramp.rates[0], ramp.rates[-1] * ramp.rates[1] / ramp.rates[0]) == pytest.approx((first, last))
+    assert len(ramp.rates) == 100
 
 
 def test_rules_on_a_valley():

@@ -173,7 +173,7 @@ def test_a_raylet_that_died_is_one_line_and_ray_is_stopped_first(new_writer, tmp
 LAST_WORDS = """
 import os, signal
 from mnist_tune.tuning.sweep import last_words
-with last_words("'resume' with %s \\$HOME"):
+with last_words(r"'resume' with %s \\$HOME"):
     {}
 """
 

@@ -22,7 +22,7 @@ from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.results import remote
+from mnist_tune.results import turns
 from mnist_tune.results.folder import working_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.tuning.recorder import Recorder
@@ -105,7 +105,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     killed before its first row, or after any other line, is `test_killed_driver`'s.)"""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(remote, "SILENCE_S", 3.0)
+    monkeypatch.setattr(turns, "SILENCE_S", 3.0)
     with seaweed(tmp_path / "storage") as server:
         place = server.uri("sweep")
         again = ("--output", place, "--resume", "auto", *FLAGS)
