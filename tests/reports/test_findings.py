@@ -166,6 +166,8 @@ def test_a_sweep_on_data_without_a_target_says_what_its_measure_is(made_up_sweep
 
     sweep = made_up_sweep([0.1])
     assert notes(sweep) == [note, "a note"]
+    [unlearned, _] = notes(replace(sweep, trials=sweep.trials.assign(target=math.nan)))
+    assert unlearned.endswith("this data, and no trial has learned enough to set one; see --target")
     assert notes(sweep, options={"target": 0.9}) == ["a note"]
     assert notes(new_writer(tmp_path / "empty").finish()) == ["a note"], "nothing was measured by it"
 
