@@ -136,14 +136,15 @@ def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> tu
     if found.sometimes is None:
         direction, tried = _where_none_converged(trained, rates)
         return (f"try {direction}:", proposed(family, options, tried)) if tried else ("", "")
-    if found.sometimes == rates[-1]:
+    last = found.sometimes if found.always is None else found.always
+    if last == rates[-1]:
         larger = _between(rates[-1], 10 * rates[-1])
         return "no edge yet, try larger rates:", proposed(family, options, larger)
-    above = min(one for one in rates if one > found.sometimes)
-    if above / found.sometimes > REFINED:
-        return "try rates between:", proposed(family, options, _between(found.sometimes, above, 6)[1:-1])
+    above = min(one for one in rates if one > last)
+    if above / last > REFINED:
+        return "try rates between:", proposed(family, options, _between(last, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
-        return "is it the seed?", proposed(family, options, [found.sometimes, above], range(5))
+        return "is it the seed?", proposed(family, options, [last, above], range(5))
     return "", ""
 
 

@@ -77,7 +77,7 @@ class ProgressView:
         self._ended.add(trial_id)
         self._running.discard(trial_id)
         self._ends[reason] += 1
-        self._regimes[regime] += 1
+        self._regimes.update([regime] if regime else [])
         task = self._bar.tasks[0]
         self._bar.update(self._task, total=(task.total or 0) - epochs_not_run)
         self._show()

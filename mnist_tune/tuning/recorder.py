@@ -109,8 +109,11 @@ class Recorder(Watch):
         curve = Curve.of(self._histories.columns(trial_id), config, self._data)
         left = config.epochs - self._histories.last_epoch(trial_id)
         self._histories.forget(trial_id)
-        # Why it was stopped may rest on other curves, which its own does not know of.
-        regime = reason if reason in REGIMES else curve_regime(curve, self._data.target)[0]
+        # Why it was stopped may rest on other curves, which its own does not know of. Nor does it know a target that
+        # follows from these.
+        regime = reason if reason in REGIMES else ""
+        if not regime and self._data.target is not None:
+            regime = curve_regime(curve, self._data.target)[0]
         self._view.end(trial_id, reason, left, regime)
 
 

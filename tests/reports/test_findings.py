@@ -159,7 +159,7 @@ def test_a_measured_edge_stands_in_place_of_what_the_regimes_say(edge_sweep):
 def test_a_sweep_on_data_without_a_target_says_what_its_measure_is(made_up_sweep, new_writer, tmp_path):
     own = {"dataset": recorded_data("mnist", target=None, note="a note")}
     note = "no target is known for this data; each network's is the accuracy of its best trial (median of three "
-    note += "epochs), less 0.03, or less its noise if that is more; see --target"
+    note += "epochs), less 0.03, or less three times its noise if that is more; see --target"
 
     def notes(sweep, **options):
         return [one.text for one in of(findings(replace(sweep, meta=sweep.meta | own | options)), Kind.NOTE)]

@@ -166,6 +166,15 @@ def test_the_next_question_follows_from_the_edge(made_up_sweep, rates, regimes, 
     assert f"--learning-rates {tried} --" in command
 
 
+@pytest.mark.parametrize("rates", [[4.0, 8.62], [4.0, 8.62, 18.6]])
+def test_the_edge_is_sought_below_the_rates_at_which_seeds_differ(made_up_sweep, rates):
+    trials = made_up_sweep(rates, seeds=3).trials
+    same = (trials["learning_rate"] == 4) | (trials["learning_rate"] == 8.62) & (trials["seed"] == 0)
+    asked, command = following(trials.assign(regime=same.map({True: "converged", False: "diverged"})))
+    assert asked == "try rates between:"
+    assert "--learning-rates 4.66 5.44 6.34 7.39 --" in command
+
+
 def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
     trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate")
     trials = trials.assign(regime=["converged", "oscillating"], test_accuracy=[0.9, 0.95])

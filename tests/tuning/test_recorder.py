@@ -1,5 +1,6 @@
 """The recorder: ends, invalid proposals, repeated epochs, and the memory of ended trials."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
     assert "curves: 1 undecided;" in view._text.plain
+    writer.finish()
+
+
+def test_progress_names_no_regime_that_a_target_of_siblings_would_decide(new_writer, epoch_row, tmp_path):
+    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 4, 0, quiet=True)
+    config = TrialConfig(epochs=4)
+    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
+    recorder._data = replace(recorder._data, target=None)
+    recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config))
+    recorder.close("interrupted")
+    assert "1 done (1 interrupted)" in view._text.plain
+    assert "curves" not in view._text.plain
     writer.finish()
 
 
