@@ -415,8 +415,9 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, sma
     tab.context.close()
 
 
-SLOWER = 2
-"""The page should be ready within 2 s and follow a drag within 0.1 s; a machine that is half as fast passes, too."""
+SLOWER = 10
+"""The page should be ready within 2 s and follow a drag within 0.1 s. A machine that is slower, or runs other tests, too,
+passes: what this notices is work that grows with the square of the trials."""
 
 
 def test_thousands_of_trials(browser, tmp_path):
