@@ -416,8 +416,8 @@ def test_a_running_page_follows_the_sweep_and_keeps_what_was_chosen(browser, sma
 
 
 SLOWER = 10
-"""The page should be ready within 2 s and follow a drag within 0.1 s. A machine that is slower, or runs other tests, too,
-passes: what this notices is work that grows with the square of the trials."""
+"""The page should be ready within 2 s and follow a drag within 0.1 s. A slow or busy machine passes. What this notices
+is work that grows with the square of the trials."""
 
 
 def test_thousands_of_trials(browser, tmp_path):
