@@ -89,15 +89,16 @@ class NodeWatch(Watch):
         self._dead.pop(result[NODE_IP], None)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if NODE_DIED.search(last_death(trial)[1]):
+        how = last_death(trial)
+        if NODE_DIED.search(how[1]):
             uncount(trial)
-        self._died(trial, "it continues from its last epoch")
+        self._died(trial, how, "it continues from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._died(trial, "it is not started again")
+        self._died(trial, last_death(trial), "it is not started again")
 
-    def _died(self, trial: Any, then: str) -> None:
-        trial_id, (address, said) = own_id(trial), last_death(trial)
+    def _died(self, trial: Any, how: tuple[str | None, str], then: str) -> None:
+        trial_id, (address, said) = own_id(trial), how
         if address is None or address in self._named:
             return
         announce(f"trial {trial_id} died, {said}; {then}", self._quiet)

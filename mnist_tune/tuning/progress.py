@@ -71,13 +71,14 @@ class ProgressView:
         self._show()
 
     def end(self, trial_id: str, reason: str, epochs_not_run: int, regime: str) -> None:
-        """Show that a trial ended. The epochs that it did not run no longer count."""
+        """Show that a trial ended. The epochs that it did not run no longer count. A regime may be empty: not known."""
         if trial_id in self._ended:
             return
         self._ended.add(trial_id)
         self._running.discard(trial_id)
         self._ends[reason] += 1
-        self._regimes.update([regime] if regime else [])
+        if regime:
+            self._regimes[regime] += 1
         task = self._bar.tasks[0]
         self._bar.update(self._task, total=(task.total or 0) - epochs_not_run)
         self._show()

@@ -58,7 +58,7 @@ def rows(mnist_5k):
 
 
 measured_rows = pytest.mark.xdist_group("rows of sharpness")
-"""Of the tests that use `rows`, so that one process of the suite trains them, not each."""
+"""Marks the tests that use `rows`. One process of the suite runs them all, so the rows are trained once."""
 
 
 @pytest.mark.parametrize("every", [1, 2, 5, 7, 8, 30])
