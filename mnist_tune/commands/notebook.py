@@ -33,7 +33,7 @@ class Notebook(SweepOptions):
         "": "All eight experiments, most of an hour on two cores:",
         "--only converges slow underfit overfit --epochs 10": "Those whose outcome no rounding changes:",
         "--only oscillates diverges": "Those near the edge, with many seeds:",
-        "--only convnet --seeds 0": "The notebook's own five convnet runs:",
+        "--only convnet --seeds 0": "The notebook's own convnet run:",
         "--epochs 1 --seeds 0": "The first row of every table:",
     }
 
@@ -45,7 +45,7 @@ class Notebook(SweepOptions):
     """Stop every experiment after this many epochs. oscillates needs 5 to show its outcome, diverges 3."""
     seeds: Annotated[int | None, Mark.MAKES] = None
     """How many other seeds to run of oscillates, diverges and convnet; by default 20, 5 and 5. With 0, only the
-    notebook's own runs: its five convnet runs share one seed."""
+    notebook's own seed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,9 +65,9 @@ class Notebook(SweepOptions):
 
 
 SEEDS_NOTE = (
-    "The notebook's five convnet runs share one key and one batch order, so they differ only by the rounding of the "
-    "device (not at all on a CPU). The 'convnet seeds' runs differ in seed and batch order: they show the spread over "
-    "seeds."
+    "The notebook's five convnet runs share one key and one batch order, so they differ only by the rounding of its "
+    "device; here that run is made once. The 'convnet seeds' runs differ in seed and batch order: they show the spread "
+    "over seeds."
 )
 
 
@@ -98,8 +98,6 @@ class Experiment:
 
     name: str
     trial: TrialConfig
-    runs: int = 1
-    """Repetitions with the same seeds, as in the notebook."""
     seeds: int = 0
     """The number of other seeds that are run. Each seeds the initialisation and the batch order."""
     chaotic: bool = False
@@ -108,7 +106,7 @@ class Experiment:
     """The largest difference of the final test accuracy from the notebook's if the run is not exact."""
 
     def trials(self, epochs: int | None = None, seeds: int | None = None) -> list[TrialConfig]:
-        """Return the notebook's runs, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
+        """Return the notebook's run, labelled with the experiment's name, then other seeds, labelled `<name> seeds`.
 
         They have at most so many `epochs`, and there are so many `seeds` if the experiment has other ones.
         """
@@ -117,7 +115,7 @@ class Experiment:
         count = self.seeds if seeds is None or not self.seeds else seeds
         others = [seed for seed in range(count + 1) if seed != own.seed][:count]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
-        return [own] * self.runs + [replace(other, seed=seed, data_seed=seed) for seed in others]
+        return [own] + [replace(other, seed=seed, data_seed=seed) for seed in others]
 
 
 def experiments() -> dict[str, Experiment]:
@@ -139,7 +137,7 @@ def experiments() -> dict[str, Experiment]:
         Experiment("overfit", replace(deep, learning_rate=0.01, label_noise=30_000)),
         # The notebook had already drawn batches from its generator, so its batch order here is unknown.
         Experiment("stax_mlp", replace(stax, architecture="stax-mlp", learning_rate=0.15, epochs=12), band=0.003),
-        Experiment("convnet", replace(stax, architecture="convnet", learning_rate=0.06), runs=5, seeds=5, band=0.004),
+        Experiment("convnet", replace(stax, architecture="convnet", learning_rate=0.06), seeds=5, band=0.004),
     ]
     return {experiment.name: experiment for experiment in found}
 
@@ -172,7 +170,7 @@ class Comparison:
 
 
 def compare_all(sweep: Tables) -> list[Comparison]:
-    """Compare each of the notebook's experiments that the sweep holds, by its first run with the notebook's own seed.
+    """Compare each of the notebook's experiments that the sweep holds, by its run with the notebook's own seed.
 
     Verdicts:
         exact: every accuracy that the notebook printed for these epochs is within `EXACT`.

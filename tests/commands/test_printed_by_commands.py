@@ -125,9 +125,9 @@ def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up
 def test_notebook_knows_its_experiments():
     assert {trial.epochs for trial in notebook.Notebook(epochs=3).trials()} == {3}
     longest = notebook.Notebook(only=("slow", "overfit", "convnet"), seeds=1).trials()
-    assert [trial.label for trial in longest] == ["overfit", *["convnet"] * 5, "convnet seeds", "slow"]
+    assert [trial.label for trial in longest] == ["overfit", "convnet", "convnet seeds", "slow"]
     chosen = notebook.Notebook(only=("converges", "convnet", "converges"), seeds=0).trials()
-    assert [trial.label for trial in chosen] == ["convnet"] * 5 + ["converges"]
+    assert [trial.label for trial in chosen] == ["convnet", "converges"]
     with pytest.raises(UserError, match=r"--only: no experiment 'convnets'; did you mean 'convnet'\?"):
         notebook.Notebook(only=("convnets",)).trials()
 
