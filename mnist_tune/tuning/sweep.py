@@ -18,6 +18,7 @@ import numpy as np
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
+from mnist_tune.numbers import counted
 from mnist_tune.own_code.loading import load_own, names_in
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
@@ -151,7 +152,7 @@ def run_search(
 def resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:
     """Resume a sweep, and return its tables. `name` and `trials` are as in `open_again`."""
     options, writer, past, data = open_again(where, options, False, name, trials)
-    said = f"{len(past.ended)} trials had ended, {len(past.open)} are resumed"
+    said = f"{counted(len(past.open))} to train further, {len(past.ended)} done"
     announce(f"resuming {writer.where}: {said}", options.quiet)
     if not past.open:
         return unchanged(writer)

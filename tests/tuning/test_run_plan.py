@@ -310,7 +310,7 @@ def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, pl
 def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
     resume_sweep(folder := cut(search=False), retry_errored=True)
     assert [list(plan.trials) for plan, _ in plans] == [["00001", "00002"]]
-    assert f"resuming {folder}: 1 trials had ended, 2 are resumed" in capsys.readouterr().err
+    assert f"resuming {folder}: 2 trials to train further, 1 done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ended", "found"), [("then", "then"), (None, "now")])
