@@ -102,11 +102,11 @@ def test_compiled_programs_are_kept_per_processor(place, tmp_path, unwritable, t
         assert folder.is_relative_to(temporary if place == "a temporary one" else named)
 
 
-@pytest.mark.parametrize("whose", ["of others", "for others to write"])
-def test_programs_that_others_may_have_written_are_not_run(whose, tmp_path, temporary, monkeypatch, caplog):
+@pytest.mark.parametrize(("whose", "mode"), [("of others", 0o755), ("for others", 0o757), ("for a group", 0o775)])
+def test_programs_that_others_may_have_written_are_not_run(whose, mode, tmp_path, temporary, monkeypatch, caplog):
     programs = tmp_path / "named" / "xla"
     programs.mkdir(parents=True)
-    programs.chmod(0o777 if whose == "for others to write" else 0o755)
+    programs.chmod(mode)
     if whose == "of others":
         own = os.getuid()
         monkeypatch.setattr(os, "getuid", lambda: own + 1)

@@ -39,20 +39,19 @@ def next_rate(posterior: EdgePosterior, number: int, pending: Sequence[float], c
     mean, spread, width = _moments(halves, weights)
     x = mean + (2 * spread + width) * np.linspace(-1, 1, CANDIDATES, dtype=np.float32)
     steep = steep_part(halves - x[:, None], lapse, luck)
-    half, widths = np.broadcast_arrays((halves - mean)[:, None], WIDTHS)
-    moments = np.stack([np.ones_like(half), half, half**2, widths, widths**2], 2) * weights[..., None]
+    apart = np.broadcast_arrays(np.float32(1), (halves - mean)[:, None], WIDTHS - width)  # from the means
+    moments = np.stack(apart, 2) * weights[..., None]
     before = moments.sum((0, 1))
-    yes = luck * before + (1 - luck - lapse) * np.tensordot(steep, moments, 2)  # probability times moments, [x, 5]
+    yes = luck * before + (1 - luck - lapse) * np.tensordot(steep, moments, 2)  # probability times moments, [x, 3]
     no = before - yes
-    gain = _variance(before) - _variance(yes) - _variance(no)
-    return float(x[(gain / (yes[:, 0] + cost * no[:, 0])).argmax()])
+    return float(x[((_explained(yes) + _explained(no)) / (yes[:, 0] + cost * no[:, 0])).argmax()])
 
 
-def _variance(moments: np.ndarray) -> Any:
-    """Return probability times variance, given probability times moments."""
-    share, half, half_2, width, width_2 = np.moveaxis(moments, -1, 0)
-    share = np.maximum(share, 1e-9)
-    return half_2 - half**2 / share + WIDTH_WEIGHT * (width_2 - width**2 / share)
+def _explained(moments: np.ndarray) -> Any:
+    """Return probability times the squares of means, given probability times 1 and means, as differences from those of
+    the posterior. Over both outcomes, this is by how much the expected variance is smaller than the posterior's."""
+    share, half, width = np.moveaxis(moments, -1, 0)
+    return (half**2 + WIDTH_WEIGHT * width**2) / np.maximum(share, 1e-9)
 
 
 def _moments(halves: np.ndarray, weights: np.ndarray) -> tuple[Any, Any, Any]:

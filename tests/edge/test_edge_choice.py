@@ -1,9 +1,10 @@
 """The next learning rate of a search for the edge."""
 
 import numpy as np
+import pytest
 
-from mnist_tune.edge.choice import FAR_BELOW, next_rate
-from mnist_tune.regimes.edge_posterior import EdgePosterior
+from mnist_tune.edge.choice import CANDIDATES, FAR_BELOW, WIDTH_WEIGHT, next_rate
+from mnist_tune.regimes.edge_posterior import WIDTHS, EdgePosterior, learns
 
 
 def next_x(posterior, pending=(), number=0, seed=0, cost=1 / 3):
@@ -15,6 +16,34 @@ def bracketed():
     for x, learned in [(-1.0, True), (-1.0, True), (1.0, False), (1.0, False)]:
         posterior.add(x, learned)
     return posterior
+
+
+def variance(halves, weights):
+    """Return the variance of the half, and that of s by its weight, over a grid of both."""
+    half, s = np.broadcast_arrays(halves[:, None], WIDTHS)
+    return sum(
+        share * np.average((value - np.average(value, weights=weights)) ** 2, weights=weights)
+        for value, share in ((half, 1.0), (s, WIDTH_WEIGHT))
+    )
+
+
+def test_the_candidate_that_most_reduces_the_expected_variance_for_its_time_is_tried():
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        posterior, s, cost = EdgePosterior(0.0), rng.uniform(0.02, 0.5), rng.uniform(0.2, 1)
+        for x in rng.normal(0, 0.7, rng.integers(3, 12)):
+            posterior.add(x, bool(rng.random() < 1 / (1 + np.exp(x / s))))
+        halves, weights = posterior.halves, posterior.halves_and_widths.astype(float)
+        before = variance(halves, weights)
+        mean = weights.sum(1) @ halves
+        span = 2 * np.sqrt(weights.sum(1) @ (halves - mean) ** 2) + weights.sum(0) @ WIDTHS
+        gains = {}
+        for x in np.linspace(mean - span, mean + span, CANDIDATES):
+            chances = learns(halves - x, *posterior.lapse_and_luck).astype(float)
+            yes = (weights * chances).sum()
+            after = yes * variance(halves, weights * chances) + (1 - yes) * variance(halves, weights * (1 - chances))
+            gains[x] = (before - after) / (yes + cost * (1 - yes))
+        assert next_x(posterior, cost=cost) == pytest.approx(max(gains, key=gains.get), abs=1e-4)
 
 
 def test_a_search_begins_where_the_edge_is_expected():

@@ -120,11 +120,12 @@ def elsewhere(folder, another):
     return use
 
 
-def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(folder, monkeypatch):
+@pytest.mark.parametrize("file", ["mine.py", "mine/__init__.py"])
+def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(folder, monkeypatch, file):
     monkeypatch.setattr(modules, "TEXTS", {})
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     before = list(sys.path)
-    modules.receive({"mine": modules.Source(str(folder / "mine.py"), b"")})
+    modules.receive({"mine": modules.Source(str(folder / file), b"")})
     assert sys.path == [*before, str(folder)]
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from bokeh.document.models import DocumentModelManager
-from bokeh.models import BoxSelectTool
+from bokeh.models import BoxSelectTool, HoverTool
 from recorded_data import recorded_data
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.findings import Kind, _families, findings, of
-from mnist_tune.reports.importances import importances
+from mnist_tune.reports.importances import _numbers, importances
 from mnist_tune.reports.page import page
 from mnist_tune.reports.page_data import Metric, PageData, RateMark, Setting, bands, mean_curves, padded, replicated
 from mnist_tune.reports.page_figures import (
@@ -454,6 +454,8 @@ def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity(made
     assert (wide.xs, wide.ys, median.xs, median.ys, lines.xs, lines.ys) == ("xs", "ys", "mx", "my", "xs", "ys")
     assert (lines.line_alpha, lines.line_width) == ("alpha", "width")
     assert (points.fill_alpha, points.line_alpha) == ("alpha", "alpha")
+    [tips] = curves.select(HoverTool)
+    assert (tips.renderers[0].glyph, dict(tips.tooltips)["trial"]) == (lines, "@trial")
 
 
 def test_bands_are_those_of_the_picture(made_up_sweep, rates):
@@ -639,6 +641,11 @@ def test_importances_are_those_of_names_too_and_of_evenly_chosen_trials(monkeypa
     unknown = table.assign(test_accuracy=[0.9] * 39 + [np.nan] * 162)
     assert importances(unknown, ["optimizer"]) == "Importances need 40 trials that finished an epoch."
     assert importances(table.head(40), ["optimizer"]).trials == 40
+
+
+def test_names_count_in_their_own_order_not_in_that_of_the_trials():
+    for names in (["b", "a", "c"], ["c", "b", "a"]):
+        assert dict(zip(names, _numbers("optimizer", pd.Series(names)), strict=True)) == {"a": 0, "b": 1, "c": 2}
 
 
 def test_of_noise_the_settings_explain_nothing():

@@ -185,3 +185,4 @@ def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predi
     first, second, _ = rows
     assert numbers == pytest.approx({first[0]: 1.65, second[0]: 0.45})
     assert sorted(span.location for span in plot.select(Span)) == sorted(numbers.values())
+    assert chart(replace(edge, predicted={})).table == ((), [])

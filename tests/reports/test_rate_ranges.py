@@ -189,6 +189,8 @@ def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
     assert said(held).endswith(
         "; best learning rate by held-out accuracy: 0.1 (0.9400, converged); not told apart from it by one seed: 1"
     )
+    far = trials.assign(learning_rate=[1.0, 1.0001], regime="converged")
+    assert f"{best}1.0001 (0.9500" in said(far), "the rates' names tell them apart, also those that are not as good"
     lost = trials.assign(regime="diverged")
     assert said(lost) == "diverges at all rates, 0.1 to 1; no rate ran all its epochs without diverging"
 

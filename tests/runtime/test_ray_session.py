@@ -229,6 +229,16 @@ def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_pat
     assert "_temp_dir" not in started[0][0], "a cluster has its own"
 
 
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_session_stays_where_the_names_of_its_sockets_just_fit(monkeypatch, spare):
+    beside = len(os.fsencode(ray_session.own_folder(Path("/tmp")) / "ray"))
+    parent = Path("/tmp") / ("x" * (ray_session.LONGEST - beside - len("/") + 1 - spare))
+    monkeypatch.setenv("RAY_TMPDIR", str(parent))
+    monkeypatch.setattr(ray_session, "own_folder", lambda folder: folder / f"mnist_tune-{os.getuid()}")
+    kept = ray_session.session_folder().is_relative_to(parent)
+    assert kept == (spare == 1)
+
+
 def test_a_ray_that_runs_is_kept(started, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     start_ray(None, None, False)

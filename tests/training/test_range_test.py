@@ -193,6 +193,12 @@ def test_line_searches_on_a_linear_network_find_twice_the_inverse_curvature(few_
         assert found == pytest.approx(2 * (gradient**2).sum() / curvature, rel=0.022)
 
 
+@pytest.mark.parametrize(("images", "blocks"), [(60_000, (4, 500)), (1300, (2, 500)), (30, (1, 30))])
+def test_a_bracket_looks_at_two_thousand_images_or_at_whole_blocks_of_fewer(images, blocks):
+    bench = SimpleNamespace(data=SimpleNamespace(train_count=images), _critical=np.shape)
+    assert Bench.bracket(bench) == blocks
+
+
 @pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])
 @pytest.mark.parametrize("start", [0.1, 1.0])
 def test_the_critical_rate_of_a_quadratic_is_2_over_its_curvature(curvature, start):

@@ -243,6 +243,13 @@ def test_recorded_options_of_the_wrong_type_are_refused(folder, name, value):
         resumed(LearningRateRegimes(resume=where), where, "lr_regimes")
 
 
+def test_a_folder_that_records_no_options_is_resumed_with_those_given(folder):
+    where = folder("lr_regimes")
+    meta = json.loads((where / "sweep.json").read_text())
+    (where / "sweep.json").write_text(json.dumps({name: value for name, value in meta.items() if name != "options"}))
+    assert resumed(LearningRateRegimes(resume=where, max_concurrent=3), where, "lr_regimes").max_concurrent == 3
+
+
 MANY, LARGE = [*range(3000)], 10**9
 TOO_MANY = [
     ("lr_regimes", {"learning_rates": ["1e-3:4:1000000000"]}),
