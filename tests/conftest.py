@@ -132,12 +132,13 @@ def refuse_new_processes(event, arguments):
 def forgotten():
     """A test's own networks and optimisers are unregistered after it: trials of later tests would carry them along."""
     tables: list[dict[str, Any]] = [*registry.ENTRIES.values(), modules.TEXTS]
-    before, finders = [dict(table) for table in tables], list(sys.meta_path)
+    before = [dict(table) for table in tables]
     yield
     for table, known in zip(tables, before, strict=True):
         table.clear()
         table.update(known)
-    sys.meta_path[:] = finders
+    if modules._FINDER in sys.meta_path:
+        sys.meta_path.remove(modules._FINDER)
 
 
 @pytest.fixture
