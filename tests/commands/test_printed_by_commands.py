@@ -117,9 +117,13 @@ def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, 
 def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.1, 1])
     trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
-    monkeypatch.setattr(module, "run_or_resume", lambda *given: replace(sweep, trials=trials))
+    names = []
+    monkeypatch.setattr(
+        module, "run_or_resume", lambda name, *given: names.append(name) or replace(sweep, trials=trials)
+    )
     monkeypatch.setattr(sys, "argv", ["a_command"])
     assert module.main() == code
+    assert names == [module.__name__.rpartition(".")[2]], "its folder, and what a resume asks for"
 
 
 def test_notebook_knows_its_experiments():

@@ -132,6 +132,7 @@ def test_a_trial_without_any_epoch(writer, epoch_row):
     writer.end("00001", "error", "its worker died")
     row = load_sweep(writer.path).trials.iloc[1]
     assert (row["epochs_run"], row["best_epoch"], row["train_s"]) == (0, 0, 0)
+    assert {type(row["epochs_run"].item()), type(row["best_epoch"].item())} == {int}
     assert (row["regime"], row["regime_evidence"], row["error"]) == (
         "undecided",
         "no epoch finished",
@@ -498,6 +499,13 @@ def test_load_sweep_finds_a_search_and_not_its_winner(new_writer, tmp_path):
 def test_a_folder_without_a_sweep_is_an_error(name, tmp_path):
     with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
         load_sweep(tmp_path / name)
+
+
+def test_a_sweep_that_records_no_options_decided_nothing(writer, epoch_row):
+    record(writer, epoch_row, "00000", (1,))
+    meta = json.loads((writer.path / "sweep.json").read_text())
+    (writer.path / "sweep.json").write_text(json.dumps({name: meta[name] for name in meta if name != "options"}))
+    assert load_sweep(writer.path).decision is None
 
 
 def test_a_new_sweep_does_not_overwrite_an_old_one(writer, epoch_row, new_writer):

@@ -67,6 +67,10 @@ def test_a_network_that_can_train_passes(network, dataset):
     check(TrialConfig(architecture="mine", batch_size=8), dataset.spec, dataset.train_images, dataset.train_labels)
 
 
+def silent(key):
+    raise ValueError
+
+
 WRONG = {
     "another number of classes": (
         Network(init, lambda p, x: apply(p, x)[:, :5]),
@@ -83,6 +87,7 @@ WRONG = {
         f" (test_network_check.py, line {product.__code__.co_firstlineno + 1})",
     ),
     "an init that fails": (Network(lambda key: 1 / 0, apply), "init fails, ZeroDivisionError: division by zero"),
+    "an init that fails without a word": (Network(silent, apply), "init fails, ValueError: no message"),
     "no parameters": (Network(lambda key: {}, lambda p, x: x), "init returned no array; return the parameters"),
     "a function among the parameters": (
         Network(lambda key: {"w": init(key)["w"], "activation": jnp.tanh}, apply),
