@@ -118,9 +118,12 @@ def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up
     sweep = made_up_sweep([0.1, 1])
     trials = sweep.trials.assign(stop_reason=["completed", ended], error="")
     names = []
-    monkeypatch.setattr(
-        module, "run_or_resume", lambda name, *given: names.append(name) or replace(sweep, trials=trials)
-    )
+
+    def run(name, *given):
+        names.append(name)
+        return replace(sweep, trials=trials)
+
+    monkeypatch.setattr(module, "run_or_resume", run)
     monkeypatch.setattr(sys, "argv", ["a_command"])
     assert module.main() == code
     assert names == [module.__name__.rpartition(".")[2]], "its folder, and what a resume asks for"
