@@ -8,9 +8,7 @@ Prints a table and a verdict for each experiment (exact, statistical, differs or
 The outcome of a run of oscillates (learning rate 1.6) or diverges (2.0) depends on rounding, so it differs between
 processors. These two are judged by the outcomes of many seeds.
 
-Measured: 49 min on 2 shared cores of an Intel Xeon (AVX-512), of which the convnet's ten runs took 30. converges, slow,
-underfit and overfit are exact, the others statistical. At 1.6, 7 of 21 seeds oscillate and 14 diverge; at 2.0, 5 of 6
-diverge and one oscillates. Without the convnet, with --epochs 12 --seeds 0: 4 min 34 s on a 2.6 GHz Xeon.
+docs/notebook.md has what came out, with its record.
 """
 
 from mnist_tune import cli

@@ -115,7 +115,7 @@ class Experiment:
         count = self.seeds if seeds is None or not self.seeds else seeds
         others = [seed for seed in range(count + 1) if seed != own.seed][:count]
         other = replace(own, label=f"{self.name} seeds", stop_when_diverged=True)
-        return [own] + [replace(other, seed=seed, data_seed=seed) for seed in others]
+        return [own, *(replace(other, seed=seed, data_seed=seed) for seed in others)]
 
 
 def experiments() -> dict[str, Experiment]:
