@@ -6,7 +6,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,10 +60,29 @@ def kill_raylet(process):
     raylet.kill()
 
 
-def start(*flags, **environment):
-    """Start a sweep in its own process group."""
-    own = {"env": os.environ | environment, "start_new_session": True}
-    return subprocess.Popen(command(*flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **own)
+PACED = """
+import os, runpy, sys, time
+from mnist_tune.results.writer import SweepWriter
+
+pause, *sys.argv[:] = sys.argv[1:]
+append = SweepWriter._append
+
+def append_and_wait(*event):
+    append(*event)
+    time.sleep(0.05)
+    while os.path.exists(pause):
+        time.sleep(0.05)
+
+SweepWriter._append = append_and_wait
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def start(pause, *flags):
+    """Start a sweep in its own process group. It takes its time, and waits while there is a file `pause`."""
+    python, *arguments = command(*flags)
+    own = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    return subprocess.Popen([python, "-c", PACED, str(pause), *arguments], **own)
 
 
 def rows(path):
@@ -107,15 +125,18 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(turns, "SILENCE_S", 3.0)
     with seaweed(tmp_path / "storage") as server:
-        place = server.uri("sweep")
+        place, pause = server.uri("sweep"), tmp_path / "pause"
         again = ("--output", place, "--resume", "auto", *FLAGS)
-        with start(*again, MNIST_TUNE_CACHE=str(tmp_path / "machine")) as driver:
+        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "machine"))
+        with start(pause, *again) as driver:
             before = wait_for_rows(place, 10, driver)
             server.kill()
-            time.sleep(1)
+            wait_for_epochs(working_folder(place), before + 10, driver)
+            pause.touch()  # a fast machine would reach the last epoch before the storage is back
             server.start()
             after = wait_for_rows(place, before + 1, driver)
             kill(driver)
+            pause.unlink()
             driver.communicate(timeout=LONG_S)
         assert before < after <= len(rows(place)) < 3 * EPOCHS
         # without the local files of the first run
@@ -127,7 +148,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
         assert f"--resume '{place}'" in interrupted.stdout
         assert_partial(place)
         before = len(rows(place))
-        with start("--resume", place) as driver:
+        with start(pause, "--resume", place) as driver:
             wait_for_epochs(working_folder(place), before + 10, driver)
             kill_raylet(driver)
             stdout, stderr = driver.communicate(timeout=LONG_S)
