@@ -88,16 +88,17 @@ class Journal:
 def read_journal(path: Path) -> Journal:
     """Return what the journal of a sweep says. Damaged lines are skipped, with one warning that counts them; a last
     line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
-    from mnist_tune.results.rows import joined, rows_in  # imports pandas, and a new sweep has no journal to read
+    from mnist_tune.results.rows import Rows, rows_in  # imports pandas, and a new sweep has no journal to read
 
     file, first, undecided = path / "journal.jsonl", 1, False
-    parts, damaged, count = list[Any](), list[int](), 0
+    epochs, damaged, count = Rows(), list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:
         with storage.open_file(file, MOST_JOURNAL_BYTES) as opened:
             for lines in _blocks(opened):
                 rows, others = rows_in(lines, parse_event)
-                parts += [rows] * bool(len(rows))
+                left = max(0, os.fstat(opened.fileno()).st_size - opened.tell())
+                epochs.add(rows, len(rows) * left // sum(map(len, lines)) if len(rows) else 0)
                 for event in filter(None, others.values()):
                     if event["kind"] == "trial":
                         trials[event["trial_id"]] = TrialConfig.from_dict(event["config"])
@@ -120,7 +121,7 @@ def read_journal(path: Path) -> Journal:
     if damaged:
         where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
         _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
-    return Journal(joined(parts), trials, ends, undecided)
+    return Journal(epochs.frame(), trials, ends, undecided)
 
 
 def mend_last_line(journal: Path) -> None:

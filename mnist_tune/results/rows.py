@@ -20,8 +20,13 @@ BEGINS = b'{"kind": "epoch"'
 """How a sweep writes the line of an epoch."""
 
 _TYPES = {COUNT: pa.int64(), FLAG: pa.bool_()} | dict.fromkeys(NUMBERS, pa.float64())
-SCHEMA = pa.schema([(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS])
+_KINDS = [(column.name, _TYPES.get(column.kind, pa.string())) for column in EPOCHS]
+SCHEMA = pa.schema(_KINDS)
 _OPTIONS = ParseOptions(SCHEMA.append(pa.field("kind", pa.string())), unexpected_field_behavior="ignore")
+
+_STORED = {pa.int64(): np.int64, pa.bool_(): np.int8, pa.string(): np.int32}
+_MISSING = -1
+"""What stands for a whole number, flag or text that a row lacks; in floats it is NaN."""
 
 
 def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa.Table, dict[int, Event]]:
@@ -35,14 +40,50 @@ def rows_in(lines: Sequence[bytes], parse: Callable[[bytes], Event]) -> tuple[pa
     return rows, {i: event for i, event in others.items() if i not in more}
 
 
-def joined(parts: list[pa.Table]) -> pd.DataFrame:
-    """Return all rows in order. They leave `parts`, so that no more than one column is there twice."""
-    table, found = pa.concat_tables([_encoded(SCHEMA.empty_table()), *parts]), {}
-    parts.clear()
-    for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True):
-        found[name] = table[name].cast(kind).to_pandas()
-        table = table.drop_columns([name])
-    return pd.DataFrame(found, copy=False)
+class Rows:
+    """The rows of all blocks, in order, in columns with room for all.
+
+    Kept block by block, small columns would lie between the parser's buffers, and the process would take twice the
+    memory.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._columns = {name: np.empty(0, _STORED.get(kind, float)) for name, kind in _KINDS}
+        self._texts: dict[str, dict[str, int]] = {name: {} for name, kind in _KINDS if pa.types.is_string(kind)}
+
+    def add(self, rows: pa.Table, more: int) -> None:
+        """Append the rows that `rows_in` returned, of which about so many more will follow."""
+        start, self._count = self._count, self._count + len(rows)
+        for name, column in self._columns.items():
+            if len(column) < self._count:
+                room = np.empty(self._count + more + more // 16, column.dtype)  # takes no memory until it is filled
+                room[:start] = column[:start]
+                self._columns[name] = column = room
+            column[start : self._count] = self._stored(name, rows[name].combine_chunks())
+
+    def frame(self) -> pd.DataFrame:
+        """Return all rows. They leave this object, so that no more than one column is there twice."""
+        return pd.DataFrame({name: self._taken(name, kind) for name, kind in _KINDS}, copy=False)
+
+    def _stored(self, name: str, values: pa.Array) -> np.ndarray:
+        if name in self._texts:
+            known = self._texts[name]
+            codes = [known.setdefault(text, len(known)) for text in values.dictionary.to_pylist()]
+            found: np.ndarray = np.array([*codes, _MISSING])[values.indices.fill_null(len(codes))]
+            return found
+        if not pa.types.is_floating(values.type):
+            values = values.cast(pa.int64()).fill_null(_MISSING)
+        return np.asarray(values)
+
+    def _taken(self, name: str, kind: pa.DataType) -> pd.Series | np.ndarray:
+        column = self._columns.pop(name)[: self._count]
+        if name in self._texts:
+            codes, texts = pa.array(column, mask=column == _MISSING), pa.array(list(self._texts.pop(name)), kind)
+            return pa.DictionaryArray.from_arrays(codes, texts).cast(kind).to_pandas()
+        if pa.types.is_floating(kind) or not (missing := column == _MISSING).any():
+            return column.astype(kind.to_pandas_dtype(), copy=False)
+        return pa.array(column, mask=missing).cast(kind).to_pandas()
 
 
 def _parsed(lines: Sequence[bytes]) -> tuple[pa.Table, np.ndarray]:
