@@ -89,7 +89,19 @@ def check(read, lines):
 
 
 @pytest.mark.parametrize(
-    "name", ["trial_id", "epoch", "above_since", "train_loss", "wait_s", "diverged", "finite", "node"]
+    "name",
+    [
+        "trial_id",
+        "epoch",
+        "above_since",
+        "learning_rate",
+        "train_loss",
+        "answers",
+        "wait_s",
+        "diverged",
+        "finite",
+        "node",
+    ],
 )
 def test_a_value_that_no_sweep_writes_is_taken_or_refused_as_in_a_line(read, epoch_row, name):
     for value in ODD:
