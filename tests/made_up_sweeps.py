@@ -1,6 +1,8 @@
 """Made-up sweeps: a small one with chosen stop reasons, and large ones."""
 
+import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,3 +77,48 @@ def edge_sweep(new_writer, epoch_row, tmp_path):
             writer.epoch(f"{i:05d}", epoch_row(epoch, *((0.2, 0.95) if learns else (2.3, 0.1))), False)
         writer.end(f"{i:05d}", "completed")
     return Sweep.of(writer.finish(ended="now"))
+
+
+KINDS = ("regimes", "edge", "search", "crossed", "own network")
+RATES = (0.01, 0.1, 1.0, 1.4, 4.0)
+
+
+def of_kind(kind, where, new_writer, epoch_row):
+    """Make a finished sweep of a kind in a folder: slow, converged, diverged at 4; two seeds; one trial failed."""
+    configs: list[dict[str, Any]] = {
+        "regimes": [{}],
+        "edge": [{"epochs": 3}],
+        "search": [{"architecture": f"mlp-{n}-tanh", "batch_size": 2**n, "momentum": n / 9} for n in (3, 4, 5)],
+        "crossed": [{"architecture": name, "batch_size": n} for name in ("mlp-4-tanh", "mlp-8-relu") for n in (32, 64)],
+        "own network": [{"architecture": "net.py:mlp(width=3)", "optimizer": "net.py:opt"}],
+    }[kind]
+    trials = [
+        TrialConfig(**one | {"learning_rate": rate, "seed": seed, "epochs": one.get("epochs", 4)})
+        for one in configs
+        for rate in RATES
+        for seed in (0, 1)
+    ]
+    writer = new_writer(where)
+    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
+    writer.meta |= {"started": "2026-01-02T03:04:05+00:00", "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"]}
+    if kind == "edge":
+        search = trials[0].to_dict() | {"expected": 1.6, "predicted": {"range test": [1.6], "2/λ0": [0.4, 0.5]}}
+        writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
+    if kind == "search":
+        writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe", "samples": 3}}
+    if kind == "own network":
+        files = {"net.py": {"sha256": "0", "lines": ["import jax"]}}
+        writer.meta["code"] = [
+            {"flag": flag, "name": f"net.py:{name}", "files": files, "folder": "/tmp"}
+            for flag, name in (("architecture", "mlp"), ("optimizer", "opt"))
+        ]
+    for i, trial in enumerate(trials):
+        lost = trial.learning_rate > 2
+        for epoch in range(1, 2 if lost else trial.epochs + 1):
+            said = {"diverged": True, "finite": False, "above_since": 1} if lost else {}
+            accuracy = 0.1 if lost else 0.98 - 0.8 * math.exp(-10 * epoch * trial.learning_rate) - 0.001 * trial.seed
+            row = epoch_row(epoch, math.nan if lost else 1.02 - accuracy, accuracy, **said)
+            measured = json.dumps([[10 * epoch, 5.0, 0.01, 4.0]])
+            writer.epoch(f"{i:05d}", row | {"sharpness": 5.0, "sharpness_steps": measured}, False)
+        writer.end(f"{i:05d}", "diverged" if lost else "error" if i == 1 else "completed", "its worker died" * (i == 1))
+    writer.finish(ended="2026-01-02T04:04:05+00:00")

@@ -266,7 +266,7 @@ WRONG = {
     "a label far too large": ({"y_train": Y + 10**9}, "y_train holds 1000000002, but has 50 labels"),
     "a label as large as there are examples": ({"y_train": Y + 48}, "y_train holds 50, but has 50 labels"),
     "a negative label of the test part": ({"y_test": Y_TEST - 1}, "y_test .* holds -1; number the classes from 0"),
-    "a class of the test part alone": ({"y_test": Y_TEST + 1}, "y_test holds class 3, which y_train has not"),
+    "a class of the test part alone": ({"y_test": Y_TEST + 5}, "y_test holds class 7, which y_train has not"),
     "unequal lengths": ({"y_train": Y[:-1]}, "x_train has 50 examples, y_train 49 labels; give a label each"),
     "other shapes": ({"x_test": X_TEST[:, :2]}, r"examples of x_train have shape \(4, 3\), of x_test \(2, 3\)"),
     "NaN": ({"x_train": with_nan(X)}, r"x_train .* holds NaN or infinity in example 3"),

@@ -129,6 +129,19 @@ def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(fold
     assert sys.path == [*before, str(folder)]
 
 
+def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(folder, monkeypatch):
+    monkeypatch.setattr(modules, "TEXTS", {})
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.syspath_prepend(folder)
+    (folder / "imported_before.py").write_text("VALUE = 1\n")
+    assert importlib.import_module("imported_before").VALUE == 1
+    modules.receive({"imported_before": modules.Source(str(folder / "imported_before.py"), b"VALUE = 2\n")})
+    try:
+        assert importlib.import_module("imported_before").VALUE == 2
+    finally:
+        del sys.modules["imported_before"]
+
+
 def test_a_class_that_its_library_registers_is_what_it_was(folder, elsewhere):
     (folder / "net.py").write_text(DATACLASS)
     assert elsewhere("net.py:mlp") == "(5, 3) 1"

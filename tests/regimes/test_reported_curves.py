@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from made_up_curves import MNIST_5K, curve, rise
 
+from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.labels import curve_regime
+from mnist_tune.regimes.statistics import memorising
 
 CHANCE_90 = DataFacts.of((9_000, 1_000), 2_000, 0.97)
 
@@ -116,6 +118,15 @@ def test_a_level_curve_is_underfit_whatever_was_asked_for(epochs):
 def test_a_decline_is_said_so():
     evidence = curve_regime(REPORTED["a decline"][0])[1]
     assert evidence.startswith("declining: accuracy 0.9000 in epoch 1, 0.8775")
+
+
+def test_a_held_out_loss_that_was_0_is_no_evidence_and_divides_nothing():
+    """Its ratio to the last one has no meaning, and the accuracy fell by one image of 10,000."""
+    held_out = np.array([0.7, 0.8, 0.9, 0.9999, *[0.9998] * 6])
+    loss = [0.6, 0.3, 0.1, 0.0, *[0.5] * 6]
+    curve = Curve(held_out, 10, train_accuracy=np.ones(10), held_out_loss=np.array(loss), train_loss=np.zeros(10))
+    assert memorising(replace(curve, held_out_loss=np.array(loss) + 1e-3))
+    assert memorising(curve) == ""
 
 
 def test_a_held_out_loss_that_rises_is_evidence():

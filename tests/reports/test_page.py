@@ -18,6 +18,7 @@ from recorded_data import recorded_data
 from mnist_tune import UserError, load_sweep
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.replicates import half_width
+from mnist_tune.reports import page_figures
 from mnist_tune.reports.findings import Kind, _families, findings, of
 from mnist_tune.reports.importances import _numbers, importances
 from mnist_tune.reports.page import page
@@ -440,6 +441,13 @@ def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each(made_up_sweep
         assert (axis.axis_label, axis.major_label_orientation) == ("batch size", turned)
         assert isinstance(plot.toolbar.active_drag, BoxSelectTool)
         assert (plot.x_range.start, plot.x_range.end) == pytest.approx((-0.6, len(groups) - 1 + 0.6))
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_of_many_trials_those_in_a_box_are_chosen_when_it_is_drawn(made_up_sweep, monkeypatch, most):
+    monkeypatch.setattr(page_figures, "MOST_FOLLOWED", most)
+    box = charts(made_up_sweep([0.1, 0.2, 0.3]))["map-0"].figure.toolbar.active_drag
+    assert box.continuous is (most == 3)
 
 
 def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity(made_up_sweep):

@@ -48,6 +48,17 @@ def test_a_gpu_that_jax_can_use_is_the_device(cluster, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch):
+    resources = {"CPU": 4.0, "memory": 1e10, "GPU": 2.0}
+    cluster(resources, 5e9)
+    assert find_device(quiet=False) == Device("GPU", 4e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(device._gpu_memory, "cache_clear", lambda: None)
+        cluster(resources, 1e10)
+    monkeypatch.setattr(device.ray.get_runtime_context(), "get_node_id", lambda: "there")
+    assert find_device(quiet=False) == Device("GPU", 8e9)
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_gpu_that_jax_cannot_use_is_a_warning(cluster, capsys, quiet):
     cluster({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, None)

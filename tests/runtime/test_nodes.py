@@ -280,13 +280,13 @@ def cluster(head):
     return head
 
 
-EPOCHS = 20
+EPOCHS = 40
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, execution):
-    rates = [f"{0.01 * 1.3**i:.3g}" for i in range(8)]
+    rates = ["0.01", "0.02", "0.05", "0.1"]
     flags = ["--dataset", "mnist-5k", "--architecture", "mlp-4-tanh", "--learning-rates", *rates]
     flags += ["--epochs", str(EPOCHS)]
     flags += ["--scheduler", "fifo", "--address", cluster.address, "--execution", execution]
@@ -301,10 +301,10 @@ def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, executio
         before = journal.read_text().count("\n")
         stdout, stderr = sweep.communicate(timeout=LONG_S)
     assert sweep.returncode == 0, stderr
-    assert before < 8 * EPOCHS, "the sweep ended without the new node"
+    assert before < 4 * EPOCHS, "the sweep ended without the new node"
     assert set(load_sweep(tmp_path / "sweep").trials["stop_reason"]) == {"completed"}
     rows = list(zip(*(read_journal(tmp_path / "sweep").epochs[name] for name in ("trial_id", "epoch")), strict=True))
-    assert len(rows) == len(set(rows)) == 8 * EPOCHS
+    assert len(rows) == len(set(rows)) == 4 * EPOCHS
     lines = [line for line in stderr.splitlines() if not line.startswith(("trials: ", "page: "))]
     said = sorted(line.split(") ")[-1] for line in lines)
     died = "died; its trials continue from their last epoch"

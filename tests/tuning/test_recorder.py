@@ -152,6 +152,17 @@ def test_a_trial_whose_processes_died_says_how_often_and_of_what(new_writer, tmp
     writer.finish()
 
 
+def test_progress_counts_the_regime_of_a_curve_that_has_ended(new_writer, epoch_row, tmp_path):
+    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 2, 0, quiet=True)
+    config = TrialConfig(epochs=2)
+    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
+    for epoch, done in ((1, False), (2, True)):
+        result = result_of(epoch_row(epoch, 0.1, 0.99), config, done=done, stop_reason="completed" * done)
+        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
+    assert "curves: 1 converged;" in view._text.plain
+    writer.finish()
+
+
 def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_row, tmp_path):
     """A resumed trial reports epochs again. One whose state is damaged begins again with its first."""
     config, known = TrialConfig(epochs=4), {"00000": TrialConfig(epochs=4)}

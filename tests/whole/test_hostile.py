@@ -20,6 +20,7 @@ import pytest
 from hostile_inputs import groups, look, places, repeated, show
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from made_up_sweeps import KINDS, of_kind
 from memory import peak_mb
 from trap import Trap
 
@@ -690,57 +691,16 @@ def test_a_hostile_input_ends_in_a_result_or_a_line(name, inputs, ended, tmp_pat
 EXAMPLES = int(os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES", "8"))
 """How many changed folders are tried. A thousand take half an hour."""
 
-RATES = (0.01, 0.1, 1.0, 1.4, 4.0)
-
-
-def of_kind(kind, where, new_writer, epoch_row):
-    """Return the files of a finished sweep of a kind, by name."""
-    configs: list[dict[str, Any]] = {
-        "regimes": [{}],
-        "edge": [{"epochs": 3}],
-        "search": [{"architecture": f"mlp-{n}-tanh", "batch_size": 2**n, "momentum": n / 9} for n in (3, 4, 5)],
-        "crossed": [{"architecture": name, "batch_size": n} for name in ("mlp-4-tanh", "mlp-8-relu") for n in (32, 64)],
-        "own network": [{"architecture": "net.py:mlp(width=3)", "optimizer": "net.py:opt"}],
-    }[kind]
-    trials = [
-        TrialConfig(**one | {"learning_rate": rate, "seed": seed, "epochs": one.get("epochs", 4)})
-        for one in configs
-        for rate in RATES
-        for seed in (0, 1)
-    ]
-    writer = new_writer(where)
-    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
-    writer.meta |= {"started": "2026-01-02T03:04:05+00:00", "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"]}
-    if kind == "edge":
-        search = trials[0].to_dict() | {"expected": 1.6, "predicted": {"range test": [1.6], "2/λ0": [0.4, 0.5]}}
-        writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
-    if kind == "search":
-        writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe", "samples": 3}}
-    if kind == "own network":
-        files = {"net.py": {"sha256": "0", "lines": ["import jax"]}}
-        writer.meta["code"] = [
-            {"flag": flag, "name": f"net.py:{name}", "files": files, "folder": "/tmp"}
-            for flag, name in (("architecture", "mlp"), ("optimizer", "opt"))
-        ]
-    for i, trial in enumerate(trials):
-        lost = trial.learning_rate > 2
-        for epoch in range(1, 2 if lost else trial.epochs + 1):
-            said = {"diverged": True, "finite": False, "above_since": 1} if lost else {}
-            row = epoch_row(
-                epoch, math.nan if lost else 1 / epoch / (1 + trial.learning_rate), 0.1 if lost else 0.95, **said
-            )
-            measured = json.dumps([[10 * epoch, 5.0, 0.01, 4.0]])
-            writer.epoch(f"{i:05d}", row | {"sharpness": 5.0, "sharpness_steps": measured}, False)
-        writer.end(f"{i:05d}", "diverged" if lost else "error" if i == 1 else "completed", "its worker died" * (i == 1))
-    writer.finish(ended="2026-01-02T04:04:05+00:00")
-    return {path.name: path.read_bytes() for path in writer.path.iterdir() if path.is_file() and path.name != ".lock"}
-
 
 @pytest.fixture(scope="module")
 def five_kinds(new_writer, epoch_row, tmp_path_factory):
     where = tmp_path_factory.mktemp("kinds")
-    kinds = ("regimes", "edge", "search", "crossed", "own network")
-    return {kind: of_kind(kind, where / kind.replace(" ", "-"), new_writer, epoch_row) for kind in kinds}
+    found = {}
+    for kind in KINDS:
+        of_kind(kind, where / kind, new_writer, epoch_row)
+        files = [path for path in (where / kind).iterdir() if path.is_file() and path.name != ".lock"]
+        found[kind] = {path.name: path.read_bytes() for path in files}
+    return found
 
 
 @st.composite

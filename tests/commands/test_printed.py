@@ -1,0 +1,106 @@
+"""What commands print and a page holds, to the letter, for sweeps of every kind.
+
+Where a change is meant, run this file with `MNIST_TUNE_PRINTED=write`: it writes the new texts. Read their diff.
+"""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from made_up_sweeps import KINDS, of_kind
+
+from mnist_tune import load_sweep
+from mnist_tune.commands import (
+    architectures,
+    edge,
+    export,
+    lr_regimes,
+    notebook,
+    predictors,
+    report,
+    search,
+    stability,
+    summarize,
+)
+from mnist_tune.reports.page import _page_data
+from mnist_tune.reports.page_data import PageData
+
+PRINTED = Path(__file__).parent / "printed"
+WRITES = os.environ.get("MNIST_TUNE_PRINTED") == "write"
+TRAINS = {
+    "regimes": (lr_regimes, "run_or_resume"),
+    "notebook": (notebook, "run_or_resume"),
+    "crossed": (architectures, "run_or_resume"),
+    "edge": (edge, "search_edge"),
+    "predictors": (predictors, "search_edge"),
+}
+"""The commands that train, and what does: a finished sweep takes its place."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, new_writer, epoch_row):
+    """The folder above those of sweeps of all kinds."""
+    where = tmp_path_factory.mktemp("printed")
+    for kind in KINDS:
+        of_kind(kind, where / kind, new_writer, epoch_row)
+    return where
+
+
+@pytest.fixture
+def same(folders):
+    """A function that compares a text with the one that is kept under a name."""
+
+    def compare(name, text):
+        text = text.replace(str(folders), "HERE")
+        file = PRINTED / f"{name}.txt"
+        if WRITES:
+            PRINTED.mkdir(exist_ok=True)
+            file.write_text(text)
+        assert text == file.read_text()
+
+    return compare
+
+
+def printed(command, arguments, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
+    code = command.main()
+    said, notes = capsys.readouterr()
+    return f"{said}{notes}exit code: {code or 0}\n"
+
+
+@pytest.mark.parametrize("name", TRAINS)
+def test_a_command_that_trains(name, folders, same, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command, run = TRAINS[name]
+    sweep = load_sweep(folders / {"notebook": "regimes", "predictors": "edge"}.get(name, name))
+    if name == "notebook":
+        labels = ["converges", "oscillates", "convnet", "convnet seeds"]
+        sweep.trials["label"] = [labels[i % 4] for i in range(len(sweep.trials))]
+    monkeypatch.setattr(command, run, lambda *given, **named: sweep)
+    same(f"trains {name}", printed(command, [], capsys, monkeypatch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_summaries_of_what_is_there(kind, folders, same, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    where = folders / kind
+    texts = [printed(summarize, [where, *more], capsys, monkeypatch) for more in ([], ["--all"])]
+    texts += [printed(command, [where], capsys, monkeypatch) for command in (report, *[stability] * (kind == "edge"))]
+    texts += [printed(export, [where, "--to", "csv", "--output", tmp_path], capsys, monkeypatch)]
+    same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
+
+
+def test_the_best_of_a_search(folders, same, capsys):
+    search.print_best(load_sweep(folders / "search").trials)
+    same("best of a search", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["regimes", "crossed"])
+def test_what_a_page_holds(kind, folders, same):
+    held = _page_data(PageData([load_sweep(folders / kind)]))
+    lines = (f"{name}: {json.dumps(value, sort_keys=True)}" for name, value in held.items())
+    rounded = re.sub(r"-?\d+\.\d{7,}", lambda number: f"{float(number[0]):.6g}", "\n".join(lines))
+    same(f"page {kind}", rounded + "\n")
