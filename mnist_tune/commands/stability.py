@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import tyro
+from matplotlib import colormaps
 
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
@@ -29,6 +30,9 @@ SETTLED = 0.25
 
 AVERAGED = 20
 """Steps after which Adam's second moment is an average; before, the ratio was anything from 0.1 to 2,300."""
+
+MOST_NAMED = 10
+"""The most trials whose names fit into the picture."""
 
 RELATIVE = """Sharpness relative to the edge of stability, λη/2 for plain SGD: before training, and from when it arrived
 at 0.95 on (over the last quarter of the steps if it never did); and of the batch sharpness"""
@@ -128,7 +132,10 @@ def print_stability(names: Mapping[str, str], summary: pd.DataFrame) -> None:
 
 def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], path: Path) -> None:
     """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness. Where
-    it is not known, draw the sharpness, in a panel of its own. Below is the training loss, from the trial's epochs."""
+    it is not known, draw the sharpness, in a panel of its own. Below is the training loss, from the trial's epochs.
+    More than `MOST_NAMED` trials have no names; their colours go from dark to light in the order of the table."""
+    count = len(curves)
+    colours = [f"C{i}" if count <= MOST_NAMED else colormaps["viridis"](0.9 * i / count) for i in range(count)]
     kinds = [curve["relative"].isna().all() for _, curve, _ in curves]
     heights = [4.0 for _ in set(kinds)] + [2.2]
     figure, (*axes, below) = panels((7, sum(heights)), len(heights), height_ratios=heights, sharex=True)
@@ -136,8 +143,9 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
         shown = "sharpness" if alone else "relative"
         for i, (name, curve, _) in enumerate(curves):
             if kinds[i] == alone:
-                axis.plot(curve["step"], curve[shown], color=f"C{i % 10}", lw=1.4, label=name)
-                axis.plot(curve["step"], curve["batch_relative"], color=f"C{i % 10}", lw=0.9, ls="--", alpha=0.7)
+                named = name if count <= MOST_NAMED else None
+                axis.plot(curve["step"], curve[shown], color=colours[i], lw=1.4, label=named)
+                axis.plot(curve["step"], curve["batch_relative"], color=colours[i], lw=0.9, ls="--", alpha=0.7)
         if alone:
             axis.set(ylabel="sharpness", ylim=(0, None))
         else:
@@ -146,9 +154,10 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
                 axis.plot([], [], color="0.4", lw=0.9, ls="--", label="batch sharpness")
             axis.set_ylim(0, min(2.5, 1.15 * max(1.2, *(curve["relative"].max() for _, curve, _ in curves))))
             axis.set_ylabel("sharpness, relative to the edge of stability")
-        axis.legend(frameon=False, fontsize=9)
+        if axis.get_legend_handles_labels()[1]:
+            axis.legend(frameon=False, fontsize=9)
     for i, (_, _, epochs) in enumerate(curves):
-        below.plot(epochs["step"], epochs["train_loss"], color=f"C{i % 10}", lw=1.2)
+        below.plot(epochs["step"], epochs["train_loss"], color=colours[i], lw=1.2)
     log_axis(below, "y")
     below.set(xlabel="step", ylabel="training loss")
     save(figure, path)

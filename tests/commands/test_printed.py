@@ -88,7 +88,10 @@ def test_summaries_of_what_is_there(kind, folders, same, monkeypatch, capsys, tm
     monkeypatch.chdir(tmp_path)
     where = folders / kind
     texts = [printed(summarize, [where, *more], capsys, monkeypatch) for more in ([], ["--all"])]
-    texts += [printed(command, [where], capsys, monkeypatch) for command in (report, *[stability] * (kind == "edge"))]
+    texts += [
+        printed(command, [where], capsys, monkeypatch)
+        for command in (report, *[stability] * (kind in ("edge", "crossed")))
+    ]
     texts += [printed(export, [where, "--to", "csv", "--output", tmp_path], capsys, monkeypatch)]
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
 

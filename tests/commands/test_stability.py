@@ -168,6 +168,10 @@ def test_a_line_for_each_trial_a_thin_one_for_its_batch_sharpness_and_its_loss_b
     plot_stability(curves, tmp_path / "a.png")
     plot_stability([*curves, ("three", unknown, loss)], tmp_path / "b.png")
     plot_stability([("three", unknown, loss)], tmp_path / "c.png")
+    plot_stability([(f"{i}", curve, loss) for i in range(11)], tmp_path / "e.png")
+    many, _ = drawn.pop()
+    assert many.axes[0].get_legend_handles_labels()[1] == ["batch sharpness"]
+    assert len({line.get_color() for line in many.axes[-1].lines}) == 11
     (figure, path), (both, _), (lone, _) = drawn
     assert [len(of.axes) for of in (both, lone)] == [3, 2]
     plot_stability([("adam", curve.assign(batch_relative=np.nan), loss)], tmp_path / "d.png")
