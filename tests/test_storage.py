@@ -75,6 +75,7 @@ def test_a_missing_folder_has_no_files(folder):
 def test_join_keeps_the_query_at_the_end():
     place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
     assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
+    assert storage.join("gs://bucket/sweep", "states") == "gs://bucket/sweep/states"
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0b", "a\nb"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnist_tune.edge.searcher import ContestSearcher
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.decision import CONFIRMED
@@ -21,6 +22,11 @@ IMAGES = 500
 def contest(count, at_a_time=2, trials=200, tolerance=None, confirm=False):
     made = [TrialConfig(learning_rate=0.1 * (1 + k), holdout=IMAGES) for k in range(count)]
     return Contest(made, 0.1, at_a_time, trials, tolerance, confirm)
+
+
+def test_another_seed_of_the_search_trains_other_seeds_of_the_settings():
+    first = [ContestSearcher(contest(2), seed, {}).suggest("it")["trial"]["seed"] for seed in (0, 1, 1)]
+    assert first[0] != first[1] == first[2]
 
 
 def row(seed, setting, gap=0.01, failing=0.0, noise=0.004):

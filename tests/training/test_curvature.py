@@ -187,6 +187,7 @@ def test_parameters_of_fewer_bits_are_multiplied_in_float32():
     curved = jnp.array([1.0, 3.0])
 
     def loss(params, number, block):
+        assert params.dtype == jnp.bfloat16  # the network gets what it was made for
         return jnp.sum(curved * params.astype(jnp.float32) ** 2) / 2
 
     probe = jnp.zeros(3, jnp.int32)

@@ -150,6 +150,17 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     assert int(right) == 2
 
 
+def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
+    program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
+    images, labels = small_problem(40)
+    apply, params = program.network.apply, program.init(0).params
+    logits = jax.jit(lambda *given: apply(*given).astype(jnp.bfloat16))
+    coarse = replace(program, network=Network(program.network.init, logits))
+    loss, *_ = jax.jit(coarse.evaluate)(params, (), (images, labels), np.array([0, 40], np.int32))
+    found = np.asarray(logits(params, np.float32(images) / np.float32(255)), np.float32)
+    np.testing.assert_allclose(loss, cross_entropies(found, labels).sum(), rtol=1e-5)
+
+
 def test_cross_entropy_is_finite_for_large_logits():
     logits = jnp.array([[1e4] + [0.0] * 9], jnp.float32)
     np.testing.assert_allclose(cross_entropy(logits, jnp.array([1], jnp.uint8)), [1e4], rtol=1e-6)

@@ -2,6 +2,9 @@
 
 import time
 
+import pytest
+from rich.console import Console
+
 from mnist_tune.tuning.progress import ProgressView
 
 
@@ -49,6 +52,14 @@ def test_the_time_left_follows_from_the_epochs_since_the_resume(epoch_row, monke
         now[0] += 30.0
         view.epoch("a", "mlp-4-tanh", epoch_row(epoch))
     assert view._left() == "13/20 epochs, at most 210 s left"
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_has_a_bar_unless_it_is_to_be_quiet(monkeypatch, quiet):
+    monkeypatch.setattr(Console, "is_terminal", True)
+    with ProgressView(1, 4, 0, quiet) as view:
+        assert view._live.is_started is not quiet
+    assert not view._live.is_started
 
 
 def test_without_a_terminal_a_line_is_printed_every_quarter_of_a_minute(epoch_row, monkeypatch, capsys):
