@@ -62,18 +62,35 @@ class Unsaved(Searcher):  # type: ignore[misc]
 
 
 class KnownTrials(Unsaved):
-    """Proposes these trials in order, then the trials of another searcher, if there is one.
-
-    The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
-    trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
-    proposes earlier, it proposes knowing less.
+    """Proposes these trials in order.
 
     Tune's grid search is slow: it copies the whole grid for every trial (10 seconds for 1,000 trials) and creates all
     trials before the first one starts.
     """
 
+    def __init__(self, trials: Mapping[str, TrialConfig]) -> None:
+        super().__init__()
+        self._left = iter(trials.items())
+
+    def suggest(self, trial_id: str) -> Any:
+        return next(({"trial": with_id(*known)} for known in self._left), Searcher.FINISHED)
+
+    def _learn_nothing(self, trial_id: str, *result: Any, **how: Any) -> None:
+        pass
+
+    on_trial_complete = on_pause = on_unpause = _learn_nothing
+
+
+class ThenSearched(Unsaved):
+    """Proposes these trials in order, then the trials of another searcher.
+
+    The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
+    trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
+    proposes earlier, it proposes knowing less.
+    """
+
     def __init__(
-        self, trials: Mapping[str, TrialConfig], then: Searcher | None = None, past: Past | None = None, slots: int = 1
+        self, trials: Mapping[str, TrialConfig], then: Searcher, past: Past | None = None, slots: int = 1
     ) -> None:
         super().__init__()
         past = past or Past()
@@ -91,8 +108,6 @@ class KnownTrials(Unsaved):
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Pass the search space to the other searcher, and tell it the results of the trials that have ended."""
-        if self._then is None:
-            return True
         accepted = bool(self._then.set_search_properties(metric, mode, config, **spec))
         self._searched = [name for name, value in config["trial"].items() if isinstance(value, Domain)]
         for trial, row in self._finished:
@@ -101,7 +116,7 @@ class KnownTrials(Unsaved):
 
     def _tell(self, trial: TrialConfig, row: Mapping[str, Any]) -> None:
         """Tell the other searcher the result of a trial that it does not know."""
-        if self._then is None or not self._learns:
+        if not self._learns:
             return
         metric, values = self._then.metric, trial.to_dict()
         point = {f"trial/{name}": values[name] for name in self._searched}
@@ -121,8 +136,6 @@ class KnownTrials(Unsaved):
             self._own[trial_id] = trial
             self._waiting.add(trial_id)
             return {"trial": with_id(own_id, trial)}
-        if self._then is None:
-            return Searcher.FINISHED
         if len(self._waiting) >= max(1, self._slots - len(self._running)):
             return None
         found = self._then.suggest(trial_id)
@@ -132,7 +145,7 @@ class KnownTrials(Unsaved):
         return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
 
     def _pass_on(self, told: str, trial_id: str, *arguments: Any) -> None:
-        if self._then is not None and trial_id not in self._own:
+        if trial_id not in self._own:
             getattr(self._then, told)(trial_id, *arguments)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

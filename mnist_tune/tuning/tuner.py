@@ -29,7 +29,7 @@ from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, with_id
+from mnist_tune.tuning.searcher import KnownTrials, ThenSearched, with_id
 from mnist_tune.tuning.trainable import TrialTrainable
 from mnist_tune.tuning.wanted import Plan
 
@@ -105,7 +105,7 @@ def make_tuner(
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
-        search = KnownTrials(plan.trials, search, past, trial_slots(resources))
+        search = ThenSearched(plan.trials, search, past, trial_slots(resources))
     elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:

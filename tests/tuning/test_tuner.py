@@ -22,7 +22,7 @@ from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials
+from mnist_tune.tuning.searcher import KnownTrials, ThenSearched
 from mnist_tune.tuning.tuner import OldCheckpoints
 from mnist_tune.tuning.wanted import Plan
 
@@ -96,7 +96,7 @@ def test_trials_are_known_or_drawn_or_a_searchers(asked):
     assert (drawn.param_space["trial"], drawn.tune_config.num_samples) == (space, 5)
     assert drawn.tune_config.search_alg is None
     searched = asked(Plan(space, samples=5, search_alg=Searcher("train_loss", "min"))).tune_config.search_alg
-    assert isinstance(searched, KnownTrials)
+    assert isinstance(searched, ThenSearched)
     assert searched._slots == 4  # two cores a trial, eight in all
     population = PopulationBasedTraining(
         "epoch", "train_loss", "min", hyperparam_mutations={"trial": {"momentum": [0]}}

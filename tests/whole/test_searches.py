@@ -20,7 +20,7 @@ from mnist_tune.results.folder import exists
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import opening, sweep, trainable
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.searcher import METRICS, KnownTrials, drawn
+from mnist_tune.tuning.searcher import METRICS, KnownTrials, ThenSearched, drawn
 from mnist_tune.tuning.wanted import Plan
 
 
@@ -260,7 +260,7 @@ def test_a_resumed_searcher_learns_its_own_metric(metric, told, capsys):
         "b": (TrialConfig(learning_rate=0.2), {"scheduler_loss": 1e9, "test_accuracy": float("nan")}),
     }
     search = Told(metric)
-    KnownTrials({}, search, Past(ended=ended)).set_search_properties(
+    ThenSearched({}, search, Past(ended=ended)).set_search_properties(
         None, None, {"trial": {"learning_rate": tune.uniform(0, 1), "epochs": 3}}
     )
     assert [value for _, value in search.told] == told
@@ -286,7 +286,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
         ended={"00000": (TrialConfig(learning_rate=0.3), {"test_accuracy": 0.5, "stop_reason": "completed"})},
         failed={"00003": (TrialConfig(learning_rate=0.4), {"test_accuracy": 0.5, "stop_reason": "error"})},
     )
-    every = KnownTrials(known, search, past, slots=5)
+    every = ThenSearched(known, search, past, slots=5)
     every.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
     ids = [every.suggest(f"tunes {i}")["trial"]["trial_id"] for i in range(5)]
     assert ids == ["00001", "00002", "00006", "00007", "00008"]
@@ -303,7 +303,7 @@ def test_a_resumed_searcher_hears_how_every_trial_ended():
 def test_trials_that_are_drawn_get_the_next_numbers():
     found = drawn({"learning_rate": 0.1}, 3, taken={"1b2c3d4e", "00002"})  # older versions drew ids at random
     assert list(found) == ["00003", "00004", "00005"]
-    search = KnownTrials({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
+    search = ThenSearched({"00000": TrialConfig()}, Endless("test_accuracy"), slots=2)
     assert [search.suggest(name)["trial"]["trial_id"] for name in "ab"] == ["00000", "00001"]
 
 
@@ -337,7 +337,7 @@ class Endless(Told):
 
 def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
     search = Endless("test_accuracy")
-    known = KnownTrials({"known": TrialConfig()}, search, slots=3)
+    known = ThenSearched({"known": TrialConfig()}, search, slots=3)
 
     def proposed():
         before = len(search.told)
@@ -360,7 +360,7 @@ def test_a_searcher_is_asked_for_a_trial_a_slot_and_one_that_waits():
 
 def test_a_trial_that_is_paused_leaves_its_slot_until_it_goes_on():
     search = Listening()
-    known = KnownTrials({"known": TrialConfig()}, search, slots=4)
+    known = ThenSearched({"known": TrialConfig()}, search, slots=4)
     trials = ["known", *(f"tunes {i}" for i in range(3))]
     for trial_id in trials:
         assert known.suggest(trial_id)
@@ -394,12 +394,14 @@ class Listening(Endless):
 
 def test_a_searcher_hears_the_results_of_its_own_trials_alone():
     search = Listening()
-    known = KnownTrials({"known": TrialConfig()}, search, slots=2)
+    known = ThenSearched({"known": TrialConfig()}, search, slots=2)
     for trial_id in ("tunes 0", "tunes 1"):
         known.suggest(trial_id)
         known.on_trial_result(trial_id, {"test_accuracy": 0.5})
     assert search.heard == [("tunes 1", {"test_accuracy": 0.5})]
-    KnownTrials({"known": TrialConfig()}).on_trial_result("nobody's", {})
+    alone = KnownTrials({"known": TrialConfig()})
+    for told in (alone.on_trial_result, alone.on_pause, alone.on_unpause, alone.on_trial_complete):
+        told("nobody's", *[{}] * (told not in (alone.on_pause, alone.on_unpause)))
 
 
 class Wild(Told):
