@@ -134,8 +134,8 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
     """Draw the relative sharpness of each trial by step, with its name, and thin and dashed the batch sharpness. Where
     it is not known, draw the sharpness, in a panel of its own. Below is the training loss, from the trial's epochs.
     More than `MOST_NAMED` trials have no names; their colours go from dark to light in the order of the table."""
-    count = len(curves)
-    colours = [f"C{i}" if count <= MOST_NAMED else colormaps["viridis"](0.9 * i / count) for i in range(count)]
+    count, named = len(curves), len(curves) <= MOST_NAMED
+    colours = [f"C{i}" if named else colormaps["viridis"](0.9 * i / count) for i in range(count)]
     kinds = [curve["relative"].isna().all() for _, curve, _ in curves]
     heights = [4.0 for _ in set(kinds)] + [2.2]
     figure, (*axes, below) = panels((7, sum(heights)), len(heights), height_ratios=heights, sharex=True)
@@ -143,8 +143,7 @@ def plot_stability(curves: Sequence[tuple[str, pd.DataFrame, pd.DataFrame]], pat
         shown = "sharpness" if alone else "relative"
         for i, (name, curve, _) in enumerate(curves):
             if kinds[i] == alone:
-                named = name if count <= MOST_NAMED else None
-                axis.plot(curve["step"], curve[shown], color=colours[i], lw=1.4, label=named)
+                axis.plot(curve["step"], curve[shown], color=colours[i], lw=1.4, label=name if named else None)
                 axis.plot(curve["step"], curve["batch_relative"], color=colours[i], lw=0.9, ls="--", alpha=0.7)
         if alone:
             axis.set(ylabel="sharpness", ylim=(0, None))

@@ -6,7 +6,6 @@ Where a change is meant, run this file with `MNIST_TUNE_PRINTED=write`: it write
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,35 +63,34 @@ def same(folders):
     return compare
 
 
-def printed(command, arguments, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
-    code = command.main()
-    said, notes = capsys.readouterr()
-    return f"{said}{notes}exit code: {code or 0}\n"
+@pytest.fixture
+def printed(main_of):
+    """A function that runs a command, and returns all that it prints and its exit code."""
+
+    def call(command, *arguments, **run):
+        code, said, notes = main_of(command, *arguments, **run)
+        return f"{said}{notes}exit code: {code}\n"
+
+    return call
 
 
 @pytest.mark.parametrize("name", TRAINS)
-def test_a_command_that_trains(name, folders, same, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_a_command_that_trains(name, folders, same, printed):
     command, run = TRAINS[name]
     sweep = load_sweep(folders / {"notebook": "regimes", "predictors": "edge"}.get(name, name))
     if name == "notebook":
         labels = ["converges", "oscillates", "convnet", "convnet seeds"]
         sweep.trials["label"] = [labels[i % 4] for i in range(len(sweep.trials))]
-    monkeypatch.setattr(command, run, lambda *given, **named: sweep)
-    same(f"trains {name}", printed(command, [], capsys, monkeypatch))
+    same(f"trains {name}", printed(command, **{run: sweep}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_summaries_of_what_is_there(kind, folders, same, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
     where = folders / kind
-    texts = [printed(summarize, [where, *more], capsys, monkeypatch) for more in ([], ["--all"])]
-    texts += [
-        printed(command, [where], capsys, monkeypatch)
-        for command in (report, *[stability] * (kind in ("edge", "crossed")))
-    ]
-    texts += [printed(export, [where, "--to", "csv", "--output", tmp_path], capsys, monkeypatch)]
+    texts = [printed(summarize, where), printed(summarize, where, "--all"), printed(report, where)]
+    if kind in ("edge", "crossed"):
+        texts.append(printed(stability, where))
+    texts.append(printed(export, where, "--to", "csv", "--output", tmp_path))
     same(f"summary {kind}", "\n".join(texts).replace(str(tmp_path), "THERE"))
 
 

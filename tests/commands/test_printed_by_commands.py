@@ -17,16 +17,13 @@ from mnist_tune.training.range_suggestions import OURS, RangeCurve
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """A function that runs a command's `main` and returns what it printed. `run` replaces what would train."""
+def command(main_of):
+    """`main_of` of what ends well: it returns what was printed."""
 
     def call(module, *arguments, **run):
-        for name, found in run.items():
-            monkeypatch.setattr(module, name, lambda *args, found=found: found)
-        monkeypatch.setattr(sys, "argv", [f"{module.__name__.rpartition('.')[2]}.py", *map(str, arguments)])
-        monkeypatch.chdir(tmp_path)
-        assert module.main() in (0, None)
-        return capsys.readouterr().out
+        code, said, _ = main_of(module, *arguments, **run)
+        assert code == 0
+        return said
 
     return call
 

@@ -400,8 +400,10 @@ def test_a_searcher_hears_the_results_of_its_own_trials_alone():
         known.on_trial_result(trial_id, {"test_accuracy": 0.5})
     assert search.heard == [("tunes 1", {"test_accuracy": 0.5})]
     alone = KnownTrials({"known": TrialConfig()})
-    for told in (alone.on_trial_result, alone.on_pause, alone.on_unpause, alone.on_trial_complete):
-        told("nobody's", *[{}] * (told not in (alone.on_pause, alone.on_unpause)))
+    alone.on_trial_result("nobody's", {})
+    alone.on_pause("nobody's")
+    alone.on_unpause("nobody's")
+    alone.on_trial_complete("nobody's", {}, error=True)
 
 
 class Wild(Told):
