@@ -1,14 +1,9 @@
-"""What commands print and a page holds, to the letter, for sweeps of every kind.
-
-Where a change is meant, run this file with `MNIST_TUNE_PRINTED=write`: it writes the new texts. Read their diff.
-"""
+"""What commands print and a page holds, to the letter (`kept_texts`), for sweeps of every kind."""
 
 import json
-import os
-import re
-from pathlib import Path
 
 import pytest
+from kept_texts import assert_kept, rounded
 from made_up_sweeps import KINDS, of_kind
 
 from mnist_tune import load_sweep
@@ -27,8 +22,6 @@ from mnist_tune.commands import (
 from mnist_tune.reports.page import _page_data
 from mnist_tune.reports.page_data import PageData
 
-PRINTED = Path(__file__).parent / "printed"
-WRITES = os.environ.get("MNIST_TUNE_PRINTED") == "write"
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
     "notebook": (notebook, "run_or_resume"),
@@ -52,15 +45,7 @@ def folders(tmp_path_factory, new_writer, epoch_row):
 def same(folders):
     """A function that compares a text with the one that is kept under a name."""
 
-    def compare(name, text):
-        text = text.replace(str(folders), "HERE")
-        file = PRINTED / f"{name}.txt"
-        if WRITES:
-            PRINTED.mkdir(exist_ok=True)
-            file.write_text(text)
-        assert text == file.read_text()
-
-    return compare
+    return lambda name, text: assert_kept(name, text.replace(str(folders), "HERE"))
 
 
 @pytest.fixture
@@ -103,5 +88,4 @@ def test_the_best_of_a_search(folders, same, capsys):
 def test_what_a_page_holds(kind, folders, same):
     held = _page_data(PageData([load_sweep(folders / kind)]))
     lines = (f"{name}: {json.dumps(value, sort_keys=True)}" for name, value in held.items())
-    rounded = re.sub(r"-?\d+\.\d{7,}", lambda number: f"{float(number[0]):.6g}", "\n".join(lines))
-    same(f"page {kind}", rounded + "\n")
+    same(f"page {kind}", rounded("\n".join(lines)) + "\n")
