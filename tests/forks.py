@@ -1,8 +1,8 @@
 """Workers of a Ray that tests share are forks of a process that has imported what each of them would import: Ray, Tune,
 pandas and JAX, which takes 3 of the 5 CPU seconds that a worker of a small sweep takes.
 
-Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. Without that process, or before it
-is ready, it does what Ray's file does.
+Ray runs this file in place of its `setup_worker.py`, and it has the worker forked. Without that process it does what
+Ray's file does.
 """
 
 import gc
@@ -15,11 +15,14 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 SOCKET = "MNIST_TUNE_TESTS_FORKS"
 CONTEXT = "--serialized-runtime-env-context="
+READY_S = 20.0
+"""How long a worker waits for that process. On its own it would import for about as long."""
 
 
 @contextmanager
@@ -43,11 +46,12 @@ def workers():
 def ask(worker, *arguments):
     """Ask for a fork that runs the worker, and wait for its end."""
     with socket.socket(socket.AF_UNIX) as server:
-        try:
-            server.connect(os.environ[SOCKET])
-        except OSError:
-            real = str(Path(worker).with_name("setup_worker.py"))
-            os.execv(sys.executable, [sys.executable, real, worker, *arguments])
+        late = time.monotonic() + READY_S
+        while server.connect_ex(os.environ[SOCKET]):
+            if time.monotonic() > late:
+                real = str(Path(worker).with_name("setup_worker.py"))
+                os.execv(sys.executable, [sys.executable, real, worker, *arguments])
+            time.sleep(0.05)
         asked = [worker, *arguments], dict(os.environ), os.getcwd(), os.nice(0), os.umask(0)
         socket.send_fds(server, [b"\n"], [0, 1, 2])
         server.sendall(json.dumps(asked).encode() + b"\n")
