@@ -7,6 +7,7 @@ from importlib import util
 from pathlib import Path
 
 import pytest
+from hostile_inputs import GOOD
 from matplotlib.figure import Figure
 
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_sweep
@@ -44,8 +45,10 @@ def swept(tmp_path_factory):
             seen.update(path for path in map(str, arguments[:2]) if path.startswith(f"{folder}/"))
 
     sys.addaudithook(see)
-    trials = [TrialConfig(architecture="mlp-2-tanh", epochs=1)]
-    run_sweep("links", trials, SweepOptions(dataset="mnist-5k", output=folder, train_images=500, quiet=True))
+    trials = [TrialConfig(architecture="mlp-2-tanh", batch_size=8, epochs=1)]
+    data = folder.with_name("data.npz")
+    data.write_bytes(GOOD)
+    run_sweep("links", trials, SweepOptions(dataset=str(data), output=folder, quiet=True))
     analyse(folder)
     watching.clear()
     journal, lines = folder / "journal.jsonl", (folder / "journal.jsonl").read_text().splitlines(keepends=True)
@@ -86,6 +89,7 @@ def test_no_link_leads_out_of_a_folder(swept, tmp_path, monkeypatch):
     monkeypatch.setattr("mnist_tune.tuning.sweep.run_plan", lambda writer, *rest: writer.finish(ended="now"))
     monkeypatch.setattr("mnist_tune.reports.figures.regimes_figure", lambda sweep: Figure())
     monkeypatch.setattr("mnist_tune.reports.page.page", lambda sweeps: "")
+    monkeypatch.setattr("mnist_tune.reports.terminal.findings", lambda *given: [])
     for i, name in enumerate(names):
         for kind in ("folder",) if (folder / name).is_dir() else ("file", "nothing"):
             for act in (analyse, resume):
