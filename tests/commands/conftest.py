@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from drawn import as_text  # noqa: F401
 from made_up_sweeps import edge_sweep, made_up_sweep, rates  # noqa: F401
 
 

@@ -1,17 +1,18 @@
 """Sharpness relative to the edge of stability, by hand, and its table and picture, from sweeps on disk."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from kept_texts import assert_kept
 
-from mnist_tune import UserError
+from mnist_tune import TrialConfig, UserError
 from mnist_tune.commands import stability as module
-from mnist_tune.commands.stability import plot_stability, relative_sharpness, summarise_stability, trial_names
+from mnist_tune.commands.stability import plot_stability, relative_sharpness, summarise_stability
 
 SGD = {"optimizer": "sgd", "schedule": "constant", "momentum": 0.0, "nesterov": False, "warmup_steps": 0}
 
@@ -43,16 +44,6 @@ def test_the_edge_is_where_gradient_descent_becomes_unstable(config, expected):
     assert found["sharpness"].tolist() == [2, 2, 6]
 
 
-@pytest.mark.parametrize(("optimizer", "threshold"), [("adam", 38), ("adamw(b1=0.5)", 6)])
-def test_adam_is_measured_by_what_it_sees_once_its_second_moment_is_an_average(optimizer, threshold):
-    found = relative_sharpness(trial(optimizer=optimizer), measurements(preconditioned=[np.nan, 900.0, 95.0]))
-    np.testing.assert_allclose(found["relative"], [np.nan, np.nan, 0.2 * 95 / threshold])
-    assert found["batch_relative"].isna().all()
-    row = summarise_stability(found).iloc[0]
-    assert not row["alone"]
-    assert row["high"] == row["low"] == found["relative"].iloc[2]
-
-
 def test_the_summary_begins_where_the_edge_is_reached():
     arrives = pd.DataFrame({"trial_id": "a", "step": range(6), "relative": [1.3, 0.5, 0.96, 0.9, 1.1, 1.0]})
     never = pd.DataFrame({"trial_id": "b", "step": range(9), "relative": [0.2, *[0.9] * 5, 0.5, 0.6, 0.8]})
@@ -79,38 +70,6 @@ def stability():
     del sys.modules["stability"]
 
 
-def test_several_sweeps_in_one_table(stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys):
-    for batch_size, sharpness in ((64, 20), (128, 10)):
-        writer = new_writer(tmp_path / str(batch_size), count=1, batch_size=batch_size)
-        steps = f"[[0, 1, 0, 1], [10, {sharpness}, 0, {sharpness}]]"
-        writer.epoch("00000", epoch_row(1, sharpness_steps=steps), False)
-        writer.finish(ended="now")
-    figure = tmp_path / "picture.png"
-    monkeypatch.setattr(
-        sys, "argv", ["stability", *(str(tmp_path / n) for n in ("64", "128")), "--figure", str(figure)]
-    )
-    stability.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-6:] for line in lines[3:5]] == [
-        ["step", "10", "1.000", "1.000", "1.000", "1.000"],
-        ["0.050", "never", "0.500", "0.500", "0.500", "0.500"],
-    ]
-    assert "batch size 64, rate 0.1" in lines[3]
-    assert min(matplotlib.image.imread(figure).shape[:2]) > 300
-
-
-def test_two_seeds_have_two_names(made_up_sweep):
-    names = trial_names(made_up_sweep([0.1], seeds=2).trials)
-    assert list(names.values()) == ["mlp-4-tanh, rate 0.1, seed 0", "mlp-4-tanh, rate 0.1, seed 1"]
-
-
-def test_seeds_are_named_if_any_two_trials_differ_in_them(made_up_sweep):
-    trials = made_up_sweep([0.123456, 1]).trials
-    assert trial_names(trials) == {"00000": "mlp-4-tanh, rate 0.1235", "00001": "mlp-4-tanh, rate 1"}
-    named = trial_names(trials.assign(seed=[0, 1], batch_size=[32, 64]))
-    assert named["00001"] == "mlp-4-tanh, batch size 64, rate 1, seed 1"
-
-
 def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row, tmp_path, monkeypatch):
     writer = new_writer(tmp_path / "sweep", count=1)
     writer.epoch("00000", epoch_row(1), False)
@@ -120,72 +79,49 @@ def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row,
         stability.main()
 
 
-def test_what_has_no_threshold_is_drawn_alone(stability, new_writer, epoch_row, tmp_path, monkeypatch, capsys):
-    plain, of_adam = "[[0, 1, 0, 1], [30, 20, 0, 20]]", "[[0, 1, 0, 1, NaN, NaN], [30, 20, 0, 20, 380, 0]]"
-    for name, steps in (("sgd", plain), ("adam", of_adam), ("lion", plain)):
-        writer = new_writer(tmp_path / name, count=1, optimizer=name)
-        writer.epoch("00000", epoch_row(1, sharpness_steps=steps), False)
+CONFIGS = {
+    "plain": {"learning_rate": 0.2},
+    "never arrives": {"learning_rate": 0.1, "seed": 1},
+    "momentum": {"learning_rate": 0.4, "momentum": 0.9},
+    "Nesterov's": {"learning_rate": 0.4, "momentum": 0.9, "nesterov": True},
+    "warm-up": {"learning_rate": 0.2, "warmup_steps": 20},
+    "adam": {"learning_rate": 0.2, "optimizer": "adam"},
+    "adamw": {"learning_rate": 0.2, "optimizer": "adamw(b1=0.5)", "weight_decay": 0.01},
+    "lion": {"learning_rate": 0.2, "optimizer": "lion"},
+    "cosine": {"learning_rate": 0.2, "schedule": "cosine"},
+}
+STEPS = [0, 10, 15, 19, 20, 30]
+SHARPNESS = [13.0, 5.0, 9.0, 9.6, 9.4, 12.0]
+
+
+@pytest.fixture
+def two_sweeps(tmp_path, new_writer, epoch_row):
+    """The folders of a sweep of `CONFIGS`, and of one with the first of them again."""
+    for name, configs in (("one", CONFIGS), ("two", ["plain"])):
+        writer = new_writer(tmp_path / name)
+        trials = {f"{i:05d}": TrialConfig(architecture="mlp-4-tanh", **CONFIGS[one]) for i, one in enumerate(configs)}
+        writer.meta["trials"] = {trial_id: trial.to_dict() for trial_id, trial in trials.items()}
+        for trial_id, trial in trials.items():
+            of_adam = [[10 * one, 0.0] for one in SHARPNESS] if trial.optimizer.startswith("adam") else [[]] * 6
+            rows = [[s, one, 0.0, 2 * one, *of] for s, one, of in zip(STEPS, SHARPNESS, of_adam, strict=True)]
+            for epoch, part in ((1, rows[:3]), (2, rows[3:])):
+                measured = epoch_row(epoch, 1 / epoch) | {"sharpness_steps": json.dumps(part), "step": part[-1][0]}
+                writer.epoch(trial_id, measured, False)
         writer.finish(ended="now")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["stability", "sgd", "adam", "lion"])
-    stability.main()
-    text, alone = capsys.readouterr().out.split("Sharpness of trials whose edge of stability is not known")
-    assert [line.split()[-6:] for line in text.splitlines()[3:]] == [
-        ["0.050", "step", "30", "1.000", "1.000", "1.000", "1.000"][-6:],
-        ["-", "never", "1.000", "1.000", "1.000", "-"],
-    ]
-    lion, last = alone.splitlines()[-2:]
-    assert "lion" in lion
-    assert lion.split()[-4:] == ["1.000", "20.000", "20.000", "20.000"]
-    assert last == "Picture: stability.png"
-    assert (tmp_path / "stability.png").exists()
-    monkeypatch.setattr(sys, "argv", ["stability"])
-    with pytest.raises(UserError, match="name the folder of a"):
-        stability.main()
+    return tmp_path / "one", tmp_path / "two"
 
 
-def test_trials_of_the_same_name_are_all_drawn(stability, new_writer, epoch_row, tmp_path, monkeypatch):
-    """Such as of two data sets."""
-    drawn = []
-    for name in ("one", "two"):
-        writer = new_writer(tmp_path / name, count=1)
-        writer.epoch("00000", epoch_row(1, sharpness_steps="[[0, 1, 0, 1], [10, 20, 0, 20]]"), False)
-        writer.finish(ended="now")
-    monkeypatch.setattr("mnist_tune.commands.stability.plot_stability", lambda curves, path: drawn.extend(curves))
-    monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "one"), str(tmp_path / "two")])
-    stability.main()
-    assert len(drawn) == len({name for name, *_ in drawn}) == 2
+def test_what_is_said_and_drawn_of_ten_trials(two_sweeps, as_text, main_of, tmp_path):
+    _, said, notes = main_of(module, *two_sweeps)
+    assert_kept("stability", f"{said}{notes}\n{(tmp_path / 'stability.png').read_text()}")
 
 
-@pytest.mark.parametrize(("most", "top"), [(0.5, 1.15 * 1.2), (2.0, 1.15 * 2.0), (9.0, 2.5)])
-def test_a_line_for_each_trial_a_thin_one_for_its_batch_sharpness_and_its_loss_below(tmp_path, monkeypatch, most, top):
-    drawn = []
-    monkeypatch.setattr(module, "save", lambda figure, path: drawn.append((figure, path)))
-    curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, most], "batch_relative": [0.2, 0.3], "sharpness": [4, 5]})
-    unknown = curve.assign(relative=np.nan, batch_relative=np.nan)
+def test_heights_colours_and_kinds_of_panels(as_text, tmp_path):
+    """The axis holds the curves if that does not hide what is near the edge; eleven trials have no names."""
+    curve = pd.DataFrame({"step": [0, 10], "relative": [0.1, 0.5], "batch_relative": np.nan, "sharpness": [4.0, 5.0]})
     loss = pd.DataFrame({"step": [5, 10], "train_loss": [0.2, 0.1]})
-    curves = [("one", curve.assign(relative=0.1), loss), ("two", curve, loss)]
-    plot_stability(curves, tmp_path / "a.png")
-    plot_stability([*curves, ("three", unknown, loss)], tmp_path / "b.png")
-    plot_stability([("three", unknown, loss)], tmp_path / "c.png")
-    plot_stability([(f"{i}", curve, loss) for i in range(11)], tmp_path / "e.png")
-    many, _ = drawn.pop()
-    assert many.axes[0].get_legend_handles_labels()[1] == ["batch sharpness"]
-    assert len({line.get_color() for line in many.axes[-1].lines}) == 11
-    (figure, path), (both, _), (lone, _) = drawn
-    assert [len(of.axes) for of in (both, lone)] == [3, 2]
-    plot_stability([("adam", curve.assign(batch_relative=np.nan), loss)], tmp_path / "d.png")
-    assert drawn.pop()[0].axes[0].get_legend_handles_labels()[1] == ["adam"]
-    assert [[*of.axes[-2].lines[0].get_ydata()] for of in (both, lone)] == [[4, 5], [4, 5]]
-    assert path == tmp_path / "a.png"
-    axis, below = figure.axes
-    assert [[*line.get_xydata().ravel()] for line in below.lines] == [[5, 0.2, 10, 0.1]] * 2
-    assert below.get_yscale() == "log"
-    one, batches, two, _, edge, _ = axis.lines
-    assert [line.get_color() for line in below.lines] == [one.get_color(), two.get_color()]
-    assert [*edge.get_ydata()] == [1, 1]
-    assert [*two.get_xdata()] == [0, 10]
-    assert [[*line.get_ydata()] for line in (one, two, batches)] == [[0.1, 0.1], [0.1, most], [0.2, 0.3]]
-    assert one.get_color() == batches.get_color() != two.get_color()
-    assert axis.get_legend_handles_labels()[1] == ["one", "two", "batch sharpness"]
-    assert axis.get_ylim() == pytest.approx((0, top))
+    texts = []
+    for curves in ([curve, 4 * curve], [18 * curve], [curve.assign(relative=np.nan)], [curve] * 11):
+        plot_stability([(f"of {i}", one, loss) for i, one in enumerate(curves)], tmp_path / "a.pdf")
+        texts.append((tmp_path / "a.pdf").read_text())
+    assert_kept("stability panels", "\n".join(texts))

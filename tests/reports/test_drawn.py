@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import as_text, described  # noqa: F401
+from drawn import described
 from kept_texts import assert_kept
 from matplotlib.figure import Figure
 
@@ -44,7 +44,9 @@ def perfect(make):
 
 def crossed(make):
     """Two things vary; names have more than three networks."""
-    sweep = make([0.1, 1.0], architectures=("mlp-4-tanh", "mlp-8-tanh", "a_network_of_one's_own", "$\\frac"))
+    sweep = make(
+        [0.1, 1.0], architectures=("mlp-4-tanh", "mlp-8-tanh", "a_network_of_one's_own", "$\\frac"), label="of a label"
+    )
     trials = sweep.trials.assign(batch_size=[32, 64] * 4, epochs_run=12).iloc[[0, 3, 4, 7]]
     return replace(sweep, trials=trials, epochs=sweep.epochs.assign(epoch=3 * sweep.epochs["epoch"]))
 
