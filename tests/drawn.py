@@ -9,7 +9,14 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
-from matplotlib.ticker import FixedFormatter, FixedLocator, LogFormatterSciNotation, MaxNLocator, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    LogFormatterSciNotation,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 SHOWN = 12
 """Of more numbers than this some are shown, and their sum."""
@@ -77,7 +84,7 @@ def _scale(axis, which):
     elif isinstance(locator, MaxNLocator) and np.array_equal(found := locator.tick_values(1, 2.5), np.rint(found)):
         parts.append("whole ticks")
     for kind, format_ in (("major", formatter), ("minor", one.get_minor_formatter())):
-        ours = scale == "log" and not isinstance(format_, (LogFormatterSciNotation, FixedFormatter))
+        ours = scale == "log" and not isinstance(format_, (LogFormatterSciNotation, FixedFormatter, NullFormatter))
         parts.append(f"{kind} {format_(0.01)}" * ours)
     if isinstance(one.get_minor_locator(), NullLocator) and scale == "log":
         parts.append("no minor ticks")

@@ -1,20 +1,16 @@
 """The thresholds of a phase diagram, by hand, the search for the c at which the sharpness rises, and the picture."""
 
-import matplotlib.image
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+from kept_texts import assert_kept
 
 from mnist_tune.commands import phase_diagram
-from mnist_tune.commands.phase_diagram import (
-    LOST,
-    STYLES,
-    first_steps,
-    open_between,
-    plot_phases,
-    print_phases,
-    thresholds,
-)
+from mnist_tune.commands.phase_diagram import LOST, first_steps, open_between, thresholds
+from mnist_tune.regimes.families import layers
 
 
 def tables(rows, sharpness=2.0):
@@ -103,78 +99,44 @@ def test_networks_are_sorted_by_their_sizes():
     assert found["seed"].tolist() == [0, 1, 0, 0]
 
 
-PHASES = pd.DataFrame(
-    {
-        "architecture": ["mlp-512-relu-he"] * 2 + ["mlp-64-relu-he"] * 2,
-        "seed": [0, 1, 0, 1],
-        "sharpness": [80.0, 90.0, 20.0, 22.0],
-        "c_loss": [2.5, 2.6, 8.0, np.nan],
-        "c_sharp": [3.0, 3.2, 9.0, 10.0],
-        "c_max": [9.0, 9.5, 12.0, 14.0],
-    }
-)
+def made_up(options, trials):
+    """Trials of networks of known sharpness. The loss rises from a c on that grows with the width, the sharpness from
+    half as much again. Training is lost from one on that grows with the depth; of deep networks, that of seed 0 and of
+    the narrowest is never lost."""
+    rows, epochs, measured = [], [], []
+    every = options.sharpness_every
+    for i, trial in enumerate(trials):
+        width, hidden, _ = layers(trial.architecture)
+        sharpness, rises = 100 / width + trial.seed, width / 8 + trial.seed + 0.01
+        c, one = trial.learning_rate * sharpness, {"trial_id": f"{i}"}
+        said = {name: getattr(trial, name) for name in ("architecture", "seed", "learning_rate")}
+        rows.append(one | said | {"stop_reason": "completed", "error": "", "c": f"{c:.3g}"})
+        lost = c > 8 * hidden + 1 and (hidden < 4 or (trial.seed and width > 16))
+        most = math.nan if lost else 2.0 if c > rises else 0.9
+        losses = {"step_loss_first": 1.0, "step_loss_max": most, "train_loss": 0.5, "untrained_loss": 1.0}
+        before = {"untrained_sharpness": sharpness, "sharpness_steps": "[]"} if every else {"untrained_sharpness": None}
+        epochs.append(one | {"epoch": 1} | losses | before)
+        later = [sharpness * (2 if c > 1.5 * rises else 0.5)] if every == 1 else []
+        measured += [one | {"step": step, "sharpness": value} for step, value in enumerate([sharpness, *later])]
+    return SimpleNamespace(
+        trials=pd.DataFrame(rows), epochs=pd.DataFrame(epochs), sharpness=lambda: pd.DataFrame(measured)
+    )
 
 
-def test_phases(tmp_path, capsys):
-    print_phases(PHASES)
-    lines = capsys.readouterr().out.splitlines()
-    assert [" ".join(line.split()) for line in lines[1:]] == [
-        "network sharpness c_loss c_sharp c_max",
-        "mlp-512-relu-he 85 2.55 (2.5, 2.6) 3.10 (3, 3.2) 9.25 (9, 9.5)",
-        "mlp-64-relu-he 21 8.00 (8, -) 9.50 (9, 10) 13.00 (12, 14)",
-    ]
-    print_phases(PHASES[::-1])
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
-        "mlp-64-relu-he",
-        "mlp-512-relu-he",
-    ]
-    plot_phases(PHASES, tmp_path / "a.png")
-    assert min(matplotlib.image.imread(tmp_path / "a.png").shape[:2]) > 300
+def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_path, monkeypatch):
+    told = []
+    (tmp_path / "here").mkdir()
 
+    def run(name, options, trials):
+        how = {one: getattr(options, one) for one in ("train_images", "sharpness_every", "resume", "quiet")}
+        told.append(f"{name} in {options.output}: {how}, given {sorted(options.given)}")
+        sweep = made_up(options, trials)
+        of = sweep.trials.groupby(["architecture", "seed"], sort=False)["c"].agg(" ".join)
+        told.extend(f"  c {c}: {' '.join(f'{name}:{seed}' for name, seed in part.index)}" for c, part in of.groupby(of))
+        return sweep
 
-def test_three_widths_have_an_exponent(capsys):
-    wide = PHASES.iloc[:2].assign(architecture="mlp-4096-relu-he", sharpness=340, c_loss=2.5)
-    found = pd.concat([PHASES, wide])
-    print_phases(found)
-    widths = found["architecture"].str.extract(r"(\d+)")[0].astype(int)
-    lines = capsys.readouterr().out.splitlines()[5:]
-    for line, name in zip(lines, ("c_loss", "c_sharp", "c_max"), strict=True):
-        known = found[name].notna()
-        slope, _ = np.polyfit(np.log(widths[known]), np.log((found[name] / found["sharpness"])[known]), 1)
-        assert line.startswith(f"mlp-N-relu-he: the learning rate at {name} goes as width^{slope:.2f} [")
-
-
-def test_a_threshold_that_no_seed_reached_has_no_mean(capsys):
-    print_phases(PHASES.assign(c_sharp=np.nan)[2:])
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert " ".join(line.split()) == "mlp-64-relu-he 21 8.00 (8, -) - 13.00 (12, 14)"
-
-
-def test_a_marker_for_each_seed_and_a_line_through_the_means(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(phase_diagram, "save", lambda figure, path: drawn.append((figure, path)))
-    found = PHASES.iloc[[2, 3, 0, 1]]
-    plot_phases(found, tmp_path / "a.png")
-    plot_phases(found.assign(architecture=found["architecture"] + "0"), tmp_path / "a.png")
-    [(figure, path), (zero, _)] = drawn
-    [axis] = figure.axes
-    assert zero.axes[0].get_title() == axis.get_title(), "he0 names no layer"
-    assert path == tmp_path / "a.png"
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["64", "512"]
-    assert (axis.get_xscale(), axis.get_title()) == ("log", "2 layers")
-    assert [text.get_text() for text in figure.legends[0].texts] == [
-        "c_loss: loss rises",
-        "c_sharp: sharpness rises",
-        "c_max: lost",
-        "2, the edge of a quadratic",
-    ]
-    *lines, two = axis.lines
-    means = [[8.0, 2.55], [9.5, 3.1], [13.0, 9.25]]
-    for name, line, mean, markers in zip(STYLES, lines, means, axis.collections[::2], strict=True):
-        assert [*line.get_xdata()] == [64, 512]
-        np.testing.assert_allclose(line.get_ydata(), mean)
-        seen = found[name].notna()
-        np.testing.assert_allclose(
-            np.ma.compress_rows(markers.get_offsets()), np.c_[[64, 64, 512, 512], found[name]][seen]
-        )
-    assert (axis.get_yscale(), [*two.get_ydata()]) == ("log", [2, 2])
+    monkeypatch.setattr(phase_diagram, "run_or_resume", run)
+    asked = "--widths 16 32 64 --depths 3 5 --seeds 0 1 --steps 3 --batch-size 32 --c 1:64:13 --output here"
+    code, said, notes = main_of(phase_diagram, *asked.split())
+    drawn = (tmp_path / "here" / "phase_diagram.png").read_text()
+    assert_kept("phase diagram", "\n".join([f"exit code {code}", notes, *told, said, drawn]))

@@ -4,16 +4,13 @@ import sys
 from dataclasses import replace
 from unittest.mock import Mock
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from mnist_tune import UserError
-from mnist_tune.commands import edge, lr_regimes, notebook, predictors, range_test, report, seeds, summarize
-from mnist_tune.edge.range_test import RangeTest
+from mnist_tune.commands import edge, lr_regimes, notebook, predictors, report, seeds, summarize
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.terminal import lines
-from mnist_tune.training.range_suggestions import OURS, RangeCurve
 
 
 @pytest.fixture
@@ -62,23 +59,6 @@ def test_edge_draws_what_was_measured(command, edge_sweep):
     assert f"50% at {found.rate(0.5)}" in said
     assert "edge.png" in said
     assert (edge_sweep.path / "edge.png").stat().st_size > 20_000
-
-
-def test_predictors_trains_one_network_with_momentum_and_with_adam_too():
-    templates = predictors.Predictors().templates()
-    also = [one for one in templates if one.architecture == predictors.ALSO_OF]
-    assert [(one.momentum, one.optimizer) for one in also] == [(0, "sgd"), (0.9, "sgd"), (0, "adam")]
-    assert len(templates) == len(predictors.NETWORKS) + 2
-    others = predictors.Predictors(architecture=("mlp-4-tanh", "mlp-5-tanh")).templates()
-    assert [one.architecture for one in others] == ["mlp-4-tanh", "mlp-5-tanh", "mlp-4-tanh", "mlp-4-tanh"]
-
-
-def test_range_draws_the_curves(command, tmp_path):
-    curve = RangeCurve(OURS, np.where(OURS.rates < 1.0, 2.0, 100.0))
-    found = RangeTest("mlp-4-tanh", (curve, curve), {"fastai steep": (0.1, None)})
-    said = command(range_test, "--architecture", "mlp-4-tanh", "--picture", "here.png", range_test=found)
-    assert said.endswith("Picture: here.png\n")
-    assert (tmp_path / "here.png").stat().st_size > 10_000
 
 
 def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
