@@ -61,13 +61,13 @@ def test_edge_draws_what_was_measured(command, edge_sweep):
     assert (edge_sweep.path / "edge.png").stat().st_size > 20_000
 
 
-def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep):
+def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_text):
     sweep = made_up_sweep([0.01, 0.1], seeds=2)
     labels = ["converges", "converges", "convnet", "convnet"]
     said = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label=labels)))
     assert "notebook.png" in said
     assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
-    assert (sweep.path / "notebook.png").stat().st_size > 10_000
+    assert "convnet: differs" in (sweep.path / "notebook.png").read_text()
     replicates, _, _ = said.partition("Replicates over seeds: ")[2].partition(notebook.SEEDS_NOTE)
     assert "convnet" in replicates
     assert "converges" not in replicates
@@ -107,11 +107,6 @@ def test_a_command_ends_with_the_code_of_its_trials(module, ended, code, made_up
 
 
 def test_notebook_knows_its_experiments():
-    assert {trial.epochs for trial in notebook.Notebook(epochs=3).trials()} == {3}
-    longest = notebook.Notebook(only=("slow", "overfit", "convnet"), seeds=1).trials()
-    assert [trial.label for trial in longest] == ["overfit", "convnet", "convnet seeds", "slow"]
-    chosen = notebook.Notebook(only=("converges", "convnet", "converges"), seeds=0).trials()
-    assert [trial.label for trial in chosen] == ["convnet", "converges"]
     with pytest.raises(UserError, match=r"--only: no experiment 'convnets'; did you mean 'convnet'\?"):
         notebook.Notebook(only=("convnets",)).trials()
 
