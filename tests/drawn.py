@@ -18,7 +18,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-SHOWN = 12
+SHOWN = 10
 """Of more numbers than this some are shown, and their sum."""
 
 
@@ -61,7 +61,7 @@ def _panel(axis):
         yield _said(
             f"  rectangle {numbers(corners.intervalx)} by {numbers(corners.intervaly)}",
             _in(patch.get_data_transform(), axis), to_hex(patch.get_facecolor(), keep_alpha=True),
-            _unless("lw", patch.get_linewidth(), 1), _label(patch),
+            _unless("lw", patch.get_linewidth(), 1), _label(patch, axis),
         )  # fmt: skip
     for text in axis.texts:
         yield f"  {_text(text, axis.transData)}"
@@ -80,7 +80,10 @@ def _scale(axis, which):
     parts.append(_unless("margin", margin, 0.05))
     locator, formatter = one.get_major_locator(), one.get_major_formatter()
     if isinstance(locator, FixedLocator):
-        parts += [f"ticks {numbers(locator.locs)}", f"as {[text.get_text() for text in one.get_ticklabels()]}"]
+        parts += [
+            f"ticks {numbers(getattr(axis, f'get_{which}ticks')())}",
+            f"as {[text.get_text() for text in one.get_ticklabels()]}",
+        ]
     elif isinstance(locator, MaxNLocator) and np.array_equal(found := locator.tick_values(1, 2.5), np.rint(found)):
         parts.append("whole ticks")
     for kind, format_ in (("major", formatter), ("minor", one.get_minor_formatter())):
@@ -107,7 +110,7 @@ def _line(line, axis):
     if marker not in ("None", "", None):
         parts += [f"marker {marker} {line.get_markersize():g}", _unless("mew", line.get_markeredgewidth(), 1)]
         parts.append("hollow" * (isinstance(filled, str) and filled == "none"))
-    parts += [_unless("alpha", line.get_alpha(), None), _unless("z", line.get_zorder(), 2), _label(line)]
+    parts += [_unless("alpha", line.get_alpha(), None), _unless("z", line.get_zorder(), 2), _label(line, axis)]
     return _said(*parts, "" if line.get_clip_on() else "not clipped", _in(line.get_transform(), axis))
 
 
@@ -130,7 +133,7 @@ def _collection(part, axis):
         parts, where = [f"  band {numbers(x)} from {numbers(low)} to {numbers(high)}"], part.get_transform()
     parts += [f"in {faces}" if faces else "", f"edges {edges} lw {numbers(np.unique(part.get_linewidth()))}"]
     default = 2 if isinstance(part, LineCollection) else 1
-    return _said(*parts, _unless("z", part.get_zorder(), default), _label(part), _in(where, axis))
+    return _said(*parts, _unless("z", part.get_zorder(), default), _label(part, axis), _in(where, axis))
 
 
 def _marker(part):
@@ -173,9 +176,11 @@ def _words(text):
     return said if text.get_text() else ""
 
 
-def _label(artist):
-    label = str(artist.get_label())
-    return "" if label.startswith("_") or not label else f"label {label!r}"
+def _label(artist, axis):
+    """Return the label of an artist that the panel's legend does not show."""
+    label, legend = str(artist.get_label()), axis.get_legend()
+    shown = label in [text.get_text() for text in legend.texts] if legend else label.startswith("_")
+    return "" if shown or not label else f"label {label!r}"
 
 
 def _in(transform, axis):
