@@ -80,10 +80,8 @@ def _scale(axis, which):
     parts.append(_unless("margin", margin, 0.05))
     locator, formatter = one.get_major_locator(), one.get_major_formatter()
     if isinstance(locator, FixedLocator):
-        parts += [
-            f"ticks {numbers(getattr(axis, f'get_{which}ticks')())}",
-            f"as {[text.get_text() for text in one.get_ticklabels()]}",
-        ]
+        parts.append(f"ticks {numbers(getattr(axis, f'get_{which}ticks')())}")
+        parts.append(f"as {' '.join(text.get_text() for text in one.get_ticklabels())}")
     elif isinstance(locator, MaxNLocator) and np.array_equal(found := locator.tick_values(1, 2.5), np.rint(found)):
         parts.append("whole ticks")
     for kind, format_ in (("major", formatter), ("minor", one.get_minor_formatter())):
@@ -131,7 +129,9 @@ def _collection(part, axis):
         heights = [corners[corners[:, 0] == one, 1] for one in x]
         low, high = ([f(of) for of in heights] for f in (np.min, np.max))
         parts, where = [f"  band {numbers(x)} from {numbers(low)} to {numbers(high)}"], part.get_transform()
-    parts += [f"in {faces}" if faces else "", f"edges {edges} lw {numbers(np.unique(part.get_linewidth()))}"]
+    parts.append(f"in {faces}" if faces else "")
+    if part.get_linewidth().any():
+        parts.append(f"edges {'too' if edges == faces else edges} lw {numbers(np.unique(part.get_linewidth()))}")
     default = 2 if isinstance(part, LineCollection) else 1
     return _said(*parts, _unless("z", part.get_zorder(), default), _label(part, axis), _in(where, axis))
 

@@ -66,13 +66,12 @@ def test_the_regimes_of_a_sweep(name, made_up_sweep, tmp_path):
     assert_kept(f"picture {name}", (tmp_path / "regimes.pdf").read_text())
 
 
-@pytest.mark.parametrize("loss", [0.5, math.nan])
-def test_the_regimes_where_losses_are_not_finite(loss, new_writer, epoch_row, tmp_path):
+def test_the_regimes_where_no_loss_is_finite(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=3)
-    writer.epoch("00000", epoch_row(1, loss, 0.1), False)
+    writer.epoch("00000", epoch_row(1, math.nan, 0.1), False)
     writer.epoch("00001", epoch_row(1, math.nan, 0.1, finite=False, diverged=True) | {"test_loss": math.inf}, False)
     plot_regimes(writer.finish(ended="now"), tmp_path / "regimes")
-    assert_kept(f"picture with a loss of {loss}", (tmp_path / "regimes").read_text())
+    assert_kept("picture without finite losses", (tmp_path / "regimes").read_text())
 
 
 def test_a_sweep_without_any_epoch(new_writer, tmp_path):
