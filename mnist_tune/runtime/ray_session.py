@@ -140,8 +140,8 @@ def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, 
             )
     except Exception as error:  # Ray raises a bare Exception if its processes take more than half a minute
         raise UserError(
-            f"Ray did not start on this machine ({error}); check whether it is very busy, or its disk or memory is "
-            "full, then try again, with --resume if the sweep's folder exists"
+            f"Ray did not start on this machine ({_line(error)}); check whether it is very busy, or its disk or memory "
+            "is full, then try again, with --resume if the sweep's folder exists"
         ) from error
 
 

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import forks
 import pytest
 import ray
+from kept_texts import assert_kept
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from waiting import LONG_S
 
@@ -24,7 +26,7 @@ from mnist_tune.machine import processor_model
 from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.lane_directory import start_directory
-from mnist_tune.runtime.placement import choose_placement, lanes_that_fit, trial_slots
+from mnist_tune.runtime.placement import choose_placement, trial_slots
 from mnist_tune.runtime.ray_private import own_parameters
 from mnist_tune.runtime.ray_session import QUIET, variables
 from mnist_tune.sweep import Sweep
@@ -52,58 +54,105 @@ def servers(monkeypatch):
     return asked
 
 
-def test_auto_takes_processes_on_cpus_and_lanes_on_gpus(servers):
-    on_cpu = choose_placement(TRIALS, DATA, SETTINGS, CPU)
-    assert on_cpu.settings.lanes is None
-    assert on_cpu.resources == {"CPU": 1}
-    assert servers == []
-    on_gpu = choose_placement(TRIALS, DATA, SETTINGS, GPU)
-    assert on_gpu.settings.lanes == "the directory"
-    assert on_gpu.settings.threads is None
-    assert on_gpu.resources == {"CPU": 4 / 64}
-    assert len(servers) == 1
+LANE = 4 * (784 * 8 + 8 + 8 * 10 + 10)
+"""Bytes of the network of `TRIALS`."""
+
+MACHINES = {
+    "8 cores": {"CPU": 8.0, "memory": 8e9},
+    "8 cores and 2 GPUs": {"CPU": 8.0, "GPU": 2.0, "memory": 8e9},
+}
+ASKED: list[dict[str, Any]] = [
+    {},
+    {"trials": []},
+    {"execution": "process"},
+    {"execution": "lanes"},
+    {"execution": "lanes", "lanes": 3},
+    {"cpus_per_trial": 3},
+    *({"execution": "process", "trials_per_gpu": count, "cpus_per_trial": 2} for count in (1, 2, 3, 6, 7)),
+    {"trials": [], "execution": "lanes", "lanes": 10**6},
+    *({"execution": "lanes", "memory": 40.5 * LANE, "lanes": lanes} for lanes in (None, 10, 11)),
+    {"execution": "lanes", "memory": 3.5 * 44 * LANE},
+    {"execution": "lanes", "memory": 3.5 * 44 * LANE, "sharpness": SharpnessSettings()},
+    {"execution": "lanes", "memory": 1.0},
+]
 
 
-def test_auto_takes_processes_on_cpus_for_unknown_trials(servers):
-    assert choose_placement([], DATA, SETTINGS, CPU).settings.lanes is None
-    assert servers == []
+def test_where_trials_are_placed(servers, monkeypatch):
+    """Settings that are as before are left out."""
+    lines = []
+    for machine, resources in MACHINES.items():
+        monkeypatch.setattr(ray, "cluster_resources", lambda resources=resources: resources)
+        for asked in ASKED:
+            given = {"trials": TRIALS, "memory": 1e9, "execution": "auto", "sharpness": None} | asked
+            trials, memory, sharpness = (given.pop(name) for name in ("trials", "memory", "sharpness"))
+            device, settings = Device("GPU" if "GPU" in resources else "CPU", memory), replace(SETTINGS, threads=9)
+            settings = replace(settings, sharpness=sharpness)
+            try:
+                found = choose_placement(trials, DATA, settings, device, **given)
+                before = vars(settings)
+                said = [name for name in before if vars(found.settings)[name] != before[name]]
+                said = f"{found.resources} { {name: vars(found.settings)[name] for name in said} }"
+            except UserError as error:
+                said = str(error)
+            said += "".join(f" directory {(own.threads, *rest)}" for own, *rest in servers)
+            asked = asked | {"memory": f"{memory / LANE:.1f} networks"} if "memory" in asked else asked
+            lines.append(f"{machine}, {asked}: {said}".replace("SharpnessSettings", ""))
+            servers.clear()
+    assert_kept("placed", "\n".join(lines) + "\n")
 
 
-def test_lanes_on_a_cpu_must_be_asked_for(servers):
-    found = choose_placement(TRIALS, DATA, SETTINGS, CPU, execution="lanes")
-    assert found.resources == {"CPU": 0.25}
-    assert found.settings.threads == 1
-    assert servers == [(SETTINGS, 4, "CPU")]
+def node(alive=True, **resources):
+    return {"Alive": alive, "Resources": resources}
 
 
-def test_however_many_lanes_there_are_a_client_asks_for_something(servers):
-    assert choose_placement([], DATA, SETTINGS, GPU, lanes=10**6).resources == {"CPU": 1e-4}
+BIG = {"CPU": 8.0, "GPU": 1.0}
+CLUSTERS = {
+    "one node": [node(CPU=2.0)],
+    "two nodes": [node(CPU=2.0), node(CPU=4.0), node(alive=False, CPU=64.0)],
+    "one has a GPU": [node(CPU=4.0, GPU=1.0), node(CPU=8.0)],
+    "none yet": [node()],
+    "several": [node(CPU=8.0, GPU=2.0, trial_slot=2.0), node(CPU=3.0), node(CPU=2.0), node(False, CPU=64.0), node()],
+}
+SLOTS: list[dict[str, float]] = [
+    {"CPU": 1},
+    {"CPU": 2},  # a trial has its cores on one node
+    {"CPU": 0.25},
+    {"CPU": 1, "GPU": 0.3333},
+    {"CPU": 1, "GPU": 0.1},
+    {"CPU": 4, "GPU": 1},
+    {"CPU": 1, "GPU": 0, "trial_slot": 1},
+    {"CPU": 0.1},
+    {"CPU": 9},  # Ray waits for a node that holds it
+]
 
 
-@pytest.mark.parametrize("trials", [1, 2, 3, 6, 7])
-def test_shares_of_a_gpu_fit_into_it(servers, trials):
-    found = choose_placement(TRIALS, DATA, SETTINGS, GPU, execution="process", trials_per_gpu=trials, cpus_per_trial=2)
-    share = found.resources["GPU"]
-    assert found.resources["CPU"] == 2
-    assert share * trials <= 1
-    assert share == pytest.approx(1 / trials, abs=1e-4)
-    assert share == round(share, 4)
-    assert found.settings.memory_fraction * trials <= 0.9
+def cores_of(count, device="CPU", **options):
+    """Return the cores of each of so many trials, which are known or will be proposed."""
+    plans = Plan.of({str(i): TrialConfig() for i in range(count)}), Plan({}, {}, count)
+    [found] = {tuner.cpus_of(plan, device, SweepOptions(**options)) for plan in plans}
+    return found
 
 
-def test_more_lanes_than_fit_are_refused(servers):
-    small = Device("GPU", 40.5 * 4 * (784 * 8 + 8 + 8 * 10 + 10))
-    with pytest.raises(UserError, match="--lanes 11 does not fit into the memory of a GPU; --lanes 10 does"):
-        choose_placement(TRIALS, DATA, SETTINGS, small, lanes=11)
-    assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 4 / 10}
-    assert choose_placement(TRIALS, DATA, SETTINGS, small, lanes=10).resources == {"CPU": 4 / 10}
-
-
-def test_measuring_sharpness_leaves_room_for_fewer_lanes(servers):
-    small = Device("GPU", 3.5 * (4 + 40) * 4 * (784 * 8 + 8 + 8 * 10 + 10))
-    assert choose_placement(TRIALS, DATA, SETTINGS, small).resources == {"CPU": 0.1052}  # 4 cores for 38 lanes
-    measuring = replace(SETTINGS, sharpness=SharpnessSettings())
-    assert choose_placement(TRIALS, DATA, measuring, small).resources == {"CPU": 1.3333}
+def test_what_the_nodes_of_a_cluster_hold(monkeypatch, capsys):
+    lines = []
+    for name, nodes in CLUSTERS.items():
+        monkeypatch.setattr(ray, "nodes", lambda nodes=nodes: nodes)
+        monkeypatch.setattr(ray, "cluster_resources", lambda nodes=nodes: nodes[0]["Resources"])
+        lines += ["", f"--- {name}"]
+        for kinds, cpus, execution in product(([], [BIG]), (None, 4, 5), ("auto", "process", "lanes")):
+            monkeypatch.setattr(placement, "kinds_of_nodes", lambda kinds=kinds: kinds)
+            try:
+                placement.refuse_unholdable(cpus, execution)
+            except UserError as error:
+                lines.append(f"{kinds} can be started, {execution}: {error}")
+        lines += [f"with {each}: {trial_slots(each)} at once" for each in SLOTS]
+        lines.append(f"cores of 1, 2, 3 and 1000 trials: {[cores_of(count) for count in (1, 2, 3, 1000)]}")
+        lines.append(f"cores of 1 on a GPU: {cores_of(1, 'GPU')}")
+        for asked, address in product((2, 4), (None, "10.0.0.1:6379")):
+            found = cores_of(2, cpus_per_trial=asked, address=address)
+            said = {*capsys.readouterr().err.splitlines()}
+            lines.append(f"cores of 2 with {asked} asked for at {address}: {found} {' '.join(said)}".strip())
+    assert_kept("held by nodes", "\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -136,31 +185,6 @@ def test_what_is_asked_for_reaches_the_processes(asked, found, monkeypatch):
     assert reached.value.args == (found, 7)
 
 
-@pytest.mark.parametrize(("trials", "cores", "each"), [(1, 2, 2), (2, 2, 1), (3, 2, 1), (3, 64, 21), (1000, 64, 1)])
-def test_cores_are_shared_among_the_trials(monkeypatch, trials, cores, each):
-    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(cores)}}])
-    for plan in (Plan.of({str(i): TrialConfig() for i in range(trials)}), Plan({}, {}, trials)):
-        assert tuner.cpus_of(plan, "CPU", SweepOptions()) == each
-
-
-@pytest.mark.parametrize(
-    ("asked", "address", "cores"), [(None, None, 1), (2, None, 2), (4, None, 2), (4, "10.0.0.1:6379", 4)]
-)
-def test_a_trial_gets_at_most_the_cores_of_this_machine(monkeypatch, capsys, asked, address, cores):
-    monkeypatch.setattr(tuner.ray, "cluster_resources", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(tuner.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    plan = Plan.of({str(i): TrialConfig() for i in range(2)})
-    assert tuner.cpus_of(plan, "CPU", SweepOptions(cpus_per_trial=asked, address=address)) == cores
-    told = "".join(capsys.readouterr())
-    assert ("a trial gets 2, not 4" in told) == (asked == 4 and address is None)
-
-
-def test_a_trials_process_gets_its_cores(servers):
-    found = choose_placement(TRIALS, DATA, SETTINGS, CPU, cpus_per_trial=3)
-    assert found.resources == {"CPU": 3}
-    assert found.settings.threads == 3
-
-
 def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
     """Options on which its numbers depend are kept; others may change."""
     new_writer(tmp_path / "sweep").finish()
@@ -188,10 +212,6 @@ def test_a_resumed_sweep_keeps_its_options(new_writer, mnist_5k, tmp_path, monke
     assert len(notes) == 2
     assert f"jax is {version('jax')} now, it was 0.0.1; the last bits of the resumed trials may differ" in notes[0]
     assert f"processor is {processor_model()} now, it was a relay" in notes[1]
-
-
-def test_a_network_too_large_for_the_estimate_gets_one_lane():
-    assert lanes_that_fit(TRIALS, DATA, None, Device("GPU", 1.0)) == 1
 
 
 NO_DEVICE = """
@@ -354,29 +374,6 @@ def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
     assert list(done.trials["stop_reason"]) == ["together"] * 3
 
 
-@pytest.mark.parametrize(
-    ("cpus", "execution", "nodes", "refused"),
-    [
-        (4, "auto", [{"CPU": 2.0}, {"CPU": 4.0}], False),
-        (5, "auto", [{"CPU": 2.0}, {"CPU": 4.0}], True),
-        (5, "process", [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 8.0}], True),  # the larger one has no GPU
-        (5, "auto", [{"CPU": 4.0, "GPU": 1.0}], False),  # lanes
-        (5, "lanes", [{"CPU": 4.0}], False),
-        (None, "auto", [{"CPU": 2.0}], False),
-        (5, "auto", [{}], False),  # an autoscaler has not started a node yet
-    ],
-)
-def test_trials_that_no_node_can_hold_are_refused(monkeypatch, cpus, execution, nodes, refused):
-    found = [{"Alive": True, "Resources": node} for node in nodes] + [{"Alive": False, "Resources": {"CPU": 64.0}}]
-    monkeypatch.setattr(placement.ray, "nodes", lambda: found)
-    monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
-    said = "--cpus-per-trial 5: no node of the cluster has that many, so no trial could start; the largest has 4"
-    with pytest.raises(UserError, match=said) if refused else nullcontext():
-        placement.refuse_unholdable(cpus, execution)
-    monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [{"CPU": 8.0, "GPU": 1.0}])
-    placement.refuse_unholdable(cpus, execution)
-
-
 def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, tmp_path):
     monkeypatch.setattr(placement.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     monkeypatch.setattr(placement, "kinds_of_nodes", lambda: [])
@@ -386,27 +383,3 @@ def test_a_fixed_cluster_is_asked_before_anything_starts(monkeypatch, mnist_5k, 
     with pytest.raises(UserError, match="--cpus-per-trial 3: no node of the cluster has that many"):
         opening.open_new("sweep", {"00000": TrialConfig()}, options)
     assert not (tmp_path / "sweep").exists()
-
-
-def node(alive=True, **resources):
-    return {"Alive": alive, "Resources": resources}
-
-
-@pytest.mark.parametrize(
-    ("resources", "slots"),
-    [
-        ({"CPU": 1}, 13),
-        ({"CPU": 2}, 6),  # a trial has its cores on one node
-        ({"CPU": 0.25}, 52),
-        ({"CPU": 1, "GPU": 0.3333}, 6),
-        ({"CPU": 1, "GPU": 0.1}, 8),
-        ({"CPU": 4, "GPU": 1}, 2),
-        ({"CPU": 1, "trial_slot": 1}, 2),
-        ({"CPU": 0.1}, 130),
-        ({"CPU": 9}, 1),  # Ray waits for a node that holds it
-    ],
-)
-def test_a_slot_is_the_room_for_a_trial_on_one_node(monkeypatch, resources, slots):
-    nodes = [node(CPU=8.0, GPU=2.0, trial_slot=2.0), node(CPU=3.0), node(CPU=2.0), node(alive=False, CPU=64.0), node()]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    assert trial_slots(resources) == slots

@@ -8,18 +8,23 @@ import subprocess
 import sys
 import threading
 import weakref
+from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import ray
+from kept_texts import assert_kept
 from ray._private import parameter
 from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray._private.node import Node
 from ray.exceptions import AuthenticationError, RpcError
 
 from mnist_tune import UserError
+from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime import ray_private, ray_session
 from mnist_tune.runtime.ray_session import start_ray
 
@@ -47,72 +52,121 @@ def no_ray(monkeypatch, tmp_path):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 
-@pytest.mark.parametrize("raised", SAID, ids=lambda raised: type(raised).__name__)
-def test_an_error_of_ray_becomes_one_line(raised, monkeypatch):
-    monkeypatch.setattr(ray, "init", Mock(side_effect=raised))
-    monkeypatch.setattr(ray_session, "_check_reachable", lambda address: None)
-    with pytest.raises(UserError) as error:
-        start_ray("head:6379", None, False)
-    assert str(error.value).startswith(SAID[raised])
-    assert "\n" not in str(error.value)
+def own(text, tmp_path):
+    """Return a text without what differs from machine to machine."""
+    places = {str(Path(__file__).parents[2]): "PACKAGE", str(tmp_path): "HERE", f"-{os.getuid()}/": "-USER/"}
+    places[f"concurrency': '{3 * usable_cpus()}'"] = "concurrency': THRICE THE CORES"
+    return reduce(lambda said, place: said.replace(place, places[place]), places, text)
 
 
-def test_a_token_that_is_refused_by_a_cluster_that_ray_found_may_be_that_of_another_one(monkeypatch):
-    monkeypatch.setattr(ray_session, "_check_reachable", Mock(side_effect=AuthenticationError("Invalid")))
-    with pytest.raises(UserError, match=r"; if several clusters run here, name yours: --address HOST:PORT$"):
-        start_ray("auto", None, False)
+@contextmanager
+def umask(value):
+    before = os.umask(value)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
-def test_the_dashboard_listens_on_the_loopback_address(monkeypatch):
-    asked = {}
-    monkeypatch.setattr(ray, "init", asked.update)
-    start_ray(None, None, True)
-    assert asked["include_dashboard"]
-    assert asked["dashboard_host"] == "127.0.0.1"
+STARTS: dict[str, tuple[list[Any], dict[str, str]]] = {
+    "on this machine": ([None, None, False], {}),
+    "limited, of some cores, with the dashboard": ([None, 3, True, 5], {}),
+    "where the user has set variables": ([None, None, False], {"PYTHONPATH": "mine", "RAY_USAGE_STATS_ENABLED": "1"}),
+    "with a folder of Ray's": ([None, None, False], {"RAY_TMPDIR": "/tmp/short", "TMPDIR": "/nowhere"}),
+    "with a folder for what is temporary": ([None, None, False], {"TMPDIR": "/tmp/short"}),
+    "joining a cluster": (["head:6379", 3, True], {"PYTHONPATH": "mine"}),
+}
 
 
-@pytest.mark.parametrize("cores", [1, 2, 64])
-def test_ray_gets_the_cores_that_this_process_may_use(monkeypatch, cores):
-    started = []
-    monkeypatch.setattr(ray_session, "usable_cpus", lambda: cores)
-    monkeypatch.setattr(ray, "init", lambda **options: started.append(options["num_cpus"]))
+def test_starts_of_ray(started, tmp_path, monkeypatch):
+    """What `ray.init` is asked for, and what holds meanwhile: the environment, the umask, and parameters of Ray's."""
+    lines, servers, node = [], [], object()
+    monkeypatch.setattr(ray_session, "usable_cpus", lambda: 7)
+    monkeypatch.setattr("ray._private.node.Node.start_api_server", servers.append)
+    kind, usual = parameter.RayParams, vars(parameter.RayParams())
+
+    def init(**options):
+        changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
+        now = {name: value for name, value in vars(parameter.RayParams()).items() if repr(usual[name]) != repr(value)}
+        now.pop("resource_isolation_config")  # an object that each has anew
+        Node.start_api_server(node)
+        generate_and_save_token()
+        lines.extend(f"{name}: {value!r}" for name, value in options.items())
+        lines.append(f"umask {ray_session.umask():o}, Ray's parameters {now}, API server {servers == [node]}")
+        lines.append(f"environment {dict(sorted(changed.items()))}")
+
+    monkeypatch.setattr(ray, "init", init)
+    for name, (arguments, variables) in STARTS.items():
+        with monkeypatch.context() as patch, umask(0o022):
+            for variable in ("RAY_TMPDIR", "TMPDIR"):
+                patch.delenv(variable, raising=False)
+            for variable, value in variables.items():
+                patch.setenv(variable, value)
+            lines += ["", f"--- {name}: {arguments}"]
+            before = dict(os.environ)
+            start_ray(*arguments)
+            assert (dict(os.environ), ray_session.umask()) == (before, 0o022)
+            servers.clear()
+        token = tmp_path / ".ray" / "auth_token"
+        lines.append(f"token {mode(token)} in {mode(token.parent)}")
+        token.unlink()
+        token.parent.rmdir()
+    assert parameter.RayParams is kind
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     start_ray(None, None, False)
-    assert started == [cores]
+    lines += ["", "--- where there is one: nothing"]
+    assert_kept("starts of Ray", own("\n".join(lines), tmp_path))
 
 
-@pytest.mark.timeout(30)  # Ray itself would retry for a quarter of an hour
-def test_a_ray_that_does_not_start_is_one_line(monkeypatch):
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", Mock(side_effect=Exception("The current node timed out during startup.")))
-    with pytest.raises(UserError, match=r"Ray did not start .*timed out during startup.*check whether it is very busy"):
-        start_ray(None, None, dashboard=False)
+ERRORS = [
+    AuthenticationError("Invalid"),
+    ConnectionError("Failed\nto connect"),
+    socket.gaierror(-2, "Name not known"),
+    TimeoutError("timed out"),
+    RpcError("Timed out"),
+    RuntimeError(MISMATCH),
+    Exception("The current node timed out\nduring startup."),
+]
 
 
-def test_an_address_where_nobody_listens_fails_at_once():
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # and does not listen
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*refused"):
-            start_ray(address, None, False)
+def test_refusals_of_a_session(started, tmp_path, monkeypatch):
+    lines, reached = [], []
+
+    def refused(*arguments):
+        with pytest.raises(UserError) as error:
+            start_ray(*arguments)
+        lines.append(f"{', '.join(map(str, arguments))}: {error.value}")
+
+    def connect(to, timeout):
+        reached.append(f"reached {to} within {timeout:g} s")
+        return SimpleNamespace(close=lambda: reached.append("closed"))
+
+    refused("ray://head:10001", None, False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_session.importlib.util, "find_spec", lambda name: None)
+        refused(None, None, True)
+    with monkeypatch.context() as patch:
+        (tmp_path / "file").touch()
+        patch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "file"))
+        refused(None, None, False)
+    assert started == []
+    for error in ERRORS:
+        monkeypatch.setattr(ray, "init", Mock(side_effect=error))
+        for address in (None,) if type(error) is Exception else ("head:6379", "auto"):
+            refused(address, None, False)
+    monkeypatch.undo()
+    monkeypatch.setattr(ray_private, "gcs_address", lambda asked: "10.0.0.9:6379" if asked == "auto" else asked)
+    monkeypatch.setattr(ray_private, "greet", lambda gcs, auto: reached.append(f"greeted {gcs}, auto={auto}"))
+    monkeypatch.setattr(ray_session.socket, "create_connection", connect)
+    for address in ("[::1]:6379", "10.0.0.7:6379", "auto"):
+        ray_session._check_reachable(address)
+    assert_kept("refused by Ray", own("\n".join([*lines, *reached]), tmp_path))
 
 
 @pytest.mark.parametrize("address", ["localhost:none", "localhost:99999999"])
 def test_an_address_without_a_port_is_one_line(address):
     with pytest.raises(UserError, match=f"^no Ray cluster at {address} .*; start one with: ray start --head$"):
         start_ray(address, None, False)
-
-
-def test_a_host_that_does_not_answer_is_waited_for_a_few_seconds(monkeypatch):
-    waited = []
-
-    def connect(address, timeout=None):
-        waited.append(timeout)
-        raise TimeoutError("timed out")
-
-    monkeypatch.setattr(ray_session.socket, "create_connection", connect)
-    with pytest.raises(UserError, match=r"no Ray cluster at 10\.0\.0\.1:6379 \(timed out\)"):
-        start_ray("10.0.0.1:6379", None, False)
-    assert waited == [ray_session.REACH_S]
 
 
 def test_the_interrupt_handler_is_restored(monkeypatch):
@@ -124,15 +178,6 @@ def test_the_interrupt_handler_is_restored(monkeypatch):
 
 def mode(file):
     return f"{file.stat().st_mode & 0o777:o}"
-
-
-def test_the_token_that_ray_makes_is_private(tmp_path, monkeypatch):
-    monkeypatch.setattr(ray, "init", lambda **options: generate_and_save_token())
-    before = ray_session.umask()
-    start_ray(None, None, False)
-    assert mode(tmp_path / ".ray" / "auth_token") == "600"
-    assert mode(tmp_path / ".ray") == "700"
-    assert ray_session.umask() == before
 
 
 @pytest.mark.parametrize(("address", "bits"), [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)])
@@ -158,58 +203,6 @@ def started(monkeypatch):
     for name in (*ray_session.QUIET, "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     return calls
-
-
-@pytest.mark.parametrize("address", [None, "head:6379"])
-def test_ray_is_started_quietly_and_the_environment_is_as_before(started, address):
-    before = dict(os.environ)
-    start_ray(address, None, False)
-    [(options, environment)] = started
-    assert options["address"] == (address or "local")
-    assert (options["logging_level"], options["log_to_driver"]) == ("error", False)
-    assert environment.items() >= ray_session.QUIET.items()
-    assert dict(os.environ) == before
-
-
-@pytest.mark.parametrize("path", ["", "mine"])
-def test_rays_processes_find_this_package(started, monkeypatch, path):
-    if path:
-        monkeypatch.setenv("PYTHONPATH", path)
-    start_ray(None, None, False)
-    [(_, environment)] = started
-    first, *rest = environment["PYTHONPATH"].split(os.pathsep)
-    assert (Path(first) / "mnist_tune" / "runtime" / "ray_session.py").exists()
-    assert rest == list(filter(None, [path]))
-
-
-@pytest.mark.parametrize(("most", "resources"), [(3, {"trial_slot": 3}), (None, None)])
-def test_trials_are_limited_by_a_resource(started, most, resources):
-    start_ray(None, most, False, cpus=5)
-    [(options, _)] = started
-    assert options["resources"] == resources
-    assert options["num_cpus"] == 5
-    assert options["include_dashboard"] is False
-
-
-@pytest.mark.parametrize("dashboard", [False, True])
-def test_ray_starts_no_process_that_nobody_needs_and_its_agent_takes_any_free_port(monkeypatch, dashboard):
-    """It would wait for its usual port for seconds where another Ray has it."""
-    started, usual = [], parameter.RayParams().dashboard_agent_listen_port
-    servers, node = [], object()
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    monkeypatch.setattr("ray._private.node.Node.start_api_server", servers.append)
-
-    def init(**_):
-        started.append(parameter.RayParams(num_cpus=1))
-        Node.start_api_server(node)
-
-    monkeypatch.setattr("ray.init", init)
-    start_ray(None, None, dashboard)
-    [found] = started
-    assert servers == [node] * dashboard
-    assert found.dashboard_agent_listen_port == 0
-    assert (found.no_monitor, found.include_log_monitor) == ((False, None) if dashboard else (True, False))
-    assert parameter.RayParams().dashboard_agent_listen_port == usual != 0
 
 
 def test_rays_session_lies_in_a_folder_that_others_cannot_enter(started, tmp_path, monkeypatch):
@@ -239,12 +232,6 @@ def test_a_session_stays_where_the_names_of_its_sockets_just_fit(monkeypatch, sp
     assert kept == (spare == 1)
 
 
-def test_a_ray_that_runs_is_kept(started, monkeypatch):
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    start_ray(None, None, False)
-    assert started == []
-
-
 def test_an_error_of_the_shutdown_is_logged_only(monkeypatch, caplog):
     monkeypatch.setattr(ray, "shutdown", Mock(side_effect=RuntimeError("too late")))
     ray_session.stop_ray()
@@ -272,15 +259,6 @@ def test_what_ray_prints_about_failures_is_silenced_during_a_sweep_alone(name):
         fail()
     assert levels == [logging.CRITICAL]
     assert logger.level == before
-
-
-def test_a_session_is_refused_before_it_starts(started, monkeypatch):
-    with pytest.raises(UserError, match="--address ray://head:10001 is one of Ray Client's"):
-        start_ray("ray://head:10001", None, False)
-    monkeypatch.setattr(ray_session.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="Ray's dashboard is not installed"):
-        start_ray(None, None, True)
-    assert started == []
 
 
 def test_variables_are_set_for_a_while_and_those_of_the_user_kept(monkeypatch):
@@ -320,32 +298,6 @@ def test_a_token_that_cannot_be_made_private_is_a_warning(tmp_path, monkeypatch,
     assert capsys.readouterr().err == (
         f"warning: others can read Ray's token, {file}, and run code as you with it (Operation not permitted)\n"
     )
-
-
-def test_a_cache_that_cannot_be_written_is_refused_before_ray_starts(started, tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="file"):
-        start_ray(None, None, False)
-    assert started == []
-
-
-@pytest.mark.parametrize(
-    ("address", "host"), [("[::1]:6379", "::1"), ("10.0.0.7:6379", "10.0.0.7"), ("auto", "10.0.0.9")]
-)
-def test_a_cluster_is_greeted_once_its_port_is_reached(monkeypatch, address, host):
-    reached = []
-
-    def connect(to, timeout):
-        reached.append(to)
-        return SimpleNamespace(close=lambda: reached.append("closed"))
-
-    monkeypatch.setattr(ray_private, "gcs_address", lambda asked: "10.0.0.9:6379" if asked == "auto" else asked)
-    monkeypatch.setattr(ray_private, "greet", lambda gcs, auto: reached.append((gcs, auto)))
-    monkeypatch.setattr(ray_session.socket, "create_connection", connect)
-    ray_session._check_reachable(address)
-    gcs = "10.0.0.9:6379" if address == "auto" else address
-    assert reached == [(host, 6379), "closed", (gcs, address == "auto")]
 
 
 def test_what_nobody_uses_any_more_is_freed_before_the_shutdown(monkeypatch):
