@@ -37,7 +37,7 @@ def parse_call(text: str) -> Call:
         if len(keywords) < len(call.keywords):
             raise ValueError("an argument is given twice, or by **")
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        why = error.msg if isinstance(error, SyntaxError) else error
+        why = error.msg if isinstance(error, SyntaxError) else str(error).partition(": <")[0]  # and an address
         example = f"write numbers and texts, as in '{name.strip()}(width=128)'"
         raise UserError(f"{text[:200]!r} is no name with arguments ({why}); {example}") from None
     return Call(name.strip(), arguments, tuple(keywords.items()))

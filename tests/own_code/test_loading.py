@@ -10,11 +10,13 @@ import sys
 from types import ModuleType
 
 import pytest
+from kept_texts import assert_kept
 from ray import tune
 from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, register_own, sources
+from mnist_tune.own_code import modules
+from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, refuse_unknown, register_own, sources
 from mnist_tune.own_code.registry import ENTRIES, Entry, register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.terminal import printable
@@ -42,14 +44,6 @@ def folder(tmp_path, monkeypatch):
     yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
-
-
-def test_a_network_in_a_file_with_a_module_beside_it():
-    load_own({"architecture": ["net.py:mlp", "net.py:mlp(width=3)", "mlp-16-tanh"]})
-    assert list(ENTRIES["architecture"]) == ["net.py:mlp"]
-    texts, loads = pickle.loads(pickle.dumps(own_code()))
-    assert {key: load().__name__ for key, load in loads.items()} == {("architecture", "net.py:mlp"): "mlp"}
-    assert sorted(texts) == ["layers", "net"]
 
 
 @pytest.mark.parametrize("taken", [False, True])
@@ -85,16 +79,6 @@ def test_another_process_knows_what_is_sent_to_it(folder):
     assert list(ENTRIES["optimizer"]) == ["opt.py:sgd"]
 
 
-@pytest.mark.parametrize(("place", "files"), [("site-packages", ["net.py"]), ("mine", ["layers.py", "net.py"])])
-def test_the_modules_beside_a_file_go_with_it_unless_they_are_installed_ones(folder, place, files):
-    (folder / place).mkdir()
-    for name in ("net.py", "layers.py"):
-        (folder / name).rename(folder / place / name)
-    load_own({"architecture": [f"{place}/net.py:mlp"]})
-    [entry] = sources({"architecture": [f"{place}/net.py:mlp"]})
-    assert sorted(entry["files"]) == files
-
-
 def test_a_file_whose_module_has_the_name_of_another(folder):
     (folder / "json.py").write_text("def adam(learning_rate):\n    pass\n")
     load_own({"optimizer": ["json.py:adam"]})
@@ -104,87 +88,123 @@ def test_a_file_whose_module_has_the_name_of_another(folder):
     assert json.dumps([1]) == "[1]"
 
 
-def test_a_function_in_a_package(folder):
-    (folder / "package").mkdir()
-    (folder / "package" / "nets.py").write_text(NET.replace("from layers import WIDTH", "WIDTH = 2"))
-    (folder / "package" / "__init__.py").write_text("")
-    load_own({"architecture": ["package.nets:mlp"]})
-    assert "package.nets:mlp" in ENTRIES["architecture"]
-    [entry] = sources({"architecture": ["package.nets:mlp"]})
-    assert sorted(entry["files"]) == ["__init__.py", "nets.py"]
+FILES = {
+    "broken.py": "x = 1\ny = undefined\n",
+    "calls.py": "def mlp():\n    return undefined\n\n\nmlp()\n",
+    "syntax.py": "x = 1\ndef mlp(:\n",
+    "exits.py": "import sys\n\nsys.exit(3)\n",
+    "fails.py": "raise ValueError\n",
+    "needs.py": "import not_there\n",
+    "uses.py": "from broken import x\n",
+    "trains.py": "from mnist_tune import UserError\n\nraise UserError('no sweep in a sweep')\n",
+    "two_lines.py": "raise ValueError('first\\nsecond')\n",
+    "simple.py": "def mlp(data):\n    pass\n\n\n_mlp = mlp\nother = lambda data: None\n",
+    "my.net.v2.py": "from layers import WIDTH\n\n\ndef mlp(data):\n    pass\n",
+    "large.py": "def mlp(data):\n    pass\n#".ljust(2**17, "#"),
+    "larger.py": "def mlp(data):\n    pass\n#".ljust(2**17 + 1, "#"),
+    "package/__init__.py": "",
+    "package/nets.py": "from package.sub import deep\n\n\ndef mlp(data):\n    pass\n",
+    "package/sub/__init__.py": "",
+    "package/sub/deep.py": "def mlp(data):\n    pass\n",
+    "without/nets.py": "def mlp(data):\n    pass\n",
+    "site-packages/beside.py": "",
+    "site-packages/installed.py": "import beside\n\n\ndef mlp(data):\n    pass\n",
+    "latin.py": b"# -*- coding: latin-1 -*-\nNAME = '\xe9'\n\n\ndef mlp(data):\n    pass\n",
+}
+NAMED = """
+    nett.py:mlp sub/nett.py:mlp broken.py:mlp calls.py:mlp syntax.py:mlp exits.py:mlp fails.py:mlp needs.py:mlp
+    uses.py:mlp trains.py:mlp two_lines.py:mlp net.py:mpl net.py:size net.py: simple.py:qqqq nets:mlp package.nett:mlp
+    json:dumpz :mlp
+    net.py:mlp(width=f()) net.py:mlp(width=wide) net.py:mlp(width net.py:mlp net.py:mlp(width=3) ./net.py:mlp
+    simple.py:other simple.py:_mlp my.net.v2.py:mlp large.py:mlp larger.py:mlp package.nets:mlp package/nets.py:mlp
+    package.sub.deep:mlp without.nets:mlp site-packages/installed.py:mlp latin.py:mlp json:dumps optax:sgd mlp-4-tanh
+""".split()
 
 
-WRONG = {
-    "nett.py:mlp": "--architecture nett.py:mlp: there is no file .*nett.py; write FILE.py:FUNCTION",
-    "net.py:mpl": "--architecture net.py:mpl: net.py has no function 'mpl'; did you mean 'mlp'?",
-    "net.py:size": "net.py has no function 'size'",
-    "nets:mlp": "--architecture nets:mlp: No module named 'nets'; write FILE.py:FUNCTION or package.module:FUNCTION",
-    "broken.py:mlp": r"broken.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
-    "calls.py:mlp": r"calls.py can't be loaded, NameError: name 'undefined' is not defined \(line 2\)",
-    "syntax.py:mlp": r"syntax.py can't be loaded, SyntaxError: .* \(line 1\)",
-    "needs.py:mlp": r"needs.py can't be loaded, ModuleNotFoundError: No module named 'not_there' \(line 1\)",
-    "exits.py:mlp": r"exits.py can't be loaded, SystemExit: 3 \(line 3\)",
-    "net.py:mlp(width=f())": "is no name with arguments",
-    "net.py:mlp(width=wide)": r"\(quote texts: 'wide'\)",
+def test_what_is_loaded_recorded_and_refused(folder):
+    """Of each name alone: the sentence, or the files that are recorded, how many of their lines, and what is sent."""
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    lines, before = [], {*sys.modules}
+    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "simple.py:mlp")]:
+        try:
+            load_own({flag: [name]})
+        except UserError as error:
+            assert not any(ENTRIES.values())
+            lines.append(f"{flag} {name}: {error}")
+        else:
+            texts, loads = own_code()
+            said = [*(f"{vars(place)}" for place in loads.values()), f"texts of {', '.join(sorted(texts))}"]
+            lines += [f"{flag} {name}: {'; '.join(said)}", *map(recorded_of, sources(names_in({flag: name})))]
+        for entries in ENTRIES.values():
+            entries.clear()
+        modules.forget(set(sys.modules) - before)
+    assert_kept("own code", "\n".join(lines).replace(str(folder), "HERE") + "\n")
+
+
+def recorded_of(entry):
+    files = {file: f"{len(one.get('lines', []))} lines" for file, one in sorted(entry["files"].items())}
+    return f"    recorded: {entry | {'files': files}}"
+
+
+CHANGES = {
+    "nothing": NET,
+    "a long line": NET.replace("size = 3", "size\t= 4" + "0" * 100),
+    "a line less": NET.replace("from mnist_tune import Network\n", ""),
+    "two lines less": NET.replace("\n\ndef", "def"),
+    "the last line less": NET.replace("size = 3\n", ""),
+    "a line more": NET + "more = 1\n",
+    "fewer lines, others": NET.replace("\n\nsize = 3", "size = 4"),
+    "how lines end": NET.replace("\n", "\r\n"),
+    "all": "def mlp(data):\n    pass\n",
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_can_not_be_loaded_is_one_line(folder, name):
-    (folder / "broken.py").write_text("x = 1\ny = undefined\n")
-    (folder / "calls.py").write_text("def mlp():\n    return undefined\n\n\nmlp()\n")
-    (folder / "syntax.py").write_text("def mlp(:\n")
-    (folder / "exits.py").write_text("import sys\n\nsys.exit(3)\n")
-    (folder / "needs.py").write_text("import not_there\n")
-    with pytest.raises(UserError, match=WRONG[name]) as caught:
-        load_own({"architecture": [name]})
-    assert "\n" not in str(caught.value)
-    assert not ENTRIES["architecture"]
-
-
-def test_a_resume_says_where_the_code_has_changed(folder):
+def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
     load_own({"architecture": ["net.py:mlp"]})
-    recorded = sources({"architecture": ["net.py:mlp(width=3)", "mlp-16-tanh"], "optimizer": ["sgd"]})
-    [entry] = recorded
-    assert (entry["flag"], entry["name"], sorted(entry["files"])) == (
-        "architecture",
-        "net.py:mlp",
-        ["layers.py", "net.py"],
-    )
-    recorded, said = printable(json.loads(json.dumps(recorded))), []  # as it is read from sweep.json
-    [entry] = recorded
-    entry["files"]["no_longer_loaded.py"] = {"sha256": "0"}
-    check_again(recorded, "results/x", said.append)
-    assert said == []
-    (folder / "net.py").write_text(NET.replace("size = 3", "size = 4" + "0" * 100))
-    check_again(recorded, "results/x", said.append)
-    (folder / "net.py").write_text(NET.replace("from mnist_tune import Network\n", ""))
-    check_again(recorded, "results/x", said.append)
-    assert said == [
-        "note: net.py has changed since the sweep started, first in line 9: size = 4" + "0" * 72,
-        "note: net.py has changed since the sweep started, first in line 2: without 'from mnist_tune import Network'",
+    recorded = printable(json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]}))))  # as it is read
+    recorded[0]["files"]["no_longer_loaded.py"] = {"sha256": "0"}
+    lines = []
+
+    def say(what):
+        lines.append(f"--- {what}")
+        check_again(recorded, "results/x", lines.append)
+
+    for what, text in CHANGES.items():
+        (folder / "net.py").write_bytes(text.encode())
+        say(what)
+    (folder / "net.py").write_text(NET)
+    (folder / "layers.py").write_text("WIDTH = 32\n")
+    say("another file")
+    recorded[0]["files"]["net.py"] = {"sha256": "0", "lines": [3]}
+    say("what was not recorded by us")
+    recorded[0]["files"]["net.py"] = {"sha256": "0"}
+    say("what was too large to keep")
+    recorded[0]["files"]["net.py"] = {"sha256": "0", "lines": ["size = 3"]}
+    monkeypatch.setattr("mnist_tune.own_code.loading.MOST_TEXT", 10)
+    say("what has grown too large")
+    assert_kept("code of a resume", "\n".join(lines) + "\n")
+
+
+def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
+    lines = []
+    entries = [{"flag": "architecture", "name": "net.py:mlp", "folder": str(folder), "files": {}}]
+    entries += [
+        {"flag": "optimizer", "name": "my opt.py:adam", "folder": 3, "files": {}},
+        {"flag": "data", "name": "x"},
     ]
-
-
-def test_tabs_are_no_change(folder):
-    (folder / "tabs.py").write_text("def mlp(data):\n\tsize = 3\n\treturn size\n")
-    load_own({"architecture": ["tabs.py:mlp"]})
-    recorded, said = printable(json.loads(json.dumps(sources({"architecture": ["tabs.py:mlp"]})))), []
-    (folder / "tabs.py").write_text("def mlp(data):\n\tsize = 3\n\treturn 4\n")
-    check_again(recorded, "results/x", said.append)
-    recorded[0]["files"]["tabs.py"]["lines"] = [3]  # not written by us
-    check_again(recorded, "results/x", said.append)
-    changed = "note: tabs.py has changed since the sweep started"
-    assert said == [f"{changed}, first in line 3: return 4", changed]
-
-
-def test_of_a_file_that_grew_too_large_to_keep_no_line_is_named(folder, monkeypatch):
-    load_own({"architecture": ["net.py:mlp"]})
-    recorded, said = sources({"architecture": ["net.py:mlp"]}), []
-    monkeypatch.setattr("mnist_tune.own_code.loading.MOST_TEXT", len(NET))
-    (folder / "net.py").write_text(NET + "more = 1\n")
-    check_again(recorded, "results/x", said.append)
-    assert said == ["note: net.py has changed since the sweep started"]
+    for there, first in ((folder, 0), (folder.parent, 0), (folder.parent, 1), (folder.parent, 2)):
+        monkeypatch.chdir(there)
+        with pytest.raises(UserError) as refused:
+            check_again(entries[first:], "results/x", pytest.fail)
+        lines.append(str(refused.value))
+    trial = TrialConfig(architecture="net.py:mlp(3)", optimizer="my opt.py:adam")
+    with pytest.raises(UserError) as refused:
+        refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, trial)
+    refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, TrialConfig())
+    lines.append(str(refused.value))
+    assert_kept("code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n")
 
 
 def test_a_resume_without_the_code_says_what_to_name(folder):
@@ -212,23 +232,13 @@ def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     assert shlex.split(given) == words
 
 
-def test_a_recorded_text_of_a_million_lines_is_compared_at_once(folder):
+def test_a_recorded_text_of_many_lines_is_compared_at_once(folder):
     load_own({"architecture": ["net.py:mlp"]})
     recorded = sources({"architecture": ["net.py:mlp"]})
-    recorded[0]["files"]["net.py"] = {"sha256": "", "lines": [""] * 1_000_000}
+    recorded[0]["files"]["net.py"] = {"sha256": "", "lines": [""] * 100_000}
     said = []
     check_again(recorded, "x", said.append)
     assert said == ["note: net.py has changed since the sweep started, first in line 1: from layers import WIDTH"]
-
-
-def test_a_resume_elsewhere_says_where_the_code_was_named(folder, monkeypatch):
-    load_own({"architecture": ["net.py:mlp"]})
-    recorded = sources({"architecture": ["net.py:mlp"]})
-    ENTRIES["architecture"].pop("net.py:mlp")
-    for there, said in ((folder, ""), (folder.parent, f", in {folder}")):
-        monkeypatch.chdir(there)
-        with pytest.raises(UserError, match=rf"run; name it again{said}: --resume x --architecture net\.py:mlp, or"):
-            check_again(recorded, "x", pytest.fail)
 
 
 def test_what_a_factory_takes_can_be_told_in_another_process(folder):

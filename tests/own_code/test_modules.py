@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 
-import optax
 import pytest
 from waiting import LONG_S
 
@@ -234,13 +233,6 @@ CODE = pickle.dumps(own_code())
     assert not texts
     assert loads["architecture", "mine"]()(None) == 3
     assert "experiment" not in sys.modules
-
-
-def test_a_factory_of_an_installed_package_is_named_and_not_sent(folder):
-    load_own({"optimizer": ["optax:novograd"]})
-    texts, loads = own_code()
-    assert not texts
-    assert loads["optimizer", "optax:novograd"]() is optax.novograd
 
 
 def test_a_file_in_another_encoding_is_sent_and_one_that_is_gone_is_not(folder, elsewhere):
