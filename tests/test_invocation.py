@@ -1,49 +1,51 @@
 """Commands that are printed work where they are read."""
 
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import pytest
+from kept_texts import assert_kept
 
 from mnist_tune import invocation
-from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, started_by
+from mnist_tune.invocation import COMMANDS, arguments, called, command, module_of, started_by, words
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(
-    ("argv", "folder", "printed"),
-    [
-        ("/venv/bin/mnist-tune", ROOT, "mnist-tune seeds"),
-        ("/venv/bin/mnist-tune", "empty", "mnist-tune seeds"),
-        ("sweeps/lr_regimes.py", ROOT, "python sweeps/seeds.py"),
-        ("lr_regimes.py", ROOT / "sweeps", f"python {ROOT}/sweeps/seeds.py"),
-        (f"{ROOT}/sweeps/lr_regimes.py", "empty", f"python {ROOT}/sweeps/seeds.py"),
-        ("my_script.py", "empty", "mnist-tune seeds"),
-        ("my_script.py", ROOT, "python sweeps/seeds.py"),
-        ("", ROOT, "python sweeps/seeds.py"),
-    ],
-)
-def test_a_printed_command_works_where_it_is_read(argv, folder, printed, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path if folder == "empty" else folder)
-    monkeypatch.setattr(sys, "argv", [argv, "x"])
-    assert command("seeds") == printed
+ARGV = [
+    ("/venv/bin/mnist-tune seeds --seeds 1", ROOT),
+    ("/venv/bin/mnist-tune", "empty"),
+    ("/venv/bin/mnist-tune regimes --address 192.0.2.1:6379", "empty"),
+    ("sweeps/lr_regimes.py --smoke", ROOT),
+    ("lr_regimes.py x", ROOT / "sweeps"),
+    (f"{ROOT}/sweeps/lr_regimes.py x", "empty"),
+    ("my_script.py x", "empty"),
+    ("my_script.py x", ROOT),
+    ("'my sweeps/seeds.py' --seeds 1", ROOT),
+    ("'' x", ROOT),
+    ("sweeps/lr_regimes.py --smoke --address 192.0.2.1:6379", ROOT),
+    ("sweeps/lr_regimes.py --address=auto;ls", ROOT),
+]
+VALUES: list[tuple[Any, ...]] = [
+    ("output",),
+    ("data_dir", "a b"),
+    ("seeds", 1, 2),
+    ("resume", "-x", "-y"),
+    ("x", "", "-"),
+]
 
 
-@pytest.mark.parametrize("given", [["--address", "192.0.2.1:6379"], ["--address=192.0.2.1:6379"]])
-def test_what_follows_a_sweep_on_a_cluster_is_to_run_there_too(given, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["sweeps/lr_regimes.py", "--smoke", *given])
-    assert command("decide") == "python sweeps/decide.py --address 192.0.2.1:6379"
-    assert command("summarize") == "python analysis/summarize.py"
-
-
-def test_an_installed_command_reads_its_arguments_after_its_name(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/venv/bin/mnist-tune", "seeds", "--seeds", "1"])
-    assert (called(), arguments()) == ("mnist-tune seeds", ["--seeds", "1"])
-    monkeypatch.setattr(sys, "argv", ["sweeps/my seeds.py", "--seeds", "1"])
-    assert (called(), arguments()) == ("python 'sweeps/my seeds.py'", ["--seeds", "1"])
+def test_a_printed_command_works_where_it_is_read(tmp_path, monkeypatch):
+    lines = []
+    for argv, folder in ARGV:
+        monkeypatch.chdir(tmp_path if folder == "empty" else folder)
+        monkeypatch.setattr(sys, "argv", shlex.split(argv))
+        said = [command(name) for name in ("seeds", "summarize", "resume")]
+        lines += ["", f"{argv} in {folder}: {called()} | {arguments()}", *said]
+    lines += ["", *(words(*values) for values in VALUES)]
+    assert_kept("printed commands", "\n".join(lines).replace(str(ROOT), "CLONE") + "\n")
 
 
 def test_every_command_has_a_module_and_every_script_a_command():

@@ -14,7 +14,7 @@ LINES = {2: "0::/pod/job\n", 1: "9:cpuset:/elsewhere\n4:cpu,cpuacct:/pod/job\n0:
 @pytest.fixture(params=LINES)
 def limit(request, tmp_path, monkeypatch):
     """A function that sets a control group's quota, on a machine of 64 cores with control groups of either version."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(0 if process else 64)))
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
     (tmp_path / "own").write_text(LINES[request.param])

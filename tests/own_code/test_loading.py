@@ -88,7 +88,7 @@ def test_a_file_whose_module_has_the_name_of_another(folder):
     assert json.dumps([1]) == "[1]"
 
 
-FILES = {
+FILES: dict[str, str | bytes] = {
     "broken.py": "x = 1\ny = undefined\n",
     "calls.py": "def mlp():\n    return undefined\n\n\nmlp()\n",
     "syntax.py": "x = 1\ndef mlp(:\n",

@@ -1,0 +1,23 @@
+"""Secrets and unprintable characters in messages."""
+
+from kept_texts import assert_kept
+
+from mnist_tune import UserError
+from mnist_tune.terminal import announce, printable
+
+TEXTS = [
+    "s3://key:hidden@bucket/x?region=eu", "s3://bucket/x?token=hidden&secret_key=hidden&a=b", "plain text = 'x'",
+    "gs://me@b and s3://you@c", "PASSWORD=hidden 'signature-x=hidden'", "key = not hidden", "a@b", "http://a b@c",
+    "x-amz-credential=hidden\"", "two\nlines\x1b[2J", "\u202e \ud800 é – …", "://" + "a" * 501 + "@b",
+    "://" + "a" * 500 + "@b", "key" + "x" * 50 + "=hidden", "key" + "x" * 51 + "=told",
+]  # fmt: skip
+
+
+def test_what_is_hidden_and_escaped(capsys):
+    lines = [f"{ascii(text)[:60]}: {str(UserError(text))!a}" for text in TEXTS]
+    value = {"a\n": ["b\x1b", {"c\t": 1.5}, None, ("d\n",)], "e": True}
+    lines.append(f"{value}: {printable(value)}")
+    assert_kept("hidden and escaped", "\n".join(lines) + "\n")
+    announce("told")
+    announce("not told", quiet=True)
+    assert capsys.readouterr() == ("", "told\n")
