@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from kept_texts import assert_kept
 
 from mnist_tune import UserError
 from mnist_tune.runtime import device
@@ -17,7 +18,7 @@ def cluster(monkeypatch):
     monkeypatch.setattr(device.ray, "get_runtime_context", lambda: context)
 
     def run(function, resources, timeout, late):
-        asked.append((resources, timeout))
+        asked.append((resources, timeout, late))
         return memory.pop() if "num_gpus" in resources else None
 
     memory = []
@@ -33,19 +34,30 @@ def cluster(monkeypatch):
     device._gpu_memory.cache_clear()
 
 
-@pytest.mark.parametrize(("cores", "each"), [(4.0, 2e9), (0.5, 8e9)])
-def test_without_gpus_each_core_is_a_device_with_its_part_of_the_memory(cluster, capsys, cores, each):
-    asked = cluster({"CPU": cores, "memory": 1e10})
-    assert find_device(quiet=False) == Device("CPU", each)
-    assert asked == []
-    assert capsys.readouterr().err == ""
+CLUSTERS: list[tuple[dict[str, float], float | None]] = [
+    ({"CPU": 4.0, "memory": 1e10}, None),
+    ({"CPU": 0.5, "memory": 1e10}, None),
+    ({"memory": 1e10}, None),
+    ({"CPU": 4.0, "memory": 1e10, "GPU": 0.0}, 5e9),
+    ({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, 5e9),
+    ({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, None),
+    ({"memory": 1e10, "GPU": 2.0}, 5e9),
+]
 
 
-def test_a_gpu_that_jax_can_use_is_the_device(cluster, capsys):
-    asked = cluster({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, 5e9)
-    assert find_device(quiet=False) == find_device(quiet=False) == Device("GPU", 4e9)
-    assert asked == [({"num_gpus": 1, "num_cpus": 0}, device.PROBE_TIMEOUT_S)]  # once
-    assert capsys.readouterr().err == ""
+def test_the_device_of_a_cluster(cluster, capsys):
+    """It is looked for twice, and asks for the memory of a GPU once."""
+    lines = []
+    for resources, memory in CLUSTERS:
+        asked = cluster(resources, memory)
+        found = find_device(quiet=False)
+        lines += [f"{resources}, of a GPU {memory}: {found}", *map(str, asked), *capsys.readouterr().err.splitlines()]
+        asked.clear()
+        assert find_device(quiet=True) == found
+        assert all("num_gpus" not in wanted for wanted, *_ in asked)
+        assert capsys.readouterr().err == ""
+        asked.clear()
+    assert_kept("devices", "\n".join(lines) + "\n")
 
 
 def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch):
@@ -57,21 +69,6 @@ def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch
         cluster(resources, 1e10)
     monkeypatch.setattr(device.ray.get_runtime_context(), "get_node_id", lambda: "there")
     assert find_device(quiet=False) == Device("GPU", 8e9)
-
-
-@pytest.mark.parametrize("quiet", [False, True])
-def test_a_gpu_that_jax_cannot_use_is_a_warning(cluster, capsys, quiet):
-    cluster({"CPU": 4.0, "memory": 1e10, "GPU": 2.0}, None)
-    assert find_device(quiet) == Device("CPU", 2e9)
-    assert ("Ray sees a GPU, but JAX does not" in capsys.readouterr().err) is not quiet
-
-
-@pytest.mark.parametrize("quiet", [False, True])
-def test_the_first_node_of_an_autoscaled_cluster_is_waited_for(cluster, capsys, quiet):
-    asked = cluster({"memory": 1e10})
-    assert find_device(quiet).kind == "CPU"
-    assert asked == [({"num_cpus": 1}, device.NODE_TIMEOUT_S)]
-    assert ("no node that trains is up; waiting" in capsys.readouterr().err) is not quiet
 
 
 def test_a_task_that_gets_no_node_in_time_is_cancelled(monkeypatch):

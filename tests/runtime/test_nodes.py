@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kept_texts import assert_kept
 from ray.tune.trainable.metadata import _TrainingRunMetadata as TrialRunMetadata
 from waiting import LONG_S, wait_until
 
@@ -59,22 +60,26 @@ The actor died because its node has died. Node Id: 2bdd26
 UNAVAILABLE = "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer."
 
 
-@pytest.mark.parametrize(
-    ("text", "address", "said"),
-    [
-        (KILLED, "10.0.0.7", "pid 11233 on 10.0.0.7: SYSTEM_ERROR: Worker unexpectedly exits with a connection error"),
-        (RAISED, "10.0.0.8", "pid 11 on 10.0.0.8: ValueError: no such device:"),
-        (NODE_DIED, None, "pid 11233 on 10.0.0.7: The actor died because its node has died. Node Id: 2bdd26"),
-        (UNAVAILABLE, None, "The actor 136fb8 is unavailable: RpcError: recvmsg:Connection reset by peer"),
-        ("", None, "Ray does not say why"),
-    ],
-)
-def test_the_cause_of_a_death_is_one_line(text, address, said):
-    found, cause = death(text)
-    assert found == address
-    assert cause.startswith(said)
-    assert "\n" not in cause
-    assert len(cause) < 120
+DEATHS = {
+    "killed": KILLED,
+    "raised": RAISED,
+    "node ended": NODE_ENDED,
+    "node died": NODE_DIED,
+    "unavailable": UNAVAILABLE,
+    "nothing said": "",
+    "an IPv6 address": "pid=7, ip=fe80::1, ValueError\nKeyboardInterrupt: stopped.",
+    "no pid": "ip: 10.0.0.7\nmy.own.Exit\nErrors are no exception",
+}
+
+
+def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
+    """By whose address it counts, what is said, and how many of a trial's failures then count."""
+    lines = []
+    for name, text in DEATHS.items():
+        left = Watched(monkeypatch, tmp_path).die("00001", text)
+        lines.append(f"{name}: {death(text)} {left}")
+        lines += capsys.readouterr().err.splitlines()
+    assert_kept("deaths", "\n".join(lines) + "\n")
 
 
 def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
@@ -127,53 +132,31 @@ class Watched:
         self.watch.on_trial_result(0, [], None, {"node_ip": address})
 
 
-def test_a_node_that_dies_or_joins_is_one_line(monkeypatch, tmp_path, capsys):
-    watched = Watched(monkeypatch, tmp_path)
-    watched.look(a="one (10.0.0.1)")
-    watched.look(a="one (10.0.0.1)", b="two (10.0.0.2)")
-    watched.look(b="two (10.0.0.2)")
-    assert capsys.readouterr().err.splitlines() == [
-        "node two (10.0.0.2) joined; trials will start there, too",
-        "node one (10.0.0.1) died; its trials continue from their last epoch",
-    ]
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_is_said_of_nodes_and_deaths(monkeypatch, tmp_path, capsys, quiet):
+    watched, lines = Watched(monkeypatch, tmp_path, quiet), []
 
+    def then(what, act):
+        act()
+        lines.extend([f"--- {what}", *capsys.readouterr().err.splitlines()])
 
-def test_a_death_of_its_node_is_none_of_the_three_after_which_a_trial_ends(monkeypatch, tmp_path):
-    watched = Watched(monkeypatch, tmp_path)
-    assert [watched.die("00001", text) for text in (KILLED, RAISED, UNAVAILABLE, NODE_DIED, NODE_ENDED)] == [
-        1,
-        1,
-        1,
-        0,
-        0,
-    ]
-
-
-def test_a_node_on_which_several_trials_died_in_a_row_is_named_once(monkeypatch, tmp_path, capsys):
-    watched = Watched(monkeypatch, tmp_path)
-    for trial_id in ("00001", "00001", "00001", "00002"):
-        watched.die(trial_id)
-    watched.epoch("10.0.0.7")  # a success on the node resets its count
-    watched.die("00003")
-    watched.epoch("10.0.0.8")  # another node
-    watched.die("00004", NODE_DIED)
-    watched.die("00004")
-    said = capsys.readouterr().err
-    assert said.count("died, pid 11233 on 10.0.0.7: SYSTEM_ERROR") == 6
-    assert "node 10.0.0.7" not in said
-    for trial_id in ("00005", "00006", "00007"):
-        watched.die(trial_id)
-    *_, last = said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert last.startswith("node 10.0.0.7: 3 trials in a row died there; remove it or look at its log")
-
-
-def test_a_quiet_sweep_announces_no_deaths(monkeypatch, tmp_path, capsys):
-    watched = Watched(monkeypatch, tmp_path, quiet=True)
-    watched.look(b="two (10.0.0.2)")
-    for trial_id in ("00001", "00002", "00003"):
-        watched.die(trial_id)
-    assert capsys.readouterr().err == ""
+    then("as before", lambda: watched.look(a="one (10.0.0.1)"))
+    then("another node", lambda: watched.look(a="one (10.0.0.1)", b="two (10.0.0.2)"))
+    then("one less", lambda: watched.look(b="two (10.0.0.2)"))
+    then("other nodes", lambda: watched.look(c="three (10.0.0.3)"))
+    for trial_id in ("00001", "00001", "00002"):
+        then(f"{trial_id} dies", lambda trial_id=trial_id: watched.die(trial_id))
+    then("an epoch on the node, which resets its count", lambda: watched.epoch("10.0.0.7"))
+    then("00003 dies", lambda: watched.die("00003"))
+    then("an epoch on another node", lambda: watched.epoch("10.0.0.8"))
+    then("00004's node dies", lambda: watched.die("00004", NODE_DIED))
+    for trial_id in ("00004", "00005", "00006", "00007"):
+        then(f"{trial_id} dies", lambda trial_id=trial_id: watched.die(trial_id))
+    then("00008 dies elsewhere", lambda: watched.die("00008", RAISED))
+    if quiet:
+        assert all(line.startswith("---") for line in lines)
+    else:
+        assert_kept("nodes and deaths", "\n".join(lines) + "\n")
 
 
 def test_a_trial_that_is_not_started_again_is_said_so(monkeypatch, tmp_path, capsys):
