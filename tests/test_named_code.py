@@ -8,16 +8,9 @@ from mnist_tune.named_code import parse_call
 TEXTS = [
     *("adam", " adam ", "adam()", " adam (b1=0.8)", "adam(b1=0.8, nesterov=True)", "net.py:mlp(widths=(64, 32))"),
     *("a/net.py:mlp(64, 'relu', width=-1)", "adam(None, b'x', 1j)", "(1)", "adam(", "adam(b1)", "adam(b1=print())"),
-    *("adam(b1=[1])", "adam({'a': 1})", "adam(1)(2)", "adam(1)+f(2)", "adam(b1=0.8", "net.py:mlp(relu)"),
-    *(
-        "adam(b1=0.8, b1=0.9)",
-        "adam(**'b1')",
-        "adam(*'b1')",
-        "adam(b1=0.8, *'b1')",
-        "adam)",
-        "adam(1) f",
-        "adam(" + "x" * 999,
-    ),
+    *("adam(b1=[1])", "adam({'a': 1})", "adam(1)(2)", "adam(1)+f(2)", "adam(b1=0.8", "net.py:mlp(relu)", "adam)"),
+    *("adam(b1=0.8, b1=0.9)", "adam(**'b1')", "adam(*'b1')", "adam(b1=0.8, *'b1')", "adam(1) f"),
+    "adam(" + "123456789 " * 30,
 ]
 
 
@@ -29,5 +22,5 @@ def test_names_with_arguments():
             found = parse_call(text)
             lines.append(f"{text}: {found!r}, own: {found.is_own}")
         except UserError as error:
-            lines.append(f"{text[:20]}: {error}")
+            lines.append(f"{text[:20]}: {error}".removesuffix("; write numbers and texts, as in 'adam(width=128)'"))
     assert_kept("names with arguments", "\n".join(lines) + "\n")

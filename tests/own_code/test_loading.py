@@ -132,11 +132,11 @@ def test_what_is_loaded_recorded_and_refused(folder):
             load_own({flag: [name]})
         except UserError as error:
             assert not any(ENTRIES.values())
-            lines.append(f"{flag} {name}: {error}")
+            lines.append(f"{name}: {error}".replace(f"--{flag} {name}: ", "--NAMED: "))
         else:
             texts, loads = own_code()
             said = [*(f"{vars(place)}" for place in loads.values()), f"texts of {', '.join(sorted(texts))}"]
-            lines += [f"{flag} {name}: {'; '.join(said)}", *map(recorded_of, sources(names_in({flag: name})))]
+            lines += [f"{name}: {'; '.join(said)}", *map(recorded_of, sources(names_in({flag: name})))]
         for entries in ENTRIES.values():
             entries.clear()
         modules.forget(set(sys.modules) - before)
@@ -144,8 +144,8 @@ def test_what_is_loaded_recorded_and_refused(folder):
 
 
 def recorded_of(entry):
-    files = {file: f"{len(one.get('lines', []))} lines" for file, one in sorted(entry["files"].items())}
-    return f"    recorded: {entry | {'files': files}}"
+    files = {file: len(one.get("lines", [])) for file, one in sorted(entry["files"].items())}
+    return f"    of {entry['flag']} {entry['name']} in {entry['folder']}, lines of {files}"
 
 
 CHANGES = {
