@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mnist_tune.edge.searcher import ContestSearcher
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.trial import TrialConfig
 
 IMAGES = 500
@@ -86,46 +85,6 @@ def test_a_table_that_has_not_ended_says_what_its_whole_seeds_say():
     part = contest(3).replay(pd.DataFrame([{**one, "stop_reason": "interrupted"} if i == 5 else one
                                            for i, one in enumerate(ended)]))  # fmt: skip
     assert part.decision.seeds.tolist() == [1, 1, 1]
-
-
-def test_the_best_is_found_and_those_that_are_surely_worse_get_no_more_seeds():
-    found = train(
-        contest(4, tolerance=0.001), said=lambda seed, setting: row(seed, setting, 0.0 if setting < 2 else 0.02)
-    )
-    assert found.settled
-    assert found.decision.active.tolist() == [True, True, False, False]
-    assert found.decision.seeds[3] < found.decision.seeds[0]
-    seeds = [order for order, setting in found.asked if setting == 0]
-    assert seeds == list(range(len(seeds)))  # each seed once, in order
-
-
-def test_the_tolerance_follows_from_the_first_seed():
-    found = contest(2, 1)
-    for setting in (0, 1):
-        found.tell(setting, {"stop_reason": "completed", "validation_accuracy": 0.8})
-    assert found.decision.tolerance == pytest.approx(0.5 * math.sqrt(0.8 * 0.2 / IMAGES), rel=1e-12)
-
-
-def test_an_error_drops_its_seed_for_all_settings():
-    found = contest(2, 1)
-    found.tell(0, None)
-    found.tell(1, row(0, 1))
-    assert found.decision.seeds.tolist() == [0, 0]
-    assert found.asked[2:] == [(1, 0), (1, 1)]
-
-
-def test_a_trial_that_diverged_or_is_at_chance_is_a_failure():
-    found = contest(2, 1)
-    found.tell(0, {"stop_reason": "diverged", "validation_accuracy": math.nan})
-    found.tell(1, {"stop_reason": "completed", "validation_accuracy": 0.12})
-    assert found.decision.failures.tolist() == [1, 1]
-
-
-def test_the_best_alone_is_confirmed_by_fresh_seeds():
-    found = train(contest(3, confirm=True))
-    leader, seeds = int(found.decision.leader), int(found.decision.seeds.max())
-    assert len(found.confirming) == CONFIRMED - seeds
-    assert [of for of in found.asked if of[0] >= CONFIRMED - len(found.confirming)][-1] == (CONFIRMED - 1, leader)
 
 
 def test_settings_share_a_seed_which_is_another_one_for_each_seed_of_the_search():

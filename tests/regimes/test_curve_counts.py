@@ -6,12 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from recorded_data import recorded_data
 
 from mnist_tune.execution.epoch_row import window_means
 from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
-from mnist_tune.regimes.data_facts import MNIST, DataFacts, data_facts
-from mnist_tune.regimes.noise import accuracy_noise, independent_answers, window_images
+from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.noise import accuracy_noise, independent_answers
 
 
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
@@ -30,28 +29,6 @@ def test_images_that_are_left_out_are_evaluated_but_in_no_window():
     assert replace(curve, batch_size=60_000).trained == 1
 
 
-@pytest.mark.parametrize(("batch_size", "images"), [(1, 128), (3, 129), (100, 200), (128, 128), (1000, 1000)])
-def test_a_window_is_whole_batches(batch_size, images):
-    assert window_images(batch_size) == images
-
-
-def test_facts_of_a_data_set_follow_from_its_counts():
-    said = recorded_data("mnist", label_counts=[60, 40], test_images=20, target=0.8)
-    guesses = {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
-    assert data_facts({"dataset": said, "options": {"target": 0.9, "train_evaluation": 50}}) == DataFacts(
-        100, 20, chance=0.6, guess_losses=guesses, target=0.9, classes=2, evaluated=50
-    )
-    assert data_facts({"dataset": said}).target == 0.8
-    assert data_facts({"dataset": said | {"positions": 4}}).train_images == 25
-    assert data_facts({"dataset": said | {"target": None}}).target is None
-
-
-def test_a_class_without_images_is_no_part_of_a_guess():
-    facts = DataFacts.of([60, 40, 0], 20)
-    assert (facts.classes, facts.chance) == (3, 0.6)
-    assert facts.guess_losses == {"cross-entropy": pytest.approx(0.6730, abs=1e-4), "mse": pytest.approx(0.24)}
-
-
 def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
     """Examples differ in how hard they are. The standard error that follows from one test set is that of many."""
     rng, examples, positions = np.random.default_rng(0), 500, 64
@@ -68,14 +45,6 @@ def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
     curve = Curve.of(columns_of(tokens), config, replace(MNIST, test_images=examples))
     assert curve.images == pytest.approx(examples * np.median(answers[:2]))
     assert Curve.of(columns_of(tokens.drop(columns="answers")), config, MNIST).images == 10_000
-
-
-@pytest.mark.parametrize(
-    ("shares", "answers"), [([1.0, 0.0], 1), ([0.5, 0.5], 8), ([0.0, 0.0], 1), ([0.7, 0.3], 6.25), ([0.51, 0.49], 8)]
-)
-def test_an_example_is_worth_one_answer_at_least_and_one_a_token_at_most(shares, answers):
-    mean, square = np.mean(shares), np.mean(np.square(shares))
-    assert independent_answers(mean, square, 8) == pytest.approx(answers)
 
 
 def test_the_share_of_wrong_labels_is_that_among_the_evaluated():

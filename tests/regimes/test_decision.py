@@ -5,12 +5,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from families import REPLICATES, family
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mnist_tune.regimes.decision import CONFIRMED, RISK, Decision, chance_gap, most_failures, radius, standing
+from mnist_tune.regimes.decision import CONFIRMED, RISK, Decision, chance_gap, most_failures, radius
 
 EXACT = 1e-9
 
@@ -199,61 +198,3 @@ def test_more_noise_or_more_settings_tell_less_apart(seeds, scatter, noise, sett
     assert gap > 0
     assert chance_gap(scatter, seeds, 2 * noise, settings) > gap
     assert chance_gap(scatter, seeds, noise, settings + 1) > gap
-
-
-def best_of(trials, test_images=1000):
-    """The best learning rate, its accuracy, and the others that are not told apart from it."""
-    found = standing(trials, test_images)
-    best = found.iloc[0]
-    return best["learning_rate"], best["accuracy"], sorted(found["learning_rate"][found["close"]][1:])
-
-
-def test_what_did_not_diverge_with_any_seed_competes_by_its_mean():
-    found = standing(REPLICATES, 1000)
-    assert found["learning_rate"].tolist() == [1.0, 0.1], "of the others, a seed diverged"
-    assert found["accuracy"].tolist() == pytest.approx([0.98, 0.96])
-    assert found["gap"].tolist() == pytest.approx([0, 0.02])
-    assert found[["seeds", "regime"]].to_numpy().tolist() == [[2, "converged"]] * 2
-    some = family({0.1: [("converged", 0.90), ("diverged", 0.1)], 1.0: [("oscillating", 0.92), ("diverged", 0.1)]})
-    assert best_of(some)[:2] == (1.0, 0.92)
-    assert standing(some, 1000)["regime"].tolist() == ["oscillating", "converged"]
-    mixed = family({0.1: [("converged", 0.9), ("slow", 0.9)]})
-    assert standing(mixed, 1000)["regime"].tolist() == ["1 converged, 1 slow"]
-    assert standing(family({0.1: [("diverged", 0.9)]}), 1000).empty
-
-
-def test_only_trials_that_ran_all_their_epochs_compete():
-    trials = family({0.1: [("converged", 0.9)], 0.2: [("slow", 0.95)], 0.4: [("converged", 0.8)]})
-    assert best_of(trials.assign(epochs_run=[10, 9, 10]))[:2] == (0.1, 0.9)
-
-
-def test_held_out_images_decide_where_there_are_some():
-    trials = REPLICATES.assign(validation_accuracy=1 - REPLICATES["test_accuracy"], holdout=500)
-    assert best_of(trials)[0] == 0.1
-    assert best_of(trials.assign(validation_accuracy=math.nan))[0] == 1.0
-
-
-def test_of_equal_means_all_are_named():
-    assert best_of(family({rate: [("converged", 0.9)] * 3 for rate in (0.1, 0.2, 0.4)}))[2] == [0.2, 0.4]
-
-
-@pytest.mark.parametrize(("images", "close"), [(1_000, [0.2]), (100_000, [])])
-def test_one_seed_tells_apart_what_counts_and_falls_do(images, close):
-    trials = family({0.1: [("converged", 0.90)], 0.2: [("converged", 0.89)], 0.4: [("converged", 0.8)]})
-    assert best_of(trials, images)[2] == close
-    assert best_of(trials.assign(largest_fall=[0.0, 0.01, math.nan]), images)[2] == [0.2], "its curve went to and fro"
-    assert best_of(trials.assign(answers=1e5 / images), images)[2] == [], "each image has many answers"
-    held = trials.assign(validation_accuracy=trials["test_accuracy"], holdout=images)
-    assert best_of(held, 1)[2] == close, "the images held out count, not the test set's"
-
-
-def test_pairs_of_one_seed_tell_more_than_their_means():
-    rng = np.random.default_rng(0)
-    common, own = rng.normal(0, 0.03, 8), rng.normal(0, 0.001, 8)
-    values = {0.1: 0.9 + common, 0.2: 0.89 + common + own}
-    trials = family({rate: [("converged", one) for one in of] for rate, of in values.items()})
-    assert best_of(trials, 100_000)[2] == []
-    assert best_of(trials.assign(seed=[*range(8), 3, 1, 0, 5, 7, 2, 4, 6]), 100_000)[2] == [0.2], "other pairs"
-    apart = standing(trials.assign(seed=range(16)), 100_000)
-    assert apart["gap"].tolist() == pytest.approx([0, 0.01 - own.mean()]), "without pairs, that of the means"
-    assert apart["close"].all(), "and each varies alone"

@@ -84,23 +84,6 @@ def test_intervals_hold_95_percent():
     np.testing.assert_allclose(found.interval_of(0.5), [low, middle, high], atol=0.02)
 
 
-def test_lapses_are_failures_far_below_the_edge_and_luck_is_successes_far_above():
-    lapse, luck = posterior_of([*((-2.0, i % 8 > 0) for i in range(80)), *MANY]).lapse_and_luck
-    assert lapse == pytest.approx(0.12, abs=0.01)
-    assert luck < 0.02
-    lapse, luck = posterior_of([*((3.0, i % 10 == 0) for i in range(80)), *MANY]).lapse_and_luck
-    assert lapse < 0.05
-    assert luck == pytest.approx(0.1, abs=0.01)
-
-
-def test_what_the_share_never_reaches_does_not_exist():
-    lapses = [(-2.0, i % 5 > 0) for i in range(100)]
-    found = posterior_of([*lapses, *MANY])
-    assert found.interval_of(0.9)[1] == -np.inf
-    lucky = [(3.0, i % 5 == 0) for i in range(100)]
-    assert posterior_of([*lucky, *MANY]).interval_of(0.1)[1] == np.inf
-
-
 def test_grids_are_fitted_only_when_the_posterior_has_narrowed():
     """Each time, all outcomes are counted again."""
     again = EdgePosterior._recounted

@@ -1,9 +1,7 @@
-"""From curves to regimes: the notebook's own tables, measured curves, and what may never happen to any curve."""
+"""From curves to regimes: measured curves, and what may never happen to any curve."""
 
 import math
-from dataclasses import replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.data_facts import DATA, MNIST
 from mnist_tune.regimes.divergence import has_diverged
 from mnist_tune.regimes.labels import REGIMES, curve_regime, label_trials
-from mnist_tune.regimes.replicates import regime_counts
 
 
 def curve_of(rows, epochs_asked):
@@ -27,44 +24,6 @@ def curve_of(rows, epochs_asked):
 
 lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
 """Whether a trial on MNIST has diverged after an epoch."""
-STEPS = 469
-"""In an epoch of the measured curves."""
-
-
-# --- the notebook's tables: accuracies alone
-
-
-@pytest.fixture(scope="module")
-def notebook():
-    with resources.files("mnist_tune.commands").joinpath("notebook_tables.csv").open() as file:
-        return pd.read_csv(file)
-
-
-@pytest.mark.parametrize(
-    ("section", "regime", "evidence"),
-    [
-        ("converges", "converged", "accuracy 0.9930 >= 0.95"),
-        ("stax_mlp", "converged", "accuracy 0.9807 (median of three epochs) >= 0.95"),
-        ("convnet", "converged", "accuracy 0.9920 >= 0.95"),
-        ("slow", "slow", "accuracy 0.8604; would reach 0.95 later than epoch 2"),
-        ("oscillates", "oscillating", "accuracy fell in 3 of 9 epochs, between 0.8037 and 0.9561"),
-        ("diverges", "diverged", "dead since epoch 1: accuracy 0.1022 is that of guessing"),
-        ("underfit", "underfit", "levelled off at accuracy 0.8402"),
-        ("overfit", "overfit", "held out 0.8591 in epoch 5, then 0.8294"),
-    ],
-)
-def test_the_notebooks_tables(notebook, section, regime, evidence):
-    table = notebook[notebook["section"] == section]
-    train = table["train_accuracy"].to_numpy()
-    curve = Curve(table["test_accuracy"].to_numpy(), len(table), None if np.isnan(train).all() else train)
-    found, why = curve_regime(curve)
-    assert found == regime
-    assert why.startswith(evidence)
-
-
-def test_every_table_of_the_notebook_is_labelled(notebook):
-    sections = {"converges", "slow", "oscillates", "diverges", "underfit", "overfit", "stax_mlp", "convnet"}
-    assert set(notebook["section"]) == sections
 
 
 # --- measured curves, with step losses
@@ -211,46 +170,6 @@ def test_an_accuracy_of_one_is_no_division_by_zero(accuracies, asked):
     assert curve_regime(calm(accuracies, asked))[0] in ("oscillating", "undecided")
 
 
-@pytest.mark.parametrize(
-    ("accuracies", "spikes", "regime"),
-    [
-        ([0.9, 0.93, 0.91, 0.96, 0.97], [], "converged"),
-        ([0.9, 0.93, 0.91, 0.96, 0.94], [], "oscillating"),
-        ([0.9, 0.93, 0.91, 0.96, 0.97], [2], "converged"),
-        ([0.9, 0.93, 0.91, 0.96, 0.97], [3], "oscillating"),
-        ([0.9, 0.93, 0.94, 0.96, 0.97], [0, 4], "converged"),
-        ([0.9, 0.93, 0.94, 0.96, 0.97], [1, 4], "oscillating"),
-    ],
-)
-def test_two_epochs_with_a_drop_or_a_spike_oscillate(accuracies, spikes, regime):
-    losses = np.ones(5)
-    losses[spikes] = 2.5
-    assert curve_regime(calm(accuracies, step_loss_max=losses, untrained_loss=2.4))[0] == regime
-
-
-@pytest.mark.parametrize(
-    ("epochs", "dips", "regime"),
-    [
-        (13, [2, 4, 9], "converged"),
-        (13, [8, 10], "oscillating"),
-        (37, [20, 28, 33], "converged"),
-        (37, [20, 25, 28, 33], "oscillating"),
-    ],
-)
-def test_a_sixth_of_the_epochs_is_not_yet_often(epochs, dips, regime):
-    """In the first two cases the last 6 of 12 epochs count, in the others the last 18 of 36."""
-    accuracies = np.full(epochs, 0.98)
-    accuracies[dips] = 0.95
-    assert curve_regime(calm(accuracies, asked=epochs))[0] == regime
-
-
-def test_an_early_spike_leaves_a_curve_undecided():
-    values = {"step_loss_max": np.array([40.0, 1, 1, 1, 1]), "untrained_loss": 2.4}
-    accuracies = [0.5, 0.58, 0.63, 0.66, 0.69]
-    assert curve_regime(calm(accuracies, asked=5))[0] == "slow"
-    assert curve_regime(calm(accuracies, asked=5, **values))[0] == "undecided"
-
-
 def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
     rows = pd.DataFrame([epoch_row(epoch, 2.5, 0.12, above_since=5) for epoch in (1, 2)])
     assert curve_regime(curve_of(rows, 2))[0] == "diverged"
@@ -267,18 +186,6 @@ def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
     rows = pd.DataFrame([epoch_row(1), last])
     evidence = f"training loss {loss:.3g} (untrained 2.4), above it since step 12"
     assert curve_regime(curve_of(rows, 10)) == ("diverged", evidence)
-
-
-def test_a_gap_repeats_the_epoch_before():
-    gaps = np.array([math.nan, 0.5, math.nan, 0.7, math.nan])
-    curve = Curve(held_out=np.full(5, math.nan), epochs_asked=5, train_accuracy=gaps)
-    assert curve.accuracy.tolist() == [0.5, 0.5, 0.5, 0.7, 0.7]
-
-
-def test_a_peak_is_measured_by_the_larger_of_the_losses_before_and_after():
-    losses, peaks = np.array([2.2, 0.3, 0.3]), np.full(3, 2.9)
-    curve = calm([0.3, 0.9, 0.9], train_loss=losses, untrained_loss=2.4, window_loss_max=peaks)
-    assert curve.spikes().tolist() == [False, False, True]
 
 
 def test_validation_is_held_out_before_test(epoch_row):
@@ -299,51 +206,6 @@ def test_a_trials_curve_has_its_settings_and_the_facts_of_its_data(epoch_row):
     assert (curve.guessing_since, curve.above_since, curve.untrained_loss) == (5, None, 2.4)
 
 
-def test_accuracies_are_measured_on_the_training_images_if_all_are_known():
-    train, data = np.array([0.5, 0.6]), replace(MNIST, evaluated=20_000)
-    gap = np.array([0.5, math.nan])
-    found = [
-        Curve(train, 2, train_accuracy=known, holdout=holdout, data=data)
-        for known, holdout in ((train, 0), (gap, 0), (None, 0), (gap, 300), (train, 50_000))
-    ]
-    assert [curve.images for curve in found] == [20_000, 10_000, 10_000, 300, 10_000]
-
-
-def test_wrong_labels_are_no_avoidable_error_unless_some_are_memorised():
-    known, memorised = np.array([0.4, 0.5]), np.array([0.4, 0.7])
-    for curve, errors, goal in (
-        (calm(known, label_noise=30_000), [0.15, 0.05], 0.55 * 0.05),
-        (calm(memorised, label_noise=30_000), [0.6, 0.3], 0.05),
-        (Curve(known, 2, label_noise=30_000), [0.6, 0.5], 0.05),  # on test images, which have the right ones
-    ):
-        np.testing.assert_allclose(curve.avoidable_error, errors)
-        assert curve.avoidable_goal(0.95) == pytest.approx(goal)
-    assert calm([0.4], label_noise=30_000).avoidable_goal(0.5) == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize(
-    ("loss", "accuracy", "peak", "spike"),
-    [
-        ("cross-entropy", 0.4, 3.0, False),  # an expected loss of 2.4, four times the error, may reach 3.5
-        ("cross-entropy", 0.4, 3.6, True),
-        ("cross-entropy", 0.9, 2.2, False),  # 0.4 may reach 0.9, but that is below the loss of a guess
-        ("mse", 0.4, 1.0, False),  # an expected loss of 0.6, the error, may reach 1.2
-        ("mse", 0.4, 1.4, True),
-    ],
-)
-def test_where_losses_are_unknown_a_spike_is_told_by_the_error(loss, accuracy, peak, spike):
-    curve = calm([accuracy] * 2, window_loss_max=np.array([0.0, peak]), loss=loss)
-    assert curve.spikes().tolist() == [False, spike]
-
-
-def test_the_first_peak_is_measured_by_the_untrained_loss():
-    """Which may reach 3.5 in a window of 128 images."""
-    for peak, spike, clear in ((3.4, False, False), (3.55, True, False), (3.65, True, True)):
-        values = {"train_loss": np.array([0.3]), "untrained_loss": 2.4, "window_loss_max": np.array([peak])}
-        curve = calm([0.9], **values)
-        assert (curve.spikes()[0], curve.spikes(1.5)[0]) == (spike, clear)
-
-
 ACCURACIES = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.5, 0.96, 1.0])
 LOSSES = st.floats(0, 1e3) | st.sampled_from([math.nan, math.inf])
 ROWS = st.fixed_dictionaries(
@@ -362,21 +224,3 @@ def test_any_curve_has_one_regime_with_its_evidence(rows, more, train_known):
     regime, evidence = curve_regime(calm(epochs["test_accuracy"], asked=len(rows) + more))
     assert regime in REGIMES
     assert evidence.strip()
-
-
-# --- a sweep's regimes
-
-
-def test_counts_are_in_the_order_of_the_regimes():
-    assert regime_counts(["diverged", "converged", "slow", "converged"]) == "2 converged, 1 slow, 1 diverged"
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "evidence"),
-    [
-        ([0.5, 0.9, 0.93, 0.938, 0.945, 0.951], "accuracy 0.9510 >= 0.95, but not yet for three epochs"),
-        ([0.5, 0.9, 0.955, 0.94, 0.945, 0.944], "left the target: accuracy 0.9550 in epoch 3, 0.9440 at the end"),
-    ],
-)
-def test_a_curve_that_is_at_its_target_at_the_end_has_not_left_it(accuracies, evidence):
-    assert curve_regime(calm(accuracies)) == ("undecided", evidence)

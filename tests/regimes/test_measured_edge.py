@@ -10,7 +10,7 @@ import pytest
 
 from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.regimes.measured_edge import Interval, Learned, MeasuredEdge, last_rows, outcomes
+from mnist_tune.regimes.measured_edge import Learned, MeasuredEdge, last_rows, outcomes
 from mnist_tune.reports import findings
 from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
@@ -90,22 +90,6 @@ def test_edges_of_three_widths_have_an_exponent(folder):
     *_, last = findings.of(findings.findings(sweep), findings.Kind.EDGE)
     assert last.about == "mlp-N-tanh"
     assert last.text.startswith("the rate at which 50% learn goes as width^")
-
-
-@pytest.mark.parametrize(
-    ("row", "accuracy", "learned"),
-    [
-        ({"train_loss": 1.14}, None, True),
-        ({"train_loss": 1.16}, None, False),
-        ({"train_loss": 1.1, "diverged": True}, None, False),
-        ({"train_loss": math.nan}, None, False),
-        ({"train_loss": 1.3}, 0.5, True),
-        ({"train_loss": 1.1}, 0.7, False),
-    ],
-)
-def test_what_counts_as_learned(row, accuracy, learned):
-    known = {"untrained_loss": 2.4, "train_accuracy": 0.6, "diverged": False}
-    assert Learned(2.3, accuracy).holds(known | row) is learned
 
 
 def test_the_last_epoch_counts_also_if_its_loss_is_nan():
@@ -201,13 +185,6 @@ def test_an_edge_is_measured_as_its_search_was_asked_for(folder):
     assert edge.predicted == PREDICTED
     assert len(edge.outcomes) == 60
     assert not edge.outcomes["learned"].any(), "their accuracy is 0.9"
-
-
-def test_a_rate_that_does_not_exist_says_so():
-    assert str(Interval(0.0, 0.0, 1.0)) == "no rate"
-    assert str(Interval(1.0, math.inf, math.inf)) == "any rate"
-    assert str(Interval(1.0, 2.0, math.inf)) == "2 [1, inf]"
-    assert math.isinf(Interval(0.0, 1.0, 2.0).half_width)
 
 
 def test_a_share_that_learns_at_no_rate_is_said_in_a_sentence():

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from mnist_tune import TrialConfig
-from mnist_tune.regimes.replicates import CONFIGURATION, SUMMARISED, clopper_pearson, half_width, summarise_replicates
+from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, half_width, summarise_replicates
 
 EXACT = 1e-12
 VALUES = [0.9792, 0.9755, 0.9854, 0.983, 0.9851]
@@ -52,40 +52,9 @@ def test_mean_spread_and_interval():
     assert (row["replicates"], row["regimes"]) == (5, "5 converged")
 
 
-def test_one_replicate_has_a_mean_alone():
-    (row,) = summarise_replicates(replicates([0.9])).to_dict("records")
-    assert row["train_accuracy_mean"] == 0.9
-    for name in SUMMARISED:
-        assert math.isnan(row[f"{name}_std"])
-        assert math.isnan(row[f"{name}_ci95"])
-
-
-def test_diverged_replicates_count_among_regimes_but_not_in_means():
-    accuracies, losses = [0.96, 0.1, 0.98, 0.1], [0.2, math.nan, 0.1, math.inf]
-    trials = replicates(accuracies, losses, ["converged", "diverged", "converged", "diverged"])
-    (row,) = summarise_replicates(trials).to_dict("records")
-    assert (row["replicates"], row["regimes"]) == (4, "2 converged, 2 diverged")
-    assert row["train_loss_mean"] == pytest.approx(0.15, rel=EXACT)
-    assert row["train_loss_std"] == pytest.approx(statistics.stdev([0.1, 0.2]), rel=EXACT)
-    assert row["train_loss_ci95"] == pytest.approx(stats.t.ppf(0.975, 1) * 0.05, rel=EXACT)
-    assert row["train_accuracy_mean"] == pytest.approx(0.535, rel=EXACT)
-
-
-def test_no_finite_loss_has_no_mean():
-    (row,) = summarise_replicates(replicates([0.1, 0.1], [math.nan, math.inf], ["diverged"] * 2)).to_dict("records")
-    assert all(math.isnan(row[f"train_loss_{part}"]) for part in ("mean", "std", "ci95"))
-
-
 def test_replicates_differ_by_their_seeds_alone():
     fields = {"epochs_asked" if name == "epochs" else name for name in TrialConfig().to_dict()}
     assert fields - set(CONFIGURATION) == {"seed", "data_seed", "stop_when_diverged"}
-
-
-def test_a_row_a_configuration_in_order():
-    trials = [replicates([0.9, 0.8], learning_rate=rate, momentum=m) for rate in (1.0, 0.1) for m in (0.9, 0.0)]
-    summary = summarise_replicates(pd.concat(trials))
-    found = summary[["momentum", "learning_rate", "replicates"]].to_numpy().tolist()
-    assert found == [[0.0, 0.1, 2], [0.0, 1.0, 2], [0.9, 0.1, 2], [0.9, 1.0, 2]]
 
 
 # --- how many converged
@@ -95,10 +64,3 @@ def test_a_row_a_configuration_in_order():
 def test_clopper_pearson_is_the_exact_interval(successes, count):
     expected = stats.binomtest(successes, count).proportion_ci(0.95, method="exact")
     assert clopper_pearson(successes, count) == pytest.approx((expected.low, expected.high), rel=1e-9)
-
-
-def test_how_many_converged():
-    trials = replicates([0.96, 0.97, 0.98, 0.96, 0.1], regimes=["converged"] * 4 + ["diverged"])
-    (row,) = summarise_replicates(trials).to_dict("records")
-    assert row["converged"] == "4 of 5"
-    assert (row["converged_low"], row["converged_high"]) == pytest.approx((0.2836, 0.9949), abs=1e-4)

@@ -115,11 +115,6 @@ def test_a_level_curve_is_underfit_whatever_was_asked_for(epochs):
     assert curve_regime(curve(noisy_flat(epochs)))[0] == "underfit"
 
 
-def test_a_decline_is_said_so():
-    evidence = curve_regime(REPORTED["a decline"][0])[1]
-    assert evidence.startswith("declining: accuracy 0.9000 in epoch 1, 0.8775")
-
-
 def test_a_held_out_loss_that_was_0_is_no_evidence_and_divides_nothing():
     """Its ratio to the last one has no meaning, and the accuracy fell by one image of 10,000."""
     held_out = np.array([0.7, 0.8, 0.9, 0.9999, *[0.9998] * 6])
@@ -127,11 +122,6 @@ def test_a_held_out_loss_that_was_0_is_no_evidence_and_divides_nothing():
     curve = Curve(held_out, 10, train_accuracy=np.ones(10), held_out_loss=np.array(loss), train_loss=np.zeros(10))
     assert memorising(replace(curve, held_out_loss=np.array(loss) + 1e-3))
     assert memorising(curve) == ""
-
-
-def test_a_held_out_loss_that_rises_is_evidence():
-    evidence = curve_regime(REPORTED["the held-out loss rises, the accuracy falls"][0])[1]
-    assert evidence == "held out 0.7550 in epoch 3, then 0.7150; loss 0.73 to 0.99"
 
 
 def test_evidence_fits_in_sixty_characters():

@@ -39,12 +39,6 @@ def test_networks_are_told_apart_by_all_but_their_width():
     }
 
 
-def test_two_widths_have_no_exponent_and_an_edge_that_is_not_known_does_not_count():
-    found = law("mlp-N-tanh", (8, 16, 32), 1.0)
-    unknown = ("mlp-32-tanh", Interval(0.0, 1.0, 2.0))
-    assert not list(exponents([*found[:2], found[0], unknown]))
-
-
 def test_the_interval_holds_the_exponent_as_often_as_it_says():
     """Also where the points scatter by three times what their intervals say; then somewhat less often, as few points
     say how much they scatter."""
