@@ -90,12 +90,11 @@ class Curve:
     @cached_property
     def accuracy(self) -> np.ndarray:
         """Training accuracy if every epoch has one, else held-out accuracy. A gap repeats the value before it."""
-        train, found = self.train_accuracy, self.held_out
-        if train is not None and not np.isnan(train).any():
-            return train
-        if train is None or not np.isnan(found).any():
-            return found
-        return np.asarray(pd.Series(train).fillna(pd.Series(found)).ffill().bfill().fillna(0))
+        train = self.held_out if self.train_accuracy is None else self.train_accuracy
+        for found in (train, self.held_out):
+            if not np.isnan(found).any():
+                return found
+        return np.asarray(pd.Series(train).fillna(pd.Series(self.held_out)).ffill().bfill())
 
     @cached_property
     def avoidable_error(self) -> np.ndarray:
@@ -227,7 +226,7 @@ def columns_of(epochs: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy(dtype=float, na_value=np.nan) for name in table}
 
 
-def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> Iterator[Curve]:
+def curves_of(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> Iterator[Curve]:
     """Yield the curve of each trial, in the order of `trials`."""
     columns, rows = columns_of(epochs), epochs.groupby("trial_id").indices
     known = trials.assign(**{name: getattr(Curve, name) for name in SETTINGS if name not in trials})

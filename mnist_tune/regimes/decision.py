@@ -198,7 +198,7 @@ class Decision:
         lead = self.leader[..., None]
         others = self.active & (np.arange(self.active.shape[-1]) != lead)
         most = np.take_along_axis(self._mean + self._radius(2 * RISK), lead[..., None], -1)[..., 0]
-        return np.asarray(np.where(others, most, 0).max(-1, initial=0))
+        return np.asarray(np.where(others, most, 0).max(-1))
 
     @property
     def over(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
-from mnist_tune.regimes.data_facts import MNIST, DataFacts
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import SIBLINGS
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
@@ -277,7 +277,7 @@ def behind(one: Trial, best: Trial) -> str:
     return f"accuracy {ours:.4f} after {epochs} epochs; {named(best, one)} had {theirs:.4f}"
 
 
-def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts = MNIST) -> pd.DataFrame:
+def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     """Return `trials` with `LABELLED`: the label that follows from a trial's own curve; the one that also uses its
     siblings, and its evidence; the target, and when it is reached. Where the data set has no target, that follows from
     the siblings that ran all their epochs; before there are any, from those that run."""

@@ -129,7 +129,7 @@ def flat(curve: Curve) -> bool:
 def late_pace(curve: Curve) -> tuple[float, float]:
     """Return the pace of the late half of a curve as a share of its mean pace, in loss or, if that is unknown, in
     accuracy, and the noise of that share."""
-    late = max(round(HALF * curve.epochs), 1)
+    late = round(HALF * curve.epochs)
     loss = curve.train_loss
     by_loss = loss is not None and loss[-1] < loss[0] < np.inf
     course = -loss if by_loss and loss is not None else curve.accuracy

@@ -283,6 +283,7 @@ def curves():
         yield title, Curve(held_out, 4, train_accuracy=train, **values)
     gap = np.array([math.nan, 0.6, math.nan, 0.7])
     yield "gaps", Curve(held_out, 5, train_accuracy=gap)
+    yield "gaps held out alone", Curve(gap, 5)
     yield "gaps in both", Curve(gap, 5, train_accuracy=gap)
     yield "no gap held out", Curve(train, 5, train_accuracy=gap, holdout=300)
     losses = {"train_loss": np.array([2.2, 0.3, 0.3, 0.3]), "untrained_loss": 2.4}
@@ -358,9 +359,7 @@ def test_families_replicates_and_widths_are_told_as_they_were():
             + ", ".join(held_out(part) for part in (table_of, table_of.iloc[:, :1], table_of.iloc[:, 1:]))
         )
     lines += [f"counts: {regime_counts(['undecided', 'diverged', 'slow', 'converged', 'slow'])}"]
-    lines += [
-        f"half widths {short([*(half_width(0.1, n, c) for n in (2, 5) for c in (0.95, 0.5)), half_width(0.1, 5)])}"
-    ]
+    lines += [f"half widths {short([half_width(0.1, n) for n in (1, 2, 5)])}"]
     lines += [
         f"Clopper and Pearson: {short(clopper_pearson([0, 1, 4, 5], [5] * 4))} {short(clopper_pearson(1, 5, 0.5))}"
     ]

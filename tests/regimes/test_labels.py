@@ -93,7 +93,7 @@ def labels(*trials, label_noise=0):
     epochs = pd.concat([rows.assign(trial_id=trial_id) for trial_id, rows in zip(ids, trials, strict=True)])
     table = pd.DataFrame([rows.iloc[-1] for rows in trials])
     table = table.assign(trial_id=ids, epochs_asked=10, label_noise=label_noise).reset_index(drop=True)
-    return label_trials(table, epochs)
+    return label_trials(table, epochs, MNIST)
 
 
 def test_a_sibling_that_reached_the_target_makes_slow_what_may_have_levelled_off(measured):
@@ -120,7 +120,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(measured):
     trials = pd.DataFrame({"trial_id": [*ids.values(), "none"], "epochs_asked": 10, "learning_rate": [*rates, 0.1]})
     expected = [curve_regime(curve_of(trial(measured, rate), 10)) for rate in rates]
     for rows in (epochs, epochs.sort_values("epoch", kind="stable"), epochs.iloc[::-1].sort_values("epoch")):
-        found = label_trials(trials, rows)
+        found = label_trials(trials, rows, MNIST)
         assert found["curve_regime"].tolist()[:-1] == [label for label, _ in expected]
         own = (found["regime"] == found["curve_regime"]).tolist()[:-1]
         assert sum(own) >= 4
