@@ -1,0 +1,123 @@
+"""The courses of searches for edges and of decisions, to the letter (`kept_texts`)."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import ray
+import ray.util
+from kept_texts import assert_kept
+from played import Killed, changed, course, shown  # noqa: F401
+
+from mnist_tune.edge.decide import DecideOptions, decide_until_exit
+from mnist_tune.edge.search import EdgeOptions, find_edge
+from mnist_tune.training.range_suggestions import BLOW_UP
+
+EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
+
+
+class Pool:
+    """Stands in for Ray's."""
+
+    def __init__(self, processes):
+        self.processes = processes
+
+    def map(self, function, values):
+        return [function(self.processes[i % len(self.processes)], value) for i, value in enumerate(values)]
+
+
+@pytest.fixture
+def predicts(course, monkeypatch):  # noqa: F811
+    """Predictors that say what follows from architecture and seed, in processes that are noted."""
+
+    def start(code, dataset, like):
+        course.note(f"start a predictor for {dataset.name}, like {changed(like)}")
+        return SimpleNamespace(predict=SimpleNamespace(remote=predict))
+
+    def predict(config):
+        course.note(f"look at {changed(config)}")
+        rate = EDGES[config.architecture] * (1, 3, 0.8)[config.seed]
+        return {BLOW_UP: rate, "2/λ0": None if config.seed == 1 else rate / 2, "silent": None}
+
+    monkeypatch.setattr(
+        ray,
+        "remote",
+        lambda **of: course.note(f"processes of Ray with {of}") or (lambda kind: SimpleNamespace(remote=start)),
+    )
+    monkeypatch.setattr(ray, "kill", lambda process: course.note("kill a predictor"))
+    monkeypatch.setattr(ray.util, "ActorPool", Pool)
+
+
+def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, predicts, epoch_row, tmp_path):  # noqa: F811
+    """Seeds learn below the edge, a few of them above. Those that don't diverge, or stay where they were."""
+
+    def row(config, epoch):
+        rng = np.random.default_rng(config.seed)
+        learned = rng.random() < 1 / (1 + (config.learning_rate / EDGES[config.architecture]) ** 8)
+        lost = not learned and rng.random() < 0.5
+        loss = float("nan") if lost else 0.1 if learned else 2.3
+        if (config.architecture, epoch, config.seed % 11) == ("mlp-8-tanh", 2, 0):
+            return ValueError("no shape")
+        accuracy, rate = 0.9 if learned else 0.1, config.learning_rate
+        return epoch_row(epoch, loss, accuracy, diverged=lost, untrained_loss=2.4, learning_rate=rate)
+
+    course.row, course.resources, where = row, {"CPU": 4.0}, tmp_path / "sweep"
+    options = EdgeOptions(
+        output=where, architecture=tuple(EDGES), batch_size=(64,), trials=8, epochs=2, predictor_seeds=3, seed=5
+    )
+    course.section("it is killed")
+    course.dies = 30
+    with pytest.raises(Killed):
+        find_edge(options)
+    before = course.recorded(where, EdgeOptions().values())
+    course.dies = 1e9
+    course.section("more trials")
+    found = find_edge(EdgeOptions(resume=where, trials=11, precision=0.06))
+    course.recorded(where, before)
+    course.section("nothing is left")
+    find_edge(EdgeOptions(resume=where, quiet=True))
+    assert len(found.trials) == 22
+    course.section("where the edge is expected, and how many are proposed, is given")
+    options = EdgeOptions(
+        output=tmp_path / "b",
+        architecture=("mlp-4-tanh",),
+        trials=2,
+        predictor_seeds=1,
+        expected=1.0,
+        workers=1,
+        quiet=True,
+    )
+    find_edge(options)
+    course.recorded(tmp_path / "b", EdgeOptions().values())
+    assert_kept("course of a search for edges", course.text)
+
+
+def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  # noqa: F811
+    """The first two settings are about as good, and the last one diverges."""
+
+    def row(config, epoch):
+        better = {0.2: 0.9, 0.4: 0.9, 8.0: 0.1}[config.learning_rate]
+        lost = config.learning_rate == 8
+        accuracy = better + 0.01 * np.random.default_rng([config.seed, int(10 * config.learning_rate)]).normal()
+        values = {"validation_accuracy": accuracy, "validation_loss": 1.0, "diverged": lost}
+        values["learning_rate"] = config.learning_rate
+        if (config.learning_rate, config.seed % 7) == (8.0, 0):
+            return ValueError("no shape")
+        return epoch_row(epoch, float("nan") if lost else 0.5, 0.95, **values)
+
+    course.row, course.resources, where = row, {"CPU": 2.0}, tmp_path / "sweep"
+    asked = {"architecture": ("mlp-4-tanh",), "learning_rates": ("0.2:0.4:2", 8.0), "epochs": 1, "tolerance": 0.001}
+    options = DecideOptions(output=where, trials=9, **asked)
+    course.section("it is killed")
+    course.dies = 15
+    with pytest.raises(Killed):
+        decide_until_exit(options)
+    before = course.recorded(where, DecideOptions().values())
+    course.dies = 1e9
+    course.section("it goes on, and has the best confirmed")
+    decide_until_exit(DecideOptions(resume=where, confirm=True, trials=14))
+    course.recorded(where, before)
+    course.section("between the best of a sweep")
+    found = decide_until_exit(DecideOptions(sweep=where, output=tmp_path / "b", trials=5, at_a_time=1, holdout=500))
+    course.recorded(found.path, DecideOptions().values())
+    assert_kept("course of a decision", course.text)
