@@ -30,7 +30,6 @@ from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import opening, progress, recorder, sweep, trainable, tuner
 
-EPOCH_S = 2.0
 OWN = {"name", "search", "ended", "resumed", "driver", "options"}
 
 
@@ -44,6 +43,8 @@ class Course:
     Attributes:
         row: a function from a trial's config and the number of an epoch to the epoch's row, or an exception.
         slots: how many trials run at a time.
+        data: the data set.
+        epoch_s: seconds of an epoch. Progress is printed every 15 s.
         dies: the driver is killed once the journal has so many more lines.
     """
 
@@ -51,6 +52,7 @@ class Course:
         self.here, self.lines, self.now, self._printed = here, [], 100.0, printed
         self._known, self.proposed, self.last = {}, {}, DEFAULTS
         self.row, self.slots, self.dies, self.resources = None, 2, math.inf, {"CPU": 2.0}
+        self.epoch_s = 0.5
 
     def note(self, line):
         """Note a line, after those that were printed before it."""
@@ -166,7 +168,7 @@ class MadeUpPool:
     def epoch(self, lane_id, state):
         lane = self.lanes[lane_id]
         lane[1] += 1
-        self.course.now += EPOCH_S
+        self.course.now += self.course.epoch_s
         lane[2] = self.course.row(lane[0], lane[1])
         if isinstance(lane[2], Exception):
             lane[1] -= 1
@@ -284,8 +286,7 @@ class PlayedTuner:
                 self.search.on_trial_complete(trial.trial_id, error=True)
             self.tell("on_trial_error", 0, trials, trial)
             return False
-        loss, accuracy = shown(float(result["train_loss"])), shown(float(result["train_accuracy"]))
-        said = [f"epoch {result['epoch']}", loss, accuracy, result["stop_reason"], result.get("warning")]
+        said = [f"epoch {result['epoch']}", result["stop_reason"], result.get("warning")]
         self.course.also(" ".join(filter(None, said)) + (", not a repeat" if result.get("repeated") is False else ""))
         if not result["done"] and self.scheduler.on_trial_result(None, trial, result) == "STOP":
             result["done"] = True
@@ -330,8 +331,9 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
         monkeypatch.setattr(module, "now", lambda: f"at {course.now:.0f} s")
     monkeypatch.setattr(opening, "describe_environment", dict)
     monkeypatch.setattr(opening, "changed_versions", lambda meta: {"jax": "9.9"})
+    course.data = mnist_5k
     for module in (opening, decide):
-        monkeypatch.setattr(module, "load_dataset", course.noting("load data:", mnist_5k))
+        monkeypatch.setattr(module, "load_dataset", lambda *given: course.noting("load data:", course.data)(*given))
     for module in (opening, sweep, search, decide):
         monkeypatch.setattr(module, "start_ray", course.noting("start Ray:"))
     for module in (sweep, search, decide):

@@ -48,7 +48,7 @@ def test_a_sweep_of_regimes_that_is_killed_and_goes_on(course, epoch_row, tmp_pa
         (1.0, 1, 3): [OSError("no memory")],
         (2.0, 1, 4): [OSError("no disk"), OSError("no network"), OSError("no memory")],
     }
-    course.row = partial(row_of, epoch_row, failures=failures)
+    course.row, course.epoch_s = partial(row_of, epoch_row, failures=failures), 2.0
     course.section("it is killed after a row and before the end that follows")
     course.dies = 52
     options = LearningRateRegimes(output=where, learning_rates=rates, seeds=(0, 1), epochs=8, target=0.95, **SMALL)
@@ -75,7 +75,7 @@ def test_a_sweep_under_asha_that_runs_out_of_time(course, epoch_row, tmp_path): 
     course.resources = {"CPU": 8.0, "trial_slot": 3.0}
     options = LearningRateRegimes(
         output=where, learning_rates=rates, epochs=6, scheduler="asha", grace_period=2, max_concurrent=3, lanes=2,
-        time_budget=21.0, sharpness_every=3, train_evaluation=500, hang_minutes=0.5, stop_when_diverged=False,
+        time_budget=5.2, sharpness_every=3, train_evaluation=500, hang_minutes=0.5, stop_when_diverged=False,
         data_dir=tmp_path, train_images=4000, standardize=True, holdout=40, **SMALL | {"cpus_per_trial": 2},
     )  # fmt: skip
     course.section("the time is spent")

@@ -1,35 +1,15 @@
 """What the flags mean that all sweeps share."""
 
-import pytest
+import math
+import re
+from collections import defaultdict
+from dataclasses import fields
+from typing import Any
 
-from mnist_tune import SweepOptions, UserError
-from mnist_tune.execution.sharpness import SharpnessSettings
-from mnist_tune.tuning.options import TrialOptions, mlp_name, rates_of
+from kept_texts import assert_kept
 
-
-@pytest.mark.parametrize(
-    ("given", "measured"),
-    [
-        ({"sharpness_images": 300}, None),
-        ({"sharpness": True}, SharpnessSettings(None, None)),
-        ({"sharpness_every": 7, "sharpness_images": 300}, SharpnessSettings(7, 300)),
-    ],
-)
-def test_sharpness_is_measured_where_it_or_how_often_is_asked_for(given, measured):
-    assert SweepOptions(**given).measures() == measured
-
-
-@pytest.mark.parametrize("name", ["lanes", "save_every", "sharpness_images", "train_images"])
-def test_counts_are_above_zero(name):
-    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} must be above 0, got 0$"):
-        SweepOptions(**{name: 0})
-    assert getattr(SweepOptions(**{name: 1}), name) == 1
-
-
-@pytest.mark.parametrize("target", [0.0, 1.0, 95.0])
-def test_a_target_is_an_accuracy(target):
-    with pytest.raises(UserError, match=f"^--target must be an accuracy between 0 and 1, such as 0.95, got {target}$"):
-        SweepOptions(target=target)
+from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, UserError
+from mnist_tune.tuning.options import CrossedOptions, TrialOptions, all_rates, mlp_name, rates_of
 
 
 def test_a_command_hands_on_how_its_sweep_is_run_but_not_what_is_trained():
@@ -38,35 +18,58 @@ def test_a_command_hands_on_how_its_sweep_is_run_but_not_what_is_trained():
     assert found == SweepOptions(lanes=2, scheduler="fifo", output="b")
 
 
-@pytest.mark.parametrize(
-    ("text", "rates"),
-    [
-        (3, [3.0]),
-        ("0.1", [0.1]),
-        ("0.01:1:3", [0.01, 0.1, 1.0]),
-        ("1:0.01:5", [1.0, 0.316, 0.1, 0.0316, 0.01]),
-        ("0.5:2:1", [0.5]),
-        ("1.05:1.06:6", [1.05, 1.052, 1.054, 1.056, 1.058, 1.06]),
-        ("2:2:3", [2.0, 2.0, 2.0]),
-    ],
-)
-def test_rates_are_numbers_or_a_range_with_both_its_ends(text, rates):
-    assert rates_of(text) == rates
+NUMBERS = (-1, 0, 0.99, 1, 1.0, math.inf, math.nan)
+TRIED: tuple[Any, ...] = (*NUMBERS, True, "a", "regimes", (), (0,), (0.5,), ("a",), [1], None)
+CLASHES: list[dict[str, Any]] = [
+    {"resume": "a", "output": "b"},
+    {"resume": "a", "output": "a"},
+    {"resume": "auto", "output": "b"},
+    {"resume": "auto"},
+    {"retry_errored": True},
+    {"output": "ftp://a/b"},
+    {"resume": "s3://a"},
+]
+MEASURED: list[dict[str, Any]] = [
+    {},
+    {"sharpness_images": 3},
+    {"sharpness": True},
+    {"sharpness_every": 7, "sharpness_images": 3},
+]
+SEVERAL = (("1", 2, "1"), ("1:2:60000", "1:3:60000"))
+NETWORKS = ((16, 2, "tanh"), (8, 4, "relu", "glorot"), (8, 1, "tanh"), (8, 1000, "tanh"), (8, 1001, "tanh"))
+DECIDED = [{"trials": 3, "at_a_time": 4}, {"trials": 4, "at_a_time": 4}]
+TEXTS = (3, "0.1", "0.01:1:3", "1:0.01:5", "0.5:2:1", "1.05:1.06:6", "2:2:3", "1:2:100001", "0:1:3", "1:-1:3")
+TEXTS += ("0.1:inf:3", "inf:1:2", "0.1:1:0", "0.1:1:x", "0.1:1", "0.1:1:2:3", "a", "0,1", "lanes")
 
 
-@pytest.mark.parametrize("text", ["0:1:3", "1:-1:3", "0.1:inf:3", "0.1:1:0", "0.1:1:x"])
-def test_what_is_no_range_is_refused(text):
-    with pytest.raises(UserError, match=f"^--learning-rates can't be '{text}'; write numbers"):
-        rates_of(text)
+def outcome(call, *arguments, **given):
+    """Return what a function returns, or with which words it refuses."""
+    try:
+        return str(call(*arguments, **given))
+    except UserError as error:
+        return f"refused: {error}"
 
 
-def test_the_last_layer_counts_to_the_depth_of_a_network():
-    assert mlp_name(16, 2, "tanh") == "mlp-16-tanh"
-    assert mlp_name(8, 4, "relu", "glorot") == "mlp-8-8-8-relu-glorot"
-
-
-def test_a_resume_goes_on_in_its_own_folder(tmp_path):
-    with pytest.raises(UserError, match=f"^--resume {tmp_path} goes on in that folder, .*; leave --output out$"):
-        SweepOptions(resume=tmp_path, output=tmp_path / "other")
-    for output in (None, tmp_path):
-        assert SweepOptions(resume=tmp_path, output=output).goes_on() == tmp_path
+def test_which_values_options_take():
+    """For each option, what is taken, and with which words all else is refused: `_` is the value, `X` the option."""
+    alike, known, lines = defaultdict(list), set(), []
+    for kind in (SweepOptions, TrialOptions, CrossedOptions, EdgeOptions, DecideOptions):
+        for one in fields(kind):
+            if (one.name, str(one.type)) in known:
+                continue
+            known.add((one.name, str(one.type)))
+            outcomes = defaultdict(list)
+            for value in TRIED:
+                said = outcome(kind, **{one.name: value})
+                said = re.sub("(got|can't be) .*", r"\1 _", said) if said.startswith("refused") else "taken"
+                outcomes[said.replace(f"--{one.name.replace('_', '-')}", "X")].append(repr(value))
+            told = "; ".join(f"{said}: {', '.join(values)}" for said, values in outcomes.items())
+            alike[told].append(f"{kind.__name__[:-7]}.{one.name}")
+    lines += [f"{', '.join(names)}: {told}" for told, names in alike.items()]
+    lines += [f"{given}: {outcome(lambda **given: SweepOptions(**given).goes_on(), **given)}" for given in CLASHES]
+    lines += [f"{given}: {outcome(lambda **given: DecideOptions(**given).trials, **given)}" for given in DECIDED]
+    lines += [f"{given}: {SweepOptions(**given).measures()}" for given in MEASURED]
+    lines += [f"rates of {text!r}: {outcome(rates_of, text)}" for text in TEXTS]
+    lines += [f"all rates of {texts}: {outcome(all_rates, texts)}" for texts in SEVERAL]
+    lines += [f"network of {parts}: {outcome(mlp_name, *parts)}"[:99] for parts in NETWORKS]
+    assert_kept("values of options", "\n".join(lines) + "\n")

@@ -1,12 +1,14 @@
 """What a command asks for on top of what a folder records, and which trials follow."""
 
 import json
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from kept_texts import assert_kept
 from recorded_data import recorded_data
 
 from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, UserError
@@ -30,30 +32,6 @@ COMMANDS = {
 }
 
 KINDS = COMMANDS | {"phase_diagram": PhaseDiagram}
-
-ADDS = {
-    "lr_regimes": {"learning_rates", "seeds", "epochs"},
-    "seeds": {"seeds", "epochs"},
-    "architectures": {"learning_rates", "seeds", "epochs"},
-    "notebook": {"epochs", "seeds"},
-    "search": {"samples", "final_trials"},
-    "edge": {"trials"},
-    "decide": {"trials"},
-}
-"""The options of each command that add trials, or epochs."""
-
-MAY_CHANGE = {
-    "max_concurrent",
-    "execution",
-    "lanes",
-    "save_every",
-    "trials_per_gpu",
-    "hang_minutes",
-    "time_budget",
-    "precision",
-    "confirm",
-}
-MAY_CHANGE |= {"dataset", "data_dir"}  # where the same data are
 
 NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep", "dry_run"}
 """Options that come from no folder."""
@@ -99,157 +77,6 @@ def two_values(kind, one):
     return Path("a"), Path("b")
 
 
-TABLE = [
-    pytest.param(command, one.name, two_values(kind, one), id=f"{command}-{one.name}")
-    for command, kind in COMMANDS.items()
-    for one in fields(kind)
-    if one.name not in ("resume", "output") and two_values(kind, one)
-]
-
-
-def plain(value):
-    return str(value) if isinstance(value, Path) else value
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A function that returns a folder which records the options of a command, with some changed."""
-
-    def make(command, /, without=(), **changed):
-        known = KINDS[command]().values() | changed
-        options = {name: plain(value) for name, value in known.items() if name not in without}
-        meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search", "decide")}
-        meta["dataset"] = recorded_data("mnist-5k")
-        (tmp_path / "sweep.json").write_text(json.dumps(meta))
-        return tmp_path
-
-    return make
-
-
-@pytest.mark.parametrize(("command", "name", "values"), TABLE)
-def test_each_option_absent_its_default_as_recorded_or_another(folder, command, name, values):
-    kind, (before, other) = COMMANDS[command], values
-    default = getattr(kind(), name)
-    where = folder(command, **{name: before})
-
-    def found(**given):
-        return getattr(resumed(kind(resume=where, **given), where, command), name)
-
-    if name in NEVER_TAKEN:
-        assert [found(), found(**{name: default}), found(**{name: before})] == [default, default, before]
-        return
-    assert found() == before
-    assert found(**{name: before}) == before
-    for value in (default, other):
-        if name in MAY_CHANGE:
-            assert found(**{name: value}) == value
-        elif name in ADDS[command] and isinstance(before, tuple):
-            assert found(**{name: value}) == tuple(dict.fromkeys((*before, *value)))
-        elif (name in ADDS[command] and (value is None or value >= before)) or value == before:
-            assert found(**{name: value}) == value
-        else:
-            with pytest.raises(UserError, match=rf"^--{name.replace('_', '-')} .*resume"):
-                found(**{name: value})
-
-
-def test_the_table_has_every_option_that_can_have_another_value():
-    left_out = {one.name for kind in COMMANDS.values() for one in fields(kind)} - {one.values[1] for one in TABLE}
-    assert left_out == {"resume", "output", "scheduler"} - {one.values[1] for one in TABLE} | {"stop_when_diverged"}
-
-
-def test_flags_that_are_written_count_as_given_though_they_are_the_defaults():
-    words = "--epochs 10 --learning_rates 0.1 --no-stop-when-diverged --seeds=3".split()
-    options = asked(LearningRateRegimes, words)
-    assert options.given == {"epochs", "learning_rates", "stop_when_diverged", "seeds"}
-    assert LearningRateRegimes(epochs=10).given == {"epochs"}
-    assert asked(EdgeOptions, []).given == set()
-
-
-def test_what_is_given_counts_before_what_a_smoke_test_brings():
-    options = asked(LearningRateRegimes, "--smoke --architecture mlp-8-tanh --epochs 7".split())
-    assert (options.architecture, options.epochs) == (("mlp-8-tanh",), 7)
-    assert options.learning_rates == (0.01, 0.1, 1.0, 100.0)
-    assert asked(LearningRateRegimes, ["--smoke"]).epochs == 3
-
-
-def test_a_recorded_limit_can_be_lifted(folder):
-    where = folder("lr_regimes", time_budget=60.0)
-    given = asked(LearningRateRegimes, ["--resume", str(where), "--time-budget", "None"])
-    assert resumed(given, where, "lr_regimes").time_budget is None
-    assert resumed(LearningRateRegimes(resume=where), where, "lr_regimes").time_budget == 60.0
-
-
-def test_code_may_be_named_again_without_its_arguments(folder):
-    where = folder("lr_regimes", architecture=("net.py:mlp(width=3)", "mlp-4-tanh"))
-    found = resumed(LearningRateRegimes(architecture=("net.py:mlp",)), where, "lr_regimes")
-    assert found.architecture == ("net.py:mlp(width=3)", "mlp-4-tanh")
-    for other in ("net.py:other", "mlp-8-tanh", "net.py:mlp(width=4)"):
-        with pytest.raises(UserError, match=r"--architecture can't change in a resume: .* has net\.py:mlp"):
-            resumed(LearningRateRegimes(architecture=(other,)), where, "lr_regimes")
-
-
-@pytest.mark.parametrize("given", [{"epochs": 10}, {"learning_rates": (0.3,)}, {"batch_size": (128,)}])
-def test_a_sweep_that_does_not_record_an_option_takes_none_and_makes_no_trials(folder, given):
-    names = {one.name for one in fields(LearningRateRegimes)} - {one.name for one in fields(SweepOptions)}
-    where = folder("lr_regimes", without=names)
-    options = resumed(LearningRateRegimes(resume=where), where, "lr_regimes")
-    assert trials_of(options, json.loads((where / "sweep.json").read_text())["options"]) == []
-    with pytest.raises(UserError, match=r"can't change in a resume: .* does not record it; make a new sweep"):
-        resumed(LearningRateRegimes(**given), where, "lr_regimes")
-
-
-def test_the_trials_of_a_resume_are_those_that_asking_at_once_makes(folder):
-    where = folder("lr_regimes", learning_rates=("0.01:1:3",), seeds=(0,), epochs=4)
-    options = resumed(LearningRateRegimes(learning_rates=(2.0,), seeds=(1,), epochs=5), where, "lr_regimes")
-    at_once = LearningRateRegimes(learning_rates=("0.01:1:3", 2.0), seeds=(0, 1), epochs=5)
-    found = trials_of(options, json.loads((where / "sweep.json").read_text())["options"])
-    assert found == at_once.trials()
-    assert len(found) == 8
-
-
-@pytest.mark.parametrize("command", list(COMMANDS))
-def test_a_command_resumes_no_sweep_of_another_command(folder, command):
-    where = folder("seeds" if command != "seeds" else "notebook")
-    with pytest.raises(UserError, match=r"was made by something else; resume it with: .*--resume"):
-        resumed(COMMANDS[command](resume=where), where, command)
-
-
-def test_a_schedule_that_has_ended_takes_no_more_epochs_but_more_rates_and_seeds(folder):
-    where = folder("lr_regimes", schedule="cosine", learning_rates=(0.1,), seeds=(0,))
-    with pytest.raises(UserError, match=r"has a cosine schedule, which ended at 0; start a new sweep for more epochs"):
-        resumed(LearningRateRegimes(epochs=20), where)
-    found = resumed(LearningRateRegimes(learning_rates=(1.0,), seeds=(2,)), where)
-    assert (found.learning_rates, found.seeds, found.epochs) == ((0.1, 1.0), (0, 2), 10)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("grace_period", [5, "--address=evil:6379"]),
-        ("scheduler", "hyperband"),
-        ("max_concurrent", ["x"]),
-        ("target", True),
-        ("lanes", 2.5),
-        ("epochs", "10"),
-        ("seeds", [[1]]),
-        ("learning_rates", {"a": 1}),
-        ("architecture", "mlp"),
-    ],
-)
-def test_recorded_options_of_the_wrong_type_are_refused(folder, name, value):
-    where = folder("lr_regimes", **{name: value})
-    said = f"(records that --{name.replace('_', '-')} is .*, which it can't be|not written by a sweep: options .*)$"
-    with pytest.raises(UserError, match=said):
-        resumed(LearningRateRegimes(resume=where), where, "lr_regimes")
-
-
-def test_a_folder_that_records_no_options_is_resumed_with_those_given(folder):
-    where = folder("lr_regimes")
-    meta = json.loads((where / "sweep.json").read_text())
-    (where / "sweep.json").write_text(json.dumps({name: value for name, value in meta.items() if name != "options"}))
-    assert resumed(LearningRateRegimes(resume=where, max_concurrent=3), where, "lr_regimes").max_concurrent == 3
-
-
 MANY, LARGE = [*range(3000)], 10**9
 TOO_MANY = [
     ("lr_regimes", {"learning_rates": ["1e-3:4:1000000000"]}),
@@ -272,18 +99,136 @@ TOO_MANY = [
 ]
 
 
-@pytest.mark.parametrize(("command", "recorded"), TOO_MANY, ids=[f"{name}-{[*one]}" for name, one in TOO_MANY])
-def test_a_folder_can_not_ask_for_more_trials_than_fit(folder, command, recorded):
-    where = folder(command, **recorded)
+def plain(value):
+    return str(value) if isinstance(value, Path) else value
 
-    def ask():
-        options = resumed(KINDS[command](resume=where), where, command)
-        trials_of(options, json.loads((where / "sweep.json").read_text())["options"])
-        for name in ("networks", "templates"):
-            getattr(options, name, list)()
 
-    with pytest.raises(UserError, match=r"trials are too many \(.*\); at most 100000 fit|; at most 1000 layers"):
-        ask()
+@pytest.fixture
+def folder(tmp_path):
+    """A function that returns a folder which records the options of a command, with some changed."""
+
+    def make(command, /, without=(), **changed):
+        known = KINDS[command]().values() | changed
+        options = {name: plain(value) for name, value in known.items() if name not in without}
+        meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search", "decide")}
+        meta["dataset"] = recorded_data("mnist-5k")
+        (tmp_path / "sweep.json").write_text(json.dumps(meta))
+        return tmp_path
+
+    return make
+
+
+def said(call):
+    """Return what a function returns, or with which words it refuses."""
+    try:
+        return repr(call())
+    except UserError as error:
+        return f"refused: {error}"
+
+
+CANT = re.compile(r"refused: --\S+ can't change in a resume: .*?, or start a new sweep")
+ADDS = re.compile(r"refused: --\S+ \S+ .* a resume can only add to that")
+
+
+def test_what_a_resume_makes_of_each_option(folder):
+    """An option that is recorded is left out, or is given its default, or another value. An option that a command
+    shares with the first one stands there, unless it is marked otherwise."""
+    lines, first = [], marks(LearningRateRegimes)
+    for command, kind in COMMANDS.items():
+        for one in fields(kind):
+            name, mark, values = one.name, marks(kind)[one.name], two_values(kind, one)
+            known = kind is not LearningRateRegimes and first.get(name) is mark
+            if known or not values or name in ("resume", "output"):
+                continue
+            where, default = folder(command, **{name: values[0]}), getattr(kind(), name)
+
+            def found(name=name, kind=kind, where=where, command=command, **given):
+                outcome = said(lambda: getattr(resumed(kind(resume=where, **given), where, command), name))
+                return ADDS.sub("only adds", CANT.sub("can't change", outcome))
+
+            assert found(**{name: values[0]}) == repr(values[0])
+            told = "; ".join(f"{value!r} -> {found(**{name: value})}" for value in (default, values[1]))
+            lines.append(f"{command} {mark.name} {name} was {values[0]!r} -> {found()}; {told}")
+    assert_kept("options in a resume", "\n".join(lines).replace("PosixPath", "") + "\n")
+
+
+def test_what_a_resume_refuses_or_allows(folder):
+    """Each line: the command, what its folder records or lacks, what is asked for, and what comes of it."""
+    lines = []
+
+    def resume(command, recorded, given, by=None, without=(), **meta):
+        where, kind = folder(command, without, **recorded), KINDS[by or command]
+        file = where / "sweep.json"
+        told = json.loads(file.read_text()) | meta
+        file.write_text(json.dumps({key: one for key, one in told.items() if one != "gone"}))
+
+        def found():
+            options = resumed(kind(resume=where, **given), where, by or command)
+            trials = trials_of(options, json.loads(file.read_text()).get("options", {}))
+            for several in ("networks", "templates"):
+                getattr(options, several, list)()
+            return {one: getattr(options, one) for one in (*given, *recorded)} | {"trials": len(trials)}
+
+        how = f"by {by}" * bool(by), str(given or ""), str(meta or ""), f"without {len(without)}" * bool(without)
+        outcome = said(found).replace(str(where), "HERE").replace("PosixPath", "")
+        lines.append(" ".join(filter(None, (command, str(recorded or "")[:60], *how, "->", outcome))))
+
+    two = ("net.py:mlp(width=3)", "mlp-4-tanh")
+    for code in ("net.py:mlp", "net.py:other", "mlp-8-tanh", "net.py:mlp(width=4)"):
+        resume("lr_regimes", {"architecture": two}, {"architecture": (code,)})
+    resume("lr_regimes", {"data_dir": "data"}, {})
+    resume("lr_regimes", {"data_dir": "data"}, {"dataset": "mnist"})
+    resume("lr_regimes", {"data_dir": "data"}, {"dataset": "mnist", "data_dir": Path("moved")})
+    own = {one.name for one in fields(LearningRateRegimes)} - {one.name for one in fields(SweepOptions)}
+    for given in ({}, {"epochs": 10}, {"learning_rates": (0.3,)}, {"batch_size": (128,)}):
+        resume("lr_regimes", {}, given, without=own)
+    resume("lr_regimes", {}, {"learning_rates": (0.3,)}, without={"batch_size"})
+    resume(
+        "lr_regimes",
+        {"learning_rates": ("0.01:1:3",), "seeds": (0,), "epochs": 4},
+        {"learning_rates": (2.0,), "seeds": (1,), "epochs": 5},
+    )
+    for given in ({"epochs": 20}, {"learning_rates": (1.0,)}, {"epochs": 10}):
+        resume("lr_regimes", {"schedule": "cosine", "learning_rates": (0.1,)}, given)
+    for name in ("lr_regimes", "search"):
+        resume("seeds", {}, {}, name)
+    resume("search", {}, {}, without={"samples"})
+    resume("lr_regimes", {}, {}, None, (), name="mine")
+    resume("lr_regimes", {}, {"max_concurrent": 3}, options="gone")
+    wrong = {
+        "grace_period": [5, "--address=evil:6379"],
+        "scheduler": "hyperband",
+        "max_concurrent": ["x"],
+        "target": True,
+    }
+    wrong |= {"lanes": 2.5, "epochs": "10", "seeds": [[1]], "learning_rates": {"a": 1}, "architecture": "mlp"}
+    for name, value in wrong.items():
+        resume("lr_regimes", {name: value}, {})
+    for command, recorded in TOO_MANY:
+        resume(command, recorded, {})
+    assert_kept("what a resume refuses", "\n".join(lines) + "\n")
+
+
+def test_flags_that_are_written_count_as_given_though_they_are_the_defaults():
+    words = "--epochs 10 --learning_rates 0.1 --no-stop-when-diverged --seeds=3".split()
+    options = asked(LearningRateRegimes, words)
+    assert options.given == {"epochs", "learning_rates", "stop_when_diverged", "seeds"}
+    assert LearningRateRegimes(epochs=10).given == {"epochs"}
+    assert asked(EdgeOptions, []).given == set()
+
+
+def test_what_is_given_counts_before_what_a_smoke_test_brings():
+    options = asked(LearningRateRegimes, "--smoke --architecture mlp-8-tanh --epochs 7".split())
+    assert (options.architecture, options.epochs) == (("mlp-8-tanh",), 7)
+    assert options.learning_rates == (0.01, 0.1, 1.0, 100.0)
+    assert asked(LearningRateRegimes, ["--smoke"]).epochs == 3
+
+
+def test_a_recorded_limit_can_be_lifted(folder):
+    where = folder("lr_regimes", time_budget=60.0)
+    given = asked(LearningRateRegimes, ["--resume", str(where), "--time-budget", "None"])
+    assert resumed(given, where, "lr_regimes").time_budget is None
+    assert resumed(LearningRateRegimes(resume=where), where, "lr_regimes").time_budget == 60.0
 
 
 def test_options_are_crossed_once_and_in_order():
