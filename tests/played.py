@@ -302,7 +302,7 @@ class PlayedTuner:
         return not result["done"]
 
 
-SETTINGS = ("states", "threads", "train_evaluation", "sharpness", "save_every", "hang_s")
+SETTINGS = ("states", "threads", "train_evaluation", "sharpness", "save_every", "hang_s", "own_code", "umask")
 TUNE = ("search_alg", "scheduler", "num_samples", "reuse_actors", "time_budget_s", "max_concurrent_trials")
 RUN = ("name", "storage_path", "storage_filesystem", "verbose", "callbacks")
 
@@ -338,6 +338,7 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
         monkeypatch.setattr(module, "start_ray", course.noting("start Ray:"))
     for module in (sweep, search, decide):
         monkeypatch.setattr(module, "stop_ray_at_exit", course.noting("stop Ray at exit"))
+        monkeypatch.setattr(module, "load_own", course.noting("load own code:"))
     monkeypatch.setattr(ray_private, "check_names", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: course.resources)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": course.resources}])
@@ -349,6 +350,8 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
     monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: tune.Callback())
     monkeypatch.setattr(tuner, "refuse_unholdable", course.noting("check cores:"))
     monkeypatch.setattr(tuner, "check_nodes", lambda states, token: course.note(f"check nodes: {states}"))
+    monkeypatch.setattr(tuner, "own_code", lambda: "the code")
+    monkeypatch.setattr(tuner, "umask", lambda: 0o27)
     monkeypatch.setattr(tuner, "deaths_told_once", nullcontext)
     monkeypatch.setattr(tuner.tune, "with_parameters", lambda kind, **of: (kind, of))
     monkeypatch.setattr(tuner.tune, "with_resources", lambda kind, resources: (kind, resources))
@@ -384,6 +387,7 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
             proposed = event["config"] == course.proposed.get(trial_id)
             course.also(f"trial {trial_id} {'as proposed' if proposed else changed(event['config'])}")
         elif kind == "epoch":
+            assert event["ended_at"] == course.now
             course.also(f"row {event['epoch']}")
         else:
             course.also(f"{trial_id} ends: {event['stop_reason']} {event['error']}".rstrip())

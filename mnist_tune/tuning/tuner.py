@@ -98,7 +98,7 @@ def make_tuner(
     resources = placement.resources | ({TRIAL_SLOT: 1} if limited else {})
     most = None if limited else options.max_concurrent
     scheduler = keeping_ids(plan.scheduler)
-    epochs = max(plan.epochs, *(trial.epochs for trial in past.trials.values()), 1)
+    epochs = max([plan.epochs, *(trial.epochs for trial in past.trials.values())])
     if scheduler is None and options.scheduler != "fifo":
         asked = min(options.grace_period, epochs), recorder.reasons
         scheduler = Asha(*asked) if options.scheduler == "asha" else Fates(*asked, data_facts(writer.meta))

@@ -9,6 +9,7 @@ import ray.util
 from kept_texts import assert_kept
 from played import Killed, changed, course, shown  # noqa: F401
 
+from mnist_tune import TrialConfig
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.training.range_suggestions import BLOW_UP
@@ -46,6 +47,15 @@ def predicts(course, monkeypatch):  # noqa: F811
     )
     monkeypatch.setattr(ray, "kill", lambda process: course.note("kill a predictor"))
     monkeypatch.setattr(ray.util, "ActorPool", Pool)
+
+
+def test_several_values_are_crossed_and_each_combination_is_one_edge():
+    shared = {"epochs": 2, "nesterov": True, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "loss": "mse"}
+    shared |= {"warmup_steps": 3, "label_noise": 7, "holdout": 9, "drop_last": True, "stop_when_diverged": False}
+    options = EdgeOptions(architecture=(*EDGES, "mlp-4-tanh"), batch_size=(32, 64), momentum=(0.9,), **shared)
+    assert options.templates() == [
+        TrialConfig(architecture=name, batch_size=size, momentum=0.9, **shared) for name in EDGES for size in (32, 64)
+    ]
 
 
 def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, predicts, epoch_row, tmp_path):  # noqa: F811

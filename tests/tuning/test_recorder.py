@@ -1,21 +1,16 @@
 """The recorder: ends, invalid proposals, repeated epochs, and the memory of ended trials."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, HyperBandScheduler, MedianStoppingRule
 
-from mnist_tune.results.journal import read_journal
 from mnist_tune.results.tables import tables
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning import recorder as module
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder, scheduler_name
-
-REFUSED = {"stop_reason": "error", "error": "momentum must be in [0, 1), got 1.08", "done": True}
 
 
 def made_up(**values):
@@ -44,21 +39,6 @@ def test_a_trial_stopped_while_it_waited_has_the_schedulers_name(new_writer, tmp
     recorder.on_trial_complete(0, [], made_up(trial_id="00000"))
     recorder.close("interrupted")
     assert list(tables(writer.path, writer.meta).trials["stop_reason"]) == ["hyperband", "interrupted"]
-    writer.finish()
-
-
-def test_invalid_values_end_only_that_trial(new_writer, tmp_path, capsys):
-    writer = new_writer(tmp_path / "sweep", count=1)
-    recorder = Recorder(
-        writer, ProgressView(1, 1, 0, quiet=True), {"00000": TrialConfig(momentum=0.9)}, Past(), "scheduler"
-    )
-    for trial_id in ("00000", "proposed"):
-        recorder.on_trial_result(0, [], made_up(trial_id=trial_id, momentum=1.08), REFUSED)
-    recorder.on_trial_complete(0, [], made_up(trial_id="proposed", momentum=1.08))
-    trials = tables(writer.path, writer.meta).trials
-    assert list(trials["stop_reason"]) == ["error"]
-    assert list(trials["error"]) == [REFUSED["error"]]
-    assert "a proposed trial was not started: momentum must be" in "".join(capsys.readouterr())
     writer.finish()
 
 
@@ -103,84 +83,6 @@ def result_of(row, config, **values):
     """What a trial's process tells Tune after an epoch."""
     usual = {"trial_config": config, "stop_reason": "", "warning": "", "repeated": False, "done": False}
     return row | usual | values
-
-
-def test_an_end_has_its_reason_its_regime_and_the_epochs_that_are_not_run(new_writer, epoch_row, tmp_path, monkeypatch):
-    """Trial 00000 is stopped as slow beside others, which its own curve does not show; 00001 is ASHA's choice."""
-    cpu = iter([1.5, 4.0, 9.5])
-    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: 7.0, process_time=lambda: next(cpu)))
-    writer, view = new_writer(tmp_path / "sweep", count=4), ProgressView(4, 16, 0, quiet=True)
-    configs = {f"{i:05d}": TrialConfig(architecture="mlp-4-tanh", learning_rate=0.1, epochs=4) for i in range(4)}
-    recorder = Recorder(writer, view, configs, Past(), "asha")
-    recorder.reasons["00000"] = "slow"
-    for trial_id, values in zip(
-        configs, ({"done": True}, {"done": True}, {"done": True, "stop_reason": "diverged"}), strict=False
-    ):
-        trial = made_up(trial_id=trial_id, architecture="mlp-4-tanh", learning_rate=0.1, epochs=4)
-        recorder.on_trial_result(0, [], trial, result_of(epoch_row(1), configs[trial_id], **values))
-        recorder.on_trial_complete(0, [], trial)
-    recorder.close("interrupted")
-    found = tables(writer.path, writer.meta)
-    assert found.trials["stop_reason"].tolist() == ["slow", "asha", "diverged", "interrupted"]
-    assert set(found.epochs["ended_at"]) == {7.0}
-    ends, curves = "1 asha, 1 diverged, 1 interrupted, 1 slow", "1 diverged, 1 slow, 2 undecided"
-    best = "best test accuracy 0.8900 (mlp-4-tanh at learning rate 0.1)"
-    assert view._text.plain == f"trials: 4 done ({ends}), 0 running, 0 waiting; curves: {curves}; {best}"
-    assert view._left().startswith("3/3 epochs")
-    assert recorder.cost() == {"results": 3, "cpu_s": 8.0}
-    writer.finish()
-
-
-def test_a_row_that_is_recorded_is_not_recorded_again_and_a_warning_is_printed(new_writer, epoch_row, tmp_path, capsys):
-    writer, config = new_writer(tmp_path / "sweep", count=1), TrialConfig(epochs=4)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": config}, Past(), "scheduler")
-    for values in ({"warning": "its state is damaged"}, {"repeated": True}):
-        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result_of(epoch_row(1), config, **values))
-    assert (writer.path / "journal.jsonl").read_text().count('"kind": "epoch"') == 1
-    assert capsys.readouterr().err == "warning: its state is damaged\n"
-    writer.finish()
-
-
-def test_a_trial_whose_processes_died_says_how_often_and_of_what(new_writer, tmp_path):
-    writer = new_writer(tmp_path / "sweep", count=1)
-    recorder = Recorder(writer, ProgressView(1, 4, 0, quiet=True), {"00000": TrialConfig()}, Past(), "scheduler")
-    died = SimpleNamespace(config={"trial": {"trial_id": "00000"}}, trial_id="tunes", num_failures=3, error_file=None)
-    recorder.on_trial_error(0, [], died)
-    trials = tables(writer.path, writer.meta).trials
-    assert trials["stop_reason"].tolist() == ["error"]
-    assert trials["error"].tolist() == ["its process died 3 times, the last time Ray does not say why"]
-    writer.finish()
-
-
-def test_progress_counts_the_regime_of_a_curve_that_has_ended(new_writer, epoch_row, tmp_path):
-    writer, view = new_writer(tmp_path / "sweep", count=1), ProgressView(1, 2, 0, quiet=True)
-    config = TrialConfig(epochs=2)
-    recorder = Recorder(writer, view, {"00000": config}, Past(), "scheduler")
-    for epoch, done in ((1, False), (2, True)):
-        result = result_of(epoch_row(epoch, 0.1, 0.99), config, done=done, stop_reason="completed" * done)
-        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
-    assert "curves: 1 converged;" in view._text.plain
-    writer.finish()
-
-
-def test_epochs_that_are_reported_again_do_not_move_the_bar(new_writer, epoch_row, tmp_path):
-    """A resumed trial reports epochs again. One whose state is damaged begins again with its first."""
-    config, known = TrialConfig(epochs=4), {"00000": TrialConfig(epochs=4)}
-    writer = new_writer(tmp_path / "sweep", count=1)
-    for epoch in (1, 2, 3):
-        writer.epoch("00000", epoch_row(epoch), False)
-    writer.finish(ended=None)
-    writer = new_writer(tmp_path / "sweep", count=1, resume=True)
-    past, view = Past.of(read_journal(writer.path), writer.meta), ProgressView(1, 4, 3, quiet=True)
-    writer.last_epochs = past.last_epochs
-    recorder, said = Recorder(writer, view, known, past, "scheduler"), []
-    for epoch, repeated in ((2, True), (3, True), (1, False), (2, False), (3, False), (4, False)):
-        result = result_of(epoch_row(epoch), config, repeated=repeated)
-        recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
-        said.append(view._left().partition(" ")[0])
-    assert said == ["3/4", "3/4", "1/4", "2/4", "3/4", "4/4"]
-    assert tables(writer.path, writer.meta).epochs["epoch"].tolist() == [1, 2, 3, 4]
-    writer.finish()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 from unittest import mock
 
 import numpy as np
@@ -13,7 +11,7 @@ from idx_files import idx, write
 from own_networks import patterns
 from waiting import wait_until
 
-from mnist_tune import TrialConfig, UserError, resume_sweep, storage
+from mnist_tune import TrialConfig, UserError, storage
 from mnist_tune.data.dataset import DATASETS, load_dataset
 from mnist_tune.data.files import CHECKSUMS
 from mnist_tune.execution.checkpoint import Checkpoint
@@ -22,10 +20,10 @@ from mnist_tune.results import journal
 from mnist_tune.results.folder import exists
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.sweep import Sweep, load_sweep
-from mnist_tune.tuning import opening, sweep
+from mnist_tune.sweep import load_sweep
+from mnist_tune.tuning import opening
 from mnist_tune.tuning.opening import open_again, open_new
-from mnist_tune.tuning.options import Mark, SweepOptions, TrialOptions
+from mnist_tune.tuning.options import SweepOptions
 from mnist_tune.tuning.past import Past
 
 
@@ -90,11 +88,6 @@ def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     writer.finish(ended="now")
 
 
-def test_resume_auto_needs_an_output():
-    with pytest.raises(UserError, match="--resume auto resumes the sweep in --output, so it needs --output, too"):
-        SweepOptions(resume="auto")
-
-
 @pytest.mark.parametrize(
     ("given", "variable", "found"),
     [
@@ -112,37 +105,6 @@ def test_the_cluster_is_that_of_the_command_line_or_of_the_environment(monkeypat
     if variable:
         monkeypatch.setenv("RAY_ADDRESS", variable)
     assert SweepOptions(address=given).cluster() == found
-
-
-@pytest.mark.parametrize("given", [None, "local", "head:6379"])
-def test_a_resume_joins_no_cluster_that_the_folder_names(new_writer, mnist_5k, tmp_path, monkeypatch, capsys, given):
-    writer = new_writer(tmp_path / "sweep")
-    writer.meta["options"] |= {"address": "evil:6379; rm"}
-    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    writer.finish()
-    joined = []
-
-    def run(writer, plan, data, options, past=None):
-        joined.append(options.cluster())
-        return Sweep.of(writer.finish())
-
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(sweep, "run_plan", run)
-    resume_sweep(tmp_path / "sweep", address=given)
-    assert joined == [given if given == "head:6379" else None]
-    assert "before, it ran on a Ray cluster: --address 'evil:6379; rm'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("before", [None, "head:6379", "other:6379"])
-def test_a_cluster_is_hinted_at_only_where_there_was_another_one(ended, monkeypatch, capsys, before):
-    monkeypatch.setattr(opening, "check_session", lambda *arguments: None)
-    meta = json.loads((ended / "sweep.json").read_text())
-    meta["options"]["address"] = before
-    (ended / "sweep.json").write_text(json.dumps(meta))
-    _, writer, *_ = open_again(ended, SweepOptions(address="head:6379"), search=False)
-    writer.finish(ended="now")
-    said = "note: on the cluster at head:6379; before, it ran on a Ray cluster: --address other:6379"
-    assert (said in capsys.readouterr().err) == (before == "other:6379")
 
 
 ENDS = {
@@ -322,33 +284,3 @@ def test_a_resume_that_fails_leaves_the_folder_to_others(interrupted, place, mon
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             open_again(place, SweepOptions(quiet=True), search=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rates(TrialOptions):
-    learning_rates: Annotated[tuple[float, ...], Mark.MAKES] = (0.1,)
-    seeds: Annotated[tuple[int, ...], Mark.MAKES] = (0,)
-
-    def trials(self):
-        return [TrialConfig(learning_rate=rate, epochs=self.epochs) for rate in self.learning_rates]
-
-
-def test_what_a_resume_adds_is_said_and_recorded(new_writer, mnist_5k, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(opening, "load_dataset", lambda *_: mnist_5k)
-    writer = new_writer(tmp_path / "sweep")
-    writer.meta["dataset"]["checksums"] = mnist_5k.checksums
-    writer.update_options(**Rates(epochs=4).values())
-    writer.update_options(learning_rates=[0.1, 0.2])
-    writer.finish()
-    options = Rates(learning_rates=(0.05,), epochs=6)
-    options, again, past, _ = open_again(tmp_path / "sweep", options, search=False)
-    assert (options.learning_rates, options.epochs) == ((0.1, 0.2, 0.05), 6)
-    assert capsys.readouterr().err == "1 trials are added, 2 train for more epochs\n"
-    assert {trial_id: (trial.learning_rate, trial.epochs) for trial_id, trial in past.open.items()} == {
-        "00000": (0.1, 6),
-        "00001": (0.2, 6),
-        "00002": (0.05, 6),
-    }
-    recorded = {name: read_meta(again.path)["options"][name] for name in ("learning_rates", "seeds", "epochs")}
-    assert recorded == {"learning_rates": [0.1, 0.2, 0.05], "seeds": [0], "epochs": 6}
-    again.finish()

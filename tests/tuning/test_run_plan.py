@@ -17,7 +17,6 @@ from ray.tune.search import Searcher
 from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
 from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.folder import fetched
-from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.runtime.nodes import RayletDied
 from mnist_tune.sweep import Sweep
@@ -68,19 +67,6 @@ def fitted(monkeypatch):
     return SimpleNamespace(run=run, done=done)
 
 
-def test_a_resumed_sweep_shows_the_epochs_of_the_trials_that_go_on(new_writer, epoch_row, tmp_path, fitted):
-    writer = new_writer(tmp_path / "sweep", count=3)
-    for epoch in (1, 2, 3, 4):
-        writer.epoch("00000", epoch_row(epoch), False)
-    writer.end("00000", "completed")
-    writer.epoch("00001", epoch_row(1), False)
-    writer.finish(ended=None)
-    again = new_writer(tmp_path / "sweep", count=3, resume=True)
-    past = Past.of(read_journal(again.path), again.meta)
-    fitted.run(again, Plan.of(past.open), past=past)
-    assert fitted.done[0] == ("shown", 2, 8, 1, True)
-
-
 @pytest.mark.parametrize("resume", [False, True])
 def test_while_a_resumed_sweep_runs_it_has_not_ended_and_it_remembers_its_resumes(new_writer, tmp_path, fitted, resume):
     writer = new_writer(tmp_path / "sweep")
@@ -113,12 +99,6 @@ def test_where_ray_does_not_start_others_may_write_the_folder(new_writer, tmp_pa
     new_writer(where, resume=True).finish(ended="now")
 
 
-def test_a_search_shows_the_epochs_that_it_may_train(new_writer, tmp_path, fitted):
-    plan = Plan({"epochs": 5}, {"a": TrialConfig(epochs=3)}, 3, search_alg="a searcher")
-    fitted.run(new_writer(tmp_path / "sweep"), plan, max_concurrent=2, dashboard=True)
-    assert fitted.done[:2] == [("shown", 3, 3 + 2 * 5, 0, True), ("Ray", None, 2, True)]
-
-
 @pytest.mark.parametrize(("budget", "reason"), [(None, "interrupted"), (101.0, "interrupted"), (100.0, "time_budget")])
 def test_trials_that_still_run_were_interrupted_unless_the_time_is_spent(
     new_writer, tmp_path, fitted, monkeypatch, budget, reason
@@ -127,15 +107,6 @@ def test_trials_that_still_run_were_interrupted_unless_the_time_is_spent(
     monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     found = fitted.run(new_writer(tmp_path / "sweep", count=1), Plan.of({"00000": TrialConfig()}), time_budget=budget)
     assert found.trials["stop_reason"].tolist() == [reason]
-
-
-def test_a_sweep_that_ended_has_its_cost_and_a_last_page(new_writer, tmp_path, fitted):
-    writer = new_writer(tmp_path / "sweep")
-    found = fitted.run(writer, Plan.of({"00000": TrialConfig()}))
-    assert found.meta["ended"] == "now"
-    assert found.meta["driver"] == {"results": 0, "cpu_s": 0.0, "pages": 3}
-    assert fitted.done[-2:] == ["page stopped", "page of a sweep that ended now"]
-    assert load_sweep(writer.path).meta["driver"]["pages"] == 3
 
 
 def test_a_users_scheduler_is_the_reason_for_which_it_stops_trials(new_writer, tmp_path, fitted):
@@ -211,15 +182,6 @@ def plans(monkeypatch, mnist_5k):
     return found
 
 
-def test_a_sweep_runs_its_trials_in_order_with_the_users_callbacks(tmp_path, plans):
-    trials = [TrialConfig(architecture="mlp-4-tanh", learning_rate=rate) for rate in (0.3, 0.1)]
-    callback = Callback()
-    run_sweep("mine", trials, SweepOptions(output=tmp_path / "sweep", quiet=True), callbacks=[callback])
-    [(plan, _)] = plans
-    assert list(plan.trials.items()) == [("00000", trials[0]), ("00001", trials[1])]
-    assert (plan.samples, plan.callbacks) == (2, (callback,))
-
-
 def test_a_sweep_of_nothing_and_callbacks_that_are_none_are_refused(tmp_path, plans):
     options = SweepOptions(output=tmp_path / "sweep", quiet=True)
     with pytest.raises(UserError, match="a sweep needs at least one trial; the list of values is empty"):
@@ -281,36 +243,6 @@ def cut(new_writer, epoch_row, mnist_5k, tmp_path):
         return tmp_path / "cut"
 
     return make
-
-
-@pytest.mark.parametrize(("samples", "missing"), [(5, 2), (3, 0), (2, 0)])
-def test_a_resumed_search_asks_for_what_is_left_and_missing_and_tells_its_searcher_the_rest(
-    cut, plans, samples, missing
-):
-    callback, searcher = Callback(), Searcher("test_accuracy", "max")
-    options = SweepOptions(resume=cut(search=True), quiet=True)
-    run_search("mine", SPACE, samples, options, None, searcher, callbacks=[callback])
-    [(plan, past)] = plans
-    assert (plan.space, list(plan.trials), plan.samples) == (SPACE, ["00002"], 1 + missing)
-    assert (plan.search_alg, plan.callbacks) == (searcher, (callback,))
-    assert set(past.trials) == {"00000", "00001", "00002"}
-    finished = (*past.ended.values(), *past.failed.values())
-    assert [(trial.seed, row["stop_reason"]) for trial, row in finished] == [(0, "completed"), (1, "error")]
-
-
-def test_trials_that_a_resumed_search_draws_are_recorded_before_they_run(cut, plans):
-    run_search("mine", SPACE, 5, SweepOptions(resume=(folder := cut(search=True)), quiet=True))
-    [(plan, _)] = plans
-    assert list(plan.trials) == ["00002", "00003", "00004"]
-    assert load_sweep(folder).trials["learning_rate"].tolist()[3:] == [
-        plan.trials[trial_id].learning_rate for trial_id in ("00003", "00004")
-    ]
-
-
-def test_a_resumed_sweep_runs_what_is_left(cut, plans, capsys):
-    resume_sweep(folder := cut(search=False), retry_errored=True)
-    assert [list(plan.trials) for plan, _ in plans] == [["00001", "00002"]]
-    assert f"resuming {folder}: 2 trials to train further, 1 done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ended", "found"), [("then", "then"), (None, "now")])

@@ -102,26 +102,6 @@ def test_a_trial_without_an_id_of_ours_has_tunes(start, pool):
     assert trial._lane_id == "tunes"
 
 
-@pytest.mark.parametrize("died_after", [1, 3])
-def test_a_new_process_reports_the_last_saved_epoch_again_and_goes_on(start, pool, died_after):
-    before = start()
-    for _ in range(died_after):
-        before.step()
-    again = start()
-    first, second = again.step(), again.step()
-    assert (first["epoch"], first["repeated"]) == (died_after, True)
-    assert (second["epoch"], second["repeated"]) == (died_after + 1, True)
-    assert pool.calls[1] == ("attach", "00000", 0.1, died_after)
-
-
-def test_a_process_that_died_after_the_last_epoch_reports_its_end(start):
-    before = start()
-    for _ in range(EPOCHS):
-        before.step()
-    row = start().step()
-    assert (row["epoch"], row["repeated"], row["done"], row["stop_reason"]) == (EPOCHS, True, True, "completed")
-
-
 def test_a_lost_lane_is_had_again_with_the_saved_state_and_repeats_no_epoch(start, pool, clock):
     trial = start()
     trial.step()
@@ -198,15 +178,6 @@ def test_an_epoch_that_was_saved_but_not_told_before_the_lane_was_lost_is_report
     assert trial.step()["epoch"] == 3
 
 
-def test_a_damaged_state_is_told_once_and_the_trial_starts_again(start, pool, tmp_path):
-    (tmp_path / "00000.npz").write_bytes(b"damaged")
-    trial = start()
-    first, second = trial.step(), trial.step()
-    assert "00000.npz is not a trial's state" in first["warning"]
-    assert first["warning"].endswith("; trial 00000 starts from its first epoch")
-    assert (first["epoch"], first["repeated"], second["warning"]) == (1, False, "")
-
-
 def test_a_process_that_tune_uses_again_starts_anew(start, pool):
     first, second = config("00000"), config("00001", learning_rate=0.2)
     start("00001", learning_rate=0.2).step()  # it has a saved epoch from before
@@ -275,16 +246,6 @@ def test_the_wait_is_the_time_in_which_no_batch_ran(start, pool, clock, epoch_ro
     pool.row, batches = train, [6.0, None, 2.0, 3.0]
     clock.now += 1.0  # Tune asks late
     assert [trial.step()["wait_s"] for _ in range(EPOCHS)] == [3.0, 3.0, 5.0, 0.0]
-
-
-def test_an_invalid_proposal_ends_its_trial_alone(start, pool):
-    trial = start(momentum=1.5)
-    row = trial.step()
-    assert (row["done"], row["stop_reason"], row["scheduler_loss"]) == (True, "error", LOSS_CEILING)
-    assert "momentum" in row["error"]
-    assert pool.calls == []
-    trial.reset_config(config("00001"))
-    assert trial.step()["epoch"] == 1
 
 
 def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monkeypatch):

@@ -7,13 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 from pyarrow.fs import LocalFileSystem
-from ray import tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
-from ray.tune.search import Searcher
 
 from mnist_tune import SweepOptions, TrialConfig
 from mnist_tune.execution.process_setup import WorkerSettings
-from mnist_tune.results.journal import read_journal
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.placement import Placement
 from mnist_tune.runtime.ray_session import PENDING, TRIALS
@@ -22,8 +19,6 @@ from mnist_tune.tuning.early_stopping import Asha, Fates
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import ProgressView
 from mnist_tune.tuning.recorder import Recorder
-from mnist_tune.tuning.searcher import KnownTrials, ThenSearched
-from mnist_tune.tuning.tuner import OldCheckpoints
 from mnist_tune.tuning.wanted import Plan
 
 PLAN = Plan.of({"00000": TrialConfig(epochs=3), "00001": TrialConfig(epochs=9)})
@@ -61,43 +56,7 @@ def asked(cluster, new_writer, tmp_path, monkeypatch):
     writer.finish()
 
 
-def test_trials_get_their_data_settings_and_resources(asked):
-    found = asked(time_budget=7.0)
-    assert found.trainable == ({"dataset": ["data"], "settings": WorkerSettings("states")}, {"CPU": 2})
-    assert found.tune_config.reuse_actors
-    assert found.tune_config.time_budget_s == 7.0
-    assert found.run_config.failure_config.max_failures == 2
-    assert not found.run_config.checkpoint_config.checkpoint_at_end
-    assert found.run_config.verbose == 0
-    assert found.run_config.callbacks[:2] == [found.recorder, "watch"]
-    assert found.tune_config.trial_dirname_creator(SimpleNamespace(trial_id="x")) == "x"
-
-
-def test_the_users_callbacks_come_last(asked):
-    plan = Plan({}, PLAN.trials, 2, callbacks=("users",))
-    _, _, checkpoints, *others = asked(plan).run_config.callbacks
-    assert isinstance(checkpoints, OldCheckpoints)
-    assert others == ["users"]
-
-
-@pytest.mark.parametrize(("slots", "limit"), [(4.0, None), (0.0, 4)])
-def test_concurrent_trials_are_limited_by_slots_or_else_by_tune(asked, cluster, slots, limit):
-    cluster["trial_slot"] = slots
-    found = asked(Plan({}, samples=5), max_concurrent=4)
-    assert found.tune_config.max_concurrent_trials == limit
-    assert found.trainable[1].get("trial_slot", 0) == (1 if slots else 0)
-
-
-def test_trials_are_known_or_drawn_or_a_searchers(asked):
-    assert isinstance(asked().tune_config.search_alg, KnownTrials)
-    assert asked().tune_config.num_samples == 2
-    space = {"learning_rate": tune.uniform(0, 1)}
-    drawn = asked(Plan(space, samples=5))
-    assert (drawn.param_space["trial"], drawn.tune_config.num_samples) == (space, 5)
-    assert drawn.tune_config.search_alg is None
-    searched = asked(Plan(space, samples=5, search_alg=Searcher("train_loss", "min"))).tune_config.search_alg
-    assert isinstance(searched, ThenSearched)
-    assert searched._slots == 4  # two cores a trial, eight in all
+def test_a_population_gets_its_trials_as_a_grid_since_it_refuses_searchers(asked):
     population = PopulationBasedTraining(
         "epoch", "train_loss", "min", hyperparam_mutations={"trial": {"momentum": [0]}}
     )
@@ -128,71 +87,11 @@ def test_tunes_files_are_in_the_sweeps_folder_or_in_its_storage(asked, monkeypat
     assert (found.storage_path, found.storage_filesystem) == ("bucket/sweep/.ray", storage)
 
 
-def test_known_trials_are_limited_by_tune(asked):
-    assert asked(max_concurrent=1).tune_config.max_concurrent_trials == 1
-
-
-class Told(Searcher):
-    told: tuple[dict[str, float], ...] = ()
-
-    def suggest(self, trial_id):
-        return {"trial": {}}
-
-    def add_evaluated_point(self, parameters, value, **fields):
-        self.told += ({"value": value, **parameters},)
-
-
-def test_a_searcher_hears_of_the_trials_before_a_resume_and_takes_none_of_their_ids(asked):
-    search, trial = Told("test_accuracy", "max"), TrialConfig(learning_rate=0.3)
-    past = Past({"00000": trial, "00001": trial}, ended={"00000": (trial, {"test_accuracy": 0.9})})
-    found = asked(Plan({}, samples=3, search_alg=search), past=past).tune_config.search_alg
-    found.set_search_properties(None, None, {"trial": {"learning_rate": tune.uniform(0, 1)}})
-    assert search.told == ({"value": 0.9, "trial/learning_rate": 0.3},)
-    assert found.suggest("a")["trial"]["trial_id"] == "00002"
-
-
 def test_a_trial_that_copies_another_ones_config_keeps_its_id(asked):
     population = SimpleNamespace(_get_new_config=lambda trial, donor: (donor.config, {}))
     asked(Plan({}, PLAN.trials, 2, scheduler=population))
     trial, donor = (SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": name}}) for name in "ab")
     assert population._get_new_config(trial, donor)[0] == {"trial": {"trial_id": "a"}}
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "loss", "stopped"),
-    [("asha", 0.1, {}), ("asha", 0.9, {"00001": "asha"}), ("regimes", 0.1, {"00001": "slow"})],
-)
-def test_a_resumed_scheduler_knows_what_was_recorded(
-    cluster, new_writer, epoch_row, tmp_path, scheduler, loss, stopped
-):
-    """A second seed is stopped where the first one was, though no rule would stop its curve."""
-    config = TrialConfig(learning_rate=0.1, epochs=4)
-    writer = new_writer(tmp_path / "sweep", count=0)
-    for number in range(2):
-        writer.trial(f"{number:05d}", replace(config, seed=number))
-    for epoch in (1, 2):
-        writer.epoch("00000", epoch_row(epoch, 0.5), False)
-    writer.end("00000", "slow")
-    writer.finish()
-    again = new_writer(tmp_path / "sweep", count=0, resume=True)
-    past = Past.of(read_journal(again.path), again.meta)
-    recorder = Recorder(again, ProgressView(2, 2, 0, quiet=True), {}, past, "scheduler")
-    made, plan = [], Plan.of({"00001": replace(config, seed=1)})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuner.tune, "Tuner", lambda trainable, **of: made.append(of))
-        options = SweepOptions(scheduler=scheduler, grace_period=2)
-        tuner.make_tuner(
-            again, plan, options, Placement({"CPU": 2}, WorkerSettings("states")), ["data"], recorder, past
-        )
-    found, trial = (
-        made[0]["tune_config"].scheduler,
-        SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": "00001"}}),
-    )
-    found.on_trial_add(None, trial)
-    result = epoch_row(2, loss) | {"scheduler_loss": loss, "trial_config": replace(config, seed=1), "repeated": False}
-    assert found.on_trial_result(None, trial, result) == ("STOP" if stopped else "CONTINUE")
-    assert recorder.reasons == stopped
-    again.finish()
 
 
 @pytest.mark.parametrize("address", [None, "head:6379"])

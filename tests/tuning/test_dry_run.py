@@ -1,0 +1,58 @@
+"""What a dry run says, with made-up times."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kept_texts import assert_kept
+
+from mnist_tune import UserError
+from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.tuning import dry_run as module
+from mnist_tune.tuning.dry_run import dry_run
+
+ONE = ("mlp-4-tanh",)
+ASKED: list[dict[str, Any]] = [
+    {"learning_rates": (0.1, 1.0), "epochs": 3},
+    {"architecture": ONE, "batch_size": (100, 240), "holdout": 24, "epochs": 1, "quiet": True},
+    {"architecture": ONE, "batch_size": (96, 512), "max_concurrent": 2, "drop_last": True, "train_images": 1000},
+    {"architecture": ONE, "seeds": (0, 1, 2, 3), "cpus_per_trial": 2, "optimizer": ("adam",)},
+    {"architecture": ONE, "seeds": (0, 1), "cpus_per_trial": 9, "sharpness": True, "train_evaluation": 500},
+]
+
+
+def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
+    """An image trains in a millisecond a hidden unit, and four cores are there."""
+    lines = []
+
+    def load(*given):
+        lines.append(f"load data: {given}")
+        return few_images
+
+    def pool(data, settings):
+        told = ("threads", "own_code", "train_evaluation", "sharpness", "states", "cache_dir")
+        lines.append(f"settings: { ({name: getattr(settings, name) for name in told}) }")
+        trials = {}
+
+        def run(ids):
+            one = trials[ids[0]]
+            seconds = {"mlp-4-tanh": 4.096, "mlp-8-tanh": 8.192}[one.architecture] / one.batch_size * 128
+            return {ids[0]: {"train_s": seconds, "eval_s": 0.5, "compile_s": 1.234}}
+
+        return SimpleNamespace(attach=trials.__setitem__, run=run)
+
+    monkeypatch.setattr(module, "load_dataset", load)
+    monkeypatch.setattr(module, "make_pool", pool)
+    monkeypatch.setattr(module, "load_own", lambda options: lines.append(f"load own code: {options.architecture}"))
+    monkeypatch.setattr(module, "own_code", lambda: "the code")
+    monkeypatch.setattr(module, "cache_folder", lambda: "the cache")
+    monkeypatch.setattr(module, "usable_cpus", lambda: 4)
+    usual = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,))
+    for asked in ASKED:
+        lines += [f"=== {asked}", *dry_run(replace(usual, **asked))]
+    for wrong in ({"resume": "auto", "output": "a"}, {"batch_size": (2000,)}):
+        with pytest.raises(UserError) as refused:
+            list(dry_run(replace(usual, **wrong)))
+        lines.append(f"refused: {refused.value}")
+    assert_kept("dry runs", "\n".join(lines) + "\n")
