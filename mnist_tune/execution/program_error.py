@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sysconfig
 import traceback
+from pathlib import Path
 
 from ray.exceptions import RayError
 
@@ -38,9 +39,10 @@ def program_error(error: Exception) -> ProgramError | None:
     if isinstance(cause, OF_THE_MACHINE) or type(cause).__name__ in OF_THE_DEVICE:
         return None
     frames = FRAME.findall("".join(traceback.format_exception(error)))
-    own = [frame for frame in frames if "mnist_tune" in frame[0] or not frame[0].startswith(_LIBRARIES)]
+    own = [frame for frame in frames if frame[0].startswith(_PACKAGE) or not frame[0].startswith(_LIBRARIES)]
     place = ":".join((own or frames or [("?", "?")])[-1])
     return ProgramError(type(cause).__name__, (str(cause).strip() or "no message").splitlines()[0], place)
 
 
+_PACKAGE = str(Path(__file__).parents[1])
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))

@@ -88,12 +88,6 @@ def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
     assert exits == []
 
 
-def test_the_place_of_an_error_is_a_file_also_where_python_itself_called_it():
-    with pytest.raises(ValueError, match="mine") as caught:
-        exec(compile("raise ValueError('mine')", "<frozen importlib._bootstrap>", "exec"))
-    assert program_error(caught.value).args[2].startswith(f"{__file__}:")
-
-
 def test_a_batch_that_hangs_fails_its_lanes_and_ends_the_server(server, exits, monkeypatch, tmp_path):
     """What hangs has the states: no other batch may train them."""
     error = HungError("an epoch still ran")
