@@ -1,10 +1,7 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
-import itertools
 import time
 from dataclasses import replace
-from types import SimpleNamespace
-from unittest.mock import Mock
 
 import batch_orders
 import jax
@@ -14,11 +11,9 @@ from compiled import kept
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
-from mnist_tune.execution import executor, group
-from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, StateLostError
+from mnist_tune.execution import group
+from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.device_data import DeviceData
-from mnist_tune.execution.executor import Executor
-from mnist_tune.execution.group import DRAWS
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
@@ -138,39 +133,6 @@ def test_a_reused_lane_starts_anew(few_images):
     assert_same(pool.run(["b"])["b"], first)
 
 
-def test_a_full_pool_and_a_foreign_state_are_refused(few_images):
-    pool = LanePool(few_images)
-    pool.attach("a", SMALL)
-    with pytest.raises(UserError, match="lanes"):
-        pool.attach("b", SMALL)
-    other, saved = TrialConfig(architecture="mlp-9-tanh"), pool.checkpoint("a")
-    with pytest.raises(UserError, match="all 1 lanes"):  # those of all programs count
-        pool.attach("c", other)
-    pool.detach("a")
-    with pytest.raises(UserError, match="does not fit"):
-        pool.attach("c", other, saved)
-
-
-def test_a_state_of_another_type_is_refused(few_images):
-    pool = LanePool(few_images)
-    pool.attach("a", SMALL)
-    saved = pool.checkpoint("a")
-    double = {name: array.astype(np.float64) for name, array in saved.arrays.items()}
-    with pytest.raises(UserError, match=r"^a saved state does not fit mlp-8-tanh: .*float64.*$") as error:
-        pool.attach("a", SMALL, replace(saved, arrays=double))
-    assert "\n" not in str(error.value)
-
-
-def test_detaching_twice_frees_one_lane(few_images):
-    pool = LanePool(few_images)
-    pool.attach("a", SMALL)
-    pool.detach("a")
-    pool.detach("a")
-    pool.attach("b", SMALL)
-    with pytest.raises(UserError):
-        pool.attach("c", SMALL)
-
-
 def test_label_noise_and_holdout_reach_the_training(mnist_5k):
     pool = LanePool(mnist_5k)
     plain = {}
@@ -201,11 +163,6 @@ def test_a_guess_is_that_of_the_labels_trained_on():
     assert data.label_counts == (3, 1, 1, 1, 0, 0, 0, 0, 0, 0)  # a class that was held out is still one
     assert chance_of(data.label_counts) == 0.5
     assert guess_loss(data.label_counts) == pytest.approx(np.log(2) / 2 + np.log(6) / 2)
-
-
-def test_noise_that_would_reach_the_held_out_images_is_refused():
-    with pytest.raises(UserError, match="label_noise=7 and holdout=2 don't fit"):
-        LanePool(labelled(range(8), range(4))).attach("a", TrialConfig(batch_size=1, label_noise=7, holdout=2))
 
 
 def test_a_rate_that_is_too_large_diverges_at_a_step(few_images):
@@ -277,35 +234,6 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
-def test_each_epoch_has_an_order_by_the_data_seed_and_keys_by_the_seed(few_images, monkeypatch):
-    asked = []
-
-    def train(self, size, slots, hyper, keys, orders, data, first):
-        asked.append((keys.tolist(), orders, first))
-        return np.ones((len(slots), 8), np.float32)
-
-    monkeypatch.setattr(Executor, "train", train)
-    pool = LanePool(few_images)
-    pool.attach("a", replace(SMALL, seed=3, data_seed=5))
-    for epoch in range(2):
-        pool.run(["a"])
-        keys, [order], first = asked.pop()
-        assert keys == [[3 ^ DRAWS, epoch]]  # DRAWS: other keys than that of the initialisation
-        np.testing.assert_array_equal(order, batch_order(5, epoch, 1024))
-        assert first == 0
-
-
-def test_replicates_that_share_the_batch_order_keep_their_own_untrained_loss(few_images):
-    configs = [replace(SMALL, seed=seed) for seed in range(3)]
-    pool, expected = LanePool(few_images, 4), {}
-    for config in configs:
-        alone = LanePool(few_images)
-        for lanes in (pool, alone):
-            lanes.attach(str(config.seed), config)
-        expected[str(config.seed)] = pytest.approx(alone.checkpoint(str(config.seed)).row["untrained_loss"], rel=1e-6)
-    assert {lane: row["untrained_loss"] for lane, row in pool.run(list(expected)).items()} == expected
-
-
 @pytest.fixture
 def prelu():
     """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
@@ -358,47 +286,6 @@ def test_padding_changes_no_lane_where_every_slot_is_taken(few_images):
         np.testing.assert_equal(pool.checkpoint(lane).arrays, before[int(lane)])
 
 
-def test_few_lanes_of_many_soon_run_in_a_batch_of_their_own_size(few_images, compilations, monkeypatch):
-    lanes_of = executor.Executor._slots
-    run = []
-
-    def noted(self, slots, size):
-        run.append(size)
-        return lanes_of(self, slots, size)
-
-    monkeypatch.setattr(executor.Executor, "_slots", noted)
-    pool = attached(few_images, 16, [0.01 * (1 + i) for i in range(16)])
-    [group] = pool._groups.values()
-    group.sizes.compile_s = 1e6  # so that the time that the first calls take decides nothing
-    pool.run(["0", "1"])
-    compilations.clear()
-    run.clear()
-    pool.run(["0", "1"])
-    assert set(run) == {16}
-    assert compilations == []  # done while the clients of the lanes start
-    assert group.executor.sizes == [16]
-    group.sizes.padding_s = group.sizes.compile_s + 1.0
-    assert pool.run(["0", "1"])["0"]["compile_s"] > 0
-    assert group.executor.sizes == [16, 2]
-    compilations.clear()
-    for count in (3, 5, 16, 1):
-        pool.run([str(i) for i in range(count)])
-        group.sizes.padding_s = 0.0
-    assert compilations == []  # 1 is padded to 2, and the others to 16
-    run.clear()
-    pool.run(["0", "1"])
-    assert set(run) == {2}
-
-
-def test_the_seconds_of_all_calls_and_compilations_are_counted(few_images, monkeypatch):
-    monkeypatch.setattr(executor, "time", SimpleNamespace(perf_counter=itertools.count().__next__))  # each lasts 1 s
-    pool = attached(few_images, 1, RATES[:1])
-    row = pool.run(["0"])["0"]
-    [group] = pool._groups.values()
-    assert row["compile_s"] == len(group.executor._compiled) > 2
-    assert (row["train_s"], row["eval_s"]) == (1, 3)  # the untrained network, then the training and the test set
-
-
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
     pool = attached(few_images, 4, RATES[:3])
     pool.run(["0", "1", "2"])
@@ -413,61 +300,8 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
 
 
-def test_no_lane_leaks_over_many_trials(few_images):
-    pool = LanePool(few_images, 4)
-    for i in range(200):
-        pool.attach(str(i), SMALL)
-        if i >= 3:
-            pool.detach(str(i - 3))
-    pool.attach("last", SMALL)
-    with pytest.raises(UserError, match="lanes"):
-        pool.attach("one too many", SMALL)
-    for lane in ("197", "198", "199", "last"):
-        assert pool.checkpoint(lane).row["epoch"] == 0
-
-
 def out_of_memory():
     return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
-
-
-def test_a_device_out_of_memory_goes_on_with_smaller_batches(few_images, monkeypatch):
-    sizes, train = [], Executor.train
-
-    def scarce(self, size, *arguments):
-        sizes.append(size)
-        if size > 2:
-            raise out_of_memory()
-        return train(self, size, *arguments)
-
-    monkeypatch.setattr(Executor, "train", scarce)
-    pool = attached(few_images, 8, RATES)
-    rows = pool.run([str(i) for i in range(7)])
-    assert sizes == [8, 4, 2, 2, 2, 2]
-    assert [row["epoch"] for row in rows.values()] == [1] * 7
-    sizes.clear()
-    pool.run([str(i) for i in range(7)])
-    assert sizes == [2, 2, 2, 2]
-
-
-def test_out_of_memory_in_an_evaluation_trains_no_epoch_twice(mnist_5k, monkeypatch):
-    trained, measure, train = [], Executor.measure, Executor.train
-
-    def scarce(self, function, size, *arguments):
-        if size > 2:
-            raise out_of_memory()
-        return measure(self, function, size, *arguments)
-
-    def counted(self, size, slots, *arguments):
-        trained.extend(slots)
-        return train(self, size, slots, *arguments)
-
-    expected = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
-    monkeypatch.setattr(Executor, "measure", scarce)
-    monkeypatch.setattr(Executor, "train", counted)
-    rows = attached(mnist_5k, 8, RATES).run([str(i) for i in range(7)])
-    assert sorted(trained) == list(range(7))
-    for lane, row in rows.items():
-        assert_close(row, expected[lane])
 
 
 def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monkeypatch):
@@ -493,76 +327,6 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monk
     assert pool.run(["0"])["0"]["epoch"] == 1
 
 
-def test_a_lane_that_has_no_memory_alone_is_an_error(few_images, monkeypatch):
-    pool, sizes = attached(few_images, 2, RATES[:2]), []
-
-    def scarce(self, size, *arguments):
-        sizes.append(size)
-        assert len(sizes) < 4, "it tries again and again"
-        raise out_of_memory()
-
-    monkeypatch.setattr(Executor, "train", scarce)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        pool.run(["0", "1"])
-    assert sizes == [2, 1]
-
-
-def test_programs_without_lanes_go_where_memory_is_short(few_images, monkeypatch):
-    pool = LanePool(few_images)
-    pool.attach("a", SMALL)
-    pool.detach("a")
-
-    monkeypatch.setattr(Executor, "write", Mock(side_effect=out_of_memory()))
-    with pytest.raises(UserError, match="does not fit into the memory"):
-        pool.attach("b", replace(SMALL, batch_size=64))
-    assert not pool._groups
-    assert not pool._stacks
-
-
-def test_a_lane_that_could_not_be_evaluated_is_free_again(few_images, monkeypatch):
-    pool = LanePool(few_images, 2)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Executor, "measure", Mock(side_effect=out_of_memory()))
-        for _ in range(3):
-            with pytest.raises(UserError, match="mlp-8-tanh does not fit into the memory of the device"):
-                pool.attach("a", SMALL)
-    for lane in "bc":
-        pool.attach(lane, SMALL)
-    assert pool.run(["b", "c"])["c"]["epoch"] == 1
-
-
-def test_versions_of_the_data_that_no_lane_uses_are_dropped(few_images):
-    pool = LanePool(few_images, 2)
-    pool.attach("stays", SMALL)
-    for noise in range(100, 600, 100):
-        pool.attach("moves", replace(SMALL, label_noise=noise))
-        assert pool._data.keys() == {(0, 0), (noise, 0)}
-    assert len(pool._groups) == 2
-    assert pool.run(["moves"])["moves"]["epoch"] == pool.run(["stays"])["stays"]["epoch"] == 1
-
-
-def test_a_program_without_lanes_gives_its_memory_back(few_images):
-    pool = attached(few_images, 4, RATES[:2])
-    [group] = pool._groups.values()
-    state = group.executor.state
-    pool.detach("0")
-    assert group.executor.state is state
-    pool.detach("1")
-    del state
-    assert group.executor.stack.state is None
-    pool.attach("0", SMALL)
-    assert pool.run(["0"])["0"]["epoch"] == 1
-
-
-def test_programs_without_lanes_go_the_least_recently_used_first(few_images):
-    pool = LanePool(few_images)
-    for size in (32, 64, 32, 256, 512):
-        pool.attach("a", replace(SMALL, batch_size=size))
-    assert [key[0].batch_size for key in pool._groups] == [32, 256, 512]
-    assert len(pool._stacks) == len(pool._data) == 1
-
-
 def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
     """They share a stack, and keep their own states there."""
 
@@ -578,28 +342,6 @@ def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
     others = [pool.checkpoint(lane).arrays for lane in "02"]
     assert pool.run(["1"])["1"]["step"] == -(-len(few_images.train_labels) // 128)
     np.testing.assert_equal([pool.checkpoint(lane).arrays for lane in "02"], others)
-
-
-def test_out_of_memory_while_attaching_is_a_device_that_is_full(few_images, monkeypatch):
-    pool = attached(few_images, 4, RATES[:2])
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Executor, "write", Mock(side_effect=out_of_memory()))
-        with pytest.raises(DeviceFullError, match="no memory for another lane"):
-            pool.attach("2", SMALL)
-    pool.attach("2", SMALL)
-    assert {row["epoch"] for row in pool.run(["0", "1", "2"]).values()} == {1}
-
-
-def test_the_first_training_images_alone_are_evaluated(few_images):
-    few, all_ = LanePool(few_images, train_evaluation=300), LanePool(few_images, train_evaluation=10**6)
-    for pool in (few, all_):
-        pool.attach("a", SMALL)
-    row, whole = few.run(["a"])["a"], all_.run(["a"])["a"]
-    assert row["train_accuracy"] * 300 == pytest.approx(round(row["train_accuracy"] * 300))
-    assert row["train_accuracy"] != whole["train_accuracy"]
-    assert row["test_accuracy"] == whole["test_accuracy"]
-    assert row["step"] == whole["step"]
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

@@ -153,21 +153,11 @@ def test_lanes_measure_what_a_trial_alone_does(mnist_5k, rows):
         assert row[name] == pytest.approx(rows[1][0][name], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("config", "settings"),
-    [
-        ({}, SharpnessSettings()),
-        ({}, SharpnessSettings(images=10**6)),
-        ({"holdout": 300, "label_noise": 200}, SharpnessSettings(images=10**6)),
-        ({"holdout": 900}, SharpnessSettings()),
-        ({"holdout": 900}, SharpnessSettings(1)),
-    ],
-)
-def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(config, settings, few_images):
-    """The last config leaves fewer images than a batch has."""
-    pool = LanePool(few_images, 2, train_evaluation=100, sharpness=settings)
+def test_a_data_set_may_have_fewer_images_than_a_measurement_takes(few_images):
+    """And than a batch has."""
+    pool = LanePool(few_images, 2, train_evaluation=100, sharpness=SharpnessSettings(1))
     for i in range(2):
-        pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, **config))
+        pool.attach(str(i), replace(CONFIG, batch_size=512, seed=i, holdout=900))
     for row in pool.run(["0", "1"]).values():
         assert all(math.isfinite(row[name]) and row[name] > 0 for name in ("untrained_sharpness", *COLUMNS))
 
