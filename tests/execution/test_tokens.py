@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from mnist_tune import UserError
-from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES, register
-from mnist_tune.training.architectures import architecture
-from mnist_tune.training.network_check import check
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -95,15 +93,6 @@ def test_lanes_measure_and_train_as_processes_do_and_a_killed_trial_goes_on_bit_
     assert all(1 <= row["answers"] <= LENGTH for row in rows)
 
 
-@pytest.mark.usefixtures("as_users_have_it")
-def test_label_noise_and_networks_for_images_are_refused_in_a_line(dataset):
-    with pytest.raises(UserError, match="arrays has a label for each token; label noise is for one label an example"):
-        check_counts([replace(CONFIG, label_noise=8)], dataset)
-    with pytest.raises(UserError, match="'mlp-4-tanh' takes images, and arrays has tokens; give a network of your own"):
-        architecture("mlp-4-tanh", dataset.spec)
-    with pytest.raises(UserError, match="tokens have no scale; drop --standardize"):
+def test_tokens_are_not_standardised(dataset):
+    with pytest.raises(UserError, match="arrays has a label for each token, and tokens have no scale; drop --standard"):
         load_dataset((dataset.train_images, dataset.train_labels), standardize=True)
-    register("flat")(lambda data: replace(architecture("tiny", data), apply=lambda _, x: x.astype(float)))
-    with pytest.raises(UserError, match=r"must return logits \[n, 6, 5\], since arrays has 5 classes"):
-        check(replace(CONFIG, architecture="flat"), dataset.spec, dataset.train_images, dataset.train_labels)
-    check(CONFIG, dataset.spec, dataset.train_images, dataset.train_labels)

@@ -1,7 +1,6 @@
 """The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
 
 from dataclasses import replace
-from typing import Any
 
 import batch_orders
 import jax
@@ -258,44 +257,6 @@ def test_images_are_divided_then_standardised():
     data = DataSpec("made-up", (2,), (1, 1), 1, 255.0, (0.2, 0.4), (0.5, 0.1))
     images = jnp.array([[51, 204], [204, 51]], jnp.uint8)
     np.testing.assert_allclose(scale(images, data), [[0.0, 4.0], [1.2, -2.0]], atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["mlp", "mlp-0-tanh", "mlp-8", "mlp-8-elu", "mlp-x-tanh", "convnet-3", "resnet"])
-def test_unknown_architectures_are_refused(name):
-    with pytest.raises(UserError, match=name):
-        architecture(name, DATA)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("stax-mlp-3", "architecture 'stax-mlp-3' can't be made for .*; it takes none"),
-        ("convnet-3", "architecture 'convnet-3' can't be made for .*; it takes none"),
-        (
-            "convnet",
-            "architecture 'convnet': convnet takes images .* of at least 11 x 11; those of small are \\[10, 14\\]",
-        ),
-        ("mlpx-8-tanh", "unknown architecture 'mlpx-8-tanh'; did you mean 'mlp-1024-128-tanh'"),
-        (
-            "wide(depth=3)",
-            "'wide\\(depth=3\\)' can't be made for small, TypeError: .*argument.*; it takes width, name$",
-        ),
-        ("fixed(3)", "'fixed\\(3\\)' can't be made for small, TypeError: .*argument.*; it takes none$"),
-        ("wide(width=0)", "'wide\\(width=0\\)' can't be made for small, ValueError: an argument is 0$"),
-        ("wide(width=1)", "'wide\\(width=1\\)': wide returned a int; return mnist_tune.Network"),
-    ],
-)
-def test_a_network_that_cannot_be_made_says_why_and_what_it_takes(name, said):
-    def wide(data, width=2, name=""):
-        if not width:
-            raise ValueError("an argument is 0\nand more")
-        return width
-
-    makers: dict[str, Any] = {"wide": wide, "fixed": lambda data: 1}
-    for kind, maker in makers.items():
-        register(kind)(maker)
-    with pytest.raises(UserError, match=said):
-        architecture(name, DataSpec("small", (10, 14), (5, 5), 5))
 
 
 def test_a_network_that_is_registered_again_replaces_the_former():
