@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import pytest
+from kept_texts import assert_kept
 
 import mnist_tune
 from mnist_tune import Network, SweepOptions, TrialConfig, UserError
 from mnist_tune.execution import hanging
 from mnist_tune.execution.group import LaneGroup
-from mnist_tune.execution.hanging import FACTOR, HungError, limit_s, watched
+from mnist_tune.execution.hanging import HungError, limit_s, watched
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.tuning.sweep import run_sweep
 
@@ -25,27 +26,43 @@ SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
 
 @pytest.fixture(autouse=True)
 def ends(monkeypatch):
-    """The exit codes with which processes would have ended, `ANSWER_S` later."""
+    """The seconds after which processes would have ended, and their exit codes."""
     codes = []
-    later = lambda seconds, end, codes_: SimpleNamespace(start=lambda: codes.extend(codes_))  # noqa: E731
+    later = lambda seconds, end, codes_: SimpleNamespace(start=lambda: codes.append((seconds, *codes_)))  # noqa: E731
     monkeypatch.setattr(hanging, "threading", SimpleNamespace(**vars(threading) | {"Timer": later}))
     return codes
 
 
-@pytest.mark.parametrize(
-    ("epochs", "seconds", "least", "limit"),
-    [
-        (0, [], 600, math.inf),
-        (1, [3.0], 600, math.inf),
-        (2, [300.0, 3.0, 5.0], 600, 600),
-        (2, [300.0, 3.0, 50.0], 600, 50 * FACTOR),
-        (5, [50.0], 600, 50 * FACTOR),  # a trial that another process had begun
-        (5, [], 600, math.inf),
-        (5, [50.0], 0, math.inf),
-    ],
-)
-def test_an_epoch_hangs_by_its_trials_median_from_the_third_on(epochs, seconds, least, limit):
-    assert limit_s(epochs, seconds, least) == limit
+EPOCHS = (
+    (0, [], 600), (1, [3.0], 600), (2, [300.0, 3.0, 5.0], 600), (2, [300.0, 3.0, 50.0], 600), (2, [], 600),
+    (5, [50.0], 600),  # a trial that another process had begun
+    (5, [50.0, 20.0], 600), (5, [50.0], 0), (5, [1.0], 0.5),
+)  # fmt: skip
+
+
+def test_how_long_an_epoch_is_waited_for(monkeypatch, ends):
+    """The limits by the epochs before, and the waits of limits that a call takes so many waits of to end."""
+    waits, done = [], [0]
+    monkeypatch.setattr(hanging, "answer", lambda result, call: result.set_result(call()))
+
+    def wait(futures, seconds):
+        waits.append(seconds)
+        return SimpleNamespace(done=futures[0].result(60) and len(waits) == done[0])
+
+    monkeypatch.setattr(hanging, "wait", wait)
+    text = "".join(f"epoch {n + 1} after {s} s, {least} s at least: {limit_s(n, s, least)}\n" for n, s, least in EPOCHS)
+    for limit in (0.05, 600, 1e300, math.inf):
+        for done[0] in (1, 100, 101):
+            waits.clear()
+            try:
+                found = watched(lambda: "an answer", limit)
+            except HungError as error:
+                found = error
+            longest = threading.TIMEOUT_MAX
+            each = ["the longest" if one == longest else f"{one:g} s" for one in set(waits)]
+            text += f"{limit} s, done in wait {done[0]}: {len(waits)} of {each}, {found}, ends {ends}\n"
+            ends.clear()
+    assert_kept("hanging", text)
 
 
 def test_what_ends_in_time_is_answered(ends):
@@ -60,7 +77,7 @@ def test_what_hangs_is_said_and_ends_the_process(ends):
     end = threading.Event()
     with pytest.raises(HungError, match=r"an epoch still ran after 0.001 minutes \(--hang-minutes"):
         watched(end.wait, 0.06)
-    assert ends == [1]
+    assert ends == [(5.0, 1)]
     end.set()
 
 
@@ -94,7 +111,7 @@ def test_a_pool_knows_what_epochs_took_also_that_of_a_saved_state(few_images, ha
     hangs.set()
     with pytest.raises(HungError):
         another.run(["a"])
-    assert ends == [1]
+    assert ends == [(5.0, 1)]
 
 
 def test_minutes_below_none_are_refused():

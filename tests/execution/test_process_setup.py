@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
+import jax
 from filelock import FileLock
+from kept_texts import assert_kept
 from waiting import LONG_S
 
 from mnist_tune.execution import pool, process_setup
@@ -36,18 +38,22 @@ def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
     assert masks == [0o27]
 
 
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"threads": 3, "memory_fraction": 0.12345}, {"PJRT_NPROC": "3", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.123"}),
-        ({}, {"PJRT_NPROC": "1"}),
-        ({"threads": None}, {}),
-    ],
-)
-def test_jax_is_told_its_threads_and_its_share_of_the_memory(settings, expected, monkeypatch):
-    monkeypatch.setattr(os, "environ", {})
-    configure_jax(WorkerSettings("states", **settings))
-    assert os.environ == {"TF_CPP_MIN_LOG_LEVEL": "2", **expected}
+SETTINGS = (
+    {}, {"threads": 3, "memory_fraction": 0.12345}, {"threads": None}, {"memory_fraction": 1e-6, "cache_dir": "cache"},
+)  # fmt: skip
+
+
+def test_what_jax_is_told(monkeypatch, tmp_path):
+    text = ""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(process_setup, "processor_model", lambda: "  A (fast) processor, v2.1 ")
+    for settings in SETTINGS:
+        told = {}
+        monkeypatch.setattr(os, "environ", {})
+        monkeypatch.setattr(jax.config, "update", told.__setitem__)
+        configure_jax(WorkerSettings("states", **settings))
+        text += f"{settings}: {os.environ} {told}\n"
+    assert_kept("what JAX is told", text + f"{sorted(str(one) for one in Path().rglob('*') if one.is_dir())}\n")
 
 
 def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from kept_texts import assert_kept
 
 from mnist_tune.training.range_suggestions import (
     FASTAI,
@@ -26,17 +27,6 @@ def curve(losses, ramp=FASTAI):
     return RangeCurve(ramp, np.asarray(losses, float))
 
 
-def test_the_smoothed_loss_is_corrected_for_its_start():
-    np.testing.assert_allclose(smoothed(np.full(9, 2.5), 0.98), 2.5)
-    np.testing.assert_allclose(smoothed(np.array([1.0, 3.0]), 0.5), [1, (0.25 + 1.5) / 0.75])
-
-
-@pytest.mark.parametrize(("ramp", "first", "last"), [(FASTAI, 1e-7, 10), (LIGHTNING, 1e-8, 1)])
-def test_a_library_tries_a_hundred_rates_of_its_own(ramp, first, last):
-    assert (ramp.rates[0], ramp.rates[-1] * ramp.rates[1] / ramp.rates[0]) == pytest.approx((first, last))
-    assert len(ramp.rates) == 100
-
-
 def test_rules_on_a_valley():
     """A loss that is flat to 1e-2, falls evenly per decade to 1 at a rate of 1, and rises steeply after that."""
     x = np.log10(RATES)
@@ -48,44 +38,6 @@ def test_rules_on_a_valley():
     assert found["Lightning from 2.5.3"] == pytest.approx(0.01, rel=0.15)  # per η, the same fall is steepest at small η
     assert valley(RATES, losses) == pytest.approx(0.1, rel=0.15)  # the falling points are those of 1e-2 to 1
     assert 0.1 < slide(RATES, losses) < 1
-
-
-def test_the_blow_up_is_where_the_smoothed_loss_is_four_times_its_least():
-    ramp = Ramp(1e-3, 1.0, 300, 0.0)
-    losses = np.where(np.arange(300) < 200, 0.5, 2.01)
-    assert curve(losses, ramp).blow_up == pytest.approx(ramp.rates[200])
-    assert curve(losses, ramp).blew_up
-    losses[200:] = math.nan
-    assert curve(losses, ramp).blow_up == pytest.approx(ramp.rates[200])
-    calm = curve(np.linspace(2, 1, 300), ramp)
-    assert calm.blow_up == ramp.rates[-1]
-    assert not calm.blew_up
-
-
-def test_the_loss_has_left_half_way_back_to_a_guess_s():
-    """A dead network has a guess's loss, 2.3: less than four times the least. It counts once something was learned."""
-    ramp = Ramp(1e-3, 1.0, 300, 0.0)
-    losses = np.select([np.arange(300) < n for n in (100, 150, 200)], [2.3, 1.0, 1.6], 1.7)
-    found = RangeCurve(ramp, losses, guess=2.3)
-    assert found.blow_up == pytest.approx(ramp.rates[200])
-    assert found.blew_up
-    assert not curve(losses, ramp).blew_up, "the rules of libraries don't look at a guess"
-    learned_little = RangeCurve(ramp, np.where(losses < 2, 2.08, 2.3), guess=2.3)
-    assert not learned_little.blew_up
-    low = np.select([np.arange(300) < n for n in (100, 150, 200)], [2.3, 0.3, 1.19], 1.21)
-    assert RangeCurve(ramp, low, guess=2.3).blow_up == pytest.approx(ramp.rates[200]), "four times the least is less"
-
-
-def test_a_ramp_begins_at_its_first_rate_and_would_end_at_its_last():
-    assert Ramp(1.0, 16.0, 4, 0.0).rates == pytest.approx([1, 2, 4, 8])
-
-
-def test_a_range_test_that_ended_early_blew_up():
-    ramp = Ramp(1e-3, 1.0, 300, 0.0)
-    for losses, blew_up in (([2.0] * 300, False), ([2.0] * 299, True), ([*[2.0] * 99, math.nan], True)):
-        found = curve(losses, ramp)
-        assert found.blow_up == found.rates[-1]
-        assert found.blew_up is blew_up
 
 
 def test_each_rule_looks_at_the_points_that_its_library_looks_at():
@@ -113,10 +65,59 @@ def test_each_rule_looks_at_the_points_that_its_library_looks_at():
     }
 
 
-@pytest.mark.parametrize(("name", "points"), [("fastai minimum/10", 17), ("Lightning before 2.5.3", 13)])
-def test_two_points_are_enough_for_a_suggestion(name, points):
-    assert suggestion(name, curve(np.linspace(2, 1, points - 1))) is None
-    assert suggestion(name, curve(np.linspace(2, 1, points))) is not None
+def bent(n, *corners):
+    """n losses on lines between corners (step, loss), with a wave that no two steps share."""
+    steps, losses = zip(*corners, strict=True)
+    return np.interp(np.arange(n), steps, losses) + 1e-4 * np.sin(np.arange(n) ** 2)
+
+
+CURVES = {
+    "falls and rises": bent(100, (0, 2.3), (30, 2.2), (60, 0.6), (75, 0.9), (99, 9.0)),
+    "falls to the end": bent(100, (0, 2.3), (99, 1.0)),
+    "falls at first": bent(100, (0, 9.0), (12, 2.3), (60, 2.2), (85, 1.0)),
+    "two valleys": bent(100, (0, 2.3), (20, 1.0), (40, 2.0), (70, 0.5), (90, 2.6)),
+    "leaves at once": bent(100, (0, 1.0), (1, 9.0), (99, 20.0)),
+    "NaN": np.append(bent(60, (0, 2.3), (59, 0.5)), [math.nan, math.nan]),
+    "infinity": np.append(bent(60, (0, 2.3), (59, 0.5)), math.inf),
+    **{f"{n} points": bent(n, (0, 2.0), (n, 1.0)) for n in (1, 2, 11, 12, 13, 16, 17, 18, 30)},
+}
+ENDS = {
+    "four times the least": [2.0, 1.0, 4.0],
+    "more than four times the least": [2.0, 1.0, 4.001],
+    "half-way to a guess": [2.0, 1.0, 1.5],
+    "more than half-way to a guess": [2.0, 1.0, 1.501],
+    "nine tenths of a guess": [2.0, 1.8, 1.95],
+    "less than nine tenths of a guess": [2.0, 1.799, 1.95],
+    "back to its least": [2.0, 1.0, 3.9, 1.0, 3.9, 4.1],
+    "NaN at once": [math.nan, 1.0],
+    "infinity at the end": [2.0, 1.0, math.inf],
+}
+
+
+def test_what_rules_make_of_curves():
+    text = ""
+    for name, ramp in {"ours": OURS, "fastai": FASTAI, "Lightning": LIGHTNING}.items():
+        text += f"{name}: {ramp}, {ramp.rates[0]:.6g} to {ramp.rates[-1]:.6g}\n"
+    for name, losses in CURVES.items():
+        for smoothing in (0.0, 0.98)[: 1 + (len(losses) > 30)]:
+            said = {rule: RangeCurve(replace(ramp, smoothing=smoothing), losses) for rule, (ramp, *_) in RULES.items()}
+            text += f"{name}, smoothing {smoothing}: " + ", ".join(
+                f"{rule} {suggestion(rule, curve) or math.nan:.4g}" for rule, curve in said.items()
+            )
+            for rule in ("fastai slide", "Lightning from 2.5.3"):
+                points, end = len(said[rule].seen(*RULES[rule][2])[0]), "left" if said[rule].blew_up else "stayed"
+                text += f", {rule.split()[0]} saw {points} and {end} at {said[rule].blow_up:.4g}"
+            text += "\n"
+    for name, losses in ENDS.items():
+        for guess in (2.0, math.inf):
+            found = RangeCurve(
+                Ramp(1.0, 2.0 ** (len(losses) + 1), len(losses) + 1, 0.0), np.array([*losses, 1.0]), guess
+            )
+            text += f"{name}, a guess has {guess}: {'left' if found.blew_up else 'stayed'} at {found.blow_up:g}\n"
+    smooth = [
+        " ".join(f"{one:.4g}" for one in smoothed(np.array([1.0, 3.0, 2.0]), share)) for share in (0.0, 0.5, 0.98)
+    ]
+    assert_kept("suggested rates", f"{text}smoothed 1 3 2: {', '.join(smooth)}\n")
 
 
 @pytest.mark.parametrize("ramp", [OURS, FASTAI])
