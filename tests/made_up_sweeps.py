@@ -2,12 +2,15 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mnist_tune import Sweep, TrialConfig
+from mnist_tune.regimes.contest import Contest
 
 
 @pytest.fixture
@@ -122,3 +125,25 @@ def of_kind(kind, where, new_writer, epoch_row):
             writer.epoch(f"{i:05d}", row | {"sharpness": 5.0, "sharpness_steps": measured}, False)
         writer.end(f"{i:05d}", "diverged" if lost else "error" if i == 1 else "completed", "its worker died" * (i == 1))
     writer.finish(ended="2026-01-02T04:04:05+00:00")
+
+
+def decision(base, settings, accuracy, **options):
+    """Return a decision between settings, with the columns of a sweep: `accuracy` is asked for the held-out one of a
+    seed (0, 1, ...) and a setting; NaN stands for a trial that diverged, None for one that failed."""
+    contenders = [{"holdout": 100, "epochs": 1} | one for one in settings]
+    asked = {"contenders": contenders, "at_a_time": 1, "trials": 40, "tolerance": None} | options
+    contest = Contest.of(base.meta | {"options": asked})
+    rows = []
+    while len(rows) < len(contest.asked):
+        number = len(rows)
+        order, one = contest.asked[number]
+        found, config = accuracy(order, one), contest.trial(number, 0)
+        ends = "error" if found is None else "diverged" if math.isnan(found) else "completed"
+        row = config.to_dict() | {"trial_id": f"{number:05d}", "stop_reason": ends, "validation_accuracy": found}
+        rows.append(row | {"test_accuracy": found and found - 0.01, "regime": "converged"})
+        contest.tell(number, None if found is None else row)
+    trials = pd.concat([base.trials[:1]] * len(rows), ignore_index=True).assign(epochs_run=1, epochs_asked=1, error="")
+    trials = trials.assign(**pd.DataFrame(rows)[[name for name in rows[0] if name in trials]])
+    epochs = pd.concat([base.epochs[:1]] * len(rows), ignore_index=True).assign(trial_id=trials["trial_id"])
+    epochs = epochs.assign(validation_accuracy=trials["validation_accuracy"], validation_loss=0.3)
+    return replace(base, trials=trials, epochs=epochs, meta=base.meta | {"options": asked})

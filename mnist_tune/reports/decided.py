@@ -72,5 +72,5 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
 
 def _mean(values: pd.Series) -> str:
     if len(values) < 2:
-        return f"{values.mean():.4f}"
+        return f"{values.mean():.4f}" if len(values) else "–"
     return f"{values.mean():.4f} ± {half_width(values.std(), len(values)):.4f} (95% interval of the mean)"

@@ -386,7 +386,7 @@ def _ran(sweep: Tables) -> Iterator[Finding]:
         said["lanes that trained together"] = f"{lanes.mean():.1f} on average, at most {lanes.max():.0f}"
         if fill.notna().any():
             said["fill"] = f"{fill.mean():.0%} of a device's lanes asked for an epoch"
-    said["resumed"] = f"{len(resumed)} times, last {resumed[-1][:16]}" if resumed else "never"
+    said["resumed"] = f"{counted(len(resumed), 'time')}, last {resumed[-1][:16]}" if resumed else "never"
     if driver.get("results"):
         said["driver"] = f"{1000 * driver['cpu_s'] / driver['results']:.1f} ms of CPU per result"
     if driver.get("pages"):

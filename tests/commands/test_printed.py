@@ -20,7 +20,7 @@ from mnist_tune.commands import (
     summarize,
 )
 from mnist_tune.reports.page import _page_data
-from mnist_tune.reports.page_data import PageData
+from mnist_tune.reports.page_data import PageData, evenly
 
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
@@ -84,8 +84,15 @@ def test_the_best_of_a_search(folders, same, capsys):
     same("best of a search", capsys.readouterr().out)
 
 
+def some(value):
+    """A value without most of what it holds of 40 trials."""
+    if isinstance(value, dict):
+        return {name: some(each) for name, each in value.items()}
+    return evenly(value, 5) if isinstance(value, list) and len(value) == 40 else value
+
+
 @pytest.mark.parametrize("kind", ["regimes", "crossed"])
 def test_what_a_page_holds(kind, folders, same):
     held = _page_data(PageData([load_sweep(folders / kind)]))
-    lines = (f"{name}: {json.dumps(value, sort_keys=True)}" for name, value in held.items())
+    lines = (f"{name}: {json.dumps(some(value), sort_keys=True)}" for name, value in held.items())
     same(f"page {kind}", rounded("\n".join(lines)) + "\n")

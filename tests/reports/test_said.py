@@ -1,0 +1,156 @@
+"""What is said of sweeps, to the letter (`kept_texts`): findings, decisions, and what is printed of large ones."""
+
+import math
+import re
+from dataclasses import replace
+from unittest.mock import Mock
+
+import numpy as np
+import pandas as pd
+import pytest
+from kept_texts import assert_kept
+from made_up_sweeps import decision
+from recorded_data import recorded_data
+
+from mnist_tune.commands import architectures
+from mnist_tune.reports import terminal
+from mnist_tune.reports.decided import decided
+from mnist_tune.reports.findings import findings, nodes
+from mnist_tune.reports.terminal import print_replicates, print_report
+
+STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
+SETTINGS = [{"learning_rate": rate} for rate in (0.1, 0.10001, 0.4)]
+
+
+@pytest.fixture
+def same(tmp_path):
+    """A function that compares a text with the one that is kept under a name."""
+    return lambda name, lines: assert_kept(name, "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
+
+
+def test_what_a_decision_found(made_up_sweep, same):
+    base, lines = made_up_sweep([0.1], epochs=1), []
+
+    def noise(order, setting):
+        return 0.004 * ((order * (3 + setting)) % 5 - 2)
+
+    def clear(order, setting):
+        return 0.9 - 0.05 * setting + noise(order, setting)
+
+    def close(order, setting):
+        return 0.8 - 0.003 * setting + noise(order, setting)
+
+    def failing(order, setting):
+        return math.nan if order % (2 + setting) == 1 else 0.8 + noise(order, setting)
+
+    def confirmed(order, setting):
+        return None if (order, setting) == (2, 1) else math.nan if order == 20 else clear(order, setting)
+
+    networks = [
+        {"architecture": name, "batch_size": size, "learning_rate": 0.1, "nesterov": name == "b", "momentum": 0.5}
+        for name in ("a", "b") for size in (32, 64)
+    ]  # fmt: skip
+    both = [{"architecture": name, "learning_rate": rate} for name, rate in (("a", 0.1), ("b", 0.2))]
+    for name, settings, accuracy, options in (
+        ("clearly", SETTINGS, clear, {"tolerance": 0.001, "chosen_by": "test"}),
+        ("confirmed, with an error and a failure", SETTINGS, confirmed, {"tolerance": 0.01, "confirm": True}),
+        ("too few seeds", networks, clear, {"trials": 8}),
+        ("not settled", both, lambda *of: 0.8 + noise(*of), {"trials": 30, "tolerance": 0.0001}),
+        ("within the tolerance", networks[:3], close, {"trials": 60, "tolerance": 0.02}),
+        ("failures", SETTINGS, failing, {"trials": 24, "tolerance": 0.01}),
+        ("all failed", SETTINGS[:2], lambda *_: math.nan, {"trials": 4}),
+        ("none yet", SETTINGS[:2], lambda *_: None, {"trials": 2}),
+    ):
+        sweep = decision(base, settings, accuracy, **options)
+        lines += [f"== {name}", *decided(sweep, sweep.decision)]
+    same("decisions said", lines)
+
+
+def said(sweep):
+    """The findings of a sweep, one a line, and what its nodes did."""
+    for one in findings(sweep):
+        parts = (one.about, one.text, *one.more, one.question, one.command)
+        yield f"{one.kind}: {' | '.join(filter(None, parts))}"
+    yield from (", ".join(f"{name} {value}" for name, value in row.items()) for row in nodes(sweep.epochs))
+
+
+def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
+    """What was said of an earlier one is counted."""
+    base = made_up_sweep([0.1, 1, 3], seeds=2)
+    number = np.arange(28)
+
+    def with_(sweep=base, meta=None, epochs=None, **trials):
+        trials, epochs = sweep.trials.assign(**trials), sweep.epochs.assign(**epochs or {})
+        return replace(sweep, trials=trials, epochs=epochs, meta=sweep.meta | (meta or {}))
+
+    own = recorded_data("mnist", target=None, note="fewer images", positions=7)
+    here = {
+        "processor": "Some CPU",
+        "cpus": 4,
+        "versions": {"jax": "1", "ray": "", "python": "3"},
+        "git_revision": "ab",
+    }
+    driver = {"results": 200, "cpu_s": 0.5, "pages": 3, "pages_cpu_s": 4.25}
+    search = {"search": True, "options": {"by": "random"}}
+    held_out = {"validation_accuracy": [0.9, 0.91, 0.95, 0.9, 0.2, 0.1], "validation_loss": 0.3, "holdout": 100}
+    resumed = {"resumed": ["2026-01-02T03:04:05+00:00"], "driver": driver, "command": ["mnist-tune", "seeds", "a b"]}
+    cases = {
+        "a sweep": base,
+        "elsewhere": with_(meta=STARTED | resumed | {"environment": here}, device=["gpu"] * 5 + [None]),
+        "data without a target": with_(meta={"dataset": own}, batch_size=857, train_s=3600.0),
+        "and nothing learned": with_(meta={"dataset": own}, target=math.nan, batch_size=857, drop_last=True),
+        "two families": with_(momentum=[0.0, 0.5] * 3, weight_decay=0.01, nesterov=[False, True] * 3),
+        "with held-out images": with_(**held_out),
+        "running": with_(meta=STARTED | {"ended": None}, stop_reason=["completed"] * 2 + ["running"] + ["waiting"] * 3),
+        "unknown": with_(stop_reason=["completed"] * 5 + ["unknown"]),
+        "interrupted": with_(meta={"ended": None}, stop_reason=["error"] * 2 + ["interrupted"] * 4, error="full"),
+        "one failed": with_(stop_reason=["error"] + ["completed"] * 5, error="full"),
+        "none began": with_(epochs_run=0, regime="undecided"),
+        "all alike": with_(test_accuracy=0.9, regime="converged"),
+        "none converged": with_(test_accuracy=[0.5] * 4 + [0.1] * 2, regime=["slow"] * 4 + ["diverged"] * 2),
+        "some seeds": with_(regime=["converged"] * 2 + ["slow", "converged"] + ["diverged"] * 2),
+        "lanes": with_(epochs={"lanes": [1, 3] * 9, "fill": 0.25, "node": ["a", "b"] * 9, "ended_at": np.arange(18)}),
+        "a search": with_(meta=search, **held_out),
+        "a search of settings": with_(meta=search, **held_out, momentum=[0.1, 0.123456] * 3),
+        "an edge": edge_sweep,
+        "all learned": with_(edge_sweep, stop_reason=np.where(number < 16, "completed", "asha")),
+        "none learned": with_(edge_sweep, stop_reason=np.where(number > 16, "completed", "asha")),
+        "three trials": with_(edge_sweep, stop_reason=np.where(number > 24, "completed", "asha")),
+        "a decision": decision(base, SETTINGS, lambda order, one: 0.9 - 0.05 * one + 0.004 * (order * (3 + one) % 5)),
+    }  # fmt: skip
+    known, lines = set(), []
+    for name, sweep in cases.items():
+        found = list(said(sweep))
+        new = [line for line in found if line not in known]
+        lines += [f"== {name}", *new, f"and {len(found) - len(new)} as before"]
+        known.update(new)
+    same("findings", lines)
+
+
+def test_what_is_printed_of_a_sweep_with_more_trials_than_lines(made_up_sweep, monkeypatch, capsys, same):
+    """By ranges of rates; and all of it, where the terminal is narrow."""
+    for name, value in {"LINES": 4, "MANY": 2, "FAILURES": 2}.items():
+        monkeypatch.setattr(terminal, name, value)
+    sweep = made_up_sweep([0.01, 0.1, 3], seeds=2, architectures=["[red]x[/]", "mlp-4-tanh", "net.py:deep"])
+    trials = sweep.trials.assign(error=[""] * 15 + ["[/] is full"] * 3, stop_reason=["asha"] * 15 + ["error"] * 3)
+    done = trials.assign(stop_reason="completed", label="a")
+    for width, every_line, each in ((120, False, (trials, done[:12])), (70, True, (trials[12:], done[:6]))):
+        monkeypatch.setattr(terminal, "PLAIN_WIDTH", width)
+        for some in each:
+            print(f"== {width} wide, {len(some)} trials")
+            print_report(replace(sweep, trials=some), every_line, picture=every_line)
+        print_replicates(some, every_line)
+    same("printed", capsys.readouterr().out.splitlines())
+
+
+def test_how_learning_rates_move(monkeypatch, same):
+    """The calls that draw them."""
+    figure, plot = Mock(), Mock()
+    monkeypatch.setattr(architectures, "panels", lambda size: (figure.panels(size) and figure, plot))
+    monkeypatch.setattr(architectures, "save", lambda *of: figure.save(of[1]))
+    rows = pd.DataFrame({"width": [16, 64], "lowest": [0.1, 0.2], "highest": [0.5, 0.6], "sometimes": [0.7, 0.9]})
+    rows = rows.assign(next=[1.4, 1.8], best=[0.3, 0.4])
+    architectures.plot_range({"": rows, ", depth 3": rows.assign(width=[64, 8])}, "width", "x.png")
+    calls = [str(call).replace("call", "plot", 1) for call in plot.mock_calls]
+    calls = [" ".join(re.sub(r"Name: \w+, dtype: \w+", "", call).split()) for call in calls]
+    same("picture of rates", [*map(str, figure.mock_calls), *calls])
