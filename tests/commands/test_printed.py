@@ -5,6 +5,7 @@ import json
 import pytest
 from kept_texts import assert_kept, rounded
 from made_up_sweeps import KINDS, of_kind
+from matplotlib.figure import Figure
 
 from mnist_tune import load_sweep
 from mnist_tune.commands import (
@@ -49,8 +50,11 @@ def same(folders):
 
 
 @pytest.fixture
-def printed(main_of):
-    """A function that runs a command, and returns all that it prints and its exit code."""
+def printed(main_of, monkeypatch):
+    """A function that runs a command, and returns all that it prints and its exit code. Pages and pictures, which other
+    tests look at, are not written: that would take most of the time."""
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+    monkeypatch.setattr(report, "write_page", lambda *_: None)
 
     def call(command, *arguments, **run):
         code, said, notes = main_of(command, *arguments, **run)

@@ -22,7 +22,9 @@ def made_up_trials(regimes, **config):
 
 
 def test_the_range_and_its_best():
-    [found] = ranges([("title", made_up_trials(REGIMES | {1.6: "diverged diverged"}))], 1000).to_dict("records")
+    [found] = ranges(
+        [("title", made_up_trials(REGIMES | dict.fromkeys((1.6, 3.2), "diverged diverged")))], 1000
+    ).to_dict("records")
     assert found["title"] == "title"
     assert [found[name] for name in ("lowest", "highest", "sometimes", "next", "best")] == [0.2, 0.4, 0.8, 1.6, 0.4]
     assert found["accuracy"] == pytest.approx(0.94)

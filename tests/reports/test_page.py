@@ -12,24 +12,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from bokeh.document.models import DocumentModelManager
-from bokeh.models import BoxSelectTool, HoverTool
 from recorded_data import recorded_data
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports import page_figures
-from mnist_tune.reports.findings import Kind, _families, findings, of
+from mnist_tune.reports.findings import _families
 from mnist_tune.reports.importances import _numbers, importances
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_data import Metric, PageData, RateMark, Setting, bands, mean_curves, padded, replicated
+from mnist_tune.reports.page_data import Metric, PageData, RateMark, bands, mean_curves, padded, replicated
 from mnist_tune.reports.page_figures import (
     HEAD_HEIGHT,
     ROW_HEIGHT,
     ROWS,
-    Canvas,
     sections,
-    setting_map,
     ticks,
     trial_table,
 )
@@ -88,15 +83,6 @@ def test_a_running_sweep_says_how_far_it_is(made_up_sweep):
     html = page([replace(sweep, trials=trials)])
     assert "1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running" in html
     assert held_by(html)["running"]
-
-
-def test_the_headline_says_what_the_table_says(made_up_sweep):
-    sweep = made_up_sweep([0.1, 1, 3])
-    html = page([sweep])
-    [said] = of(findings(sweep), Kind.FAMILY)
-    assert f"<b>mlp-4-tanh</b>: {said.text}<" in html
-    assert f"<code>{said.command}</code>" in html
-    assert "<dt>none converges from</dt><dd>3 on</dd>" in html
 
 
 def test_a_sweep_without_any_epoch(new_writer, tmp_path):
@@ -187,49 +173,6 @@ def test_held_out_images_are_judged_first_where_all_held_some_out(made_up_sweep)
     assert [one.key for one in PageData([sweep]).metrics] == [*keys[:2], *keys[4:]]
 
 
-def test_the_page_holds_the_shares_and_the_means_of_replicates(made_up_sweep):
-    sweep = made_up_sweep([0.1234, 3], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh"), label="</script><b>")
-    html = page([sweep])
-    assert "</script><b>" not in html
-    found = charts(sweep)
-    held = found["shares"].figure.renderers[0].data_source.data
-    assert [*zip(held["family"], held["rate"], held["share"], held["said"], strict=True)] == [
-        (f"</script><b> {name}", rate, share, said)
-        for name in ("mlp-4-tanh", "mlp-8-tanh")
-        for rate, share, said in (("0.1234", 1.0, "2 of 2 (16% to 100%)"), ("3", 0.0, "0 of 2 (0% to 84%)"))
-    ]
-    assert held["x"].tolist() == pytest.approx([r * 1.05 ** (side / 2) for side in (-1, 1) for r in (0.1234, 3)])
-    means = found["means"].figure.renderers[1].data_source.data
-    assert [*zip(means["rate"], means["trials"], map(len, means["mx"]), strict=True)] == [
-        ("0.1234", 2, 4), ("0.1234", 2, 4), ("3", 2, 2), ("3", 2, 2),
-    ]  # fmt: skip
-    np.testing.assert_allclose(means["my"][0], 1 - sweep.curves("test_accuracy")["00000"])
-    assert roots(html) >= {"map-0", "curves-0", "setting-width", "rates-0", "shares", "means", "table"}
-    assert 'id="means"' in html
-    head, rows = found["shares"].table
-    accuracy = sweep.trials["test_accuracy"][:2]
-    cell = f"{accuracy.mean():.4f} ± {half_width(accuracy.std(), 2):.4f}"
-    assert (rows[0][head.index("rate")], rows[0][head.index("test")]) == ("0.1234", cell)
-    assert f"<td>{cell}</td>" in html
-
-
-def test_the_shares_of_many_configurations_are_pooled(made_up_sweep, monkeypatch):
-    sweep = made_up_sweep(np.geomspace(0.2, 5, 25), seeds=2, epochs=1)
-    sweep = replace(sweep, trials=sweep.trials.assign(regime="converged"))
-    monkeypatch.setattr("mnist_tune.reports.page_data.MANY", 25)
-    assert PageData([sweep]).pooled.empty
-    monkeypatch.setattr("mnist_tune.reports.page_data.MANY", 24)
-    html = page([sweep])
-    assert "all settings together, in 24 ranges of learning rates, since there are 25 configurations" in html
-    assert "The first 25 of 50 trials, best first" in html
-    assert not held_by(html)["few"]
-    held = charts(sweep)["shares"].figure.renderers[0].data_source.data
-    first, *_, last = [*zip(held["family"], held["rate"], held["said"], strict=True)]
-    assert first == ("all", "0.2139", "4 of 4 (40% to 100%)")
-    assert last == ("all", "5", "2 of 2 (16% to 100%)")
-    assert len(held["x"]) == 24
-
-
 def test_of_a_running_sweep_the_page_says_when_it_was_written_and_no_importances(made_up_sweep, monkeypatch):
     sweep = made_up_sweep([0.01, 0.1], momentum=0.5)
     trials = sweep.trials.assign(batch_size=[32, 64])
@@ -316,22 +259,6 @@ def test_details_hold_what_a_sweep_has(made_up_sweep):
     assert "validation_accuracy" not in called
 
 
-def test_the_first_rows_say_each_trial_as_its_sweep_names_it(made_up_sweep):
-    sweep = made_up_sweep([0.123456, 3])
-    trials = sweep.trials.assign(stop_reason=["completed", "error"], error=["", "no\x1b memory"])
-    html = page([replace(sweep, trials=trials), replace(sweep, path=sweep.path.with_name("other"))])
-    printed = html.partition('<div class="printed"')[2].partition("</table>")[0]
-    titles = re.findall('<th scope="col">(.*?)</th>', printed)
-    cells = [dict(zip(titles, re.findall("<td>(.*?)</td>", row), strict=True)) for row in printed.split("<tr>")[2:]]
-    assert [(row["sweep"], row["trial"], row["rate"], row["epochs"]) for row in cells] == [
-        ("sweep", "00000", "0.1235", "4/4"),
-        ("other", "00000", "0.1235", "4/4"),
-        ("sweep", "00001", "3", "1/4"),
-        ("other", "00001", "3", "1/4"),
-    ]
-    assert cells[2]["evidence"] == "no\\x1b memory"
-
-
 def test_at_most_as_many_rows_are_seen_as_have_room(made_up_sweep, rates):
     trials = made_up_sweep(rates(ROWS + 1), epochs=1).trials
     heights = [trial_table(some).height for some in (trials[:2], trials)]
@@ -347,33 +274,6 @@ def test_the_best_trial_is_first_by_what_all_measured(made_up_sweep, held_out, f
     )
     found = PageData([replace(sweep, trials=trials)]).trials
     assert found["learning_rate"].iloc[0] == [0.1, 0.2, 0.4][first]
-
-
-def test_a_crossed_sweep_has_a_line_for_each_value_of_a_setting(made_up_sweep):
-    """With a panel for each combination of the others, and a band over the seeds."""
-    sweep = made_up_sweep([0.1, 0.3, 1], seeds=12, architectures=("mlp-4-tanh", "mlp-8-tanh"))
-    number = np.arange(len(sweep.trials))
-    accuracy = np.random.default_rng(0).uniform(0.5, 0.95, len(number))
-    trials = sweep.trials.assign(batch_size=np.where(number % 2, 32, 128), test_accuracy=accuracy)
-    data = PageData([replace(sweep, trials=trials)])
-    assert [(one.setting, one.others, [line.name for line in one.lines]) for one in data.rate_lines] == [
-        ("architecture", "batch size 32", ["mlp-4-tanh", "mlp-8-tanh"]),
-        ("architecture", "batch size 128", ["mlp-4-tanh", "mlp-8-tanh"]),
-        ("batch_size", "mlp-4-tanh", ["32", "128"]),
-        ("batch_size", "mlp-8-tanh", ["32", "128"]),
-    ]
-    line = data.rate_lines[2].lines[1]
-    assert line.x.tolist() == [0.1, 0.3, 1]
-    chosen = trials.query("architecture == 'mlp-4-tanh' and batch_size == 128 and learning_rate == 0.3")
-    assert (line.low[1], line.middle[1], line.high[1]) == pytest.approx(
-        tuple((1 - chosen["test_accuracy"]).quantile([0.1, 0.5, 0.9]))
-    )
-    found = charts(replace(sweep, trials=trials))
-    assert [chart.choice for name, chart in found.items() if name.startswith("rates-")] == ["architecture"] * 2 + [
-        "batch size"
-    ] * 2
-    legend = found["rates-2"].figure.legend[0]
-    assert [item.label.value for item in legend.items] == ["32", "128"]
 
 
 def test_with_many_combinations_the_other_settings_are_taken_together(made_up_sweep, monkeypatch):
@@ -414,56 +314,6 @@ def test_a_search_shows_its_winner_and_how_it_was_found(made_up_sweep):
     assert "test_error" in [one.key for one in PageData([replace(search, meta=sweep.meta)]).metrics]
     assert "progress" not in charts(replace(search, meta=sweep.meta))
     assert "progress" not in charts(replace(search, trials=trials.assign(stop_reason="running")))
-
-
-def test_what_a_decision_found_is_said_once_where_the_page_begins(made_up_sweep):
-    sweep = made_up_sweep([0.1, 1] * 8, holdout=100)  # a seed of both settings after the other
-    settings = [sweep.meta["trials"][one] for one in ("00000", "00001")]
-    options = {"contenders": settings, "at_a_time": 1, "trials": 16, "tolerance": 0.01}
-    accuracy = [0.5 + 0.4 * (i % 2) + 0.001 * (i % 3) for i in range(16)]
-    trials = sweep.trials.assign(validation_accuracy=accuracy)
-    html = page([replace(sweep, trials=trials, meta=sweep.meta | {"options": options})])
-    assert html.index("best: 1; none of the others is better (95%)") < html.index("Which setting is best?")
-    assert html.count("none of the others is better") == 1
-    assert html.count(" worse than 1 (") == 1
-
-
-def test_a_setting_of_groups_has_a_tick_with_a_short_name_for_each(made_up_sweep):
-    sweep = made_up_sweep([0.1, 1])
-    canvas = Canvas(PageData([replace(sweep, trials=sweep.trials.assign(batch_size=[32, 64]))]))
-    names = ["a", "b" * 24, "c" * 25, "d"]
-    for groups, turned in ((names, "horizontal"), ([*names, "e"], 0.5)):
-        plot = setting_map(canvas, Setting("batch_size", np.zeros(1), groups, False))
-        axis = plot.xaxis[0]
-        ticks = range(len(groups))
-        assert axis.ticker.ticks == [*ticks]
-        assert [axis.major_label_overrides[tick].text for tick in ticks][:4] == ["a", "b" * 24, "c" * 23 + "…", "d"]
-        assert (axis.axis_label, axis.major_label_orientation) == ("batch size", turned)
-        assert isinstance(plot.toolbar.active_drag, BoxSelectTool)
-        assert (plot.x_range.start, plot.x_range.end) == pytest.approx((-0.6, len(groups) - 1 + 0.6))
-
-
-@pytest.mark.parametrize("most", [2, 3])
-def test_of_many_trials_those_in_a_box_are_chosen_when_it_is_drawn(made_up_sweep, monkeypatch, most):
-    monkeypatch.setattr(page_figures, "MOST_FOLLOWED", most)
-    box = charts(made_up_sweep([0.1, 0.2, 0.3]))["map-0"].figure.toolbar.active_drag
-    assert box.continuous is (most == 3)
-
-
-def test_shares_and_means_have_their_intervals_and_curves_their_own_opacity(made_up_sweep):
-    found = charts(made_up_sweep([0.1, 3], seeds=2))
-    share, mean, curves = (found[name].figure for name in ("shares", "means", "curves-0"))
-    bars, dots = (part.glyph for part in share.renderers)
-    assert (bars.x0, bars.y0, bars.x1, bars.y1, dots.y) == ("x", "low", "x", "high", "share")
-    assert share.y_range.start < 0 < 1 < share.y_range.end  # whole dots also at none and at all
-    band, middle = (part.glyph for part in mean.renderers)
-    assert (band.xs, band.ys, middle.xs, middle.ys) == ("xs", "ys", "mx", "my")
-    wide, median, lines, points = (part.glyph for part in curves.renderers)
-    assert (wide.xs, wide.ys, median.xs, median.ys, lines.xs, lines.ys) == ("xs", "ys", "mx", "my", "xs", "ys")
-    assert (lines.line_alpha, lines.line_width) == ("alpha", "width")
-    assert (points.fill_alpha, points.line_alpha) == ("alpha", "alpha")
-    [tips] = curves.select(HoverTool)
-    assert (tips.renderers[0].glyph, dict(tips.tooltips)["trial"]) == (lines, "@trial")
 
 
 def test_bands_are_those_of_the_picture(made_up_sweep, rates):
@@ -606,17 +456,6 @@ def test_replicates_of_different_labels_are_summarised_apart(made_up_sweep):
     assert data.shares["label"].tolist() == ["sweep "]
     assert len(data.mean_curves) == 1
     assert len(PageData([sweep, replace(sweep, path=other.path)]).mean_curves) == 2
-
-
-def test_marked_rates_are_named_and_drawn(made_up_sweep, monkeypatch):
-    marks = [RateMark("edge 1.4 (1.2 to 1.6)", 1.2, 1.6), RateMark("2/λ0", 0.5, 0.5)]
-    monkeypatch.setattr(PageData, "marks", marks)
-    html = page([made_up_sweep([0.1, 1, 3])])
-    assert "Marked: edge 1.4 (1.2 to 1.6); 2/λ0." in html
-    document = json.dumps(document_of(html))
-    assert f'"left": {1.2!r}' in document
-    assert f'"right": {1.6!r}' in document
-    assert document.count(f'"location": {0.5!r}') == 1
 
 
 def test_importances_find_the_setting_that_matters():

@@ -1,23 +1,18 @@
 """Measured edges on the page."""
 
-import json
 import math
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from bokeh.models import HoverTool, Line, PanTool, ResetTool, Scatter, VArea, WheelZoomTool
-from bokeh.models.annotations import BoxAnnotation, Label, Span
+from bokeh.models.annotations import BoxAnnotation
 from matplotlib.figure import Figure
 
 from mnist_tune.regimes.measured_edge import Interval, MeasuredEdge
 from mnist_tune.reports.figures import draw_edge, draw_predictors
-from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.page import page
-from mnist_tune.reports.page_data import MOST_MARKS, PageData, edge_band, predicted_by
+from mnist_tune.reports.page_data import MOST_MARKS, PageData, edge_band
 from mnist_tune.reports.page_figures import Canvas, edges
-from mnist_tune.reports.styles import COLOURS
 
 
 @pytest.fixture
@@ -37,14 +32,6 @@ def chart(edge_sweep):
         return found
 
     return of
-
-
-def test_the_map_marks_the_edge_and_what_the_sharpness_predicted(edge_sweep, edge):
-    measured, classical = PageData([edge_sweep]).marks
-    assert (measured.low, measured.high) == (edge.rate(0.5).low, edge.rate(0.5).high)
-    assert measured.low < 1.4 < measured.high
-    assert (classical.low, classical.high) == pytest.approx((0.45, 0.45))
-    assert "2/λ0" in classical.title
 
 
 def test_many_edges_are_not_marked(edge_sweep, monkeypatch):
@@ -72,30 +59,6 @@ def test_the_axis_holds_trials_and_near_predictors(edge):
     assert np.interp(edge.rate(0.5).median, rates, middle) == pytest.approx(0.5, abs=0.05)
     assert middle[0] > 0.9
     assert middle[-1] < 0.1
-
-
-def test_predictors_are_listed_with_their_factor(edge, chart):
-    rows = chart(edge).table[1]
-    assert [row[:3] for row in rows] == [
-        ("1", "range test", "1.65"),
-        ("2", "2/λ0", "0.45"),
-        ("3", "fastai slide", "0.0001"),
-    ]
-    assert float(rows[1][3]) == pytest.approx(0.45 / edge.rate(0.5).median, rel=0.02)
-
-
-def test_the_page_shows_and_says_the_edge(edge_sweep, edge):
-    html = page([edge_sweep])
-    assert "How large may the learning rate be?" in html
-    assert html.count(f"50% at {edge.rate(0.5)}") == 2  # the headline, and beside the figure
-    document = re.search(r'id="page-document">(.*?)</script>', html, re.DOTALL)[1]
-    (figure,) = [root for root in json.loads(document)["roots"] if root.get("attributes", {}).get("name") == "edge-0"]
-    drawn = json.dumps(figure, separators=(",", ":"))
-    assert f'"left":{edge.rate(0.5).low!r}' in drawn
-    assert f'"location":{predicted_by(edge)["2/λ0"]!r}' in drawn
-    assert f'"location":{1e-4!r}' not in drawn
-    figure = of(findings(edge_sweep), Kind.FIGURE)[1]
-    assert (figure.about, figure.text) == ("50% of seeds learn up to", str(edge.rate(0.5)))
 
 
 def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
@@ -157,32 +120,3 @@ def test_the_picture_shows_the_band_and_the_trials(edge):
     assert span.get_extents().transformed(axis.transData.inverted()).intervalx == pytest.approx(
         (edge.rate(0.5).low, edge.rate(0.5).high)
     )
-
-
-def test_the_edges_figure_has_no_brush(edge, chart):
-    toolbar = chart(edge).figure.toolbar
-    assert [tool.__class__ for tool in toolbar.tools[:3]] == [PanTool, WheelZoomTool, ResetTool]
-    assert toolbar.active_drag is None  # nor does a swipe over the page move it
-
-
-def test_the_edges_figure_draws_the_band_the_trials_and_the_numbers_of_the_predictors(edge, chart):
-    predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "flat": [0.0]}
-    edge = replace(edge, predicted=predicted)
-    plot, rows = chart(edge).figure, chart(edge).table[1]
-    drawn = [(part.glyph, part.data_source.data) for part in plot.renderers]
-    rates, low, middle, high = edge_band(edge)
-    [band] = [data for glyph, data in drawn if isinstance(glyph, VArea)]
-    np.testing.assert_allclose([band["x"], band["y1"], band["y2"]], [rates, low, high])
-    [median] = [data for glyph, data in drawn if isinstance(glyph, Line)]
-    np.testing.assert_allclose([median["x"], median["y"]], [rates, middle])
-    tips = {tool.renderers[0].glyph: tool.tooltips for tool in plot.select(HoverTool)}
-    ticks = {tips[glyph][0]: (glyph.line_color, data) for glyph, data in drawn if isinstance(glyph, Scatter)}
-    for said, learned, regime in (("learned", True, "converged"), ("did not learn", False, "diverged")):
-        colour, data = ticks[said, "@rate"]
-        assert (colour, {*data["y"]}) == (COLOURS[regime], {float(learned)})
-        np.testing.assert_allclose(data["x"], edge.outcomes["learning_rate"][edge.outcomes["learned"] == learned])
-    numbers = {label.text: label.x for label in plot.select(Label)}
-    first, second, _ = rows
-    assert numbers == pytest.approx({first[0]: 1.65, second[0]: 0.45})
-    assert sorted(span.location for span in plot.select(Span)) == sorted(numbers.values())
-    assert chart(replace(edge, predicted={})).table == ((), [])

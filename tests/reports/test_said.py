@@ -17,6 +17,7 @@ from mnist_tune.reports import terminal
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.findings import findings, nodes
 from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.results.tables import TIMES
 
 STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
 SETTINGS = [{"learning_rate": rate} for rate in (0.1, 0.10001, 0.4)]
@@ -93,25 +94,39 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
     driver = {"results": 200, "cpu_s": 0.5, "pages": 3, "pages_cpu_s": 4.25}
     search = {"search": True, "options": {"by": "random"}}
     held_out = {"validation_accuracy": [0.9, 0.91, 0.95, 0.9, 0.2, 0.1], "validation_loss": 0.3, "holdout": 100}
-    resumed = {"resumed": ["2026-01-02T03:04:05+00:00"], "driver": driver, "command": ["mnist-tune", "seeds", "a b"]}
+    resumed = {
+        "resumed": ["2026-01-02T03:04:05+00:00"] * 2,
+        "driver": driver,
+        "command": ["mnist-tune", "seeds", "a b"],
+    }
+    nodes_of = {"node": ["a", "b"] * 9, "ended_at": np.arange(18), "device": ["cpu", "cpu", None] * 6}
     cases = {
         "a sweep": base,
-        "elsewhere": with_(meta=STARTED | resumed | {"environment": here}, device=["gpu"] * 5 + [None]),
+        "elsewhere": with_(
+            meta=STARTED | resumed | {"environment": here},
+            device=["gpu"] * 4 + ["cpu", None],
+            epochs={"lanes": [1] * 17 + [4]},
+        ),
+        "on a processor of the same name": with_(
+            meta={"environment": {"processor": "cpu", "cpus": 4}, "command": "it's", "resumed": ["2026-01-02T03:04:05"]}
+        ),
         "data without a target": with_(meta={"dataset": own}, batch_size=857, train_s=3600.0),
         "and nothing learned": with_(meta={"dataset": own}, target=math.nan, batch_size=857, drop_last=True),
+        "and a target asked for": with_(meta={"dataset": own, "options": {"target": 0.9}}),
         "two families": with_(momentum=[0.0, 0.5] * 3, weight_decay=0.01, nesterov=[False, True] * 3),
         "with held-out images": with_(**held_out),
         "running": with_(meta=STARTED | {"ended": None}, stop_reason=["completed"] * 2 + ["running"] + ["waiting"] * 3),
         "unknown": with_(stop_reason=["completed"] * 5 + ["unknown"]),
         "interrupted": with_(meta={"ended": None}, stop_reason=["error"] * 2 + ["interrupted"] * 4, error="full"),
         "one failed": with_(stop_reason=["error"] + ["completed"] * 5, error="full"),
-        "none began": with_(epochs_run=0, regime="undecided"),
+        "none began": with_(meta={"dataset": own}, epochs_run=0, regime="undecided", **dict.fromkeys(TIMES, 0.0)),
         "all alike": with_(test_accuracy=0.9, regime="converged"),
         "none converged": with_(test_accuracy=[0.5] * 4 + [0.1] * 2, regime=["slow"] * 4 + ["diverged"] * 2),
         "some seeds": with_(regime=["converged"] * 2 + ["slow", "converged"] + ["diverged"] * 2),
-        "lanes": with_(epochs={"lanes": [1, 3] * 9, "fill": 0.25, "node": ["a", "b"] * 9, "ended_at": np.arange(18)}),
+        "lanes": with_(epochs={"lanes": [1, 3] * 9, "fill": 0.25} | nodes_of),
         "a search": with_(meta=search, **held_out),
         "a search of settings": with_(meta=search, **held_out, momentum=[0.1, 0.123456] * 3),
+        "a search of few rates": with_(meta=search, **held_out, momentum=[0.1] * 2 + [0.2] * 4),
         "an edge": edge_sweep,
         "all learned": with_(edge_sweep, stop_reason=np.where(number < 16, "completed", "asha")),
         "none learned": with_(edge_sweep, stop_reason=np.where(number > 16, "completed", "asha")),

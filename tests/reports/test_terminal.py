@@ -11,15 +11,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded_data import recorded_data
 from rich.console import Console
 
-from mnist_tune import TrialConfig, load_sweep
+from mnist_tune import TrialConfig
 from mnist_tune.reports import terminal
-from mnist_tune.reports.page import page
 from mnist_tune.reports.terminal import (
-    FAILURES,
-    INTERRUPTED,
     LINES,
     bins,
     condensed_table,
@@ -30,62 +26,6 @@ from mnist_tune.reports.terminal import (
 from mnist_tune.reports.trial_table import MANY
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
-
-
-def test_a_sweep_without_errors_returns_0(sweep, capsys):
-    found = sweep(DONE, DIVERGED, DIVERGED, ("asha",))
-    assert print_report(found) == 0
-    said = capsys.readouterr().out
-    assert "Regimes: 1 converged, 2 diverged, 1 undecided" in said
-    assert f"Picture: python analysis/summarize.py {found.path}" in said
-
-
-def test_columns_hold_what_their_heads_say(new_writer, epoch_row, tmp_path, capsys):
-    writer = new_writer(tmp_path / "sweep", count=1)
-    writer.meta["dataset"]["note"] = "fewer images"
-    for epoch in (1, 2, 3):
-        writer.epoch("00000", epoch_row(epoch, train_accuracy=0.98, test_accuracy=0.97), False)
-    writer.end("00000", "asha")
-    print_report(writer.finish(ended="now"))
-    heads, line, *others = capsys.readouterr().out.splitlines()
-    cells = dict(zip(*(re.split(r"\s{2,}", text.strip()) for text in (heads, line)), strict=True))
-    assert cells.pop("evidence").startswith("accuracy 0.9800")
-    assert cells == {
-        "rate": "0.1",
-        "regime": "converged",
-        "epochs": "3/4",
-        "train acc": "0.9800",
-        "test acc": "0.9700",
-        "reaches 0.91": "epoch 1",
-        "stopped": "asha",
-    }
-    assert "Note: fewer images" in others
-
-
-def test_no_note_is_said_where_there_is_none(sweep, capsys):
-    print_report(sweep(DONE, DIVERGED, DIVERGED, CUT))
-    assert "Note" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("error", ["no space left", "[/tmp/x] is full", "expected shape [n, 28, 28]"])
-def test_a_sweep_with_errors_returns_1_and_prints_them(sweep, capsys, error):
-    found = sweep(DONE, DIVERGED, DIVERGED, ("error", error))
-    assert print_report(found) == 1
-    said = capsys.readouterr().out
-    assert f"trial 00003 (learning rate 0.4) failed: {error}" in said
-    assert "Picture: " not in said
-    assert said.count(error) == 2
-    command = "python sweeps/lr_regimes.py --resume"
-    assert f"1 trial failed; train it again with: {command} {found.path} --retry-errored" in said
-
-
-def test_an_interrupted_sweep_returns_130_and_prints_how_to_resume(sweep, capsys):
-    found = sweep(DONE, DIVERGED, CUT, ("time_budget",))
-    assert print_report(found) == INTERRUPTED == 130
-    expected = f"2 trials had not ended; resume with: python sweeps/lr_regimes.py --resume {found.path}"
-    said = capsys.readouterr().out
-    assert expected in said
-    assert "Picture: " not in said
 
 
 @pytest.mark.parametrize(
@@ -130,16 +70,6 @@ def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, c
     print_report(found)
     *_, results, at, picture = capsys.readouterr().out.splitlines()
     assert (results, at, picture.split()[-1]) == ("Results: sweep", "Page: sweep/report.html", "sweep")
-
-
-def test_data_whose_target_is_unknown_is_noted_once_something_was_trained(made_up_sweep, capsys):
-    found = made_up_sweep([0.1])
-    assert "no target" not in printed_text(capsys, found)
-    own = replace(found, meta=found.meta | {"dataset": recorded_data("mnist", target=None, note="[/] is odd")})
-    said = printed_text(capsys, own)
-    assert "Note: no target is known for this data; each network's is the accuracy of its best trial" in said
-    assert "Note: [/] is odd" in said
-    assert "no target" not in printed_text(capsys, replace(own, trials=own.trials.assign(epochs_run=0)))
 
 
 def printed_text(capsys, sweep):
@@ -213,17 +143,6 @@ def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     assert " ".join(table.split()).count("0.9940") == 8
 
 
-def test_what_differs_has_a_column_and_a_line_of_its_own(made_up_sweep, capsys):
-    sweep = made_up_sweep([0.01, 0.1], architectures=["mlp-4-tanh"])
-    trials = pd.concat([sweep.trials, sweep.trials.assign(optimizer="adam", batch_size=64)], ignore_index=True)
-    lines = printed(capsys, replace(sweep, trials=trials))
-    assert lines[0].split()[:4] == ["optimizer", "batch", "size", "rate"]
-    assert [line.split(":")[0] for line in lines if "; best learning rate" in line] == [
-        "mlp-4-tanh, adam, batch size 64",
-        "mlp-4-tanh, sgd, batch size 128",
-    ]
-
-
 def printed(capsys, sweep, **options):
     """Return the lines that are printed for a sweep."""
     print_report(sweep, **options)
@@ -248,25 +167,9 @@ def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, r
     assert [line for line in lines if line.endswith(f"every trial: python analysis/summarize.py {found.path} --all")]
 
 
-def test_every_line_prints_every_trial(made_up_sweep, rates, capsys):
-    lines = printed(capsys, made_up_sweep(rates(MANY + 1), epochs=1), every_line=True)
-    assert sum("completed" in line or "diverged " in line for line in lines[1:-4]) == MANY + 1
-    assert not any("--all" in line for line in lines)
-
-
 def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(MANY), epochs=1)
     assert printed(capsys, found) == printed(capsys, found, every_line=True)
-
-
-def test_many_replicates_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
-    found = made_up_sweep(rates(MANY + 1), seeds=2, epochs=1)
-    lines = printed(capsys, found)
-    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
-    assert len(lines) - start == 2 + LINES
-    assert re.split(r"\s{2,}", lines[-1].strip())[1:5] == ["3.48 – 4", "2", "2", "0%"]
-    assert lines[start].endswith("; medians over configurations")
-    assert len(printed(capsys, found, every_line=True)) > 3 * MANY
 
 
 def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_in(made_up_sweep, rates, capsys):
@@ -280,29 +183,6 @@ def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_i
     assert len(lines) == MANY
     [first] = [line.split() for line in lines if line.startswith("  mlp-4-tanh") and " 0.001 " in line]
     assert first == "mlp-4-tanh 32 [/] 0.001 0 of 2 (0% to 84%) - -".split()
-
-
-def test_ranges_tell_medians_of_both_accuracies(new_writer, epoch_row, tmp_path, capsys):
-    writer = new_writer(tmp_path / "sweep", count=MANY + 12)
-    for i in range(MANY + 12):
-        values = {"train_accuracy": (0.8, 0.9, 0.99)[i % 3], "test_accuracy": (0.7, 0.75, 0.76)[i % 3]}
-        writer.epoch(f"{i:05d}", epoch_row(1, **values), False)
-    table = printed(capsys, writer.finish(ended="now"))[1 : 1 + LINES]
-    assert {tuple(re.split(r"\s{2,}", line.strip())[1:5]) for line in table} == {("3", "1", "0.9000", "0.7500")}
-    trials = load_sweep(writer.path).trials
-    trials = trials.assign(regime=["converged", "slow", "slow"] * (len(trials) // 3))
-    print_replicates(pd.concat([trials, trials.assign(seed=1)]))
-    table = capsys.readouterr().out.splitlines()[-LINES:]
-    cells = {tuple(re.split(r"\s{2,}", line.strip())[2:]) for line in table}
-    assert cells == {("3", "2", "0%", "0.9000 ± 0.0000", "0.7500 ± 0.0000")}
-
-
-def test_few_replicates_are_printed_one_by_one(made_up_sweep, capsys):
-    lines = printed(capsys, made_up_sweep([0.01, 0.1], seeds=3))
-    start = next(i for i, line in enumerate(lines) if line.startswith("Replicates"))
-    assert [line.split()[0] for line in lines[start + 2 :]] == ["0.01", "0.1"]
-    assert all(len(line.rstrip()) <= 80 for line in lines[start + 1 :])
-    assert "3 of 3 (29% to 100%)" in lines[-1]
 
 
 def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path, capsys):
@@ -321,37 +201,12 @@ def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_only_the_first_errors_are_printed(new_writer, tmp_path, capsys):
-    writer = new_writer(tmp_path / "sweep", count=FAILURES + 5)
-    for i in range(FAILURES + 5):
-        writer.end(f"{i:05d}", "error", "no memory")
-    assert print_report(writer.finish(ended="now")) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(line.endswith("failed: no memory") for line in lines) == FAILURES
-    assert lines[-1] == "... and 5 more failed; the column error of trials says why"
-    found = load_sweep(tmp_path / "sweep")
-    print_report(found, every_line=True)
-    assert capsys.readouterr().out.count("failed: no memory\n") == FAILURES + 5
-
-
 def test_seeds_that_never_trained_are_no_replicates(made_up_sweep, capsys):
     trials = made_up_sweep([0.1], seeds=3).trials.assign(epochs_run=[4, 4, 0], regime=["converged"] * 2 + ["undecided"])
     print_replicates(trials)
     assert "2 of 2 (16% to 100%)" in capsys.readouterr().out
     print_replicates(trials.assign(epochs_run=[4, 0, 0]))
     assert capsys.readouterr().out == ""
-
-
-def test_families_that_are_left_out_are_counted_not_their_lines(made_up_sweep, monkeypatch, capsys):
-    """Each says two lines: what was found, and what to try."""
-    monkeypatch.setattr(terminal, "MANY", few := 6)  # each family takes a tenth of a second
-    names = [f"mlp-{width}-tanh" for width in range(1, 4 * few)]
-    sweep = made_up_sweep([0.1, 0.2], architectures=names, epochs=1)
-    lines = printed(capsys, replace(sweep, trials=sweep.trials.assign(regime="converged")))
-    left = len(names) - few
-    assert lines.count(f"... and {left} more families") == 2  # of the table, and of the conclusions
-    assert sum(line.startswith("mlp-") and ": converges " in line for line in lines) == few
-    assert len(lines) < 2 * len(names)
 
 
 def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
@@ -432,34 +287,6 @@ def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_
     line = printed(capsys, writer.finish(ended="now"))[1]
     assert " converged " in line
     assert " epoch 2 " in line
-
-
-def test_a_search_is_said_by_its_winner_and_how_it_was_found(new_writer, epoch_row, tmp_path, capsys):
-    """The test set has no part in the choice, nor have trials that were stopped early."""
-    writer = new_writer(tmp_path / "sweep")
-    trials = [
-        TrialConfig(
-            architecture=f"mlp-{n}-tanh", learning_rate=0.1 * n, momentum=0.1 + n / 1000, holdout=9, epochs=epochs
-        )
-        for n, epochs in ((4, 1), (8, 1), (16, 1), (32, 2))
-    ]
-    writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe"}}
-    writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
-    for i, (held_out, test) in enumerate([(0.91, 0.99), (0.95, 0.92), (0.93, 0.91), (0.97, 0.9)]):
-        values = {"validation_accuracy": held_out, "validation_loss": 0.1, "test_accuracy": test}
-        writer.epoch(f"{i:05d}", epoch_row(1, 0.1, 0.97, **values), False)
-        writer.end(f"{i:05d}", "asha" if i == 3 else "completed")
-    sweep = writer.finish(ended="now")
-    lines = printed(capsys, sweep)
-    winner = "mlp-8-tanh, learning rate 0.8, momentum 0.108 (validation accuracy 0.9500)"
-    close = "not told apart from it by one seed: 2 others"  # 9 images tell little
-    assert f"the winner: {winner}; the best of 4 trials, proposed by TPE; {close}" in lines
-    assert not any(line.startswith("mlp-") and ":" in line for line in lines), (
-        "nothing is said of families of one trial"
-    )
-    html = page([sweep])
-    assert html.count('class="conclusion"') == 1
-    assert winner in html
 
 
 def test_what_to_try_is_decided_on_the_images_held_out(made_up_sweep, capsys):
