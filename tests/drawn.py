@@ -10,7 +10,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import (
-    FixedFormatter,
     FixedLocator,
     LogFormatterSciNotation,
     MaxNLocator,
@@ -84,9 +83,11 @@ def _scale(axis, which):
         parts.append(f"as {' '.join(text.get_text() for text in one.get_ticklabels())}")
     elif isinstance(locator, MaxNLocator) and np.array_equal(found := locator.tick_values(1, 2.5), np.rint(found)):
         parts.append("whole ticks")
-    for kind, format_ in (("major", formatter), ("minor", one.get_minor_formatter())):
-        ours = scale == "log" and not isinstance(format_, (LogFormatterSciNotation, FixedFormatter, NullFormatter))
-        parts.append(f"{kind} {format_(0.01)}" * ours)
+    for kind, format_, tick in (("major", formatter, 0.01), ("minor", one.get_minor_formatter(), 0.03)):
+        fixed = isinstance(format_, (LogFormatterSciNotation, NullFormatter)) or isinstance(locator, FixedLocator)
+        if scale == "log" and not fixed:
+            format_.set_locs([tick])
+            parts.append(f"{kind} {format_(tick) or 'not written'}")
     if isinstance(one.get_minor_locator(), NullLocator) and scale == "log":
         parts.append("no minor ticks")
     for ticks in ("major", "minor"):

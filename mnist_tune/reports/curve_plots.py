@@ -105,8 +105,8 @@ def _epoch_axis(axis: Any, last: int, label: float) -> None:
     """Leave room for a label of this width, in points, to the right of the last epoch."""
     span, share = max(last - 1, 1), min(label * axis.figure.dpi / 72 / axis.bbox.width, 0.4)
     axis.set_xlim(1 - 0.05 * span, last + 1.05 * span * share / (1 - share))
-    ticks = MaxNLocator(nbins=10, integer=True, min_n_ticks=1).tick_values(1, last)
-    axis.set_xticks([tick for tick in ticks if 1 <= tick <= last and tick == int(tick)])
+    ticks = MaxNLocator(integer=True, min_n_ticks=1).tick_values(1, last)
+    axis.set_xticks([tick for tick in ticks if 1 <= tick <= last])
     axis.set_xlabel("epoch")
     axis.grid(alpha=0.25)
 

@@ -1,6 +1,7 @@
 """The thresholds of a phase diagram, by hand, the search for the c at which the sharpness rises, and the picture."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,10 +126,10 @@ def made_up(options, trials):
 
 def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_path, monkeypatch):
     told = []
-    (tmp_path / "here").mkdir()
 
     def run(name, options, trials):
         how = {one: getattr(options, one) for one in ("train_images", "sharpness_every", "resume", "quiet")}
+        options.output.parent.mkdir(exist_ok=True)
         told.append(f"{name} in {options.output}: {how}, given {sorted(options.given)}")
         sweep = made_up(options, trials)
         of = sweep.trials.groupby(["architecture", "seed"], sort=False)["c"].agg(" ".join)
@@ -140,3 +141,7 @@ def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_pat
     code, said, notes = main_of(phase_diagram, *asked.split())
     drawn = (tmp_path / "here" / "phase_diagram.png").read_text()
     assert_kept("phase diagram", "\n".join([f"exit code {code}", notes, *told, said, drawn]))
+    few = "--widths 16 --depths 3 --seeds 0 --c 1:4:3 --quiet"
+    _, said, notes = main_of(phase_diagram, *few.split())
+    assert re.search(r"\nPicture: results/phase_diagram/[-\d]{10}_[-\d]{8}/phase_diagram.png\n$", said)
+    assert notes == ""

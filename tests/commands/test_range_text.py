@@ -40,3 +40,8 @@ def test_a_loss_that_grows_later_does_not_set_the_scale_and_one_of_zero_has_a_sc
         tops += [line for line in (tmp_path / "a.png").read_text().splitlines() if "  y: " in line]
     limits = [line.partition("limits ")[2].partition("]")[0] for line in tops]
     assert limits == ["[0 1.2", "[0 1e-06", "[0 1e-06"]
+
+
+def test_a_name_that_is_no_formula_is_drawn(tmp_path):
+    plot_range_test("$\\frac", [curve(1.01)], tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

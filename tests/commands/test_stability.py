@@ -77,6 +77,9 @@ def test_a_sweep_without_measurements_is_named(stability, new_writer, epoch_row,
     monkeypatch.setattr(sys, "argv", ["stability", str(tmp_path / "sweep")])
     with pytest.raises(UserError, match=r"no sharpness was measured in .*sweep; --sharpness does"):
         stability.main()
+    monkeypatch.setattr(sys, "argv", ["stability"])
+    with pytest.raises(UserError, match="name the folder of a sweep that ran with --sharpness"):
+        stability.main()
 
 
 CONFIGS = {
