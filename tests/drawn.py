@@ -9,13 +9,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
-from matplotlib.ticker import (
-    FixedLocator,
-    LogFormatterSciNotation,
-    MaxNLocator,
-    NullFormatter,
-    NullLocator,
-)
+from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, MaxNLocator, NullFormatter, NullLocator
 
 SHOWN = 10
 """Of more numbers than this some are shown, and their sum."""
@@ -148,12 +142,13 @@ def _marker(part):
 
 
 def _text(text, plain):
-    at = getattr(text, "xyann", text.get_position())
-    parts = [f"text {_words(text)} at {numbers(at)}", "" if text.get_transform() == plain else "of the panel"]
     if hasattr(text, "xyann"):
         parts = [f"text {_words(text)} at {numbers(text.xyann)} for {numbers(text.xy)}"]
         parts.append(_unless("in", text.anncoords, "data"))
         parts.append(f"line {' '.join(map(str, text.arrowprops.values()))}" if text.arrowprops else "")
+    else:
+        at = numbers(text.get_position())
+        parts = [f"text {_words(text)} at {at}", "" if text.get_transform() == plain else "of the panel"]
     parts += [to_hex(text.get_color()), f"{text.get_horizontalalignment()} {text.get_verticalalignment()}"]
     return _said(*parts, "halo" * bool(text.get_path_effects()))
 
@@ -180,8 +175,8 @@ def _words(text):
 def _label(artist, axis):
     """Return the label of an artist that the panel's legend does not show."""
     label, legend = str(artist.get_label()), axis.get_legend()
-    shown = label in [text.get_text() for text in legend.texts] if legend else label.startswith("_")
-    return "" if shown or not label else f"label {label!r}"
+    shown = legend and label in [text.get_text() for text in legend.texts]
+    return "" if shown or not label or label.startswith("_") else f"label {label!r}"
 
 
 def _in(transform, axis):

@@ -127,7 +127,7 @@ def print_factors(edges: Sequence[MeasuredEdge]) -> None:
         summary[name] = [_factor(value) for value in summary[name]]
     print("\nover networks: |log2(predicted / measured)|, the factor's range, and the spread of log2 over seeds:")
     with pd.option_context("display.precision", 2):
-        print(summary.to_string(line_width=WIDTH))
+        print(summary.to_string())
 
 
 def _factor(value: float) -> str:
