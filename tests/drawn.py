@@ -80,15 +80,14 @@ def _scale(axis, which):
     for kind, format_, tick in (("major", formatter, 0.01), ("minor", one.get_minor_formatter(), 0.03)):
         fixed = isinstance(format_, (LogFormatterSciNotation, NullFormatter)) or isinstance(locator, FixedLocator)
         if scale == "log" and not fixed:
-            format_.set_locs([tick])
-            parts.append(f"{kind} {format_(tick) or 'not written'}")
+            parts.append(f"{kind} {format_(tick)}")
     if isinstance(one.get_minor_locator(), NullLocator) and scale == "log":
         parts.append("no minor ticks")
     for ticks in ("major", "minor"):
         params = one.get_tick_params(ticks)
         parts.append(f"{ticks} grid {params.get('grid_alpha')}" * bool(params.get("gridOn")))
-        if which == "x" and not params.get("labelbottom", True):
-            parts.append(f"no {ticks} labels")
+        first = getattr(one, f"get_{ticks}_ticks")(1)[0]
+        parts.append(f"no {ticks} labels" * (not first.label1.get_visible()))
     siblings = getattr(axis, f"get_shared_{which}_axes")().get_siblings(axis)
     parts.append("shared" * (len(siblings) > 1))
     return _said(*parts)

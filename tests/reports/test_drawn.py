@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.reports import styles
-from mnist_tune.reports.curve_plots import Label, place_labels
+from mnist_tune.reports.curve_plots import Label, log_axis, place_labels
 from mnist_tune.reports.figures import plot_edges, plot_regimes
 from mnist_tune.reports.page_data import FEW
 
@@ -95,6 +95,16 @@ def test_edges_with_predictors_of_which_some_are_outside(tmp_path):
     }
     plot_edges([edge("$\\frac", 4, said), edge("none learns", 0, {})], tmp_path / "edge.svg")
     assert_kept("picture of edges", (tmp_path / "edge.svg").read_text())
+
+
+def test_of_many_decades_powers_of_ten_have_numbers():
+    axis = Figure().subplots()
+    log_axis(axis, "x")
+    for last, written in ((1e6, ""), (1e-4, "3e-05")):
+        axis.set_xlim(1e-5, last)
+        minor = axis.xaxis.get_minor_formatter()
+        minor.set_locs([3e-5])
+        assert minor(3e-5) == written
 
 
 def test_labels_beside_their_points():
