@@ -100,8 +100,8 @@ def test_edges_with_predictors_of_which_some_are_outside(tmp_path):
 def test_of_many_decades_powers_of_ten_have_numbers():
     axis = Figure().subplots()
     log_axis(axis, "x")
-    for last, written in ((1e6, ""), (1e-4, "3e-05")):
-        axis.set_xlim(1e-5, last)
+    for first, last, written in ((1e-5, 1e6, ""), (2e-5, 4e-5, "3e-05")):
+        axis.set_xlim(first, last)
         minor = axis.xaxis.get_minor_formatter()
         minor.set_locs([3e-5])
         assert minor(3e-5) == written
