@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_an_edge_and_a_decision_side_by_side(edge_sweep, decided, monkeypatch, s
 def test_the_page_itself(edge_sweep, decided, monkeypatch, tmp_path):
     """Without its scripts, and without its tags."""
     monkeypatch.setattr(page, "ROWS", 3)
+    monkeypatch.setattr(page, "BOKEH", SimpleNamespace(js_raw=["'</script>'"]))
     failed = decided.trials.index % 9 == 4
     reasons, errors = np.where(failed, "error", "completed"), np.where(failed, "</script>\x1b is full", "")
     trials = decided.trials.assign(label="</script>", stop_reason=reasons, error=errors)

@@ -70,10 +70,6 @@ def test_the_name_of_a_predictor_is_printable_on_the_page(edge_sweep):
     assert html.count("predicted / measured") == 1, "of the second sweep"
 
 
-def test_a_sweep_without_searches_has_no_such_section(made_up_sweep):
-    assert "How large may" not in page([made_up_sweep([0.1, 1])])
-
-
 def test_the_picture_says_what_its_axes_are(edge):
     axis = Figure().subplots()
     draw_edge(axis, edge)
