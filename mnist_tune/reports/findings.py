@@ -41,7 +41,6 @@ PROPOSED = {"tpe": ", proposed by TPE", "random": ", drawn at random"}
 
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
-
 SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
 """What trials are compared on, in words."""
 
@@ -139,7 +138,8 @@ def winner_of(sweep: Tables) -> Iterator[Finding]:
     close = sweep.best()["close"]
     others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
-    network, *settings = (setting(name, _short(row[name])) for name in names)
+    short = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
+    network, *settings = (setting(name, value) for name, value in short.items())
     said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
     how = PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
     yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}{others}", "the winner")
@@ -151,10 +151,6 @@ def winner_of(sweep: Tables) -> Iterator[Finding]:
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
     return bool(sweep.meta.get("search")) and not sweep.edges() and sweep.decision is None
-
-
-def _short(value: Any) -> Any:
-    return float(rate(value)) if isinstance(value, float) else value
 
 
 def _families(sweep: Tables) -> Iterator[Finding]:

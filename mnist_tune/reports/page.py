@@ -70,7 +70,6 @@ def page(sweeps: Sequence[Tables]) -> str:
     with document.models.freeze():  # else Bokeh looks at all models again for each figure
         for root in (*figures, trial_table(data.trials)):
             document.add_root(root)
-    rows = zip(*(one.said(data.trials.head(ROWS)) for one in shown), strict=True)
     html: str = ENVIRONMENT.get_template("page.html").render(
         title=title(sweeps, data.titles),
         titles=data.titles,
@@ -93,7 +92,7 @@ def page(sweeps: Sequence[Tables]) -> str:
         ],
         running=data.running,
         head=[heading(one, data.trials) for one in shown],
-        rows=list(rows),
+        rows=list(zip(*(one.said(data.trials.head(ROWS)) for one in shown), strict=True)),
         total=len(data.trials),
         css=Markup(part("page.css")),
         # Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB.

@@ -30,6 +30,9 @@ PLAIN_WIDTH = 160
 INTERRUPTED = 130
 """The usual exit code of a command that Ctrl-C ended."""
 
+ENOUGH = 10_000
+"""Room for any line. The lines of a table that are wider than the terminal wrap there: no digit may be lost."""
+
 WIDE = 100
 """From this width on, the table always says why each trial stopped."""
 
@@ -119,7 +122,8 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     if not _says_why(console, trials):
         shown = [one for one in shown if one.name != "stop_reason"]
     table = _table(trials, [one for one in shown if one.name != "evidence"], narrow)
-    if console.width - Measurement.get(console, console.options, table).maximum >= LEAST_EVIDENCE:
+    table.width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum  # nothing is cut
+    if console.width - table.width >= LEAST_EVIDENCE:
         console.print(_table(trials, shown, narrow))
         return
     with console.capture() as captured:
@@ -203,7 +207,8 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
         table.add_row(*map(escape, row))
     console = table_console()
     console.print(f"\nReplicates over seeds: {said}", highlight=False)
-    console.print(table)
+    table.width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum
+    console.print(table, soft_wrap=True)
 
 
 def replicates(trials: pd.DataFrame, every_line: bool = False) -> tuple[str, pd.DataFrame]:
