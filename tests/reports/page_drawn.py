@@ -91,7 +91,9 @@ class Text:
         if isinstance(value, (list, tuple, np.ndarray, pd.Index, pd.Series)):
             few = evenly(list(value), SHOWN)
             return f"{len(value)} of " * (len(few) < len(value)) + f"[{', '.join(map(self._of, few))}]"
-        return f"{value + 0.0:.4g}" if isinstance(value, (float, np.floating)) else str(value)
+        if isinstance(value, (float, np.floating)):  # what is next to nothing depends on the processor
+            return f"{round(float(value), 9) + 0.0:.4g}"
+        return str(value)
 
     def _model(self, model):
         if model.id in self._known:

@@ -1,7 +1,6 @@
 """What is said of sweeps, to the letter (`kept_texts`): findings, decisions, and what is printed of large ones."""
 
 import math
-import re
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -129,7 +128,11 @@ def test_what_is_found_of_sweeps(made_up_sweep, edge_sweep, same):
         "a search of few rates": with_(meta=search, **held_out, momentum=[0.1] * 2 + [0.2] * 4),
         "an edge": edge_sweep,
         "all learned": with_(edge_sweep, stop_reason=np.where(number < 16, "completed", "asha")),
-        "none learned": with_(edge_sweep, stop_reason=np.where(number > 16, "completed", "asha")),
+        "none learned": with_(
+            edge_sweep,
+            stop_reason=np.where(number > 16, "completed", "asha"),
+            train_accuracy=np.where(number == 20, np.nan, 0.1 + number % 25 / 1000),
+        ),
         "three trials": with_(edge_sweep, stop_reason=np.where(number > 24, "completed", "asha")),
         "a decision": decision(base, SETTINGS, lambda order, one: 0.9 - 0.05 * one + 0.004 * (order * (3 + one) % 5)),
     }  # fmt: skip
@@ -166,6 +169,8 @@ def test_how_learning_rates_move(monkeypatch, same):
     rows = pd.DataFrame({"width": [16, 64], "lowest": [0.1, 0.2], "highest": [0.5, 0.6], "sometimes": [0.7, 0.9]})
     rows = rows.assign(next=[1.4, 1.8], best=[0.3, 0.4])
     architectures.plot_range({"": rows, ", depth 3": rows.assign(width=[64, 8])}, "width", "x.png")
-    calls = [str(call).replace("call", "plot", 1) for call in plot.mock_calls]
-    calls = [" ".join(re.sub(r"Name: \w+, dtype: \w+", "", call).split()) for call in calls]
-    same("picture of rates", [*map(str, figure.mock_calls), *calls])
+    lines = [*map(str, figure.mock_calls)]
+    for name, values, options in plot.mock_calls:
+        said = [one.tolist() if isinstance(one, pd.Series) else one for one in values]
+        lines.append(f"plot.{name}: {said} {options}")
+    same("picture of rates", lines)
