@@ -394,8 +394,8 @@ def nodes(epochs: pd.DataFrame) -> list[dict[str, str]]:
     """Return what each device of each node did, as rows of texts."""
     rows = []
     for (node, device), part in epochs.dropna(subset=["node"]).groupby(["node", "device"], dropna=False):
-        times = part["ended_at"].astype(float).dropna()
-        span = times.max() - times.min() if len(times) > 1 else np.nan
+        times = part["ended_at"].astype(float)
+        span = times.max() - times.min()
         total = float(np.nansum(part[list(WORK)].astype(float).to_numpy()))
         rows.append(
             {
