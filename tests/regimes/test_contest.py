@@ -1,17 +1,13 @@
 """A contest asks for the same trials whichever trial ends first, and again after a resume."""
 
-import math
 import random
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_tune.edge.searcher import ContestSearcher
-from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.trial import TrialConfig
 
@@ -85,38 +81,3 @@ def test_a_table_that_has_not_ended_says_what_its_whole_seeds_say():
     part = contest(3).replay(pd.DataFrame([{**one, "stop_reason": "interrupted"} if i == 5 else one
                                            for i, one in enumerate(ended)]))  # fmt: skip
     assert part.decision.seeds.tolist() == [1, 1, 1]
-
-
-def test_settings_share_a_seed_which_is_another_one_for_each_seed_of_the_search():
-    found = contest(2, 2)
-    first, second, third = (found.trial(number, 0) for number in range(3))
-    assert replace(second, learning_rate=first.learning_rate) == first
-    assert third.seed != first.seed != contest(2).trial(0, 1).seed
-    assert first.seed == first.data_seed
-
-
-META = {
-    "options": {
-        "contenders": [TrialConfig(learning_rate=rate, holdout=IMAGES).to_dict() for rate in (0.1, 0.2)],
-        "at_a_time": 2,
-        "trials": 200,
-        "tolerance": None,
-        "confirm": False,
-    },
-    "dataset": {"label_counts": [10] * 10, "test_images": 10, "target": None},
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("at_a_time", 10**12), ("at_a_time", -1), ("at_a_time", "2"), ("at_a_time", True), ("trials", 10**12),
-        ("trials", 1.5), ("tolerance", "x"), ("tolerance", math.nan), ("tolerance", -1), ("contenders", 3),
-        ("contenders", []), ("contenders", [[]] * 3), ("contenders", META["options"]["contenders"] * 10**4),
-        ("contenders", [TrialConfig().to_dict()] * 2), ("contenders", [{"learning_rate": -1}] * 2),
-    ],
-)  # fmt: skip
-def test_what_a_folder_records_is_a_contest_or_refused(name, value):
-    assert len(Contest.of(META).asked) == 4
-    with pytest.raises(UserError, match="records a decision between settings that can't be one"):
-        Contest.of({**META, "options": META["options"] | {name: value}})

@@ -56,14 +56,6 @@ def test_outcomes_add_up_in_any_order():
     np.testing.assert_allclose(forward.interval(), backward.interval(), atol=5e-4)
 
 
-def test_an_edge_fifty_times_off_is_found():
-    edge = np.log(50)
-    outcomes = [(x, x < edge) for x in [*np.linspace(0, 5, 11), *np.linspace(edge - 0.2, edge + 0.2, 30)]]
-    low, middle, high = posterior_of(outcomes).interval()
-    assert low < edge < high
-    assert abs(middle - edge) < 0.02
-
-
 def test_the_rates_of_90_and_10_percent_lie_on_both_sides_and_agree_with_the_band():
     found = posterior_of(MANY)
     ninety, half, ten = (found.interval_of(share)[1] for share in (0.9, 0.5, 0.1))

@@ -1,6 +1,7 @@
 """What decisions, edges, widths, replicates and the facts that they rest on come to, to the letter (`kept_texts`)."""
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from families import REPLICATES, family
 from kept_texts import assert_kept, rounded
 from recorded_data import recorded_data
 
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DATA, TARGETS, DataFacts, data_facts, target
@@ -15,7 +17,7 @@ from mnist_tune.regimes.decision import Decision, chance_gap, most_failures, rad
 from mnist_tune.regimes.divergence import chance_ceiling, finite_loss, guess_loss, has_diverged
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.regimes.families import families, held_out, layers, varied
-from mnist_tune.regimes.measured_edge import Interval, measured_edges
+from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, Interval, measured_edges
 from mnist_tune.regimes.noise import (
     accuracy_noise,
     calm_floor,
@@ -27,7 +29,7 @@ from mnist_tune.regimes.noise import (
 )
 from mnist_tune.regimes.replicates import clopper_pearson, half_width, regime_counts, summarise_replicates
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 
 def short(value):
@@ -90,6 +92,40 @@ def course(one, said=outcome):
     yield f"  tolerance {short(decision.tolerance)}, failures {short(decision.failures)}, leader {decision.leader}"
 
 
+RATES = [TrialConfig(learning_rate=rate, holdout=500).to_dict() for rate in (0.1, 0.2)]
+OPTIONS = {"contenders": RATES, "at_a_time": 2, "trials": 40, "tolerance": None, "confirm": True}
+RECORDED = {
+    "at_a_time": (40, 41, 0, "2", True), "trials": (2, 1, 1.5, MOST_TRIALS, MOST_TRIALS + 1),
+    "tolerance": (0.01, 1, 1.01, -0.01, math.nan, "x"),
+    "contenders": (RATES * 100, (RATES * 101)[:201], RATES[:1], [], 3, [[]] * 3, [{"learning_rate": -1}] * 2,
+                   [TrialConfig().to_dict()] * 2, [RATES[0], RATES[1] | {"holdout": 400}]),
+}  # fmt: skip
+"""What a `sweep.json` may say of a contest, which anybody may have written."""
+
+
+def records():
+    """Yield whether a contest is made of what was recorded, and what a table of its trials says."""
+    facts = recorded_data("mnist")
+    for name, values in RECORDED.items():
+        for value in values:
+            try:
+                one = Contest.of({"options": OPTIONS | {name: value}, "dataset": facts})
+            except UserError as error:
+                said = str(error).replace("sweep.json records a decision between settings that can't be one", "refused")
+            else:
+                said = f"{len(one.settings)} settings, {len(one.asked)} asked, tolerance {one.decision.tolerance}"
+            yield f"  {name} {value if len(str(value)) < 40 else len(value)}: {said}"
+    one = Contest.of({"options": OPTIONS, "dataset": facts})
+    ends = ["completed", "completed", "error", "completed", "diverged", "running", "completed"]
+    rows = [outcome(*one.asked[i % 4]) | {"trial_id": f"{i:05d}", "stop_reason": end} for i, end in enumerate(ends)]
+    trials = pd.DataFrame(rows)
+    one.replay(trials)
+    yield f"  replayed: {one.asked}, seeds {one.decision.seeds}, over {one.over}, {one.is_of(1, trials)}"
+    for number, seed in ((0, 0), (1, 0), (2, 0), (0, 1)):
+        found = one.trial(number, seed)
+        yield f"  trial {number} of {seed}: {found.learning_rate} {found.seed} {found.data_seed}"
+
+
 def standings():
     trials = REPLICATES.assign(holdout=500, validation_accuracy=REPLICATES["test_accuracy"] - 0.01)
     close = family(
@@ -137,6 +173,7 @@ def test_decisions_come_out_as_they_did():
         ("diverged", contest(2, trials=6), lambda *of: {"stop_reason": "diverged", "validation_accuracy": 0.9}),
     ):
         lines += [f"{title}:", *course(one, said)]
+    lines += ["recorded:", *records()]
     assert_kept("decisions", "\n".join([*lines, ""]))
 
 
@@ -212,34 +249,29 @@ SEARCHES = {
 }  # fmt: skip
 
 
+def measured(edge):
+    """Yield what is known of an edge."""
+    fixed = short(astuple(edge.learned)) if edge.learned else "nothing"
+    yield f"  {fixed} fixed, {', '.join(str(edge.rate(share)) for share in (0.9, 0.5, 0.1))}"
+    yield f"  calm {edge.calm}, diverges {edge.diverges}; width {edge.width:.3f}, grid {edge.grid_trials}"
+    for name in (LEARNED, CALM, DIVERGED):
+        yield f"  {name} {''.join(map(str, edge.outcomes[name].astype(int)))}"
+
+
 def test_searches_measure_what_they_did():
     lines = []
     for title, (trials, epochs, meta) in SEARCHES.items():
-        for accuracy in (None, 0.9):
+        for accuracy in (None, 0.9) if "found" in title or "pilot" in title else (None,):
             meta["options"]["learned"] = accuracy
-            for edge in measured_edges([("it", trials)], epochs, meta):
-                said = edge.learned and (
-                    edge.learned.guess,
-                    edge.learned.share,
-                    edge.learned.least,
-                    edge.learned.accuracy,
-                )
-                each = " ".join(
-                    f"{name} {''.join(map(str, of.astype(int)))}" for name, of in edge.outcomes.iloc[:, :3].items()
-                )
-                lines += [
-                    f"{title}, asked for {accuracy}: {said and ' '.join(map(short, said))}: {each}",
-                    f"  {', '.join(str(edge.rate(share)) for share in (0.9, 0.5, 0.1))}; calm {edge.calm}, diverges "
-                    f"{edge.diverges}; width {edge.width:.3f}, grid {edge.grid_trials}, precise {edge.is_precise}, "
-                    f"{edge.title} {edge.expected} {edge.precision} {dict(edge.predicted)}",
-                ]
-    for interval in (
-        (0.0, 0.0, 1.0),
-        (1.0, math.inf, math.inf),
-        (1.0, 2.0, math.inf),
-        (1.23456, 2, 4),
-        (math.nan,) * 3,
-    ):
+            others = trials.assign(batch_size=64), trials.assign(stop_reason="running")
+            families = ("not searched for", others[0]), ("none ended", others[1]), ("it", trials)
+            for edge in measured_edges(families, epochs, meta):
+                said = f"{edge.title}, precise to {edge.precision} {edge.is_precise}"
+                lines += [f"{title}, asked for {accuracy}: {said}", *measured(edge)]
+    none = [*measured_edges(families, epochs, {"dataset": recorded_data("mnist")})]
+    lines.append(f"{edge.expected} {dict(edge.predicted)}, no search: {none}")
+    ends = (0.0, 0.0, 1.0), (1.0, math.inf, math.inf), (1.0, 2.0, math.inf), (1.23456, 2, 4), (math.nan,) * 3
+    for interval in ends:
         found = Interval(*interval)
         lines.append(f"{interval}: {found}, known {found.is_known}, {short(found.half_width)}")
     assert_kept("searches", "\n".join([*lines, ""]))

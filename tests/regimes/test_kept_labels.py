@@ -6,7 +6,7 @@ from itertools import groupby
 
 import numpy as np
 from kept_texts import assert_kept
-from made_up_curves import AT_CHANCE, FAST, ISSUE_CURVES, curve, cut, level, losses, rise, sweep
+from made_up_curves import AT_CHANCE, FAST, curve, cut, level, losses, rise, sweep
 from real_curves import SWEEPS, data_of
 from test_cut_curves import notebook_curves
 from test_reported_curves import REPORTED
@@ -191,7 +191,7 @@ def statistics(found, goal):
 
 
 def test_curves_are_labelled_as_they_were_and_so_are_their_first_epochs():
-    known = {name: found for name, (found, _) in (ISSUE_CURVES | REPORTED).items()}
+    known = {name: found for name, (found, _) in REPORTED.items()}
     lines = []
     for name, found in (dict(notebook_curves()) | known | BOUNDS).items():
         goal = found.data.target

@@ -135,57 +135,10 @@ def calm(accuracies, asked=10, **values):
     return Curve(held_out=accuracies, epochs_asked=asked, train_accuracy=accuracies, **values)
 
 
-@pytest.mark.parametrize(
-    ("curve", "regime"),
-    [
-        (calm([]), "undecided"),
-        (calm([0.6]), "undecided"),
-        (calm([0.6, 0.7]), "undecided"),
-        (calm([0.6, 0.7], asked=2), "undecided"),
-        (calm([0.8, 0.85, 0.89, 0.92]), "undecided"),
-        (calm([0.8, 0.82, 0.81]), "undecided"),
-        (calm([0.5, 0.55, 0.58, 0.6, 0.61]), "undecided"),
-        (calm([0.96]), "converged"),
-        (calm([0.1, 0.1]), "undecided"),
-        (calm([0.1, 0.1, 0.1]), "undecided"),
-        (calm([0.1, 0.1, 0.1], asked=3), "diverged"),
-        (calm([0.3, 0.155]), "undecided"),
-        (calm([0.3, 0.155, 0.155]), "undecided"),
-        (calm([0.5, 0.155, 0.155]), "undecided"),
-        (calm([0.5, 0.155, 0.155, 0.155]), "diverged"),
-        (calm([0.97, 0.98, 0.2]), "undecided"),
-        (calm([0.97, 0.98, 0.15, 0.15, 0.15]), "diverged"),
-        (calm([0.949, 0.9501, 0.9505]), "converged"),
-        (calm([0.94, 0.955, 0.96]), "converged"),
-        (calm([0.94, 0.945, 0.9501]), "undecided"),
-    ],
-)
-def test_curves_that_were_cut(curve, regime):
-    assert curve_regime(curve)[0] == regime
-
-
 @pytest.mark.parametrize("accuracies", [[1.0, 0.9, 0.9, 0.9], [0.9, 0.9, 1.0, 0.9]])
 @pytest.mark.parametrize("asked", [4, 6])
 def test_an_accuracy_of_one_is_no_division_by_zero(accuracies, asked):
     assert curve_regime(calm(accuracies, asked))[0] in ("oscillating", "undecided")
-
-
-def test_a_curve_that_ends_above_the_untrained_loss_diverged(epoch_row):
-    rows = pd.DataFrame([epoch_row(epoch, 2.5, 0.12, above_since=5) for epoch in (1, 2)])
-    assert curve_regime(curve_of(rows, 2))[0] == "diverged"
-    assert curve_regime(curve_of(rows, 3))[0] != "diverged"
-    assert curve_regime(curve_of(rows.assign(above_since=None), 2))[0] != "diverged", "a step was below it again"
-    does_not_guess = pd.concat([rows, rows]).assign(train_accuracy=0.3, test_accuracy=0.3)
-    assert curve_regime(curve_of(does_not_guess, 4))[0] == "undecided"
-
-
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_diverged(epoch_row, loss):
-    last = epoch_row(2, loss, 0.098, finite=False, above_since=12, step_loss_max=loss)
-    last["diverged"] = lost(last)
-    rows = pd.DataFrame([epoch_row(1), last])
-    evidence = f"training loss {loss:.3g} (untrained 2.4), above it since step 12"
-    assert curve_regime(curve_of(rows, 10)) == ("diverged", evidence)
 
 
 def test_validation_is_held_out_before_test(epoch_row):
