@@ -157,6 +157,8 @@ def test_decisions_come_out_as_they_did():
     lines = []
     for title, trials, images in standings():
         lines += [f"{title}:", *(f"  {line}" for line in table(standing(trials, images))[1:])]
+    equal = family({rate: [("slow", 0.9)] for rate in range(1, 41)})
+    lines += ["of equal ones the first is first: " + short(standing(equal, 1000)["learning_rate"])]
     lines += ["chance gaps: " + short([float(chance_gap(0.003, n, 5e-4, k)) for n in (1, 2, 3, 10) for k in (2, 4)])]
     lines += ["radii: " + short([float(radius(n, 0.01, risk)) for n in range(1, 9) for risk in (0.05, 0.01)])]
     lines += ["most failures: " + short(most_failures([0, 1, 20], [20, 20, 20]))]
@@ -264,11 +266,11 @@ def test_searches_measure_what_they_did():
         for accuracy in (None, 0.9) if "found" in title or "pilot" in title else (None,):
             meta["options"]["learned"] = accuracy
             others = trials.assign(batch_size=64), trials.assign(stop_reason="running")
-            families = ("not searched for", others[0]), ("none ended", others[1]), ("it", trials)
-            for edge in measured_edges(families, epochs, meta):
+            parts = ("not searched for", others[0]), ("none ended", others[1]), ("it", trials)
+            for edge in measured_edges(parts, epochs, meta):
                 said = f"{edge.title}, precise to {edge.precision} {edge.is_precise}"
                 lines += [f"{title}, asked for {accuracy}: {said}", *measured(edge)]
-    none = [*measured_edges(families, epochs, {"dataset": recorded_data("mnist")})]
+    none = [*measured_edges(parts, epochs, {"dataset": recorded_data("mnist")})]
     lines.append(f"{edge.expected} {dict(edge.predicted)}, no search: {none}")
     ends = (0.0, 0.0, 1.0), (1.0, math.inf, math.inf), (1.0, 2.0, math.inf), (1.23456, 2, 4), (math.nan,) * 3
     for interval in ends:
