@@ -284,7 +284,7 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     curves = list(curves_of(trials, epochs, data))
     rates, momenta = list(trials["learning_rate"]), list(trials.get("momentum", [0.0] * len(trials)))
     names = [name for name in SIBLINGS if name in trials]
-    groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))] * (len(trials) > 0)
+    groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))]
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         mine = [curves[row] for row in rows]
