@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from kept_texts import assert_kept
 
 from mnist_tune.columns import (
     COUNT,
@@ -11,6 +12,7 @@ from mnist_tune.columns import (
     FACTOR,
     FLAG,
     ID,
+    LARGEST,
     NAME,
     NUMBER,
     NUMBERS,
@@ -69,34 +71,55 @@ def test_each_column_is_listed_once_with_a_sentence(table):
     assert all(column.about.endswith(".") for column in table)
 
 
-@pytest.mark.parametrize(
-    ("kind", "good", "bad"),
-    [
-        (NUMBER, [0.5, math.nan, -math.inf, 1e300, 2**53, -(2**53)], [True, 2**53 + 1, -(2**53) - 1, "1"]),
-        (COUNT, [1, 2**53], [0, 1.0, True, 2**53 + 1]),
-        (WHOLE, [0, 2**53], [-1, 0.0, False, 2**53 + 1]),
-        (ID, ["a", "b-C_9", "a" * 64], ["", "a" * 65, "a/b", "..", "a\n", "é", 1]),
-        (TEXT, ["", "é\n"], [1]),
-        (FLAG, [True, False], [1, "True"]),
-        (NAME, ["", "a" * 2**14], ["a" * (2**14 + 1), 1]),
-        (RATE, [5e-324, 1, 1e308], [0.0, -1, math.inf, math.nan, True]),
-        (FACTOR, [1, 1.0, 2**53], [0.5, 0.0, -1, math.inf, math.nan, True]),
-        (SECONDS, [0.0, -1, math.nan, 1e11], [math.inf, -math.inf, 1e300, "1"]),
-    ],
+KINDS = {"ID": ID, "TEXT": TEXT, "NAME": NAME, "FLAG": FLAG, "COUNT": COUNT, "WHOLE": WHOLE, "NUMBER": NUMBER}
+KINDS |= {"SECONDS": SECONDS, "RATE": RATE, "FACTOR": FACTOR}
+LIMITS = (0, 1, LARGEST, LARGEST + 1, -1, -LARGEST, -LARGEST - 1)
+FLOATS = (0.0, 0.5, 1.0, 9007199254740992.0, 9007199254740994.0, 1e11, 1.1e11, -1e11, -1.1e11, 5e-324, -1.0, 1.7e308)
+VALUES = (
+    *LIMITS,
+    *FLOATS,
+    math.inf,
+    -math.inf,
+    math.nan,
+    True,
+    False,
+    None,
+    "",
+    "1",
+    "b-C_9",
+    "a/b",
+    "..",
+    "a\n",
+    "é",
+    [1],
 )
-def test_what_a_value_may_be(kind, good, bad):
-    assert [value for value in good if not kind.holds(value)] == []
-    assert [value for value in bad if kind.holds(value)] == []
+LONG = {f"{count} characters": "a" * count for count in (64, 65, 2**14, 2**14 + 1, 2**20, 2**20 + 1)}
 
 
-def test_the_first_value_that_is_wrong_is_named():
+def test_what_columns_and_their_kinds_are():
+    lines = []
+    for name, kind in KINDS.items():
+        taken = [repr(value) for value in VALUES if kind.holds(value)]
+        taken += [text for text, value in LONG.items() if kind.holds(value)]
+        lines += [f"{name}: {kind.wanted}, {kind.low} to {kind.high}", f"  {' '.join(taken)}"]
+    for title, table in (("epochs", EPOCHS), ("trials", TRIALS)):
+        groups = {name: [one.name for one in table if one.kind is kind] for name, kind in KINDS.items()}
+        groups |= {about: [one.name for one in table if getattr(one, about)] for about in ("needed", "curve")}
+        lines += [f"{title}, {name}: {' '.join(those)}" for name, those in groups.items() if those]
     listed = (Column("a", COUNT, needed=True), Column("b", COUNT))
-    assert first_wrong({"a": 1, "c": "anything"}, listed) is None
-    assert first_wrong({"a": 1, "b": None}, listed) is None
-    assert first_wrong({"a": None}, listed) == "a"
-    assert first_wrong({"a": 0}, listed) == "a"
-    assert first_wrong({"a": 1, "b": True}, listed) == "b"
-    assert first_wrong([1], listed) == "it"
+    values = (
+        {"a": 1, "c": "any"},
+        {"a": 1, "b": None},
+        {"a": None},
+        {},
+        {"a": 0},
+        {"a": 1, "b": True},
+        {"b": 0},
+        [1],
+        None,
+    )
+    lines += [f"{value}: {first_wrong(value, listed)} is wrong" for value in values]
+    assert_kept("columns", "\n".join(line.rstrip() for line in lines) + "\n")
 
 
 @pytest.mark.parametrize("ended", [None, "now"])

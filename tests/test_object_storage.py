@@ -15,7 +15,9 @@ import obstore
 import pyarrow.fs
 import pytest
 from botocore.exceptions import ProfileNotFound
+from kept_texts import assert_kept
 from obstore.store import ObjectStoreMethods
+from outcomes import outcome, said_once
 
 from mnist_tune import UserError, object_storage, storage
 from mnist_tune.object_storage import ChangedError
@@ -142,23 +144,6 @@ def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypa
     ]
 
 
-@pytest.mark.parametrize(
-    ("uri", "said"),
-    [
-        (
-            "s3://bucket/x?region=us-east-1&colour=red",
-            "colour after the ? is not known, only endpoint_override, scheme, re",
-        ),
-        ("gs://bucket/x?region=us-east-1", "region after the ? is not known, only endpoint_override, scheme is"),
-        ("az://bucket/x?endpoint_override=host", "endpoint_override after the ? is not known, only nothing is"),
-    ],
-)
-def test_what_a_query_may_not_say_is_named(uri, said):
-    with pytest.raises(UserError) as error:
-        storage.read(uri)
-    assert said in str(error.value)
-
-
 @pytest.fixture
 def made(monkeypatch):
     """What stores are made of."""
@@ -172,38 +157,65 @@ def made(monkeypatch):
     object_storage._store.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("uri", "kind", "bucket", "config"),
-    [
-        ("s3://b?endpoint_override=host:1&scheme=http", "S3Store", "b", {"endpoint": "http://host:1"}),
-        ("s3://b?endpoint_override=host", "S3Store", "b", {"endpoint": "https://host"}),
-        ("s3://b?region=eu-west-1", "S3Store", "b", {"region": "eu-west-1"}),
-        ("gs://b", "GCSStore", "b", {}),
-        ("gs://b?endpoint_override=host", "GCSStore", "b", {"base_url": "https://host"}),
-        ("az://c", "AzureStore", "c", None),
-    ],
-)
-def test_each_uri_addresses_its_storage(made, uri, kind, bucket, config):
-    object_storage._store(uri)
-    [(found, name, settings)] = made
-    assert (found, name, settings.get("config")) == (kind, bucket, config)
-    assert settings["client_options"]["allow_http"] is ("scheme=http" in uri)
+URIS = ("s3://b?endpoint_override=host:1&scheme=http", "s3://b?endpoint_override=host", "s3://b?region=eu-west-1", "s3://b",
+    "gs://b", "gs://b?endpoint_override=host", "az://c", "s3://b?region=x&colour=red", "gs://b?region=x",
+    "az://c?endpoint_override=host", "s3://b?endpoint_override=host&region=x")  # fmt: skip
 
 
-@pytest.mark.parametrize("environment", [{}, {"AWS_ENDPOINT_URL": "https://host"}])
-def test_the_region_of_a_bucket_of_amazons_is_looked_up(made, monkeypatch, environment):
-    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", lambda bucket: f"of {bucket}")
+def test_how_each_uri_is_addressed(made, monkeypatch):
+    """With an endpoint in the environment, or where it can't be found, the region of a bucket is not looked up."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "some")
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    object_storage._store("s3://b")
-    assert made[0][2]["config"] == ({} if environment else {"region": "of b"})
+    monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", lambda bucket: f"of {bucket}")
+    lines = []
 
+    def say(uri, patience_s=0):
+        made.clear()
+        said = outcome(object_storage._store, uri, patience_s)
+        lines.append(f"{uri}: {made[0] if made else said}")
 
-def test_a_region_that_cannot_be_looked_up_is_left_to_the_environment(made, monkeypatch):
+    for uri in URIS:
+        say(uri)
+    say("gs://b", 120.0)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "https://host")
+            lines.append(f"{name}: {object_storage._region('b')}")
     monkeypatch.setattr(pyarrow.fs, "resolve_s3_region", Mock(side_effect=OSError("no network")))
-    object_storage._store("s3://b")
-    assert made[0][2]["config"] == {}
+    lines.append(f"no network: {object_storage._region('b')}")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    for uri in ("az://container/a/b", "s3://bucket/a/b/?region=x"):
+        filesystem, path = object_storage.filesystem_of(uri)
+        lines.append(f"{uri}: {filesystem.type_name} {path}")
+    retries = "'retry_config': {'max_retries': 2, 'retry_timeout': datetime.timedelta(seconds=10), 'backoff': "
+    text = said_once(
+        "\n".join(lines), retries, "{'max_backoff': datetime.timedelta(seconds=8)}", "'timeout': '1h', 'read_"
+    )
+    assert_kept("stores", text + "\n")
+
+
+ERRORS = {
+    "an answer": "S3 error: <Error><Code>AccessDenied</Code><Message>no\nnot you</Message></Error> HTTP error: x",
+    "no message": "<Error><Code>AccessDenied</Code></Error>\nmore",
+    "a status": "Server returned non-2xx status code: 401 Unauthorized: who?\n\nDebug",
+    "a status without more": "Server returned non-2xx status code: 503 Service Unavailable: \n\nDebug",
+    "a page": "status code: 404 Not Found: <html>",
+    "no connection": 'HTTP error: error sending request\n\nDebug: message: "Connection refused" }',
+    "a time-out": "HTTP error: error sending request\n\nDebug: kind: TimedOut }",
+    "no keys": "Error performing PUT http://169.254.169.254/latest/api/token in 3s - HTTP error: timeout",
+    "no bucket": "<Code>NoSuchBucket</Code><Message>The bucket does not exist</Message>",
+    "no container": "<Code>ContainerNotFound</Code><Message>The container does not exist</Message>",
+    "none of these": "Object at location a not found\n\nDebug",
+}
+RAISED = ("BaseError", "GenericError", "AlreadyExistsError", "PreconditionError", "PermissionDeniedError",
+    "UnauthenticatedError", "InvalidPathError")  # fmt: skip
+
+
+def test_errors_of_the_storage_become_errors_of_files_in_a_line():
+    raised = [(name, obstore.exceptions.GenericError(text)) for name, text in ERRORS.items()]
+    raised += [(f"{name}, not found", FileNotFoundError(ERRORS[name])) for name in [*ERRORS][-3:]]
+    raised += [(name, getattr(obstore.exceptions, name)("it")) for name in RAISED]
+    lines = [f"{name}: {outcome(object_storage._as_of_files, Mock(side_effect=error))}" for name, error in raised]
+    assert_kept("storage errors", "\n".join(lines) + "\n")
 
 
 AWS = "[default]\naws_access_key_id = from-file\naws_secret_access_key = hidden\n"
@@ -238,21 +250,10 @@ def test_a_profile_that_is_missing_is_said_in_a_line(monkeypatch):
         object_storage._keys_of_aws()
 
 
-def test_keys_that_are_nowhere_are_an_error_that_says_where_they_belong():
-    text = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 3s - HTTP error: timeout"
-    with pytest.raises(
-        OSError, match=r"^no keys are in the environment, nor .*; ~/.aws is read if boto3 is installed$"
-    ):
-        object_storage._as_of_files(Mock(side_effect=obstore.exceptions.GenericError(text)))
-
-
-def test_tunes_filesystem_finds_the_same_files(file, monkeypatch):
+def test_tunes_filesystem_finds_the_same_files(file):
     object_storage.write(file, b"1")
     filesystem, path = object_storage.filesystem_of(file)
     assert filesystem.open_input_file(path).read() == b"1"
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
-    filesystem, path = object_storage.filesystem_of("az://container/a/b")
-    assert (filesystem.type_name, path) == ("abfs", "container/a/b")
 
 
 def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):

@@ -9,8 +9,10 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from kept_texts import assert_kept
+from outcomes import outcome, said_once
 
-from mnist_tune import UserError, storage
+from mnist_tune import storage
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -72,18 +74,80 @@ def test_a_missing_folder_has_no_files(folder):
     assert list(storage.names(storage.join(folder, "nothing"))) == []
 
 
-def test_join_keeps_the_query_at_the_end():
-    place = storage.place("s3://bucket/sweep/?region=eu-west-1&scheme=http")
-    assert storage.join(place, "states", "0.npz") == "s3://bucket/sweep/states/0.npz?region=eu-west-1&scheme=http"
-    assert storage.join("gs://bucket/sweep", "states") == "gs://bucket/sweep/states"
+PLACES = (
+    *(
+        "results/x",
+        "/results/x",
+        "file:///results/x",
+        "file:results",
+        "~/x",
+        "a\0b",
+        "a" * 256,
+        "a" * 9000,
+        "",
+        "C:\\x",
+    ),
+    *(
+        "s3://bucket/x",
+        "gs://bucket/x",
+        "az://container/x",
+        "s3://bucket/sweep/?region=eu-west-1&scheme=http",
+        "s3://b//",
+    ),
+    *("nfs://host/x", "s3://", "s3:///folder", "s3://[/x", "gs://key:hidden@bucket/x", "s3://AKIA@bucket/x", "s3:b/x"),
+    *(
+        "s3://b/x?secret_key=hidden",
+        "gs://b/x?access_token=hidden",
+        "az://b/x?PASSWORD=hidden",
+        "s3://b/x?signature=hidden",
+    ),
+    *("s3://b/x?X-Credential=hidden", "s3://b/x?region=key"),
+)
+NAMES = (
+    "a",
+    "1/b",
+    "..x",
+    "...",
+    "a b",
+    "é",
+    "..",
+    "../x",
+    "a/../../x",
+    "/x",
+    "",
+    "a/",
+    ".",
+    "a//b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+)
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/x", "", "a/", ".", "a//b", "a\\b", "a\0b", "a\nb"])
-@pytest.mark.parametrize("where", [Path("folder"), "s3://bucket/folder?region=x"])
-def test_no_name_leads_out_of_its_folder(where, name):
-    with pytest.raises(UserError, match=r"is no name of a file below (folder|s3://bucket/folder)"):
-        storage.join(where, "states", name)
-    assert str(storage.join(where, "states/1", "..x")).partition("?")[0].endswith("folder/states/1/..x")
+def test_places_and_names_are_taken_or_refused(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    lines = [f"{where!r:.50}: {outcome(lambda: repr(storage.place(where)))}" for where in (*PLACES, Path("~/x"))]  # noqa: B023
+    assert "hidden" not in "".join(line.partition(": ")[2] for line in lines)
+    for where in (Path("folder"), "s3://bucket/folder?region=x", "gs://bucket"):
+        lines.append(f"in {where}: {outcome(storage.join, where, *NAMES[:6])}")
+        for name in NAMES[6:]:
+            assert outcome(storage.join, where, "states", name).endswith(
+                f"is no name of a file below {where}; rename it"
+            )
+    lines.append(f"too long: {outcome(storage.join, Path('folder'), 'a' * 99 + chr(10))}")
+    errors = (
+        OSError(),
+        OSError("one\ntwo"),
+        OSError(errno.ENOSPC, "full", "a file"),
+        PermissionError("no"),
+        OSError(1, ""),
+    )
+    lines += [f"{error!r}: {storage.reason(error)}" for error in errors]
+    keys = "there are keys in this URI, which is written to files; set them in the environment of every node instead "
+    text = said_once(
+        "\n".join(lines), f"{keys}(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
+    )
+    assert_kept("places", text + "\n")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link", "large", "folder", "socket"])
@@ -119,43 +183,6 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
             storage.open_to_append(path)
 
 
-def test_a_home_folder_that_no_shell_has_expanded_is_no_folder_called_so(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/anna")
-    assert storage.place("~/x") == Path("/home/anna/x")
-    assert storage.place(Path("~/x")) == Path("/home/anna/x")
-
-
-@pytest.mark.parametrize("where", ["results/x", "/results/x", "file:///results/x"])
-def test_a_folder_becomes_a_path(where):
-    assert storage.place(where) == Path(where.removeprefix("file://"))
-
-
-@pytest.mark.parametrize(
-    ("uri", "said"),
-    [
-        ("nfs://host/x", "nfs://host/x: results go to a folder or to one of s3://, gs://, az://"),
-        ("s3://", "names no bucket"),
-        ("s3:///folder", "names no bucket"),
-        ("s3://key:hidden@bucket/x", "s3://bucket/x: there are keys in this URI"),
-        ("s3://AKIA@bucket/x", "s3://bucket/x: there are keys in this URI"),
-        ("gs://key:hidden@bucket/x", "gs://bucket/x: there are keys in this URI"),
-        ("s3://bucket/x?secret_key=hidden", "AWS_SECRET_ACCESS_KEY"),
-        ("gs://bucket/x?access_token=hidden", "there are keys"),
-    ],
-)
-def test_an_invalid_place_is_refused_without_showing_secrets(uri, said):
-    with pytest.raises(UserError) as error:
-        storage.place(uri)
-    assert said in str(error.value)
-    assert "hidden" not in str(error.value)
-
-
-def test_the_reason_of_an_error_is_a_line():
-    assert storage.reason(OSError()) == "OSError"
-    assert storage.reason(OSError("one\ntwo")) == "one"
-    assert storage.reason(OSError(errno.ENOSPC, "full", "a file")) == "full"
-
-
 @pytest.mark.parametrize("call", ["write", "read"])
 def test_requests_are_retried_until_the_storage_answers(bucket, silent_s3, tmp_path, call):
     place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/late")  # both servers have these files
@@ -174,11 +201,6 @@ def test_what_patience_does_not_mend_is_not_waited_for(bucket, s3):
     with pytest.raises(OSError, match="NoSuchBucket"):
         storage.write(s3.uri("nobody-has-it", "x"), b"1", patience_s=60)
     assert time.monotonic() - start < 30
-
-
-@pytest.mark.parametrize("where", ["s3://bucket/x", "gs://bucket/x", "az://container/x"])
-def test_a_uri_stays_one(where):
-    assert storage.place(where) == where
 
 
 def test_names_are_sorted_and_written_files_may_be_read_by_whom_the_user_lets(tmp_path):

