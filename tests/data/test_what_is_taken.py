@@ -159,7 +159,7 @@ PARTS = {
 }
 
 
-def test_arrays_are_taken_or_refused():
+def test_arrays_are_taken_or_refused(caplog):
     """Each as the images, or the labels, of both parts."""
     lines = []
     cases = {f"x of {name}": (images, Y[: len(images)], images, Y[: len(images)]) for name, images in IMAGES.items()}
@@ -167,7 +167,10 @@ def test_arrays_are_taken_or_refused():
     cases |= {f"y of {name}": (X, found, X, found) for name, found in LABELS.items()}
     cases |= {f"y_test of {name}": (X, Y, X, LABELS[name]) for name in ("below 0", "eleven")}
     for name, arrays in (cases | TOKENS_OF | PARTS).items():
+        caplog.clear()
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(arrays)))}")  # noqa: B023
+        assert not caplog.messages or caplog.messages[0] in lines[-1]
+        lines[-1] += "; warned" * len(caplog.messages)
     for name in ("floats", "bytes", "whole numbers to 65536", "squares", "squares of channels", "one number each"):
         arrays = IMAGES[name], Y, IMAGES[name], Y
         spec = load_dataset(arrays, standardize=True).spec
@@ -281,11 +284,12 @@ def test_files_are_taken_or_refused(here, monkeypatch):
         lines.append(f"npz {name}: {outcome(lambda: described(load_dataset('mine.npz')))}")
     whole = here / "whole.npz"
     np.savez(whole, **NPZ["whole"])
-    size = sum(array.nbytes + 128 for array in NPZ["whole"].values())
-    for memory in (size, size - 1):
-        monkeypatch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
-        said = outcome(lambda: load_dataset("whole.npz").name)
-        lines.append(f"npz of {size} bytes, memory of {memory}: {said}")
+    sizes = [SimpleNamespace(file_size=2**30), SimpleNamespace(file_size=2**31)]
+    with monkeypatch.context() as patch:
+        patch.setattr(own.zipfile.ZipFile, "infolist", lambda file: sizes)
+        for memory in (3 * 2**30, 3 * 2**30 - 1, 2**29):
+            patch.setattr(own, "usable_memory", lambda: memory)  # noqa: B023
+            lines.append(f"3 GiB, memory of {memory}: {outcome(lambda: load_dataset('whole.npz').name)}")
     monkeypatch.setattr(own, "usable_memory", lambda: 2**33)
     (here / "noise.npz").write_bytes(b"noise")
     (here / "array.npz").write_bytes(whole.read_bytes()[:-30])
@@ -300,7 +304,6 @@ def test_files_are_taken_or_refused(here, monkeypatch):
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
     for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
         lines.append(f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}")
-    monkeypatch.setattr(own, "usable_memory", lambda: 3 * 2**29 // 10**6)
     monkeypatch.setattr("mnist_tune.data.idx.MOST_BYTES", 9)
     for count in (9, 10):
         content = bytes(count)
@@ -479,6 +482,7 @@ def test_what_is_asked_for_and_said_of_each_download(here, monkeypatch, asked, c
         "one is damaged, and zipped": ([served(known)], None, named(known | {last: b"\x1f\x8b"})),
         "half of a file is left": ([served(known)], None, {f".{first}.{'0' * 16}.part": b"half"}),
         "the first mirror has a wrong file": ([served(known), served(wrong), served(known)], None, {}),
+        "none has any, one is wrong": ([(404, "Not Found", b"")], None, known | {last: wrong[last]}),
         "none has any": ([(404, "Not Found", b"")], None, {}),
         "a file is cut": ([(200, "OK", gzip.compress(known[first])[:20])], None, {}),
         "no connection": ([errors.ConnectionError(given_up)], None, {}),

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory import peak_mb
 
-from mnist_tune import UserError
 from mnist_tune.columns import EPOCHS, LARGEST
 from mnist_tune.results import journal, rows
-from mnist_tune.results.journal import TORN, mend_last_line, parse_event, read_journal
+from mnist_tune.results.journal import parse_event, read_journal
 
 NAMES = [column.name for column in EPOCHS]
 ODD = (
@@ -166,52 +165,6 @@ def test_a_row_takes_less_than_400_bytes(epoch_row, tmp_path, monkeypatch):
         sys.setprofile(None)
         pa.set_memory_pool(usual)
     assert 200 * len(lines) < most < 400 * len(lines)
-
-
-def test_damaged_lines_are_named_by_their_number_in_the_file(epoch_row, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(journal, "BLOCK_BYTES", 1500)
-    lines = [line(epoch_row, epoch=epoch) for epoch in range(1, 41)]
-    for number in (2, 17, 40):
-        lines[number - 1] = b"no event\n"
-    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
-    assert len(read_journal(tmp_path).epochs) == 37
-    assert "skipped 3 damaged lines (line 2, 17, 40) and read all others" in caplog.text
-
-
-@pytest.mark.parametrize(("damaged", "said"), [(5, "1, 2, 3, 4, 5"), (6, "1, 2, 3, 4, 5, ...")])
-def test_of_many_damaged_lines_the_first_are_named(epoch_row, tmp_path, caplog, damaged, said):
-    (tmp_path / "journal.jsonl").write_bytes(b"no event\n" * damaged + line(epoch_row))
-    assert len(read_journal(tmp_path).epochs) == 1
-    assert caplog.messages[0].endswith(f": skipped {damaged} damaged lines (line {said}) and read all others")
-
-
-def test_a_journal_that_is_missing_is_empty_and_one_that_cannot_be_read_is_an_error(tmp_path):
-    assert read_journal(tmp_path).epochs.empty
-    mend_last_line(tmp_path / "journal.jsonl")
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "journal.jsonl").mkdir()
-    with pytest.raises(UserError, match=f"^can't read {tmp_path / 'journal.jsonl'}: Is a directory$"):
-        read_journal(tmp_path)
-
-
-def test_a_whole_event_that_lacks_its_newline_alone_is_kept(epoch_row, tmp_path):
-    whole, file = line(epoch_row), tmp_path / "journal.jsonl"
-    for content, mended in ((whole[:-1], whole), (whole, whole), (whole + whole[:-2], whole + whole[:-2] + TORN)):
-        file.write_bytes(content)
-        mend_last_line(file)
-        assert file.read_bytes() == mended
-
-
-@pytest.mark.parametrize(
-    ("changed", "valid"),
-    [({}, True), ({"stop_reason": "no reason"}, False), ({"error": None}, True), ({"error": 1}, False)],
-)
-def test_an_end_has_a_reason_of_one_word_and_an_error_that_can_be_printed(changed, valid):
-    event = {"kind": "end", "trial_id": "00000", "stop_reason": "error", "error": "\x1b[2J"} | changed
-    found = parse_event(json.dumps(event).encode())
-    assert (found is not None) is valid
-    assert not changed or found in (None, event)
-    assert changed or found == event | {"error": "\\x1b[2J"}
 
 
 def test_a_line_that_is_no_text_is_damaged_and_one_in_another_language_is_read(read, epoch_row):

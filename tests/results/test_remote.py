@@ -4,7 +4,6 @@ import json
 import platform
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
@@ -16,7 +15,7 @@ from mnist_tune.results import folder, remote, writer
 from mnist_tune.results.folder import exists, fetched, is_being_written, working_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.remote import SIGN, Remote, await_silence, last_sign
-from mnist_tune.results.turns import LOOK_S, SILENCE_S, Sign
+from mnist_tune.results.turns import SILENCE_S
 from mnist_tune.results.writer import SweepWriter
 
 
@@ -100,24 +99,6 @@ def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypa
     assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 30))
 
 
-def test_a_resume_uploads_only_what_is_new(new_writer, epoch_row, bucket, monkeypatch):
-    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
-    writer = new_writer(bucket)
-    for epoch in range(1, 30):
-        writer.epoch("00000", epoch_row(epoch), False)
-    writer.finish(ended=None)
-    segments = storage.names(storage.join(bucket, "journal"))
-    fetched(bucket)
-    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
-        resumed = new_writer(bucket, resume=True)
-        resumed.epoch("00000", epoch_row(30), False)
-        resumed.finish(ended="now")
-    sent = [call.args[0].partition("/journal/")[2][:6] for call in send.mock_calls if "/journal/" in call.args[0]]
-    assert sent
-    assert set(sent) <= {segments[-1], f"{len(segments):06d}"}
-    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 31))
-
-
 @pytest.mark.parametrize(
     ("local", "kept"), [(None, False), (b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)]
 )
@@ -151,14 +132,6 @@ def test_what_is_too_large_is_not_downloaded(bucket, monkeypatch, name):
     monkeypatch.setattr("mnist_tune.results.folder.MOST_BYTES", 50)
     with pytest.raises(UserError, match=r"^can't read s3://.* has 102 bytes; at most 50 are read$"):
         fetched(bucket)
-
-
-def test_the_host_of_a_foreign_sign_of_life_is_printable(bucket):
-    storage.write(storage.join(bucket, "writer.json"), json.dumps({"host": "a\x1b[2J\u202eb"}).encode())
-    assert remote.last_sign(bucket).writer["host"] == r"a\x1b[2J\u202eb"
-    storage.write(storage.join(bucket, "writer.json"), b" " * 2**21)
-    with pytest.raises(OSError, match="at most 1048576 are read"):
-        remote.last_sign(bucket)
 
 
 @pytest.mark.parametrize("look", [exists, fetched, load_sweep])
@@ -195,26 +168,6 @@ def test_states_without_a_sweep_are_not_overwritten(new_writer, bucket):
         new_writer(bucket)
 
 
-def test_a_last_upload_that_fails_is_tried_again_and_a_changed_file_of_the_same_size_uploaded(
-    bucket, place_of, monkeypatch
-):
-    said, refused = [], OSError("SlowDown later")
-    place = place_of(bucket, said.append)
-    place.begin()
-    place.files["sweep.json"] = b"one"
-    place.close()
-    place.files["sweep.json"] = b"two"
-    with monkeypatch.context() as patch:
-        patch.setattr(remote, "INTERVAL_S", 0.0)
-        patch.setattr(
-            object_storage, "write", mock.Mock(wraps=object_storage.write, side_effect=[refused, refused, mock.DEFAULT])
-        )
-        place.close()
-    place.close()
-    assert storage.read(storage.join(bucket, "sweep.json")) == b"two"
-    assert [line.partition(" to ")[0] for line in said] == ["can't upload", "uploads"]
-
-
 def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
     new_writer(bucket).finish(ended="now")
     tables = ["epochs.parquet", "trials.parquet"]
@@ -222,12 +175,6 @@ def test_tables_that_are_no_longer_there_do_not_stay_behind(new_writer, bucket):
     for name in tables:
         storage.remove(storage.join(bucket, name))
     assert not list(fetched(bucket).glob("*.parquet"))
-
-
-def test_an_existing_sweep_is_not_overwritten(new_writer, bucket):
-    new_writer(bucket).finish(ended="now")
-    with pytest.raises(UserError, match="already holds a sweep; name another --output or resume with --resume"):
-        new_writer(bucket)
 
 
 def test_a_uri_without_a_sweep_is_named_in_the_error(bucket):
@@ -271,23 +218,6 @@ def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bu
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
-def test_a_file_whose_upload_failed_is_uploaded_again(new_writer, bucket, monkeypatch):
-    send, failed = object_storage.write, []
-
-    def first_fails(uri, *rest):
-        if "sweep.json" in uri and not failed:
-            failed.append(uri)
-            raise OSError("error sending request")
-        return send(uri, *rest)
-
-    writer = new_writer(bucket)
-    monkeypatch.setattr(object_storage, "write", first_fails)
-    writer.update_options(epochs=5)
-    wait_until(lambda: load_sweep(bucket).meta.get("options"))
-    writer.finish(ended="now")
-    assert failed
-
-
 def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -324,21 +254,6 @@ def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket
         first.finish(ended="now")
 
 
-def test_the_tables_are_uploaded_before_what_says_that_they_are_final(new_writer, bucket, monkeypatch):
-    """And read after it. Else a reader, or a kill in between, takes the tables of before a resume for final."""
-    writer = new_writer(bucket)
-    wait_until(lambda: exists(bucket))
-    with mock.patch.object(object_storage, "write", wraps=object_storage.write) as send:
-        writer.finish(ended="now")
-    names = [call.args[0].partition("?")[0].rpartition("/")[2] for call in send.mock_calls]
-    *before, last = [name for name in names if name in ("sweep.json", "trials.parquet", "epochs.parquet")]
-    assert last == "sweep.json"
-    assert {"trials.parquet", "epochs.parquet"} <= set(before)
-    with mock.patch.object(object_storage, "read", wraps=object_storage.read) as read:
-        fetched(bucket)
-    assert "/sweep.json" in read.mock_calls[0].args[0]
-
-
 def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch):
     """Else the states of one that resumes the sweep at that moment would be removed."""
     writer, seen = new_writer(bucket), []
@@ -354,17 +269,6 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
     monkeypatch.setattr(storage, "remove", look)
     writer.finish(ended="now")
     assert seen == [(True, True)]
-
-
-def test_a_reader_that_has_gone_ends_no_uploads(new_writer, epoch_row, bucket, monkeypatch):
-    writer, send = new_writer(bucket), mock.Mock(side_effect=refuse)
-    writer._remote._say = mock.Mock(side_effect=BrokenPipeError)
-    with monkeypatch.context() as patch:
-        patch.setattr(object_storage, "write", send)
-        writer.epoch("00000", epoch_row(1), False)
-        wait_until(lambda: send.call_count > 2)
-    wait_until(lambda: epochs(bucket) == [("00000", 1)])
-    writer.finish(ended="now")
 
 
 # --- two machines, one after the other
@@ -394,22 +298,6 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     second.epoch("00000", epoch_row(2), False)
     second.finish(ended="now")
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
-
-
-def test_a_taker_changes_every_file_that_its_predecessor_may_write_next(new_writer, epoch_row, bucket, monkeypatch):
-    """Also the next segment of the journal, if the last one is full, and tables that are not there yet."""
-    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
-    first = new_writer(bucket)
-    (first.path / "journal.jsonl").write_bytes(b" " * 999 + b"\n")
-    first._remote.close()
-    sleeping = first._remote._versions
-    first.release()
-    fetched(bucket)
-    second = new_writer(bucket, resume=True)
-    for name in ("writer.json", "sweep.json", "journal/000001", "trials.parquet", "epochs.parquet"):
-        with pytest.raises(ChangedError):
-            object_storage.write(storage.join(bucket, name), b"late", sleeping.get(name, "create"))
-    second.finish(ended="now")
 
 
 def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
@@ -452,30 +340,6 @@ def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(new_writer, epoch_r
 # --- answers that are lost
 
 
-@pytest.fixture
-def unheard(monkeypatch):
-    """Answers that get lost: of each number, that of the so-manieth write. What it wrote is there."""
-    send, lost, count = object_storage.write, set(), [0]
-
-    def write(*arguments):
-        version, count[0] = send(*arguments), count[0] + 1
-        if count[0] in lost:
-            raise OSError("error sending request (TimedOut)")
-        return version
-
-    monkeypatch.setattr(object_storage, "write", write)
-    return lost
-
-
-def test_what_was_written_without_an_answer_is_known_as_ones_own(bucket, place_of, unheard):
-    place = place_of(bucket)
-    unheard.update([1, 3])
-    place._put("a", b"one")
-    place._put("a", b"two")
-    place._put("a", b"three")
-    assert object_storage.read(storage.join(bucket, "a")) == (b"three", place._versions["a"])
-
-
 def test_what_arrives_late_is_known_as_ones_own(bucket, place_of, monkeypatch):
     """A request that timed out may be carried out after the storage was asked what is there."""
     place, send = place_of(bucket), object_storage.write
@@ -492,24 +356,6 @@ def test_what_arrives_late_is_known_as_ones_own(bucket, place_of, monkeypatch):
     with pytest.raises(ChangedError):
         place._put("a", b"four")
     assert storage.read(storage.join(bucket, "a")) == b"of another"
-
-
-def test_two_requests_of_ones_own_that_meet_are_tried_again(bucket, place_of, monkeypatch):
-    """Then S3 answers that there is a conflict, though nothing is there."""
-    place = place_of(bucket)
-    met = mock.Mock(wraps=object_storage.write, side_effect=[ChangedError("ConditionalRequestConflict"), mock.DEFAULT])
-    monkeypatch.setattr(object_storage, "write", met)
-    place._put("a", b"one")
-    assert storage.read(storage.join(bucket, "a")) == b"one"
-
-
-def test_a_file_that_somebody_removed_is_not_written_again(bucket, place_of):
-    place = place_of(bucket)
-    place._put("a", b"one")
-    storage.remove(storage.join(bucket, "a"))
-    with pytest.raises(ChangedError):
-        place._put("a", b"two")
-    assert storage.names(bucket) == []
 
 
 # --- one owner
@@ -628,23 +474,6 @@ def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
 
 
 @pytest.fixture
-def aged(monkeypatch):
-    """A function that gives the sign of life an age by the storage's clock."""
-    files = object_storage.files
-
-    def set_age(seconds):
-        at = datetime.now(UTC)
-        ages = {SIGN: timedelta(seconds=seconds)}
-        monkeypatch.setattr(
-            object_storage,
-            "files",
-            lambda to: {name: {"last_modified": at - ages.get(name, timedelta(0))} for name in [*files(to), *ages]},
-        )
-
-    return set_age
-
-
-@pytest.fixture
 def slept(monkeypatch):
     """The seconds that were waited for."""
     found = []
@@ -657,20 +486,6 @@ def sign(place, host="elsewhere", at=0.0, **more):
     storage.write(storage.join(place, SIGN), json.dumps(content).encode())
 
 
-@pytest.mark.parametrize(("age", "wait"), [(0.0, 60.0), (20.0, 40.0), (60.0, 0.0), (61.0, None), (-5.0, 60.0)])
-def test_a_writer_elsewhere_is_waited_for_until_it_has_been_silent_for_a_minute(bucket, aged, slept, age, wait):
-    said = []
-    assert await_silence(bucket, said.append) == Sign(None, None)
-    sign(bucket)
-    aged(age)
-    assert await_silence(bucket, said.append) == last_sign(bucket)
-    assert sum(slept) == (wait or 0)
-    if wait is not None:
-        assert said == [
-            f"elsewhere wrote to {bucket} {max(age, 0):.0f} s ago; waiting {wait:.0f} s to see whether it still does"
-        ]
-
-
 @pytest.mark.parametrize("at", [-3600.0, 3600.0])
 def test_a_clock_that_goes_wrong_changes_no_wait(bucket, slept, at):
     """A writer whose clock is an hour behind looks dead, by its own clock."""
@@ -678,42 +493,6 @@ def test_a_clock_that_goes_wrong_changes_no_wait(bucket, slept, at):
     await_silence(bucket, lambda line: None)
     assert SILENCE_S - 30 < sum(slept) <= SILENCE_S
     assert storage.names(bucket) == [SIGN]
-
-
-@pytest.mark.parametrize(("folder", "waits"), [(None, True), ("/another/cache", True), ("this", False)])
-def test_on_this_machine_the_lock_decides_if_the_working_folder_is_the_same(bucket, slept, folder, waits):
-    """Containers may share a host's name, and users a host."""
-    sign(bucket, platform.node(), folder=str(working_folder(bucket)) if folder == "this" else folder)
-    assert await_silence(bucket, lambda line: None) == last_sign(bucket)
-    assert bool(slept) == waits
-
-
-def test_a_writer_that_gives_two_signs_meanwhile_is_an_error(bucket, monkeypatch):
-    monkeypatch.setattr(remote.time, "sleep", lambda seconds: sign(bucket, at=1.0))
-    sign(bucket)
-    with pytest.raises(UserError, match=r"^a sweep on elsewhere is writing to s3://.*; wait for it, or stop it first$"):
-        await_silence(bucket, lambda line: None)
-
-
-def test_a_last_sign_that_arrives_after_the_death_of_its_writer_is_waited_for(bucket, monkeypatch):
-    """As when the storage was down, and answers what a killed process had asked for."""
-    slept = []
-
-    def arrives_once(seconds):
-        if len(slept) == 3:
-            sign(bucket, at=1.0)
-        slept.append(seconds)
-
-    monkeypatch.setattr(remote.time, "sleep", arrives_once)
-    sign(bucket)
-    assert await_silence(bucket, lambda line: None) == last_sign(bucket)
-    assert sum(slept) == 4 * LOOK_S + SILENCE_S
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"host": 1}'])
-def test_an_invalid_sign_of_life_is_ignored(bucket, content):
-    storage.write(storage.join(bucket, SIGN), content)
-    assert await_silence(bucket, pytest.fail) == Sign(None, object_storage.read(storage.join(bucket, SIGN))[1])
 
 
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -17,13 +15,12 @@ from hypothesis import strategies as st
 
 from mnist_tune import TrialConfig, UserError, load_sweep, machine
 from mnist_tune.columns import EPOCHS, TRIALS
-from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.reports import figures, page
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.page_data import so_far
-from mnist_tune.results.folder import is_being_written, new_folder
-from mnist_tune.results.journal import UNFINISHED_REASONS, read_journal
-from mnist_tune.results.tables import tables, together
+from mnist_tune.results.folder import is_being_written
+from mnist_tune.results.journal import read_journal
+from mnist_tune.results.tables import tables
 
 DESIGN_TRIALS = """
     trial_id architecture learning_rate momentum batch_size label_noise seed epochs_run epochs_asked regime
@@ -56,54 +53,6 @@ def keys(epochs):
 # --- from the journal to the tables
 
 
-def test_tables_of_a_running_sweep(writer, epoch_row):
-    record(writer, epoch_row, "00001", (1, 2))
-    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
-    writer.end("00000", "completed")
-    sweep = load_sweep(writer.path)
-    assert keys(sweep.epochs) == [("00000", 1), ("00000", 2), ("00000", 3), ("00000", 4), ("00001", 1), ("00001", 2)]
-    trials = sweep.trials.set_index("trial_id")
-    assert trials["epochs_run"].to_dict() == {"00000": 4, "00001": 2}
-    assert trials["epochs_asked"].tolist() == [4, 4]
-    assert trials["stop_reason"].to_dict() == {"00000": "completed", "00001": "running"}
-    assert trials["regime"].to_dict() == {"00000": "converged", "00001": "undecided"}
-    assert trials["learning_rate"].to_dict() == {"00000": 0.1, "00001": 0.2}
-    assert set(trials["dataset"]) == {"mnist-5k"}
-
-
-def test_a_trials_row_sums_its_times_and_takes_its_last_scores(writer, epoch_row):
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.8, 0.7), start=1):
-        writer.epoch("00000", epoch_row(epoch, 1 / epoch, accuracy, train_s=epoch), False)
-    row = load_sweep(writer.path).trials.iloc[0]
-    assert row["train_s"] == 10
-    assert row["eval_s"] == pytest.approx(0.8, rel=1e-12)
-    assert (row["train_loss"], row["train_accuracy"], row["test_accuracy"]) == (0.25, 0.7, 0.7 - 0.01)
-    assert (row["best_epoch"], row["best_test_accuracy"]) == (2, 0.9 - 0.01)
-    assert (row["node"], row["device"]) == ("here", "cpu")
-
-
-def test_the_best_epoch_is_the_first_of_equal_ones(writer, epoch_row):
-    for epoch, accuracy in enumerate((0.5, 0.9, 0.9, 0.7), start=1):
-        writer.epoch("00000", epoch_row(epoch, train_accuracy=accuracy), False)
-    assert load_sweep(writer.path).trials["best_epoch"][0] == 2
-
-
-def test_the_last_row_of_an_epoch_wins(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 2))
-    record(writer, epoch_row, "00000", (1,), train_loss=0.3)
-    epochs = load_sweep(writer.path).epochs
-    assert keys(epochs) == [("00000", 1), ("00000", 2)]
-    assert epochs["train_loss"].tolist() == [0.3, 0.5]
-
-
-def test_the_last_end_of_a_trial_wins(writer, epoch_row):
-    writer.end("00000", "interrupted")
-    writer.end("00000", "error", "no memory")
-    trials = load_sweep(writer.path).trials
-    assert trials[["stop_reason", "error"]].iloc[0].tolist() == ["error", "no memory"]
-    assert trials[["stop_reason", "error"]].iloc[1].tolist() == ["waiting", ""]
-
-
 def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,))
     record(writer, epoch_row, "00000", (1,), repeated=True, train_loss=9.0)
@@ -118,43 +67,11 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     assert len(read_journal(writer.path).epochs) == 3
 
 
-def test_a_proposed_trial_is_in_the_tables(writer, epoch_row):
-    writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2))
-    record(writer, epoch_row, "proposed", (1,))
-    writer.trial("00001", TrialConfig(learning_rate=0.3, epochs=5))  # changed by population based training
-    trials = load_sweep(writer.path).trials.set_index("trial_id")
-    assert trials.loc["proposed", ["learning_rate", "epochs_asked", "epochs_run"]].tolist() == [0.7, 2, 1]
-    assert trials.loc["00001", ["learning_rate", "epochs_asked", "epochs_run"]].tolist() == [0.3, 5, 0]
-
-
-def test_a_trial_without_any_epoch(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1,))
-    writer.end("00001", "error", "its worker died")
-    row = load_sweep(writer.path).trials.iloc[1]
-    assert (row["epochs_run"], row["best_epoch"], row["train_s"]) == (0, 0, 0)
-    assert {type(row["epochs_run"].item()), type(row["best_epoch"].item())} == {int}
-    assert (row["regime"], row["regime_evidence"], row["error"]) == (
-        "undecided",
-        "no epoch finished",
-        "its worker died",
-    )
-    assert pd.isna(row[["train_loss", "test_accuracy", "best_test_accuracy", "diverged_at_step", "node"]]).all()
-
-
 def test_a_sweep_without_any_epoch(writer):
     sweep = load_sweep(writer.path)
     assert len(sweep.epochs) == 0
     assert sweep.trials["regime"].tolist() == ["undecided", "undecided"]
     assert list(sweep.trials.columns) == [column.name for column in TRIALS]
-
-
-def test_a_diverged_trial_has_the_step_at_which_it_diverged(writer, epoch_row):
-    writer.epoch("00000", epoch_row(1, 7.0, 0.1, diverged=True, above_since=4), False)
-    writer.epoch("00001", epoch_row(1, math.nan, 0.1, diverged=True, finite=False), False)
-    trials = load_sweep(writer.path).trials
-    assert trials["regime"].tolist() == ["diverged", "diverged"]
-    assert trials["diverged_at_step"].tolist() == [4, 10]
-    assert trials["diverged_at_step"].dtype == "Int64"
 
 
 @pytest.mark.parametrize(
@@ -252,28 +169,6 @@ def test_no_columns_of_what_was_not_asked_for(writer, epoch_row):
     assert not set(columns) & {*SHARPNESS, "sharpness_steps", "answers"}
 
 
-def test_curves_are_epoch_by_trial(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 2, 3), train_loss=0.1)
-    record(writer, epoch_row, "00001", (1,), train_loss=0.2)
-    curves = load_sweep(writer.path).curves("train_loss")
-    assert curves.index.tolist() == [1, 2, 3]
-    assert curves["00000"].tolist() == [0.1, 0.1, 0.1]
-    assert curves["00001"].dropna().to_dict() == {1: 0.2}
-
-
-def test_a_sweep_in_one_glance(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 2, 3, 4), train_accuracy=0.97)
-    writer.end("00000", "completed")
-    sweep = load_sweep(writer.path)
-    shape = f"[2 x {len(TRIALS)}], .epochs [4 x {sweep.epochs.shape[1]}]"
-    assert repr(sweep).splitlines()[:4] == [
-        f"Sweep lr_regimes on mnist-5k: {writer.path}",
-        "trials: 2 (1 completed, 1 waiting), epochs: 4",
-        "regimes: 1 converged, 1 undecided",
-        f"tables: .trials {shape}, .curves(column)",
-    ]
-
-
 def test_pictures_and_pages_are_written_into_the_folder_or_where_they_are_asked_for(writer, monkeypatch):
     sweep, written = load_sweep(writer.path), []
     monkeypatch.setattr(figures, "plot_regimes", lambda drawn, path: written.append(path))
@@ -284,34 +179,6 @@ def test_pictures_and_pages_are_written_into_the_folder_or_where_they_are_asked_
     assert written[:2] == [writer.path / "regimes.png", writer.path / "report.html"]
     assert written[4:6] == [Path("regimes.png"), Path("report.html")]
     assert written[2:4] == written[6:] == [Path("x/a.png"), "s3://bucket/a.html"]
-
-
-@pytest.mark.parametrize(
-    ("test", "validation", "fall"),
-    [([0.8, 0.9, 0.85, 0.86], None, 0.05), ([0.8, 0.9, 0.85, 0.86], [0.8, 0.7, 0.7, 0.9], 0.1), ([0.8, 0.9], None, 0)],
-)
-def test_the_largest_fall_is_that_of_held_out_accuracy(writer, epoch_row, test, validation, fall):
-    for epoch, accuracy in enumerate(test, start=1):
-        more = {} if validation is None else {"validation_accuracy": validation[epoch - 1], "validation_loss": 0.5}
-        writer.epoch("00000", epoch_row(epoch, test_accuracy=accuracy, **more), False)
-    writer.epoch("00001", epoch_row(1), False)
-    first, second = load_sweep(writer.path).trials["largest_fall"]
-    assert first == pytest.approx(fall)
-    assert math.isnan(second), "it has one epoch"
-
-
-def test_the_settings_of_a_sweep_are_compared(made_up_sweep):
-    sweep = made_up_sweep([0.01, 0.19, 0.2, 3.0], seeds=2, batch_size=64)
-    found = sweep.best()
-    assert found["learning_rate"].tolist() == [0.2, 0.19, 0.01], "the last rate diverged"
-    assert found["close"].tolist() == [True, True, False]
-    assert found["batch_size"].tolist() == [64] * 3
-    contenders = sweep.contenders()
-    assert [one.learning_rate for one in contenders] == [0.2, 0.19]
-    first, *_ = (TrialConfig.from_dict(trial) for trial in sweep.meta["trials"].values())
-    assert replace(contenders[1], learning_rate=0.01) == replace(first, seed=0, data_seed=0)
-    none = replace(sweep, trials=sweep.trials.assign(regime="diverged"))
-    assert (len(none.best()), none.contenders()) == (0, [])
 
 
 def test_scores_by_any_setting(made_up_sweep):
@@ -328,108 +195,7 @@ def test_scores_by_any_setting(made_up_sweep):
         sweep.by("batchsize")
 
 
-def test_epochs_with_the_settings_of_their_trials(made_up_sweep):
-    sweep = made_up_sweep([0.1, 0.2], seeds=2)
-    sweep = replace(sweep, trials=sweep.trials.assign(batch_size=[32, 32, 64, 64]))
-    found = sweep.with_settings()
-    assert list(found) == [*sweep.epochs, "batch_size", "seed"]
-    assert len(found) == len(sweep.epochs)
-    of = sweep.trials.set_index("trial_id")["batch_size"]
-    assert found["batch_size"].tolist() == [of[trial_id] for trial_id in found["trial_id"]]
-    assert list(sweep.with_settings("regime", "learning_rate")) == [*sweep.epochs, "regime"]
-    with pytest.raises(UserError, match="no column 'batchsize'"):
-        sweep.with_settings("batchsize")
-
-
-def test_the_trained_weights_of_a_trial(made_up_sweep, epoch_row):
-    sweep = made_up_sweep([0.1, 0.2])
-    weights = np.arange(6.0).reshape(2, 3)
-    arrays = {".step": np.array(3), ".params[0]['w']": weights}
-    Checkpoint(arrays, epoch_row(1)).save(sweep.path / "states" / "00001.npz")
-    [layer] = sweep.params("00001")
-    assert (layer["w"] == weights).all()
-    assert [one.tolist() for one in sweep.params("00001", leaves=True)] == [weights.tolist()]
-    with pytest.raises(UserError, match="state of trial 00000 was not kept"):
-        sweep.params("00000")
-    with pytest.raises(UserError, match="no trial '1'"):
-        sweep.params("1")
-
-
-def test_measurements_of_several_sweeps_in_one_table(writer, epoch_row):
-    steps = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
-    record(writer, epoch_row, "00000", (1,))
-    record(writer, epoch_row, "00001", (1,), sharpness_steps=steps)
-    measured = load_sweep(writer.path)
-    assert measured.sharpness().fillna(-1.0).to_dict("list") == {
-        "trial_id": ["00001"] * 2,
-        "step": [0, 10],
-        "sharpness": [1.0, 3.0],
-        "residual": [0.01, 0.03],
-        "batch_sharpness": [2.0, 4.0],
-        "preconditioned": [-1.0, 5.0],
-        "preconditioned_residual": [-1.0, 0.5],
-    }
-    without = replace(measured, epochs=measured.epochs.drop(columns="sharpness_steps"))
-    trials, epochs, found = together([without, measured])
-    ids = ["0-00000", "0-00001", "1-00000", "1-00001"]
-    assert trials["trial_id"].tolist() == epochs["trial_id"].tolist() == ids
-    assert found["trial_id"].tolist() == ["1-00001"] * 2
-    with pytest.raises(UserError, match=f"no sharpness was measured in {writer.path}; --sharpness does"):
-        together([without, without])
-
-
-def test_curves_of_an_unknown_column(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1,))
-    with pytest.raises(UserError, match=r"^epochs has no column 'accuracy'; it has trial_id, epoch, step, "):
-        load_sweep(writer.path).curves("accuracy")
-
-
 # --- folders
-
-
-def test_parquet_equals_the_journal(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 2, 3, 4))
-    writer.epoch("00001", epoch_row(1, math.inf, 0.1, diverged=True, above_since=4), False)
-    writer.end("00000", "completed")
-    written = writer.finish(ended="now", driver={"cpu_s": 1.5})
-    read = load_sweep(writer.path)
-    assert read.meta == written.meta
-    assert (read.meta["ended"], read.meta["driver"]) == ("now", {"cpu_s": 1.5})
-    from_journal = tables(writer.path, read.meta)
-    for expected in (written, from_journal):
-        pd.testing.assert_frame_equal(read.trials, expected.trials, check_exact=True)
-        pd.testing.assert_frame_equal(read.epochs, expected.epochs, check_exact=True)
-
-
-def test_a_finished_sweep_keeps_the_states_of_unfinished_trials(writer):
-    for i, reason in enumerate(("completed", "diverged", "asha", *UNFINISHED_REASONS)):
-        trial_id = f"trial{i}"
-        writer.meta["trials"][trial_id] = writer.meta["trials"]["00000"]
-        (writer.states / f"{trial_id}.npz").write_bytes(b"state")
-        writer.end(trial_id, reason)
-    writer.finish(ended="now")
-    unfinished = ["trial3.npz", "trial4.npz", "trial5.npz"]
-    assert sorted(path.name for path in writer.states.glob("*.npz")) == ["trial0.npz", *unfinished]
-
-
-@pytest.mark.parametrize(("limit", "kept"), [(4, []), (5, ["00000.npz"])])
-def test_large_states_of_completed_trials_are_removed(writer, monkeypatch, limit, kept):
-    monkeypatch.setattr("mnist_tune.results.writer.KEPT_BYTES", limit)
-    (writer.states / "00000.npz").write_bytes(b"state")
-    writer.end("00000", "completed")
-    writer.end("00001", "completed")  # and saved no state
-    (writer.path / ".ray").mkdir()
-    writer.finish(ended="now")
-    assert [path.name for path in writer.states.glob("*.npz")] == kept
-    assert not (writer.path / ".ray").exists()
-
-
-def test_a_trial_that_left_out_epochs_is_completed_nevertheless(writer, epoch_row):
-    record(writer, epoch_row, "00000", (1, 4))
-    record(writer, epoch_row, "00001", (1, 2))
-    for trial_id in ("00000", "00001"):
-        writer.end(trial_id, "completed")
-    assert list(writer.finish(ended="now").trials["stop_reason"]) == ["completed", "interrupted"]
 
 
 def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
@@ -478,29 +244,6 @@ def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
     assert (tmp_path / "other").read_text() == "of somebody else"
 
 
-def test_load_sweep_finds_the_newest_sweep_below_a_folder(new_writer, tmp_path):
-    for age, name in ((30, "b"), (10, "a"), (20, "c")):
-        new_writer(tmp_path / "results" / name, count=age).finish(ended="now")
-        os.utime(tmp_path / "results" / name / "sweep.json", (1e9 - age, 1e9 - age))
-    assert load_sweep(tmp_path).path == tmp_path / "results" / "a"
-    assert len(load_sweep(str(tmp_path)).trials) == 10
-
-
-def test_load_sweep_finds_a_search_and_not_its_winner(new_writer, tmp_path):
-    """The sweep of a winner lies in the search's folder, and is newer."""
-    for age, name in ((30, "2/winner"), (40, "2"), (50, "1")):
-        new_writer(tmp_path / "search" / name).finish(ended="now")
-        os.utime(tmp_path / "search" / name / "sweep.json", (1e9 - age, 1e9 - age))
-    assert load_sweep(tmp_path).path == tmp_path / "search" / "2"
-    assert load_sweep(tmp_path / "search" / "2" / "winner").path.name == "winner"
-
-
-@pytest.mark.parametrize("name", ["", "nowhere"])
-def test_a_folder_without_a_sweep_is_an_error(name, tmp_path):
-    with pytest.raises(UserError, match=f"no sweep in {tmp_path / name} .*; name the folder of a sweep"):
-        load_sweep(tmp_path / name)
-
-
 def test_a_sweep_that_records_no_options_decided_nothing(writer, epoch_row):
     record(writer, epoch_row, "00000", (1,))
     meta = json.loads((writer.path / "sweep.json").read_text())
@@ -514,17 +257,6 @@ def test_a_new_sweep_does_not_overwrite_an_old_one(writer, epoch_row, new_writer
     with pytest.raises(UserError, match=f"{writer.path} already holds a sweep; .* --resume {writer.path}"):
         new_writer(writer.path)
     assert {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()} == before
-
-
-def test_a_new_sweep_does_not_go_on_from_the_states_of_one_that_is_gone(new_writer, tmp_path):
-    states = tmp_path / "sweep" / "states"
-    states.mkdir(parents=True)
-    (states / "00000.npz").touch()
-    with pytest.raises(UserError, match=f"{states} has the states of a sweep whose sweep.json is gone; name another"):
-        new_writer(tmp_path / "sweep")
-    assert [file.name for file in tmp_path.rglob("*.*")] == ["00000.npz"]
-    (states / "00000.npz").unlink()
-    new_writer(tmp_path / "sweep").finish(ended="now")
 
 
 def test_options_that_depend_on_the_machine_are_added_to_those_asked_for(writer):
@@ -585,40 +317,6 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
         "processor": "new now, it was old",
     }
     assert machine.changed_versions({}) == {}
-
-
-def test_two_sweeps_started_in_the_same_second_get_two_folders(tmp_path):
-    first, second = (new_folder(tmp_path / "lr_regimes", "2026-11-25_12-00-00") for _ in range(2))
-    assert first.name == "2026-11-25_12-00-00"
-    assert second.name == "2026-11-25_12-00-00-2"
-
-
-def test_a_folder_that_cannot_be_written(new_writer, tmp_path):
-    (tmp_path / "file").write_text("")
-    for begin in (new_writer, lambda path: new_folder(path.parent, path.name)):
-        with pytest.raises(UserError, match=f"can't write results to {tmp_path / 'file' / 'below'}: Not a directory"):
-            begin(tmp_path / "file" / "below")
-
-
-def test_a_full_disk_while_writing(writer, epoch_row, monkeypatch):
-    with writer._journal:
-        full = Mock(side_effect=OSError(28, "No space left on device"))
-        monkeypatch.setattr(writer, "_journal", Stub(writer._journal, flush=full))
-        with pytest.raises(UserError, match=f"No space left on device; fix that, then --resume {writer.path}") as error:
-            record(writer, epoch_row, "00000", (1,))
-        assert writer.failure is error.value
-        monkeypatch.undo()
-
-
-class Stub:
-    """An object with some of its methods replaced."""
-
-    def __init__(self, wrapped, **methods):
-        self._wrapped = wrapped
-        self.__dict__ |= methods
-
-    def __getattr__(self, name):
-        return getattr(self._wrapped, name)
 
 
 # --- journals cut short by a kill
@@ -687,10 +385,3 @@ def test_a_torn_line_is_mended_by_a_resumed_sweep(torn, new_writer, epoch_row, d
     assert sorted(keys(read_journal(path).epochs)) == sorted(
         {*kept, *(("00000", epoch) for epoch in (1, 2, 3, 4)), ("00001", 2)}
     )
-
-
-def test_a_link_that_leads_nowhere_is_no_sweep(tmp_path):
-    (tmp_path / "sweep").mkdir()
-    (tmp_path / "sweep" / "sweep.json").symlink_to(tmp_path / "gone")
-    with pytest.raises(UserError, match="no sweep in"):
-        load_sweep(tmp_path)

@@ -10,7 +10,7 @@ from waiting import wait_until
 from mnist_tune import UserError, storage
 from mnist_tune.results import turns, writer
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.turns import Turn, is_shared
+from mnist_tune.results.turns import Turn
 
 
 @pytest.fixture(autouse=True)
@@ -61,25 +61,3 @@ def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on,
         assert other.failure is None
     assert read_journal(tmp_path / "sweep").epochs["epoch"].tolist() == [1, 2]
     assert [file.name for file in (tmp_path / "sweep").glob("writer-*")] == ["writer-2"]
-
-
-def test_of_two_that_take_the_same_turn_one_is_refused(tmp_path, monkeypatch):
-    Turn(tmp_path, print)
-    monkeypatch.setattr(Turn, "_newest", lambda turn: 0)
-    with pytest.raises(UserError, match=r"^another process has just written to "):
-        Turn(tmp_path, print)
-
-
-@pytest.mark.parametrize(
-    ("kind", "shared"), [("nfs4", True), ("fuse.sshfs", True), ("lustre", True), ("ext4", False), ("overlay", False)]
-)
-def test_a_mount_is_shared_by_its_type(kind, shared, tmp_path, monkeypatch):
-    monkeypatch.undo()
-    (tmp_path / "a b").mkdir()
-    told = f"22 1 8:1 / / rw - {'ext4' if shared else 'nfs4'} /dev/root rw\n"
-    told += f"23 22 0:9 / {tmp_path!s}/a\\040b rw,relatime shared:1 - {kind} server:/x rw\n"
-    (tmp_path / "mounts").write_text(told)
-    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "mounts")
-    assert is_shared(tmp_path / "a b" / "sweep") == shared
-    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "nowhere")
-    assert not is_shared(tmp_path)

@@ -17,7 +17,9 @@ from obstore.store import MemoryStore
 from outcomes import outcome, said_once
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
-from mnist_tune.results import remote, turns, writer
+from mnist_tune.data import dataset, download, files, idx, own
+from mnist_tune.results import folder as results_folder
+from mnist_tune.results import journal, meta, remote, tables, turns, writer
 from mnist_tune.results.folder import fetched, working_folder
 from mnist_tune.results.remote import Remote, await_silence, last_sign
 from mnist_tune.results.turns import Sign, Turn, wait_for_silence
@@ -481,3 +483,12 @@ class Full:
         if name == self._method:
             raise self._error
         return getattr(self._file, name)
+
+
+def test_bounds_and_waits():
+    """Numbers that other tests shorten, or could not tell from twice as much."""
+    modules = (dataset, download, files, idx, own, results_folder, journal, meta, remote, tables, turns, writer,
+               storage, object_storage)  # fmt: skip
+    lines = [f"{module.__name__.removeprefix('mnist_tune.')}.{name} {value}" for module in modules
+             for name, value in vars(module).items() if name.isupper() and type(value) in (int, float)]  # fmt: skip
+    assert_kept("bounds", "\n".join(lines) + "\n")

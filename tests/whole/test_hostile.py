@@ -11,7 +11,6 @@ import time
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -28,7 +27,7 @@ from mnist_tune import Sweep, TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.results import journal, meta, tables
+from mnist_tune.results import journal, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal
 from mnist_tune.results.writer import SweepWriter
 
@@ -266,102 +265,6 @@ def test_any_sweep_json_is_read_or_refused(folder, ended, capsys, data):
     assert all_printable(told)
 
 
-@pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_an_invalid_trial_id_is_refused(folder, ended, name):
-    said = json.loads(ended["sweep.json"])
-    said["trials"][name] = said["trials"]["00000"]
-    with pytest.raises(UserError, match=r"was not written by a sweep: trial '.*': an id of letters") as caught:
-        load_sweep(folder(sweep_json=json.dumps(said).encode()))
-    assert len(str(caught.value)) < 500
-
-
-@pytest.mark.parametrize("name", ["name", "trials", "dataset"])
-def test_a_sweep_json_that_lacks_what_every_sweep_has_is_refused(folder, ended, name):
-    said = json.loads(ended["sweep.json"])
-    del said[name]
-    with pytest.raises(UserError, match=f"was not written by a sweep: {name} is missing"):
-        load_sweep(folder(sweep_json=json.dumps(said).encode()))
-
-
-@pytest.mark.parametrize("target", [0, 1, -0.5, True])
-def test_a_target_that_is_no_share_is_refused(folder, ended, target):
-    said = json.loads(ended["sweep.json"]) | {"options": {"target": target}}
-    with pytest.raises(UserError, match="options is missing or has the wrong type"):
-        load_sweep(folder(sweep_json=json.dumps(said).encode()))
-
-
-SEARCH = {"architecture": "mlp-4-tanh", "expected": 0.5, "predicted": {"2/λ0": [0.4, 0.6]}}
-
-
-@pytest.mark.parametrize(
-    ("name", "right", "wrong"),
-    [
-        ("options", {"precision": 0.05}, {"precision": 0}),
-        ("options", {"learned": 0.9}, {"learned": math.inf}),
-        ("options", {"train_evaluation": 500}, {"train_evaluation": 0}),
-        ("options", {"data_dir": "here"}, {"data_dir": 1}),
-        ("options", {"searches": [SEARCH]}, {"searches": [SEARCH | {"expected": 0}]}),
-        ("options", {"searches": []}, {"searches": [SEARCH | {"predicted": {"2/λ0": [0.4, 0]}}]}),
-        ("options", {"searches": []}, {"searches": [SEARCH | {"batch_size": 0}]}),
-        ("options", {"searches": []}, {"searches": [{"expected": 0.5}]}),
-        ("dataset", {"label_counts": [0, 5]}, {"label_counts": [0, 0]}),
-        ("dataset", {"test_images": 1}, {"test_images": 0}),
-        ("dataset", {"label_counts": [5]}, {"label_counts": [-1, 5]}),
-        ("dataset", {"target": None}, {"checksums": []}),
-        ("dataset", {"target": 0.9}, {"target": 9}),
-        ("dataset", {}, {"test_images": None}),
-        ("dataset", {}, {"label_counts": None}),
-        ("options", {"dataset": "mnist"}, {"dataset": 5}),
-        ("environment", {"versions": {"jax": None}}, {"versions": []}),
-        ("driver", {"cpu_s": 1.5}, {"cpu_s": "1"}),
-        ("search", True, 1),
-        ("resumed", ["then", "now"], [1]),
-        ("code", [{"flag": "architecture", "name": "a.py:net", "files": {}}], [{"flag": "architecture", "files": {}}]),
-        ("ended", None, 1),
-        ("started", "then", 1),
-        ("command", ["mnist-tune", "seeds"], [1]),
-        (
-            "options",
-            {"grace_period": 5},
-            {"grace_period": [5, "--address=evil:6379", "--architecture=/shared/net.py:mlp"]},
-        ),
-        ("options", {"scheduler": "fifo"}, {"scheduler": ["fifo", "--address=evil"]}),
-        ("options", {"sharpness": True}, {"sharpness": "--address=evil"}),
-        ("options", {"data_dir": "x"}, {"data_dir": "x" * 20_000}),
-        ("code", [], [{"flag": "address", "name": "evil:6379", "files": {}}]),
-        ("code", [], [{"flag": "architecture", "name": "a.py:net", "files": {"a.py": {}}}]),
-        ("code", [], [{"flag": "architecture", "name": "a.py:net", "files": {"a.py": {"sha256": "", "lines": [1]}}}]),
-        ("driver", {"cpu_s": 1.5}, {"cpu_s": math.inf}),
-        ("name", "x", "x" * 20_000),
-    ],
-)
-def test_values_of_a_sweep_json_are_read_or_refused(folder, ended, name, right, wrong):
-    whole = json.loads(ended["sweep.json"])
-    values = [whole[name] | value if isinstance(value, dict) and name in whole else value for value in (right, wrong)]
-    taken, refused = (json.dumps(whole | {name: value}).encode() for value in values)
-    assert meta.read_meta(folder(sweep_json=taken))[name] == values[0]
-    with pytest.raises(UserError, match=f"was not written by a sweep: {name} is missing or has the wrong type; name"):
-        meta.read_meta(folder(sweep_json=refused))
-
-
-def test_options_and_environments_that_are_null_count_as_missing(folder, ended):
-    whole = json.loads(ended["sweep.json"]) | {"options": None, "environment": None, "ended": None}
-    found = meta.read_meta(folder(sweep_json=json.dumps(whole).encode()))
-    assert set(whole) - set(found) == {"options", "environment"}
-
-
-def test_a_large_sweep_json_is_refused(folder, ended, monkeypatch, tmp_path):
-    size = len(ended["sweep.json"])
-    monkeypatch.setattr(meta, "MOST_BYTES", size)
-    load_sweep(folder())
-    monkeypatch.setattr(meta, "MOST_BYTES", size - 1)
-    with pytest.raises(UserError, match=f"it has {size} bytes; at most {size - 1} are read; name"):
-        load_sweep(folder())
-    (tmp_path / "sweep.json").mkdir()
-    with pytest.raises(UserError, match=f"^can't read {tmp_path / 'sweep.json'}: Is a directory; name the folder of"):
-        load_sweep(tmp_path)
-
-
 # --- stored tables
 
 
@@ -412,61 +315,6 @@ def test_a_column_of_the_wrong_type_is_refused(ended, column):
     content = stored(ended, regime=("regime", column))
     with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
         read_table(io.BytesIO(content), TRIALS)
-
-
-WRONG_IN_TRIALS: dict[str, list[Any]] = {
-    "trial_id": ["00000/../..", "a/b", "..", "", "a" * 65, "a\x1b[2J"],
-    "stop_reason": ["../x", ""],
-    "learning_rate": [math.nan, math.inf, 0.0, -1.0],
-    "momentum": [1.0, math.nan],
-    "architecture": ["a" * 20_000],
-    "loss": ["mine"],
-    "batch_size": [0, -1],
-    "epochs_run": [-1],
-    "seed": [-1, 2**40],
-    "train_s": [math.inf, 1e300],
-}
-WRONG_IN_EPOCHS: dict[str, list[Any]] = {
-    "trial_id": ["00000/../..", ""],
-    "epoch": [0, -1, 2**62],
-    "step": [0],
-    "learning_rate": [math.inf, -0.1],
-    "train_s": [math.inf, -math.inf],
-    "ended_at": [math.inf, 1e300],
-    "lanes": [0],
-    "node": ["a" * 20_000],
-}
-WRONG = [
-    (name, column, value)
-    for name, columns in (("trials.parquet", WRONG_IN_TRIALS), ("epochs.parquet", WRONG_IN_EPOCHS))
-    for column, values in columns.items()
-    for value in values
-]
-
-
-@pytest.mark.parametrize(("name", "column", "value"), WRONG, ids=lambda value: repr(value)[:20])
-def test_a_value_that_no_journal_may_hold_is_in_no_table_either(ended, name, column, value):
-    """Trial ids become names of files, so an export of `00000/../..` could delete folders outside."""
-    whole = pq.read_table(io.BytesIO(ended[name]))
-    values = whole[column].to_pylist()
-    values[-1] = value
-    content = stored(ended, name, **{column: (column, pa.array(values, whole.schema.field(column).type))})
-    with pytest.raises(UserError, match="is not a table of a sweep .*" + column):
-        read_table(io.BytesIO(content), TRIALS if name == "trials.parquet" else EPOCHS)
-
-
-def test_a_table_without_a_column_that_every_sweep_has_is_refused(ended):
-    content = io.BytesIO()
-    pq.write_table(pq.read_table(io.BytesIO(ended["trials.parquet"])).drop_columns(["regime"]), content)
-    with pytest.raises(UserError, match=r"is not a table of a sweep .*regime"):
-        read_table(content, TRIALS)
-
-
-@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
-def test_a_table_that_claims_too_much_is_refused(ended, monkeypatch, limit):
-    monkeypatch.setattr(f"mnist_tune.results.tables.{limit}", 1)
-    with pytest.raises(UserError, match=r"it claims to hold 2 rows in \d{4} bytes, packed by SNAPPY"):
-        read_table(io.BytesIO(ended["trials.parquet"]), TRIALS)
 
 
 @pytest.mark.parametrize("kind", ["texts", "rows", "pages"])
