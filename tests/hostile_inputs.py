@@ -42,12 +42,25 @@ TEXTS = (
 )  # fmt: skip
 
 
+SEEN: set[str] = set()
+"""What sweeps held that have been printed: most damaged files leave the same tables, which print the same again."""
+
+
+def is_new(sweep):
+    """Return whether no sweep before held the same."""
+    held = repr((sweep.trials.to_dict("list"), sweep.epochs.to_dict("list"), sweep.meta))
+    new = held not in SEEN
+    SEEN.add(held)
+    return new
+
+
 def look(folder):
-    """Read a sweep, print it and copy it into CSV files."""
+    """Read a sweep, and if it is a new one print it and copy it into CSV files."""
     sweep = load_sweep(folder)
-    print_report(sweep)
-    print_replicates(sweep.trials)
-    mirror("csv", str(folder.parent / "out")).update(sweep)
+    if is_new(sweep):
+        print_report(sweep)
+        print_replicates(sweep.trials)
+        mirror("csv", str(folder.parent / "out")).update(sweep)
     return sweep
 
 
