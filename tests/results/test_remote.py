@@ -14,8 +14,7 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results import folder, remote, writer
 from mnist_tune.results.folder import exists, fetched, is_being_written, working_folder
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.remote import SIGN, Remote, await_silence, last_sign
-from mnist_tune.results.turns import SILENCE_S
+from mnist_tune.results.remote import SIGN, Remote, last_sign
 from mnist_tune.results.writer import SweepWriter
 
 
@@ -77,28 +76,6 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, b
     assert last_sign(bucket).writer is None
 
 
-def test_states_of_ended_trials_are_removed(new_writer, bucket):
-    writer = new_writer(bucket)
-    for trial_id in ("00000", "00001"):
-        storage.write(storage.join(writer.states, f"{trial_id}.npz"), b"state")
-    writer.end("00000", "completed")
-    writer.end("00001", "interrupted")
-    writer.finish(ended="now")
-    assert names(storage.join(bucket, "states")) == ["00001.npz", "token"]
-
-
-def test_a_long_journal_comes_back_whole(new_writer, epoch_row, bucket, monkeypatch):
-    monkeypatch.setattr(remote, "SEGMENT_BYTES", 1000)
-    writer = new_writer(bucket)
-    rows = [epoch_row(epoch, note="x" * 40) for epoch in range(1, 30)]
-    for row in rows:
-        writer.epoch("00000", row, False)
-        time.sleep(0.01)
-    writer.finish(ended=None)
-    assert len(storage.names(storage.join(bucket, "journal"))) > 10
-    assert read_journal(fetched(bucket)).epochs["epoch"].tolist() == list(range(1, 30))
-
-
 @pytest.mark.parametrize(
     ("local", "kept"), [(None, False), (b"[1]\n[2]\n[3]\n", True), (b"[1]\n", False), (b"[1]\n[0]\n[3]\n", False)]
 )
@@ -139,15 +116,6 @@ def test_storage_that_cannot_be_read_is_said_in_one_line(monkeypatch, look):
     monkeypatch.setattr(object_storage, "read", mock.Mock(side_effect=OSError("SlowDown no")))
     with pytest.raises(UserError, match=r"^can't read s3://bucket/x: SlowDown no$"):
         look("s3://bucket/x")
-
-
-def test_each_uri_has_a_working_folder_of_its_own(tmp_path):
-    uris = [f"s3://bucket/{'long' * 30}/{name}" for name in ("a", "b")]
-    first, second = map(working_folder, uris)
-    assert first != second
-    assert working_folder(uris[0]) == first
-    assert first.parent == second.parent == tmp_path / "cache" / "sweeps"
-    assert working_folder(tmp_path) == tmp_path
 
 
 def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bucket):
@@ -193,29 +161,6 @@ def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
     with pytest.raises(UserError, match="another sweep is writing to"):
         fetched(bucket)
     writer.finish(ended="now")
-
-
-def test_failed_uploads_are_announced_once_and_retried(new_writer, epoch_row, bucket, monkeypatch):
-    said, tries = [], []
-
-    def silent(*arguments):
-        tries.append(arguments)
-        raise OSError("error sending request (Connection refused)")
-
-    writer = new_writer(bucket)
-    writer._remote._say = said.append
-    with monkeypatch.context() as patch:
-        patch.setattr(object_storage, "write", silent)
-        writer.epoch("00000", epoch_row(1), False)
-        wait_until(lambda: len(tries) > 2)
-        writer.epoch("00000", epoch_row(2), False)
-    writer.update_options(epochs=4)
-    wait_until(lambda: len(said) == 2)
-    writer.finish(ended="now")
-    assert "Connection refused" in said[0]
-    assert "rows are kept in" in said[0]
-    assert said[1].endswith("work again")
-    assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
 def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
@@ -473,26 +418,9 @@ def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
 # --- signs of life
 
 
-@pytest.fixture
-def slept(monkeypatch):
-    """The seconds that were waited for."""
-    found = []
-    monkeypatch.setattr(remote.time, "sleep", found.append)
-    return found
-
-
 def sign(place, host="elsewhere", at=0.0, **more):
     content = {"host": host, "process": 1, "time": time.time() + at} | more
     storage.write(storage.join(place, SIGN), json.dumps(content).encode())
-
-
-@pytest.mark.parametrize("at", [-3600.0, 3600.0])
-def test_a_clock_that_goes_wrong_changes_no_wait(bucket, slept, at):
-    """A writer whose clock is an hour behind looks dead, by its own clock."""
-    sign(bucket, at=at)
-    await_silence(bucket, lambda line: None)
-    assert SILENCE_S - 30 < sum(slept) <= SILENCE_S
-    assert storage.names(bucket) == [SIGN]
 
 
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):

@@ -348,25 +348,6 @@ def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
     assert "lanes that trained together" not in found.report().read_text()
 
 
-@pytest.mark.parametrize("name", ["regime", "curve_regime", "a trial twice", "an epoch twice"])
-def test_tables_that_no_sweep_can_have_written_are_made_again_or_refused(folder, ended, caplog, name):
-    if name == "an epoch twice":
-        epochs, content = pq.read_table(io.BytesIO(ended["epochs.parquet"])), io.BytesIO()
-        pq.write_table(pa.concat_tables([epochs, epochs.slice(0, 1)]), content)
-        path = folder(epochs_parquet=content.getvalue())
-    else:
-        name, texts = (name, ["mine", "slow"]) if "regime" in name else ("trial_id", ["00000"] * 2)
-        path = folder(trials_parquet=stored(ended, **{name: (name, pa.array(texts))}))
-    found = load_sweep(path)
-    assert caplog.messages == [
-        f"the tables in {path} were not written by a sweep; the tables are made again from the journal"
-    ]
-    assert len(found.epochs) == 6
-    (path / "journal.jsonl").unlink()
-    with pytest.raises(UserError, match=r"^the tables in .* were not written by a sweep$"):
-        load_sweep(path)
-
-
 # --- what is shown
 
 
