@@ -119,7 +119,8 @@ def test_what_columns_and_their_kinds_are():
         None,
     )
     lines += [f"{value}: {first_wrong(value, listed)} is wrong" for value in values]
-    assert_kept("columns", "\n".join(line.rstrip() for line in lines) + "\n")
+    text = "\n".join(line.rstrip() for line in lines).replace(str(LARGEST), "2**53")
+    assert_kept("columns", text + "\n")
 
 
 @pytest.mark.parametrize("ended", [None, "now"])

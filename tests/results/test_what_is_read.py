@@ -89,7 +89,7 @@ def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
         pd.testing.assert_frame_equal(one.trials, written.trials, check_exact=True)
         pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
     assert read.meta == written.meta
-    lines += ["", *shown(read.trials, REGIMES), "", *shown(read.epochs), "", repr(read), ""]
+    lines += ["", *shown(read.trials, REGIMES), "", *shown(read.epochs[::2]), "", repr(read), ""]
     files = [path.relative_to(writer.path) for path in sorted(writer.path.rglob("*")) if path.is_file()]
     lines += [" ".join(map(str, files)), f"{' '.join(read.meta)}, {read.meta['ended']}, {read.meta['driver']}"]
     lines += ["", *(writer.path / "journal.jsonl").read_text().splitlines()[15::7]]
@@ -498,7 +498,12 @@ def test_values_of_stored_tables_are_taken_or_refused(new_writer, epoch_row, tmp
         "\n".join(lines).replace(str(path), "HERE").replace("; the tables are made again from the journal", "; AGAIN")
     )
     text = re.sub(r"in \d+ bytes", "in SO MANY bytes", text)
-    text = said_once(text, " is not a table of a sweep", "letters, digits, - and _, at most 64")
+    text = said_once(
+        text,
+        "it claims to hold 2 rows in SO MANY bytes, packed by",
+        " is not a table of a sweep",
+        "letters, digits, - and _, at most 64",
+    )
     assert_kept("stored tables", text + "\n")
 
 

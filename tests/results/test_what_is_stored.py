@@ -16,7 +16,7 @@ from obstore.exceptions import PreconditionError
 from obstore.store import MemoryStore
 from outcomes import outcome, said_once
 
-from mnist_tune import UserError, load_sweep, object_storage, storage
+from mnist_tune import Sweep, UserError, load_sweep, object_storage, storage
 from mnist_tune.data import dataset, download, files, idx, own
 from mnist_tune.results import folder as results_folder
 from mnist_tune.results import journal, meta, remote, tables, turns, writer
@@ -169,8 +169,10 @@ def test_what_a_sweep_asks_of_object_storage(kept, new_writer, epoch_row, tmp_pa
         storage.write(second.state("00000"), b"state")
         kept.said.clear()
         second.epoch("00001", epoch_row(2), False)
-        second.finish(ended="now", options={})
+        ended = Sweep.of(second.finish(ended="now", options={}))
         told("its end")
+        lines.append(outcome(ended.params, "00001"))
+        told("the parameters of a trial")
     kept.store.delete([f"sweep/{name}" for name in ("sweep.json", "states/2/00001.npz", "states/2/00000.npz")])
     with new_writer(URI):
         told("a new sweep where sweep.json and states are gone")
@@ -453,7 +455,7 @@ def test_what_a_sweep_does_to_its_folder(new_writer, epoch_row, tmp_path, monkey
     lines.append("# its end")
     second.finish(ended="now")
     lines.append(" ".join(sorted(named(path) for path in where.rglob("*"))))
-    lines += [line[:60] for line in (where / "journal.jsonl").read_text().splitlines()]
+    lines += [line[:40] for line in (where / "journal.jsonl").read_text().splitlines()]
     monkeypatch.setattr(os, "replace", done["replace"])
     monkeypatch.setattr(os, "fsync", done["fsync"])
     third = new_writer(where, resume=True)
