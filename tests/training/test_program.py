@@ -1,12 +1,14 @@
 """The pure training: the notebook's numbers, one compilation, gradients and losses by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import batch_orders
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kept_texts import assert_kept
 from reference import SGD, cross_entropies, leaves
 
 from mnist_tune.data_spec import DataSpec
@@ -149,7 +151,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     assert int(right) == 2
 
 
-def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
+def test_losses_of_logits_in_tokens_are_evaluated_in_float32():
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
     apply, params = program.network.apply, program.init(0).params
@@ -189,56 +191,6 @@ def test_an_activation_is_what_its_name_says_between_the_layers(name, by_hand):
     np.testing.assert_allclose(apply_mlp(name, (one, one), images), by_hand(images), rtol=1e-5, atol=1e-6)
 
 
-def test_normal_initialisation_is_the_notebooks():
-    rng, params = np.random.RandomState(4), initial(architecture("mlp-6-3-tanh", DATA), 4)
-    for (w, b), (m, n) in zip(params, [(784, 6), (6, 3), (3, 10)], strict=True):
-        np.testing.assert_array_equal(w, (0.1 * rng.randn(m, n)).astype(np.float32))
-        np.testing.assert_array_equal(b, (0.1 * rng.randn(n)).astype(np.float32))
-
-
-def test_glorot_initialisation_is_staxs():
-    from jax.example_libraries import stax
-
-    layers = [stax.Flatten, stax.Dense(24), stax.Relu, stax.Dense(8), stax.Relu, stax.Dense(10)]
-    with jax.threefry_partitionable(False):
-        _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(123), (-1, 28, 28, 1))
-    ours = initial(architecture("mlp-24-8-relu-glorot", DATA), 123)
-    for mine, theirs in zip(ours, [p for p in reference if p], strict=True):
-        np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
-
-
-def test_the_convnets_initialisation_is_staxs():
-    from jax.example_libraries import stax
-
-    images = replace(DATA, shape=(28, 28))
-    pool = stax.MaxPool((2, 2))
-    layers = [stax.Conv(12, (5, 5)), stax.Relu, pool, stax.Conv(16, (5, 5)), stax.Relu, pool, stax.Flatten]
-    layers += [stax.Dense(120), stax.Relu, stax.Dense(84), stax.Relu, stax.Dense(10)]
-    with jax.threefry_partitionable(False):
-        _, reference = stax.serial(*layers)[0](jax.random.PRNGKey(9), (-1, 28, 28, 1))
-    for mine, theirs in zip(initial(architecture("convnet", images), 9), [p for p in reference if p], strict=True):
-        np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(mine[1], theirs[1], rtol=1e-6, atol=1e-8)
-
-
-def test_he_initialisation_has_no_biases_and_its_variances():
-    params = initial(architecture("mlp-300-200-relu-he", DATA), 7)
-    assert [layer[0].shape for layer in params] == [(784, 300), (300, 200), (200, 10)]
-    assert all(len(layer) == 1 for layer in params)
-    for (w,), variance in zip(params, (2 / 784, 2 / 300, 1 / 200), strict=True):
-        assert w.var() == pytest.approx(variance, rel=0.1)
-    zero = initial(architecture("mlp-300-200-relu-he0", DATA), 7)
-    np.testing.assert_array_equal(zero[-1][0], np.zeros((200, 10)))
-    for (ours,), (theirs,) in zip(zero[:-1], params[:-1], strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    images = np.random.RandomState(0).rand(5, 784).astype(np.float32)
-    by_hand = np.maximum(np.maximum(images @ params[0][0], 0) @ params[1][0], 0) @ params[2][0]
-    np.testing.assert_allclose(
-        architecture("mlp-300-200-relu-he", DATA).apply(params, images), by_hand, rtol=1e-4, atol=1e-5
-    )
-
-
 def test_the_notebooks_second_network(monkeypatch):
     params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes().params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
@@ -269,3 +221,97 @@ def test_a_network_that_is_registered_again_replaces_the_former():
     assert len(programs) == 2
     with pytest.raises(UserError, match="convnet takes images"):
         architecture("convnet", DataSpec("flat", (400,), (5, 5), 5))
+
+
+TOKENS = DataSpec("words", (4,), (8, 8, 8), 2, positions=4)
+STANDARD = DataSpec("standard", (5,), (4, 3, 3), 2, 255.0, (0.4, 0.5, 0.6, 0.5, 0.4), (0.3, 0.2, 0.3, 0.2, 0.3))
+INITIALISATIONS = {
+    "mlp-6-3-tanh": DATA, "mlp-24-relu-glorot": DATA, "mlp-300-200-relu-he": DATA, "mlp-300-200-relu-he0": DATA,
+    "convnet": DataSpec("small", (11, 12, 3), (5, 5), 5),
+}  # fmt: skip
+
+
+def drops_out(data):
+    """A network whose state counts its steps, and whose training forgets some of the images."""
+
+    def train_apply(params, state, x, key):
+        return x * jax.random.bernoulli(key, 0.7, x.shape) @ params["w"], state + 1
+
+    return Network(
+        lambda key: (draw(data, key), jnp.int32(0)), lambda p, s, x: x @ p["w"] + s.astype(float), train_apply
+    )
+
+
+def tokens(data):
+    def apply(params, x):
+        return jnp.cumsum(params["w"][x], axis=1)
+
+    return Network(lambda key: draw(data, key), apply)
+
+
+def draw(data, key):
+    return {"w": jax.random.normal(key, (5, data.classes))}
+
+
+TRAINED: dict[str, tuple[DataSpec, int, dict[str, Any]]] = {
+    "sgd": (STANDARD, 10, {"momentum": 0.5, "weight_decay": 0.1, "clip_norm": 0.5, "schedule": "cosine", "seed": 1}),
+    "mse": (
+        STANDARD,
+        8,
+        {
+            "architecture": "mlp-3-relu-he",
+            "loss": "mse",
+            "learning_rate": 0.015,
+            "momentum": 0.5,
+            "warmup_steps": 3,
+            "nesterov": True,
+        },
+    ),
+    "dropout": (STANDARD, 8, {"architecture": "drops_out", "optimizer": "adam(b1=0.5)", "schedule": "linear"}),
+    "tokens": (TOKENS, 8, {"architecture": "tokens", "optimizer": "lion(b1=0.5)", "weight_decay": 0.1}),
+}
+"""By name: the data, how many of ten examples an epoch has, and the trial."""
+
+
+def short(numbers):
+    """Three places: what is near 0 is known no better."""
+    return " ".join(f"{float(number):.3f}" for number in np.ravel(numbers))
+
+
+def leaves_of(tree):
+    """Return the first three numbers of each array, and how large all are."""
+    leaves = [(jax.tree_util.keystr(path), np.asarray(x)) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
+    return "".join(f"    {name} {x.dtype}{list(x.shape)} {short(x.flat[:3])}, {size(x):.3g}\n" for name, x in leaves)
+
+
+def size(x):
+    return abs(x).astype(float).mean()
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_what_is_drawn_and_trained():
+    """To three digits, on every processor: no number is near where it is rounded."""
+    text = ""
+    for name, data in INITIALISATIONS.items():
+        text += f"{name}\n{leaves_of(initial(architecture(name, data), 4))}"
+    for factory in (drops_out, tokens):
+        register(factory.__name__)(factory)
+    rng = np.random.RandomState(0)
+    images = rng.randint(0, 256, (10, 5)).astype(np.uint8), np.arange(10) % 3
+    words = rng.randint(0, 5, (10, 4)), rng.randint(0, 3, (10, 4))
+    for name, (data, count, fields) in TRAINED.items():
+        config = TrialConfig(
+            **{"architecture": "mlp-3-tanh", "epochs": 2, "batch_size": 4, "learning_rate": 0.1} | fields
+        )
+        program, examples = Program.of(config, data), words if data is TOKENS else images
+        state, key = program.init(config.seed), np.array([1, 2], np.uint32)
+        hyper = {one: np.float32(value) for one, value in program.step.hyperparameters(config, 3).items()}
+        text += f"{name}: { ({one: round(float(value), 6) for one, value in hyper.items()}) }, {program.step.static}\n"
+        train, order = jax.jit(program.train_epoch), np.arange(count, dtype=np.int32)
+        for epoch in range(2):
+            state, losses = train(state, hyper, key, examples, np.roll(order, epoch))
+            text += f"    losses {losses.dtype} {short(losses)}\n"
+        sums = jax.jit(program.evaluate)(state.params, state.extra, examples, np.array([1, 7], np.int32))
+        text += leaves_of(state._replace(optimizer=()))
+        text += f"    evaluated {', '.join(f'{one.dtype} {short(one)}' for one in sums)}\n"
+    assert_kept("trained", text)
