@@ -111,7 +111,7 @@ def test_what_a_pool_asks_of_its_device_and_says(device):  # noqa: F811
     for name, (settings, steps) in STORIES.items():
         pool = LanePool(WORDS if "tokens" in name else IMAGES, *settings)
         text += f"# {name}\n" + "".join(told(step, pool, device, before) for step in steps)
-        slots = {lane: of.slot for lane, of in pool.lanes.items()}
+        slots = {lane: (of.slot, f"{len(of.seconds)} of {of.seconds.maxlen} s") for lane, of in pool.lanes.items()}
         groups = [(key[0].batch_size, *key[1:], group.sizes.largest) for key, group in pool._groups.items()]
         text += f"lanes {slots}, groups {groups}, versions {list(pool._data)}, "
         text += f"free slots and states {[(stack.free, stack.state) for stack in pool._stacks.values()]}\n\n"

@@ -82,7 +82,7 @@ def save(server, path, *lanes):
 
 
 def test_what_a_call_raises_is_its_callers(server, exits, tmp_path):
-    with pytest.raises(LaneLostError):
+    with pytest.raises(LaneLostError, match=r"^c has no lane here, or another process holds it$"):
         epochs(server, tmp_path, "c")
     assert epochs(server, tmp_path, "a", "b") == [1, 1]
     assert exits == []
@@ -349,7 +349,7 @@ def test_lanes_whose_state_is_lost_are_told_so_and_can_be_had_again(server, exit
 
     with monkeypatch.context() as patch:
         patch.setattr(server._pool, "run", lose)
-        with pytest.raises(LaneLostError):
+        with pytest.raises(LaneLostError, match=r"^the lane of a was taken over, or its state was lost$"):
             epochs(server, tmp_path, "a")
     with pytest.raises(LaneLostError):  # not asking, but of the same group
         epochs(server, tmp_path, "b")
