@@ -118,7 +118,7 @@ class Executor:
         keys: np.ndarray,
         orders: Sequence[np.ndarray],
         data: Data,
-        first: int = 0,
+        first: int,
     ) -> np.ndarray:
         """Train a batch of lanes, those in these slots, for one epoch or a part of it. Return the loss of each step,
         [lanes, steps]. Raises StateLostError if the device ran out of memory, and the failed call took the state with
