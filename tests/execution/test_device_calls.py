@@ -45,6 +45,12 @@ STORIES = {
             attach("a", ADAM, SAVED), ("run", "a"), attach("d", NOISY), attach("e", NOISY),
         ],
     ),
+    "Epochs without their last batch": (
+        (2,),
+        [
+            attach("a", ADAM, drop_last=True), attach("b", ADAM), ("run", "a"), ("run", "a"), ("run", "b"),
+        ],
+    ),
     "Two lanes of tokens": ((2,), [attach("a", TOKENS), ("run", "a"), attach("a", TOKENS, label_noise=1)]),
     "Images that are fewer than a measurement takes": (
         (1, None, SharpnessSettings()), [

@@ -1,7 +1,6 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
 import time
-from dataclasses import replace
 
 import batch_orders
 import jax
@@ -10,14 +9,11 @@ import pytest
 from compiled import kept
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.errors import UserError
-from mnist_tune.execution import group
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
-from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.network import Network
 from mnist_tune.trial import TrialConfig
 
@@ -78,52 +74,6 @@ def test_a_restored_trial_is_bit_identical(few_images, tmp_path):
         assert_same(second.run(["a"])["a"], rows[epoch])
 
 
-def test_without_its_last_batch_an_epoch_is_that_of_whole_batches(few_images, mnist_5k, monkeypatch):
-    """Where the order begins with the same images. The schedule ends with the last step."""
-    more = replace(mnist_5k, train_images=mnist_5k.train_images[:1100], train_labels=mnist_5k.train_labels[:1100])
-
-    def order(seed, epoch, count):
-        return np.append(batch_order(seed, epoch, 1024), np.arange(1024, count, dtype=np.int32))
-
-    monkeypatch.setattr(group, "batch_order", order)
-    config = TrialConfig(architecture="mlp-8-tanh", momentum=0.9, schedule="cosine", epochs=3)
-
-    def trained(images, **fields):
-        pool = LanePool(images)
-        pool.attach("a", replace(config, **fields))
-        rows = [pool.run(["a"])["a"] for _ in range(3)]
-        return pool.checkpoint("a").arrays, [{name: row[name] for name in OF_THE_STEPS} for row in rows]
-
-    whole, dropped, last = trained(few_images), trained(more, drop_last=True), trained(more)
-    np.testing.assert_equal(dropped, whole)
-    assert [row["step"] for row in dropped[1]] == [8, 16, 24]
-    assert [row["step"] for row in last[1]] == [9, 18, 27]
-    assert trained(few_images, drop_last=True)[1] == whole[1]
-
-
-def test_without_its_last_batch_a_trial_is_restored_and_is_a_lane(mnist_5k):
-    """Beside a lane of the same network that trains on its last batch."""
-    config, checkpoint = replace(SMALL, drop_last=True, batch_size=600, holdout=700), None
-    straight, lanes = LanePool(mnist_5k), LanePool(mnist_5k, 2)
-    straight.attach("a", config)
-    rows = [straight.run(["a"])["a"]]
-    checkpoint = straight.checkpoint("a")
-    rows.append(straight.run(["a"])["a"])
-    assert [row["step"] for row in rows] == [5, 10]
-    batch_orders.forget()
-    straight.attach("a", config, checkpoint)
-    assert_same(straight.run(["a"])["a"], rows[1])
-    lanes.attach("a", config)
-    lanes.attach("b", replace(config, drop_last=False))
-    assert lanes.run(["b"])["b"]["step"] == 6
-    for row in rows:
-        found = lanes.run(["a"])["a"]
-        assert found["step"] == row["step"]
-        assert found["train_loss"] == pytest.approx(row["train_loss"], rel=1e-4)
-    with pytest.raises(UserError, match=r"batch_size=3400, .*holdout=700 don.t fit with drop_last"):
-        LanePool(mnist_5k).attach("c", replace(config, batch_size=3400))
-
-
 def test_a_reused_lane_starts_anew(few_images):
     pool = LanePool(few_images)
     pool.attach("a", SMALL)
@@ -131,19 +81,6 @@ def test_a_reused_lane_starts_anew(few_images):
     pool.detach("a")
     pool.attach("b", SMALL)
     assert_same(pool.run(["b"])["b"], first)
-
-
-def test_label_noise_and_holdout_reach_the_training(mnist_5k):
-    pool = LanePool(mnist_5k)
-    plain = {}
-    for name, fields in {"plain": {}, "noise": {"label_noise": 3000}, "holdout": {"holdout": 500}}.items():
-        pool.attach(name, TrialConfig(architecture="mlp-8-tanh", **fields))
-        plain[name] = [pool.run([name])[name] for _ in range(3)][-1]
-        pool.detach(name)
-    assert plain["noise"]["train_accuracy"] < plain["plain"]["train_accuracy"] - 0.2
-    assert "validation_accuracy" not in plain["plain"]
-    assert 0.1 < plain["holdout"]["validation_accuracy"] < 1
-    assert plain["holdout"]["step"] == 3 * -(-3500 // 128)
 
 
 def labelled(train, test):
@@ -196,15 +133,9 @@ def assert_close(row, other, tolerances=CALM):
 
 
 @pytest.mark.numerical
-@pytest.mark.parametrize(
-    ("architecture", "fields"),
-    [
-        ("mlp-8-tanh", {"momentum": 0.5, "batch_size": 32}),
-        ("mlp-40-17-relu", {"label_noise": 500, "batch_size": 100}),
-    ],
-)
-def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k, architecture, fields):
-    configs = [TrialConfig(architecture=architecture, learning_rate=rate, **fields) for rate in RATES]
+def test_a_lanes_numbers_are_the_same_to_rounding_in_company(mnist_5k):
+    fields = {"architecture": "mlp-40-17-relu", "momentum": 0.5, "label_noise": 500, "batch_size": 100}
+    configs = [TrialConfig(learning_rate=rate, **fields) for rate in RATES]
     pool = LanePool(mnist_5k, 8)
     for i, config in enumerate(configs):
         pool.attach(str(i), config)
@@ -253,9 +184,9 @@ def prelu():
     register("prelu")(build)
 
 
-def test_leaves_of_any_rank_stack(mnist_5k, tmp_path, prelu):
+def test_leaves_of_any_rank_stack(few_images, tmp_path, prelu):
     configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
-    together, single = LanePool(mnist_5k, 4), LanePool(mnist_5k)
+    together, single = LanePool(few_images, 4), LanePool(few_images)
     for i, config in enumerate(configs):
         together.attach(str(i), config)
     rows = together.run(["0", "1"])
@@ -325,23 +256,6 @@ def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monk
     assert pool.run(["other"])["other"]["epoch"] == 1
     pool.attach("0", SMALL)
     assert pool.run(["0"])["0"]["epoch"] == 1
-
-
-def test_lanes_of_all_batch_sizes_take_the_memory_of_one(few_images):
-    """They share a stack, and keep their own states there."""
-
-    def pool_of(*sizes):
-        pool, before = LanePool(few_images, 3), jax.live_arrays()  # held: else a new one may get the id of an old one
-        for i in range(3):
-            pool.attach(str(i), replace(SMALL, batch_size=sizes[i % len(sizes)]))
-        known = {id(array) for array in before}
-        return pool, sum(array.nbytes for array in jax.live_arrays() if id(array) not in known)
-
-    (_, one), (pool, three) = pool_of(128), pool_of(100, 128, 500)
-    assert three == one
-    others = [pool.checkpoint(lane).arrays for lane in "02"]
-    assert pool.run(["1"])["1"]["step"] == -(-len(few_images.train_labels) // 128)
-    np.testing.assert_equal([pool.checkpoint(lane).arrays for lane in "02"], others)
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

@@ -19,8 +19,8 @@ TIMES = {"compile_s", "train_s", "eval_s", "batch_s", "wait_s"}
 
 
 @pytest.fixture
-def lane(mnist_5k):
-    lane = OwnLane(LanePool(mnist_5k))
+def lane(few_images):
+    lane = OwnLane(LanePool(few_images))
     lane.attach("a", SMALL)
     return lane
 
@@ -65,8 +65,8 @@ def test_a_failed_save_is_told_in_the_next_epoch_and_at_the_end(lane, tmp_path):
     assert saved(tmp_path / "a.npz") == 1
 
 
-def test_a_state_is_saved_every_so_many_epochs_and_when_asked_for(mnist_5k, tmp_path, monkeypatch):
-    lane, path, epochs, save = OwnLane(LanePool(mnist_5k), save_every=2), tmp_path / "a.npz", [], Checkpoint.save
+def test_a_state_is_saved_every_so_many_epochs_and_when_asked_for(few_images, tmp_path, monkeypatch):
+    lane, path, epochs, save = OwnLane(LanePool(few_images), save_every=2), tmp_path / "a.npz", [], Checkpoint.save
 
     def noted(state, where):
         epochs.append(state.row["epoch"])
@@ -118,15 +118,15 @@ class Sweep:
 
 
 @pytest.fixture
-def new_sweep(mnist_5k, tmp_path, monkeypatch):
-    pool = LanePool(mnist_5k)  # one for all, which compiles once
+def new_sweep(few_images, tmp_path, monkeypatch):
+    pool = LanePool(few_images)  # one for all, which compiles once
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: pool)
     monkeypatch.setattr(trainable.ray, "get", lambda dataset: dataset)
     monkeypatch.setattr(trainable, "blindness", lambda *where: "")
 
     def new(name, **fields):
         (tmp_path / name).mkdir()
-        return Sweep(tmp_path / name, mnist_5k, **fields)
+        return Sweep(tmp_path / name, few_images, **fields)
 
     return new
 
