@@ -183,9 +183,7 @@ def scale(images: Array, data: DataSpec) -> Array:
     Tokens are returned as int32."""
     if data.positions > 1:
         return images.astype(jnp.int32)
-    x = images.astype(jnp.float32)
-    if data.divisor != 1:
-        x = x / data.divisor
+    x = images.astype(jnp.float32) / data.divisor
     if data.mean:
         shape = (1,) * (images.ndim - 1) + (len(data.mean),)
         mean, deviation = (jnp.array(values, jnp.float32).reshape(shape) for values in (data.mean, data.deviation))
