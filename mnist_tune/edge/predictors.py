@@ -62,7 +62,7 @@ class Bench:
 
     def suggestions(self) -> dict[str, float | None]:
         """Return what each rule in use today suggests, on the ramp of its library."""
-        curves = {ramp: self.range_curve(ramp) for ramp, _, _ in RULES.values()}
+        curves = {ramp: self.range_curve(ramp) for ramp in dict.fromkeys(ramp for ramp, _, _ in RULES.values())}
         return {name: suggestion(name, curves[ramp]) for name, (ramp, _, _) in RULES.items()}
 
     def bracket(self) -> float:

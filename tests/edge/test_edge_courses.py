@@ -1,5 +1,6 @@
 """The courses of searches for edges and of decisions, to the letter (`kept_texts`)."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 import ray
 import ray.util
 from kept_texts import assert_kept
-from played import Killed, changed, course, shown  # noqa: F401
+from played import Killed, changed, course, shown, words  # noqa: F401
 
-from mnist_tune import TrialConfig
+from mnist_tune import TrialConfig, UserError
+from mnist_tune.edge import decide, predictions
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
-from mnist_tune.edge.search import EdgeOptions, find_edge
+from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
 from mnist_tune.training.range_suggestions import BLOW_UP
 
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
@@ -47,6 +49,12 @@ def predicts(course, monkeypatch):  # noqa: F811
     )
     monkeypatch.setattr(ray, "kill", lambda process: course.note("kill a predictor"))
     monkeypatch.setattr(ray.util, "ActorPool", Pool)
+
+    def track(said, *given, console, **how):
+        course.note(f"show {words(given)} {words(how)} quiet={console.quiet}")
+        return said
+
+    monkeypatch.setattr(predictions, "track", track)
 
 
 def test_several_values_are_crossed_and_each_combination_is_one_edge():
@@ -99,6 +107,12 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
     )
     find_edge(options)
     course.recorded(tmp_path / "b", EdgeOptions().values())
+    course.section("a search of another name")
+    file = where / "sweep.json"
+    file.write_text(file.read_text().replace('"name": "edge"', '"name": "seeds"'))
+    with pytest.raises(UserError) as refused:
+        search_edge(EdgeOptions(resume=where))
+    course.note(refused.value)
     assert_kept("course of a search for edges", course.text)
 
 
@@ -131,3 +145,51 @@ def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  
     found = decide_until_exit(DecideOptions(sweep=where, output=tmp_path / "b", trials=5, at_a_time=1, holdout=500))
     course.recorded(found.path, DecideOptions().values())
     assert_kept("course of a decision", course.text)
+
+
+def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkeypatch):  # noqa: F811
+    """A sweep of two settings that it can't tell apart, with ten epochs, and what goes wrong with it. What is not
+    refused begins."""
+    course.section("the sweep")
+    writer = new_writer(tmp_path / "sweep", count=0)
+    writer.update_options(dataset="mnist-5k", train_images=3000, standardize=True, target=0.9, lanes=3)
+    writer.meta["dataset"]["checksums"] = course.data.checksums
+    for i, rate in enumerate((0.2, 0.4, 8.0)):
+        writer.trial(f"{i:05d}", TrialConfig(architecture="mlp-4-tanh", learning_rate=rate, epochs=10, label="a label"))
+        for epoch in range(1, 2 if rate == 8 else 11):
+            row = epoch_row(epoch, test_accuracy=0.9, diverged=rate == 8, ended_at=course.now)
+            writer.epoch(f"{i:05d}", row, False)
+        writer.end(f"{i:05d}", "diverged" if rate == 8 else "completed")
+    writer.finish(ended="then")
+    file = writer.path / "sweep.json"
+    before, numbers = json.loads(file.read_text()), iter(range(100))
+
+    some, usual = {"architecture": ("mlp-4-tanh",)}, {"name": "decide", "search": True, "ended": None}
+
+    def begins(searcher_of, most, writer, data, options, past):
+        course.note(f"begins, with at most {most} trials")
+        course.recorded(writer.path, usual | DecideOptions(output=writer.path).values())
+
+    def decides(title="", options=(), **given):
+        course.section(f"{' '.join(f'{name}={one}' for name, one in given.items())} {title}")
+        file.write_text(json.dumps(before | {"options": before["options"] | dict(options)}))
+        try:
+            new = {} if "resume" in given else {"output": tmp_path / f"new {next(numbers)}"}
+            decide_until_exit(DecideOptions(**new, **given))
+        except UserError as error:
+            course.note(f"refused: {error}")
+
+    monkeypatch.setattr(decide, "run_searcher", begins)
+    for rates, trials in (((), 9), ((0.1,), 9), (("0.1:1:3",), 5), (("0.1:1:201",), 1000), (("0.1:1:2",), 4)):
+        decides(learning_rates=rates, trials=trials, **some)
+    decides(learning_rates=(0.1, 0.2), batch_size=(100, 120), epochs=2, **some)
+    for name, value in {"learning_rates": (0.1, 0.2), "epochs": 3, "batch_size": (3,), "momentum": (0.5,)}.items():
+        decides(sweep=writer.path, **{name: value})
+    decides(sweep=writer.path)
+    decides(sweep=writer.path, dataset="mnist", train_images=2000, holdout=9, drop_last=True)
+    decides("from arrays", {"dataset": "arrays"}, sweep=writer.path)
+    before["dataset"] |= {"name": "those", "checksums": {"a": "b"}}
+    decides("other data", sweep=writer.path)
+    decides(sweep=tmp_path / "new 4")
+    decides(resume=writer.path)
+    assert_kept("decisions made", course.text)

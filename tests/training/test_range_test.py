@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,13 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from mnist_tune.edge import predictors
-from mnist_tune.edge.predictors import Bench, critical_rate, predict
+from mnist_tune.edge.predictors import Bench, predict
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.network import Network
-from mnist_tune.training.range_suggestions import OURS, RULES, Ramp, RangeCurve, suggestion
+from mnist_tune.training.range_suggestions import OURS, RULES, Ramp
 from mnist_tune.training.range_test import _batches, range_curve
 from mnist_tune.trial import TrialConfig
 
@@ -130,47 +128,9 @@ def test_predictors_agree_about_a_network(mnist_5k, data):
     assert 1 / 40 < found["2/λ0"] / found["range test"] < 4
 
 
-def test_each_librarys_rule_looks_at_its_own_ramp(mnist_5k, data, monkeypatch):
-    def curve(bench, ramp=OURS):
-        return RangeCurve(ramp, np.linspace(2.3, 1.0, len(ramp.rates), dtype=np.float32))
-
-    monkeypatch.setattr(Bench, "range_curve", curve)
-    found = Bench(CONFIG, data, mnist_5k.spec).suggestions()
-    assert found == {name: suggestion(name, curve(None, ramp)) for name, (ramp, _, _) in RULES.items()}
-    assert len({ramp for ramp, _, _ in RULES.values()}) == 2
-
-
-def test_sharpness_speaks_of_sgd_alone(mnist_5k, data, monkeypatch):
-    monkeypatch.setattr(predictors, "_sharpness", lambda *_: SimpleNamespace(value=4.0, residual=0.0))
-    for momentum, nesterov, expected in ((0.0, False, 0.5), (0.5, False, 0.75), (0.5, True, 0.375)):
-        config = replace(CONFIG, momentum=momentum, nesterov=nesterov)
-        assert Bench(config, data, mnist_5k.spec).classical() == expected
-    for optimizer in ("adam", "lion"):
-        config = replace(CONFIG, momentum=0.0, optimizer=optimizer)
-        assert math.isnan(Bench(config, data, mnist_5k.spec).classical())
-
-
-def test_sharpness_takes_more_products_where_the_residual_says_so(mnist_5k, data, monkeypatch):
-    bench = Bench(replace(CONFIG, momentum=0.0), data, mnist_5k.spec)
-    for residual, products in ((0.5, 32), (0.011, 32), (0.009, 16)):
-        monkeypatch.setattr(
-            predictors, "_sharpness", lambda *given, r=residual: SimpleNamespace(value=given[-1], residual=r)
-        )
-        assert bench.classical() == 2 / products
-
-
 def test_predictors_look_at_a_constant_rate(mnist_5k, data):
     config = replace(CONFIG, schedule="cosine", warmup_steps=100)
     assert Bench(config, data, mnist_5k.spec).program == Bench(CONFIG, data, mnist_5k.spec).program
-
-
-def test_a_predictor_that_cannot_say_says_none(mnist_5k, data, monkeypatch):
-    said = {"a": 0.5, "b": 0.0, "c": -1.0, "d": math.nan, "e": math.inf}
-    known = {name: lambda bench, rate=rate: rate for name, rate in said.items()}
-    monkeypatch.setattr(predictors, "PREDICTORS", known)
-    monkeypatch.setattr(Bench, "suggestions", lambda bench: {"f": None, "g": 0.1})
-    found = predict(CONFIG, data, mnist_5k.spec)
-    assert found == {"a": 0.5, **dict.fromkeys("bcdef"), "g": 0.1}
 
 
 def test_line_searches_on_a_linear_network_find_twice_the_inverse_curvature(few_images):
@@ -191,31 +151,3 @@ def test_line_searches_on_a_linear_network_find_twice_the_inverse_curvature(few_
         gradient = x.T @ (x @ weights - np.eye(10)[few_images.train_labels[order]]) / len(order)
         curvature = ((x @ gradient) ** 2).sum() / len(order)
         assert found == pytest.approx(2 * (gradient**2).sum() / curvature, rel=0.022)
-
-
-@pytest.mark.parametrize(("images", "blocks"), [(60_000, (4, 500)), (1300, (2, 500)), (30, (1, 30))])
-def test_a_bracket_looks_at_two_thousand_images_or_at_whole_blocks_of_fewer(images, blocks):
-    bench = SimpleNamespace(data=SimpleNamespace(train_count=images), _critical=np.shape)
-    assert Bench.bracket(bench) == blocks
-
-
-@pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])
-@pytest.mark.parametrize("start", [0.1, 1.0])
-def test_the_critical_rate_of_a_quadratic_is_2_over_its_curvature(curvature, start):
-    """L = ½ λ θ² at θ = 1, with the step -η λ θ."""
-    passes = []
-
-    def loss_after(rate):
-        passes.append(rate)
-        return 0.5 * curvature * (1 - rate * curvature) ** 2
-
-    found = critical_rate(loss_after, 0.5 * curvature, start)
-    assert found == pytest.approx(2 / curvature, rel=0.022)
-    if 1 / 8 <= 2 / curvature / start <= 8:
-        assert len(passes) < 10
-
-
-def test_a_loss_that_never_rises_or_always_does_has_no_critical_rate():
-    assert critical_rate(lambda rate: 0.0, 1.0, 0.1) == math.inf
-    assert critical_rate(lambda rate: 1.0, 1.0, 0.1) == math.inf  # as high as before is not above it
-    assert critical_rate(lambda rate: math.nan, 1.0, 0.1) == 0

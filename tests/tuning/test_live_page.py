@@ -12,8 +12,6 @@ import pytest
 
 from mnist_tune import UserError
 from mnist_tune.reports import page
-from mnist_tune.results.tables import tables
-from mnist_tune.sweep import Sweep
 from mnist_tune.tuning import progress
 from mnist_tune.tuning.progress import LivePage
 
@@ -52,15 +50,26 @@ def test_a_running_sweep_has_a_page(writer, monkeypatch):
 
 
 def test_pages_are_written_less_often_the_longer_they_take(writer, monkeypatch):
-    monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
-    monkeypatch.setattr(progress, "SHARE", 1 / 5)
-    live = LivePage(writer, lambda line: None)
-    live.write(lambda: Sweep.of(tables(writer.path, writer.meta, running=True)))  # the first page imports Bokeh
-    with live:
-        begun = time.monotonic()
-        wait_for(lambda: live.cost()["pages"] >= 2)
-        waited = time.monotonic() - begun
-    assert waited >= live.cost()["pages_cpu_s"] / 2 / progress.SHARE * 0.5
+    """The second one can't be written. At most a twenty-fifth of a core's time is spent."""
+    clock, waits, said = SimpleNamespace(now=7.0), [], []
+    spent, written = iter([0.5, 1.2, 3.0, 0.1]), iter([True, False, True, True])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(thread_time=lambda: clock.now))
+
+    def write(sweep):
+        assert set(sweep().trials["stop_reason"]) == {"running", "waiting"}
+        clock.now += next(spent)
+        return next(written)
+
+    def wait(seconds):
+        waits.append(round(seconds, 3))
+        return len(waits) == 5
+
+    live = LivePage(writer, said.append)
+    live._ended, live.write = SimpleNamespace(wait=wait), write
+    live._run()
+    assert waits == [30.0, 30.0, 30.0, 75.0, 30.0]
+    assert live.cost() == {"pages": 3, "pages_cpu_s": pytest.approx(4.8)}
+    assert said == [f"page: {writer.path / 'report.html'} (a browser that shows it follows the sweep)"]
 
 
 def test_failures_in_a_row_are_said_once_and_those_after_a_page_again(writer):

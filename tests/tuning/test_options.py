@@ -29,6 +29,11 @@ CLASHES: list[dict[str, Any]] = [
     {"output": "ftp://a/b"},
     {"resume": "s3://a"},
 ]
+EDGES: list[dict[str, Any]] = [
+    *({name: ()} for name in ("architecture", "optimizer", "batch_size", "momentum")),
+    *({"trials": count} for count in (100_000, 100_001)),
+    {"predictor_seeds": 100_001},
+]
 MEASURED: list[dict[str, Any]] = [
     {},
     {"sharpness_images": 3},
@@ -68,6 +73,7 @@ def test_which_values_options_take():
     lines += [f"{', '.join(names)}: {told}" for told, names in alike.items()]
     lines += [f"{given}: {outcome(lambda **given: SweepOptions(**given).goes_on(), **given)}" for given in CLASHES]
     lines += [f"{given}: {outcome(lambda **given: DecideOptions(**given).trials, **given)}" for given in DECIDED]
+    lines += [f"{given}: {outcome(lambda **given: EdgeOptions(**given).trials, **given)}" for given in EDGES]
     lines += [f"{given}: {SweepOptions(**given).measures()}" for given in MEASURED]
     lines += [f"rates of {text!r}: {outcome(rates_of, text)}" for text in TEXTS]
     lines += [f"all rates of {texts}: {outcome(all_rates, texts)}" for texts in SEVERAL]

@@ -1,0 +1,89 @@
+"""What predictors of the edge try and find, on losses whose answer is known; `tests/training/test_range_test.py` has
+networks."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from kept_texts import assert_kept
+
+from mnist_tune.edge import predictors
+from mnist_tune.edge.predictors import PREDICTORS, Bench, critical_rate, predict
+from mnist_tune.training.range_suggestions import BLOW_UP, RULES
+from mnist_tune.trial import TrialConfig
+
+LOSSES: dict[str, Any] = {
+    "never rises": lambda rate: 0.9,
+    "stays as it was": lambda rate: 1.0,
+    "always rises": lambda rate: 1.1,
+    "is never finite": lambda rate: math.nan,
+    "rises above 2": lambda rate: 0.5 if rate <= 2 else 2.0,
+    "rises above 0.3": lambda rate: 0.5 if rate <= 0.3 else 2.0,
+    "is infinite above 7": lambda rate: 0.5 if rate <= 7 else math.inf,
+}
+
+
+def made_up(images=60_000, **config):
+    """A bench whose parts are stand-ins."""
+    bench = object.__new__(Bench)
+    bench.config = TrialConfig(**config)
+    bench.data = SimpleNamespace(train_count=images, arrays="arrays")
+    bench.spec = SimpleNamespace(label_counts=(50, 50))
+    bench.program, bench.state, bench.hyper = "program", SimpleNamespace(params="params", extra="extra"), "hyper"
+    return bench
+
+
+def test_what_predictors_try_and_find(monkeypatch):
+    lines = []
+    for name, loss in LOSSES.items():
+        for start in (0.1, 64.0):
+            tried = []
+            found = critical_rate(lambda rate: tried.append(rate) or loss(rate), 1.0, start)  # noqa: B023
+            shown = ", ".join(f"{rate:.4g}" for rate in (tried if len(tried) < 20 else (*tried[:2], tried[-1])))
+            lines.append(f"from {start}, the loss {name}: {found:.4g} after {len(tried)} passes: {shown}")
+    for images in (30, 500, 1300, 2000, 60_000):
+        bench = made_up(images, batch_size=32, data_seed=3)
+        monkeypatch.setattr(Bench, "_critical", lambda bench, order: order)
+        for kind in (Bench.bracket, Bench.critical):
+            order = kind(bench)
+            lines.append(f"{kind.__name__} of {images} images: {order.shape}, first {order.ravel()[:3].tolist()}")
+
+    residuals = {16: 0.0101, 32: 0.5}
+
+    def sharpness(*given):
+        lines.append(f"  sharpness of {given[:4]}, {len(given[4])} images, {given[5]} products")
+        return SimpleNamespace(value=4.0, residual=residuals[given[5]])
+
+    monkeypatch.setattr(predictors, "_sharpness", sharpness)
+    for config in ({}, {"momentum": 0.5}, {"momentum": 0.5, "nesterov": True}, {"optimizer": "adam"}):
+        lines.append(f"classical with {config}: {made_up(**config).classical():.4g}")
+    residuals[16] = 0.01
+    lines.append(f"classical of few images, at the bound: {made_up(900).classical():.4g}")
+
+    def curve(*given):
+        *others, ramp, images, guess = given
+        lines.append(f"  range test {others[2:]} to {ramp.rates[-1]:.3g} of {images} images, guess {guess:.3f}")
+        return SimpleNamespace(blow_up=0.7, ramp=ramp)
+
+    monkeypatch.setattr(predictors, "range_curve", curve)
+    monkeypatch.setattr(predictors, "suggestion", lambda name, found: found.ramp.last)
+    lines.append(f"our own: {PREDICTORS[BLOW_UP](made_up(loss='mse'))}")
+    lines.append(f"suggestions: {made_up(data_seed=4, loss='mse').suggestions()}")
+    said = dict(zip([*PREDICTORS, *RULES], (0.5, 0.0, -1.0, math.nan, math.inf, None, 0.1), strict=False))
+    known = {name: lambda bench, name=name: said[name] for name in PREDICTORS}
+    monkeypatch.setattr(predictors, "PREDICTORS", known)
+    monkeypatch.setattr(predictors, "Bench", lambda *given: lines.append(f"bench of {given}") or made_up())
+    monkeypatch.setattr(Bench, "suggestions", lambda bench: {name: said.get(name, 0.3) for name in RULES})
+    lines.append(f"of {said}")
+    lines.append(f"is left {predict('config', 'data', 'spec')}")
+    assert_kept("predictors of edges", "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])
+def test_the_critical_rate_of_a_quadratic_is_2_over_its_curvature(curvature):
+    """L = ½ λ θ² at θ = 1, with the step -η λ θ."""
+    found = critical_rate(lambda rate: 0.5 * curvature * (1 - rate * curvature) ** 2, 0.5 * curvature, 0.1)
+    assert found == pytest.approx(2 / curvature, rel=0.022)
+    assert np.isfinite(found)
