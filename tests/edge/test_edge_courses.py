@@ -112,7 +112,7 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
     file.write_text(file.read_text().replace('"name": "edge"', '"name": "seeds"'))
     with pytest.raises(UserError) as refused:
         search_edge(EdgeOptions(resume=where))
-    course.note(refused.value)
+    course.note(f"refused: {refused.value}")
     assert_kept("course of a search for edges", course.text)
 
 
