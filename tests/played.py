@@ -78,8 +78,16 @@ class Course:
 
     @property
     def text(self):
+        """The lines; of usual epochs, that end with a saved state and a row, several stand in one."""
         self.note("")
-        return "\n".join(self.lines)
+        lines = []
+        for line in self.lines:
+            usual = USUAL.fullmatch(line)
+            if usual and lines and lines[-1].startswith("usual: ") and len(lines[-1]) < 100:
+                lines[-1] += f", {usual[1]} {usual[2]}"
+            else:
+                lines.append(f"usual: {usual[1]} {usual[2]}" if usual else line)
+        return "\n".join(lines)
 
     def seconds(self):
         return self.now
@@ -105,7 +113,7 @@ class Course:
                 for one in value:
                     self.note(f"  {name}: {changed(one)}")
             elif name not in before or shown(before[name]) != shown(value):
-                self.note(f"  sweep.json: {name} = {shown(value)}")
+                self.note(f"  {name} = {shown(value)}")
         return flat
 
     def ended(self, found):
@@ -136,6 +144,7 @@ def words(values):
     return ", ".join(shown(one) if isinstance(one, plain) else f"<{type(one).__name__}>" for one in values)
 
 
+USUAL = re.compile(r"(\w+): save (\d+); epoch \2; row \2")
 DEFAULTS = {one.name: one.default for one in fields(TrialConfig)}
 
 
@@ -349,7 +358,7 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
     monkeypatch.setattr(placement, "lanes_that_fit", course.noting("check lanes:"))
     monkeypatch.setattr(tuner, "NodeWatch", lambda quiet: tune.Callback())
     monkeypatch.setattr(tuner, "refuse_unholdable", course.noting("check cores:"))
-    monkeypatch.setattr(tuner, "check_nodes", lambda states, token: course.note(f"check nodes: {states}"))
+    monkeypatch.setattr(tuner, "check_nodes", lambda states, token: course.note_new("check nodes", states))
     monkeypatch.setattr(tuner, "own_code", lambda: "the code")
     monkeypatch.setattr(tuner, "umask", lambda: 0o27)
     monkeypatch.setattr(tuner, "deaths_told_once", nullcontext)

@@ -79,7 +79,7 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
         accuracy, rate = 0.9 if learned else 0.1, config.learning_rate
         return epoch_row(epoch, loss, accuracy, diverged=lost, untrained_loss=2.4, learning_rate=rate)
 
-    course.row, course.resources, where = row, {"CPU": 4.0}, tmp_path / "sweep"
+    course.row, course.resources, where = row, {"CPU": 2.0}, tmp_path / "sweep"
     options = EdgeOptions(
         output=where, architecture=tuple(EDGES), batch_size=(64,), trials=8, epochs=2, predictor_seeds=3, seed=5
     )
@@ -180,6 +180,9 @@ def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkey
             course.note(f"refused: {error}")
 
     monkeypatch.setattr(decide, "run_searcher", begins)
+    for name in ("stop_ray_at_exit", "load_own"):
+        monkeypatch.setattr(decide, name, lambda *_: None)
+    course.lines.clear()
     for rates, trials in (((), 9), ((0.1,), 9), (("0.1:1:3",), 5), (("0.1:1:201",), 1000), (("0.1:1:2",), 4)):
         decides(learning_rates=rates, trials=trials, **some)
     decides(learning_rates=(0.1, 0.2), batch_size=(100, 120), epochs=2, **some)

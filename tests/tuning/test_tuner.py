@@ -72,6 +72,8 @@ def test_the_scheduler_is_the_one_asked_for(asked):
         scheduler = asked(scheduler=name, grace_period=grace_period).tune_config.scheduler
         assert type(scheduler) is kind
         assert scheduler._grace_period == first
+    longer = Past({"before": TrialConfig(epochs=12)})
+    assert asked(past=longer, scheduler="asha", grace_period=20).tune_config.scheduler._grace_period == 12
     own = ASHAScheduler(metric="scheduler_loss", mode="min")
     assert asked(Plan({}, PLAN.trials, 2, scheduler=own), scheduler="asha").tune_config.scheduler is own
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
@@ -133,22 +134,26 @@ ADDS = re.compile(r"refused: --\S+ \S+ .* a resume can only add to that")
 def test_what_a_resume_makes_of_each_option(folder):
     """An option that is recorded is left out, or is given its default, or another value. An option that a command
     shares with the first one stands there, unless it is marked otherwise."""
-    lines, first = [], marks(LearningRateRegimes)
+    alike, lines, first = defaultdict(list), [], marks(LearningRateRegimes)
     for command, kind in COMMANDS.items():
         for one in fields(kind):
             name, mark, values = one.name, marks(kind)[one.name], two_values(kind, one)
             known = kind is not LearningRateRegimes and first.get(name) is mark
             if known or not values or name in ("resume", "output"):
                 continue
-            where, default = folder(command, **{name: values[0]}), getattr(kind(), name)
+            before, other, default = *values, getattr(kind(), name)
+            where = folder(command, **{name: before})
 
             def found(name=name, kind=kind, where=where, command=command, **given):
                 outcome = said(lambda: getattr(resumed(kind(resume=where, **given), where, command), name))
                 return ADDS.sub("only adds", CANT.sub("can't change", outcome))
 
-            assert found(**{name: values[0]}) == repr(values[0])
-            told = "; ".join(f"{value!r} -> {found(**{name: value})}" for value in (default, values[1]))
-            lines.append(f"{command} {mark.name} {name} was {values[0]!r} -> {found()}; {told}")
+            names = {repr(before): "as before", repr(other): "as given", repr(default): "the default"}
+            assert found(**{name: before}) == repr(before)
+            outcomes = [names.get(one, one) for one in (found(), found(**{name: default}), found(**{name: other}))]
+            alike[mark.name, *outcomes].append(f"{command}.{name}")
+    for (mark, absent, default, other), names in alike.items():
+        lines.append(f"{mark}: left out, {absent}; its default, {default}; another, {other}: {', '.join(names)}")
     assert_kept("options in a resume", "\n".join(lines).replace("PosixPath", "") + "\n")
 
 
