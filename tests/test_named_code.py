@@ -8,8 +8,8 @@ from mnist_tune.named_code import parse_call
 TEXTS = [
     *("adam", " adam ", "adam()", " adam (b1=0.8)", "adam(b1=0.8, nesterov=True)", "net.py:mlp(widths=(64, 32))"),
     *("a/net.py:mlp(64, 'relu', width=-1)", "adam(None, b'x', 1j)", "(1)", "adam(", "adam(b1)", "adam(b1=print())"),
-    *("adam(b1=[1])", "adam({'a': 1})", "adam(1)(2)", "adam(1)+f(2)", "adam(b1=0.8", "net.py:mlp(relu)", "adam)"),
-    *("adam(b1=0.8, b1=0.9)", "adam(**'b1')", "adam(*'b1')", "adam(b1=0.8, *'b1')", "adam(1) f"),
+    *("adam(b1=[1])", "adam({'a': 1})", "adam(1)+f(2)", "adam(b1=0.8", "net.py:mlp(relu)", "adam)"),
+    *("adam(b1=0.8, b1=0.9)", "adam(**'b1')", "adam(*'b1')", "adam(1) f"),
     "adam(" + "x123456789" * 30,
 ]
 

@@ -121,13 +121,15 @@ NAMED = """
 """.split()
 
 
-def test_what_is_loaded_recorded_and_refused(folder):
+def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
     """Of each name alone: the sentence, or the files that are recorded, how many of their lines, and what is sent."""
     for name, content in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     lines, before = [], {*sys.modules}
-    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "simple.py:mlp")]:
+    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "../simple.py:mlp")]:
+        if name.startswith(".."):
+            monkeypatch.chdir(folder / "without")
         try:
             load_own({flag: [name]})
         except UserError as error:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from kept_texts import assert_kept
+from shortened import shortened
 
 from mnist_tune import UserError
 from mnist_tune.runtime import device
@@ -57,7 +58,7 @@ def test_the_device_of_a_cluster(cluster, capsys):
         assert all("num_gpus" not in wanted for wanted, *_ in asked)
         assert capsys.readouterr().err == ""
         asked.clear()
-    assert_kept("devices", "\n".join(lines) + "\n")
+    assert_kept("devices", "\n".join(shortened(lines)))
 
 
 def test_the_gpu_of_another_ray_is_asked_for_its_own_memory(cluster, monkeypatch):

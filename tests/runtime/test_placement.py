@@ -47,7 +47,7 @@ def servers(monkeypatch):
 
     def start(*arguments):
         asked.append(arguments)
-        return "the directory"
+        return "D"
 
     monkeypatch.setattr(placement, "start_directory", start)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 2.0, "memory": 8e9})
@@ -63,12 +63,11 @@ MACHINES = {
 }
 ASKED: list[dict[str, Any]] = [
     {},
-    {"trials": []},
     {"execution": "process"},
     {"execution": "lanes"},
     {"execution": "lanes", "lanes": 3},
     {"cpus_per_trial": 3},
-    *({"execution": "process", "trials_per_gpu": count, "cpus_per_trial": 2} for count in (1, 3, 7)),
+    *({"execution": "process", "trials_per_gpu": count, "cpus_per_trial": 2} for count in (3, 7)),
     {"trials": [], "execution": "lanes", "lanes": 10**6},
     *({"execution": "lanes", "memory": 40.5 * LANE, "lanes": lanes} for lanes in (None, 10, 11)),
     {"execution": "lanes", "memory": 3.5 * 44 * LANE},
@@ -107,7 +106,6 @@ def node(alive=True, **resources):
 
 BIG = {"CPU": 8.0, "GPU": 1.0}
 CLUSTERS = {
-    "one node": [node(CPU=2.0)],
     "two nodes": [node(CPU=2.0), node(CPU=4.0), node(alive=False, CPU=64.0)],
     "one has a GPU": [node(CPU=4.0, GPU=1.0), node(CPU=8.0)],
     "none yet": [node()],
