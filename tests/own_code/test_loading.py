@@ -127,7 +127,7 @@ def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     lines, before = [], {*sys.modules}
-    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "../simple.py:mlp")]:
+    for flag, name in [*(("architecture", name) for name in NAMED), ("optimizer", "../net.py:mlp")]:
         if name.startswith(".."):
             monkeypatch.chdir(folder / "without")
         try:

@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -110,8 +111,8 @@ def elsewhere(folder, another):
     def use(name):
         load_own({"architecture": [name]})
         shipped = pickle.dumps((name, own_code()))
-        for file in folder.rglob("*.py"):
-            file.unlink()
+        for one in folder.iterdir():
+            shutil.rmtree(one) if one.is_dir() else one.unlink()
         another.stdin.write(shipped)
         another.stdin.flush()
         return another.stdout.readline().decode().strip()
