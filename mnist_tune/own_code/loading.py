@@ -187,7 +187,7 @@ def _source(content: bytes) -> dict[str, Any]:
 def _named(flag: str, call: Call) -> Attribute:
     """Return where a factory is, in a module that is loaded now."""
     place, _, name = call.name.rpartition(":")
-    file, is_file = storage.local(place).absolute(), place.endswith(".py")
+    file, is_file = Path(os.path.abspath(storage.local(place))), place.endswith(".py")  # without "..": one name each
     if is_file and not file.is_file():
         raise UserError(f"--{flag} {call.name}: there is no file {file}; write FILE.py:FUNCTION")
     folder = str(file.parent) if is_file else ""
