@@ -118,29 +118,29 @@ def printed_run(name, shift=0.0):
 def judged():
     """The runs of sweeps, by what they are."""
     bands = {name: experiments()[name].band or EXACT for name in experiments() if name not in CHAOTIC}
+    seed = experiments()["convnet"].trials()[-1]
     for share in (0, -0.9, 1.2):
-        yield f"off by {share:g} bands", [printed_run(name, share * band) for name, band in bands.items()]
+        own = [printed_run(name, share * band) for name, band in bands.items()]
+        yield f"off by {share:g} bands, and another seed was lost", [*own, (seed, LOST, "diverged")]
     run, figures, reason = printed_run("convnet")
     off = [(train - 0.01, test - 0.01) for train, test in figures]
     wild = [(train - 0.1 * (i % 2), test - 0.1 * (i % 2)) for i, (train, test) in enumerate(figures[:-1])]
     slow, slowly, _ = printed_run("slow", -0.001)
-    seed = experiments()["convnet"].trials()[-1]
     ends, begins, other = [*off[:-1], figures[-1]], [*figures[:-1], off[-1]], [*wild, figures[-1]]
     cut = (replace(slow, epochs=2), slowly[:2], reason)
     trained = (slow, [(train, test + 0.001) for train, test in slowly], reason)
     yield "off until the end, cut after two epochs", [(run, ends, reason), cut]
     yield "off at the end, in training alone", [(run, begins, reason), trained]
     yield "of another regime, chaotic", [(run, other, reason), printed_run("oscillates")]
-    yield "a seed was lost", [(run, figures, reason), (seed, LOST, "diverged")]
     none = runs_of("oscillates", " error", " interrupted")
     yield "another seed alone, none has begun", [(run, [], "error"), (seed, CALM, "completed"), *none]
     some = ["diverged", "diverged", "oscillating", "oscillating", "converged"]
     yield "some, the own", runs_of("oscillates", *some) + runs_of("diverges", "diverged")
     yield "none", runs_of("oscillates", *["converged"] * 21) + runs_of("diverges", *["converged"] * 6)
     yield "none of too few", runs_of("oscillates", *["diverged"] * 20)
-    for ended in ("interrupted", "time_budget", "error"):
-        none, another = [f"diverged {ended}", *["converged"] * 5], [f"oscillating {ended}", "oscillating", "diverged"]
-        yield f"one was cut, {ended}", runs_of("diverges", *none) + runs_of("oscillates", *another)
+    cuts = ("interrupted", "time_budget", "error")
+    none = runs_of("diverges", *[f"diverged {cut}" for cut in cuts], *["converged"] * 3)
+    yield "three were cut", none + runs_of("oscillates", *[f"oscillating {cut}" for cut in cuts], "oscillating")
     for more in (0, 1):
         asked = {"oscillates": 4 + more, "diverges": 2 + more}
         runs = (runs_of(name, *[outcome(name)[0]] * 2, epochs=epochs) for name, epochs in asked.items())
