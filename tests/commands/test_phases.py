@@ -10,7 +10,7 @@ import pytest
 from kept_texts import assert_kept
 
 from mnist_tune.commands import phase_diagram
-from mnist_tune.commands.phase_diagram import LOST, first_steps, open_between, thresholds
+from mnist_tune.commands.phase_diagram import first_steps, open_between, thresholds
 from mnist_tune.regimes.families import layers
 
 
@@ -31,15 +31,16 @@ def test_each_threshold_is_where_it_first_happens():
         (1.0, 1.0, 0.5, [1.9, 2.0]),
         (2.0, 1.0, 1.1, []),  # the last step alone makes it rise
         (3.0, 1.5, 0.5, [1.0, 2.1, 1.0]),
-        (4.0, LOST, 0.5, []),
+        (4.0, 1e5, 0.5, []),
         (5.0, np.nan, np.nan, [np.nan]),
         (6.0, 1.0, 0.9, []),  # lucky beyond
+        (7.0, 1.001e5, 0.9, []),
     ]
     steps = first_steps(*tables(rows))
-    assert steps["c"].tolist() == [2, 4, 6, 8, 10, 12]
-    assert steps["loss_rises"].tolist() == [False, True, True, True, True, False]
-    np.testing.assert_equal(steps["sharpness_rises"].tolist(), [0, np.nan, 1, np.nan, 1, np.nan])
-    assert steps["lost"].tolist() == [False] * 4 + [True, False]
+    assert steps["c"].tolist() == [2, 4, 6, 8, 10, 12, 14]
+    assert steps["loss_rises"].tolist() == [False, True, True, True, True, False, True]
+    np.testing.assert_equal(steps["sharpness_rises"].tolist(), [0, np.nan, 1, np.nan, 1, np.nan, np.nan])
+    assert steps["lost"].tolist() == [False] * 4 + [True, False, True]
     [found] = thresholds(steps.sample(frac=1, random_state=0)).to_dict("records")
     assert found == {"architecture": "mlp", "seed": 0, "sharpness": 2, "c_loss": 4, "c_sharp": 6, "c_max": 8}
 
