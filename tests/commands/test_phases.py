@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from kept_texts import assert_kept
 
+from mnist_tune import UserError
 from mnist_tune.commands import phase_diagram
 from mnist_tune.commands.phase_diagram import first_steps, open_between, thresholds
 from mnist_tune.regimes.families import layers
@@ -146,3 +147,8 @@ def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_pat
     _, said, notes = main_of(phase_diagram, *few.split())
     assert re.search(r"\nPicture: results/phase_diagram/[-\d]{10}_[-\d]{8}/phase_diagram.png\n$", said)
     assert notes == ""
+
+
+def test_a_diagram_that_is_not_there_is_not_resumed(main_of):
+    with pytest.raises(UserError, match=r"nowhere/untrained"):
+        main_of(phase_diagram, "--resume", "nowhere")
