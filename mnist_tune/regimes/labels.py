@@ -208,7 +208,7 @@ class Family:
     def label(self, one: Trial) -> Label:
         """Return the label of a trial, and the evidence."""
         label, curve = one.own[0], one.curve
-        if curve.epochs and self._slowest < math.inf and (label == "diverged" or stuck(curve)):
+        if self._slowest < math.inf and (label == "diverged" or stuck(curve)):
             return self._lost(one)
         there = one.target is not None and bool(curve.epochs) and curve.accuracy[-1] >= one.target
         if label not in ("slow", "underfit", "undecided") or curve.epochs < TREND or there:
