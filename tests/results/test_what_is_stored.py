@@ -9,6 +9,7 @@ import platform
 import re
 import secrets
 import uuid
+from collections import Counter
 
 import pytest
 from kept_texts import assert_kept
@@ -39,11 +40,11 @@ def said_of(content):
 
 class Recorded:
     """A store in memory that writes down what it is asked. Each of `failing` is raised by the request of that number,
-    before it is done or, with `late`, after."""
+    before it is done or, with `late`, after. The versions of each file are numbered."""
 
     def __init__(self):
         self.store, self.said, self.versions = MemoryStore(), [], {}
-        self.failing, self.late, self.count = {}, False, 0
+        self.failing, self.late, self.count, self.puts = {}, False, 0, Counter()
 
     def call(self, name, path, said, *arguments, **options):
         self.said.append(f"{name.removesuffix('_with_delimiter')} {path}{said}")
@@ -60,8 +61,9 @@ class Recorded:
         assert max_concurrency == 4, "how many parts of a file are sent at once"
         over = f" over {self.versions.get(mode['e_tag'], '?')}" if isinstance(mode, dict) else f" {mode}" * bool(mode)
         found = self.call("put", path, f" {said_of(content)}{over}", path, content, mode=mode or "overwrite")
-        self.versions[found["e_tag"]] = self.count
-        self.said[-1] += f": {self.count}"
+        self.puts[path] += 1
+        self.versions[found["e_tag"]] = self.puts[path]
+        self.said[-1] += f": {self.puts[path]}"
         return found
 
     def get(self, path):
