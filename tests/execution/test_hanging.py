@@ -16,12 +16,8 @@ from kept_texts import assert_kept
 import mnist_tune
 from mnist_tune import Network, SweepOptions, TrialConfig, UserError
 from mnist_tune.execution import hanging
-from mnist_tune.execution.group import LaneGroup
 from mnist_tune.execution.hanging import HungError, limit_s, watched
-from mnist_tune.execution.pool import LanePool
 from mnist_tune.tuning.sweep import run_sweep
-
-SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
 
 
 @pytest.fixture(autouse=True)
@@ -88,30 +84,6 @@ def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
         monkeypatch.setattr(time, name, lambda: next(days))
     assert watched(lambda: threading.Event().wait(0.1) or "awake", 60) == "awake"
     assert ends == []
-
-
-@pytest.fixture
-def hangs(monkeypatch):
-    """Epochs hang if this is set, until the test ends."""
-    on, end, run = threading.Event(), threading.Event(), LaneGroup.run
-    monkeypatch.setattr(LaneGroup, "run", lambda *given: end.wait(60) if on.is_set() else run(*given))
-    yield on
-    end.set()
-
-
-def test_a_pool_knows_what_epochs_took_also_that_of_a_saved_state(few_images, hangs, ends):
-    pool, another = (LanePool(few_images, hang_s=0.05) for _ in range(2))
-    pool.attach("a", SMALL)
-    pool.run(["a"])
-    row = pool.run(["a"])["a"]
-    assert pool.lanes["a"].seconds[-1] == row["batch_s"]
-    assert len(pool.lanes["a"].seconds) == 2
-    row["batch_s"] = 0.001
-    another.attach("a", SMALL, pool.checkpoint("a"))
-    hangs.set()
-    with pytest.raises(HungError):
-        another.run(["a"])
-    assert ends == [(5.0, 1)]
 
 
 def test_minutes_below_none_are_refused():

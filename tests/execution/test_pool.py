@@ -7,18 +7,16 @@ import jax
 import numpy as np
 import pytest
 from compiled import kept
+from made_up_device import out_of_memory
 
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
-from mnist_tune.training.network import Network
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
-OF_THE_STEPS = ("step", "step_loss_first", "step_loss_max", "step_loss_last", "window_loss_max", "guessing_since")
 OF_THE_BATCH = ("compile_s", "train_s", "eval_s", "batch_s", "lanes", "fill")
 
 
@@ -165,58 +163,6 @@ def test_lanes_may_be_at_different_epochs_and_orders(mnist_5k):
         assert_close(together[str(i)], rows[-1])
 
 
-@pytest.fixture
-def prelu():
-    """An architecture whose parameters have every rank: a scalar (PReLU's slope), a vector, a matrix."""
-
-    def build(data):
-        def draw(seed):
-            w = 0.1 * np.random.RandomState(seed).randn(784, 10).astype(np.float32)
-            return ((w, np.zeros(10, np.float32)), np.float32(0.25))
-
-        def apply(params, x):
-            (w, b), slope = params
-            z = x.reshape(len(x), -1) @ w + b[None, :]
-            return jax.numpy.where(z > 0, z, slope * z)
-
-        return Network(draw, apply, seeded=True)
-
-    register("prelu")(build)
-
-
-def test_leaves_of_any_rank_stack(few_images, tmp_path, prelu):
-    configs = [TrialConfig(architecture="prelu", learning_rate=rate) for rate in (0.01, 0.1)]
-    together, single = LanePool(few_images, 4), LanePool(few_images)
-    for i, config in enumerate(configs):
-        together.attach(str(i), config)
-    rows = together.run(["0", "1"])
-    for i, config in enumerate(configs):
-        single.attach("0", config)
-        assert_close(rows[str(i)], single.run(["0"])["0"])
-    together.checkpoint("1").save(tmp_path / "a.npz")
-    state = Checkpoint.load(tmp_path / "a.npz")
-    assert () in {array.shape for array in state.arrays.values()}
-    single.attach("0", configs[1], state)
-    assert single.run(["0"])["0"]["epoch"] == 2
-
-
-def test_lanes_that_do_not_ask_stay_as_they_are(few_images):
-    pool = attached(few_images, 8, RATES)
-    before = pool.checkpoint("6")
-    pool.run([str(i) for i in range(5)])  # padded to 8: the writes of the padding must be dropped
-    after = pool.checkpoint("6")
-    for name, array in before.arrays.items():
-        np.testing.assert_array_equal(after.arrays[name], array)
-
-
-def test_padding_changes_no_lane_where_every_slot_is_taken(few_images):
-    pool = attached(few_images, 4, RATES[:4])
-    before = [pool.checkpoint(lane).arrays for lane in "0123"]
-    pool.run(["1", "2"])
-    for lane in "03":
-        np.testing.assert_equal(pool.checkpoint(lane).arrays, before[int(lane)])
-
-
 def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
     pool = attached(few_images, 4, RATES[:3])
     pool.run(["0", "1", "2"])
@@ -229,10 +175,6 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["train_s"] > 0
         assert row["eval_s"] > 0
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
-
-
-def out_of_memory():
-    return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte")
 
 
 def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monkeypatch):
