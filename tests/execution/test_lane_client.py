@@ -1,6 +1,7 @@
 """The lanes of a trial's process, when their server is gone."""
 
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock, Mock
 
 import pytest
@@ -76,8 +77,8 @@ def lanes(monkeypatch):
     """A client, and the list of the servers that its directory assigns, one after another."""
     monkeypatch.setattr(lane_client.ray, "get_runtime_context", MagicMock())
     monkeypatch.setattr(lane_client.ray, "get", lambda made: made())
-    monkeypatch.setattr(lane_client, "FULL_S", 0)
     found, assigned = LaneClient(MagicMock(), ["a reference"]), []
+    monkeypatch.setattr(lane_client, "time", MagicMock())
     found._directory.assign.remote = lambda *arguments: lambda: assigned.pop(0)
     return found, assigned
 
@@ -132,13 +133,12 @@ def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):
     server.save.remote.assert_called_once_with("a", lanes.token, tmp_path)
 
 
-def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes, monkeypatch):
-    (lanes, assigned), server, waited = lanes, Server(LanesFullError("full"), DeviceFullError("no memory")), []
-    monkeypatch.setattr(lane_client, "FULL_S", 1.5)
-    monkeypatch.setattr(lane_client.time, "sleep", waited.append)
+def test_a_client_waits_only_where_a_lane_is_still_held_and_leaves_a_dead_server_in_peace(lanes):
+    (lanes, assigned), server = lanes, Server(LanesFullError("full"), DeviceFullError("no memory"))
+    waited: Any = lane_client.time.sleep
     assigned += [None, server, server, server]
     lanes.attach("a", TrialConfig())
-    assert waited == [1.5]
+    assert waited.call_args_list == [((1.0,),)]
     server.detach.remote = MagicMock(**{"return_value.side_effect": ActorDiedError()})
     lanes.detach("a")
     assert server.detach.remote.call_count == 1

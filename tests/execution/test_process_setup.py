@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -44,7 +45,13 @@ SETTINGS = (
 
 
 def test_what_jax_is_told(monkeypatch, tmp_path):
-    text = ""
+    text, locks = "", []
+
+    def lock(file, timeout):
+        locks.append(f"{file} for {timeout} s")
+        return nullcontext()
+
+    monkeypatch.setattr(process_setup, "FileLock", lock)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(process_setup, "processor_model", lambda: "  A (fast) processor, v2.1 ")
     for settings in SETTINGS:
@@ -52,7 +59,7 @@ def test_what_jax_is_told(monkeypatch, tmp_path):
         monkeypatch.setattr(os, "environ", {})
         monkeypatch.setattr(jax.config, "update", told.__setitem__)
         configure_jax(WorkerSettings("states", **settings))
-        text += f"{settings}: {os.environ} {told}\n"
+        text += f"{settings}: {os.environ} {told} {locks}\n"
     assert_kept("what JAX is told", text + f"{sorted(str(one) for one in Path().rglob('*') if one.is_dir())}\n")
 
 
@@ -73,6 +80,7 @@ def test_jax_stores_programs_beside_what_a_kill_left(tmp_path):
     """In a process of its own, since a test has no compilation cache."""
     program = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 configure_jax(WorkerSettings("states", cache_dir=sys.argv[1]))
