@@ -151,7 +151,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     assert int(right) == 2
 
 
-def test_losses_of_logits_in_tokens_are_evaluated_in_float32():
+def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
     apply, params = program.network.apply, program.init(0).params
