@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
@@ -51,6 +52,7 @@ class Course:
     def __init__(self, here, printed):
         self.here, self.lines, self.now, self._printed = here, [], 100.0, printed
         self._known, self.proposed, self.last = {}, {}, DEFAULTS
+        self.data: Any = None
         self.row, self.slots, self.dies, self.resources = None, 2, math.inf, {"CPU": 2.0}
         self.epoch_s = 0.5
 

@@ -40,14 +40,19 @@ def test_what_predictors_try_and_find(monkeypatch):
     for name, loss in LOSSES.items():
         for start in (0.1, 64.0):
             tried = []
-            found = critical_rate(lambda rate: tried.append(rate) or loss(rate), 1.0, start)  # noqa: B023
+
+            def after(rate, tried=tried, loss=loss):
+                tried.append(rate)
+                return loss(rate)
+
+            found = critical_rate(after, 1.0, start)
             shown = ", ".join(f"{rate:.4g}" for rate in (tried if len(tried) < 20 else (*tried[:2], tried[-1])))
             lines.append(f"from {start}, the loss {name}: {found:.4g} after {len(tried)} passes: {shown}")
     for images in (30, 500, 1300, 2000, 60_000):
         bench = made_up(images, batch_size=32, data_seed=3)
         monkeypatch.setattr(Bench, "_critical", lambda bench, order: order)
         for kind in (Bench.bracket, Bench.critical):
-            order = kind(bench)
+            order: Any = kind(bench)
             lines.append(f"{kind.__name__} of {images} images: {order.shape}, first {order.ravel()[:3].tolist()}")
 
     residuals = {16: 0.0101, 32: 0.5}
@@ -74,7 +79,12 @@ def test_what_predictors_try_and_find(monkeypatch):
     said = dict(zip([*PREDICTORS, *RULES], (0.5, 0.0, -1.0, math.nan, math.inf, None, 0.1), strict=False))
     known = {name: lambda bench, name=name: said[name] for name in PREDICTORS}
     monkeypatch.setattr(predictors, "PREDICTORS", known)
-    monkeypatch.setattr(predictors, "Bench", lambda *given: lines.append(f"bench of {given}") or made_up())
+
+    def look(*given):
+        lines.append(f"bench of {given}")
+        return made_up()
+
+    monkeypatch.setattr(predictors, "Bench", look)
     monkeypatch.setattr(Bench, "suggestions", lambda bench: {name: said.get(name, 0.3) for name in RULES})
     lines.append(f"of {said}")
     lines.append(f"is left {predict('config', 'data', 'spec')}")

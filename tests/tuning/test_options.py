@@ -33,6 +33,7 @@ EDGES: list[dict[str, Any]] = [
     *({name: ()} for name in ("architecture", "optimizer", "batch_size", "momentum")),
     *({"trials": count} for count in (100_000, 100_001)),
     {"predictor_seeds": 100_001},
+    {"lanes": 0},
 ]
 MEASURED: list[dict[str, Any]] = [
     {},
@@ -42,7 +43,7 @@ MEASURED: list[dict[str, Any]] = [
 ]
 SEVERAL = (("1", 2, "1"), ("1:2:60000", "1:3:60000"))
 NETWORKS = ((16, 2, "tanh"), (8, 4, "relu", "glorot"), (8, 1, "tanh"), (8, 1000, "tanh"), (8, 1001, "tanh"))
-DECIDED = [{"trials": 3, "at_a_time": 4}, {"trials": 4, "at_a_time": 4}]
+DECIDED = [{"trials": 3, "at_a_time": 4}, {"trials": 4, "at_a_time": 4}, {"lanes": 0}]
 TEXTS = (3, "0.1", "0.01:1:3", "1:0.01:5", "0.5:2:1", "1.05:1.06:6", "2:2:3", "1:2:100001", "0:1:3", "1:-1:3")
 TEXTS += ("0.1:inf:3", "inf:1:2", "0.1:1:0", "0.1:1:x", "0.1:1", "0.1:1:2:3", "a", "0,1", "lanes")
 

@@ -141,7 +141,7 @@ def test_what_a_resume_makes_of_each_option(folder):
             known = kind is not LearningRateRegimes and first.get(name) is mark
             if known or not values or name in ("resume", "output"):
                 continue
-            before, other, default = *values, getattr(kind(), name)
+            (before, other), default = values, getattr(kind(), name)
             where = folder(command, **{name: before})
 
             def found(name=name, kind=kind, where=where, command=command, **given):
