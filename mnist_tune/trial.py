@@ -171,5 +171,5 @@ def own_id(trial: Any) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` with the closest known name, or a list of all if none is close."""
     names = list(known)
-    match = difflib.get_close_matches(name, names, n=1)
+    match = difflib.get_close_matches(name, names)
     return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(names)}"
