@@ -24,6 +24,7 @@ from ray._private.node import Node
 from ray.exceptions import AuthenticationError, RpcError
 from shortened import shortened
 
+import mnist_tune
 from mnist_tune import UserError
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime import ray_private, ray_session
@@ -55,7 +56,7 @@ def no_ray(monkeypatch, tmp_path):
 
 def own(text, tmp_path):
     """Return a text without what differs from machine to machine."""
-    places = {str(Path(__file__).parents[2]): "PACKAGE", str(tmp_path): "HERE", f"-{os.getuid()}/": "-USER/"}
+    places = {str(Path(mnist_tune.__file__).parents[1]): "PACKAGE", str(tmp_path): "HERE", f"-{os.getuid()}/": "-USER/"}
     places[f"concurrency={3 * usable_cpus()}\n"] = "concurrency=THRICE THE CORES\n"
     return reduce(lambda said, place: said.replace(place, places[place]), places, text)
 
