@@ -102,7 +102,8 @@ def test_csv_files(moments, tmp_path, kept):
     for name in ("trials", "epochs"):
         lines = (tmp_path / "a" / "b" / f"{name}.csv").read_text().splitlines()
         said.append((*lines[:3], lines[-1]))
-    kept("csv", map("\n".join, said[4:]))
+    by_default = mirror("csv", None).update(moments[1]).replace(str(moments[1].path), "ITS FOLDER")
+    kept("csv", [by_default, *map("\n".join, said[4:])])
 
 
 def events(file):
@@ -442,9 +443,10 @@ def test_what_an_export_refuses(moments, tmp_path, monkeypatch, kept):
             monkeypatch.setattr(f"mnist_tune.exports.{kind}.library", lambda name, found=found: found)
         copies = [mirror(kind, str(tmp_path / "file"))]
         lines.append(refusal(lambda copies=copies: copies[0].update(moments[0])))
-        for output in ("my.db", "sqlite:///a.db", "http://localhost:5000") if kind in ("mlflow", "optuna") else ():
+        outputs = (None, "my.db", "sqlite:///a.db", "http://localhost:5000")
+        for output in outputs if kind in ("mlflow", "optuna") else outputs[:1]:
             copy = vars(mirror(kind, output))
-            lines.append(f"{kind} {output}: {copy.get('_uri') or copy.get('_url')}")
+            lines.append(f"{kind} {output}: {copy.get('_uri') or copy.get('_url') or copy['_output']}")
     monkeypatch.setattr("mnist_tune.exports.run.import_module", Mock(side_effect=ImportError))
     names = ("mlflow", "optuna", "wandb", "tensorboardX", "tensorboardX.summary")
     lines += [refusal(lambda name=name: exports.run.library(name)) for name in names]

@@ -117,7 +117,8 @@ NAMED = """
     json:dumpz :mlp
     net.py:mlp(width=f()) net.py:mlp(width=wide) net.py:mlp(width net.py:mlp net.py:mlp(width=3) ./net.py:mlp
     simple.py:other simple.py:_mlp my.net.v2.py:mlp large.py:mlp larger.py:mlp package.nets:mlp package/nets.py:mlp
-    package.sub.deep:mlp without.nets:mlp site-packages/installed.py:mlp latin.py:mlp json:dumps pytest:raises mlp-4-tanh
+    package.sub.deep:mlp without.nets:mlp site-packages/installed.py:mlp latin.py:mlp json:dumps pytest:raises
+    mlp-4-tanh
 """.split()
 
 
