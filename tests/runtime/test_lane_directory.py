@@ -66,6 +66,10 @@ async def assigned(directory, *lanes):
     return [await task for task in await begun(directory, *lanes)]
 
 
+def test_a_trial_asks_again_after_half_a_minute_and_a_dead_server_is_looked_at_each_second():
+    assert (module.WAIT_S, module.RESTART_S) == (30.0, 1.0)
+
+
 def test_only_as_many_servers_start_as_lanes_are_needed(servers):
     async def act(directory):
         waits = await begun(directory, "a", "b", "c")

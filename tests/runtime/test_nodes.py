@@ -183,6 +183,22 @@ def test_a_dead_raylet_ends_the_sweep_at_once_and_nodes_are_looked_at_now_and_th
     assert not isinstance(died.value, Exception)  # which Tune would catch
 
 
+def test_nodes_are_looked_at_every_two_seconds(monkeypatch, capsys):
+    now, looked = [5.0], []
+
+    def look():
+        looked.append(now[0])
+        return {}
+
+    monkeypatch.setattr(nodes, "raylet_is_dead", lambda: False)
+    monkeypatch.setattr(nodes, "alive_nodes", look)
+    monkeypatch.setattr(nodes.time, "monotonic", lambda: now[0])
+    watch = NodeWatch(quiet=False)
+    for now[0] in (6.9, 7.0, 8.0, 8.9, 9.5, 20.0):
+        watch.on_step_end(0, [])
+    assert looked == [5.0, 7.0, 9.5, 20.0]
+
+
 def test_live_nodes_have_names_with_their_addresses(monkeypatch):
     known = [
         {
