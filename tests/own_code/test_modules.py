@@ -1,6 +1,7 @@
 """The user's modules in another process, which does not see their files."""
 
 import importlib
+import json
 import pickle
 import shutil
 import subprocess
@@ -127,6 +128,20 @@ def test_the_folder_of_what_is_imported_elsewhere_hides_no_installed_module(fold
     before = list(sys.path)
     modules.receive({"mine": modules.Source(str(folder / file), b"")})
     assert sys.path == [*before, str(folder)]
+
+
+def test_whose_a_module_is():
+    """Also in a clone of this package, where ours are beside the user's."""
+    own = {("net", "/x/net.py"), ("mnist_tuned.net", "/x/net.py"), ("net.mnist_tune", "/x/net.py")}
+    others = {
+        ("mnist_tune", "/x/__init__.py"),
+        ("mnist_tune.trial", "/x/trial.py"),
+        ("net", None),
+        ("net", "/x/net.so"),
+    }
+    others |= {("net", f"/x/{place}/net.py") for place in ("site-packages", "dist-packages/y")}
+    others |= {("json", json.__file__), ("net", "")}
+    assert {one for one in own | others if modules.is_own(*one)} == own
 
 
 def test_a_module_that_was_imported_from_a_file_is_imported_again_from_the_text(folder, monkeypatch):
