@@ -240,7 +240,7 @@ def run_python(here, *arguments, **environment):
 
 
 def test_a_reader_that_stops_early_gets_no_traceback():
-    code = "from mnist_tune import cli; cli.run(lambda: [print('x' * 99) for _ in range(10**5)])"
+    code = "from mnist_tune import cli; cli.run(lambda: [print('x' * 99, flush=True) for _ in range(10**5)])"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe) as printing:
         assert printing.stdout.read(1) == b"x"
