@@ -23,7 +23,6 @@ Config = TypeVar("Config")
 PIPE_CLOSED = 141
 """A shell's exit code of a program that wrote into a closed pipe: 128 + SIGPIPE."""
 
-
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -72,7 +71,9 @@ def run(main: Callable[[], int | None]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # printing "…" must not fail on a terminal without it
     try:
-        sys.exit(main() or 0)
+        code = main() or 0
+        print(end="", flush=True)  # at exit, Python itself would say that nobody reads
+        sys.exit(code)
     except UserError as error:
         fail(str(error))
     except BrokenPipeError:  # whoever read the output has stopped, as `head` does

@@ -22,9 +22,8 @@ _SECRET = re.compile(r"((?:secret|token|password|key|signature|credential)[\w-]{
 
 def escaped(text: str) -> str:
     """Return the text with every unprintable character replaced by its escape sequence."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    escapes = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return text if text.isprintable() else "".join(escapes)
 
 
 def redacted(text: str) -> str:

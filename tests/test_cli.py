@@ -239,12 +239,15 @@ def run_python(here, *arguments, **environment):
     return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=LONG_S)
 
 
-def test_a_reader_that_stops_early_gets_no_traceback():
-    code = "from mnist_tune import cli; cli.run(lambda: [print('x' * 99, flush=True) for _ in range(10**5)])"
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe) as printing:
-        assert printing.stdout.read(1) == b"x"
+@pytest.mark.parametrize("printed", ["[print('x' * 99, flush=True) for _ in range(10**5)]", "print('x')"])
+def test_a_reader_that_stops_early_gets_no_traceback(printed):
+    """Also if Python would flush what is left, or all of it, at exit."""
+    code = f"import sys; from mnist_tune import cli; sys.stdin.read(); cli.run(lambda: {printed})"
+    command, pipes = [sys.executable, "-c", code], dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, env=buffered, **pipes) as printing:
         printing.stdout.close()
+        printing.stdin.close()
         assert printing.stderr.read() == b""
         assert printing.wait(60) == cli.PIPE_CLOSED
 
