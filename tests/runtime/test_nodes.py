@@ -84,7 +84,8 @@ def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
 
 def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
     file = tmp_path / "error.txt"
-    file.write_text(f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}")
+    text = f"Failure # 1 (occurred at noon)\n{KILLED}\nFailure # 2 (occurred at one)\n{RAISED}"
+    file.write_bytes(b"\xff" + text.encode())
     assert last_death(SimpleNamespace(error_file=str(file))) == death(RAISED) != death(KILLED)
     for missing in (None, str(tmp_path / "gone")):
         assert last_death(SimpleNamespace(error_file=missing)) == (None, "Ray does not say why")
