@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from page_drawn import described, table
 from kept_texts import assert_kept
 from made_up_sweeps import decision
+from page_drawn import described, table
 
 from mnist_tune.reports import page, page_data, page_figures
 from mnist_tune.reports.importances import Importances
