@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
@@ -120,7 +121,14 @@ def test_what_is_said_of_a_small_last_batch():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("learning_rate", 5e-324), ("momentum", 0), ("momentum", 1 - 1e-16), ("batch_size", 1), ("epochs", 1)],
+        *[
+            ("learning_rate", 5e-324),
+            ("weight_decay", sys.float_info.max),
+            ("momentum", 0),
+            ("momentum", 1 - 1e-16),
+            ("batch_size", 1),
+            ("epochs", 1),
+        ],
         *[("label_noise", 0), ("holdout", 0), ("seed", MAX_SEED), ("data_seed", MAX_SEED)],
     ],
 )
