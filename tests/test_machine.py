@@ -82,7 +82,7 @@ def test_a_control_group_outside_the_containers_view(limit):
 def test_a_containers_memory_is_the_smallest_of_its_groups(version, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "CGROUPS", tmp_path)
     monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(os, "sysconf", lambda name: 2**12 if name == "SC_PAGE_SIZE" else 2**22)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 2**12, "SC_PHYS_PAGES": 2**22}.__getitem__)
     (tmp_path / "own").write_text(LINES[version].replace("cpu,cpuacct", "cpu,memory"))
     root, name = (tmp_path, "memory.max") if version == 2 else (tmp_path / "memory", "memory.limit_in_bytes")
     (root / "pod" / "job").mkdir(parents=True)

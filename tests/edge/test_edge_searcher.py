@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
-from mnist_tune.edge.searcher import EdgeSearcher
+from mnist_tune.edge.searcher import EdgeSearcher, _Trial
 from mnist_tune.regimes.measured_edge import Learned
 from mnist_tune.trial import TrialConfig
 
@@ -198,6 +198,15 @@ def test_what_ends_in_an_error_takes_no_time_and_makes_room_at_once():
     assert search.suggest("c") is None
     search.on_trial_complete("a", error=True)
     assert search.suggest("c")
+
+
+def test_a_row_from_before_an_error_says_nothing_either():
+    one = _Trial(None, 0.0, 1.0)
+    one.report({"epoch": 2})
+    assert (one.row, one.ends) == ({"epoch": 2}, 4.0)
+    one.report(None, ended=True)
+    one.report({"epoch": 3})
+    assert (one.row, one.ends) == (None, 3.0)
 
 
 ROW = {"train_loss": 0.1, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": False, "stop_reason": ""}
