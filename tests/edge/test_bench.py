@@ -88,7 +88,7 @@ def test_what_predictors_try_and_find(monkeypatch):
     monkeypatch.setattr(Bench, "suggestions", lambda bench: {name: said.get(name, 0.3) for name in RULES})
     lines.append(f"of {said}")
     lines.append(f"is left {predict('config', 'data', 'spec')}")
-    assert_kept("predictors of edges", "\n".join(lines) + "\n")
+    assert_kept("bench of predictors", "\n".join(lines) + "\n")
 
 
 @pytest.mark.parametrize("curvature", [0.02, 1.0, 300.0])

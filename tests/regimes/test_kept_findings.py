@@ -179,7 +179,7 @@ def test_decisions_come_out_as_they_did():
     ):
         lines += [f"{title}:", *course(one, said)]
     lines += ["recorded:", *records()]
-    assert_kept("decisions", "\n".join([*lines, ""]))
+    assert_kept("standing and contests", "\n".join([*lines, ""]))
 
 
 # --- edges
