@@ -12,7 +12,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import FixedLocator, LogFormatterSciNotation, MaxNLocator, NullFormatter, NullLocator
 
 SHOWN = 10
-"""Of more numbers than this some are shown, and their sum."""
+"""If there are more numbers than this, half as many of them are shown, and the sum of all."""
 
 
 @pytest.fixture

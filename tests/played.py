@@ -46,7 +46,7 @@ class Course:
         slots: how many trials run at a time.
         data: the data set.
         epoch_s: seconds of an epoch. Progress is printed every 15 s.
-        dies: the driver is killed once the journal has so many more lines.
+        dies: the driver is killed once the journal has so many more lines (`killed_after`).
     """
 
     def __init__(self, here, printed):
@@ -102,6 +102,14 @@ class Course:
         if self._known.get(name) != value:
             self._known[name] = value
             self.note(f"{name}: {value}")
+
+    @contextmanager
+    def killed_after(self, lines):
+        """The driver is killed in what is done here, once the journal has so many more lines."""
+        self.dies = lines
+        with pytest.raises(Killed):
+            yield
+        self.dies = math.inf
 
     def section(self, title):
         self.note(f"=== {title}")

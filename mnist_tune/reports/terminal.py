@@ -31,7 +31,7 @@ INTERRUPTED = 130
 """The usual exit code of a command that Ctrl-C ended."""
 
 ENOUGH = 10_000
-"""Room for any line. The lines of a table that are wider than the terminal wrap there: no digit may be lost."""
+"""Room for any line of a table."""
 
 WIDE = 100
 """From this width on, the table always says why each trial stopped."""
@@ -122,8 +122,8 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     if not _says_why(console, trials):
         shown = [one for one in shown if one.name != "stop_reason"]
     table = _table(trials, [one for one in shown if one.name != "evidence"], narrow)
-    table.width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum  # nothing is cut
-    if console.width - table.width >= LEAST_EVIDENCE:
+    table.width = width = _full_width(console, table)
+    if console.width - width >= LEAST_EVIDENCE:
         console.print(_table(trials, shown, narrow))
         return
     with console.capture() as captured:
@@ -134,6 +134,11 @@ def _print_table(console: Console, trials: pd.DataFrame) -> None:
     for line, why in zip(printed[head:], evidence(trials), strict=True):
         print(line)
         console.print(Padding(escape(why), (0, 0, 0, 4)))
+
+
+def _full_width(console: Console, table: Table) -> int:
+    """Return how wide a table's lines are. Those wider than the terminal wrap there: no digit may be lost."""
+    return Measurement.get(console, console.options.update_width(ENOUGH), table).maximum
 
 
 def _table(trials: pd.DataFrame, shown: Sequence[Field], narrow: bool) -> Table:
@@ -207,7 +212,7 @@ def print_replicates(trials: pd.DataFrame, every_line: bool = False) -> None:
         table.add_row(*map(escape, row))
     console = table_console()
     console.print(f"\nReplicates over seeds: {said}", highlight=False)
-    table.width = Measurement.get(console, console.options.update_width(ENOUGH), table).maximum
+    table.width = _full_width(console, table)
     console.print(table, soft_wrap=True)
 
 

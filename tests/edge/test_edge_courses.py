@@ -8,7 +8,7 @@ import pytest
 import ray
 import ray.util
 from kept_texts import assert_kept
-from played import Killed, changed, course, shown, words  # noqa: F401
+from played import changed, course, shown, words  # noqa: F401
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.edge import decide, predictions
@@ -84,11 +84,9 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
         output=where, architecture=tuple(EDGES), batch_size=(64,), trials=8, epochs=2, predictor_seeds=3, seed=5
     )
     course.section("it is killed")
-    course.dies = 30
-    with pytest.raises(Killed):
+    with course.killed_after(30):
         find_edge(options)
     before = course.recorded(where, EdgeOptions().values())
-    course.dies = 1e9
     course.section("more trials")
     found = find_edge(EdgeOptions(resume=where, trials=11, precision=0.06))
     course.recorded(where, before)
@@ -133,11 +131,9 @@ def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  
     asked = {"architecture": ("mlp-4-tanh",), "learning_rates": ("0.2:0.4:2", 8.0), "epochs": 1, "tolerance": 0.001}
     options = DecideOptions(output=where, trials=9, **asked)
     course.section("it is killed")
-    course.dies = 15
-    with pytest.raises(Killed):
+    with course.killed_after(15):
         decide_until_exit(options)
     before = course.recorded(where, DecideOptions().values())
-    course.dies = 1e9
     course.section("it goes on, and has the best confirmed")
     decide_until_exit(DecideOptions(resume=where, confirm=True, trials=14))
     course.recorded(where, before)

@@ -123,7 +123,7 @@ NAMED = """
 
 
 def test_what_is_loaded_recorded_and_refused(folder, monkeypatch):
-    """Of each name alone: the sentence, or the files that are recorded, how many of their lines, and what is sent."""
+    """Each name is loaded alone. Kept are its refusal, or which files are recorded, their lines, and what is sent."""
     for name, content in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -277,7 +277,7 @@ SIGNS = {
 
 
 def test_signs_of_life_are_waited_for(kept, monkeypatch, tmp_path):
-    """Of another machine in the storage, or of other nodes on a shared mount."""
+    """The signs are those of another machine in object storage, or of other nodes on a shared mount."""
     lines, slept, said = [], [], []
     monkeypatch.setattr(remote.time, "sleep", slept.append)
     monkeypatch.setattr(remote, "_age", lambda to: 20.5)

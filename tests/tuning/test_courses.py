@@ -3,9 +3,8 @@
 from functools import partial
 
 import numpy as np
-import pytest
 from kept_texts import assert_kept
-from played import Killed, course, shown, words  # noqa: F401
+from played import course, shown, words  # noqa: F401
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 from ray.tune.search.sample import Domain
@@ -50,12 +49,10 @@ def test_a_sweep_of_regimes_that_is_killed_and_goes_on(course, epoch_row, tmp_pa
     }
     course.row, course.epoch_s = partial(row_of, epoch_row, failures=failures), 2.0
     course.section("it is killed after a row and before the end that follows")
-    course.dies = 52
     options = LearningRateRegimes(output=where, learning_rates=rates, seeds=(0, 1), epochs=8, target=0.95, **SMALL)
-    with pytest.raises(Killed):
+    with course.killed_after(52):
         run_or_resume("lr_regimes", options)
     before = course.recorded(where, LearningRateRegimes().values())
-    course.dies = 1e9
     storage.write(where / "states" / "00009.npz", b"damaged")
     storage.write(where / "states" / "00077.npz", b"of nobody")
     course.section("more epochs and another rate; a state is damaged")
@@ -132,11 +129,9 @@ def test_a_search_by_tpe_that_is_killed_and_gets_more_samples(course, epoch_row,
         return run_search("search", config.space(), config.samples, config, None, config.searcher(), show=False)
 
     course.section("it is killed")
-    course.dies = 16
-    with pytest.raises(Killed):
+    with course.killed_after(16):
         play(config)
     before = course.recorded(where, Search().values())
-    course.dies = 1e9
     course.section("more samples")
     config = resumed(Search(resume=where, samples=7), where, "search")
     course.ended(play(config))

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from played import Killed
 from recorded_data import recorded_data
 
 from mnist_tune import SweepOptions, TrialConfig
@@ -37,10 +38,6 @@ TRIALS = {
     f"{i:05d}": TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, epochs=10)
     for i, (rate, seed) in enumerate(CURVES)
 }
-
-
-class Killed(BaseException):
-    pass
 
 
 class Driver:
