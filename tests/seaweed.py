@@ -1,18 +1,21 @@
 """SeaweedFS, a real S3 server on this machine. It keeps its data on disk, so it can be killed and restarted."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from pyarrow.fs import FileType, S3FileSystem
 from waiting import wait_until
 
 KEYS = {"AWS_ACCESS_KEY_ID": "seaweed", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
 WEED = Path(sys.executable).with_name("weed")
 PORTS = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
+STARTS = 4
 
 
 class Seaweed:
@@ -27,6 +30,7 @@ class Seaweed:
         return f"s3://sweeps/{folder}?{query}"
 
     def start(self):
+        """Start, and return whether it runs: another process may have taken a port since they were chosen."""
         flags = [f"-{name}={port}" for name, port in self._ports.items()]
         flags += [
             "-ip=127.0.0.1",
@@ -40,7 +44,14 @@ class Seaweed:
             self._process = subprocess.Popen(
                 [WEED, "mini", f"-dir={self._folder}", *flags], env=os.environ | KEYS, stdout=log, stderr=log
             )
-        wait_until(self._has_its_bucket, lambda: (self._folder / "log").read_text()[-2000:], self._process, every=0.2)
+        wait_until(lambda: self._has_ended() or self._has_its_bucket(), self.log, every=0.2)
+        return not self._has_ended()
+
+    def log(self):
+        return (self._folder / "log").read_text()[-2000:]
+
+    def _has_ended(self):
+        return self._process.poll() is not None
 
     def _has_its_bucket(self):
         if not answers(self._ports["s3.port"]):
@@ -59,8 +70,12 @@ class Seaweed:
 @contextmanager
 def seaweed(folder):
     folder.mkdir()
-    server = Seaweed(folder)
-    server.start()
+    for _ in range(STARTS):
+        server = Seaweed(folder)
+        if server.start():
+            break
+    else:
+        pytest.fail(server.log())
     try:
         yield server
     finally:
@@ -73,9 +88,10 @@ def answers(port):
 
 
 def free_ports(count):
-    """Return free ports below the system's ephemeral ones. SeaweedFS also uses the port 10,000 above each."""
+    """Return free ports below the system's ephemeral ones, other ones to each process that asks at the same moment.
+    SeaweedFS also uses the port 10,000 above each."""
     found = []
-    for port in range(10_000 + os.getpid() % 10_000, 22_000):
+    for port in range(10_000 + secrets.randbelow(10_000), 22_000):
         if len(found) == count:
             return found
         if is_free(port) and is_free(port + 10_000):

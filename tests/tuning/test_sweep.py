@@ -138,7 +138,7 @@ def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
             pause.unlink()
             wait_for_epochs(working_folder(place), before + 1, driver)
             pause.touch()  # a fast machine would reach the last epoch before the storage is back
-            server.start()
+            assert server.start(), server.log()
             after = wait_for_rows(place, before + 1, driver)
             kill(driver)
             pause.unlink()
