@@ -106,6 +106,7 @@ BAD = [
     "--trials-per-gpu 0",
     "--time-budget -1",
     "--time-budget nan",
+    "--time-budget inf",
     "--lr 0.1",
     "--learning-rates 0.1,0.2",
     "--seeds 0-4",

@@ -70,6 +70,9 @@ def read_own_folder(folder: Path) -> dict[str, bytes]:
         if match and path.name.startswith(begin):
             part = "train" if match["part"].lower() == "train" else "test"
             found.setdefault(match["prefix"], {})[part, match["what"].lower()] = path
+    if begin and not found:
+        names = ", ".join(CHECKSUMS)
+        raise DataError(f"there is no folder {folder / begin}, nor IDX files whose names begin so, such as {names}")
     whole = {prefix: files for prefix, files in found.items() if len(files) == 4}
     if "" in whole and not begin:
         whole = {"": whole[""]}

@@ -18,6 +18,7 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command, started_by, words
+from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -119,8 +120,8 @@ def read_journal(path: Path) -> Journal:
     except OSError as error:
         raise UserError(f"can't read {file}: {error.strerror}") from None
     if damaged:
-        where = ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
-        _warn_once(f"{file}: skipped {count} damaged lines (line {where}) and read all others")
+        where = "s" * (count > 1) + " " + ", ".join(map(str, damaged[:5])) + ", ..." * (count > 5)
+        _warn_once(f"{file}: skipped {counted(count, 'damaged line')} (line{where}) and read all others")
     return Journal(epochs.frame(), trials, ends, undecided)
 
 

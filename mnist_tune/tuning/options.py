@@ -284,11 +284,11 @@ def refuse_too_many(count: int, said: str) -> None:
 
 
 def refuse_not_above_0(options: Any, *names: str) -> None:
-    """Raise a `UserError` if one of these options is given and not above 0."""
+    """Raise a `UserError` if one of these options is given and not above 0, or infinite."""
     for name in names:
         value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{flag(name)} must be above 0, got {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{flag(name)} must be {'finite' if value > 0 else 'above 0'}, got {value}")
 
 
 def refuse_empty(options: Any, *names: str) -> None:

@@ -80,7 +80,7 @@ def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, r
         monkeypatch.setenv(name, secret)
     done = run("--resume", path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("skipped 1 damaged lines (line 3)") == 1
+    assert done.stderr.count("skipped 1 damaged line (line 3)") == 1
     assert done.stderr.count("00001.npz is not a trial's state") == 1
     assert "trial 00001 starts from its first epoch" in done.stderr
     assert "Traceback" not in done.stderr

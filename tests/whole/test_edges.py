@@ -1,5 +1,6 @@
 """The search for an edge under Ray Tune, on a network whose edge is known exactly."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,7 @@ def replayed(folder):
 def test_mistakes_are_refused(tmp_path):
     for options, said in (
         ({"precision": 0.0}, "--precision must be above 0"),
+        ({"precision": math.inf}, "--precision must be finite, got inf"),
         ({"trials": 0}, "--trials must be above 0, got 0"),
         ({"expected": 0.0}, "--expected must be above 0"),
         ({"workers": 0}, "--workers must be above 0"),

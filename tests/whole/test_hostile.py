@@ -198,7 +198,7 @@ def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
     path = folder(journal_jsonl=b"".join(lines) + b'{"kind": "ep')
     with caplog.at_level(logging.WARNING):
         assert size(read_journal(path)) == size(read_journal(path)) == len(lines) - 2
-    assert caplog.messages == [f"{path / 'journal.jsonl'}: skipped 2 damaged lines (line 2, 3) and read all others"]
+    assert caplog.messages == [f"{path / 'journal.jsonl'}: skipped 2 damaged lines (lines 2, 3) and read all others"]
 
 
 def test_a_line_cut_short_by_a_kill_is_skipped_silently(folder, ended, caplog):
