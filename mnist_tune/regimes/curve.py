@@ -211,6 +211,12 @@ class Curve:
         peaks = self.step_loss_max if self.window_loss_max is None else self.window_loss_max
         return np.full(self.epochs, np.nan) if peaks is None else peaks
 
+    def peaked(self, loss: float) -> str:
+        """Return what is said of the largest `peak`: with small batches, it is no batch's loss."""
+        images = window_images(self.batch_size)
+        windows = self.window_loss_max is not None and images > self.batch_size
+        return f"{f'loss over {images} images' if windows else 'batch loss'} up to {loss:.3g}"
+
     def _expected_loss(self) -> np.ndarray:
         """Return an upper bound of each epoch's mean loss: the larger of the losses before and after it. An unknown
         cross-entropy is taken as four times the error: measured ratios are 3.4 to 3.8 for errors of 0.14 to 0.01."""

@@ -68,8 +68,8 @@ class Forecast:
 
 
 def rounded(epoch: float) -> str:
-    """Return an epoch in two digits."""
-    return f"{float(f'{epoch:.2g}'):.0f}"
+    """Return an epoch in four digits: with fewer, one that is to come may look as if it had been."""
+    return f"{float(f'{epoch:.4g}'):.0f}"
 
 
 def arrived(curve: Curve, target: float) -> int | None:

@@ -4,8 +4,8 @@ changes what the curve left open (`docs/regimes.md`)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
-from mnist_tune.regimes.families import SIBLINGS
+from mnist_tune.regimes.families import SIBLINGS, setting, varied
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 from mnist_tune.regimes.statistics import (
@@ -44,11 +44,8 @@ from mnist_tune.regimes.statistics import (
 
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
 
-ON_ITS_WAY = "on its way"
-"""How the evidence begins where a calm trial is not at its target yet."""
-
-LEFT = "left the target"
-"""How the evidence begins where a trial was at its target, and is below it again."""
+ON_ITS_WAY, LEFT = "on its way", "left the target"
+"""How the evidence begins of a calm trial that is not at its target yet, and of one that was there, and is below it."""
 
 LABELLED = ("curve_regime", "regime", "regime_evidence", "target", "reaches", "reaches_from", "reaches_to")
 """The columns that `label_trials` adds."""
@@ -101,11 +98,11 @@ def restless(curve: Curve, goal: float) -> str:
     events = spikes | drops
     late = events[-max(ENOUGH, int(HALF * len(events))) :]
     if late.sum() >= 2 and late.mean() > OFTEN:
-        said = f"batch loss up to {curve.peak[1:][spikes].max():.3g}" if spikes.any() else f"falls of {falls.max():.3f}"
+        said = curve.peaked(curve.peak[1:][spikes].max()) if spikes.any() else f"falls of {falls.max():.3f}"
         return f"{events.sum()} of {len(falls)} epochs unstable ({said})"
     if FAR * small.sum() >= max(2 * FAR, len(small)) and not (curve.accuracy[-TREND:] >= goal).all():
         low, high = curve.accuracy.min(), curve.accuracy.max()
-        return f"accuracy fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
+        return f"accuracy clearly fell in {small.sum()} of {len(small)} epochs, between {low:.4f} and {high:.4f}"
     lost = curve.complete and curve.epochs >= ENOUGH and drop(curve) and drops[curve.accuracy.argmax() :].any()
     return best_and_last(curve) if lost and goal - curve.accuracy[-1] > VISIBLE else ""
 
@@ -116,8 +113,9 @@ def there(curve: Curve, goal: float) -> str:
     steady = not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
     if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
-    median = " (median of three epochs)" * bool(curve.settled > curve.accuracy[-1])
-    early = f", batch loss up to {curve.peak[0]:.3g} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
+    middle = " (median of three epochs)" if curve.epochs >= TREND else " (mean of two epochs)"
+    median = middle * bool(curve.settled > curve.accuracy[-1])
+    early = f", {curve.peaked(curve.peak[0])} in epoch 1" if curve.spikes(CLEARLY)[0] else ""
     return f"accuracy {max(curve.settled, curve.accuracy[-1]):.4f}{median} >= {goal:.4g}{early}"
 
 
@@ -129,7 +127,7 @@ def below(curve: Curve, goal: float) -> Label:
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
-        late = f"accuracy {final:.4f} >= {goal:.4g}, but not yet for three epochs"
+        late = f"accuracy {final:.4f} >= {goal:.4g}, but not steadily so far"
         return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
     hidden = 1 - goal < curve.wrong_labels  # behind wrong labels, the exponent is less well known
@@ -168,6 +166,7 @@ class Trial:
     momentum: float
     curve: Curve
     target: float | None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # those in which siblings differ, but for the rate
 
     @cached_property
     def speed(self) -> float:
@@ -218,11 +217,12 @@ class Family:
     def _lost(self, one: Trial) -> Label:
         """A trial at chance, while others learned: dead, but slow if its rate is not above the least that learned."""
         best = next(self.trials[row] for row in self._settled if self.trials[row].learned)
-        said = f"at chance; {named(best, one)} reached {best.curve.accuracy.max():.4f}"
-        finite = one.curve.train_loss is None or np.isfinite(one.curve.train_loss[-1])
+        curve, by = one.curve, f"{named(best, one)} reached {best.curve.accuracy.max():.4f}"
+        said = f"{'at chance' if curve.accuracy[-1] <= curve.ceiling else one.own[1]}; {by}"
+        finite = curve.train_loss is None or np.isfinite(curve.train_loss[-1])
         if one.own[0] == "diverged" and (one.speed >= self._slowest or not finite):
             return one.own
-        return ("slow", said) if one.speed <= self._slowest else ("diverged", f"dead{since_when(one.curve)}: {said}")
+        return ("slow", said) if one.speed <= self._slowest else ("diverged", f"dead{since_when(curve)}: {said}")
 
     def _late(self, one: Trial) -> Label | None:
         """A calm trial will be late beside a faster one: it takes `FAR` times the epochs to the target or, while it
@@ -266,9 +266,10 @@ class Family:
 
 
 def named(best: Trial, one: Trial) -> str:
-    """Return what a message calls a sibling; with its batch size, if it is another."""
-    batches = f" with batches of {best.curve.batch_size}" * (best.curve.batch_size != one.curve.batch_size)
-    return f"rate {rate(best.rate)}{batches}"
+    """Return what a message calls a sibling; with the settings in which it differs."""
+    differ = [name for name, value in best.settings.items() if value != one.settings[name]]
+    others = " and ".join(setting(name, best.settings[name]) or f"no {name}" for name in differ)
+    return f"rate {rate(best.rate)}" + f" with {others}" * bool(others)
 
 
 def behind(one: Trial, best: Trial) -> str:
@@ -283,13 +284,13 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     the siblings that ran all their epochs; before there are any, from those that run."""
     curves = list(curves_of(trials, epochs, data))
     rates, momenta = list(trials["learning_rate"]), list(trials.get("momentum", [0.0] * len(trials)))
-    names = [name for name in SIBLINGS if name in trials]
+    names, settings = [name for name in SIBLINGS if name in trials], trials[varied(trials)].to_dict("records")
     groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))]
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         mine = [curves[row] for row in rows]
         target = target_of([curve for curve in mine if curve.complete] or mine, data)
-        siblings = [Trial(rates[row], momenta[row], curves[row], target) for row in rows]
+        siblings = [Trial(rates[row], momenta[row], curves[row], target, settings[row]) for row in rows]
         family = Family(siblings)
         for row, one in zip(rows, siblings, strict=True):
             label, evidence = family.label(one)

@@ -151,7 +151,11 @@ def shaken(curve: Curve) -> bool:
 
 
 def higher(other: Curve, one: Curve, target: float | None) -> bool:
-    """Return whether another curve ended above this one by more than noise, at the target or by `VISIBLE`."""
+    """Return whether another curve ended above this one by more than noise, at the target or by `VISIBLE`, and was
+    above it after as many epochs."""
+    epochs = min(other.epochs, one.epochs)
+    if not epochs or other.accuracy[epochs - 1] <= one.accuracy[epochs - 1]:
+        return False
     theirs, ours = other.settled, one.settled
     noise = SIGMAS * float(difference_noise(theirs, ours, one.images))
     return theirs - ours > (noise if target is not None and theirs >= target else max(VISIBLE, noise))

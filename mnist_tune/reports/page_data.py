@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnist_tune.numbers import exactly
+from mnist_tune.numbers import exactly, told_apart
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.families import FAMILY, held_out, layers, setting, varied
 from mnist_tune.regimes.measured_edge import CLASSICAL, MeasuredEdge
@@ -463,7 +463,11 @@ class PageData:
         return Setting(name, codes + 0.5 * spread, [self._said(name, group) for group in groups], False)
 
     def _said(self, name: str, value: Any) -> str:
-        return self.titles[value] if name == "sweep" else exactly(value.item() if hasattr(value, "item") else value)
+        if name == "sweep":
+            return str(self.titles[value])
+        if isinstance(value, float):
+            return told_apart(self.trials[name].dropna())[value]
+        return exactly(value.item() if hasattr(value, "item") else value)
 
     def _named(self, name: str, value: Any) -> str:
         return self.titles[value] if name == "sweep" else setting(name, value) or f"{words(name)} {value}"

@@ -89,6 +89,7 @@ BOUNDS = {
     "no epoch": curve([]),
     "one epoch": curve([0.6], asked=3),
     "two epochs": curve([0.6, 0.7]),
+    "two epochs at the target": curve([0.99, 0.98]),
     "four epochs": curve([0.8, 0.85, 0.89, 0.92]),
     "five epochs": curve([0.8, 0.85, 0.89, 0.92, 0.93]),
     **{
@@ -267,6 +268,10 @@ SCENES = {
         (0.03, [0.97] * 10, FALLING_RARE), (0.01, LEARNED_RARE, FALLING_RARE), (0.1, [0.97] * 10, STILL), data=RARE
     ),
     **{f"cut, of {asked}": scene((0.1, CUT), (1.0, level(0.97)), asked=asked) for asked in (6, 10)},
+    "ahead after as many epochs": scene((1.0, [0.6, 0.8, 0.8918]), (0.3, [0.86, 0.8748, 0.881]), (0.1, [0.8, 0.84, 0.87])),
+    "diverged below the least rate that learned, not at chance": scene(
+        (0.001, [0.3] * 3, losses([500.0] * 3, untrained=2.4, diverged=[0, 1, 1])), (0.01, FAST), asked=10
+    ),
     "cut, hardly slower": scene((0.1, CUT), (1.0, [0.51, 0.71, 0.81, 0.85, 0.87]), asked=6),
     "cut, shaken": scene((0.1, [0.3, 0.42, 0.49, 0.44, 0.57]), (1.0, level(0.97)), asked=10),
     "cut after two": scene((0.1, [0.3, 0.42]), (1.0, level(0.97)), asked=10),
@@ -296,7 +301,7 @@ SCENES = {
         for name, values in {
             "architecture": ["mlp-16-tanh", "mlp-32-tanh"], "label_noise": [0, 100], "optimizer": ["sgd", "adam"],
             "schedule": ["constant", "warm-up"], "loss": ["cross-entropy", "mse"], "drop_last": [False, True],
-            "weight_decay": [0.0, 0.1],
+            "weight_decay": [0.0, 0.1], "momentum": [0.0, 0.9], "nesterov": [True, False],
         }.items()
     },
 }  # fmt: skip
