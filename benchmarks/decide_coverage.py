@@ -147,7 +147,7 @@ def simulate(truth: str, noise: str, settings: int, tolerance: float, config: De
         if not ends.any():
             continue
         now, ended = rows[ends], part(decision, ends)
-        interval, than = ended.worse()
+        interval, than, _ = ended.worse()
         true, lost = worse - worse[than], worse[ended.leader]
         settled[now], trials[now] = over[ends], used[ends]
         within[now] = lost <= tolerance * unit + EXACT

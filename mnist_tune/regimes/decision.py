@@ -25,6 +25,10 @@ PRIOR = 4
 TOO_MANY = 2
 """A setting that failed with so many seeds more than the leader is set aside."""
 
+LOST = ("diverged", "slow", "dead", "asha")
+"""Why trials end before their last epoch that do not compete: a rate is not the better for those of its seeds that were
+left."""
+
 CONFIRMED = 29
 """Seeds after which a setting that is better with three seeds in four is told from one that is not, with both risks at
 5%: `(z + z)² / (6 (3/4 - 1/2)²)`, z = 1.645 (Noether 1987; Bouthillier et al. 2021, arXiv 2103.03098)."""
@@ -53,10 +57,10 @@ def chance_gap(scatter: Any, seeds: Any, noise: Any, settings: int) -> Any:
 def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
     """Return the settings of one sweep that compete to be the best, the best first.
 
-    Trials compete if they ran all their epochs and did not diverge. A setting competes if it has as many such trials as
-    any: one of which some seeds diverged does not, unless that is true of all. Accuracies are those of the images held
-    out or, if none were, of the test set. Of each, the noise is its binomial standard error, or the largest fall of the
-    curve between two epochs if that is more.
+    Trials compete if they ran all their epochs and did not diverge. A setting competes if no setting lost fewer seeds:
+    to divergence, or to a scheduler that stopped them. Seeds that are still to come, or failed, are no loss. Accuracies
+    are those of the images held out or, if none were, of the test set. Of each, the noise is its binomial standard
+    error, or the largest fall of the curve between two epochs if that is more.
 
     Args:
         trials: rows of the `trials` table.
@@ -68,12 +72,14 @@ def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
     """
     split, names = held_out(trials), [name for name in CONFIGURATION if name in trials]
     accuracy = trials[f"{split}_accuracy"].astype(float)
-    ran = trials[(trials["epochs_run"] >= trials["epochs_asked"]) & trials["regime"].ne("diverged") & accuracy.notna()]
+    complete = trials["epochs_run"] >= trials["epochs_asked"]
+    lost = trials["regime"].eq("diverged") | ~complete & trials["stop_reason"].isin(LOST)
+    keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
+    ran = trials.assign(lost=lost.groupby([trials[name] for name in keys]).transform("sum"))
+    ran = ran[complete & ~lost & accuracy.notna()]
     if ran.empty:
         return pd.DataFrame(columns=[*names, "seeds", "accuracy", "regime", "gap", "close"]).astype({"close": bool})
-    keys = [name for name in names if ran[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
-    seeds = ran.groupby(keys)["epochs_run"].transform("size")
-    ran = ran[seeds == seeds.max()]
+    ran = ran[ran["lost"] == ran["lost"].min()]
     setting = ran.groupby(keys).ngroup().to_numpy()
     accuracy = ran[f"{split}_accuracy"].to_numpy(float)
     images: Any = ran["holdout"] if split == "validation" and "holdout" in ran else test_images
@@ -186,9 +192,9 @@ class Decision:
 
     @property
     def leader(self) -> np.ndarray:
-        """The setting with the best accuracies of those that are in, by its mean differences to all of them. One that
-        failed with two seeds more than another does not lead."""
-        score = (self._mean * self.active[..., None, :]).sum(-1)
+        """The setting with the best accuracies of those that are in, by its mean differences to all of them; of equal
+        ones, one that failed less. One that failed with two seeds more than another does not lead."""
+        score = (self._mean * self.active[..., None, :]).sum(-1) - 1e-12 * self.failures
         least = np.where(self.active, self.failures, np.inf).min(-1, keepdims=True)
         return np.asarray(np.where(self.active & (self.failures < least + TOO_MANY), score, -np.inf).argmax(-1))
 
@@ -205,16 +211,17 @@ class Decision:
         """Whether it is settled: one setting is left, or none loses more than the tolerance by taking the leader."""
         return np.asarray((self.active.sum(-1) == 1) | (self.may_lose < self.tolerance))
 
-    def worse(self) -> tuple[np.ndarray, np.ndarray]:
+    def worse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each setting by how much it is worse than another one, [K, 3]: a simultaneous 95% interval's lower
-        end, the mean, its upper end; and which other one that is, [K]: the leader or, for a setting that is out, the
-        one that is most surely better."""
+        end, the mean, its upper end; which other one that is, [K]: the leader or, for a setting that is out, the one
+        that is most surely better; and how many seeds both have, [K]."""
         mean, wide = self.differences
         surely = np.where(np.eye(self.active.shape[-1], dtype=bool), -np.inf, mean - wide)
-        than = np.where(self.active, self.leader[..., None], surely.argmax(-2))
+        known = ~self.active & np.isfinite(surely).any(-2)
+        than = np.where(known, surely.argmax(-2), self.leader[..., None])
         of = than[..., None, :]
-        mean, wide = (np.take_along_axis(each, of, -2)[..., 0, :] for each in (mean, wide))
-        return np.stack([mean - wide, mean, mean + wide], -1), than
+        mean, wide, count = (np.take_along_axis(each, of, -2)[..., 0, :] for each in (mean, wide, self._count))
+        return np.stack([mean - wide, mean, mean + wide], -1), than, count
 
     @property
     def differences(self) -> tuple[np.ndarray, np.ndarray]:

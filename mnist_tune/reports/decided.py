@@ -10,7 +10,7 @@ import pandas as pd
 
 from mnist_tune.numbers import counted, told_apart
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.decision import most_failures
+from mnist_tune.regimes.decision import TOO_MANY, most_failures
 from mnist_tune.regimes.families import setting, varied
 from mnist_tune.regimes.replicates import half_width
 from mnist_tune.results.tables import Tables
@@ -39,35 +39,38 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         return
     best = int(found.leader)
     left = [int(k) for k in np.flatnonzero(found.active) if k != best]
+    aside = np.flatnonzero(~found.active & (found.failures >= found.failures[best] + TOO_MANY))
     at_most = found.may_lose
     if contest.settled:
-        said = f"best: {names[best]}; none of the others is better" + f" by more than {at_most:.4f}" * bool(at_most)
+        others = "of those that fail no more often, none" if len(aside) else "none of the others"
+        said = f"best: {names[best]}; {others} is better" + f" by more than {at_most:.4f}" * bool(at_most)
     else:
         most = f"another may be better by up to {at_most:.4f}" if math.isfinite(at_most) else "too few seeds"
         said = f"not settled after {counted(len(sweep.trials))}; best so far: {names[best]}; {most}"
     apart = f"; not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
     yield f"{said} (95%){apart}"
-    intervals, than = found.worse()
-    for k in range(len(names)):
-        low, mean, high = intervals[k]
-        if k != best and found.seeds[k] > found.failures[k]:
+    for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
+        if k != best and both:
+            low, mean, high, how = (-high, -mean, -low, "better") if mean < 0 else (low, mean, high, "worse")
             interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-            seeds = found.seeds[k] - found.failures[k]
-            yield f"{names[k]} is {mean:.4f}{interval} worse than {names[int(than[k])]} ({seeds} seeds)"
+            yield f"{names[k]} is {mean:.4f}{interval} {how} than {names[other]} ({counted(int(both), 'seed')})"
     for k in map(int, np.flatnonzero(found.failures)):
-        yield f"{names[k]} failed with {found.failures[k]} of {found.seeds[k]} seeds (it diverged, or was at chance)"
+        of = f"{found.failures[k]} of {counted(int(found.seeds[k]), 'seed')}"
+        yield f"{names[k]} failed with {of} (it diverged, or was at chance)" + "; set aside" * (k in aside)
     rows = sweep.trials[contest.is_of(best, sweep.trials)]
     failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
     seeds = int(found.seeds[best]) + len(contest.confirming)
     limit = float(most_failures(failures, seeds))
-    yield f"{names[best]}: {failures} of {seeds} seeds failed (at most {limit:.0%} do); {counted(len(sweep.trials))}"
+    of = counted(seeds, "seed")
+    yield f"{names[best]}: {failures} of {of} failed (at most {limit:.0%} do); {counted(len(sweep.trials))}"
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
-        yield f"accuracy of {names[best]} on held-out images, with {len(fresh)} further seeds: {_mean(fresh)}"
+        further = counted(len(fresh), "further seed")
+        yield f"accuracy of {names[best]} on held-out images, with {further}: {_mean(fresh)}"
     tested = rows.loc[rows["stop_reason"].eq("completed"), "test_accuracy"].astype(float)
     chosen = sweep.meta["options"].get("chosen_by") == "test"
     biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
-    yield f"test accuracy of {names[best]}, {len(tested)} seeds: {_mean(tested)}" + biased * chosen
+    yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen
 
 
 def _mean(values: pd.Series) -> str:

@@ -193,7 +193,8 @@ def best_rate(found: pd.DataFrame, split: str) -> str:
     if len(found) == 1:
         return said
     close = listed([rates[one] for one in sorted(found["learning_rate"][found["close"]][1:])], MOST_CLOSE)
-    by = "by one seed" if best["seeds"] == 1 else f"by {best['seeds']} seeds"
+    least, most = found["seeds"].min(), found["seeds"].max()
+    by = "by one seed" if most == 1 else f"by {most if least == most else f'{least} to {most}'} seeds"
     return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
 
 

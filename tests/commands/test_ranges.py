@@ -18,7 +18,8 @@ def made_up_trials(regimes, **config):
         for seed, regime in enumerate(of.split())
     ]
     base = {"architecture": "mlp-64-tanh", "batch_size": 128, "momentum": 0.0, "warmup_steps": 0}
-    return pd.DataFrame(rows).assign(test_accuracy=0.5, epochs_run=5, epochs_asked=5, **base | config)
+    base |= {"test_accuracy": 0.5, "epochs_run": 5, "epochs_asked": 5, "stop_reason": "completed"}
+    return pd.DataFrame(rows).assign(**base | config)
 
 
 def test_the_range_and_its_best():

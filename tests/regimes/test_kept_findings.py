@@ -63,7 +63,7 @@ def walk(values, **options):
         decision.add(seed)
         if number in (1, 2):
             continue
-        more, than = decision.worse()
+        more, than, _ = decision.worse()
         state = (decision.active.astype(int), decision.seeds, decision.failures)
         yield f"{short(seed)}: in, seeds, failed {' '.join(map(short, state))}, leader {decision.leader}"
         yield f"  may lose {short(decision.may_lose)}, over {decision.over}, worse {short(more)} than {short(than)}"
@@ -136,6 +136,15 @@ def standings():
     mixed = family({0.1: [("converged", 0.9), ("slow", 0.91)], 0.2: [("slow", 0.9), ("converged", 0.9)]})
     yield "some diverged", REPLICATES, 1000
     yield "all diverged once", REPLICATES.iloc[4:], 1000
+    runs = close.assign(epochs_run=[10, 10, 4, 10], stop_reason=["completed", "completed", "error", "completed"])
+    two = pd.concat([close, runs.assign(seed=1)], ignore_index=True)
+    yield "one seed failed", two, 1000
+    yield "one seed was stopped", two.replace({"stop_reason": {"error": "slow"}}), 1000
+    yield (
+        "a third seed of one, which diverged",
+        pd.concat([two, close.iloc[2:3].assign(seed=2, regime="diverged")], ignore_index=True),
+        1000,
+    )
     yield "all diverged", family({0.1: [("diverged", 0.9)]}), 1000
     yield "held out", trials, 1000
     yield "one seed", close, 1000

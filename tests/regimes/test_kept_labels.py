@@ -268,7 +268,9 @@ SCENES = {
         (0.03, [0.97] * 10, FALLING_RARE), (0.01, LEARNED_RARE, FALLING_RARE), (0.1, [0.97] * 10, STILL), data=RARE
     ),
     **{f"cut, of {asked}": scene((0.1, CUT), (1.0, level(0.97)), asked=asked) for asked in (6, 10)},
-    "ahead after as many epochs": scene((1.0, [0.6, 0.8, 0.8918]), (0.3, [0.86, 0.8748, 0.881]), (0.1, [0.8, 0.84, 0.87])),
+    "ahead after as many epochs": scene(
+        (1.0, [0.6, 0.8, 0.8918]), (0.3, [0.86, 0.8748, 0.881]), (0.1, [0.8, 0.84, 0.87])
+    ),
     "diverged below the least rate that learned, not at chance": scene(
         (0.001, [0.3] * 3, losses([500.0] * 3, untrained=2.4, diverged=[0, 1, 1])), (0.01, FAST), asked=10
     ),

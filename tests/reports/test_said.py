@@ -43,6 +43,12 @@ def test_what_a_decision_found(made_up_sweep, same):
     def failing(order, setting):
         return math.nan if order % (2 + setting) == 1 else 0.8 + noise(order, setting)
 
+    def better_but_fails(order, setting):
+        return math.nan if setting == 2 and order in (1, 3) else 0.85 + 0.05 * (setting == 2) + noise(order, setting)
+
+    def apart(order, setting):
+        return 0.9 - 0.1 * setting if order == setting else math.nan
+
     def confirmed(order, setting):
         return None if (order, setting) == (2, 1) else math.nan if order == 20 else clear(order, setting)
 
@@ -58,6 +64,8 @@ def test_what_a_decision_found(made_up_sweep, same):
         ("not settled", both, close, {"trials": 30, "tolerance": 0.0001}),
         ("within the tolerance", networks[:3], close, {"trials": 60, "tolerance": 0.02}),
         ("failures", SETTINGS, failing, {"trials": 24, "tolerance": 0.01}),
+        ("better, but fails twice", SETTINGS, better_but_fails, {"trials": 40, "tolerance": 0.01}),
+        ("no seed in common", SETTINGS[:2], apart, {"trials": 4}),
         ("all failed", SETTINGS[:2], lambda *_: math.nan, {"trials": 4}),
         ("none yet", SETTINGS[:2], lambda *_: None, {"trials": 2}),
     ):
