@@ -14,7 +14,7 @@ from mnist_tune.edge.predictions import processes
 from mnist_tune.edge.search import run_searcher
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
-from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, Contest
+from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
@@ -68,7 +68,7 @@ class DecideOptions(CrossedOptions):
     tolerance: float | None = None
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
-    trials: Annotated[int, Mark.MAKES] = 200
+    trials: Annotated[int, Mark.MAKES] = TRIALS
     """The most trials, if it is not settled before."""
     confirm: Annotated[bool, Mark.HOW] = False
     """Train the best setting alone in the end, until it has 29 seeds."""

@@ -25,6 +25,9 @@ CONTENDERS = "contenders"
 MOST_SETTINGS = 200
 """The most settings of a contest: differences of all settings to all others are kept after every seed."""
 
+TRIALS = 200
+"""The most trials of a contest, unless others are asked for."""
+
 TOLERANCE = 1 / 2
 """By default settings count as equal if they differ by this share of the standard error of one trial's accuracy on the
 images held out."""

@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.own_code.registry import ENTRIES, is_unknown
+from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
 from mnist_tune.regimes.replicates import regime_counts
@@ -203,12 +207,16 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
         return
     best = sweep.best()
     close = best[best["close"]]
-    if len(close) > 1:
-        yield Finding(
-            Kind.NEXT,
-            f"to decide between the {len(close)} settings that are not told apart:",
-            command=f"{command('decide')} --sweep {shlex.quote(where)}{named_again(close)}",
-        )
+    if not 1 < len(close) <= MOST_SETTINGS:
+        return
+    said = f"to decide between the {len(close)} settings that are not told apart"
+    if sweep.meta["options"].get("dataset") == ARRAYS:
+        yield Finding(Kind.NEXT, f"{said}, from Python as before: decide(DecideOptions(sweep=..., dataset=...))")
+        return
+    line = f"{command('decide')} --sweep {shlex.quote(where)}{named_again(close)}"
+    line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
+    unknown = any(is_unknown(flag, one) for flag in ENTRIES for one in close[flag].unique())
+    yield Finding(Kind.NEXT, f"{said}{', with your own code named again' * unknown}:", command=line)
 
 
 def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
@@ -221,7 +229,7 @@ def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, st
         which = "at which every seed converges" if found.always != found.sometimes else "that converges"
         figures.append((f"largest rate {which}", rate(found.always)))
     if found.sometimes is not None:
-        beyond = "– (no edge yet)" if found.beyond is None else f"{rate(found.beyond)} on"
+        beyond = "– (not reached)" if found.beyond is None else f"{rate(found.beyond)} on"
         figures.append(("none converges from", beyond))
     return figures
 
@@ -233,10 +241,14 @@ def measured(edge: MeasuredEdge) -> Finding:
     shares = "; ".join(f"{share:.0%} at {edge.rate(share)}" for share in SHARES)
     calm = _half(edge.calm, edge.outcomes[CALM], "half stay calm up to", "stayed calm")
     diverged = _half(edge.diverges, edge.outcomes[DIVERGED], "half diverge from", "diverged")
-    half_width, trials = edge.rate(0.5).half_width, len(edge.outcomes)
+    half_width, trials = math.expm1(edge.rate(0.5).half_width), len(edge.outcomes)
     why = f"precise to {edge.precision:.0%}" if edge.is_precise else f"precision {edge.precision:.0%} not reached"
+    if edge.is_precise:
+        half_width = min(half_width, edge.precision)  # as it was when the search ended
+    elif half_width <= edge.precision:
+        why = f"fewer than {LEAST_OUTCOMES} trials may look more precise than they are"
     grid = f"a grid as precise would take {edge.grid_trials}"
-    cost = f"{trials} trials, half-width {math.expm1(half_width):.1%}: {why}; {grid}"
+    cost = f"{counted(trials)}, half-width {half_width:.1%}: {why}; {grid}"
     more = [f"{calm}; {diverged}", cost]
     if edge.learned and edge.learned.share != LEARNED_SHARE:
         share = f"{edge.learned.share:.0%} of a guess's or the untrained one"
@@ -253,10 +265,10 @@ def _unbracketed(edge: MeasuredEdge) -> str:
             f"no edge so far: less than half learned at {least}, and smaller rates may be too slow; try more --epochs"
         )
     if trials[LEARNED].any():
-        most = rate(trials["learning_rate"].max())
-        return f"no edge so far: all of {counted(len(trials))} learned, at rates of up to {most}"
+        least, most = (rate(find(trials["learning_rate"])) for find in (min, max))
+        return f"no edge so far: all of {counted(len(trials))} at rates from {least} to {most} learned"
     if len(trials) < len(PILOT):
-        return "no edge so far: the first trials, which say what counts as learned, have not ended"
+        return f"no edge so far: fewer than the {len(PILOT)} trials that say what counts as learned"
     found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
     return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
 
@@ -327,7 +339,7 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
         ("all with", _settings(trials)),
         ("data", f"{data['name']} ({images})"),
         ("last batch", small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds)),
-        ("trials", f"{len(trials):,}, of {least if least == most else f'{least} to {most}'} epochs"),
+        ("trials", f"{len(trials):,}, of {f'{least} to ' * (least < most)}{counted(most, 'epoch')}"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
         ("time", _duration(meta)),
         ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),
@@ -373,7 +385,7 @@ def _ran(sweep: Tables) -> Iterator[Finding]:
     """Yield where the time went, how full the devices were, and how often the sweep was resumed."""
     trials, resumed, driver = sweep.trials, sweep.meta.get("resumed", []), sweep.meta.get("driver", {})
     reasons = (f"{count:,} {reason}" for reason, count in trials["stop_reason"].value_counts().items())
-    said = {"trials ended": ", ".join(reasons)}
+    said = {"trials so far" if so_far(trials) else "trials ended": ", ".join(reasons)}
     spent = {name: float(np.nansum(trials[column].astype(float))) for column, name in WORK.items()}
     if total := sum(spent.values()):
         parts = (f"{name} {spoken(seconds)} ({seconds / total:.0%})" for name, seconds in spent.items())

@@ -12,10 +12,11 @@ import pandas as pd
 
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
-from mnist_tune.numbers import told_apart
+from mnist_tune.numbers import counted, told_apart
 from mnist_tune.own_code.registry import ENTRIES, is_unknown, names_own_code
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
+from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.trial import TrialConfig
 
 DEFAULTS: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
@@ -32,9 +33,6 @@ CLEAR = 0.02
 """A difference of accuracies that is not chance, also with few test images."""
 
 RESTLESS = {"oscillating", "diverged"}
-
-MOST_SEEDS = 5
-"""The most seeds that a proposed command repeats: a search draws one for each trial."""
 
 MOST_RUNS = 3
 """If a regime has more runs of learning rates than this, only its first and last rate are named."""
@@ -98,6 +96,7 @@ def spans(family: pd.DataFrame) -> list[str]:
     said = list(told_apart(rates).values())
     found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
     cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
+    cut &= ~family["stop_reason"].isin(LIVE_REASONS)
     counts = pd.crosstab(family["learning_rate"], found)
     lines = []
     for regime in sorted(
@@ -112,8 +111,9 @@ def spans(family: pd.DataFrame) -> list[str]:
             here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
             kind = "trials" if first < last else "seeds"
             share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
-            if regime == "undecided" and cut[inside.index].any():
-                share += f" (cut after {inside['epochs_run'][cut].max()} epochs)"
+            if regime == "undecided" and (count := int(cut[inside.index].sum())):
+                of = f"{count} " * (count < here)
+                share += f" ({of}cut after {counted(int(inside['epochs_run'][cut].max()), 'epoch')})"
             places.append(_place(said, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {' and '.join(places)}")
     return lines
@@ -137,12 +137,14 @@ def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> tu
         direction, tried = _where_none_converged(trained, rates)
         return (f"try {direction}:", proposed(family, options, tried)) if tried else ("", "")
     last = found.sometimes if found.always is None else found.always
-    if last == rates[-1]:
+    if last == rates[-1] and not RESTLESS & set(trained["regime"][trained["learning_rate"] == last]):
         larger = _between(rates[-1], 10 * rates[-1])
         return "no edge yet, try larger rates:", proposed(family, options, larger)
-    above = min(one for one in rates if one > last)
-    if above / last > REFINED:
-        return "try rates between:", proposed(family, options, _between(last, above, 6)[1:-1])
+    if last == rates[0] == rates[-1]:
+        return "try smaller rates:", proposed(family, options, _between(last, last / 10))
+    low, above = (rates[-2], last) if last == rates[-1] else (last, min(one for one in rates if one > last))
+    if above / low > REFINED:
+        return "try rates between:", proposed(family, options, _between(low, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
         return "is it the seed?", proposed(family, options, [last, above], range(5))
     return "", ""
@@ -158,11 +160,13 @@ def _where_none_converged(trials: pd.DataFrame, rates: Sequence[float]) -> tuple
     above = [one for one in rates if one > top]
     if slow and above:
         return "rates between", _between(top, above[0], 6)[1:-1] if above[0] / top > REFINED else []
-    accuracy = trials.groupby("learning_rate")[f"{held_out(trials)}_accuracy"].mean().loc[calm].dropna()
+    ended = trials[~trials["stop_reason"].isin(LIVE_REASONS)]  # after fewer epochs, an accuracy is another one
+    accuracy = ended.groupby("learning_rate")[f"{held_out(trials)}_accuracy"].mean().reindex(calm).dropna()
     if accuracy.empty:
         return "", []
     best = accuracy.idxmax()
-    if best == rates[0] < top and accuracy.max() - accuracy.get(top, -1.0) > CLEAR:
+    best_first = best == rates[0] < top and "slow" not in regimes[best]
+    if best_first and accuracy.max() - accuracy.get(top, accuracy.max()) > CLEAR:
         return "smaller rates", _between(best, best / 10)
     if top == rates[-1] and (slow or best == top > rates[0]):
         return "larger rates", _between(top, 10 * top)
@@ -189,7 +193,7 @@ def proposed(
     """Return the command that tries other learning rates, with all other flags as those of the nearest trial. Data that
     was given as arrays has no command: then return the rates alone. So has code that only the folder names."""
     row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
-    repeated = list(seeds or sorted(family["seed"].unique())[:MOST_SEEDS])
+    repeated = list(seeds or sorted(family["seed"][family["learning_rate"] == row["learning_rate"]].unique()))
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
     used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     said = told_apart(rates, 3)

@@ -134,7 +134,7 @@ FIELDS = (
     _accuracy("train", "train acc", TERMINAL, PAGE),
     _accuracy("test", "test acc", TERMINAL, PAGE),
     _accuracy("validation", "held out", TERMINAL, PAGE),
-    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=100),
+    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=115),
     *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
     Field("best_epoch", full="best test accuracy in epoch"),
     Field("diverged_at_step"),
