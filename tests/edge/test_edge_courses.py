@@ -14,6 +14,8 @@ from mnist_tune import TrialConfig, UserError
 from mnist_tune.edge import decide, predictions
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
+from mnist_tune.reports.findings import findings
+from mnist_tune.reports.terminal import exit_code, lines
 from mnist_tune.training.range_suggestions import BLOW_UP
 
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
@@ -141,6 +143,33 @@ def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  
     found = decide_until_exit(DecideOptions(sweep=where, output=tmp_path / "b", trials=5, at_a_time=1, holdout=500))
     course.recorded(found.path, DecideOptions().values())
     assert_kept("course of a decision", course.text)
+
+
+@pytest.mark.parametrize("comes", ["in the first epochs", "between two trials"])
+def test_ctrl_c_before_the_first_results_leaves_a_trial_to_resume(course, predicts, epoch_row, tmp_path, comes):  # noqa: F811
+    """A resume then does what was left."""
+
+    def row(config, epoch):
+        accuracy = 0.9 + 0.01 * np.random.default_rng([config.seed, int(10 * config.learning_rate)]).normal()
+        values = {"validation_accuracy": accuracy, "validation_loss": 1.0, "learning_rate": config.learning_rate}
+        return epoch_row(epoch, 0.5, 0.95, **values)
+
+    course.row, course.slots = row, 2 if comes == "in the first epochs" else 1
+    shared = {"architecture": ("mlp-4-tanh",), "epochs": 1, "quiet": True, "trials": 8}
+    rates = {"learning_rates": (0.2, 0.4), "holdout": 500, "at_a_time": 2}
+    for kind, run, given in ((DecideOptions, decide_until_exit, rates), (EdgeOptions, search_edge, {"workers": 1})):
+        where, unbroken = tmp_path / kind.__name__, tmp_path / f"{kind.__name__} without Ctrl-C"
+        for trials in (1, 3):
+            course.interrupts = lambda proposed, running, trials=trials: (
+                proposed >= trials and bool(running) == (comes == "in the first epochs")
+            )
+            found = run(kind(output=where, **shared, **given) if trials == 1 else kind(resume=where, quiet=True))
+            assert found.trials["stop_reason"].iloc[-1] == "interrupted"
+            assert exit_code(found.trials) == 130
+            assert any(f"--resume {where}" in line for line in lines(findings(found, str(where))))
+        course.interrupts = lambda proposed, running: False
+        found, other = run(kind(resume=where, quiet=True)), run(kind(output=unbroken, **shared, **given))
+        assert found.trials.drop(columns="wait_s").equals(other.trials.drop(columns="wait_s"))
 
 
 def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkeypatch):  # noqa: F811
