@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -186,10 +187,22 @@ class ThenSearched(Unsaved):
 
 
 def drawn(
-    space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None, taken: Collection[str] = ()
+    space: Mapping[str, Any],
+    count: int,
+    rng: np.random.Generator | None = None,
+    known: Mapping[str, TrialConfig] | None = None,
 ) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken. By
-    default `rng` is NumPy's global generator, as in Tune."""
-    spec = {"trial": dict(space)}
+    """Draw `count` trials independently from a search space, and return them by new ids. By default `rng` is NumPy's
+    global generator, as in Tune.
+
+    Those that are `known`, from before a resume, are among the count, and are left out: with the same seed, the rest is
+    what would have been drawn without the interruption.
+    """
+    spec, known = {"trial": dict(space)}, known or {}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
-    return dict(zip(new_ids(taken), map(TrialConfig.from_dict, draws), strict=False))
+    before, new = Counter(known.values()), []
+    for trial in map(TrialConfig.from_dict, draws):
+        before[trial] -= 1
+        if before[trial] < 0:
+            new.append(trial)
+    return dict(zip(new_ids(known), new[len(new) - max(count - len(known), 0) :], strict=False))
