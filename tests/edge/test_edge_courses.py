@@ -211,9 +211,14 @@ def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkey
     for rates, trials in (((), 9), ((0.1,), 9), (("0.1:1:3",), 5), (("0.1:1:201",), 1000), (("0.1:1:2",), 4)):
         decides(learning_rates=rates, trials=trials, **some)
     decides(learning_rates=(0.1, 0.2), batch_size=(100, 120), epochs=2, **some)
-    for name, value in {"learning_rates": (0.1, 0.2), "epochs": 3, "batch_size": (3,), "momentum": (0.5,)}.items():
+    training = {"nesterov": True, "weight_decay": 0.1, "schedule": "cosine", "loss": "mse", "label_noise": 9}
+    training |= {"stop_when_diverged": False, "clip_norm": 1.0, "warmup_steps": 3}
+    others = {"architecture": ("mlp-4-tanh", "mlp-8-tanh"), "optimizer": ("adam",)}
+    listed = {"learning_rates": (0.1, 0.2), "epochs": 3, "batch_size": (3,), "momentum": (0.5,)}
+    for name, value in (listed | training | others).items():
         decides(sweep=writer.path, **{name: value})
     decides(sweep=writer.path)
+    decides("whose trials go on", {"stop_when_diverged": False}, sweep=writer.path, optimizer=("sgd",), **some)
     decides(sweep=writer.path, dataset="mnist", train_images=2000, holdout=9, drop_last=True)
     decides("from arrays", {"dataset": "arrays"}, sweep=writer.path)
     before["dataset"] |= {"name": "those", "checksums": {"a": "b"}}
