@@ -17,6 +17,7 @@ from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, Contest
+from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
@@ -75,7 +76,7 @@ class DecideOptions(CrossedOptions):
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
     trials: Annotated[int, Mark.MAKES] = 200
-    """The most trials, if it is not settled before."""
+    """The most trials, without those that confirm, if it is not settled before."""
     confirm: Annotated[bool, Mark.HOW] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
     at_a_time: int | None = None
@@ -122,7 +123,8 @@ def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Swe
         if writer.meta["options"]["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        return run_searcher(_searcher_of, options.trials, writer, data, options, past)
+        most = options.trials + CONFIRMED * options.confirm
+        return run_searcher(_searcher_of, most, writer, data, options, past)
 
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:

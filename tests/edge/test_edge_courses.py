@@ -14,6 +14,7 @@ from mnist_tune import TrialConfig, UserError
 from mnist_tune.edge import decide, predictions
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
+from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.terminal import exit_code, lines
 from mnist_tune.training.range_suggestions import BLOW_UP
@@ -143,6 +144,19 @@ def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  
     found = decide_until_exit(DecideOptions(sweep=where, output=tmp_path / "b", trials=5, at_a_time=1, holdout=500))
     course.recorded(found.path, DecideOptions().values())
     assert_kept("course of a decision", course.text)
+
+
+def test_the_best_is_confirmed_beyond_the_most_trials(course, epoch_row, tmp_path):  # noqa: F811
+    def row(config, epoch):
+        values = {"validation_accuracy": 0.9 if config.learning_rate == 0.2 else 0.1, "validation_loss": 1.0}
+        return epoch_row(epoch, 0.5, 0.95, learning_rate=config.learning_rate, **values)
+
+    course.row, where = row, tmp_path / "sweep"
+    asked = {"architecture": ("mlp-4-tanh",), "learning_rates": (0.2, 8.0), "holdout": 500, "at_a_time": 2}
+    found = decide_until_exit(DecideOptions(output=where, epochs=1, trials=6, confirm=True, quiet=True, **asked))
+    assert found.decision.over
+    assert int(found.decision.decision.seeds[0]) + len(found.decision.confirming) == CONFIRMED
+    assert len(decide_until_exit(DecideOptions(resume=where, quiet=True)).trials) == len(found.trials) > 6
 
 
 @pytest.mark.parametrize("comes", ["in the first epochs", "between two trials"])
