@@ -47,6 +47,7 @@ class Course:
         data: the data set.
         epoch_s: seconds of an epoch. Progress is printed every 15 s.
         dies: the driver is killed once the journal has so many more lines (`killed_after`).
+        interrupts: a function from how many trials have been proposed and how many of them run to whether Ctrl-C comes.
     """
 
     def __init__(self, here, printed):
@@ -54,6 +55,7 @@ class Course:
         self._known, self.proposed, self.last = {}, {}, DEFAULTS
         self.data: Any = None
         self.row, self.slots, self.dies, self.resources = None, 2, math.inf, {"CPU": 2.0}
+        self.interrupts = lambda proposed, running: False
         self.epoch_s = 0.5
 
     def note(self, line):
@@ -263,10 +265,15 @@ class PlayedTuner:
             getattr(callback, what)(*given, **named)
 
     def fit(self):
-        course, running, trials, over, begun = self.course, [], [], False, self.course.now
+        trials = []
+        self.run(trials)
+        self.tell("on_experiment_end", trials)
+
+    def run(self, trials):
+        course, running, over, begun = self.course, [], False, self.course.now
         course.note_new("ready to start", os.environ[PENDING])
         proposals, number = self.proposals(), 0
-        while running or not over:
+        while (running or not over) and not course.interrupts(number, len(running)):
             while not over and len(running) < course.slots:
                 found = next(proposals, "over")
                 if found == "over":
@@ -283,7 +290,8 @@ class PlayedTuner:
                 number += 1
                 self.scheduler.on_trial_add(None, running[-1])
             assert running or over, "the searcher waits for nothing"
-            if course.now - begun >= (self.asked.time_budget_s or math.inf):
+            spent = course.now - begun >= (self.asked.time_budget_s or math.inf)
+            if spent or course.interrupts(number, len(running)):
                 return
             for trial in list(running):
                 if not self.step(trial, trials):

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mnist_tune import TrialConfig, storage
+from mnist_tune import TrialConfig, UserError, storage
+from mnist_tune.data.dataset import load_dataset
 from mnist_tune.invocation import command
 from mnist_tune.regimes.families import layers
 from mnist_tune.regimes.measured_edge import Interval
@@ -122,6 +123,8 @@ def main() -> int:
     begun = storage.join(where, UNTRAINED)
     if config.goes_on() or exists(begun):
         config = resumed(config, begun, NAME)
+    else:
+        refuse_too_few_images(config)
     again = f"{command('phase-diagram')} --resume {shlex.quote(str(where))}"
     sweeps: list[Sweep] = []
     for name, every, trials in stages(config, sweeps):
@@ -141,10 +144,23 @@ def main() -> int:
             return INTERRUPTED
     found = thresholds(_measured(sweeps))
     print_phases(found)
+    if found[list(STYLES)].isna().all(axis=None):
+        print(f"No threshold lies within --c {config.c}, so there is no picture; a new diagram may try other values")
+        return 0
     picture = (where if isinstance(where, Path) else Path()) / "phase_diagram.png"
     plot_phases(found, picture)
     print(f"Picture: {picture}")
     return 0
+
+
+def refuse_too_few_images(config: PhaseDiagram) -> None:
+    """Raise a `UserError` if the data have fewer training images than a trial's steps need."""
+    needed = config.steps * config.batch_size
+    data = load_dataset(config.dataset, config.data_dir, not config.quiet)
+    if needed > (most := len(data.train_labels)):
+        fewer = f"a --batch-size of at most {most // config.steps}" if most >= config.steps else "fewer --steps"
+        said = f"{config.steps} steps of {config.batch_size} images need {needed} training images"
+        raise UserError(f"{said}, and {data.name} has {most}; give {fewer}")
 
 
 def stages(config: PhaseDiagram, done: Sequence[Sweep]) -> Iterator[tuple[str, int | None, list[TrialConfig]]]:

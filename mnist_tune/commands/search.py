@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from mnist_tune import UserError, storage
+from mnist_tune import UserError, load_sweep, storage
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own, refuse_unknown
@@ -137,8 +137,9 @@ class Search(SweepOptions):
             "holdout": self.holdout,
         }
 
-    def searcher(self) -> Any:
-        """Return Optuna's searcher, or None for draws at random."""
+    def searcher(self, known: int = 0) -> Any:
+        """Return Optuna's searcher, or None for draws at random. After a resume that knows so many trials, it has
+        another seed: it would propose them again."""
         if self.by == "random":
             return None
         try:
@@ -149,7 +150,8 @@ class Search(SweepOptions):
             hint = "python -m pip install optuna"
             raise UserError(f"--by tpe needs optuna; to install it: {hint}; or search --by random") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=self.search_seed)
+        seed = np.random.SeedSequence([self.search_seed, known]).generate_state(1)[0] if known else self.search_seed
+        sampler = optuna.samplers.TPESampler(seed=int(seed))
         return NetworkSearch(self.networks(), metric="validation_accuracy", mode="max", sampler=sampler)
 
 
@@ -177,14 +179,15 @@ def main() -> int:
     config = asked(ASKED)
     load_own(config)
     stop_ray_at_exit()
-    where = config.goes_on()
+    where, known = config.goes_on(), 0
     if where is None:
         config = with_images_held_out(config)
-        np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
     else:
         config = resumed(config, where, "search")
         refuse_unknown(where, config)
-    found = run_search("search", config.space(), config.samples, config, None, config.searcher(), show=False)
+        known = len(load_sweep(where).trials)
+    np.random.seed(config.search_seed)  # Tune draws from NumPy's generator
+    found = run_search("search", config.space(), config.samples, config, None, config.searcher(known), show=False)
     print_best(found.trials)
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(f"Trials had not ended; resume with: {resume_command(found.meta, found.path)}")

@@ -10,6 +10,7 @@ import tyro
 
 from mnist_tune import cli, load_sweep
 from mnist_tune.reports.figures import plot_edges
+from mnist_tune.reports.page_data import without_test
 from mnist_tune.reports.terminal import print_replicates, print_report
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     config = cli.parse(Summarize)
     sweep = load_sweep(config.results)
     print_report(sweep, config.all, picture=True)
-    print_replicates(sweep.trials, config.all)
+    print_replicates(without_test(sweep).trials, config.all)
     print(f"Picture: {sweep.plot(config.figure)}")
     if edges := sweep.edges():
         plot_edges(edges, sweep.picture("edge.png"))

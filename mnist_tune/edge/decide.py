@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,14 +13,17 @@ from mnist_tune.data_spec import ARRAYS
 from mnist_tune.edge.predictions import processes
 from mnist_tune.edge.search import run_searcher
 from mnist_tune.errors import UserError
+from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import load_own
+from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
+from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_again, open_new
 from mnist_tune.tuning.options import (
     CrossedOptions,
@@ -34,6 +37,10 @@ from mnist_tune.tuning.options import (
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import shown
 from mnist_tune.tuning.wanted import recorded_options
+
+OF_THE_SWEEP = {one.name for one in fields(Training)} - {"holdout", "drop_last"}
+OF_THE_SWEEP |= {"batch_size", "momentum", "learning_rates"}
+"""Options that can't be given beside a sweep: its settings have values of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ class DecideOptions(CrossedOptions):
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
     trials: Annotated[int, Mark.MAKES] = TRIALS
-    """The most trials, if it is not settled before."""
+    """The most trials, without those that confirm, if it is not settled before."""
     confirm: Annotated[bool, Mark.HOW] = False
     """Train the best setting alone in the end, until it has 29 seeds."""
     at_a_time: int | None = None
@@ -116,7 +123,8 @@ def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Swe
         if writer.meta["options"]["at_a_time"] is None:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             writer.update_options(at_a_time=min(1 + -(-processes(options) // 2), options.trials))
-        return run_searcher(_searcher_of, options.trials, writer, data, options, past)
+        most = options.trials + CONFIRMED * options.confirm
+        return run_searcher(_searcher_of, most, writer, data, options, past)
 
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
@@ -124,6 +132,16 @@ def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     from mnist_tune.edge.searcher import ContestSearcher
 
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes)
+
+
+def _refuse_others(options: DecideOptions, sweep: Sweep) -> None:
+    """Raise a `UserError` if networks or optimisers are named that the sweep does not have. One's own may be named
+    without arguments, so that they are loaded."""
+    for name in options.given & ENTRIES.keys():
+        known = set(sweep.trials[name])
+        known |= {parse_call(text).name for text in known}
+        for other in sorted(set(getattr(options, name)) - known):
+            raise UserError(f"{sweep.path} has no {name} {other}, and with --sweep, settings are those of the sweep")
 
 
 def _contenders(
@@ -137,17 +155,21 @@ def _contenders(
         settings = settings or list(
             options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))
         )
-    elif listed := sorted(options.given & {"batch_size", "momentum", "learning_rates", "epochs"}):
+    elif listed := sorted(options.given & OF_THE_SWEEP):
         raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
     else:
         place = storage.place(options.sweep)
         sweep = load_sweep(place)
+        _refuse_others(options, sweep)
         settings = [replace(one, label="") for one in sweep.contenders()]
         if len(settings) < 2:
             raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
         recorded = recorded_options(SweepOptions, sweep.meta, place)
         same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
         same["epochs"] = settings[0].epochs
+        trials = [sweep.meta.get("options", {}), *sweep.meta["trials"].values()]
+        stops = same["stop_when_diverged"] = all(one.get("stop_when_diverged", True) for one in trials)
+        settings = [replace(one, stop_when_diverged=stops) for one in settings]
         options = with_given(replace(options, **same), options.given | same.keys())
         if options.dataset == ARRAYS:
             raise UserError(f"{place} was trained on arrays from Python; give them as dataset=...")

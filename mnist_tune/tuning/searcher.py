@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,14 +87,20 @@ class ThenSearched(Unsaved):
 
     The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
     trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
-    proposes earlier, it proposes knowing less.
+    proposes earlier, it proposes knowing less. At most so many `samples` are proposed.
     """
 
     def __init__(
-        self, trials: Mapping[str, TrialConfig], then: Searcher, past: Past | None = None, slots: int = 1
+        self,
+        trials: Mapping[str, TrialConfig],
+        then: Searcher,
+        past: Past | None = None,
+        slots: int = 1,
+        samples: float = math.inf,
     ) -> None:
         super().__init__()
         past = past or Past()
+        self._samples = samples
         self._left, self._then, self._slots = iter(trials.items()), then, slots
         self._finished = (*past.ended.values(), *past.failed.values())
         self._ids = new_ids({*trials, *past.trials})
@@ -132,9 +139,12 @@ class ThenSearched(Unsaved):
             announce("note: this searcher can't learn from the trials that ended before; it starts without them")
 
     def suggest(self, trial_id: str) -> Any:
+        if self._samples <= 0:
+            return Searcher.FINISHED
         for own_id, trial in self._left:
             self._own[trial_id] = trial
             self._waiting.add(trial_id)
+            self._samples -= 1
             return {"trial": with_id(own_id, trial)}
         if len(self._waiting) >= max(1, self._slots - len(self._running)):
             return None
@@ -142,7 +152,13 @@ class ThenSearched(Unsaved):
         if not isinstance(found, dict):
             return found
         self._waiting.add(trial_id)
+        self._samples -= 1
         return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
+
+    def next(self) -> dict[str, Any] | None:
+        """Return the next trial; None at the end, or if that depends on trials that still run."""
+        found = self.suggest("next")
+        return found["trial"] if isinstance(found, dict) else None
 
     def _pass_on(self, told: str, trial_id: str, *arguments: Any) -> None:
         if trial_id not in self._own:
@@ -171,10 +187,22 @@ class ThenSearched(Unsaved):
 
 
 def drawn(
-    space: Mapping[str, Any], count: int, rng: np.random.Generator | None = None, taken: Collection[str] = ()
+    space: Mapping[str, Any],
+    count: int,
+    rng: np.random.Generator | None = None,
+    known: Mapping[str, TrialConfig] | None = None,
 ) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space and return them by new ids, none of which is taken. By
-    default `rng` is NumPy's global generator, as in Tune."""
-    spec = {"trial": dict(space)}
+    """Draw `count` trials independently from a search space, and return them by new ids. By default `rng` is NumPy's
+    global generator, as in Tune.
+
+    Those that are `known`, from before a resume, are among the count, and are left out: with the same seed, the rest is
+    what would have been drawn without the interruption.
+    """
+    spec, known = {"trial": dict(space)}, known or {}
     draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
-    return dict(zip(new_ids(taken), map(TrialConfig.from_dict, draws), strict=False))
+    before, new = Counter(known.values()), []
+    for trial in map(TrialConfig.from_dict, draws):
+        before[trial] -= 1
+        if before[trial] < 0:
+            new.append(trial)
+    return dict(zip(new_ids(known), new[len(new) - max(count - len(known), 0) :], strict=False))

@@ -140,7 +140,7 @@ def run_search(
         plan = Plan(dict(space), past.open, len(past.open) + missing, search_alg=search_alg)
     with writer:
         if past and not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
-            new = drawn(space, missing, taken=past.trials)
+            new = drawn(space, samples, known=past.trials)
             for trial_id, trial in new.items():
                 writer.trial(trial_id, trial)
             plan = Plan.of(past.open | new)

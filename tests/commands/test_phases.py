@@ -126,6 +126,14 @@ def made_up(options, trials):
     )
 
 
+@pytest.fixture(autouse=True)
+def data(monkeypatch):
+    """The data of diagrams, as far as they look at them."""
+    found = SimpleNamespace(name="mine", train_labels=range(60_000))
+    monkeypatch.setattr(phase_diagram, "load_dataset", lambda *_: found)
+    return found
+
+
 def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_path, monkeypatch):
     told = []
 
@@ -147,6 +155,30 @@ def test_a_diagram_from_its_first_sweep_to_its_picture(as_text, main_of, tmp_pat
     _, said, notes = main_of(phase_diagram, *few.split())
     assert re.search(r"\nPicture: results/phase_diagram/[-\d]{10}_[-\d]{8}/phase_diagram.png\n$", said)
     assert notes == ""
+
+
+def test_a_diagram_without_any_threshold_has_no_picture(main_of, monkeypatch, tmp_path):
+    monkeypatch.setattr(phase_diagram, "run_or_resume", lambda name, options, trials: made_up(options, trials))
+    asked = "--widths 64 --depths 3 --seeds 0 --c 1:4:3 --quiet --output here"
+    code, said, _ = main_of(phase_diagram, *asked.split())
+    assert (code, said.splitlines()[-1]) == (
+        0,
+        "No threshold lies within --c 1:4:3, so there is no picture; a new diagram may try other values",
+    )
+    assert not (tmp_path / "here" / "phase_diagram.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (4000, "and mine has 4000; give a --batch-size of at most 400"),
+        (9, "and mine has 9; give fewer --steps"),
+    ],
+)
+def test_data_with_too_few_images_are_refused(main_of, data, images, said):
+    data.train_labels = range(images)
+    with pytest.raises(UserError, match=f"^10 steps of 512 images need 5120 training images, {said}$"):
+        main_of(phase_diagram, run_or_resume=None)
 
 
 def test_a_diagram_that_is_not_there_is_not_resumed(main_of):

@@ -53,6 +53,17 @@ def test_seeds_may_share_a_batch_order():
     assert [(trial.seed, trial.data_seed) for trial in replace(config, data_seed=7).trials()] == [(3, 7), (4, 7)]
 
 
+def test_summarize_keeps_the_test_set_of_a_search_closed(command, made_up_sweep, monkeypatch):
+    """Trials that are compared on images held out; what was found on the test set is said of the winner alone."""
+    found = made_up_sweep([0.1, 0.2], seeds=3, holdout=100)
+    found.trials["validation_accuracy"], found.trials["validation_loss"] = 0.9, 0.3
+    found.meta["search"] = True
+    monkeypatch.setattr(summarize, "load_sweep", lambda path: found)
+    said = command(summarize, found.path).split("Replicates")[1].split("Picture: ")[0]
+    assert "held out" in said
+    assert "test" not in said
+
+
 def test_edge_draws_what_was_measured(command, edge_sweep, as_text):
     said = command(edge, search_edge=edge_sweep)
     [found] = edge_sweep.edges()

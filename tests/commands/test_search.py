@@ -167,6 +167,25 @@ def test_tpe_learns_from_the_images_held_out_and_proposes_the_same_with_the_same
     assert proposed(7) == proposed(7) != proposed(8)
 
 
+def test_tpe_proposes_others_in_a_resume(new_writer, tmp_path, monkeypatch):
+    """With the seed alone, it began with those again that it had proposed."""
+    writer = new_writer(tmp_path / "found", count=3)
+    writer.meta |= {"name": "search", "search": True, "options": Search(samples=3, holdout=100).values()}
+    writer.finish()
+    run_search = Mock(side_effect=UserError("not now"))
+    monkeypatch.setattr(search, "run_search", run_search)
+    monkeypatch.setattr(search, "stop_ray_at_exit", Mock())
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(writer.path), "--samples", "6"])
+    with pytest.raises(UserError, match="not now"):
+        search.main()
+
+    def rates(searcher):
+        searcher.set_search_properties(None, None, {"trial": Search().space()})
+        return {searcher.suggest(name)["trial"]["learning_rate"] for name in "abc"}
+
+    assert rates(run_search.call_args.args[-1]).isdisjoint(rates(Search().searcher()))
+
+
 def test_tpe_learns_of_a_width_from_all_networks_that_have_it():
     """Those with 8 are good, whatever else they have. Of 30 proposals, 22 to 24 have it if a network is one choice of
     27; if the parts are choices, 29 or 30."""

@@ -14,6 +14,9 @@ from mnist_tune import TrialConfig, UserError
 from mnist_tune.edge import decide, predictions
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
+from mnist_tune.regimes.decision import CONFIRMED
+from mnist_tune.reports.findings import findings
+from mnist_tune.reports.terminal import exit_code, lines
 from mnist_tune.training.range_suggestions import BLOW_UP
 
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
@@ -143,6 +146,46 @@ def test_a_decision_that_is_killed_and_confirmed(course, epoch_row, tmp_path):  
     assert_kept("course of a decision", course.text)
 
 
+def test_the_best_is_confirmed_beyond_the_most_trials(course, epoch_row, tmp_path):  # noqa: F811
+    def row(config, epoch):
+        values = {"validation_accuracy": 0.9 if config.learning_rate == 0.2 else 0.1, "validation_loss": 1.0}
+        return epoch_row(epoch, 0.5, 0.95, learning_rate=config.learning_rate, **values)
+
+    course.row, where = row, tmp_path / "sweep"
+    asked = {"architecture": ("mlp-4-tanh",), "learning_rates": (0.2, 8.0), "holdout": 500, "at_a_time": 2}
+    found = decide_until_exit(DecideOptions(output=where, epochs=1, trials=6, confirm=True, quiet=True, **asked))
+    assert found.decision.over
+    assert int(found.decision.decision.seeds[0]) + len(found.decision.confirming) == CONFIRMED
+    assert len(decide_until_exit(DecideOptions(resume=where, quiet=True)).trials) == len(found.trials) > 6
+
+
+@pytest.mark.parametrize("comes", ["in the first epochs", "between two trials"])
+def test_ctrl_c_before_the_first_results_leaves_a_trial_to_resume(course, predicts, epoch_row, tmp_path, comes):  # noqa: F811
+    """A resume then does what was left."""
+
+    def row(config, epoch):
+        accuracy = 0.9 + 0.01 * np.random.default_rng([config.seed, int(10 * config.learning_rate)]).normal()
+        values = {"validation_accuracy": accuracy, "validation_loss": 1.0, "learning_rate": config.learning_rate}
+        return epoch_row(epoch, 0.5, 0.95, **values)
+
+    course.row, course.slots = row, 2 if comes == "in the first epochs" else 1
+    shared = {"architecture": ("mlp-4-tanh",), "epochs": 1, "quiet": True, "trials": 8}
+    rates = {"learning_rates": (0.2, 0.4), "holdout": 500, "at_a_time": 2}
+    for kind, run, given in ((DecideOptions, decide_until_exit, rates), (EdgeOptions, search_edge, {"workers": 1})):
+        where, unbroken = tmp_path / kind.__name__, tmp_path / f"{kind.__name__} without Ctrl-C"
+        for trials in (1, 3):
+            course.interrupts = lambda proposed, running, trials=trials: (
+                proposed >= trials and bool(running) == (comes == "in the first epochs")
+            )
+            found = run(kind(output=where, **shared, **given) if trials == 1 else kind(resume=where, quiet=True))
+            assert found.trials["stop_reason"].iloc[-1] == "interrupted"
+            assert exit_code(found.trials) == 130
+            assert any(f"--resume {where}" in line for line in lines(findings(found, str(where))))
+        course.interrupts = lambda proposed, running: False
+        found, other = run(kind(resume=where, quiet=True)), run(kind(output=unbroken, **shared, **given))
+        assert found.trials.drop(columns="wait_s").equals(other.trials.drop(columns="wait_s"))
+
+
 def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkeypatch):  # noqa: F811
     """A sweep of two settings that it can't tell apart, with ten epochs, and what goes wrong with it. What is not
     refused begins."""
@@ -182,9 +225,14 @@ def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkey
     for rates, trials in (((), 9), ((0.1,), 9), (("0.1:1:3",), 5), (("0.1:1:201",), 1000), (("0.1:1:2",), 4)):
         decides(learning_rates=rates, trials=trials, **some)
     decides(learning_rates=(0.1, 0.2), batch_size=(100, 120), epochs=2, **some)
-    for name, value in {"learning_rates": (0.1, 0.2), "epochs": 3, "batch_size": (3,), "momentum": (0.5,)}.items():
+    training = {"nesterov": True, "weight_decay": 0.1, "schedule": "cosine", "loss": "mse", "label_noise": 9}
+    training |= {"stop_when_diverged": False, "clip_norm": 1.0, "warmup_steps": 3}
+    others = {"architecture": ("mlp-4-tanh", "mlp-8-tanh"), "optimizer": ("adam",)}
+    listed = {"learning_rates": (0.1, 0.2), "epochs": 3, "batch_size": (3,), "momentum": (0.5,)}
+    for name, value in (listed | training | others).items():
         decides(sweep=writer.path, **{name: value})
     decides(sweep=writer.path)
+    decides("whose trials go on", {"stop_when_diverged": False}, sweep=writer.path, optimizer=("sgd",), **some)
     decides(sweep=writer.path, dataset="mnist", train_images=2000, holdout=9, drop_last=True)
     decides("from arrays", {"dataset": "arrays"}, sweep=writer.path)
     before["dataset"] |= {"name": "those", "checksums": {"a": "b"}}

@@ -151,3 +151,28 @@ def test_a_search_by_tpe_that_is_killed_and_gets_more_samples(course, epoch_row,
     monkeypatch.setattr(sweep, "run_plan", run)
     run_search("mine", space, 5, SweepOptions(quiet=True), resume=where)
     assert_kept("course of a search", course.text)
+
+
+def test_a_search_at_random_draws_after_ctrl_c_what_it_would_have_drawn(course, epoch_row, tmp_path):  # noqa: F811
+    course.row = lambda config, epoch: epoch_row(epoch, learning_rate=config.learning_rate)
+    space, samples = {"learning_rate": tune.loguniform(0.01, 1), "batch_size": tune.choice([32, 64]), "epochs": 2}, 7
+
+    def search(name, **given):
+        np.random.seed(3)
+        options = SweepOptions(quiet=True, **({} if given else {"output": tmp_path / name}))
+        found = run_search("mine", space, samples, options, **given)
+        trials = found.trials[["learning_rate", "batch_size", "epochs_run"]]
+        return sorted(trials[trials["epochs_run"] > 0].itertuples(index=False, name=None))
+
+    whole = search("whole")
+    for name, interrupts in {
+        "in the first epochs": lambda proposed, running: running > 0,
+        "later": lambda proposed, running: proposed == 4,
+    }.items():
+        course.interrupts = interrupts
+        assert search(name) != whole
+        course.interrupts = lambda proposed, running: False
+        assert search(name, resume=tmp_path / name) == whole
+    with course.killed_after(5):
+        search("killed")
+    assert search("killed", resume=tmp_path / "killed") == whole
