@@ -205,14 +205,16 @@ def open_again(
         more = additions(known, [*trials_of(options, asked), *trials])
         for trial_id, trial in more.items():
             writer.trial(trial_id, trial)
-        if more:
-            longer = len(more.keys() & known.keys())
-            say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         for trial_id in failed if options.retry_errored else ():
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
             journal.ends[trial_id] = {"stop_reason": "interrupted"}
         past = Past.of(journal, meta, more)
+        if more:
+            asked_for = more.keys() & known.keys()
+            longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys())
+            also = f"; {stopped} that were stopped early do not" * bool(stopped)
+            say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
         if past.failed:
             say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
         writer.last_epochs = past.last_epochs
