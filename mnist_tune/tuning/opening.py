@@ -138,12 +138,17 @@ def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
     take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
     import ray
 
-    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
-    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
     task = ray.remote(num_cpus=1, max_calls=1)(_refused)
-    said = ray.get(task.remote(own_code(), list(different.values()), dataset.spec, images, labels))
+    said = ray.get(task.remote(own_code(), *what_is_tried(trials, dataset)))
     if said:
         raise UserError(said)
+
+
+def what_is_tried(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
+    """Return a trial for each network and optimiser, and the data that they are tried on: a few images, with labels."""
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
+    return list(different.values()), dataset.spec, images, labels
 
 
 def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
