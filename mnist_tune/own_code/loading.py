@@ -152,8 +152,7 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
     if missing:
         untold = f"{where} trains code of your own, which a results folder can't run"
         if plain := [one["name"] for one in missing if not names_own_code(one["name"])]:
-            how = f"register {', '.join(map(repr, plain))} from Python again, and resume it there"
-            raise UserError(f"{untold}; {how}: resume_sweep({str(where)!r})")
+            raise UserError(f"{untold}; register {', '.join(map(repr, plain))} again, and resume it from Python")
         folder = missing[0].get("folder")
         names = " ".join(words(one["flag"], one["name"]) for one in missing)
         raise UserError(
