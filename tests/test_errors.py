@@ -20,4 +20,6 @@ def test_what_is_hidden_and_escaped(capsys):
     assert_kept("hidden and escaped", "\n".join(lines) + "\n")
     announce("told")
     announce("not told", quiet=True)
-    assert capsys.readouterr() == ("", "told\n")
+    announce("note: net.py has changed", quiet=True)
+    announce("warning: it diverges", quiet=True)
+    assert capsys.readouterr() == ("", "told\nnote: net.py has changed\nwarning: it diverges\n")

@@ -68,11 +68,17 @@ def flag(kind, one):
 
 
 def flag_table(kind, names):
-    lines = [
-        f"| `{flag(kind, one)}` | {default * (one.default is not True)} | {said} |"
-        for one, default, said in rows(kind, names)
-    ]
+    lines = []
+    for one, default, said in rows(kind, names):
+        if one.default is True:
+            default, said = "", re.sub("^(?!By default)(.)", lambda found: f"By default: {found[1].lower()}", said)
+        lines.append(f"| `{flag(kind, one)}` | {default} | {said} |")
     return ["| flag | default | what it does |", "|---|---|---|", *lines]
+
+
+def is_another(kind, one, default):
+    """Return whether a flag has another default, or another text, than that of every sweep."""
+    return one.default != default or about(kind, one.name) != about(TrialOptions, one.name)
 
 
 def flags_page():
@@ -82,7 +88,8 @@ def flags_page():
     lines += flag_table(TrialOptions, shared)
     for name in sorted(COMMANDS.keys() - {"resume"}):
         kind = options_of(name)
-        own = [one.name for one in fields(kind) if one.name not in shared or one.default != shared[one.name]]
+        listed = {one.name for base in (SweepOptions, TrialOptions) if issubclass(kind, base) for one in fields(base)}
+        own = [one.name for one in fields(kind) if one.name not in listed or is_another(kind, one, shared[one.name])]
         script, question = COMMANDS[name]
         more = " It has the flags of every sweep, and these." * issubclass(kind, TrialOptions)
         if issubclass(kind, SweepOptions) and not more:
@@ -143,6 +150,17 @@ PAGES = {"flags.md": flags_page, "python.md": python_page}
 def test_the_reference_is_up_to_date(page):
     """To update it: python tests/test_reference.py"""
     assert (DOCS / page).read_text() == PAGES[page]()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"resume"}))
+def test_every_flag_of_a_command_is_on_the_page(name):
+    """In its own section, or in that of every sweep, up to the flag that its section names."""
+    page, kind = (DOCS / "flags.md").read_text(), options_of(name)
+    every, own = (page.partition(f"\n## {title}\n")[2].partition("\n## ")[0] for title in ("Of every sweep", name))
+    if "has the flags of every sweep" in own:
+        own += every.partition("| `--epochs`")[0] if "up to `--quiet`" in own else every
+    missing = {flag(kind, one) for one in fields(kind)} - set(re.findall(r"^\| `(\S+)` \|", own, re.M))
+    assert missing == set()
 
 
 if __name__ == "__main__":

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from mnist_tune import RangeTestOptions, cli, numbers, range_test
-from mnist_tune.invocation import command
+from mnist_tune.invocation import command, words
 from mnist_tune.reports.curve_plots import log_axis
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import table_console
 from mnist_tune.training.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 
+OWN = ("architecture", "seeds", "picture")
+"""The options that the command which measures the edge gets by itself, or lacks."""
+
 
 def main() -> None:
     options = cli.parse(RangeTestOptions)
     found = range_test(options)
-    print_range(found.architecture, found.curves, found.suggestions, options.loss)
+    print_range(found.architecture, found.curves, found.suggestions, options)
     plot_range_test(found.architecture, found.curves, options.picture)
     print(f"Picture: {options.picture}")
 
 
 def print_range(
-    name: str, curves: Sequence[RangeCurve], suggestions: Mapping[str, Sequence[float | None]], loss: str
+    name: str,
+    curves: Sequence[RangeCurve],
+    suggestions: Mapping[str, Sequence[float | None]],
+    options: RangeTestOptions,
 ) -> None:
     """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges of
     other networks were."""
@@ -50,10 +56,17 @@ def print_range(
         table.add_row(rule, *cells)
     table_console().print(table)
     print("The edge is the rate at which half of the seeds learn. It was measured on ten networks (docs/edge.md).")
-    if loss == "mse":
+    if options.loss == "mse":
         print("All of them had cross-entropy: with mse, no range test is to be trusted.")
-    also = " --loss mse" * (loss == "mse")
-    print(f"To measure it here: {command('edge')} --architecture {shlex.quote(name)}{also}")
+    print(f"To measure it here: {command('edge')} {words('architecture', name)}{_repeated(options)}")
+
+
+def _repeated(options: RangeTestOptions) -> str:
+    """Return the flags of what else was tested, and on which data, for the command that measures the edge."""
+    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in OWN}
+    defaults = RangeTestOptions()
+    changed = {name: value for name, value in given.items() if value != getattr(defaults, name)}
+    return "".join(f" {words(name, *[value] * (value is not True))}" for name, value in changed.items())
 
 
 def _spread(rates: Sequence[float]) -> str:

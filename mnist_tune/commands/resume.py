@@ -10,6 +10,7 @@ from typing import Any
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
+from mnist_tune.edge.decide import DecideOptions, decide
 from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
@@ -38,7 +39,7 @@ def main() -> int | None:
 
 
 def resume_sweep(path: str | Path, **given: Any) -> Sweep:
-    """Resume a sweep or a search for an edge: trials that had not ended continue from their last finished epoch.
+    """Resume a sweep, a decision or a search for an edge: trials that had not ended go on from their last epoch.
 
     Args:
         path: the folder or URI.
@@ -60,6 +61,8 @@ def resume_sweep(path: str | Path, **given: Any) -> Sweep:
     options = kind(resume=where, **given)
     if isinstance(options, EdgeOptions):
         return find_edge(options)
+    if isinstance(options, DecideOptions):
+        return decide(options)
     if meta.get("search"):
         raise UserError(f"{where} is a search; resume it with: {resume_command(meta, where)}")
     return shown(resume(where, options), options)

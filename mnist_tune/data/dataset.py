@@ -22,7 +22,7 @@ from mnist_tune.data.files import (
     read_own_folder,
 )
 from mnist_tune.data.idx import DataError, read_idx
-from mnist_tune.data.own import NAMES, checked, read_npz, scale_note
+from mnist_tune.data.own import NAMES, checked, order_note, read_npz, scale_note
 from mnist_tune.data_spec import ARRAYS, DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import target
@@ -126,7 +126,8 @@ def load_dataset(
     tokens = found.train_labels.ndim > 1
     if standardize and tokens:
         raise UserError(f"{found.name} has a label for each token, and tokens have no scale; drop --standardize")
-    if not standardize and not tokens and (said := scale_note(found.train_images)):
+    scale = "" if standardize or tokens else scale_note(found.train_images)
+    for said in filter(None, (scale, "" if tokens else order_note(found.train_labels))):
         _log.warning("%s: %s", found.name, said)
         found = replace(found, note="; ".join(filter(None, [found.note, f"{found.name}: {said}"])))
     if train_images is None:

@@ -24,6 +24,10 @@ LARGE = 10
 DARK = 128
 """Whole numbers that are all below this are no pixels of 8 bits."""
 
+COMMON, EXPECTED = 0.05, 20
+"""A class with this share of all examples, of which a tenth of shuffled ones would have this many, is missing from it
+by chance once in 10^8 data sets."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -113,6 +117,21 @@ def scale_note(images: np.ndarray) -> str:
         return f"its whole numbers, {low} to {high}, are divided by 255; else give floats, or use --standardize"
     if images.dtype == np.float32 and np.sqrt(np.square(images[:1000], dtype=np.float64).mean()) > LARGE:
         return f"its values, {low:.4g} to {high:.4g}, are trained as they are; divide them, or use --standardize"
+    return ""
+
+
+def order_note(labels: np.ndarray) -> str:
+    """Return a line if examples with these labels are not shuffled, so that those which a sweep holds out or leaves out
+    are of other classes than the rest; else nothing."""
+    left_out = "so those that --holdout and --train-images leave out are of other classes than the rest: shuffle them"
+    counts, tenth = np.bincount(labels), len(labels) // 10
+    if np.count_nonzero(labels[1:] != labels[:-1]) < np.count_nonzero(counts):
+        return f"its training examples are in order of class, {left_out}"
+    common = counts >= max(COMMON * len(labels), 10 * EXPECTED)
+    for where, part in (("first", labels[:tenth]), ("last", labels[len(labels) - tenth :])):
+        missing = np.flatnonzero(common & (np.bincount(part, minlength=len(counts)) == 0))
+        if len(missing):
+            return f"the {where} tenth of its training examples has none of class {missing[0]}, {left_out}"
     return ""
 
 

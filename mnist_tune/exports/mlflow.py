@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +54,7 @@ class Mirror:
             self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
         except self._mlflow.exceptions.MlflowException as error:
             raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
-        return f"Look at it: mlflow server --backend-store-uri {self._uri}"
+        return f"Look at it: mlflow server --backend-store-uri {shlex.quote(self._uri)}"
 
     def _found(self, experiment_id: str) -> Iterator[Any]:
         token = None

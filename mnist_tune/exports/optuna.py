@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ class Mirror:
     def __init__(self, output: str | None) -> None:
         self._optuna = library("optuna")
         output = output or "optuna.db"
-        self._url = output if "://" in output else f"sqlite:///{Path(output)}"
+        self._file = None if "://" in output else Path(output)
+        self._url = f"sqlite:///{self._file}" if self._file else output
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
 
     def update(self, sweep: Tables) -> str:
@@ -31,11 +33,15 @@ class Mirror:
         # Trials that go on are left out until they end: with each epoch, the study would have to be written anew.
         at_rest = [run for run in found if run.labels["stop_reason"] not in LIVE_REASONS]
         wanted = {run.trial_id: self._trial(run, params, objective) for run in at_rest}
+        refused = (OSError, ImportError, self._optuna.exceptions.StorageInternalError)
         try:
+            if self._file:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
             self._write(title(sweep), wanted, objective)
-        except self._optuna.exceptions.StorageInternalError as error:
-            raise UserError(f"can't write {self._url}: {str(error).splitlines()[0]}; name another --output") from None
-        return f"Look at it: optuna-dashboard {self._url}"
+        except (*refused, library("sqlalchemy.exc").SQLAlchemyError) as error:
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise UserError(f"can't write {self._url}: {why}; name another --output") from None
+        return f"Look at it: optuna-dashboard {shlex.quote(self._url)}"
 
     def _write(self, name: str, wanted: dict[str, Any], objective: str) -> None:
         """Add the trials that the study lacks. A trial that has ended can't be changed in Optuna, so if one

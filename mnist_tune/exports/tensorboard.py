@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Mirror:
                     self._write(run, storage.join(self._output, title(sweep), run.trial_id))
         except OSError as error:
             raise UserError(f"can't write {self._output}: {error.strerror or error}; name another --output") from None
-        return f"Look at it: tensorboard --logdir '{self._output}'"
+        return f"Look at it: tensorboard --logdir {shlex.quote(str(self._output))}"
 
     def _write(self, run: Run, folder: Path) -> None:
         """Add the rows that a run lacks. TensorBoard would show what is written twice twice, so each process writes a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Mirror:
         if changed:
             self._wandb.teardown()  # waits until the last run is on the disk, too
         self._written |= {run.id: run for run in changed}
-        return f"Upload it: wandb sync --include-offline {self._output / 'wandb'}/offline-run-*"
+        return f"Upload it: wandb sync --include-offline {shlex.quote(str(self._output / 'wandb'))}/offline-run-*"
 
     def _write(self, run: Run, group: str) -> None:
         """Write a run in place of what an earlier export left of it: an offline run can't be continued."""

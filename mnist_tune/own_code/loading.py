@@ -33,7 +33,7 @@ from mnist_tune.own_code.modules import (
     load,
     receive,
 )
-from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_unknown
+from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_not_loaded, names_own_code
 from mnist_tune.terminal import printable
 from mnist_tune.trial import closest
 
@@ -141,7 +141,7 @@ def sources(used: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
 
 def refuse_unknown(where: Any, *owners: Any) -> None:
     """Raise a `UserError` if a folder names code in its options or trials that nobody has named in this process."""
-    named = ((flag, text) for flag, texts in names_in(*owners).items() for text in texts if is_unknown(flag, text))
+    named = ((flag, text) for flag, texts in names_in(*owners).items() for text in texts if is_not_loaded(flag, text))
     check_again([{"flag": flag, "name": parse_call(text).name, "files": {}} for flag, text in named], where, print)
 
 
@@ -150,10 +150,13 @@ def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable
     `UserError` if a factory has not been named again."""
     missing = [one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())]
     if missing:
+        untold = f"{where} trains code of your own, which a results folder can't run"
+        if plain := [one["name"] for one in missing if not names_own_code(one["name"])]:
+            raise UserError(f"{untold}; register {', '.join(map(repr, plain))} again, and resume it from Python")
         folder = missing[0].get("folder")
         names = " ".join(words(one["flag"], one["name"]) for one in missing)
         raise UserError(
-            f"{where} trains code of your own, which a results folder can't run; name it again"
+            f"{untold}; name it again"
             + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
             + f": {words('resume', where)} {names}, or register it from Python"
         )

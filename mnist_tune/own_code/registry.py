@@ -50,9 +50,16 @@ def names_own_code(text: str) -> bool:
     return ":" in text.partition("(")[0]
 
 
-def is_unknown(flag: str, text: str) -> bool:
+def is_not_loaded(flag: str, text: str) -> bool:
     """Return whether a text of a folder names code by its place that this process has not been told to load."""
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
+
+
+def is_unknown(flag: str, text: str) -> bool:
+    """Return whether no command can name what a text of a folder names: code that this process has not been told to
+    load, or that was registered from Python, which no other process knows."""
+    is_registered = not names_own_code(text) and text.partition("(")[0].strip() in ENTRIES[flag]
+    return is_registered or is_not_loaded(flag, text)
 
 
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:

@@ -41,11 +41,6 @@ def find_device(quiet: bool) -> Device:
         memory = _gpu_memory(ray.get_runtime_context().get_node_id())
         if memory is not None:
             return Device("GPU", MEMORY_SHARE * memory)
-        announce(
-            "warning: Ray sees a GPU, but JAX does not, so trials run on CPUs; "
-            "for the GPU: python -m pip install 'jax[cuda12]'",
-            quiet,
-        )
     return Device("CPU", MEMORY_SHARE * float(cluster["memory"] / max(cluster.get("CPU", 1), 1)))
 
 
@@ -60,12 +55,18 @@ def _wait_for_a_node(quiet: bool) -> None:
 
 @cache
 def _gpu_memory(node: str) -> Any:
-    """Return the bytes of a GPU according to JAX, or None. `node`, the driver's, is only a key of the cache."""
+    """Return the bytes of a GPU according to JAX, or None, with a warning. `node` is only a key of the cache."""
     late = (
         f"no GPU of the cluster was free within {PROBE_TIMEOUT_S:g} s; wait for the jobs that use them "
         "(ray status), or start a Ray of its own with --address local"
     )
-    return _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
+    found = _on_a_node(_memory_by_jax, {"num_gpus": 1, "num_cpus": 0}, PROBE_TIMEOUT_S, late)
+    if found is None:
+        announce(
+            "warning: Ray sees a GPU, but JAX does not, so trials run on CPUs; "
+            "for the GPU: python -m pip install 'jax[cuda12]'"
+        )
+    return found
 
 
 def _on_a_node(function: Callable[[], Any], resources: dict[str, int], timeout: float, late: str) -> Any:

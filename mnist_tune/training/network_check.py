@@ -105,7 +105,7 @@ def _check_train_apply(name: str, train_apply: Any, arguments: tuple[Any, ...], 
 
 
 def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.ndarray) -> None:
-    """Trace an epoch of one batch: what an optimiser can't do with traced hyperparameters shows here."""
+    """Trace an epoch of one batch: what a network or an optimiser can't do with traced values shows here."""
     program = Program.of(config, data)
     hyper = dict.fromkeys(program.step.names, jnp.float32(1))
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
@@ -117,6 +117,12 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
         raise UserError(f"{what}, {error}") from None
     except Exception as error:
         takes_a_number = isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError))
-        remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
-        hint = f"; the learning rate is traced, as {remedy}" * takes_a_number
-        raise UserError(f"{what}, {_line(error)}{hint}") from error
+        raise UserError(f"{what}, {_line(error)}{_on_traced_values(error) * takes_a_number}") from error
+
+
+def _on_traced_values(error: Exception) -> str:
+    """Return a hint for code that looks at a value which JAX traces."""
+    if Program.batch_loss.__name__ in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+        return "; images and parameters are traced, as the network is compiled: use jnp.where or jax.lax.cond"
+    remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
+    return f"; the learning rate and the gradients are traced, as {remedy}"

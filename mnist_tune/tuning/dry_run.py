@@ -12,8 +12,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
 from mnist_tune.machine import usable_cpus
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.loading import load_own, own_code
+from mnist_tune.own_code.loading import load_own, names_in, own_code, sources
 from mnist_tune.trial import small_last_batch
+from mnist_tune.tuning.opening import what_is_tried
 
 START_S = 8
 """About what Ray takes to start, and the first processes that train."""
@@ -33,6 +34,12 @@ def dry_run(options: Any) -> Iterator[str]:
     measured = {"sharpness": options.measures(), "train_evaluation": options.train_evaluation}
     settings = WorkerSettings(Path(), "", threads, None, str(cache_folder()), own_code=own_code(), **measured)
     pool, total, images = make_pool(data, settings), 0.0, len(data.train_labels) - options.holdout
+    if sources(names_in(*trials)):
+        from mnist_tune.training.network_check import check  # imports JAX, which the pool has configured
+
+        different, *given = what_is_tried(trials, data)
+        for one in different:
+            check(one, *given)
     equally_fast = {(one.architecture, one.optimizer, one.batch_size): one for one in trials}  # and equally many
     for name, one in equally_fast.items():
         pool.attach("one", one)

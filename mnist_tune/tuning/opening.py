@@ -138,12 +138,17 @@ def check_networks(trials: Iterable[TrialConfig], dataset: Dataset) -> None:
     take a GPU's memory. Ray must be running. Raises `UserError` if one of them can't train on this data."""
     import ray
 
-    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
-    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
     task = ray.remote(num_cpus=1, max_calls=1)(_refused)
-    said = ray.get(task.remote(own_code(), list(different.values()), dataset.spec, images, labels))
+    said = ray.get(task.remote(own_code(), *what_is_tried(trials, dataset)))
     if said:
         raise UserError(said)
+
+
+def what_is_tried(trials: Iterable[TrialConfig], dataset: Dataset) -> tuple[list[TrialConfig], DataSpec, Any, Any]:
+    """Return a trial for each network and optimiser, and the data that they are tried on: a few images, with labels."""
+    different = {(trial.architecture, trial.optimizer, trial.schedule, trial.loss): trial for trial in trials}
+    images, labels = (part[:CHECKED] for part in (dataset.train_images, dataset.train_labels))
+    return list(different.values()), dataset.spec, images, labels
 
 
 def _refused(code: Any, trials: list[TrialConfig], data: DataSpec, images: Any, labels: Any) -> str:
@@ -205,14 +210,16 @@ def open_again(
         more = additions(known, [*trials_of(options, asked), *trials])
         for trial_id, trial in more.items():
             writer.trial(trial_id, trial)
-        if more:
-            longer = len(more.keys() & known.keys())
-            say(f"{len(more) - longer} trials are added, {longer} train for more epochs")
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         for trial_id in failed if options.retry_errored else ():
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
             journal.ends[trial_id] = {"stop_reason": "interrupted"}
         past = Past.of(journal, meta, more)
+        if more:
+            asked_for = more.keys() & known.keys()
+            longer, stopped = len(asked_for & past.open.keys()), len(asked_for & past.ended.keys())
+            also = f"; {stopped} that were stopped early do not" * bool(stopped)
+            say(f"{len(more) - len(asked_for)} trials are added, {longer} train for more epochs{also}")
         if past.failed:
             say(f"{len(past.failed)} trials ended in an error; --retry-errored trains them again")
         writer.last_epochs = past.last_epochs

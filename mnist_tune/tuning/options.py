@@ -125,7 +125,7 @@ class SweepOptions(metaclass=Given):
     retry_errored: Annotated[bool, Mark.HERE] = False
     """With --resume: also resume the trials that ended in an error, each from its last epoch."""
     quiet: Annotated[bool, Mark.HERE] = False
-    """Print results only, no progress."""
+    """Print no progress, only results; notes and warnings go to standard error."""
 
     def cluster(self) -> str | None:
         """Return the address of the Ray cluster to run on, or None to start Ray on this machine. An address that begins

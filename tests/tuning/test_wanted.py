@@ -178,13 +178,19 @@ def test_what_a_resume_refuses_or_allows(folder):
         outcome = said(found).replace(str(where), "HERE").replace("PosixPath", "")
         lines.append(" ".join(filter(None, (command, str(recorded or "")[:60], *how, "->", outcome))))
 
+    own = {one.name for one in fields(LearningRateRegimes)} - {one.name for one in fields(SweepOptions)}
     two = ("net.py:mlp(width=3)", "mlp-4-tanh")
     for code in ("net.py:mlp", "net.py:other", "mlp-8-tanh", "net.py:mlp(width=4)"):
         resume("lr_regimes", {"architecture": two}, {"architecture": (code,)})
+    code = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
+    for name in ("net.py:mlp", "net.py:other", "net.py:mlp(width=4)", "mlp-4-tanh"):
+        given = {"architecture": (name,)}
+        resume("lr_regimes", {}, given, without=own, name="mine", code=code)
+        resume("decide", {}, given, code=code)
+    resume("lr_regimes", {}, {"optimizer": ("net.py:mlp",)}, code=code)
     resume("lr_regimes", {"data_dir": "data"}, {})
     resume("lr_regimes", {"data_dir": "data"}, {"dataset": "mnist"})
     resume("lr_regimes", {"data_dir": "data"}, {"dataset": "mnist", "data_dir": Path("moved")})
-    own = {one.name for one in fields(LearningRateRegimes)} - {one.name for one in fields(SweepOptions)}
     for given in ({}, {"epochs": 10}, {"learning_rates": (0.3,)}, {"batch_size": (128,)}):
         resume("lr_regimes", {}, given, without=own)
     resume("lr_regimes", {}, {"learning_rates": (0.3,)}, without={"batch_size"})
