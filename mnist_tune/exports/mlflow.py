@@ -34,13 +34,14 @@ class Mirror:
         self._mlflow = library("mlflow")
         output = output or "mlflow.db"
         self._uri = output if ":" in output else f"sqlite:///{output}"
-        self._client = self._mlflow.MlflowClient(self._uri)
+        self._client: Any = None
         self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:
         name, top = f"mnist_tune {sweep.meta['name']}", sweep_id(sweep)
         live = sweep.trials["stop_reason"].isin(LIVE_REASONS).any()
         try:
+            self._client = self._client or self._mlflow.MlflowClient(self._uri)
             experiment = self._client.get_experiment_by_name(name)
             place = experiment.experiment_id if experiment else self._client.create_experiment(name)
             known = {run.data.tags[ID]: run for run in self._found(place) if ID in run.data.tags}
@@ -54,6 +55,8 @@ class Mirror:
             self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
         except self._mlflow.exceptions.MlflowException as error:
             raise UserError(f"MLflow at {self._uri}: {str(error).splitlines()[0]}") from None
+        except library("sqlalchemy.exc").SQLAlchemyError as error:  # which MLflow lets through
+            raise UserError(f"can't write {self._uri}: {str(error).splitlines()[0]}; name another --output") from None
         return f"Look at it: mlflow server --backend-store-uri {shlex.quote(self._uri)}"
 
     def _found(self, experiment_id: str) -> Iterator[Any]:

@@ -437,7 +437,7 @@ def test_what_an_export_refuses(moments, tmp_path, monkeypatch, kept):
     }
     libraries["mlflow"].create_run = Mock(side_effect=said)
     libraries["optuna"].exceptions.StorageInternalError = ConnectionError
-    libraries["optuna"].SQLAlchemyError = KeyError
+    libraries["optuna"].SQLAlchemyError = LookupError
     libraries["optuna"].create_study.side_effect = said
     lines = []
     for kind, found in libraries.items():
@@ -449,6 +449,11 @@ def test_what_an_export_refuses(moments, tmp_path, monkeypatch, kept):
         for output in outputs if kind in ("mlflow", "optuna") else outputs[:1]:
             copy = vars(mirror(kind, output))
             lines.append(f"{kind} {output}: {copy.get('_uri') or copy.get('_url') or copy['_output']}")
+    libraries["mlflow"].SQLAlchemyError = LookupError
+    libraries["mlflow"].MlflowClient = Mock(side_effect=LookupError("(sqlite3.DatabaseError) file is not a database"))
+    monkeypatch.setattr("mnist_tune.exports.mlflow.library", lambda name: libraries["mlflow"])
+    copies = [mirror("mlflow", str(tmp_path / "file"))]
+    lines.append(refusal(lambda: copies[0].update(moments[0])))
     monkeypatch.setattr("mnist_tune.exports.optuna.library", exports.run.library)
     for place in (tmp_path / "file" / "a.db", tmp_path, "sqlite:///nowhere/a.db", "http://localhost:5000"):
         copies = [mirror("optuna", str(place))]
