@@ -52,10 +52,11 @@ class Predictors(EdgeOptions):
     predictor_seeds: int = 3
 
     def templates(self) -> list[TrialConfig]:
-        """Return a trial of each edge: of every network, and of one with momentum and with Adam."""
-        plain = super().templates()
-        of = next((one for one in plain if one.architecture == ALSO_OF), plain[0])
-        return [*plain, *(replace(of, **changed) for changed in ALSO)]
+        """Return a trial of each edge: those asked for, and one of plain SGD with momentum and with Adam, too."""
+        asked = super().templates()
+        plain = [one for one in asked if one.optimizer == "sgd" and not one.momentum]
+        of = [one for one in plain if one.architecture == ALSO_OF] or plain
+        return list(dict.fromkeys([*asked, *(replace(one, **changed) for one in of[:1] for changed in ALSO)]))
 
 
 ASKED = Predictors

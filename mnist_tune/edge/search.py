@@ -67,6 +67,8 @@ class EdgeOptions(CrossedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
+        if self.precision > 1:
+            raise UserError(f"--precision is a share of the rate, such as 0.05 for 5%, got {self.precision}")
         refuse_empty(self, *CROSSED)
         refuse_too_many(max(self.trials, self.predictor_seeds), "--trials, --predictor-seeds")
         if self.learned is not None and not 0 < self.learned < 1:

@@ -43,6 +43,20 @@ def test_what_is_trained():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"optimizer": ("adam",)}, ["adam 0.0"]),
+        ({"momentum": (0.9,)}, ["sgd 0.9"]),
+        ({"momentum": (0.0, 0.9)}, ["sgd 0.0", "sgd 0.9", "adam 0.0"]),
+        ({"optimizer": ("adam", "sgd")}, ["adam 0.0", "sgd 0.0", "sgd 0.9"]),
+    ],
+)
+def test_momentum_and_adam_are_added_to_plain_sgd_only(options, said):
+    templates = Predictors(architecture=("mlp-4-tanh",), **options).templates()
+    assert [f"{one.optimizer} {one.momentum}" for one in templates] == said
+
+
 def test_how_far_edges_are_is_what_the_record_says():
     *_, record = sorted((Path(__file__).parents[2] / "benchmarks" / "records").glob("*predictors*.csv"))
     found = by_predictor(pd.read_csv(record))

@@ -40,6 +40,7 @@ NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "qui
 VALUES = {
     "target": (0.5, 0.6),
     "learned": (0.5, 0.6),
+    "precision": (0.2, 0.3),
     "architecture": (("mlp-4-tanh",), ("mlp-8-tanh",)),
     "optimizer": (("adam",), ("lion",)),
     "learning_rate": (0.3, 0.5),

@@ -94,6 +94,7 @@ def test_mistakes_are_refused(tmp_path):
     for options, said in (
         ({"precision": 0.0}, "--precision must be above 0"),
         ({"precision": math.inf}, "--precision must be finite, got inf"),
+        ({"precision": 5.0}, "--precision is a share of the rate, such as 0.05 for 5%, got 5.0"),
         ({"trials": 0}, "--trials must be above 0, got 0"),
         ({"expected": 0.0}, "--expected must be above 0"),
         ({"workers": 0}, "--workers must be above 0"),
