@@ -339,7 +339,7 @@ def _facts(sweep: Tables) -> list[tuple[str, str]]:
         ("all with", _settings(trials)),
         ("data", f"{data['name']} ({images})"),
         ("last batch", small_last_batch((train_images - held, size, dropped) for held, size, dropped in kinds)),
-        ("trials", f"{len(trials):,}, of {f'{least} to ' * (least < most)}{counted(most, 'epoch')}"),
+        ("trials", f"{len(trials):,}, of {f'{least} to ' * bool(least < most)}{counted(most, 'epoch')}"),
         ("trained on", devices + (f" ({processor}{cores})" if processor and processor != devices else "")),
         ("time", _duration(meta)),
         ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jax", "ray", "python") if versions.get(name))),
