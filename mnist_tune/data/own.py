@@ -125,7 +125,7 @@ def order_note(labels: np.ndarray) -> str:
     are of other classes than the rest; else nothing."""
     left_out = "so those that --holdout and --train-images leave out are of other classes than the rest: shuffle them"
     counts, tenth = np.bincount(labels), len(labels) // 10
-    if np.count_nonzero(labels[1:] != labels[:-1]) < np.count_nonzero(counts):
+    if 0 < np.count_nonzero(labels[1:] != labels[:-1]) < np.count_nonzero(counts):
         return f"its training examples are in order of class, {left_out}"
     common = counts >= max(COMMON * len(labels), 10 * EXPECTED)
     for where, part in (("first", labels[:tenth]), ("last", labels[len(labels) - tenth :])):

@@ -22,6 +22,7 @@ def table(gaps, spread, seeds=20):
     same: dict[str, Any] = {
         "epochs_run": 5,
         "epochs_asked": 5,
+        "stop_reason": "completed",
         "regime": "converged",
         "holdout": 904,
         "largest_fall": 0.0,

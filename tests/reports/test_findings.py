@@ -40,7 +40,7 @@ def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, ar
     ("regimes", "figures"),
     [
         (["converged"] * 4 + ["diverged"] * 2, {"largest rate that converges": "1", "none converges from": "3 on"}),
-        (["converged"] * 6, {"largest rate that converges": "3", "none converges from": "– (no edge yet)"}),
+        (["converged"] * 6, {"largest rate that converges": "3", "none converges from": "– (not reached)"}),
         (
             ["converged"] * 3 + ["slow"] + ["diverged"] * 2,
             {"largest rate at which every seed converges": "0.1", "none converges from": "3 on"},
@@ -49,7 +49,7 @@ def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, ar
         (["slow"] * 6, {}),
         (
             ["converged"] * 4 + ["undecided"] * 2,
-            {"largest rate that converges": "1", "none converges from": "– (no edge yet)"},
+            {"largest rate that converges": "1", "none converges from": "– (not reached)"},
         ),
         (
             ["converged"] * 2 + ["undecided", "slow"] + ["diverged"] * 2,

@@ -98,7 +98,7 @@ def test_only_undecided_trials_are_said_to_be_cut_or_on_their_way():
     rows = {0.1: ["slow"], 0.2: ["undecided"], 0.4: ["undecided"] * 2}
     table = family({rate: [(name, 0.9) for name in names] for rate, names in rows.items()})
     table = table.assign(epochs_run=[3, 10, 4, 10])
-    assert spans(table) == ["slow at 0.1", "undecided from 0.2 (cut after 4 epochs)"]
+    assert spans(table) == ["slow at 0.1", "undecided from 0.2 (1 cut after 4 epochs)"]
 
 
 def test_a_trial_is_on_its_way_where_its_evidence_says_so(new_writer, epoch_row, tmp_path):
@@ -197,10 +197,14 @@ def test_the_best_learning_rate_has_its_accuracy(made_up_sweep):
 
 def test_where_none_converged_the_end_with_the_better_mean_of_what_did_not_diverge_is_left(made_up_sweep):
     trials = made_up_sweep([0.1, 0.2, 0.4], seeds=2).trials.sort_values("learning_rate")
-    at_first = trials.assign(regime="slow", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
+    at_first = trials.assign(regime="underfit", test_accuracy=[0.8, 0.8, 0.6, 0.6, 0.9, 0.5])
     question, command = following(at_first)
     assert question == "try smaller rates:"
     assert command.startswith(f"{COMMAND} 0.1 0.0464 0.0215 0.01 --seeds 0 1 ")
+    slow = at_first.assign(regime="slow")
+    assert following(slow)[0] == "try larger rates:", "below a rate that is too slow, all are slower"
+    running = at_first.assign(stop_reason=["completed"] * 4 + ["running"] * 2)
+    assert following(running) == ("", ""), "after fewer epochs, an accuracy is another one"
     close = trials.assign(regime=["slow"] * 4 + ["diverged"] * 2).replace({"learning_rate": {0.4: 0.22}})
     assert following(close) == ("", ""), "there is nothing to ask"
 
@@ -236,9 +240,23 @@ def test_without_a_test_accuracy_nothing_is_asked(made_up_sweep):
     assert following(trials) == ("", "")
 
 
-def test_a_search_that_draws_a_seed_a_trial_proposes_five_of_them(made_up_sweep):
-    trials = made_up_sweep([0.1, 1.0], seeds=20).trials.assign(regime="converged")
-    assert " --seeds 0 1 2 3 4 --" in following(trials)[1]
+def test_a_search_that_draws_a_seed_a_trial_proposes_that_of_the_nearest(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(regime="converged", seed=[71, 72])
+    assert " --seeds 72 --" in following(trials)[1]
+
+
+def test_all_seeds_of_a_sweep_are_proposed_again(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0], seeds=7).trials.assign(regime="converged")
+    assert " --seeds 0 1 2 3 4 5 6 --" in following(trials)[1]
+
+
+def test_where_seeds_differ_at_the_largest_rate_the_edge_is_no_further(made_up_sweep):
+    trials = made_up_sweep([0.1, 1.0], seeds=2).trials.sort_values("learning_rate")
+    asked = following(trials.assign(regime=["slow", "slow", "converged", "diverged"]))
+    assert asked[0] == "try rates between:"
+    alone = trials[trials["learning_rate"] == 1.0].assign(regime=["converged", "oscillating"])
+    assert following(alone)[0] == "try smaller rates:"
+    assert following(alone.assign(regime=["converged", "slow"]))[0] == "no edge yet, try larger rates:"
 
 
 def test_whether_it_is_the_seed_is_asked_with_five_of_them(made_up_sweep):
