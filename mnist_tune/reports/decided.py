@@ -41,14 +41,18 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     left = [int(k) for k in np.flatnonzero(found.active) if k != best]
     aside = np.flatnonzero(~found.active & (found.failures >= found.failures[best] + TOO_MANY))
     at_most = found.may_lose
-    if contest.settled:
-        others = "of those that fail no more often, none" if len(aside) else "none of the others"
-        said = f"best: {names[best]}; {others} is better" + f" by more than {at_most:.4f}" * bool(at_most)
+    if contest.settled and len(aside) == len(names) - 1:
+        sure = "all others fail more often"
+    elif contest.settled:
+        others = "of those that fail no more often, none is" if len(aside) else "none of the others is"
+        sure = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)} (95%)"
     else:
-        most = f"another may be better by up to {at_most:.4f}" if math.isfinite(at_most) else "too few seeds"
-        said = f"not settled after {counted(len(sweep.trials))}; best so far: {names[best]}; {most}"
+        sure = (
+            f"another may be better by up to {at_most:.4f} (95%)" if math.isfinite(at_most) else "too few seeds (95%)"
+        )
+    known = "best" if contest.settled else f"not settled after {counted(len(sweep.trials))}; best so far"
     apart = f"; not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
-    yield f"{said} (95%){apart}"
+    yield f"{known}: {names[best]}; {sure}{apart}"
     for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
         if k != best and both:
             low, mean, high, how = (-high, -mean, -low, "better") if mean < 0 else (low, mean, high, "worse")

@@ -87,7 +87,9 @@ class ProgressView:
         done, running = sum(self._ends.values()), len(self._running)
         ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
         regimes = ", ".join(f"{count} {name}" for name, count in sorted(self._regimes.items()))
-        best = f"best {self._split} accuracy {self._best[0]:.4f} ({self._best[1]})" if self._best[1] else "no epoch yet"
+        best = (
+            f"best {self._split} accuracy {self._best[0]:.4f} ({self._best[1]})" if self._best[1] else "no accuracy yet"
+        )
         self._text.plain = (
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
             f"{max(self._trials - done - running, 0)} waiting; "
