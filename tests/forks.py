@@ -24,6 +24,10 @@ CONTEXT = "--serialized-runtime-env-context="
 READY_S = 20.0
 """How long a worker waits for that process. On its own it would import for about as long."""
 
+IDS = 1000
+"""How many of Ray's random ids are drawn between two forks. Otherwise all forks draw the same ones: of two that start at
+once, Ray ends one, and waits a minute for it."""
+
 
 @contextmanager
 def workers():
@@ -61,6 +65,8 @@ def ask(worker, *arguments):
 def fork(path, raylet):
     """Fork whenever asked, until the raylet ends. Return None then; in a fork, return the worker's arguments."""
 
+    from ray._raylet import ObjectRef
+
     import mnist_tune.data.dataset
     import mnist_tune.execution.pool
     import mnist_tune.tuning.trainable  # noqa: F401
@@ -90,6 +96,8 @@ def fork(path, raylet):
             asked.close()
             for file in files:
                 os.close(file)
+            for _ in range(IDS):
+                ObjectRef.from_random()
     shutil.rmtree(Path(path).parent)
 
 
