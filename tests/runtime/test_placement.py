@@ -316,6 +316,21 @@ def test_the_memory_of_a_gpu_is_asked_for_once(two_gpus, tmp_path, monkeypatch):
     assert (tmp_path / "asked").read_text() == "once"
 
 
+ENDLESS = {"architecture": "mlp-8-tanh", "epochs": 1_000_000}
+
+
+class Together(FIFOScheduler):
+    """Stops every trial once `count` trials have reported, so they must run at the same time."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count, self.reported = count, set()
+
+    def on_trial_result(self, tune_controller, trial, result):
+        self.reported.add(trial.trial_id)
+        return TrialScheduler.STOP if len(self.reported) == self.count else TrialScheduler.CONTINUE
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize(("lanes", "left"), [(2, 0), (4, 1)])
 def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, monkeypatch, lanes, left):
@@ -326,10 +341,9 @@ def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, mo
         kill(actor)
 
     monkeypatch.setattr(ray, "kill", look_and_kill)
-    options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", lanes=lanes, quiet=True)
-    done = run_sweep("lanes", small(0.01, 0.02, 0.05, 0.1, epochs=2), options)
-    assert list(done.trials["stop_reason"]) == ["completed"] * 4
-    assert list(done.trials["epochs_run"]) == [2] * 4
+    options = SweepOptions(dataset="mnist-5k", output=tmp_path, lanes=lanes, quiet=True, time_budget=90.0)
+    done = run_search("lanes", ENDLESS, 4, options, Together(4))
+    assert list(done.trials["stop_reason"]) == ["together"] * 4
     assert set(found) == {left}  # Tune may kill an actor, too, that is slow to end
 
 
@@ -350,25 +364,12 @@ def test_a_lane_server_that_waits_for_a_gpu_delays_nobody(two_gpus, taken):
     ray.kill(directory)
 
 
-class Together(FIFOScheduler):
-    """Stops every trial once `count` trials have reported, so they must run at the same time."""
-
-    def __init__(self, count):
-        super().__init__()
-        self.count, self.reported = count, set()
-
-    def on_trial_result(self, tune_controller, trial, result):
-        self.reported.add(trial.trial_id)
-        return TrialScheduler.STOP if len(self.reported) == self.count else TrialScheduler.CONTINUE
-
-
 @pytest.mark.ray
 def test_three_trials_share_a_gpu(gpus_that_train, taken, tmp_path):
     taken(num_cpus=0, num_gpus=1)
-    space = {"architecture": "mlp-8-tanh", "epochs": 1_000_000}
     sharing = {"execution": "process", "trials_per_gpu": 3, "time_budget": 90.0}
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, quiet=True, **sharing)
-    done = run_search("shared", space, 3, options, Together(3))
+    done = run_search("shared", ENDLESS, 3, options, Together(3))
     assert list(done.trials["stop_reason"]) == ["together"] * 3
 
 
