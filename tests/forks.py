@@ -25,8 +25,8 @@ READY_S = 20.0
 """How long a worker waits for that process. On its own it would import for about as long."""
 
 IDS = 1000
-"""How many of Ray's random ids are drawn between two forks. Otherwise all forks draw the same ones: of two that start at
-once, Ray ends one, and waits a minute for it."""
+"""How many of Ray's random ids are drawn between two forks. Otherwise all forks draw the same ones: of two that start
+at once, Ray ends one, and waits a minute for it."""
 
 
 @contextmanager
