@@ -17,7 +17,6 @@ import pandas as pd
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
-from mnist_tune.own_code.registry import ENTRIES, is_unknown
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing
@@ -29,7 +28,7 @@ from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import decided
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trials, named_again, spans
+from mnist_tune.reports.ranges import Range, advice, best_trials, by_hand, named_again, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -209,14 +208,15 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     close = best[best["close"]]
     if not 1 < len(close) <= MOST_SETTINGS:
         return
-    said = f"to decide between the {len(close)} settings that are not told apart"
-    if sweep.meta["options"].get("dataset") == ARRAYS:
-        yield Finding(Kind.NEXT, f"{said}, from Python as before: decide(DecideOptions(sweep=..., dataset=...))")
+    dataset = sweep.meta["options"].get("dataset")
+    again = by_hand(close, dataset)
+    said = f"to decide between the {len(close)} settings that are not told apart{f', {again}' * bool(again)}:"
+    if dataset == ARRAYS:
+        yield Finding(Kind.NEXT, f"{said} decide(DecideOptions(sweep=..., dataset=...))")
         return
     line = f"{command('decide')} --sweep {shlex.quote(where)}{named_again(close)}"
     line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
-    unknown = any(is_unknown(flag, one) for flag in ENTRIES for one in close[flag].unique())
-    yield Finding(Kind.NEXT, f"{said}{', with your own code named again' * unknown}:", command=line)
+    yield Finding(Kind.NEXT, said, command=line)
 
 
 def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:

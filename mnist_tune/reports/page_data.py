@@ -466,7 +466,7 @@ class PageData:
         if name == "sweep":
             return str(self.titles[value])
         if isinstance(value, float):
-            return told_apart(self.trials[name].dropna())[value]
+            return told_apart(self.trials[name].dropna().unique())[value]
         return exactly(value.item() if hasattr(value, "item") else value)
 
     def _named(self, name: str, value: Any) -> str:

@@ -187,21 +187,28 @@ def named_again(trials: pd.DataFrame) -> str:
     return said
 
 
+def by_hand(trials: pd.DataFrame, dataset: Any) -> str:
+    """Return how that which no command can name must be given again: data that was given as arrays, or code that this
+    process does not know; empty if a command says all."""
+    if dataset == ARRAYS:
+        return "from Python as before"
+    unknown = any(is_unknown(flag, name) for flag in ENTRIES for name in trials[flag].unique())
+    return "with your own code named again" * unknown
+
+
 def proposed(
     family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
 ) -> str:
-    """Return the command that tries other learning rates, with all other flags as those of the nearest trial. Data that
-    was given as arrays has no command: then return the rates alone. So has code that only the folder names."""
-    row = family.loc[(family["learning_rate"] - rates[0]).abs().idxmin()]
+    """Return the command that tries other learning rates, with all other flags as those of the nearest trial. What has
+    no command (`by_hand`) has the rates alone."""
+    row = family.loc[nearest := (family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"][family["learning_rate"] == row["learning_rate"]].unique()))
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
     used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     said = told_apart(rates, 3)
     tried = " ".join(said[one] for one in rates)
-    if used["dataset"] == ARRAYS:
-        return f"{tried}, from Python as before"
-    if any(is_unknown(flag, row[flag]) for flag in ENTRIES):
-        return f"{tried}, with your own code named again"
+    if again := by_hand(family.loc[[nearest]], used["dataset"]):
+        return f"{tried}, {again}"
     line = f"{command('regimes')} {words('architecture', row['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
