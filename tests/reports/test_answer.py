@@ -1,0 +1,44 @@
+"""The answer of a sweep: which setting, how sure that is, what to ask next."""
+
+from dataclasses import replace
+
+from made_up_sweeps import decision
+
+from mnist_tune.reports.answer import answer, keys
+
+
+def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
+    sweep = made_up_sweep([0.001, 0.2, 0.4, 4])
+    found, best = answer(sweep), sweep.best()
+    assert found.headline == "Train with 0.4: test accuracy 0.9700 (best of 4)"
+    assert found.lines[0] == "One seed can't rank 0.2, 0.4"
+    assert "diverges at 4" in found.lines[1]
+    assert found.questions[0].text == "Is it 0.2 or 0.4?"
+    assert "decide.py --sweep" in found.questions[0].command
+    assert (found.best, *found.rivals) == tuple(keys(best[best["close"]]))
+    assert {found.best, *found.rivals} < set(keys(sweep.trials))
+
+
+def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):
+    found = answer(made_up_sweep([0.01, 0.2], seeds=2, architectures=("mlp-4-tanh", "mlp-8-tanh")))
+    assert found.headline.startswith("Train with mlp-4-tanh, learning rate 0.2: test accuracy 0.9")
+    assert found.headline.endswith("(best of 4, mean of 2 seeds)")
+    assert any("mlp-8-tanh, learning rate 0.2 (0.9" in line for line in found.lines)
+
+
+def test_a_running_sweep_answers_so_far_and_one_without_epochs_that_there_is_none(made_up_sweep, new_writer, tmp_path):
+    sweep = made_up_sweep([0.1, 0.2, 0.4])
+    running = replace(sweep, trials=sweep.trials.assign(stop_reason=["completed", "completed", "running"]))
+    assert answer(running).headline.startswith("So far ")
+    assert answer(running).lines[0] == "2 of 3 trials ended, 1 running, 0 waiting"
+    assert answer(new_writer(tmp_path / "none").finish(ended="now")).headline == "No trial has finished an epoch"
+
+
+def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_sweep):
+    assert answer(edge_sweep).headline.startswith("Half of the seeds learn up to 1.4")
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
+    base = made_up_sweep([0.1])
+    found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
+    assert found.headline.startswith("Train with 0.2: ")
+    assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
+    assert found.rivals == ()
