@@ -27,37 +27,38 @@ class Exponent:
     widths: tuple[int, ...]
     value: float
     half_width: float
-    """Half the width of its 95% interval. It is wider where the rates scatter more than their own intervals allow."""
-    scatter: float
-    """χ² by degrees of freedom: the scatter about the law, in units of the rates' variances."""
+    """Half the width of its 95% interval."""
 
     def __str__(self) -> str:
         low, high = self.value - self.half_width, self.value + self.half_width
-        said = f"goes as width^{self.value:+.2f} [{low:+.2f}, {high:+.2f}]"
-        return (
-            f"{said}; {len(self.widths)} widths from {self.widths[0]} to {self.widths[-1]}, χ²/dof {self.scatter:.1f}"
-        )
+        widths = f"{len(self.widths)} widths from {self.widths[0]} to {self.widths[-1]}"
+        return f"goes as width^{self.value:+.2f} [{low:+.2f}, {high:+.2f}]; {widths}"
 
 
 def exponents(rates: Iterable[tuple[str, Interval]]) -> Iterator[Exponent]:
-    """Yield an exponent for each set of at least `LEAST_WIDTHS` networks that differ in their width only, by weighted
-    least squares of ln rate on ln width. The rates come with the titles of their families; those that are not known are
-    left out."""
-    found = defaultdict(list)
+    """Yield an exponent for each set of networks that differ in their width only, of at least `LEAST_WIDTHS` widths.
+
+    It is the slope of the least squares of ln rate on ln width. Of several rates at one width, such as those of seeds,
+    the mean counts: they share what the width has of its own. The interval is Student's, with two degrees of freedom
+    fewer than there are widths, but no narrower than the rates' own intervals allow: few may lie on a line by chance.
+    The rates come with the titles of their families; those that are not known are left out.
+    """
+    from scipy.special import stdtrit  # as in `replicates`
+
+    found: dict[str, dict[int, list[Interval]]] = defaultdict(lambda: defaultdict(list))
     for title, rate in rates:
         if (match := WIDTH.search(title)) and rate.is_known:
             width = match[1] or match[2]
             name = title[: match.start()] + match[0].replace(width, "N") + title[match.end() :]
-            found[name].append((int(width), np.log(rate.median), rate.half_width / 1.96))
-    for name, points in found.items():
-        widths, y, noise = map(np.array, zip(*points, strict=True))
-        if len(set(widths)) < LEAST_WIDTHS:
+            found[name][int(width)].append(rate)
+    for name, at in found.items():
+        if len(at) < LEAST_WIDTHS:
             continue
-        weights, x = noise**-2.0, np.log(widths)
-        x -= np.average(x, weights=weights)
-        spread = (weights * x**2).sum()
-        slope = (weights * x * y).sum() / spread
-        rest = y - np.average(y, weights=weights) - slope * x
-        scatter = (weights * rest**2).sum() / (len(x) - 2)
-        half_width = 1.96 * np.sqrt(max(scatter, 1) / spread)
-        yield Exponent(name, tuple(sorted({*widths.tolist()})), float(slope), float(half_width), float(scatter))
+        widths = sorted(at)
+        x = np.log(widths) - np.log(widths).mean()
+        y = np.array([np.mean([np.log(rate.median) for rate in at[width]]) for width in widths])
+        own = np.array([np.linalg.norm([rate.half_width for rate in at[width]]) / len(at[width]) for width in widths])
+        slope = x @ y / (x @ x)
+        scatter = np.linalg.norm(y - y.mean() - slope * x) / np.sqrt((len(x) - 2) * (x @ x))
+        half_width = max(stdtrit(len(x) - 2, 0.975) * scatter, np.linalg.norm(x * own) / (x @ x))
+        yield Exponent(name, tuple(widths), float(slope), float(half_width))

@@ -417,7 +417,6 @@ def test_families_replicates_and_widths_are_told_as_they_were():
     unknown = [(law[0][0].replace("8", "4"), Interval(0.0, 1.0, 2.0)), ("convnet", Interval(0.9, 1.0, 1.1))]
     for rates in ([*law, *unknown], wide, law[:3], law[:2], [*law[:2], law[0]]):
         lines += [
-            f"width: {one.title}: {one.widths} {one}, {short([one.value, one.half_width, one.scatter])}"
-            for one in exponents(rates)
+            f"width: {one.title}: {one.widths} {one}, {short([one.value, one.half_width])}" for one in exponents(rates)
         ]
     assert_kept("families and replicates", "\n".join([*lines, ""]))

@@ -21,13 +21,14 @@ def law(name, widths, exponent, half_width=0.05):
     "name", ["mlp-N-relu-he", "mlp-N-N-tanh, batch size 64, momentum 0.9", "net.py:mup(width=N, depth=3), mse"]
 )
 def test_a_power_law_has_its_exponent(name):
+    """Where the rates lie on a line, its interval is as wide as their own allow."""
     [found] = exponents(law(name, (32, 64, 256, 1024), -0.5))
     assert found.title == name
     assert found.widths == (32, 64, 256, 1024)
     assert found.value == pytest.approx(-0.5)
     x = np.log(found.widths)
     assert found.half_width == pytest.approx(0.05 / math.sqrt(((x - x.mean()) ** 2).sum()))
-    assert str(found) == "goes as width^-0.50 [-0.52, -0.48]; 4 widths from 32 to 1024, χ²/dof 0.0"
+    assert str(found) == "goes as width^-0.50 [-0.52, -0.48]; 4 widths from 32 to 1024"
 
 
 def test_networks_are_told_apart_by_all_but_their_width():
@@ -39,17 +40,16 @@ def test_networks_are_told_apart_by_all_but_their_width():
     }
 
 
-def test_the_interval_holds_the_exponent_as_often_as_it_says():
-    """Also where the points scatter by three times what their intervals say; then somewhat less often, as few points
-    say how much they scatter."""
-    rng = np.random.default_rng(0)
-    for factor, low, high in ((1, 0.94, 1.0), (3, 0.85, 0.96)):
-        held = 0
-        for _ in range(400):
-            noise = np.exp(factor * 0.1 / 1.96 * rng.normal(size=6))
-            rates = law("mlp-N-tanh", (32, 64, 128, 256, 512, 1024), -0.6, 0.1)
-            [found] = exponents(
-                [(name, within(one.median * by, 0.1)) for (name, one), by in zip(rates, noise, strict=True)]
-            )
-            held += abs(found.value + 0.6) <= found.half_width
-        assert low <= held / 400 <= high
+@pytest.mark.parametrize("widths", [(32, 128, 1024), (32, 64, 256, 1024)])
+@pytest.mark.parametrize(("factor", "seeds"), [(1, 1), (3, 1), (3, 2)])
+def test_the_interval_holds_the_exponent_as_often_as_it_says(widths, factor, seeds):
+    """Also of few widths, and where what each of them has of its own is larger than the rates' intervals say."""
+    rng, rounds, held = np.random.default_rng(0), 400, 0
+    for _ in range(rounds):
+        rates = []
+        for name, rate in law("mlp-N-tanh", widths, -0.6):
+            own = rate.median * math.exp(0.05 / 1.96 * math.sqrt(factor**2 - 1) * rng.normal())
+            rates += [(name, within(own * math.exp(0.05 / 1.96 * rng.normal()))) for _ in range(seeds)]
+        [found] = exponents(rates)
+        held += abs(found.value + 0.6) <= found.half_width
+    assert held / rounds >= 0.93
