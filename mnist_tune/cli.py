@@ -23,6 +23,9 @@ Config = TypeVar("Config")
 PIPE_CLOSED = 141
 """A shell's exit code of a program that wrote into a closed pipe: 128 + SIGPIPE."""
 
+LEARNING_RATE = ("learning_rates", "learning_rate", "expected")
+"""The options of commands that are learning rates; each command has one at most."""
+
 CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
@@ -42,15 +45,18 @@ def parse(config: type[Config], args: Sequence[str] | None = None) -> Config:
             raise
     except UserError as error:  # from the dataclass's own checks
         fail(str(error))
-    fail("; ".join(filter(None, [_one_line(output.read()), suggestion(arguments), "--help lists all flags"])))
+    meant = suggestion(arguments, [one.name for one in fields(config)])  # type: ignore[arg-type]
+    fail("; ".join(filter(None, [_one_line(output.read()), meant, "--help lists all flags"])))
 
 
-def suggestion(arguments: Sequence[str]) -> str:
-    """Return what was likely meant by lists and flags that are written as elsewhere; empty if nothing comes to mind."""
+def suggestion(arguments: Sequence[str], options: Sequence[str] = ()) -> str:
+    """Return what was likely meant by lists, and by flags of a command with these options, that are written as
+    elsewhere; empty if nothing comes to mind."""
     for word in arguments:
         name, equals, value = word.partition("=")
-        if name in ("--lr", "-lr", "--lrs"):
-            return "did you mean --learning-rates?"
+        meant = [one for one in LEARNING_RATE if one in options]
+        if name in ("--lr", "-lr", "--lrs") and meant:
+            return f"did you mean --{meant[0].replace('_', '-')}?"
         value = value if equals else word
         if re.fullmatch(r"[\d.eE+-]+(,[\d.eE+-]+)+", value):
             return f"did you mean {value.replace(',', ' ')}?"

@@ -172,8 +172,11 @@ MEANT = [
 ]
 
 
+RATES = ["epochs", "learning_rates"]
+
+
 def test_what_was_likely_meant(kept):
-    kept("meant on a command line", "".join(f"{words}: {cli.suggestion(words.split())}\n" for words in MEANT))
+    kept("meant on a command line", "".join(f"{words}: {cli.suggestion(words.split(), RATES)}\n" for words in MEANT))
 
 
 def test_a_cache_folder_that_cannot_be_written_is_one_line_and_starts_nothing(here, command, monkeypatch):

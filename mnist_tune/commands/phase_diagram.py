@@ -21,7 +21,7 @@ from mnist_tune.regimes.measured_edge import Interval
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import INTERRUPTED
-from mnist_tune.results.folder import exists, new_folder
+from mnist_tune.results.folder import UNTRAINED, exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
 from mnist_tune.sweep import Sweep
@@ -30,6 +30,7 @@ from mnist_tune.tuning.options import (
     AUTO,
     SweepOptions,
     crossed,
+    flag,
     mlp_name,
     rates_of,
     refuse_not_above_0,
@@ -53,8 +54,14 @@ BELOW = 0.7
 ROUNDING = 1e-6
 """Relative error of a c that is computed back from its learning rate."""
 
-NAME, UNTRAINED = "phases", "untrained"
-"""What the sweeps of a diagram are called, and the folder of the first one."""
+SET_HERE = {
+    "train_images": "--batch-size times --steps",
+    "sharpness_every": "what each sweep of a diagram needs",
+}
+"""Options that can't be given, and what they are."""
+
+NAME = "phases"
+"""What the sweeps of a diagram are called."""
 CELL = ["architecture", "seed"]
 GRID = 0.035
 """Half of a step of the grid of c, by default: so far may a threshold be off."""
@@ -115,6 +122,8 @@ ASKED = PhaseDiagram
 
 def main() -> int:
     config = asked(ASKED)
+    for name in SET_HERE.keys() & config.given:
+        raise UserError(f"{flag(name)} is {SET_HERE[name]} here; leave it out")
     where = storage.place(
         config.goes_on()
         or config.output

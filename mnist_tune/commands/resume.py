@@ -14,6 +14,7 @@ from mnist_tune.edge.decide import DecideOptions, decide
 from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
+from mnist_tune.results.folder import UNTRAINED, exists
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
@@ -34,7 +35,10 @@ def main() -> int | None:
         return 0
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
-    sys.argv[1:] = [started_by(read_meta(storage.place(given[0]))["name"]) or "regimes", "--resume", *given]
+    where = storage.place(given[0])
+    diagram = exists(storage.join(where, UNTRAINED))
+    name = "phase-diagram" if diagram else started_by(read_meta(where)["name"]) or "regimes"
+    sys.argv[1:] = [name, "--resume", *given]
     return run()
 
 

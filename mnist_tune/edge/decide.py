@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from mnist_tune import storage
-from mnist_tune.data.dataset import load_dataset
+from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.edge.predictions import processes
 from mnist_tune.edge.search import run_searcher
@@ -23,20 +23,23 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep, load_sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import Training, TrialConfig
+from mnist_tune.trial import MAX_SEED, Training, TrialConfig
 from mnist_tune.tuning.opening import HELD_OUT, open_again, open_new
 from mnist_tune.tuning.options import (
+    AUTO,
     CrossedOptions,
     Mark,
     SweepOptions,
     all_rates,
-    flag,
     refuse_not_above_0,
+    refuse_outside,
+    refuse_too_many,
+    typed,
     with_given,
 )
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.sweep import shown
-from mnist_tune.tuning.wanted import recorded_options
+from mnist_tune.tuning.wanted import left_out, recorded_options
 
 OF_THE_SWEEP = {one.name for one in fields(Training)} - {"holdout", "drop_last"}
 OF_THE_SWEEP |= {"batch_size", "momentum", "learning_rates"}
@@ -71,7 +74,7 @@ class DecideOptions(CrossedOptions):
     """Epochs per trial; with --sweep, as there."""
     holdout: int = 0
     """Training images that are held out, on which settings are compared; by default (0) as in --sweep, or a sixth, and
-    a few more if then no batch is smaller than the others."""
+    up to half as many more if then no batch is smaller than the others."""
     tolerance: float | None = None
     """How much less accurate than the best the setting that is named may be. By default it is half the standard error
     of one trial's accuracy on the images held out."""
@@ -87,6 +90,12 @@ class DecideOptions(CrossedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_not_above_0(self, "trials", "tolerance", "at_a_time")
+        refuse_outside(self, 0, "seed", most=MAX_SEED)
+        refuse_too_many(self.trials + CONFIRMED * self.confirm, "--trials")
+        if (self.tolerance or 0) >= 1:
+            raise UserError(f"--tolerance is a difference of accuracies, such as 0.002, got {self.tolerance}")
+        if self.sweep is not None and self.resume not in (None, AUTO):
+            raise UserError("--sweep starts a new decision, and --resume goes on with one; leave one of them out")
         if (self.at_a_time or 1) > self.trials:
             raise UserError(f"--at-a-time {self.at_a_time} is more than --trials {self.trials}")
 
@@ -155,8 +164,8 @@ def _contenders(
         settings = settings or list(
             options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))
         )
-    elif listed := sorted(options.given & OF_THE_SWEEP):
-        raise UserError(f"{flag(listed[0])} and --sweep can't go together: settings are those of the sweep")
+    elif listed := [typed(one) for one in fields(options) if one.name in options.given & OF_THE_SWEEP]:
+        raise UserError(f"{listed[0]} and --sweep can't go together: settings are those of the sweep")
     else:
         place = storage.place(options.sweep)
         sweep = load_sweep(place)
@@ -165,7 +174,7 @@ def _contenders(
         if len(settings) < 2:
             raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
         recorded = recorded_options(SweepOptions, sweep.meta, place)
-        same = {name: recorded[name] for name in recorded.keys() & {*options.PANELS["data"]} - options.given}
+        same = {name: recorded[name] for name in left_out(options, recorded) & {*options.PANELS["data"]}}
         same["epochs"] = settings[0].epochs
         trials = [sweep.meta.get("options", {}), *sweep.meta["trials"].values()]
         stops = same["stop_when_diverged"] = all(one.get("stop_when_diverged", True) for one in trials)
@@ -183,14 +192,35 @@ def _contenders(
     if sweep and data.checksums != sweep.meta["dataset"]["checksums"]:
         other = sweep.meta["dataset"]["name"]
         raise UserError(f"{sweep.path} was trained on other data ({other}); give it with --dataset or --data-dir")
-    images, sizes = len(data.train_labels), [one.batch_size for one in settings]
+    options, settings = _with_images_held_out(options, settings, len(data.train_labels))
+    check_counts(settings, data)
+    images = f"{options.holdout} of {len(data.train_labels)} training images"
+    said = f"comparing {len(settings)} settings on {images}, which are held out"
+    announce(said + "; each epoch leaves out its last, smaller batch" * options.drop_last, options.quiet)
+    return options, settings, held_out(sweep.trials) if sweep else None
+
+
+def _with_images_held_out(
+    options: DecideOptions, settings: Sequence[TrialConfig], images: int
+) -> tuple[DecideOptions, list[TrialConfig]]:
+    """Return the options and settings with images held out: as many as they say, or a sixth.
+
+    Then no batch should be smaller than the others. What is left over by the largest batches is held out, too; by
+    others it is left out of each epoch. Where that is more than half a sixth, as with full batches, it is trained on.
+    """
+    few = images // HELD_OUT // 2
     holdout = options.holdout or settings[0].holdout
     if not holdout:
         holdout = images // HELD_OUT
-        holdout += (images - holdout) % max(sizes)
-    drop = options.drop_last or any((images - holdout) % size for size in sizes)
-    said = f"comparing {len(settings)} settings on {holdout} of {images} training images, which are held out"
-    announce(said + "; each epoch leaves out its last, smaller batch" * drop, options.quiet)
-    options = with_given(replace(options, holdout=holdout, drop_last=drop), options.given)
-    settings = [replace(one, holdout=holdout, drop_last=drop) for one in settings]
-    return options, settings, held_out(sweep.trials) if sweep else None
+        over = (images - holdout) % max(one.batch_size for one in settings)
+        holdout += over * (over <= few)
+    left = images - holdout
+    some = any(0 < left % one.batch_size <= few for one in settings)
+
+    def drops_last(one: TrialConfig) -> bool:
+        asked = options.drop_last or one.drop_last
+        return one.batch_size <= left and (asked or (some and left % one.batch_size <= few))
+
+    settings = [replace(one, holdout=holdout, drop_last=drops_last(one)) for one in settings]
+    drop = any(one.drop_last for one in settings)
+    return with_given(replace(options, holdout=holdout, drop_last=drop), options.given), settings

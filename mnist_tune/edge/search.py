@@ -19,7 +19,7 @@ from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
 from mnist_tune.training.range_suggestions import BLOW_UP
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MAX_SEED, TrialConfig
 from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
@@ -29,6 +29,7 @@ from mnist_tune.tuning.options import (
     TrialOptions,
     refuse_empty,
     refuse_not_above_0,
+    refuse_outside,
     refuse_too_many,
 )
 from mnist_tune.tuning.past import Past
@@ -67,6 +68,7 @@ class EdgeOptions(CrossedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
+        refuse_outside(self, 0, "seed", most=MAX_SEED)
         if self.precision > 1:
             raise UserError(f"--precision is a share of the rate, such as 0.05 for 5%, got {self.precision}")
         refuse_empty(self, *CROSSED)

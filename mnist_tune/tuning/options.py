@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from enum import Enum
 from functools import cache
 from itertools import product
@@ -193,6 +193,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def typed(option: Field[Any]) -> str:
+    """Return the flag that changes an option from its default."""
+    return flag("no_" * (option.default is True) + option.name)
+
+
 def with_given(options: Options, names: Set[str]) -> Options:
     """Return these options, of which only those with these names count as given."""
     object.__setattr__(options, "given", frozenset(names))
@@ -289,6 +294,15 @@ def refuse_not_above_0(options: Any, *names: str) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{flag(name)} must be {'finite' if value > 0 else 'above 0'}, got {value}")
+
+
+def refuse_outside(options: Any, least: int, *names: str, most: float = math.inf) -> None:
+    """Raise a `UserError` if one of these options is below `least` or above `most`."""
+    for name in names:
+        value = getattr(options, name)
+        if not least <= value <= most:
+            limit = f"least {least}" if value < least else f"most {most}"
+            raise UserError(f"{flag(name)} must be at {limit}, got {value}")
 
 
 def refuse_empty(options: Any, *names: str) -> None:

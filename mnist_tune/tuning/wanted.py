@@ -6,7 +6,7 @@ What counts for an option: what is given now, then what the folder records, then
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,7 +19,7 @@ from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.options import Mark, Options, SweepOptions, fits, flag, marks, with_given
+from mnist_tune.tuning.options import Mark, Options, SweepOptions, fits, flag, marks, typed, with_given
 
 
 def asked(kind: type[Options], arguments: Sequence[str] | None = None) -> Options:
@@ -43,29 +43,26 @@ def resumed(options: Options, where: Place, name: str | None = None) -> Options:
     given that can't change.
     """
     meta = read_meta(where)
-    values = dict[str, Any]()
     of_another = started_by(meta["name"]) and meta["name"] != name
     if name and (of_another or (meta.get("search") and not _are_recorded(options, meta.get("options", {})))):
         raise UserError(f"{where} was made by something else; resume it with: {resume_command(meta, where)}")
     recorded, code = recorded_options(type(options), meta, where), meta.get("code", [])
+    known = marks(type(options))
+    values = {name: recorded[name] for name in left_out(options, recorded) if known[name] is not Mark.HERE}
     for one in fields(options):
-        mark, now = marks(type(options))[one.name], getattr(options, one.name)
-        if mark is Mark.HERE or one.name not in options.given | recorded.keys():
+        mark, now = known[one.name], getattr(options, one.name)
+        if mark is Mark.HERE or one.name not in options.given:
             continue
-        if one.name not in options.given:
-            values[one.name] = recorded[one.name]
-        elif mark is Mark.HOW:
+        if mark is Mark.HOW:
             values[one.name] = now
         elif one.name in ENTRIES and _is_named_again(now, recorded.get(one.name), code, one.name):
             values[one.name] = recorded.get(one.name, now)
         elif one.name not in recorded or (mark is Mark.MAKES and not _are_recorded(options, recorded)):
-            raise UserError(f"{flag(one.name)} can't change in a resume: {where} does not record it; make a new sweep")
+            raise UserError(f"{typed(one)} can't change in a resume: {where} does not record it; make a new sweep")
         elif mark is Mark.MAKES:
             values[one.name] = _more(one.name, recorded[one.name], now, where)
         else:
-            values[one.name] = _kept(one.name, recorded[one.name], now, where)
-    if "dataset" in options.given and "data_dir" not in options.given:
-        values.pop("data_dir", None)  # that of other data
+            values[one.name] = _kept(one, recorded[one.name], now, where)
     found = replace(options, **values)
     schedule, epochs = getattr(found, "schedule", "constant"), getattr(found, "epochs", None)
     if schedule != "constant" and recorded.get("epochs", epochs) != epochs:
@@ -81,6 +78,11 @@ def trials_of(options: SweepOptions, recorded: Mapping[str, Any]) -> list[TrialC
 
 def _are_recorded(options: SweepOptions, recorded: Mapping[str, Any]) -> bool:
     return all(name in recorded for name, mark in marks(type(options)).items() if mark in (Mark.MAKES, Mark.KEPT))
+
+
+def left_out(options: SweepOptions, recorded: Mapping[str, Any]) -> set[str]:
+    """Return which recorded options were not given. The data's folder is that of the recorded data set."""
+    return recorded.keys() - options.given - ({"data_dir"} if "dataset" in options.given else set())
 
 
 def recorded_options(kind: type[Any], meta: Mapping[str, Any], where: Place) -> dict[str, Any]:
@@ -106,12 +108,14 @@ def _more(name: str, before: Any, now: Any, where: Place) -> Any:
     raise UserError(f"{flag(name)} {now}: {where} was asked for {before} already; a resume can only add to that")
 
 
-def _kept(name: str, before: Any, now: Any, where: Place) -> Any:
+def _kept(option: Field[Any], before: Any, now: Any, where: Place) -> Any:
     """Return an option that can't change."""
     if now == before:
         return before
-    said = " ".join(map(str, before)) if isinstance(before, tuple) else before
-    raise UserError(f"{flag(name)} can't change in a resume: {where} has {said}; leave it out, or start a new sweep")
+    said = f"has {' '.join(map(str, before)) if isinstance(before, tuple) else before}"
+    if isinstance(before, bool):
+        said = f"was started with{'out' * (before is option.default)} it"
+    raise UserError(f"{typed(option)} can't change in a resume: {where} {said}; leave it out, or start a new sweep")
 
 
 def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:

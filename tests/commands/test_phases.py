@@ -181,6 +181,12 @@ def test_data_with_too_few_images_are_refused(main_of, data, images, said):
         main_of(phase_diagram, run_or_resume=None)
 
 
+@pytest.mark.parametrize("flags", ["--train-images 9", "--sharpness-every 1", "--resume here --train-images 9"])
+def test_what_a_diagram_sets_itself_is_refused(main_of, flags):
+    with pytest.raises(UserError, match=r"^--(train-images|sharpness-every) is .* here; leave it out$"):
+        main_of(phase_diagram, *flags.split())
+
+
 def test_a_diagram_that_is_not_there_is_not_resumed(main_of):
     with pytest.raises(UserError, match=r"nowhere/untrained"):
         main_of(phase_diagram, "--resume", "nowhere")

@@ -234,6 +234,7 @@ def test_what_a_decision_refuses(course, new_writer, epoch_row, tmp_path, monkey
     decides(sweep=writer.path)
     decides("whose trials go on", {"stop_when_diverged": False}, sweep=writer.path, optimizer=("sgd",), **some)
     decides(sweep=writer.path, dataset="mnist", train_images=2000, holdout=9, drop_last=True)
+    decides("whose data are elsewhere", {"data_dir": "gone"}, sweep=writer.path, dataset="mnist")
     decides("from arrays", {"dataset": "arrays"}, sweep=writer.path)
     before["dataset"] |= {"name": "those", "checksums": {"a": "b"}}
     decides("other data", sweep=writer.path)

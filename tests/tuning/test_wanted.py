@@ -41,6 +41,7 @@ VALUES = {
     "target": (0.5, 0.6),
     "learned": (0.5, 0.6),
     "precision": (0.2, 0.3),
+    "tolerance": (0.2, 0.3),
     "architecture": (("mlp-4-tanh",), ("mlp-8-tanh",)),
     "optimizer": (("adam",), ("lion",)),
     "learning_rate": (0.3, 0.5),
@@ -140,7 +141,7 @@ def test_what_a_resume_makes_of_each_option(folder):
         for one in fields(kind):
             name, mark, values = one.name, marks(kind)[one.name], two_values(kind, one)
             known = kind is not LearningRateRegimes and first.get(name) is mark
-            if known or not values or name in ("resume", "output"):
+            if known or not values or name in ("resume", "output", "sweep"):
                 continue
             (before, other), default = values, getattr(kind(), name)
             where = folder(command, **{name: before})
@@ -202,6 +203,8 @@ def test_what_a_resume_refuses_or_allows(folder):
     )
     for given in ({"epochs": 20}, {"learning_rates": (1.0,)}, {"epochs": 10}):
         resume("lr_regimes", {"schedule": "cosine", "learning_rates": (0.1,)}, given)
+    resume("lr_regimes", {}, {"stop_when_diverged": False})
+    resume("lr_regimes", {"sharpness": True}, {"sharpness": False})
     for name in ("lr_regimes", "search"):
         resume("seeds", {}, {}, name)
     resume("search", {}, {}, without={"samples"})

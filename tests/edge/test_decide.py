@@ -1,0 +1,86 @@
+"""What a decision refuses before anything starts, and how many images it holds out."""
+
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from mnist_tune import DecideOptions, EdgeOptions, UserError, decide
+from mnist_tune.edge import decide as module
+
+
+@pytest.fixture
+def opened(tmp_path, monkeypatch):
+    """A function that begins a decision on 4,000 images, and returns its settings. Nothing is trained."""
+    labels = np.arange(4200) % 2
+    images = np.arange(8400, dtype=np.float32).reshape(4200, 2)
+    np.savez(
+        tmp_path / "data.npz", x_train=images[:4000], y_train=labels[:4000], x_test=images[4000:], y_test=labels[4000:]
+    )
+
+    def begin(**given):
+        new = Mock(side_effect=EOFError)
+        monkeypatch.setattr(module, "open_new", new)
+        rates = {"architecture": ("mlp-4-tanh",), "learning_rates": (0.1,)}
+        with pytest.raises(EOFError):
+            decide(DecideOptions(dataset=str(tmp_path / "data.npz"), **rates | given))
+        return new.call_args.kwargs["templates"]
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("sizes", "holdout", "leaves_out"),
+    [
+        ((128, 64), 672, ()),
+        ((100, 120), 760, (100, 120)),
+        ((1700, 1701), 666, ()),
+        ((4000, 2100), 666, ()),
+        ((4000, 1700, 32), 666, (32,)),
+        ((3300, 33), 700, ()),
+    ],
+)
+def test_about_a_sixth_is_held_out_whatever_the_batch_size(opened, sizes, holdout, leaves_out):
+    settings = opened(batch_size=sizes)
+    assert {one.holdout for one in settings} == {holdout}
+    assert {one.batch_size for one in settings if one.drop_last} == {*leaves_out}
+    assert all(one.steps(4000 - holdout) >= 1 for one in settings)
+
+
+def test_what_is_given_is_held_out_and_left_out(opened):
+    assert {one.holdout for one in opened(batch_size=(4000, 100), holdout=9)} == {9}
+    settings = opened(batch_size=(4000, 1700), drop_last=True)
+    assert {one.batch_size: one.drop_last for one in settings} == {4000: False, 1700: True}
+
+
+@pytest.mark.parametrize("holdout", [-1, 3999, 4000])
+def test_images_that_cannot_be_held_out_are_refused_before_they_are_counted(opened, tmp_path, capsys, holdout):
+    with pytest.raises(UserError, match=f"{holdout}"):
+        decide(
+            DecideOptions(
+                dataset=str(tmp_path / "data.npz"), learning_rates=(0.1, 0.2), holdout=holdout, label_noise=9,
+                output=tmp_path / "new",
+            )
+        )  # fmt: skip
+    assert "comparing" not in "".join(capsys.readouterr())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (DecideOptions, {"tolerance": 5}, "--tolerance is a difference of accuracies, such as 0.002, got 5"),
+        (DecideOptions, {"trials": 200_000}, r"200000 trials are too many \(--trials\)"),
+        (DecideOptions, {"trials": 100_000, "confirm": True}, r"100029 trials are too many \(--trials"),
+        (DecideOptions, {"seed": -1}, "--seed must be at least 0, got -1"),
+        (EdgeOptions, {"seed": -1}, "--seed must be at least 0, got -1"),
+        (DecideOptions, {"sweep": "a", "resume": "b"}, "--sweep starts a new decision, and --resume goes on with one"),
+    ],
+)
+def test_what_can_be_no_decision_is_refused_at_the_door(kind, given, said):
+    with pytest.raises(UserError, match=f"^{said}"):
+        kind(**given)
+
+
+def test_the_same_command_starts_a_decision_of_a_sweep_and_resumes_it(tmp_path):
+    assert DecideOptions(sweep=tmp_path, resume="auto", output=tmp_path).sweep == tmp_path
