@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 from label_cuts import SETS, Sweep, read_set
 from mnist_tune import UserError, cli, load_sweep
-from mnist_tune.commands.phase_diagram import NOTHING, UNTRAINED, first_steps, plot_phases, thresholds
+from mnist_tune.commands.phase_diagram import NOTHING, first_steps, plot_phases, thresholds
 from mnist_tune.commands.stability import plot_stability, relative_sharpness, trial_names
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
@@ -43,6 +43,7 @@ from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
 from mnist_tune.reports.curve_plots import Label, log_axis, place_labels
 from mnist_tune.reports.figures import plot_edges, save
 from mnist_tune.reports.styles import COLOURS, MARKERS
+from mnist_tune.results.folder import UNTRAINED
 from mnist_tune.results.tables import together
 
 ROOT = Path(__file__).parents[1]

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import pictures
-from mnist_tune.commands.phase_diagram import NOTHING, UNTRAINED
+from mnist_tune.commands.phase_diagram import NOTHING
 from mnist_tune.regimes.labels import REGIMES
+from mnist_tune.results.folder import UNTRAINED
 from pictures import DRAWN, Pictures, examples, keep, plot_seven, stability_curves
 
 
