@@ -114,7 +114,7 @@ class Trainer:
         count, program = self.data.train_count, self.program
         hyper = {name: np.float32(value) for name, value in
                  program.step.hyperparameters(config, config.steps(count)).items()}  # fmt: skip
-        state = program.init(config.seed)
+        state = program.init(config.seed, hyper)
         untrained, _ = self._measured(state)
         for epoch in range(config.epochs):
             order, key = batch_order(config.data_seed, epoch, count), np.array([config.seed, epoch], np.uint32)

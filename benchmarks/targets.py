@@ -48,7 +48,7 @@ def accuracies(config: TrialConfig, program: Program, data: DeviceData, epochs: 
     """Return the test accuracy after each epoch."""
     hyper = {name: np.float32(value) for name, value in
              program.step.hyperparameters(config, config.steps(data.train_count)).items()}  # fmt: skip
-    train, state, found = _train(program), program.init(config.seed), []
+    train, state, found = _train(program), program.init(config.seed, hyper), []
     first, count = data.splits["test"]
     for epoch in range(epochs):
         order = batch_order(config.data_seed, epoch, data.train_count)

@@ -379,7 +379,7 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
     monkeypatch.setattr(tuner, "check_nodes", lambda states, token: course.note_new("check nodes", states))
     monkeypatch.setattr(tuner, "own_code", lambda: "the code")
     monkeypatch.setattr(tuner, "umask", lambda: 0o27)
-    monkeypatch.setattr(tuner, "deaths_told_once", nullcontext)
+    monkeypatch.setattr(tuner, "deaths_counted", nullcontext)
     monkeypatch.setattr(tuner.tune, "with_parameters", lambda kind, **of: (kind, of))
     monkeypatch.setattr(tuner.tune, "with_resources", lambda kind, resources: (kind, resources))
     monkeypatch.setattr(tuner.tune, "Tuner", lambda trainable, **of: PlayedTuner(course, trainable, **of))

@@ -25,8 +25,8 @@ class Ours:
 
     def restart(self, learning_rate: float) -> None:
         """Go back to the initial parameters, with another learning rate. Nothing is compiled again."""
-        self._state = jax.device_put(self._program.init(0))
-        self._hyper = jax.device_put({"learning_rate": np.float32(learning_rate)})
+        hyper = {"learning_rate": np.float32(learning_rate)}
+        self._state, self._hyper = jax.device_put((self._program.init(0, hyper), hyper))
 
     def compile(self) -> None:
         data = self._data.arrays

@@ -52,7 +52,7 @@ class Bench:
         self.config, self.data, self.spec = config, data, spec
         self.program = Program.of(replace(config, schedule="constant", warmup_steps=0), spec)
         self.hyper = self.program.step.hyperparameters(config, config.steps(data.train_count))
-        self.state = self.program.init(config.seed)
+        self.state = self.program.init(config.seed, self.hyper)
 
     def range_curve(self, ramp: Ramp = OURS) -> RangeCurve:
         """Return the losses of a range test."""

@@ -107,7 +107,12 @@ class Executor:
         wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(self.names, leaves, strict=True)}
         found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         if wanted != found:
-            raise UserError(f"a saved state does not fit {self.program.architecture}: it holds {found}")
+            misfit = f"a saved state does not fit {self.program.architecture}"
+            kinds = {(found[name][1].name, wanted[name][1].name) for name in found.keys() & wanted.keys()}
+            wide = sorted(one for one, other in kinds if {one, other} in ({"float32", "float64"}, {"int32", "int64"}))
+            if wide:
+                raise UserError(f"{misfit}: it holds {wide[0]}; set JAX_ENABLE_X64 as it was when the trial was saved")
+            raise UserError(f"{misfit}: it holds {found}")
         self.write(slot, jax.tree.unflatten(tree, [arrays[name] for name in self.names]))
 
     def train(

@@ -57,7 +57,9 @@ class LanePool:
             free = group.executor.stack.free
             lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
             if checkpoint is None:
-                group.executor.write(lane.slot, group.executor.program.init(config.seed))
+                program = group.executor.program
+                hyper = program.step.hyperparameters(config, group.steps)
+                group.executor.write(lane.slot, program.init(config.seed, hyper))
                 lane.row["untrained_loss"] = group.untrained_loss(lane)
             else:
                 group.executor.restore(lane.slot, checkpoint.arrays)

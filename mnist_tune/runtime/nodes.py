@@ -11,7 +11,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.result import NODE_IP
 
-from mnist_tune.runtime.ray_private import raylet_is_dead, uncount
+from mnist_tune.runtime.ray_private import raylet_is_dead
 from mnist_tune.terminal import announce
 from mnist_tune.trial import own_id
 
@@ -49,6 +49,11 @@ def death(text: str) -> tuple[str | None, str]:
         cause = exceptions[-1] if exceptions else (text.strip() or "Ray does not say why").splitlines()[-1].strip()
     place = f"pid {where['pid']} on {where['ip']}: " if len(where) == 2 else ""
     return where.get("ip") if exits or exceptions else None, place + cause.rstrip(".")
+
+
+def is_nodes_death(error: Exception) -> bool:
+    """Return whether a trial's process died because its node did."""
+    return NODE_DIED.search(death(str(error))[1]) is not None
 
 
 class RayletDied(BaseException):
@@ -89,10 +94,7 @@ class NodeWatch(Watch):
         self._dead.pop(result[NODE_IP], None)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        how = last_death(trial)
-        if NODE_DIED.search(how[1]):
-            uncount(trial)
-        self._died(trial, how, "it continues from its last epoch")
+        self._died(trial, last_death(trial), "it continues from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._died(trial, last_death(trial), "it is not started again")

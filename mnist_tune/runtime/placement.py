@@ -86,7 +86,8 @@ def lanes_that_fit(
     programs = {Program.of(trial, data) for trial in trials}
     room = fitting_lanes(programs, device.memory, measured) if programs else None
     if asked and room is not None and asked > room:
-        raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; --lanes {room} does")
+        does = f"--lanes {room} does" if room else "not even one lane does"
+        raise UserError(f"--lanes {asked} does not fit into the memory of a {device.kind}; {does}")
     most = LANES[device.kind]
     return asked or (most if room is None else max(min(most, room), 1))
 

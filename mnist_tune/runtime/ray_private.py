@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial, reduce
 from importlib import import_module
@@ -36,6 +36,7 @@ NAMES = {
     "cluster config": "ray._private.state state.get_cluster_config",
     "trials": "ray.tune.execution.tune_controller TuneController._trials",
     "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
+    "error": "ray.tune.experiment.trial Trial.handle_error",
     "state": "ray.tune.experiment.trial Trial.get_json_state",
     "failure": "ray.tune.execution.tune_controller TuneController._process_trial_failure",
     "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
@@ -148,22 +149,29 @@ def forget(trial: Any, trials: list[Any]) -> None:
         trials.remove(trial)
 
 
-def deaths_told_once() -> AbstractContextManager[None]:
-    """Keep Tune from giving up a trial that waits. If a process dies that a waiting trial was about to take over, Tune
-    hears of it twice: first it lets the trial wait for another process, and then it would give it up."""
-    fails = private("failure")
+@contextmanager
+def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
+    """Have Tune count a death of a trial's process, after some of which it gives the trial up, unless it `is_nodes`.
+
+    A trial that waits is not given up either. If a process dies that it was about to take over, Tune hears of it twice:
+    first it lets the trial wait for another process, and then it would give it up.
+    """
+    fails, counts = private("failure"), private("error")
 
     def fail(controller: Any, trial: Any, exception: Exception) -> None:
         if trial.status != "PENDING" or not isinstance(exception, ray.exceptions.RayActorError):
             fails(controller, trial, exception)
 
+    def count(trial: Any, exception: Exception) -> None:
+        before = trial.run_metadata.num_failures
+        counts(trial, exception)
+        if is_nodes(exception):
+            trial.run_metadata.num_failures = before
+
     controller = sys.modules["ray.tune.execution.tune_controller"].TuneController
-    return _replaced(controller, "_process_trial_failure", fail)
-
-
-def uncount(trial: Any) -> None:
-    """Take back one of the failures after which Tune gives a trial up."""
-    trial.run_metadata.num_failures -= 1
+    kind = sys.modules["ray.tune.experiment.trial"].Trial
+    with _replaced(controller, "_process_trial_failure", fail), _replaced(kind, "handle_error", count):
+        yield
 
 
 def _empty_state() -> tuple[str, str]:

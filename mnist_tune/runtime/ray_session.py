@@ -105,14 +105,18 @@ def interrupts_as_before() -> Iterator[None]:
 
 
 def start_ray(address: str | None, max_concurrent: int | None, dashboard: bool, cpus: int | None = None) -> None:
-    """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has a Ray.
-    Raises `UserError` if the cluster can't be joined (`_connect`), Ray does not start, or `check_session` refuses."""
+    """Start Ray on this machine, or connect to the cluster at `address`. Do nothing if this process already has that
+    Ray. Raises `UserError` if it has another one, the cluster can't be joined (`_connect`), Ray does not start, or
+    `check_session` refuses."""
     check_session(address, dashboard)
     import ray
 
-    from mnist_tune.runtime.ray_private import own_parameters
+    from mnist_tune.runtime.ray_private import gcs_address, own_parameters
 
     if ray.is_initialized():
+        if address is not None and gcs_address(address) != (here := ray.get_runtime_context().gcs_address):
+            how = "call ray.shutdown() before the sweep, or leave the address out"
+            raise UserError(f"--address {address}: this process has a Ray already, at {here}; {how}")
         return
     make_token_private()
     if address is not None:

@@ -58,27 +58,28 @@ class Program:
         network, step = architecture(config.architecture, data), Step.of(config)
         return cls(config.architecture, data, step, config.loss, config.batch_size, config.drop_last, network)
 
-    def init(self, seed: int) -> TrainState:
-        """Return the untrained state for a seed, as NumPy arrays."""
-        state: TrainState = jax.tree.map(np.asarray, self._begin(initial(self.network, seed)))
+    def init(self, seed: int, hyper: Hyperparameters) -> TrainState:
+        """Return the untrained state for a seed and hyperparameters, as NumPy arrays."""
+        state: TrainState = jax.tree.map(np.asarray, self._begin(initial(self.network, seed), hyper))
         return state
 
     def shapes(self) -> TrainState:
         """Return the shapes and types of a state's leaves, without computing them."""
-        network = self.network
+        network, zeros = self.network, dict.fromkeys(self.step.names, 0.0)
         try:
             found: TrainState = jax.eval_shape(
-                lambda: self._begin(network.init(0 if network.seeded else jax.random.key(0)))
+                lambda: self._begin(network.init(0 if network.seeded else jax.random.key(0)), zeros)
             )
         except jax.errors.JAXTypeError:  # it needs values: it goes through NumPy
             variables = initial(network, 0)
-            found = jax.eval_shape(lambda: self._begin(variables))
+            found = jax.eval_shape(lambda: self._begin(variables, zeros))
         return found
 
-    def _begin(self, variables: Any) -> TrainState:
+    def _begin(self, variables: Any, hyper: Hyperparameters) -> TrainState:
         params, extra = variables if self.network.train_apply else (variables, ())
-        zeros = dict.fromkeys(self.step.names, np.float32(0))  # a JAX array would start JAX on a device
-        return TrainState(params, _numbers(self.step.transformation(zeros).init(params)), extra)
+        # JAX arrays would start JAX on a device, and optax's inject_hyperparams takes no NumPy scalars.
+        values = {name: np.array(hyper[name], np.float32) for name in self.step.names}
+        return TrainState(params, _numbers(self.step.transformation(values).init(params)), extra)
 
     def train_epoch(
         self, state: TrainState, hyper: Hyperparameters, key: Array, data: Data, order: Array, first: Array | int = 0

@@ -24,16 +24,20 @@ METRICS = (*(column.name for column in EPOCHS), "scheduler_loss", "training_iter
 """What schedulers and searchers may look at: the columns of `epochs`, the finite training loss, and Tune's own."""
 
 
-def check_metric(user: Any) -> None:
-    """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no result has. Tune would never stop
-    a trial, and say so in pages of traceback at the end."""
+def check_metric(user: Any, trial: TrialConfig, measured: bool) -> None:
+    """Raise a `UserError` if a scheduler or a searcher has a metric or a time that no result of such a trial has, whose
+    sharpness is `measured` or not. Tune would never stop a trial, and say so in pages of traceback at the end."""
     for names in (("metric", "_metric"), ("time_attr", "_time_attr")):
         found = next((value for name in names if isinstance(value := getattr(user, name, None), str)), None)
-        if found is not None and found not in METRICS:
-            kind = type(user).__name__
-            raise UserError(
-                f"{kind} looks at {found!r}, which no epoch has{closest(found, METRICS)}; see docs/tables.md"
-            )
+        if found is None:
+            continue
+        looks = f"{type(user).__name__} looks at {found!r}, which no epoch"
+        if found not in METRICS:
+            raise UserError(f"{looks} has{closest(found, METRICS)}; see docs/tables.md")
+        if found.startswith("validation_") and not trial.holdout:
+            raise UserError(f"{looks} of this sweep has: no images are held out; give 'holdout' in the space")
+        if "sharpness" in found and not measured:
+            raise UserError(f"{looks} of this sweep has; measure it with SweepOptions(sharpness=True)")
 
 
 def with_id(trial_id: str, trial: TrialConfig) -> dict[str, Any]:
@@ -160,9 +164,9 @@ class ThenSearched(Unsaved):
         found = self.suggest("next")
         return found["trial"] if isinstance(found, dict) else None
 
-    def _pass_on(self, told: str, trial_id: str, *arguments: Any) -> None:
+    def _pass_on(self, told: str, trial_id: str, *result: Any, **how: bool) -> None:
         if trial_id not in self._own:
-            getattr(self._then, told)(trial_id, *arguments)
+            getattr(self._then, told)(trial_id, *result, **how)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._waiting.discard(trial_id)
@@ -175,7 +179,7 @@ class ThenSearched(Unsaved):
         failed = error or (result or {}).get("stop_reason") == "error"
         if trial_id in self._own:
             self._tell(self._own[trial_id], {"stop_reason": "error"} if failed else result or {})
-        self._pass_on("on_trial_complete", trial_id, None if failed else result, failed)
+        self._pass_on("on_trial_complete", trial_id, None if failed else result, error=failed)
 
     def on_pause(self, trial_id: str) -> None:
         self._running.discard(trial_id)

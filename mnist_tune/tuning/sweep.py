@@ -125,12 +125,13 @@ def run_search(
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
-    for one in (scheduler, search_alg):
-        check_metric(one)
     # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
-    names = names_in(space, *drawn(space, 1, np.random.default_rng(0)).values())
+    [example] = drawn(space, 1, np.random.default_rng(0)).values()
+    names = names_in(space, example)
     load_own(names)
     where, past = storage.place(resume) if resume else options.goes_on(), None
+    for one in (scheduler, search_alg):  # a resumed sweep measures what it did before
+        check_metric(one, example, measured=where is not None or options.measures() is not None)
     if where is None:
         writer, data = open_new(name, {}, options, search=True, code=names)
         plan = Plan(dict(space), {}, samples, search_alg=search_alg)

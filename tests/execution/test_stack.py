@@ -113,7 +113,7 @@ def test_what_an_executor_does_to_its_stack(monkeypatch):
     did("restore 1", executor.restore, 1, saved)
     for wrong in (
         {},
-        {name: array.astype(np.float16) for name, array in saved.items()},
+        *({name: array.astype(kind) for name, array in saved.items()} for kind in (np.float16, np.float64)),
         saved | {"a": saved[".optimizer"]},
     ):
         did("restore 0", executor.restore, 0, wrong)

@@ -15,6 +15,7 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES, register
 from mnist_tune.training.network import Network
+from mnist_tune.training.networks import initial
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
@@ -58,7 +59,7 @@ def test_the_description_has_a_label_for_each_token(dataset):
 def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dataset):
     register("pairs")(lambda data: Network(lambda key: jax.random.normal(key, (CLASSES, CLASSES)), lambda w, x: w[x]))
     program = Program.of(replace(CONFIG, architecture="pairs"), dataset.spec)
-    params = program.init(0).params
+    params = initial(program.network, 0)
     x, y = dataset.train_images, dataset.train_labels
     logits = params[x].astype(np.float64)
     losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]

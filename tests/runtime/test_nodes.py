@@ -5,19 +5,21 @@ import pickle
 import signal
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from kept_texts import assert_kept
-from ray.tune.trainable.metadata import _TrainingRunMetadata as TrialRunMetadata
+from ray.exceptions import RayActorError
+from ray.tune.experiment import Trial
 from waiting import LONG_S, wait_until
 
 from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
 from mnist_tune.results.journal import read_journal
 from mnist_tune.runtime import nodes
-from mnist_tune.runtime.nodes import NodeWatch, death, last_death
-from mnist_tune.runtime.ray_private import own_parameters
+from mnist_tune.runtime.nodes import NodeWatch, death, is_nodes_death, last_death
+from mnist_tune.runtime.ray_private import deaths_counted, own_parameters
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -73,13 +75,25 @@ DEATHS = {
 
 
 def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
-    """By whose address it counts, what is said, and how many of a trial's failures then count."""
+    """By whose address it counts, what is said, and whether it is one of a trial's failures."""
     lines = []
     for name, text in DEATHS.items():
-        left = Watched(monkeypatch, tmp_path).die("00001", text)
-        lines.append(f"{name}: {death(text)} {left}")
+        Watched(monkeypatch, tmp_path).die("00001", text)
+        lines.append(f"{name}: {death(text)} {int(not is_nodes_death(Exception(text)))}")
         lines += capsys.readouterr().err.splitlines()
     assert_kept("deaths", "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("order", [*set(permutations((KILLED, KILLED, NODE_DIED)))])
+def test_whenever_its_node_dies_a_trial_ends_with_the_third_death_of_its_process(order):
+    trial = Trial("trains", stub=True, max_failures=2)
+    trial.storage = SimpleNamespace(trial_driver_staging_path=None)  # it has no folder
+    with deaths_counted(is_nodes_death):
+        for text in order:
+            trial.handle_error(RayActorError(None, text))
+            assert trial.should_recover()
+        trial.handle_error(RayActorError(None, KILLED))
+    assert not trial.should_recover()
 
 
 def test_of_several_deaths_of_a_trial_the_last_is_named(tmp_path):
@@ -124,10 +138,7 @@ class Watched:
     def die(self, trial_id, text=KILLED):
         self.file.write_text(f"Failure # 1 (occurred at noon)\n{RAISED}\nFailure # 2 (occurred at one)\n{text}")
         trial = SimpleNamespace(trial_id="tunes", config={"trial": {"trial_id": trial_id}}, error_file=str(self.file))
-        trial.run_metadata = TrialRunMetadata()
-        trial.run_metadata.num_failures = 1
         self.watch.on_trial_recover(0, [], trial)
-        return trial.run_metadata.num_failures
 
     def epoch(self, address):
         self.watch.on_trial_result(0, [], None, {"node_ip": address})

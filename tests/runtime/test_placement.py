@@ -73,6 +73,7 @@ ASKED: list[dict[str, Any]] = [
     {"execution": "lanes", "memory": 3.5 * 44 * LANE},
     {"execution": "lanes", "memory": 3.5 * 44 * LANE, "sharpness": SharpnessSettings()},
     {"execution": "lanes", "memory": 1.0},
+    {"execution": "lanes", "memory": 1.0, "lanes": 4},
 ]
 
 

@@ -118,7 +118,7 @@ def test_a_trial_that_waits_again_is_not_given_up_for_the_death_for_which_it_wai
 
     told, died = [], ray.exceptions.ActorDiedError()
     monkeypatch.setattr(TuneController, "_process_trial_failure", lambda *failure: told.append(failure))
-    with ray_private.deaths_told_once():
+    with ray_private.deaths_counted(lambda error: False):
         for status, error in (("RUNNING", died), ("PENDING", died), ("PENDING", ValueError)):
             TuneController._process_trial_failure(None, SimpleNamespace(status=status), exception=error)
     assert [(trial.status, error) for _, trial, error in told] == [("RUNNING", died), ("PENDING", ValueError)]

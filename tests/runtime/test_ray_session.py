@@ -120,6 +120,15 @@ def test_starts_of_ray(started, tmp_path, monkeypatch):
     assert_kept("starts of Ray", own("\n".join(shortened(lines)), tmp_path))
 
 
+def test_a_process_that_has_a_ray_uses_no_other_one(started, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.7:6379"))
+    for address in (None, "10.0.0.7:6379"):
+        start_ray(address, None, False)
+    with pytest.raises(UserError, match=r"^--address 10\.0\.0\.8:6379: this process has a Ray already, .*shutdown"):
+        start_ray("10.0.0.8:6379", None, False)
+
+
 ERRORS = [
     AuthenticationError("Invalid"),
     ConnectionError("Failed\nto connect"),

@@ -74,7 +74,7 @@ def _derivatives(program, state, data, number, index):
 
 
 def float64_state(program):
-    state = program.init(0)
+    state = program.init(0, dict.fromkeys(program.step.names, 0.1))
     return state._replace(params=jax.tree.map(lambda x: 3 * jnp.asarray(x, jnp.float64), state.params))
 
 

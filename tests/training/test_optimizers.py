@@ -14,6 +14,7 @@ import pytest
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import register_optimizer
+from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import BUILT_IN, Step, threshold
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
@@ -54,6 +55,14 @@ EXPECTED: dict[str, tuple[Any, dict[str, Any]]] = {
     "lion": (lambda rate: optax.lion(rate, weight_decay=0.0), {"optimizer": "lion"}),
     "lion, decay": (lambda rate: optax.lion(rate, weight_decay=DECAY), {"optimizer": "lion", "weight_decay": DECAY}),
     "adagrad": (lambda rate: optax.adagrad(rate), {"optimizer": "adagrad"}),
+    "adagrad, from 0.5": (
+        lambda rate: optax.adagrad(rate, 0.5),
+        {"optimizer": "adagrad(initial_accumulator_value=0.5)"},
+    ),
+    "rmsprop, from 1": (
+        lambda rate: optax.rmsprop(rate, initial_scale=1.0),
+        {"optimizer": "rmsprop(initial_scale=1.0)"},
+    ),
 }
 
 
@@ -67,7 +76,7 @@ def plain_loop(config, transformation, examples, steps):
     """Train with optax alone, in the order of the examples."""
     program = Program.of(config, DATA)
     images, labels = map(np.asarray, examples)
-    params = program.init(0).params
+    params = initial(program.network, 0)
     state = transformation.init(params)
 
     @jax.jit  # operations that are compiled one by one round otherwise
@@ -92,8 +101,8 @@ def gradient_of(network, params, x, y):
 
 def ours(config, examples, epochs):
     program = Program.of(config, DATA)
-    state, key = jax.tree.map(jnp.asarray, program.init(0)), jnp.zeros(2, jnp.uint32)
     hyper = {name: jnp.float32(value) for name, value in program.step.hyperparameters(config, STEPS).items()}
+    state, key = jax.tree.map(jnp.asarray, program.init(0, hyper)), jnp.zeros(2, jnp.uint32)
     train = jax.jit(program.train_epoch)
     for _ in range(epochs):
         state, _ = train(state, hyper, key, examples, jnp.arange(60, dtype=jnp.int32))
@@ -151,6 +160,16 @@ def test_other_optimisers_have_no_known_threshold(optimizer):
     assert np.isnan(threshold(optimizer, 0.0, False))
 
 
+def test_an_optimizer_with_injected_hyperparameters_trains(examples):
+    register_optimizer("injected")(lambda rate: optax.inject_hyperparams(optax.sgd)(learning_rate=rate))
+    trained = []
+    for optimizer in ("injected", "sgd"):
+        config = TrialConfig(architecture="mlp-4-tanh", learning_rate=RATE, batch_size=BATCH, optimizer=optimizer)
+        trained.append(jax.tree.leaves(ours(config, examples, 1)))
+    for mine, theirs in zip(*trained, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-6)
+
+
 SCHEDULES = {
     ("constant", 7): optax.linear_schedule(0.0, RATE, 7),
     ("cosine", 0): optax.cosine_decay_schedule(RATE, EPOCHS * STEPS),
@@ -186,11 +205,11 @@ def test_a_hundred_rates_and_three_decays_compile_once(examples):
             fields = {"learning_rate": float(rate), "clip_norm": 1.0, "optimizer": f"counted(decay={decay})"}
             config = TrialConfig(architecture="mlp-4-tanh", batch_size=BATCH, **fields)
             program = Program.of(config, DATA)
+            hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
             if program not in programs:
                 run: Any = jax.jit(program.train_epoch)
                 programs.add(program)
-                state = program.init(0)
-            hyper = {name: np.float32(x) for name, x in program.step.hyperparameters(config, STEPS).items()}
+                state = program.init(0, hyper)
             run(state, hyper, np.zeros(2, np.uint32), images, np.arange(60, dtype=np.int32))
     assert len(programs) == 1
     assert run._cache_size() == 1

@@ -90,10 +90,9 @@ def test_epoch_is_sgd_with_a_partial_last_batch(form):
     config = TrialConfig(architecture="mlp-5-tanh", momentum=momentum, nesterov=nesterov, batch_size=16)
     program = Program.of(config, DATA)
     order = np.random.RandomState(1).permutation(70).astype(np.int32)
-    state = program.init(3)
     values = {"learning_rate": np.float32(0.05), "momentum": np.float32(momentum)}
     hyper = {name: values[name] for name in program.step.names}
-    key = np.zeros(2, np.uint32)
+    state, key = program.init(3, hyper), np.zeros(2, np.uint32)
     got, losses = jax.jit(program.train_epoch)(state, hyper, key, (images, labels), order)
     by_hand = SGD(state.params, 16, 0.05, momentum, nesterov)
     np.testing.assert_allclose(by_hand.epoch(images, labels, order), BY_HAND[form], rtol=1e-9)
@@ -119,7 +118,9 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
     data = small_problem(70)  # four whole batches and a smaller one
     hyper = {name: np.float32(0.1) for name in program.step.names}
     key = np.array([3, 4], np.uint32)
-    state, _ = jax.jit(program.train_epoch)(program.init(0), hyper, key, data, np.arange(70, dtype=np.int32), first)
+    state, _ = jax.jit(program.train_epoch)(
+        program.init(0, hyper), hyper, key, data, np.arange(70, dtype=np.int32), first
+    )
     keys = [jax.random.fold_in(jax.random.wrap_key_data(key), first + i) for i in range(5)]
     np.testing.assert_array_equal(state.extra[0], [jax.random.uniform(one) for one in keys])
 
@@ -128,7 +129,7 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
 def test_evaluation_counts_every_image_of_its_range_once(total):
     images, labels = small_problem(total)
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
-    params = program.init(0).params
+    params = initial(program.network, 0)
     logits = np.asarray(jax.jit(program.network.apply)(params, np.float32(images) / np.float32(255)))
     losses, correct = cross_entropies(logits, labels), logits.argmax(1) == labels
     evaluate = jax.jit(program.evaluate)
@@ -154,7 +155,7 @@ def test_evaluation_is_of_the_loss_that_is_trained():
 def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
-    apply, params = program.network.apply, program.init(0).params
+    apply, params = program.network.apply, initial(program.network, 0)
     logits = jax.jit(lambda *given: apply(*given).astype(jnp.bfloat16))
     coarse = replace(program, network=Network(program.network.init, logits))
     loss, *_ = jax.jit(coarse.evaluate)(params, (), (images, labels), np.array([0, 40], np.int32))
@@ -304,8 +305,8 @@ def test_what_is_drawn_and_trained():
             **{"architecture": "mlp-3-tanh", "epochs": 2, "batch_size": 4, "learning_rate": 0.1} | fields
         )
         program, examples = Program.of(config, data), words if data is TOKENS else images
-        state, key = program.init(config.seed), np.array([1, 2], np.uint32)
         hyper = {one: np.float32(value) for one, value in program.step.hyperparameters(config, 3).items()}
+        state, key = program.init(config.seed, hyper), np.array([1, 2], np.uint32)
         text += f"{name}: { ({one: round(float(value), 6) for one, value in hyper.items()}) }, {program.step.static}\n"
         train, order = jax.jit(program.train_epoch), np.arange(count, dtype=np.int32)
         for epoch in range(2):
