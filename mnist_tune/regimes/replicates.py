@@ -31,10 +31,11 @@ def regime_counts(labels: Iterable[str]) -> str:
 
 def half_width(spread: Any, count: Any) -> Any:
     """Return the half-width of Student's 95% interval of the mean, `t * s / sqrt(n)`, for one sample or for a column of
-    samples with standard deviation s; NaN for fewer than two values, which have none."""
+    samples with standard deviation s. It is NaN for fewer than three values: that of two is up to 12.7 times as wide as
+    they are apart, or nothing, so the two themselves say more."""
     from scipy.special import stdtrit  # its import takes a quarter of a second, that of scipy.stats three times as long
 
-    return stdtrit(count - 1, 0.975) * spread / np.sqrt(count)
+    return np.where(np.asarray(count) > 2, stdtrit(count - 1, 0.975) * spread / np.sqrt(count), np.nan)
 
 
 def clopper_pearson(successes: Any, count: Any, confidence: float = 0.95) -> tuple[Any, Any]:
@@ -56,13 +57,14 @@ def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
     Args:
         trials: the `trials` table. Values that are not finite, such as a diverged loss, are left out of the means.
             `regimes` counts every replicate.
-        by: trials with equal values in these columns count as replicates.
+        by: trials with equal values in these columns are a row.
 
     Returns:
         These columns; `replicates`; `regimes`, such as "3 converged, 2 diverged"; `converged`, such as "3
         of 5"; `converged_share` and its 95% interval (`clopper_pearson`), `converged_low` to `converged_high`. Each of
-        `SUMMARISED` that `trials` has adds `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_ci95`,
-        the half-width of Student's 95% interval.
+        `SUMMARISED` that `trials` has adds `<name>_mean`, `<name>_std` (n - 1 in the denominator), `<name>_min`,
+        `<name>_max` and `<name>_ci95`, the half-width of Student's 95% interval. Only seeds are a sample: a row whose
+        trials differ in more, such as in a grid of learning rates, has no intervals.
     """
     groups = trials.groupby([*by], sort=True)
     summary = pd.DataFrame({"replicates": groups.size(), "regimes": groups["regime"].agg(regime_counts)})
@@ -70,10 +72,13 @@ def summarise_replicates(trials: pd.DataFrame, by: Sequence[str] = CONFIGURATION
     converged = (trials["regime"] == "converged").groupby(keys, sort=True).sum()
     summary["converged"] = [f"{k} of {n}" for k, n in zip(converged, summary["replicates"], strict=True)]
     summary["converged_share"] = converged / summary["replicates"]
-    summary["converged_low"], summary["converged_high"] = clopper_pearson(converged, summary["replicates"])
+    each = trials.drop_duplicates([*by, *(name for name in CONFIGURATION if name in trials)])
+    sample = each.groupby([*by], sort=True).size() == 1
+    ends = clopper_pearson(converged, summary["replicates"])
+    summary["converged_low"], summary["converged_high"] = (np.where(sample, end, np.nan) for end in ends)
     for name in (one for one in SUMMARISED if one in trials):
         values = trials[name].astype(float)
         found = values.where(np.isfinite(values)).groupby(keys, sort=True)
-        summary[f"{name}_mean"], summary[f"{name}_std"] = found.mean(), found.std()
-        summary[f"{name}_ci95"] = half_width(found.std(), found.count())
+        summary = summary.join(found.agg(["mean", "std", "min", "max"]).add_prefix(f"{name}_"))
+        summary[f"{name}_ci95"] = np.where(sample, half_width(found.std(), found.count()), np.nan)
     return summary.reset_index()

@@ -78,6 +78,6 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
 
 
 def _mean(values: pd.Series) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.4f}" if len(values) else "–"
+    if len(values) < 3:
+        return " and ".join(map("{:.4f}".format, values)) or "–"
     return f"{values.mean():.4f} ± {half_width(values.std(), len(values)):.4f} (95% interval of the mean)"

@@ -156,8 +156,8 @@ def mean_curves(trials: pd.DataFrame, epochs: pd.DataFrame, most: int = FEW) -> 
     """Return the mean curves of configurations with several seeds, each with its 95% interval and named by its most
     frequent regime, in the order of their learning rates; of more than `most`, that many, evenly chosen.
 
-    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch. An epoch that only one of
-    them trained is left out, and so are values that are not finite.
+    The interval is Student's, `mean ± t s / sqrt(n)`, of the n seeds that trained an epoch; two are its ends. An epoch
+    that only one of them trained is left out, and so are values that are not finite.
     """
     number = trials.groupby(CONFIGURATION).ngroup()
     firsts = trials["learning_rate"].groupby(number).first().sort_values(kind="stable").index
@@ -165,10 +165,11 @@ def mean_curves(trials: pd.DataFrame, epochs: pd.DataFrame, most: int = FEW) -> 
     for chosen in evenly(firsts, most):
         part = trials[number == chosen]
         rows = epochs[epochs["trial_id"].isin(part["trial_id"])]
-        table = finite(rows["value"]).groupby(rows["epoch"]).agg(["mean", "std", "count"])
+        table = finite(rows["value"]).groupby(rows["epoch"]).agg(["mean", "std", "count", "max"])
         table = table[table["count"] > 1]
         if len(table):
-            half = half_width(table["std"].to_numpy(), table["count"].to_numpy())
+            half = table["max"] - table["mean"]  # of two
+            half = half.where(table["count"] == 2, half_width(table["std"], table["count"])).to_numpy()
             middle, rate = table["mean"].to_numpy(), float(part["learning_rate"].iloc[0])
             regime, ends = str(part["regime"].mode()[0]), (middle - half, middle, middle + half)
             found.append(Band(regime, table.index.to_numpy(), *ends, len(part), rate))

@@ -48,7 +48,7 @@ LINES = 24
 FAILURES = 10
 """The most errors that are printed. If more trials failed, their errors are mostly the same."""
 
-ACCURACIES = "accuracies as mean ± half-width of its 95% interval"
+ACCURACIES = "accuracies as mean ± half-width of its 95% interval, or both of two"
 
 
 def table_console() -> Console:
@@ -241,10 +241,17 @@ def replicates(trials: pd.DataFrame, every_line: bool = False) -> tuple[str, pd.
     return said, shown.map(lambda cell: rate(cell) if isinstance(cell, float) else str(cell))
 
 
+def _seeds(mean: float, spread: float, width: float, low: float, high: float) -> str:
+    """Return the accuracy of several seeds, both of two, or the one that is known."""
+    if pd.isna(spread):
+        return accuracy(mean)
+    return f"{low:.4f}, {high:.4f}" if pd.isna(width) else f"{mean:.4f} ± {width:.4f}"
+
+
 def _accuracies(summary: pd.DataFrame) -> dict[str, list[str]]:
     def cells(split: str) -> list[str]:
-        pairs = zip(summary[f"{split}_accuracy_mean"], summary[f"{split}_accuracy_ci95"], strict=True)
-        return ["-" if pd.isna(mean) else f"{mean:.4f} ± {width:.4f}" for mean, width in pairs]
+        names = (f"{split}_accuracy_{name}" for name in ("mean", "std", "ci95", "min", "max"))
+        return [_seeds(*values) for values in zip(*(summary[name] for name in names), strict=True)]
 
     known = [name for name in ("train", "validation", "test") if f"{name}_accuracy_mean" in summary]
     shown = [name for name in known if name != "validation" or summary[f"{name}_accuracy_mean"].notna().any()]

@@ -89,8 +89,9 @@ class Tables:
         return [TrialConfig.from_dict(row) for row in rows.to_dict("records")]
 
     def by(self, *names: str) -> pd.DataFrame:
-        """Return mean, standard deviation and 95% interval of each score, a row for each value of these columns, such
-        as `sweep.by("batch_size")`; by default for each configuration. What else differs is averaged over.
+        """Return mean, standard deviation, range and 95% interval of each score, a row for each value of these columns,
+        such as `sweep.by("batch_size")`; by default for each configuration. What else differs is averaged over. Only
+        means over three or more seeds have an interval.
 
         Raises:
             UserError: `trials` has no such column.

@@ -106,6 +106,7 @@ def test_a_mean_curve_is_that_of_the_finite_values_of_several_seeds(made_up_swee
     assert curve.x.tolist() == [1, 2]
     np.testing.assert_allclose(curve.middle, [0.3, 0.3])
     np.testing.assert_allclose(curve.high - curve.middle, curve.middle - curve.low)
+    assert (curve.low[1], curve.high[1]) == pytest.approx((0.2, 0.4)), "two values are a range"
 
 
 def test_predictors_are_medians_over_seeds_the_largest_first(edge_sweep):

@@ -186,14 +186,19 @@ def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_i
 
 
 def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path, capsys):
-    """For two seeds that is 6.35 times their standard error (Student's t), so 4.49 times their standard deviation."""
-    writer = new_writer(tmp_path / "sweep", count=2)
-    trials = [TrialConfig(learning_rate=0.1, seed=seed, epochs=1) for seed in (0, 1)]
+    """For three seeds that is 4.30 times their standard error (Student's t). Two are told as they are."""
+    writer = new_writer(tmp_path / "sweep", count=3)
+    trials = [TrialConfig(learning_rate=0.1, seed=seed, epochs=1) for seed in (0, 1, 2)]
     writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
-    for trial_id, accuracy in (("00000", 0.90), ("00001", 0.91)):
+    for trial_id, accuracy in (("00000", 0.90), ("00001", 0.91), ("00002", 0.92)):
         writer.epoch(trial_id, epoch_row(1, train_accuracy=accuracy), False)
-    print_replicates(writer.finish(ended="now").trials)
-    assert "0.9050 ± 0.0635" in capsys.readouterr().out
+    found = writer.finish(ended="now").trials
+    print_replicates(found)
+    assert "0.9100 ± 0.0248" in capsys.readouterr().out
+    print_replicates(found[:2])
+    said = capsys.readouterr().out
+    assert "0.9000, 0.9100" in said
+    assert "±" not in said.splitlines()[-1]
 
 
 def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):
