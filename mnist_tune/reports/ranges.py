@@ -35,7 +35,7 @@ CLEAR = 0.02
 RESTLESS = {"oscillating", "diverged"}
 
 MOST_RUNS = 3
-"""If a regime has more runs of learning rates than this, only its first and last rate are named."""
+"""If a regime has more runs of learning rates than this, they are counted, between its first and its last rate."""
 
 VERBS = {
     "slow": "slow",
@@ -60,7 +60,7 @@ class Range:
     sometimes: float | None
     """The largest at which any replicate converged."""
     beyond: float | None
-    """The one from which on none converged, though each was decided: not cut too early, nor before it began."""
+    """The one from which on none converged, though each trial ran all its epochs, or was decided before."""
 
     @classmethod
     def of(cls, family: pd.DataFrame) -> Range:
@@ -69,8 +69,9 @@ class Range:
         converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
         every, some = (each[each].index for each in (converged.all(), converged.any()))
         sometimes = max(some, default=None)
-        decided = family["regime"].ne("undecided").where(family["epochs_run"] > 0)  # NaN where it never began
-        by_rate = decided.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
+        known = family["regime"].ne("undecided") | (family["epochs_run"] >= family["epochs_asked"])
+        known = known.where(family["epochs_run"] > 0)  # NaN where it never began
+        by_rate = known.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
         beyond = by_rate.index[by_rate.cumprod() > 0]
         beyond = min(beyond[beyond > (sometimes or math.inf)], default=None)
         return cls(min(every, default=None), max(every, default=None), sometimes, beyond)
@@ -88,32 +89,35 @@ def best_trials(trials: pd.DataFrame) -> list[dict[Any, Any]]:
 def spans(family: pd.DataFrame) -> list[str]:
     """Return at which learning rates each regime is found, such as `converges from 0.04 to 0.7`.
 
-    Rates between are those that were tried. In `oscillates at 0.7 (1 of 5 seeds) and from 1.3`, the other four seeds
-    are in another regime. A trial that was cut before it could be decided is named so.
+    Each rate is named once, with the most frequent regime of its seeds; of equally frequent ones, with the one that is
+    later in `VERBS`. In `converges up to 1.3 (5 of 6 trials)`, the sixth is at a rate at which others converge. Rates
+    between are those that were tried. A trial that was cut before it could be decided is named so.
     """
     asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
-    rates = sorted(family["learning_rate"].unique())
-    said = list(told_apart(rates).values())
     found = family["regime"].mask(family["regime_evidence"].fillna("").str.startswith(ON_ITS_WAY), ON_ITS_WAY)
     cut = family["epochs_run"].lt(family["epochs_asked"]) & (found == "undecided")
     cut &= ~family["stop_reason"].isin(LIVE_REASONS)
     counts = pd.crosstab(family["learning_rate"], found)
-    lines = []
-    for regime in sorted(
-        counts, key=lambda name: (rates.index(counts.index[counts[name] > 0][0]), list(VERBS).index(name))
-    ):
-        found_at = set(counts.index[counts[regime] > 0])
+    most = counts[[name for name in reversed(VERBS) if name in counts]].idxmax(axis=1) if len(counts) else counts
+    rates, lines = list(counts.index), []
+    said = list(told_apart(rates).values())
+    for regime in most.unique() if len(counts) else ():
+        here = (most == regime).to_numpy()
         # Where a run of these rates begins, and where the next rate is of another one.
-        ends = np.flatnonzero(np.diff([0, *(int(one in found_at) for one in rates), 0]))
+        ends = np.flatnonzero(np.diff([0, *here.astype(int), 0]))
         runs, places = ends.reshape(-1, 2) - [0, 1], []
-        for first, last in runs if len(runs) <= MOST_RUNS else [(runs[0, 0], runs[-1, 1])]:
+        if len(runs) > MOST_RUNS:
+            first, last = runs[0, 0], runs[-1, 1]
+            places.append(f"at {here.sum()} of {last - first + 1} rates from {said[first]} to {said[last]}")
+        for first, last in runs if len(runs) <= MOST_RUNS else ():
             inside = family[family["learning_rate"].between(rates[first], rates[last])]
-            here, all_of_them = int((found[inside.index] == regime).sum()), len(inside)
+            count, seeds = int((found[inside.index] == regime).sum()), len(inside)
             kind = "trials" if first < last else "seeds"
-            share = f" ({here} of {all_of_them} {kind})" if here < all_of_them else ""
-            if regime == "undecided" and (count := int(cut[inside.index].sum())):
-                of = f"{count} " * (count < here)
-                share += f" ({of}cut after {counted(int(inside['epochs_run'][cut].max()), 'epoch')})"
+            share = f" ({count} of {seeds} {kind})" if count < seeds else ""
+            if regime == "undecided" and cut[inside.index].any():
+                ran = inside["epochs_run"][cut[inside.index]]
+                after = f"{ran.min()} to " * bool(ran.min() < ran.max()) + counted(int(ran.max()), "epoch")
+                share += f" ({f'{len(ran)} ' * (len(ran) < count)}cut after {after})"
             places.append(_place(said, first, last, asked) + share)
         lines.append(f"{VERBS[regime]} {' and '.join(places)}")
     return lines
