@@ -226,8 +226,9 @@ class Decision:
     @property
     def differences(self) -> tuple[np.ndarray, np.ndarray]:
         """By how much each setting is better than each other one, [better, worse], and the half-width of its 95%
-        interval (simultaneous, and for any number of seeds), infinite while there are too few seeds."""
-        return self._mean, self._radius(self._risk)
+        interval (simultaneous, and for any number of seeds), infinite while there are too few seeds. Two that have no
+        seed in common have no difference: NaN."""
+        return np.where(self._count > 0, self._mean, np.nan), self._radius(self._risk)
 
     @property
     def _mean(self) -> np.ndarray:

@@ -23,8 +23,9 @@ are equal, they differ in their learning rate and their seeds only."""
 
 
 def varied(trials: pd.DataFrame) -> list[str]:
-    """Return the columns of `FAMILY` in which these trials differ."""
-    return [name for name in FAMILY if name in trials and trials[name].nunique() > 1]
+    """Return the settings in which these trials differ, other than the learning rate: columns of `FAMILY`, and the
+    epochs asked for."""
+    return [name for name in (*FAMILY, "epochs_asked") if name in trials and trials[name].nunique() > 1]
 
 
 def families(trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -41,7 +42,7 @@ def setting(name: str, value: Any) -> str:
         return name.replace("_", " ") * bool(value)
     if name in ("architecture", "optimizer", "loss"):
         return str(value)
-    return f"{name.replace('_', ' ')} {exactly(value)}"
+    return f"{name.removesuffix('_asked').replace('_', ' ')} {exactly(value)}"
 
 
 def layers(architecture: str) -> tuple[float, int, str] | None:

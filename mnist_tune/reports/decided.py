@@ -20,7 +20,7 @@ from mnist_tune.trial import TrialConfig
 def titles(settings: Sequence[TrialConfig]) -> list[str]:
     """Return the name of each setting: what the others have otherwise, such as `mlp-64-relu, learning rate 0.1`; the
     learning rate alone, such as `0.1`, if they differ in nothing else."""
-    table = pd.DataFrame([one.to_dict() for one in settings])
+    table = pd.DataFrame([one.to_dict() for one in settings]).rename(columns={"epochs": "epochs_asked"})
     names, rates = varied(table), told_apart(table["learning_rate"])
     if not names:
         return [rates[one.learning_rate] for one in settings]

@@ -158,7 +158,9 @@ def fields(trials: pd.DataFrame, where: str) -> list[Field]:
     shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
     names = [one for one in shown if one.name in ("sweep_name", "label")]
     settings = [
-        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name), width=130) for name in varied(trials)
+        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name), width=130)
+        for name in varied(trials)
+        if name != "epochs_asked"  # beside those that it ran
     ]
     return [*names, *settings, *(one for one in shown if one not in names)]
 

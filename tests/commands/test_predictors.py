@@ -32,6 +32,11 @@ def test_what_is_said_of_predictors(capsys):
     assert_kept("predictors", capsys.readouterr().out)
 
 
+def test_without_an_edge_there_is_nothing_to_compare(capsys):
+    print_factors([measured("never learns", 0, {"range test": [1.0]})])
+    assert capsys.readouterr().out == "no edge was measured yet that predictors could be compared with\n"
+
+
 def test_what_is_trained():
     templates = Predictors().templates() + Predictors(architecture=("mlp-4-tanh", "mlp-5-tanh")).templates()
     said = [f"{one.architecture.rpartition('/')[2]} {one.optimizer} {one.momentum}" for one in templates]

@@ -126,7 +126,7 @@ def test_searches_side_by_side_are_what_each_is_alone(seed):
         alone = decided(values[:, i], tolerance=0.01)
         for name in ("active", "seeds", "failures", "leader", "may_lose", "over"):
             assert getattr(together, name)[i].tolist() == getattr(alone, name).tolist()
-        assert together.worse()[0][i] == pytest.approx(alone.worse()[0], rel=EXACT)
+        assert together.worse()[0][i] == pytest.approx(alone.worse()[0], rel=EXACT, nan_ok=True)
 
 
 def test_who_is_out_counts_no_more_and_knows_by_whom():
@@ -143,6 +143,17 @@ def test_who_is_out_counts_no_more_and_knows_by_whom():
     assert (low, mean, high) == tuple(before)
     assert than in (0, 1)
     assert 0 < low < mean < high
+
+
+def test_two_without_a_seed_in_common_have_no_difference():
+    """Not one of 0, at which they would be drawn."""
+    found = Decision(2, 0.01)
+    for values in ([0.9, math.nan], [math.nan, 0.8]):
+        found.add(values)
+    assert np.isnan(found.differences[0][[0, 1], [1, 0]]).all()
+    (_, mean, _), other, both = (one[1] for one in found.worse())
+    assert (other, both) == (0, 0)
+    assert math.isnan(mean)
 
 
 def test_a_setting_that_fails_with_two_seeds_more_than_the_leader_is_set_aside():

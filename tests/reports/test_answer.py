@@ -4,7 +4,10 @@ from dataclasses import replace
 
 from made_up_sweeps import decision
 
+from mnist_tune import TrialConfig
+from mnist_tune.regimes.families import families
 from mnist_tune.reports.answer import answer, keys
+from mnist_tune.reports.decided import titles
 
 
 def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up_sweep):
@@ -42,3 +45,13 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     assert found.headline.startswith("Train with 0.2: ")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
+
+
+def test_settings_of_different_epochs_are_named_by_these_too(made_up_sweep):
+    sweep = made_up_sweep([0.1, 0.2])
+    half = sweep.trials["learning_rate"] == 0.2
+    trials = sweep.trials.assign(learning_rate=0.1, epochs_asked=sweep.trials["epochs_asked"].where(half, 2))
+    found = replace(sweep, trials=trials.assign(epochs_run=trials["epochs_asked"]))
+    assert "epochs 4, learning rate 0.1" in answer(found).headline
+    assert [title for title, _ in families(found.trials)] == ["mlp-4-tanh, epochs 2", "mlp-4-tanh, epochs 4"]
+    assert titles([TrialConfig(epochs=2), TrialConfig(epochs=4)]) == ["epochs 2", "epochs 4"]
