@@ -4,12 +4,13 @@
 
 A cell is a truth (how the share of seeds that learn falls with the learning rate), its width s, and a number of
 workers. Each has 1,000 searches of up to 100 trials, by the searcher of `sweeps/edge.py` itself, pilot included, but
-without any training: trials draw whether they learn. Those that fail end in a third of the time, so that they return
-first. A third of the searches expect the edge where it is, up to 30%; a third 8 times too low; a third 8 times too
-high.
+without any training: trials draw whether they learn, and how long their epochs take, 1 ± 0.1. Those that fail end
+after the first of three epochs. A third of the searches expect the edge where it is, up to 30%; a third 8 times too
+low; a third 8 times too high.
 
 For each cell: how many of the 95% intervals of the 50% rate hold the true one, the mean error of the median, the mean
-half-width of the interval, trials used, and how many searches reached the precision asked for.
+half-width of the interval, trials used, how many searches reached the precision asked for, and the time that a search
+takes, in epochs of one trial. With `--hangs 20`, the fifth trial of each search hangs for so many epochs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import os
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once; each process has a core
 
+import heapq
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +30,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from ray.tune.search import Searcher
 from scipy.special import expit, ndtr
 
 from mnist_tune import TrialConfig, cli
@@ -36,6 +38,9 @@ from mnist_tune.regimes.measured_edge import Learned
 
 LEARNED, FAILED = 3, 1
 """Epochs that a trial takes."""
+
+HANGS = 5
+"""Which trial hangs, with `--hangs`: the first one after the pilot."""
 
 EXPECTED = (0.0, -math.log(8), math.log(8))
 """How far from the true edge searches expect it, in ln η."""
@@ -85,7 +90,9 @@ class EdgeCoverage:
     widths: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
     """Values of s."""
     workers: tuple[int, ...] = (2, 16, 64)
-    """Trials that run at the same time."""
+    """Trials that run at the same time. One more is proposed, which waits for the next free worker."""
+    hangs: float = 0.0
+    """How much longer the fifth trial of each search takes, in epochs."""
     processes: int = 2
     seed: int = 0
 
@@ -99,6 +106,7 @@ class Cell:
     high: np.ndarray
     trials: np.ndarray
     precise: np.ndarray
+    epochs: np.ndarray
 
     @property
     def covers(self) -> float:
@@ -109,12 +117,13 @@ class Cell:
         scale = "    –" if name == "step" else f"{s:5.2f}"
         return (
             f"{name:22} {scale} {workers:8d} {self.covers:8.1%} {bias:+8.2%} {width:10.1%} {self.trials.mean():7.0f} "
-            f"{self.precise.mean():8.0%}"
+            f"{self.precise.mean():8.0%} {self.epochs.mean():7.1f}"
         )
 
 
 HEADING = (
-    f"{'truth':22} {'s':>5} {'workers':>8} {'covers':>8} {'bias':>8} {'half-width':>10} {'trials':>7} {'precise':>8}"
+    f"{'truth':22} {'s':>5} {'workers':>8} {'covers':>8} {'bias':>8} {'half-width':>10} {'trials':>7} {'precise':>8} "
+    f"{'epochs':>7}"
 )
 
 
@@ -131,19 +140,37 @@ def simulate(truth: str, s: float, workers: int, config: EdgeCoverage) -> Cell:
 def _search(
     chance: Callable[..., Any], expected: float, workers: int, config: EdgeCoverage, rng: np.random.Generator
 ) -> tuple[Any, ...]:
-    """Run the searcher of `sweeps/edge.py`, pilot included. Its time is virtual, so each trial may end at once."""
+    """Run the searcher of `mnist-tune edge`, pilot included, with as many workers as trials run at a time, and one."""
     searcher = EdgeSearcher(
-        [TrialConfig(epochs=LEARNED)], [math.exp(expected)], workers=workers, precision=config.precision,
+        [TrialConfig(epochs=LEARNED)], [math.exp(expected)], workers=workers + 1, precision=config.precision,
         trials=config.trials, learned=[Learned(guess=1.0)], seed=int(rng.integers(2**32)),
     )  # fmt: skip
-    draw = rng.random()
-    while (asked := searcher.suggest("")) != Searcher.FINISHED:
-        share = float(chance(np.log(asked["trial"]["learning_rate"]), draw))
-        learned = bool(rng.random() < share)
-        row = {"epoch": LEARNED if learned else FAILED, "diverged": not learned, "train_accuracy": share}
-        searcher.on_trial_complete("", row | {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0})
-    posterior = searcher._searches[0].posterior
-    return *posterior.interval(), len(searcher.proposed), posterior.has_settled(config.precision)
+    draw, now, running, waiting, ids = rng.random(), 0.0, list[Any](), list[Any](), itertools.count()
+    while True:
+        while len(running) + len(waiting) <= workers:
+            asked = searcher.suggest(str(number := next(ids)))
+            if not isinstance(asked, dict):
+                break
+            own = np.random.default_rng(asked["trial"]["seed"])
+            share = float(chance(np.log(asked["trial"]["learning_rate"]), draw))
+            learned = bool(own.random() < share)
+            epochs = LEARNED if learned else FAILED
+            row = {"epoch": epochs, "diverged": not learned, "train_accuracy": share}
+            row |= {"train_loss": 0.0 if learned else 1.0, "untrained_loss": 1.0}
+            took = float(own.normal(1, 0.1, epochs).sum()) + config.hangs * (len(searcher.proposed) == HANGS)
+            waiting.append((took, number, row))
+        while waiting and len(running) < workers:
+            took, number, row = waiting.pop(0)
+            heapq.heappush(running, (now + took, number, row))
+        if not running:
+            break
+        now, number, row = heapq.heappop(running)
+        searcher.on_trial_complete(str(number), row)
+    [search] = searcher._searches
+    precise = search.posterior.has_settled(config.precision)
+    while search.taken < len(search.trials):
+        search.take_up()
+    return *search.posterior.interval(), len(searcher.proposed), precise, now
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
 
+RETRIED = "retried"
+"""The option in `sweep.json` that lists the trials which ended in an error and are trained again."""
+
 
 def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
     return Kind(wanted, lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and holds(value))

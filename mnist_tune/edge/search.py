@@ -133,10 +133,11 @@ def run_searcher(
     from ray.tune.search import Searcher
 
     before = past or Past()
-    if searcher_of(writer, before).suggest("") == Searcher.FINISHED:
+    again = {trial_id: trial for trial_id, trial in before.open.items() if trial_id in before.retried}
+    if not again and searcher_of(writer, before).suggest("") == Searcher.FINISHED:
         return unchanged(writer)
-    samples = max(most - len(before.outcomes), 1)
-    plan = Plan({"epochs": options.epochs}, {}, samples, search_alg=searcher_of(writer, before))
+    samples = max(most - len(before.outcomes), 1) + len(again)
+    plan = Plan({"epochs": options.epochs}, again, samples, search_alg=searcher_of(writer, before))
     return run_plan(writer, plan, data, options, past)
 
 

@@ -1,13 +1,13 @@
 """The Tune searchers that look for the edges of several networks at once, and for the best of some settings.
 
-A search that proposes trials from what has ended depends on which trial ends first, so on how busy the machine is. So
-the search for edges counts in virtual time, in which an epoch of any trial takes the same time everywhere: the same
-search proposes the same trials on any day, and after a kill and a resume. Trials overtake each other as they really do,
-by the epochs that they run, so that nobody waits for the slowest.
+What a search proposes from what has ended would depend on which trial ends first, so on how busy the machine is. So the
+outcomes of a network's trials are taken up in the order in which they were proposed, and the n-th proposal sees those
+of the first n - L: the same search proposes the same trials on any day, and after a kill and a resume.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,12 +24,22 @@ from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.searcher import Unsaved, with_id
 
 FIRST = 16
-"""Trials of a search that may be pending before it knows any outcome; later as many as it knows outcomes, however many
-workers wait. Trials that are proposed with little known are far from the edge. With 64 pending from the start, a search
-of 100 trials ends after half the time, but its interval is up to three times as wide."""
+"""L, how many trials of a search may be pending, is at most this, or as many as it knows outcomes if that is more,
+however many workers wait. Trials that are proposed with little known are far from the edge. With 64 pending from the
+start, a search of 100 trials ends after half the time, but its interval is up to three times as wide."""
 
 FURTHER = 1.5
 """How far a pilot looks if it goes on: a standard deviation in ln η."""
+
+
+@dataclass(eq=False)
+class _Trial:
+    """A trial that was proposed."""
+
+    config: TrialConfig
+    ended: bool = False
+    row: Mapping[str, Any] | None = None
+    """Its last row; None if it ended in an error."""
 
 
 @dataclass
@@ -40,14 +50,22 @@ class _Search:
     expected: float
     asked: Learned
     """What counts as learned, before the pilot."""
-    posterior: EdgePosterior
+    seeds: tuple[int, int]
+    """What the seeds of its proposals follow from, with their number."""
+    known: Sequence[str]
+    """Its trials before a resume, in the order in which they were proposed."""
+    posterior: EdgePosterior = field(init=False)
     learned: Learned | None = None
     """What the pilot has fixed."""
-    pilot: list[tuple[float, Mapping[str, Any] | None]] = field(default_factory=list)
-    """The learning rates and the last rows of the pilot's trials."""
-    proposed: int = 0
+    trials: list[_Trial] = field(default_factory=list)
+    """Its trials so far."""
+    taken: int = 0
+    """The outcomes of so many of them, the first ones, have been taken up."""
     failed_epochs: list[int] = field(default_factory=list)
     """Epochs of the trials that did not learn."""
+
+    def __post_init__(self) -> None:
+        self.posterior = EdgePosterior(math.log(self.expected))
 
     @property
     def cost(self) -> float:
@@ -55,56 +73,70 @@ class _Search:
         epochs = self.template.epochs
         return (epochs + sum(self.failed_epochs)) / (epochs * (1 + len(self.failed_epochs)))
 
-    def pilot_rate(self, rng: Any) -> float:
-        """Return x of the pilot's next trial. If none of the first learned, it goes on about the most accurate one."""
-        if self.proposed < len(PILOT):
-            return math.log(self.expected * PILOT[self.proposed])
-        known = [(row["train_accuracy"], rate) for rate, row in self.pilot if row is not None]
-        return float(math.log(max(known, default=(0.0, self.expected))[1]) + FURTHER * rng.standard_normal())
+    @property
+    def pilot(self) -> list[tuple[float, Mapping[str, Any] | None]]:
+        """The learning rates and the last rows of the trials whose outcomes have been taken up."""
+        return [(one.config.learning_rate, one.row) for one in self.trials[: self.taken]]
 
-    def take_up(self, rate: float, row: Mapping[str, Any] | None) -> None:
-        """Add a trial's outcome. One that ended in an error says nothing."""
+    def most_pending(self, workers: int) -> int:
+        """Return L of the next proposal. Trials of a pilot are proposed together, and the others after it."""
         if self.learned is None:
-            self.pilot.append((rate, row))
+            return len(self.trials) % len(PILOT) + 1
+        return min(workers, max(FIRST, self.posterior.count))
+
+    def catch_up(self, workers: int) -> bool:
+        """Take up the outcomes that the next proposal sees, and return whether all of them are known."""
+        while len(self.trials) - self.taken >= self.most_pending(workers):
+            if not self.trials[self.taken].ended:
+                return False
+            self.take_up()
+        return True
+
+    def take_up(self) -> None:
+        """Take up the next trial's outcome. One that ended in an error says nothing."""
+        self.taken += 1
+        if self.learned is None:
             self.learned = self.asked.fixed_by(self.pilot)
             for tried in self.pilot if self.learned else ():
-                self.take_up(*tried)
-        elif row is not None and rate >= self.learned.least:
+                self._add(*tried)
+        else:
+            self._add(*self.pilot[-1])
+
+    def _add(self, rate: float, row: Mapping[str, Any] | None) -> None:
+        assert self.learned is not None
+        if row is not None and rate >= self.learned.least:
             learned = self.learned.holds(row)
             self.posterior.add(math.log(rate), learned)
             self.failed_epochs += [] if learned else [row["epoch"]]
 
+    def propose(self) -> TrialConfig:
+        """Return the next trial."""
+        number = len(self.trials)
+        rng = np.random.default_rng([*self.seeds, number])
+        seed = int(rng.integers(2**32))
+        if self.learned is None:
+            x = self._pilot_rate(rng)
+        else:
+            pending = sorted(math.log(one.config.learning_rate) for one in self.trials[self.taken :])
+            x = next_rate(self.posterior, number, pending, self.cost, rng)
+            x = max(x, math.log(self.learned.least))
+        return replace(self.template, learning_rate=float(f"{math.exp(x):.4g}"), seed=seed, data_seed=seed)
 
-@dataclass(eq=False)
-class _Trial:
-    """A trial that runs in virtual time: its outcome has not been taken up."""
-
-    search: _Search
-    x: float
-    """ln η."""
-    start: float
-    row: Mapping[str, Any] | None = None
-    """Its last row; None if it has none, or ended in an error."""
-    epochs: int = 0
-    ended: bool = False
-
-    @property
-    def ends(self) -> float:
-        """When it ends, or the earliest time at which it may."""
-        return self.start + self.epochs + (0 if self.ended else 1)
-
-    def report(self, row: Mapping[str, Any] | None, ended: bool = False) -> None:
-        """Take up an epoch's row, and whether the trial has ended. A new process repeats epochs."""
-        if not self.ended:
-            self.row, self.ended, self.epochs = row, ended, max(row["epoch"] if row else 0, self.epochs)
+    def _pilot_rate(self, rng: Any) -> float:
+        """Return x of the pilot's next trial. If none of the first learned, it goes on about the most accurate one."""
+        number = len(self.trials)
+        if number < len(PILOT):
+            return math.log(self.expected * PILOT[number])
+        known = [(row["train_accuracy"], rate) for rate, row in self.pilot if row is not None]
+        return float(math.log(max(known, default=(0.0, self.expected))[1]) + FURTHER * rng.standard_normal())
 
 
 class EdgeSearcher(Unsaved):
     """Proposes trials, each with a fresh seed, until every edge is known as precisely as asked for.
 
-    What it proposes follows from its arguments and from the outcomes in virtual time. So a resumed search asks itself
-    the same questions again: it takes what the journal knows as answers, has trials go on that had not ended, and then
-    proposes what it would have proposed.
+    What it proposes follows from its arguments and from outcomes, not from when these became known. So a resumed search
+    asks itself the same questions again: it takes what the journal knows as answers, has trials go on that had not
+    ended, and then proposes what it would have proposed.
 
     A template is what the trials of a network share. `known` are the trials before a resume, by id, and `ended` are the
     last rows of those that had ended; None if one ended in an error. `learned` is what counts as that before the pilot,
@@ -127,73 +159,52 @@ class EdgeSearcher(Unsaved):
         known: Mapping[str, TrialConfig] | None = None,
     ) -> None:
         super().__init__()
-        self._searches = [
-            _Search(template, rate, asked, EdgePosterior(math.log(rate)))
-            for template, rate, asked in zip(templates, expected, learned, strict=True)
-        ]
-        self._workers, self._now = workers, 0.0
-        self._precision, self._trials, self._seed = precision, trials, seed
         self._ended, self._known = dict(ended or {}), dict(known or {})
-        self.proposed: dict[int, TrialConfig] = {}
-        """The trials so far, by their number."""
-        self._running: list[_Trial] = []
+        of_network: dict[TrialConfig, list[str]] = {}
+        for trial_id in sorted(self._known):
+            of_network.setdefault(_network(self._known[trial_id]), []).append(trial_id)
+        self._searches = [
+            _Search(template, rate, asked, (seed, i), of_network.get(_network(template), ()))
+            for i, (template, rate, asked) in enumerate(zip(templates, expected, learned, strict=True))
+        ]
+        self._workers, self._precision, self._trials = workers, precision, trials
+        self._ids = (i for number in itertools.count() if (i := f"{number:05d}") not in self._known)
+        self.proposed: dict[str, TrialConfig] = {}
+        """The trials so far, by id."""
         self._tunes: dict[str, _Trial] = {}
         """The trials that Tune was given, by its id."""
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
         while True:
-            open_ = [one for one in self._searches if self._may_propose(one)]
-            search = min(open_, key=lambda one: one.proposed, default=None)
-            if search is not None and len(self._running) < self._workers:
-                own_id, one, config = self._propose(search)
-                if own_id in self._ended:
-                    one.report(self._ended[own_id], ended=True)
-                    continue
+            ready = [one for one in self._searches if one.catch_up(self._workers)]
+            open_ = [one for one in ready if not self._is_over(one)]
+            if not open_:
+                return Searcher.FINISHED if len(ready) == len(self._searches) else None
+            search = min(open_, key=lambda one: len(one.trials))
+            number = len(search.trials)
+            own_id = search.known[number] if number < len(search.known) else next(self._ids)
+            one = _Trial(self._known.get(own_id) or search.propose())
+            search.trials.append(one)
+            self.proposed[own_id] = one.config
+            if own_id not in self._ended:
                 self._tunes[trial_id] = one
-                return {"trial": with_id(own_id, config)}
-            if not self._running:
-                return Searcher.FINISHED
-            next_end = min((one.ends for one in self._running if one.ended), default=math.inf)
-            if any(one.ends <= next_end for one in self._running if not one.ended):
-                return None
-            self._now = next_end
-            for one in [one for one in self._running if one.ended and one.ends == next_end]:
-                self._running.remove(one)
-                one.search.take_up(math.exp(one.x), one.row)
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if result.get("stop_reason") != "error":
-            self._tunes[trial_id].report(result)
+                return {"trial": with_id(own_id, one.config)}
+            one.ended, one.row = True, self._ended[own_id]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._tunes[trial_id].report(_outcome(result, error), ended=True)
+        one = self._tunes[trial_id]
+        one.ended, one.row = True, _outcome(result, error)
 
-    def _may_propose(self, search: _Search) -> bool:
-        """Return whether a search may propose a trial now. Those of a pilot start together, and the others after it."""
-        most = math.inf if search.learned else len(PILOT) * (1 + len(search.pilot) // len(PILOT))
-        over = search.proposed >= min(self._trials, most) or search.posterior.has_settled(self._precision)
-        return not over and len(self._pending(search)) < max(FIRST, search.posterior.count)
+    def _is_over(self, search: _Search) -> bool:
+        """Return whether a search proposes no more trials. Those before a resume go on, also if less is asked for."""
+        enough = len(search.trials) >= self._trials or search.posterior.has_settled(self._precision)
+        return enough and len(search.trials) >= len(search.known)
 
-    def _pending(self, search: _Search) -> list[float]:
-        """Return x of the trials of a search whose outcome is not known yet."""
-        return sorted(one.x for one in self._running if one.search is search)
 
-    def _propose(self, search: _Search) -> tuple[str, _Trial, TrialConfig]:
-        number = len(self.proposed)
-        rng = np.random.default_rng([self._seed, number])
-        if search.learned is None:
-            x = search.pilot_rate(rng)
-        else:
-            x = next_rate(search.posterior, search.proposed, self._pending(search), search.cost, rng)
-            x = max(x, math.log(search.learned.least))
-        seed = int(rng.integers(2**32))
-        rate = float(f"{math.exp(x):.4g}")
-        config = replace(search.template, learning_rate=rate, seed=seed, data_seed=seed)
-        config = self.proposed[number] = self._known.get(f"{number:05d}", config)
-        search.proposed += 1
-        self._running.append(_Trial(search, math.log(config.learning_rate), self._now))
-        return f"{number:05d}", self._running[-1], config
+def _network(trial: TrialConfig) -> TrialConfig:
+    """Return what the trials of one search share."""
+    return replace(trial, learning_rate=1.0, seed=0, data_seed=0)
 
 
 class ContestSearcher(Unsaved):

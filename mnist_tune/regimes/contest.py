@@ -17,7 +17,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.divergence import chance_ceiling
-from mnist_tune.trial import MOST_TRIALS, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, RETRIED, TrialConfig
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
@@ -70,6 +70,7 @@ class Contest:
         self._seeds: list[dict[int, float | None]] = []
         """For each seed, the accuracies told so far, by setting; None for a trial that ended in an error."""
         self._taken, self._spent = 0, False
+        self._retried: set[str] = set()
         self._contenders: list[set[int]] = []
         self._confirmed_from: int | None = None
         for _ in range(at_a_time):
@@ -89,15 +90,27 @@ class Contest:
                 raise TypeError("counts")
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError("sweep.json records a decision between settings that can't be one") from None
-        return cls(settings, data_facts(meta).chance, at_a_time, trials, tolerance, asked.get("confirm") is True)
+        found = cls(settings, data_facts(meta).chance, at_a_time, trials, tolerance, asked.get("confirm") is True)
+        found._retried = set(map(str, asked.get(RETRIED) or ()))
+        return found
 
     def replay(self, trials: pd.DataFrame) -> Contest:
-        """Take up the `trials` table of the contest, as far as trials have ended."""
-        rows = trials.set_index("trial_id").to_dict("index")
+        """Take up the `trials` table of the contest, as far as trials have ended. The seed of a trial that ended in an
+        error is dropped when it is asked what is next. If the trial was trained again, its seed counts in the end."""
+        ended = trials[trials["stop_reason"].isin(("completed", "diverged", "error"))]
+        rows = ended.set_index("trial_id").to_dict("index")
         for number, _ in enumerate(self.asked):  # which grows meanwhile
-            row = rows.get(f"{number:05d}")
-            if row is not None and row["stop_reason"] in ("completed", "diverged", "error"):
-                self.tell(number, None if row["stop_reason"] == "error" else row)
+            if row := rows.get(trial_id := f"{number:05d}"):
+                self.tell(number, None if row["stop_reason"] == "error" or trial_id in self._retried else row)
+        late = set[int]()
+        for number, (order, setting) in enumerate(self.asked):
+            trial_id = f"{number:05d}"
+            if trial_id in self._retried & rows.keys() and rows[trial_id]["stop_reason"] != "error":
+                self._seeds[order][setting] = self._accuracy(rows[trial_id])
+                late.add(order)
+        for order in sorted(late):
+            if order < self._taken and None not in self._seeds[order].values():
+                self._count(order)
         return self
 
     def is_of(self, setting: int, trials: pd.DataFrame) -> list[bool]:
@@ -126,33 +139,42 @@ class Contest:
         order, setting = self.asked[number]
         self._seeds[order][setting] = None if row is None else self._accuracy(row)
         while not self.over and self._seeds[self._taken].keys() == self._contenders[self._taken]:
-            self._take_up(self._seeds[self._taken])
+            self._take_up()
 
     def _accuracy(self, row: Mapping[str, Any]) -> float:
         failed = row["stop_reason"] == "diverged" or not row["validation_accuracy"] > chance_ceiling(self._chance)
         return np.nan if failed else float(row["validation_accuracy"])
 
-    def _take_up(self, seed: Mapping[int, float | None]) -> None:
-        confirms = self._confirmed_from is not None and self._taken >= self._confirmed_from
+    def _take_up(self) -> None:
+        """Take up the next seed, and ask for another one if it is not settled yet."""
+        order = self._taken
         self._taken += 1
-        if None not in seed.values():
-            if confirms:
-                self.confirming += [value for value in seed.values() if value is not None]
-                return
-            values = np.full(len(self.settings), np.nan)
-            values[list(seed)] = list(seed.values())
-            if not self.decision.tolerance and np.isfinite(values).any():
-                best = min(np.nanmax(values), 1 - 1 / self._images)
-                self.decision.tolerance = TOLERANCE * float(np.sqrt(best * (1 - best) / self._images))
-            self.decision.add(values)
-            self.course.append((self.decision.seeds.copy(), *self.decision.differences))
-        if not confirms and not self.settled:
+        if None not in self._seeds[order].values():
+            self._count(order)
+        if not self._confirms(order) and not self.settled:
             self._ask(np.flatnonzero(self.decision.active).tolist())
         if self.over and self.settled and self._confirm and self._confirmed_from is None:
             self._confirmed_from = len(self._seeds)
             leader = int(self.decision.leader)
             for _ in range(CONFIRMED - int(self.decision.seeds[leader])):
                 self._ask([leader], within=False)
+
+    def _confirms(self, order: int) -> bool:
+        return self._confirmed_from is not None and order >= self._confirmed_from
+
+    def _count(self, order: int) -> None:
+        """Count the accuracies with a seed."""
+        seed = {setting: value for setting, value in self._seeds[order].items() if value is not None}
+        if self._confirms(order):
+            self.confirming += seed.values()
+            return
+        values = np.full(len(self.settings), np.nan)
+        values[list(seed)] = list(seed.values())
+        if not self.decision.tolerance and np.isfinite(values).any():
+            best = min(np.nanmax(values), 1 - 1 / self._images)
+            self.decision.tolerance = TOLERANCE * float(np.sqrt(best * (1 - best) / self._images))
+        self.decision.add(values)
+        self.course.append((self.decision.seeds.copy(), *self.decision.differences))
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:
         self._spent |= within and len(self.asked) + len(settings) > self._trials

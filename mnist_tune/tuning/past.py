@@ -11,7 +11,7 @@ import pandas as pd
 
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import RETRIED, TrialConfig
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
 """A trial that has ended, and its last row with its `stop_reason`."""
@@ -33,6 +33,8 @@ class Past:
     """The epoch that each trial recorded last."""
     rows: pd.DataFrame | None = None
     """All rows in the order in which they were recorded; None in a new sweep, and once the trials run (`release`)."""
+    retried: frozenset[str] = frozenset()
+    """Those that once ended in an error, and were or are trained again."""
     undecided: bool = False
     """Whether a kill may have come between the last row and the end of its trial."""
 
@@ -40,6 +42,7 @@ class Past:
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
         """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
         past = cls(journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided)
+        past.retried = frozenset(map(str, meta.get("options", {}).get(RETRIED) or ()))
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
         past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
         for trial_id, trial in past.trials.items():
@@ -56,8 +59,10 @@ class Past:
 
     @property
     def outcomes(self) -> dict[str, Mapping[str, Any] | None]:
-        """The last rows of the trials that have ended, by id; None for those with an error."""
-        return {trial_id: row for trial_id, (_, row) in self.ended.items()} | dict.fromkeys(self.failed)
+        """What a search knows of the trials that have ended, by id: their last rows, None for those with an error. What
+        a trial does that is trained again after an error comes too late: other trials were proposed without it."""
+        ended = {trial_id: row for trial_id, (_, row) in self.ended.items()}
+        return ended | dict.fromkeys((*self.failed, *self.retried))
 
     def release(self) -> None:
         """Drop the rows, which take much memory. The trials run without them."""

@@ -33,8 +33,8 @@ class Recorder(Watch):
         self._scheduler = scheduler
         self.reasons: dict[str, str] = {}
         """Why the scheduler stopped a trial, if it says so."""
-        self.left_of_search: Callable[[], dict[str, Any] | None] = lambda: None
-        """Returns the trial that a search would propose next."""
+        self.ask_search: Callable[[], Any] = lambda: None
+        """Has a search propose its next trial."""
         self._writer, self._view = writer, view
         self._configs = dict(trials)
         self._histories = Histories() if past.rows is None else Histories.of(past.rows, past.open)
@@ -74,17 +74,19 @@ class Recorder(Watch):
         deaths = f"its process died {trial.num_failures} times, the last time {last_death(trial)[1]}"
         self._fail(self._identify(trial), deaths)
 
+    def propose(self, proposed: Mapping[str, Any]) -> None:
+        """Record a trial that a search proposes, before it runs: after a kill, the order of the proposals is known."""
+        values = dict(proposed)
+        trial_id = values.pop("trial_id")
+        with suppress(UserError):  # of invalid values, the trial itself reports an error
+            self._configs[trial_id] = TrialConfig.from_dict(values)
+            self._writer.trial(trial_id, self._configs[trial_id])
+
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Record the trials that have no result yet. If all have ended, and a search had not, record the trial that it
-        would have proposed next: so the tables say that there is something to resume."""
-        for trial in trials:
-            if own_id(trial) not in self._configs:
-                self._identify(trial)
-        if self._ended.issuperset(self._configs) and (left := self.left_of_search()):
-            trial_id = left.pop("trial_id")
-            with suppress(UserError):  # a searcher may propose invalid values
-                self._configs[trial_id] = TrialConfig.from_dict(left)
-                self._writer.trial(trial_id, self._configs[trial_id])
+        """If all trials have ended, and a search had not, have it propose the next one: so the tables say that there is
+        something to resume."""
+        if self._ended.issuperset(self._configs):
+            self.ask_search()
 
     def close(self, reason: str) -> None:
         """Record the end of all trials that were still running or waiting."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ class ThenSearched(Unsaved):
 
     The other searcher is told how every trial ended, also those that it did not propose in this run. With `slots` for
     trials, it is asked for one for each slot that is free, and for one more, which waits for the next slot: what it
-    proposes earlier, it proposes knowing less. At most so many `samples` are proposed.
+    proposes earlier, it proposes knowing less. At most so many `samples` are proposed. What the other one proposes is
+    passed to `record`.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class ThenSearched(Unsaved):
         past: Past | None = None,
         slots: int = 1,
         samples: float = math.inf,
+        record: Callable[[Mapping[str, Any]], None] = lambda trial: None,
     ) -> None:
         super().__init__()
         past = past or Past()
-        self._samples = samples
+        self._samples, self._record = samples, record
         self._left, self._then, self._slots = iter(trials.items()), then, slots
         self._finished = (*past.ended.values(), *past.failed.values())
         self._ids = new_ids({*trials, *past.trials})
@@ -157,12 +159,10 @@ class ThenSearched(Unsaved):
             return found
         self._waiting.add(trial_id)
         self._samples -= 1
-        return found | {"trial": {"trial_id": next(self._ids), **found.get("trial", {})}}
-
-    def next(self) -> dict[str, Any] | None:
-        """Return the next trial; None at the end, or if that depends on trials that still run."""
-        found = self.suggest("next")
-        return found["trial"] if isinstance(found, dict) else None
+        values = found.get("trial", {})
+        proposed = values if "trial_id" in values else {"trial_id": next(self._ids)} | values
+        self._record(proposed)
+        return found | {"trial": proposed}
 
     def _pass_on(self, told: str, trial_id: str, *result: Any, **how: bool) -> None:
         if trial_id not in self._own:

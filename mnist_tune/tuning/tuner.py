@@ -105,8 +105,8 @@ def make_tuner(
         scheduler.replay(past)
     space, samples, search = plan.space, plan.samples, plan.search_alg
     if isinstance(search, Searcher):
-        search = ThenSearched(plan.trials, search, past, trial_slots(resources), samples)
-        recorder.left_of_search = search.next
+        search = ThenSearched(plan.trials, search, past, trial_slots(resources), samples, recorder.propose)
+        recorder.ask_search = lambda: search.suggest("next")
     elif plan.trials and isinstance(scheduler, PopulationBasedTraining):  # which refuses searchers
         space, samples = tune.grid_search([with_id(*known) for known in plan.trials.items()]), 1
     elif plan.trials:

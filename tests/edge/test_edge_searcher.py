@@ -1,5 +1,6 @@
 """The searcher, driven by a stand-in for Tune with outcomes that follow from rate and seed."""
 
+import itertools
 import math
 import random
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from ray.tune.search import Searcher
 
-from mnist_tune.edge.searcher import EdgeSearcher, _Trial
+from mnist_tune.edge.searcher import FIRST, EdgeSearcher
 from mnist_tune.regimes.measured_edge import Learned
 from mnist_tune.trial import TrialConfig
 
@@ -22,39 +23,57 @@ def searcher(templates=TEMPLATES, trials=40, accuracy=None, **more):
 
 
 def rows_of(config):
-    """The rows of a trial: those that fail diverge after an epoch or after all three, by the seed."""
-    edge, rng = EDGES[config["architecture"]], np.random.default_rng(config["seed"])
-    learned = bool(rng.random() < 1 / (1 + (config["learning_rate"] / edge) ** (1 / 0.05)))
+    """The rows of a trial: those that fail diverge after an epoch or after all three, or end in an error (None) in the
+    third, by the seed."""
+    edge, rng = EDGES[config.architecture], np.random.default_rng(config.seed)
+    learned = bool(rng.random() < 1 / (1 + (config.learning_rate / edge) ** (1 / 0.05)))
     epochs = 3 if learned or rng.random() < 0.3 else 1
     loss = 0.1 if learned else math.nan
     row = {"train_loss": loss, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": not learned, "stop_reason": ""}
-    return [row | {"epoch": epoch} for epoch in range(1, epochs + 1)]
+    rows = [row | {"epoch": epoch} for epoch in range(1, epochs + 1)]
+    return [*rows[:2], None] if rng.random() < 0.15 else rows
 
 
-def run(search, order, slots=3, most=10**6):
-    """Run trials in an order of arrival that is drawn: return configs and last rows by our ids; stop after `most`."""
-    rng, running, done, configs = random.Random(order), {}, {}, {}
-    for tune_id in map(str, range(10**6)):
+class Sweep:
+    """Searches that are killed and resumed, with a stand-in for Tune: trials report an epoch in an order that is drawn,
+    so they are as fast as chance has it. `known` and `ended` are what the journal knows."""
+
+    def __init__(self, order=0, **options):
+        self.rng, self.options, self.known, self.ended = random.Random(order), options, {}, {}
+
+    def run(self, slots=3, most=10**6, **more):
+        """Run trials until the search ends, or is killed once so many more have reported an epoch. Return whether it
+        has ended."""
+        search = searcher(ended=dict(self.ended), known=dict(self.known), **self.options | more)
+        running, ids, over = {}, itertools.count(), False
         while True:
-            found = search.suggest(tune_id) if len(running) < slots else None
-            if found is not None:
-                break
-            if not running:
-                pytest.fail("the searcher waits for nothing")
-            one = rng.choice(list(running))
-            rows = running[one]
+            while not over and len(running) < slots:
+                found = search.suggest(tune_id := str(next(ids)))
+                over = found == Searcher.FINISHED
+                if found is None or over:
+                    break
+                values = dict(found["trial"])
+                own_id = values.pop("trial_id")
+                self.known[own_id] = TrialConfig.from_dict(values)
+                running[tune_id] = own_id, rows_of(self.known[own_id])
+            if not running or not most:
+                assert over or not most, "the searcher waits for nothing"
+                return over and not running
+            most -= 1
+            own_id, rows = running[one := self.rng.choice(list(running))]
             row = rows.pop(0)
             if rows:
                 search.on_trial_result(one, row)
             else:
                 del running[one]
-                search.on_trial_complete(one, row)
-                done[configs[one]["trial_id"]] = row
-        if found == Searcher.FINISHED or len(done) >= most:
-            return {config["trial_id"]: config for config in configs.values()}, done
-        configs[tune_id] = found["trial"]
-        running[tune_id] = rows_of(found["trial"])
-    raise AssertionError
+                search.on_trial_complete(one, row, error=row is None)
+                self.ended[own_id] = row
+
+    @property
+    def trials(self):
+        """The trials with their last rows, those of each network in the order in which they were proposed."""
+        found = [(self.known[own_id], str(self.ended[own_id])) for own_id in sorted(self.known)]
+        return {name: [one for one in found if one[0].architecture == name] for name in EDGES}
 
 
 def test_a_failure_costs_what_failures_took():
@@ -108,24 +127,66 @@ def test_a_search_in_which_all_learned_does_not_end_before_its_trials_do():
 
 @pytest.fixture(scope="module")
 def whole():
-    return run(searcher(), order=0)
+    sweep = Sweep()
+    assert sweep.run()
+    return sweep
 
 
 def test_trials_do_not_depend_on_which_ends_first(whole):
-    assert run(searcher(), order=1) == whole
-    assert run(searcher(seed=2), order=0)[0] != whole[0]
+    for order in range(1, 6):
+        other = Sweep(order)
+        other.run(slots=order)
+        assert other.trials == whole.trials
+    other = Sweep(seed=2)
+    other.run()
+    assert other.trials != whole.trials
 
 
-def test_a_resumed_search_makes_the_trials_of_one_that_was_never_interrupted(whole):
-    configs, done = run(searcher(), order=3, most=25)
-    known = {
-        trial_id: TrialConfig.from_dict({name: value for name, value in config.items() if name != "trial_id"})
-        for trial_id, config in configs.items()
-    }
-    again, later = run(searcher(ended=done, known=known), order=4)
-    assert not again.keys() & done.keys()
-    assert {**configs, **again} == whole[0]
-    assert {**done, **later} == whole[1]
+@pytest.mark.parametrize("order", range(20))
+def test_a_search_that_is_killed_and_resumed_makes_the_trials_of_one_that_was_not(whole, order):
+    """Some trials end in an error in their third epoch. What was proposed is recorded, also what had not begun."""
+    killed = Sweep(order)
+    while not killed.run(most=killed.rng.randrange(60)):
+        pass
+    assert killed.trials == whole.trials
+    assert None in killed.ended.values()
+
+
+def test_a_search_with_more_trials_or_more_precision_goes_on_with_those_of_each_network(whole):
+    """One of the networks had settled before the other."""
+    coarse = Sweep(3, trials=60)
+    coarse.run(precision=0.3)
+    counts = {name: len(found) for name, found in coarse.trials.items()}
+    coarse.run(precision=0.12)
+    fine = Sweep(4, trials=60, precision=0.12)
+    fine.run()
+    assert coarse.trials == fine.trials
+    assert len({len(found) - counts[name] for name, found in fine.trials.items()}) == 2
+    few = Sweep(trials=20)
+    few.run()
+    few.run(trials=40)
+    assert few.trials == whole.trials
+
+
+def test_with_less_precision_what_was_proposed_still_goes_on(whole):
+    killed = Sweep(1)
+    killed.run(most=70)
+    assert killed.run(precision=1.0)
+    assert killed.known.keys() == killed.ended.keys()
+
+
+def test_a_trial_that_hangs_holds_up_only_those_that_are_proposed_much_later():
+    search, told = searcher(TEMPLATES[:1], workers=64, trials=60), 0
+    for number in range(4):
+        search.suggest(str(number))
+        search.on_trial_complete(str(number), row(0.1, 0.9))
+    assert search.suggest("hangs")
+    while search.suggest(f"next {told}") is not None:
+        search.on_trial_complete(f"next {told}", row(0.1, 0.9))
+        told += 1
+    assert told == FIRST - 1
+    search.on_trial_complete("hangs", row(0.1, 0.9))
+    assert search.suggest("the next one")
 
 
 def test_a_trial_that_the_journal_knows_goes_on_as_it_was():
@@ -142,7 +203,7 @@ def test_a_search_starts_few_trials_while_it_knows_little():
         while (found := search.suggest(str(number))) is None:
             most.append(len(running))
             for tune_id in running:  # all end together
-                search.on_trial_complete(tune_id, rows_of(running[tune_id])[-1] | {"epoch": 3})
+                search.on_trial_complete(tune_id, row(0.1 if len(most) % 2 else 2.3, 0.5))
             running = {}
         running[str(number)] = found["trial"]
     assert most[:3] == [4, 16, 20]
@@ -156,9 +217,11 @@ def test_networks_take_turns():
 
 
 def test_a_search_ends_once_its_edge_is_as_precise_as_asked_for():
-    counts = [len(run(searcher(TEMPLATES[:1], trials=60, precision=precision), 0)[0]) for precision in (1e-9, 0.5)]
-    assert counts[0] == 60
-    assert counts[1] < 40
+    exact, coarse = Sweep(templates=TEMPLATES[:1], trials=60), Sweep(templates=TEMPLATES[:1], trials=60)
+    exact.run(precision=1e-9)
+    coarse.run(precision=0.5)
+    assert len(exact.known) == 60
+    assert len(coarse.known) < 45
 
 
 def test_an_accuracy_may_decide_what_has_learned():
@@ -171,15 +234,16 @@ def test_an_accuracy_may_decide_what_has_learned():
 
 
 def test_every_network_gets_its_edge_and_every_trial_a_seed(whole):
-    configs, done = whole
-    assert len({config["seed"] for config in configs.values()}) == len(configs)
-    assert all(config["seed"] == config["data_seed"] for config in configs.values())
-    assert all(config["learning_rate"] == float(f"{config['learning_rate']:.4g}") for config in configs.values())
+    configs = whole.known.values()
+    assert len({config.seed for config in configs}) == len(configs)
+    assert all(config.seed == config.data_seed for config in configs)
+    assert all(config.learning_rate == float(f"{config.learning_rate:.4g}") for config in configs)
     for name, edge in EDGES.items():
-        rates = [config["learning_rate"] for config in configs.values() if config["architecture"] == name]
+        rates = [config.learning_rate for config in configs if config.architecture == name]
         assert len(rates) <= 40
         assert np.median(rates[10:]) == pytest.approx(edge, rel=0.25)
-    assert configs.keys() == done.keys()
+    assert whole.known.keys() == whole.ended.keys()
+    assert sorted(whole.known) == [f"{number:05d}" for number in range(len(whole.known))]
 
 
 def test_trials_that_end_in_an_error_say_nothing_and_count():
@@ -189,55 +253,3 @@ def test_trials_that_end_in_an_error_say_nothing_and_count():
         trials += 1
         assert found["trial"]["epochs"] == 3
     assert trials == 3
-
-
-def test_what_ends_in_an_error_takes_no_time_and_makes_room_at_once():
-    search = searcher(TEMPLATES[:1], workers=2)
-    assert search.suggest("a")
-    assert search.suggest("b")
-    assert search.suggest("c") is None
-    search.on_trial_complete("a", error=True)
-    assert search.suggest("c")
-
-
-def test_a_row_from_before_an_error_says_nothing_either():
-    one = _Trial(None, 0.0, 1.0)
-    one.report({"epoch": 2})
-    assert (one.row, one.ends) == ({"epoch": 2}, 4.0)
-    one.report(None, ended=True)
-    one.report({"epoch": 3})
-    assert (one.row, one.ends) == (None, 3.0)
-
-
-ROW = {"train_loss": 0.1, "untrained_loss": 2.4, "train_accuracy": 0.9, "diverged": False, "stop_reason": ""}
-
-
-def test_virtual_time_goes_on_and_forgets_what_is_trained_again():
-    search = searcher(TEMPLATES[:1], workers=2)
-    assert search.suggest("a")
-    assert search.suggest("b")
-    search.on_trial_result("a", ROW | {"epoch": 3})
-    search.on_trial_result("a", ROW | {"epoch": 1})  # a new process repeats epochs
-    search.on_trial_complete("b", ROW | {"epoch": 3})
-    search.on_trial_result("b", ROW | {"epoch": 5})  # late
-    assert search.suggest("c"), "b ended at 3, and a can't before 4"
-    search.on_trial_complete("a", ROW | {"epoch": 4})
-    assert search.suggest("d") is None, "c began at 3, and might end at 4, too"
-    search.on_trial_result("c", ROW | {"epoch": 1})
-    assert search.suggest("d")
-
-
-def test_virtual_time_waits_only_for_what_might_end_before():
-    search = searcher(TEMPLATES[:1], workers=2, trials=3)
-    assert search.suggest("a")
-    assert search.suggest("b")
-    assert search.suggest("c") is None, "all workers are busy"
-    search.on_trial_complete("b", ROW | {"epoch": 2})
-    assert search.suggest("c") is None, "a might have ended after its first epoch"
-    search.on_trial_result("a", ROW | {"epoch": 1})
-    assert search.suggest("c") is None, "or after its second"
-    search.on_trial_result("a", ROW | {"epoch": 2})
-    assert search.suggest("c")["trial"]["trial_id"] == "00002"
-    search.on_trial_complete("a", ROW | {"epoch": 3})
-    search.on_trial_complete("c", ROW | {"epoch": 1})
-    assert search.suggest("d") == Searcher.FINISHED

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_data import recorded_data
 
 from mnist_tune.edge.searcher import ContestSearcher
 from mnist_tune.regimes.contest import Contest
@@ -81,3 +82,24 @@ def test_a_table_that_has_not_ended_says_what_its_whole_seeds_say():
     part = contest(3).replay(pd.DataFrame([{**one, "stop_reason": "interrupted"} if i == 5 else one
                                            for i, one in enumerate(ended)]))  # fmt: skip
     assert part.decision.seeds.tolist() == [1, 1, 1]
+
+
+@given(st.integers(0, 2**20), st.integers(1, 3))
+@settings(max_examples=20)
+def test_trials_that_are_trained_again_after_an_error_change_nothing_that_is_asked(seed, at_a_time):
+    """Their seeds count in the end, so that the decision has as many as others do."""
+    rng = np.random.default_rng(seed)
+    broken = {(order, setting) for order in range(100) for setting in range(3) if rng.random() < 0.1}
+    first = train(contest(3, at_a_time, 40), said=lambda *of: None if of in broken else row(*of))
+    errors = {f"{i:05d}" for i, of in enumerate(first.asked) if of in broken}
+    table = pd.DataFrame([{"trial_id": f"{i:05d}", **row(*of)} for i, of in enumerate(first.asked)])
+    before = contest(3, at_a_time, 40)
+    again = before.replay(table.assign(stop_reason=table["stop_reason"].mask(table["trial_id"].isin(errors), "error")))
+    assert again.asked == first.asked
+    recorded = {"contenders": [one.to_dict() for one in first.settings], "at_a_time": at_a_time, "trials": 40}
+    options = recorded | {"tolerance": None, "retried": sorted(errors)}
+    retried = Contest.of({"options": options, "dataset": recorded_data("mnist")}).replay(table)
+    assert retried.asked == first.asked
+    whole = {order for order, _ in first.asked}
+    dropped = {order for order, setting in broken & set(first.asked)}
+    assert (retried.decision.seeds.max(), again.decision.seeds.max()) == (len(whole), len(whole - dropped))
