@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,11 +18,13 @@ from mnist_tune.reports.ranges import best_trials
 from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
-from mnist_tune.trial import TrialConfig
+from mnist_tune.training.architectures import ACTIVATIONS
+from mnist_tune.trial import MAX_SEED, TrialConfig, closest
 from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
     AUTO,
+    MOST_LAYERS,
     OPTIMIZER_HELP,
     Mark,
     SweepOptions,
@@ -29,6 +32,7 @@ from mnist_tune.tuning.options import (
     flag,
     mlp_name,
     refuse_empty,
+    refuse_outside,
     refuse_too_many,
 )
 from mnist_tune.tuning.sweep import run_search
@@ -86,6 +90,8 @@ class Search(SweepOptions):
     """Epochs per trial."""
     holdout: int = 0
     """Training images that are held out, on which trials are compared; by default (0) a sixth of them."""
+    drop_last: bool = False
+    """Leave out the last batch of an epoch if it is smaller than the others."""
     search_seed: int = 0
     """Seed of the proposals. All trials have the seed 0 themselves."""
     final_trials: Annotated[int, Mark.MAKES] = 60
@@ -93,13 +99,16 @@ class Search(SweepOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in {"samples": 1, "holdout": 0}.items():
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} must be at least {least}, got {getattr(self, name)}")
-        if self.final_trials < 2 * CONTENDERS:
-            raise UserError(f"--final-trials must be at least {2 * CONTENDERS}, got {self.final_trials}")
+        refuse_outside(self, 1, "samples", "batch_size")
+        refuse_outside(self, 0, "holdout")
+        refuse_outside(self, 0, "depths", most=MOST_LAYERS - 1)
+        refuse_outside(self, 0, "search_seed", most=MAX_SEED)
+        refuse_outside(self, 2 * CONTENDERS, "final_trials")
         refuse_too_many(max(self.samples, self.final_trials), "--samples, --final-trials")
         refuse_empty(self, "widths", "depths", "activations", "batch_size", "optimizer")
+        for one in self.activations:
+            if one not in ACTIVATIONS:
+                raise UserError(f"--activations can't be {one!r}{closest(one, ACTIVATIONS)}")
         for name in ("learning_rate", "momentum", "weight_decay"):
             between(name, getattr(self, name))
 
@@ -135,6 +144,7 @@ class Search(SweepOptions):
             "weight_decay": drawn("weight_decay", tune.loguniform),
             "epochs": self.epochs,
             "holdout": self.holdout,
+            "drop_last": self.drop_last,
         }
 
     def searcher(self, known: int = 0) -> Any:
@@ -162,7 +172,8 @@ def between(name: str, text: str) -> tuple[float, float]:
     try:
         ends = float(first), float(last or first)
         may_be_0 = name == "momentum" or (name == "weight_decay" and ends[1] == 0)
-        if 0 <= ends[0] <= ends[1] < float("inf") and (may_be_0 or ends[0] > 0):
+        most = 1 if name == "momentum" else math.inf
+        if 0 <= ends[0] <= ends[1] < most and (may_be_0 or ends[0] > 0):
             return ends
     except ValueError:
         pass
@@ -211,7 +222,8 @@ def best(trials: pd.DataFrame) -> dict[TrialConfig, str]:
     """Return the settings of the best three trials that were trained to their end, with the ids of the trials."""
     found = dict[TrialConfig, str]()
     for row in best_trials(trials):
-        one = TrialConfig(**{name: row[name] for name in (*SETTINGS, "holdout")}, epochs=row["epochs_asked"])
+        settings = {name: row[name] for name in (*SETTINGS, "holdout", "drop_last")}
+        one = TrialConfig(**settings, epochs=row["epochs_asked"])
         found.setdefault(one, row["trial_id"])
     return dict(list(found.items())[:CONTENDERS])
 

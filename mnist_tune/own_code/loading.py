@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -46,23 +46,19 @@ Code = tuple[Mapping[str, Source], Mapping[tuple[str, str], Callable[[], Factory
 
 
 def names_in(*owners: Any) -> dict[str, list[str]]:
-    """Return the networks and optimisers that trials, options or search spaces name, by flag. All values of a
-    `tune.choice` or a `tune.grid_search` count."""
+    """Return the networks and optimisers that trials or options name, by flag."""
     fields = [
         one if isinstance(one, Mapping) else {flag: getattr(one, flag, None) for flag in ENTRIES} for one in owners
     ]
     return {flag: [text for one in fields for text in _texts(one.get(flag))] for flag in ENTRIES}
 
 
-def _texts(value: Any) -> list[str]:
-    values = value.get("grid_search") if isinstance(value, Mapping) else getattr(value, "categories", value)
-    if isinstance(values, str):
-        return [values]
-    return [text for one in values for text in _texts(one)] if isinstance(values, (list, tuple)) else []
+def _texts(value: Any) -> Sequence[str]:
+    return [value] if isinstance(value, str) else value or ()
 
 
 def load_own(*owners: Any) -> None:
-    """Load the code that trials, options or search spaces name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a
+    """Load the code that trials or options name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a
     file has changed since it was loaded, all named code is loaded anew. Raises `UserError` if there is no such file,
     module or function, or it can't be loaded."""
     if other := changed():

@@ -57,12 +57,10 @@ def open_new(
     options: SweepOptions,
     search: bool = False,
     templates: Sequence[TrialConfig] = (),
-    code: Any = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> tuple[SweepWriter, list[Dataset]]:
     """Check everything that can be checked, then create the sweep's folder. `templates` are what a search will propose,
-    but for the learning rates; `code` has the names of the networks and optimisers that it may propose, by flag. What
-    is `recorded` stands beside the options.
+    as far as it is known. What is `recorded` stands beside the options.
 
     The data set is returned in a list. The caller pops it once Ray has it: the driver needs no copy.
     """
@@ -79,7 +77,7 @@ def open_new(
     for network in {trial.architecture for trial in checked}:
         architecture(network, spec)
     _note(checked, dataset, say)
-    used = sources(names_in(code, *checked))
+    used = sources(names_in(*checked))
     if options.cluster() or options.lanes or used:  # these may be refused, so check before anything is written
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     if options.cluster():

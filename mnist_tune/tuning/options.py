@@ -299,10 +299,11 @@ def refuse_not_above_0(options: Any, *names: str) -> None:
 def refuse_outside(options: Any, least: int, *names: str, most: float = math.inf) -> None:
     """Raise a `UserError` if one of these options is below `least` or above `most`."""
     for name in names:
-        value = getattr(options, name)
-        if not least <= value <= most:
-            limit = f"least {least}" if value < least else f"most {most}"
-            raise UserError(f"{flag(name)} must be at {limit}, got {value}")
+        values = getattr(options, name)
+        for value in values if isinstance(values, tuple) else [values]:
+            if not least <= value <= most:
+                limit = f"least {least}" if value < least else f"most {most}"
+                raise UserError(f"{flag(name)} must be at {limit}, got {value}")
 
 
 def refuse_empty(options: Any, *names: str) -> None:
@@ -314,9 +315,11 @@ def refuse_empty(options: Any, *names: str) -> None:
 
 def mlp_name(width: int, depth: int, activation: str, initialisation: str = "") -> str:
     """Return the name of an MLP with `depth` layers of weights, all hidden ones of one width. Raises `UserError` if
-    there are more than `MOST_LAYERS`."""
-    if depth > MOST_LAYERS:
-        raise UserError(f"--depths can't be {depth}; at most {MOST_LAYERS} layers are trained")
+    there are none, or more than `MOST_LAYERS`, or they have no width."""
+    if width < 1:
+        raise UserError(f"--widths must be at least 1, got {width}")
+    if not 1 <= depth <= MOST_LAYERS:
+        raise UserError(f"--depths can't be {depth}; 1 to {MOST_LAYERS} layers are trained")
     return "-".join(filter(None, ["mlp", *[str(width)] * (depth - 1), activation, initialisation]))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain
+from ray.tune.search.sample import Domain, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.columns import EPOCHS
@@ -190,23 +190,51 @@ class ThenSearched(Unsaved):
         self._pass_on("on_unpause", trial_id)
 
 
-def drawn(
-    space: Mapping[str, Any],
-    count: int,
-    rng: np.random.Generator | None = None,
-    known: Mapping[str, TrialConfig] | None = None,
-) -> dict[str, TrialConfig]:
-    """Draw `count` trials independently from a search space, and return them by new ids. By default `rng` is NumPy's
-    global generator, as in Tune.
+def drawn(space: Mapping[str, Any], samples: int, rng: np.random.Generator | None = None) -> Iterator[TrialConfig]:
+    """Draw trials independently from a search space, as Tune does: `samples` times each combination of what is a
+    `tune.grid_search`. By default `rng` is NumPy's global generator. Raises `UserError` at one that can't train."""
+    spec = {"trial": dict(space)}
+    for _ in range(samples):
+        for _, variant in generate_variants(spec, random_state=rng):
+            yield TrialConfig.from_dict(variant["trial"])
 
-    Those that are `known`, from before a resume, are among the count, and are left out: with the same seed, the rest is
-    what would have been drawn without the interruption.
-    """
-    spec, known = {"trial": dict(space)}, known or {}
-    draws = (next(iter(generate_variants(spec, random_state=rng)))[1]["trial"] for _ in range(count))
+
+def not_known(trials: Sequence[TrialConfig], known: Mapping[str, TrialConfig]) -> dict[str, TrialConfig]:
+    """Return those of the trials that are not `known` from before a resume, by new ids. With the same seed, they are
+    what would have been drawn without the interruption."""
     before, new = Counter(known.values()), []
-    for trial in map(TrialConfig.from_dict, draws):
+    for trial in trials:
         before[trial] -= 1
         if before[trial] < 0:
             new.append(trial)
-    return dict(zip(new_ids(known), new[len(new) - max(count - len(known), 0) :], strict=False))
+    return dict(zip(new_ids(known), new[len(new) - max(len(trials) - len(known), 0) :], strict=False))
+
+
+def refuse_what_none_searches(space: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if a space has values that no searcher can learn about."""
+    for name, value in space.items():
+        if isinstance(value, (Mapping, Function)):
+            raise UserError(f"no searcher takes {name} as a tune.grid_search or tune.sample_from; give a tune.choice")
+
+
+def ends_of(space: Mapping[str, Any]) -> list[TrialConfig]:
+    """Return trials in which each end of each range of a search space occurs, and each value of each choice. Where some
+    values follow from others, return one draw. Raises `UserError` if one of them can't train."""
+    one = next(drawn(space, 1, np.random.default_rng(0)))
+    if any(isinstance(value, Function) for value in space.values()):
+        return [one]
+    ends = {name: _ends(value) or [getattr(one, name)] for name, value in space.items()}
+    most = max(map(len, ends.values()), default=1)
+    trials = ({name: values[i % len(values)] for name, values in ends.items()} for i in range(most))
+    return [TrialConfig.from_dict(trial) for trial in trials]
+
+
+def _ends(value: Any) -> list[Any]:
+    """Return the ends of a range, which is open above, or the values of a choice; none if there are none."""
+    if isinstance(value, Mapping):
+        return list(value["grid_search"])
+    if isinstance(value, Integer):
+        return [value.lower, value.upper - 1]
+    if isinstance(value, Float) and math.isfinite(value.upper - value.lower):
+        return [math.nextafter(value.lower, value.upper), math.nextafter(value.upper, value.lower)]
+    return list(getattr(value, "categories", ()))

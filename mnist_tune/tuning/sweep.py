@@ -10,16 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mnist_tune import storage
 from mnist_tune.data.dataset import Dataset
 from mnist_tune.errors import UserError
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.loading import load_own, names_in
+from mnist_tune.own_code.loading import load_own
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import (
@@ -33,9 +32,9 @@ from mnist_tune.runtime.ray_session import (
 from mnist_tune.storage import Place
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import now, open_again, open_new
-from mnist_tune.tuning.options import SweepOptions
+from mnist_tune.tuning.options import SweepOptions, refuse_too_many
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import LivePage, ProgressView
 from mnist_tune.tuning.wanted import Plan
@@ -106,7 +105,7 @@ def run_search(
         name: as in `run_sweep`.
         space: fields of `TrialConfig`, each a value or one of Tune's distributions, such as
             `{"learning_rate": tune.loguniform(1e-3, 1)}`.
-        samples: the number of trials.
+        samples: the number of trials; if fields are a `tune.grid_search`, that of each combination.
         options: as in `run_sweep`.
         scheduler: a Tune scheduler that replaces `options.scheduler`, such as population based training with
             `hyperparam_mutations={"trial": {"learning_rate": ...}}`, `metric="scheduler_loss"`, `mode="min"` and
@@ -121,33 +120,37 @@ def run_search(
     """
     from ray.tune.search import Searcher
 
-    from mnist_tune.tuning.searcher import check_metric, drawn
+    from mnist_tune.tuning.searcher import check_metric, drawn, ends_of, not_known, refuse_what_none_searches
 
     if samples < 1:
         raise UserError(f"a search needs at least one sample, got samples={samples}")
-    # Refuse a mistyped field before anything starts. Use another generator, so that the user's seed still counts.
-    [example] = drawn(space, 1, np.random.default_rng(0)).values()
-    names = names_in(space, example)
-    load_own(names)
+    alone = search_alg is None
+    if not (alone or isinstance(search_alg, Searcher)):
+        raise UserError(f"search_alg takes a searcher of Ray Tune, and {search_alg!r} is none")
+    if not alone:
+        refuse_what_none_searches(space)
+    # What it may propose is refused before anything starts.
+    ends, found = ends_of(space), list(islice(drawn(space, samples * alone), MOST_TRIALS + 1))
+    refuse_too_many(len(found), f"samples={samples}")
+    load_own(*ends, *found)
     where, past = storage.place(resume) if resume else options.goes_on(), None
     for one in (scheduler, search_alg):  # a resumed sweep measures what it did before
-        check_metric(one, example, measured=where is not None or options.measures() is not None)
+        check_metric(one, ends[0], measured=where is not None or options.measures() is not None)
     if where is None:
-        writer, data = open_new(name, {}, options, search=True, code=names)
-        plan = Plan(dict(space), {}, samples, search_alg=search_alg)
+        trials, missing = not_known(found, {}), samples
+        writer, data = open_new(name, trials, options, search=True, templates=ends)
     else:
         options, writer, past, data = open_again(where, options, search=True)
-        missing = max(samples - len(past.trials), 0)
-        plan = Plan(dict(space), past.open, len(past.open) + missing, search_alg=search_alg)
+        trials, missing = not_known(found, past.trials), max(samples - len(past.trials), 0)
     with writer:
-        if past and not isinstance(search_alg, Searcher):  # Tune's own, which draws each trial alone
-            new = drawn(space, samples, known=past.trials)
-            for trial_id, trial in new.items():
+        if past:
+            for trial_id, trial in trials.items():
                 writer.trial(trial_id, trial)
-            plan = Plan.of(past.open | new)
+            trials = past.open | trials
+        plan = Plan.of(trials) if alone else Plan(dict(space), trials, len(trials) + missing, search_alg=search_alg)
         plan = replace(plan, scheduler=scheduler, callbacks=tuple(callbacks))
-        found = run_plan(writer, plan, data, options, past) if plan.samples else unchanged(writer)
-    return shown(found, options, show)
+        sweep = run_plan(writer, plan, data, options, past) if plan.samples else unchanged(writer)
+    return shown(sweep, options, show)
 
 
 def resume(where: Place, options: SweepOptions, name: str | None = None, trials: Sequence[TrialConfig] = ()) -> Sweep:

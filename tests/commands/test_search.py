@@ -28,6 +28,7 @@ def table(**columns):
         "batch_size": 64,
         "weight_decay": 1e-4,
         "holdout": 100,
+        "drop_last": False,
         "epochs_asked": 4,
         "epochs_run": 4,
         "validation_accuracy": [0.9, 0.95, 0.99, math.nan],
@@ -79,7 +80,7 @@ def test_a_sixth_is_held_out_of_whatever_data_there_are(tmp_path):
 
 def test_every_draw_is_a_trial_within_its_ranges():
     space = Search(learning_rate="0.01:0.1", momentum="0.9", widths=(8, 16), depths=(1, 2)).space()
-    trials = drawn(space, 50, np.random.default_rng(0)).values()
+    trials = list(drawn(space, 50, np.random.default_rng(0)))
     assert {trial.architecture for trial in trials} == {
         f"mlp-{shape}-{kind}" for shape in ("8", "16", "8-8", "16-16") for kind in ("tanh", "relu-glorot")
     }
@@ -88,7 +89,7 @@ def test_every_draw_is_a_trial_within_its_ranges():
     assert {trial.batch_size for trial in trials} == {32, 64, 128, 256, 512}
     assert [*Search(architecture=("net.py:mlp", "convnet")).networks()] == ["net.py:mlp", "convnet"]
     fixed = Search(learning_rate="0.1", momentum="0", weight_decay="0", batch_size=(32,), optimizer=("adam", "lion"))
-    trials = drawn(fixed.space(), 50, np.random.default_rng(0)).values()
+    trials = list(drawn(fixed.space(), 50, np.random.default_rng(0)))
     numbers = {(trial.learning_rate, trial.momentum, trial.weight_decay, trial.batch_size) for trial in trials}
     assert numbers == {(0.1, 0, 0, 32)}
     assert {trial.optimizer for trial in trials} == {"adam", "lion"}
@@ -106,11 +107,21 @@ def test_every_draw_is_a_trial_within_its_ranges():
         ({"widths": ()}, "--widths needs at least one value"),
         ({"weight_decay": "0:1"}, "--weight-decay can't be '0:1'"),
         ({"final_trials": 5}, "--final-trials must be at least 6, got 5"),
+        ({"activations": ("tanh", "tahn")}, "--activations can't be 'tahn'; did you mean 'tanh'"),
+        ({"depths": (-1,)}, "--depths must be at least 0, got -1"),
+        ({"batch_size": (32, 0)}, "--batch-size must be at least 1, got 0"),
+        ({"momentum": "0:2"}, "--momentum can't be '0:2'; write a range FIRST:LAST, such as 0:0.95"),
+        ({"search_seed": -1}, "--search-seed must be at least 0, got -1"),
     ],
 )
 def test_bad_options_are_refused(options, said):
     with pytest.raises(UserError, match=f"^{said}"):
         Search(**options)
+
+
+def test_widths_that_can_be_none_are_refused():
+    with pytest.raises(UserError, match=r"^--widths must be at least 1, got -3"):
+        Search(widths=(16, -3)).space()
 
 
 def test_momentum_is_of_sgd_alone():

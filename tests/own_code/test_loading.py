@@ -11,7 +11,6 @@ from types import ModuleType
 
 import pytest
 from kept_texts import assert_kept
-from ray import tune
 from waiting import LONG_S
 
 from mnist_tune import TrialConfig, UserError
@@ -263,24 +262,6 @@ def test_what_a_factory_takes_can_be_told_in_another_process(folder):
     load_own({"architecture": ["net.py:mlp"]})
     register_own(pickle.loads(pickle.dumps(own_code())))
     assert list(inspect.signature(ENTRIES["architecture"]["net.py:mlp"].factory).parameters) == ["data", "width"]
-
-
-def test_all_names_in_a_search_space_are_loaded_and_recorded(folder):
-    for name in "abcd":
-        (folder / f"{name}.py").write_text("def f(data):\n    pass\n")
-    space = {
-        "architecture": tune.choice(["a.py:f", "b.py:f(3)", "mlp-4-tanh"]),
-        "optimizer": tune.grid_search(["c.py:f", "d.py:f"]),
-        "learning_rate": tune.loguniform(0.1, 1),
-    }
-    load_own(space, TrialConfig())
-    recorded = [(one["flag"], one["name"]) for one in sources(names_in(space))]
-    assert recorded == [
-        ("architecture", "a.py:f"),
-        ("architecture", "b.py:f"),
-        ("optimizer", "c.py:f"),
-        ("optimizer", "d.py:f"),
-    ]
 
 
 def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):

@@ -80,9 +80,9 @@ def test_what_is_checked_noted_and_recorded_before_a_sweep_starts(opened, tmp_pa
     start("quiet", [{"batch_size": 48, "warmup_steps": 99}], quiet=True)
     start("one's own network", [{"architecture": "mine"}, {}])
     opened.section("a search")
-    like = [TrialConfig(architecture="mlp-4-tanh", batch_size=48)]
+    like = [TrialConfig(architecture=name, batch_size=48) for name in ("mlp-4-tanh", "mine")]
     options = SweepOptions(output=tmp_path / "search", data_dir=tmp_path, max_concurrent=3)
-    writer, [data] = open_new("mine", {}, options, True, like, {"architecture": ["mine", "mlp-4-tanh"]}, {"more": 1})
+    writer, [data] = open_new("mine", {}, options, True, like, {"more": 1})
     writer.finish()
     assert data is opened.data
     opened.recorded(tmp_path / "search", SweepOptions().values())
@@ -99,7 +99,9 @@ def test_what_is_checked_noted_and_recorded_before_a_sweep_starts(opened, tmp_pa
 
 def test_what_a_resume_notes_and_refuses(opened, tmp_path, monkeypatch):
     where = tmp_path / "sweep"
-    writer, _ = open_new("mine", {}, SweepOptions(output=where), True, code={"architecture": ["mine"]})
+    writer, _ = open_new(
+        "mine", {}, SweepOptions(output=where), True, [TrialConfig(architecture="mine", batch_size=48)]
+    )
     writer.finish()
     monkeypatch.setattr(opening, "changed_versions", lambda meta: {})
     file, before = where / "sweep.json", json.loads((where / "sweep.json").read_text())

@@ -215,17 +215,79 @@ def test_a_search_asks_for_its_samples_of_its_space_and_takes_no_number_of_the_u
 
 
 def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
-    seen, names = [], ["a.py:f", "b.py:g"]
+    seen, names = [], ["a.py:f", "b.py:g", "c.py:h"]
 
-    def opened(*_, code, **__):
-        seen.append(code)
+    def opened(name, trials, options, search, templates):
+        seen.append(names_in(*templates))
         raise UserError("opened")
 
-    monkeypatch.setattr(sweep, "load_own", seen.append)
+    monkeypatch.setattr(sweep, "load_own", lambda *owners: seen.append(names_in(*owners)))
     monkeypatch.setattr(sweep, "open_new", opened)
-    with pytest.raises(UserError, match="opened"):
-        run_search("mine", {"architecture": tune.choice(names)}, 3, SweepOptions(quiet=True))
-    assert [set(one["architecture"]) for one in seen] == [set(names)] * 2
+    for searcher in (None, Searcher("test_accuracy", "max")):
+        with pytest.raises(UserError, match="opened"):
+            run_search("mine", {"architecture": tune.choice(names)}, 1, SweepOptions(quiet=True), search_alg=searcher)
+    assert [set(one["architecture"]) for one in seen] == [set(names)] * 4
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"architecture": tune.choice(["convnet", "convnett"])}, "unknown architecture 'convnett'; did you mean 'conv"),
+        ({"optimizer": tune.choice(["sgd", "adamm"])}, "'adamm'.*; did you mean 'adam'?"),
+        ({"batch_size": tune.choice([32, 10**6])}, "batch_size=1000000"),
+        ({"batch_size": tune.randint(1, 10**6)}, r"batch_size=\d{5}"),
+        ({"momentum": tune.uniform(0, 2)}, r"momentum must be in \[0, 1\), got 1.99"),
+        ({"holdout": tune.choice([0, 4000])}, "holdout=4000 don't fit"),
+        ({"learning_rate": -0.1}, "learning_rate must be .* above 0, got -0.1"),
+    ],
+)
+@pytest.mark.parametrize("searcher", [None, Searcher("test_accuracy", "max")])
+def test_what_a_search_may_propose_is_refused_before_it_starts(tmp_path, plans, space, said, searcher):
+    """Also if it would not be proposed at once."""
+    given = {"architecture": "mlp-4-tanh", "learning_rate": tune.loguniform(0.1, 1)} | space
+    with pytest.raises(UserError, match=said):
+        run_search("mine", given, 1, SweepOptions(output=tmp_path / "sweep", quiet=True), search_alg=searcher)
+    assert (plans, (tmp_path / "sweep").exists()) == ([], False)
+
+
+def test_the_open_ends_of_ranges_can_be_proposed(tmp_path, plans):
+    space = {"architecture": "mlp-4-tanh", "momentum": tune.uniform(0, 1), "learning_rate": tune.uniform(0, 1)}
+    space |= {"batch_size": tune.randint(1, 4001), "weight_decay": tune.quniform(0, 0.1, 0.01)}
+    run_search("mine", space, 1, SweepOptions(output=tmp_path / "sweep", quiet=True))
+    assert len(plans) == 1
+
+
+def test_a_grid_is_trained_as_often_as_there_are_samples_and_a_resume_drops_none(tmp_path, plans):
+    space = {"architecture": "mlp-4-tanh", "learning_rate": tune.grid_search([0.1, 0.2]), "seed": tune.randint(0, 99)}
+    space |= {"epochs": tune.grid_search([1, 2])}
+    where = tmp_path / "sweep"
+    for samples, given in ((2, {"output": where}), (2, {"resume": where}), (3, {"resume": where})):
+        np.random.seed(7)
+        run_search("mine", space, samples, SweepOptions(quiet=True, **given))
+    first, again, more = (list(plan.trials.values()) for plan, _ in plans)
+    assert {(trial.learning_rate, trial.epochs) for trial in first[:4]} == {(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)}
+    assert len({trial.seed for trial in first}) > 2
+    assert (len(first), again, more[:8], len(more)) == (8, first, first, 12)
+    assert [plan.samples for plan, _ in plans] == [8, 8, 12]
+
+
+def test_values_that_follow_from_others_are_drawn(tmp_path, plans):
+    space = {"architecture": "mlp-4-tanh", "batch_size": tune.choice([32, 64])}
+    space |= {"epochs": tune.sample_from(lambda config: config["trial"]["batch_size"] // 32)}
+    run_search("mine", space, 9, SweepOptions(output=tmp_path / "sweep", quiet=True))
+    [(plan, _)] = plans
+    assert {(trial.batch_size, trial.epochs) for trial in plan.trials.values()} == {(32, 1), (64, 2)}
+    assert plan.epochs == 2
+
+
+@pytest.mark.parametrize("values", [tune.grid_search([1, 2]), tune.sample_from(lambda config: 3)])
+def test_what_no_searcher_takes_starts_nothing(tmp_path, plans, values):
+    options = SweepOptions(output=tmp_path / "sweep", quiet=True)
+    with pytest.raises(UserError, match=r"no searcher takes epochs as a tune.grid_search or tune.sample_from"):
+        run_search("mine", SPACE | {"epochs": values}, 5, options, search_alg=Searcher("test_accuracy", "max"))
+    with pytest.raises(UserError, match=r"search_alg takes a searcher of Ray Tune, and 'random' is none"):
+        run_search("mine", SPACE, 5, options, search_alg="random")
+    assert (plans, (tmp_path / "sweep").exists()) == ([], False)
 
 
 def test_a_mistyped_metric_of_a_searcher_starts_nothing(tmp_path, plans):
