@@ -284,7 +284,9 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     the siblings that ran all their epochs; before there are any, from those that run."""
     curves = list(curves_of(trials, epochs, data))
     rates, momenta = list(trials["learning_rate"]), list(trials.get("momentum", [0.0] * len(trials)))
-    names, settings = [name for name in SIBLINGS if name in trials], trials[varied(trials)].to_dict("records")
+    names = [name for name in SIBLINGS if name in trials]
+    # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
+    settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
     groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))]
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:

@@ -126,7 +126,7 @@ def _scatter_final(axis: Any, trials: pd.DataFrame, what: str) -> None:
 
 def _share_converged(axis: Any, summary: pd.DataFrame) -> None:
     beside, share = summary["beside"], summary["converged_share"]
-    bars = [share - summary["converged_low"], summary["converged_high"] - share]
+    bars = [(share - summary["converged_low"]).to_numpy(), (summary["converged_high"] - share).to_numpy()]
     axis.errorbar(beside, share, bars, fmt=".", color=COLOURS["converged"], capsize=3, lw=1)
     axis.tick_params(which="both", labelbottom=False)
     axis.set_ylim(-0.08, 1.08)

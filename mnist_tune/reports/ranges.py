@@ -69,9 +69,9 @@ class Range:
         converged = trained["regime"].eq("converged").groupby(trained["learning_rate"])
         every, some = (each[each].index for each in (converged.all(), converged.any()))
         sometimes = max(some, default=None)
-        known = family["regime"].ne("undecided") | (family["epochs_run"] >= family["epochs_asked"])
-        known = known.where(family["epochs_run"] > 0)  # NaN where it never began
-        by_rate = known.groupby(family["learning_rate"]).min().fillna(0).astype(bool).sort_index(ascending=False)
+        known = trained["regime"].ne("undecided") | (trained["epochs_run"] >= trained["epochs_asked"])
+        by_rate = known.groupby(trained["learning_rate"]).all()
+        by_rate = by_rate.reindex(sorted(family["learning_rate"].unique(), reverse=True), fill_value=False)
         beyond = by_rate.index[by_rate.cumprod() > 0]
         beyond = min(beyond[beyond > (sometimes or math.inf)], default=None)
         return cls(min(every, default=None), max(every, default=None), sometimes, beyond)

@@ -186,7 +186,7 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
     for title, part in bins(trials):
         rates, epochs = span(part["learning_rate"], " – "), span(part["epochs_run"])
         cells = [escape(title)] * several + [rates, str(len(part)), epochs]
-        cells += [accuracy(part[one.name].astype(float).median()) for one in scores]
+        cells += [accuracy(part[one.name].astype(float).dropna().median()) for one in scores]
         stopped, regimes = part["stop_reason"].value_counts(), counts(part["regime"])
         cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
         cells.append(", ".join(f"[{COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))

@@ -57,6 +57,18 @@ def test_repeated_rows_are_recorded_only_if_lost(writer, epoch_row, new_writer):
     assert len(read_journal(writer.path).epochs) == 3
 
 
+def test_a_sweep_over_rates_alone_is_read_with_pandas_2_too(writer, epoch_row, monkeypatch):
+    """It makes no records of a table without columns, such as the one of the settings in which trials differ."""
+    made = pd.DataFrame.to_dict
+
+    def to_dict(table, orient="dict", **how):
+        return [] if orient == "records" and table.columns.empty else made(table, orient, **how)
+
+    monkeypatch.setattr(pd.DataFrame, "to_dict", to_dict)
+    record(writer, epoch_row, "00000", (1,))
+    assert len(load_sweep(writer.path).trials) == 2
+
+
 def test_a_sweep_without_any_epoch(writer):
     sweep = load_sweep(writer.path)
     assert len(sweep.epochs) == 0
