@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from mnist_tune import object_storage
 from mnist_tune.errors import UserError
@@ -61,6 +61,11 @@ def place(where: str | Path) -> Place:
             f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
             "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
+    query = dict(parse_qsl(parts.query))
+    kind, separator, host = query.get("endpoint_override", "").partition("://")
+    if separator:  # as other tools write an endpoint
+        query |= {"endpoint_override": host.rstrip("/"), "scheme": kind}
+        parts = parts._replace(query=urlencode(query, safe=":"))
     return urlunsplit(parts._replace(path=parts.path.rstrip("/")))
 
 

@@ -28,9 +28,9 @@ from mnist_tune.own_code.loading import check_again
 from mnist_tune.reports.figures import plot_regimes
 from mnist_tune.reports.page import write_page
 from mnist_tune.reports.terminal import print_replicates, print_report
-from mnist_tune.results.folder import is_being_written
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
+from mnist_tune.results.signs import is_being_written
 from mnist_tune.tuning.wanted import resumed, trials_of
 
 TEXTS = (

@@ -150,6 +150,12 @@ def test_places_and_names_are_taken_or_refused(monkeypatch):
     assert_kept("places", text + "\n")
 
 
+def test_an_endpoint_may_be_written_as_other_tools_write_it(bucket):
+    where = bucket.replace("&scheme=http", "").replace("endpoint_override=", "endpoint_override=http://")
+    storage.write(storage.join(storage.place(where), "a"), b"there")
+    assert storage.read(storage.join(bucket, "a")) == b"there"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "device", "link", "large", "folder", "socket"])
 def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
     """To read a pipe or a device may never end."""

@@ -12,8 +12,9 @@ from recorded_data import recorded_data
 from waiting import wait_until
 
 from mnist_tune import TrialConfig, UserError, object_storage
-from mnist_tune.results import remote
+from mnist_tune.results import folder, remote
 from mnist_tune.results.folder import fetched
+from mnist_tune.results.signs import last_sign
 from mnist_tune.results.writer import SweepWriter
 
 META = {
@@ -28,7 +29,8 @@ class Writer:
     """What the process does."""
 
     def __init__(self):
-        remote.INTERVAL_S, remote.SIGN_S, remote.SEGMENT_BYTES, remote.PATIENCE_S = 0.01, 0.05, 1000, 5.0
+        remote.INTERVAL_S, remote.SIGN_S, remote.PATIENCE_S = 0.01, 0.05, 5.0
+        remote.SEGMENT_BYTES = folder.SEGMENT_BYTES = 1000
         self.before = None
 
     def new(self, uri):
@@ -36,17 +38,18 @@ class Writer:
         return "begun"
 
     def resume(self, uri):
-        seen = remote.last_sign(uri)  # as after a minute of silence
+        seen = last_sign(uri)
         meta = json.loads((fetched(uri) / "sweep.json").read_bytes())
         self.writer = SweepWriter(uri, meta, resume=True, seen=seen)
         return "begun"
 
     def write(self, row, stop_before, ends):
-        """Record rows until another process has taken over, and stop before a file of this name is written."""
+        """Record rows until another process has taken over, and stop before a file of this name is written, if any."""
         self.before = stop_before
         for epoch in range(1, 1000):
             self.writer.epoch("00000", row | {"epoch": epoch, "step": epoch}, False)
-            self.writer.update_options(epochs=epoch)
+            if stop_before:
+                self.writer.update_options(epochs=epoch)
             if ends and epoch == 20:
                 self.writer.finish(ended="now")
             time.sleep(0.005)

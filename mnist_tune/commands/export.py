@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import tyro
 
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.exports import mirror
-from mnist_tune.results.folder import is_being_written
 from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.sweep import Sweep
+from mnist_tune.results.signs import is_being_written
 from mnist_tune.terminal import announce
 
 INTERVAL_S = 10.0
@@ -56,9 +54,9 @@ def main() -> None:
         more = config.follow and isinstance(sweep.path, str)  # object storage may fail for a moment
         try:
             if config.follow:
-                written = isinstance(sweep.path, Path) and is_being_written(sweep.path)  # look before it is read
+                written = is_being_written(sweep.path)  # look before it is read
                 sweep = load_sweep(sweep.path)
-                more = written or _is_running(sweep)
+                more = written or bool(sweep.trials["stop_reason"].isin(LIVE_REASONS).any())
             said = copy.update(sweep)
         except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
             if not more:
@@ -69,10 +67,3 @@ def main() -> None:
             print(f"{len(sweep.trials)} trials, {len(sweep.epochs)} epochs. {said}")
             return
         time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))
-
-
-def _is_running(sweep: Sweep) -> bool:
-    """Return whether a sweep had not ended when it was read."""
-    if isinstance(sweep.path, Path):
-        return bool(sweep.trials["stop_reason"].isin(LIVE_REASONS).any())
-    return sweep.meta.get("ended") is None

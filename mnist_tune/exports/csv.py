@@ -21,17 +21,18 @@ class Mirror:
     """The files `trials.csv` and `epochs.csv`, by default in the sweep's folder."""
 
     def __init__(self, output: str | None) -> None:
-        self._output = output
+        self._output = storage.place(output) if output else None
 
     def update(self, sweep: Tables) -> str:
         names = []
         for name, table in (("trials.csv", sweep.trials), ("epochs.csv", sweep.epochs)):
-            file = Path(self._output) / name if self._output else sweep.picture(name)
+            file = storage.join(self._output, name) if self._output else sweep.picture(name)
             try:
-                file.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(file, Path):
+                    file.parent.mkdir(parents=True, exist_ok=True)
                 storage.write(file, quoted(table).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC).encode())
             except OSError as error:
-                raise UserError(f"can't write {file}: {error.strerror or error}; name another --output") from None
+                raise UserError(f"can't write {file}: {storage.reason(error)}; name another --output") from None
             names.append(str(file))
         return "Files: " + ", ".join(names)
 

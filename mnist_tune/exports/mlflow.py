@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Run, library, runs, sweep_id, title
+from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title
 from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
 
@@ -48,9 +48,13 @@ class Mirror:
             parent = known.get(top) or self._client.create_run(place, tags={ID: top}, run_name=title(sweep))
             for run in runs(sweep):
                 if run != self._written.get(run.id):
+                    child = known.get(run.id)
+                    params = {name: str(value) for name, value in run.params.items()}
+                    if child and child.data.params not in ({}, params):
+                        child = self._client.delete_run(child.info.run_id)  # no parameter of a run can change
                     tags = {ID: run.id, "mlflow.parentRunId": parent.info.run_id}
-                    began = int(run.rows[0].time * 1000) if run.rows else None
-                    self._write(run, known.get(run.id) or self._client.create_run(place, began, tags, run.trial_id))
+                    began = int(run.began * 1000) if run.began is not None else None
+                    self._write(run, child or self._client.create_run(place, began, tags, run.trial_id))
                     self._written[run.id] = run
             self._client.update_run(parent.info.run_id, "RUNNING" if live else "FINISHED")
         except self._mlflow.exceptions.MlflowException as error:
@@ -79,6 +83,8 @@ class Mirror:
                 metrics = [entities.Metric(name, value, at, row.epoch) for name, value in row.metrics.items()]
                 self._client.log_batch(key, metrics=metrics, tags=[entities.RunTag(MARK, str(row.epoch))])
         self._client.log_batch(key, tags=[entities.RunTag(name, text[:5000]) for name, text in run.labels.items()])
+        for name in {*LABELS} & child.data.tags.keys() - run.labels.keys():  # such as the error of a trial that goes on
+            self._client.delete_tag(key, name)
         status = STATUS.get(run.labels["stop_reason"], "FINISHED")
         if status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(key, status)

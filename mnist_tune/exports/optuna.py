@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ class Mirror:
             study = self._optuna.create_study(storage=self._url, study_name=name, direction="maximize")
             known = {}
         study.set_user_attr("objective", objective)
+        with warnings.catch_warnings(action="ignore"):  # it is experimental since 2023
+            study.set_metric_names([objective])
         study.add_trials([trial for key, trial in wanted.items() if key not in known])
 
     def _distributions(self, found: list[Run]) -> dict[str, Any]:
@@ -78,7 +82,7 @@ class Mirror:
             state = states.FAIL
         else:
             state = states.COMPLETE if reason == "completed" else states.PRUNED
-        return self._optuna.trial.create_trial(
+        trial = self._optuna.trial.create_trial(
             state=state,
             value=value if state in (states.COMPLETE, states.PRUNED) else None,
             params=dict(run.params),
@@ -86,6 +90,11 @@ class Mirror:
             user_attrs={ID: run.trial_id, **run.labels},
             intermediate_values=curve,
         )
+        if run.began is not None:
+            trial.datetime_start = datetime.fromtimestamp(run.began)
+            if state.is_finished():
+                trial.datetime_complete = datetime.fromtimestamp(run.rows[-1].time)
+        return trial
 
 
 def _content(trial: Any) -> str:

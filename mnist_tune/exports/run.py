@@ -9,8 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from mnist_tune import storage
 from mnist_tune.columns import EPOCHS, NUMBERS
 from mnist_tune.errors import UserError
 from mnist_tune.results.tables import Tables
@@ -45,6 +47,13 @@ class Run:
     labels: Mapping[str, str]
     rows: tuple[Row, ...]
 
+    @property
+    def began(self) -> float | None:
+        """When its first epoch began, in seconds; None before that has ended."""
+        first = self.rows[0] if self.rows else None
+        took = ("compile_s", "train_s", "eval_s")
+        return first and max(0.0, first.time - sum(first.metrics.get(name, 0.0) for name in took))
+
 
 def sweep_id(sweep: Tables) -> str:
     """Return an id of the sweep that does not depend on where its folder is."""
@@ -53,9 +62,10 @@ def sweep_id(sweep: Tables) -> str:
 
 
 def title(sweep: Tables) -> str:
-    """Return what a sweep is called in trackers, some of which make a folder of it: its name and when it began."""
-    said = f"{sweep.meta['name'][:100]} {str(sweep.meta.get('started') or sweep_id(sweep))[:19]}"
-    return re.sub(r"[^\w. -]", "-", said, flags=re.ASCII)
+    """Return what a sweep is called in trackers, some of which make a folder of it: its name, when it began and, since
+    several may begin at once, its id."""
+    said = (sweep.meta["name"][:100], str(sweep.meta.get("started") or "")[:19], sweep_id(sweep))
+    return re.sub(r"[^\w. -]", "-", " ".join(filter(None, said)), flags=re.ASCII)
 
 
 def runs(sweep: Tables) -> list[Run]:
@@ -74,6 +84,13 @@ def runs(sweep: Tables) -> list[Run]:
         labels = {name: trial[name] for name in LABELS if isinstance(trial.get(name), str) and trial[name]}
         found.append(Run(f"{prefix}-{key}", key, params, labels, tuple(curves.get(key, ()))))
     return found
+
+
+def local_folder(output: str) -> Path:
+    """Return the folder that a tool is to write. Raises `UserError` if it is a URI, which the tool can't."""
+    if not isinstance(where := storage.place(output), Path):
+        raise UserError(f"this export writes files that are appended to, so --output can't be {output}; name a folder")
+    return where
 
 
 def library(name: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Row, Run, library, runs, title
+from mnist_tune.exports.run import Row, Run, library, local_folder, runs, title
 from mnist_tune.results.tables import Tables
 
 RESULTS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -20,7 +20,7 @@ class Mirror:
 
     def __init__(self, output: str | None) -> None:
         library("tensorboardX")
-        self._output = Path(output or "tensorboard")
+        self._output = local_folder(output or "tensorboard")
         self._written: dict[str, tuple[Row, ...]] = {}
 
     def update(self, sweep: Tables) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from pathlib import Path
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.exports.run import Run, library, runs, title
+from mnist_tune.exports.run import Run, library, local_folder, runs, title
 from mnist_tune.results.tables import Tables
 
 PROJECT = "mnist_tune"
@@ -20,7 +19,7 @@ class Mirror:
 
     def __init__(self, output: str | None) -> None:
         self._wandb = library("wandb")
-        self._output = Path(output or ".")
+        self._output = local_folder(output or ".")
         self._written: dict[str, Run] = {}
 
     def update(self, sweep: Tables) -> str:

@@ -299,6 +299,9 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
     if said := so_far(trials):
         yield Finding(Kind.STATE, f"{said}: this sweep {'may still be' if 'unknown' in said else 'is still'} running")
+        if "unknown" in said and isinstance(sweep.path, str):
+            text = "it gave no sign of life for two minutes; if it was killed, resume with:"
+            yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
     else:
         if left:
             text = f"{counted(left)} had not ended; resume with:"

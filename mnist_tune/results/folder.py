@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import itertools
 import json
 import os
 import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from functools import partial
+from itertools import accumulate, count
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any
@@ -34,6 +35,15 @@ UNTRAINED = "untrained"
 
 SEGMENTS = "journal"
 """The folder of the journal in object storage, where nothing can be appended to a file."""
+
+SEGMENT_BYTES = 2**18
+"""Size of its segments. The journal only grows, so all segments but the last are uploaded once."""
+
+MOST_JOURNAL_BYTES = 2**34
+"""The largest journal that is read: 10 million epochs take about 7 GB."""
+
+FETCHED = ".journal.jsonl.fetched"
+"""A journal that is being downloaded."""
 
 VERSIONS = ".versions.json"
 """The versions of the files that were downloaded: a resume changes only them."""
@@ -71,23 +81,6 @@ def working_folder(where: Place) -> Path:
     return writable_cache_folder() / "sweeps" / name
 
 
-def is_being_written(folder: Path) -> bool | None:
-    """Return whether a process on this machine is writing a sweep's folder; None if we have no right to look."""
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except PermissionError:
-        return None
-    except OSError:  # there is none, or it is a link
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError as error:
-        return True if isinstance(error, BlockingIOError) else None
-    finally:
-        os.close(descriptor)
-
-
 def locked(folder: Path, where: Place) -> AbstractContextManager[Any]:
     """Lock a working folder until the context ends. Raises `UserError` if another process holds the lock."""
     try:
@@ -110,8 +103,8 @@ def refuse_links(*folders: Path) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """Create `name` in `parent` and return it; if it exists, `name-2`, `name-3` and so on. Raises `UserError` if
     `parent` can't be written."""
-    for count in itertools.count(1):
-        path = parent / (name if count == 1 else f"{name}-{count}")
+    for number in count(1):
+        path = parent / (name if number == 1 else f"{name}-{number}")
         try:
             path.mkdir(parents=True)
             return path
@@ -122,7 +115,7 @@ def new_folder(parent: Path, name: str) -> Path:
     raise AssertionError("unreachable")
 
 
-def fetch(uri: str, folder: Path) -> None:
+def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
     """Download a sweep from object storage into a local folder. A local journal that holds more events is kept. Raises
     `UserError` if there is no sweep, or the storage can't be read."""
     found: dict[str, tuple[bytes, Version]] = {}
@@ -134,26 +127,51 @@ def fetch(uri: str, folder: Path) -> None:
     try:
         with ThreadPoolExecutor(16) as threads:
             threads.submit(get, META).result()  # first: it may say that the others are final
-            listed = object_storage.files(storage.join(uri, SEGMENTS))
-            if (size := sum(one["size"] for one in listed.values())) > MOST_BYTES:
-                raise OSError(f"its journal has {size} bytes; at most {MOST_BYTES} are read")
-            segments = [f"{SEGMENTS}/{name}" for name in sorted(listed)]
-            list(threads.map(get, [*segments, *TABLES]))
+            list(threads.map(get, TABLES))
+        if META not in found:
+            raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
+        folder.mkdir(parents=True, exist_ok=True)
+        if _begun(storage.read(folder / META)) != _begun(found[META][0]):
+            storage.remove(folder / JOURNAL)  # left by another sweep
+        versions = {name: version for name, (_, version) in found.items()}
+        if with_journal:
+            versions |= fetch_journal(uri, folder, {})
     except OSError as error:
         raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
-    if META not in found:
-        raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
-    folder.mkdir(parents=True, exist_ok=True)
-    path, journal = folder / JOURNAL, b"".join(found[name][0] for name in segments if name in found)
-    there = storage.read(path) if _begun(storage.read(folder / META)) == _begun(found[META][0]) else None
-    if there is None or not there.startswith(journal):  # what is there was left by another sweep, or is older
-        storage.write(path, journal)
     for name in FILES:
         if name in found:
             storage.write(folder / name, found[name][0])
         else:
             (folder / name).unlink(missing_ok=True)
-    storage.write(folder / VERSIONS, json.dumps({name: version for name, (_, version) in found.items()}).encode())
+    storage.write(folder / VERSIONS, json.dumps(versions).encode())
+
+
+def fetch_journal(uri: str, folder: Path, known: Mapping[str, Version]) -> dict[str, Version]:
+    """Download a journal, and return the versions of its segments. Those that are `known` are in the local journal. It
+    is kept if it holds more events. Raises OSError."""
+    listed = object_storage.files(storage.join(uri, SEGMENTS))
+    if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
+        raise OSError(f"its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read")
+    names = sorted(listed)
+    starts = accumulate((listed[name]["size"] for name in names), initial=0)
+    path, new = folder / JOURNAL, folder / FETCHED
+    path.touch()
+    versions = dict[str, Version]()
+    with path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
+
+        def get(name: str, start: int) -> None:
+            segment, there = f"{SEGMENTS}/{name}", listed[name]
+            if known.get(segment, {}).get("e_tag") == there["e_tag"]:
+                content, versions[segment] = os.pread(here.fileno(), there["size"], start), known[segment]
+            else:
+                content, versions[segment] = object_storage.read(storage.join(uri, segment), SEGMENT_BYTES)
+            os.pwrite(file.fileno(), content, start)
+
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(get, names, starts))
+        kept = all(block == here.read(len(block)) for block in iter(partial(file.read, SEGMENT_BYTES), b""))
+    new.unlink() if kept else os.replace(new, path)
+    return versions
 
 
 def _begun(meta: bytes | None) -> Any:

@@ -20,6 +20,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted
 from mnist_tune.own_code.registry import ENTRIES, names_own_code
+from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
@@ -39,9 +40,6 @@ other reasons are final: `completed`, `diverged` or the name of a scheduler."""
 
 MOST_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
-
-MOST_JOURNAL_BYTES = 2**34
-"""The largest journal that is read: 10 million epochs take about 7 GB."""
 
 MOST_DAMAGED = 10_000
 """The most damaged lines. A file with more was not damaged, it is no journal."""
@@ -94,7 +92,7 @@ def read_journal(path: Path) -> Journal:
     line that a kill cut short is skipped silently. Raises `UserError` if it can't be read."""
     from mnist_tune.results.rows import Rows, rows_in  # imports pandas, and a new sweep has no journal to read
 
-    file, first, undecided = path / "journal.jsonl", 1, False
+    file, first, undecided = path / JOURNAL, 1, False
     epochs, damaged, count = Rows(), list[int](), 0
     trials, ends = dict[str, TrialConfig](), dict[str, dict[str, Any]]()
     try:

@@ -48,7 +48,8 @@ def read_meta(folder: Place) -> dict[str, Any]:
         raise UserError(f"{refused}: it has more than {MOST_TRIALS} trials; name the folder of a sweep")
     for trial_id, config in meta["trials"].items():
         _check_trial(trial_id, config, refused)
-    return {name: value for name, value in meta.items() if value is not None or name not in ("options", "environment")}
+    known = {name: value for name, value in meta.items() if value is not None or name not in ("options", "environment")}
+    return known | {name: usual for name, usual in (("options", {}), ("ended", None)) if name not in known}
 
 
 def _check_trial(trial_id: str, config: Any, refused: str) -> None:

@@ -23,16 +23,11 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
-from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENTS, TABLES, VERSIONS, working_folder
-from mnist_tune.results.turns import Sign, taken_over, wait_for_silence
-from mnist_tune.terminal import printable
-
-SIGN = "writer.json"
+from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGMENTS, TABLES, VERSIONS, fetch_journal
+from mnist_tune.results.signs import SIGN, Sign, last_sign
 
 SIGN_S = 20.0
 """Seconds between two signs of life."""
-
-SIGN_BYTES = 2**20
 
 RETRY_S = 2.0
 """Seconds until a sign is tried again that could not be given."""
@@ -42,9 +37,6 @@ INTERVAL_S = 2.0
 
 PATIENCE_S = 60.0
 """Seconds for which the last upload of a sweep is retried."""
-
-SEGMENT_BYTES = 2**18
-"""Size of the journal's segments. The journal only grows, so all segments but the last are uploaded once."""
 
 
 class Remote:
@@ -70,27 +62,49 @@ class Remote:
     def begin(self) -> None:
         """Begin a new sweep with its `sweep.json`. Raises OSError, ChangedError if another process did."""
         left = last_sign(self._to)
-        self._put(META, self.files[META])
+        self.put_meta()
         self._take(left)
         storage.remove_folder(storage.join(self._to, SEGMENTS))  # left by a sweep whose sweep.json is gone
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
     def claim(self, seen: Sign | None) -> None:
-        """Become the writer of a sweep that was fetched. Raises OSError; ChangedError if another process has given a
-        sign of life since the one that was `seen`."""
+        """Become the writer of a sweep that was fetched, also if its former writer, who gave the sign that was `seen`,
+        still writes: its next sign will fail. Raises OSError; ChangedError if another process has come first."""
         try:
             self._versions = json.loads((self._folder / VERSIONS).read_bytes())
         except FileNotFoundError:  # another process had this folder, and ended
             raise ChangedError(f"{self._to} was written since it was read") from None
-        whole = sum(name.startswith(f"{SEGMENTS}/") for name in self._versions) - 1
-        self._journal_bytes = max(whole, 0) * SEGMENT_BYTES
-        self._take(seen or last_sign(self._to))
+        former = seen or last_sign(self._to)
+        while True:
+            sign = last_sign(self._to)
+            if sign.writer and sign.writer != former.writer:
+                raise ChangedError(f"{self._to} was written since it was read")
+            with suppress(ChangedError):  # unless the former writer has just given another sign, or ended
+                return self._take(sign)
 
-    def take_over(self) -> None:
-        """Upload all files, each of which must have changed. So their former writer can't write them any more. Raises
-        OSError, ChangedError if another process has written one since it was fetched."""
-        self._put(META, self.files[META])  # first: it says that the tables are none
+    def take_over(self, begin: Callable[[], None]) -> None:
+        """Change each file that the former writer can write or create next, after which it writes none. `begin` appends
+        what is new to the local journal. Raises OSError, ChangedError if another process has come first.
+
+        The former writer may upload rows until its journal is changed. So try again with these rows.
+        """
+        while True:
+            segments = [name for name in self._versions if name.startswith(f"{SEGMENTS}/")]
+            self._journal_bytes = max(len(segments) - 1, 0) * SEGMENT_BYTES
+            begin()
+            try:
+                self._upload_journal()
+                break
+            except ChangedError:
+                if last_sign(self._to).version != self._versions[SIGN]:
+                    raise
+                self._versions |= fetch_journal(self._to, self._folder, self._versions)
         self._upload_new()
+
+    def put_meta(self) -> None:
+        """Write `sweep.json`. From here on, a former writer can't end the sweep. Raises OSError, ChangedError."""
+        self._put(META, self.files[META])
+        self._uploaded[META] = self.files[META]
 
     def start(self) -> None:
         """Go on giving signs and uploading, each in a thread: an upload may take longer than silence is allowed."""
@@ -180,7 +194,7 @@ class Remote:
                 wait = RETRY_S
 
     def _refuse(self) -> None:
-        self.refused = taken_over(self._to, f"; what this one did is in {self._folder}")
+        self.refused = UserError(f"another process took over {self._to}; what this one did is in {self._folder}")
 
     def _upload_on(self) -> None:
         while not (self.refused or self._closed.wait(INTERVAL_S)):
@@ -225,45 +239,3 @@ class Remote:
                 content = file.read(SEGMENT_BYTES)
             self._put(f"{SEGMENTS}/{number:06d}", content)
             self._journal_bytes = number * SEGMENT_BYTES + len(content)
-
-
-def await_silence(to: str, say: Callable[[str], None]) -> Sign:
-    """Return the last sign of life of the sweep at `to`, as `wait_for_silence`. Raises OSError, too."""
-    last = last_sign(to)
-    if last.writer is None or _is_here(last.writer, to):
-        return last
-    return wait_for_silence(to, last, _age(to), lambda: last_sign(to), say)
-
-
-def last_sign(to: str) -> Sign:
-    """Return the last sign of life. Raises OSError."""
-    try:
-        content, version = object_storage.read(storage.join(to, SIGN), SIGN_BYTES)
-    except FileNotFoundError:
-        return Sign(None, None)
-    try:
-        found = printable(json.loads(content))
-    except (ValueError, RecursionError):
-        return Sign(None, version)
-    return Sign(found if isinstance(found, dict) and isinstance(found.get("host"), str) else None, version)
-
-
-def _is_here(writer: dict[str, Any], to: str) -> bool:
-    """Return whether a writer has the same working folder on this machine. Then the folder's lock decides."""
-    return (writer["host"], writer.get("folder")) == (platform.node(), str(working_folder(to)))
-
-
-def _age(to: str) -> float:
-    """Return the seconds since the last sign by the storage's clock: those of two machines may differ. Raises OSError.
-
-    The storage says the time only of what is written, so a file is.
-    """
-    name = f"clock-{secrets.token_hex(8)}"
-    probe = storage.join(to, name)
-    storage.write(probe, b"")
-    try:
-        found = object_storage.files(to)
-    finally:
-        storage.remove(probe)
-    written = {one: meta["last_modified"].timestamp() for one, meta in found.items()}
-    return written[name] - written.get(SIGN, -float("inf"))

@@ -31,10 +31,11 @@ from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
-from mnist_tune.results.folder import exists, fetch, is_being_written
+from mnist_tune.results.folder import exists, fetch, fetch_journal
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import fits
+from mnist_tune.results.signs import is_being_written
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 from mnist_tune.trial import FIELDS, TrialConfig
@@ -170,8 +171,8 @@ def read_sweep(path: str | Path) -> Tables:
     where = storage.place(path)
     if isinstance(where, str):
         with TemporaryDirectory() as folder:
-            fetch(where, Path(folder))
-            return replace(_read(Path(folder)), path=where)
+            fetch(where, Path(folder), with_journal=False)
+            return replace(_read(Path(folder), where), path=where)
     if not exists(where):
         found = [file for file in where.glob("**/sweep.json") if file.exists()]  # a link may lead nowhere
         folders = {file.parent for file in found}
@@ -179,14 +180,17 @@ def read_sweep(path: str | Path) -> Tables:
         if not whole:
             raise UserError(f"no sweep in {where} (no sweep.json there or below); name the folder of a sweep")
         where = max(whole, key=lambda file: file.stat().st_mtime).parent
-    return _read(where)
+    return _read(where, where)
 
 
-def _read(folder: Path) -> Tables:
-    """Return the stored tables. Make them from the journal if the sweep has not ended or their files are damaged."""
+def _read(folder: Path, where: Place) -> Tables:
+    """Return the stored tables of the sweep at `where`, whose files but for its journal are in `folder`. Make them from
+    the journal if the sweep has not ended or their files are damaged."""
     meta = read_meta(folder)
-    if meta.get("ended") is None:
-        return tables(folder, meta, running=is_being_written(folder))
+    if meta["ended"] is None:
+        running = is_being_written(where)
+        _fetch_journal(folder, where)
+        return tables(folder, meta, running)
     try:
         trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
         twice = trials["trial_id"].duplicated().any() or epochs.duplicated(["trial_id", "epoch"]).any()
@@ -195,11 +199,20 @@ def _read(folder: Path) -> Tables:
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
         epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
     except UserError as error:
+        _fetch_journal(folder, where)
         if not (folder / "journal.jsonl").exists():
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
     return Tables(folder, trials, epochs, meta)
+
+
+def _fetch_journal(folder: Path, where: Place) -> None:
+    if isinstance(where, str):
+        try:
+            fetch_journal(where, folder, {})
+        except OSError as error:
+            raise UserError(f"can't read {where}: {storage.reason(error)}") from None
 
 
 def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:

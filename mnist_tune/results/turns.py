@@ -13,17 +13,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.storage import Place
 
 SILENCE_S = 60.0
-"""A writer counts as dead after this many seconds without a sign of life: here it touches its file."""
+"""A writer counts as dead after this many seconds in which it did not touch its file."""
 
 LOOK_S = 1.0
-"""Seconds between two looks whether it gave one."""
+"""Seconds between two looks whether it did."""
 
 MOUNTS = Path("/proc/self/mountinfo")
 SHARED = re.compile(r"nfs|cifs|smb|lustre|gpfs|beegfs|ceph|gluster|pvfs|orangefs|afs|wekafs|panfs|fuse\.")
@@ -39,46 +37,6 @@ def is_shared(folder: Path) -> bool:
     points = {Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), one[4])): one for one in mounts}
     nearest = next((points[one] for one in (folder.resolve(), *folder.resolve().parents) if one in points), None)
     return nearest is not None and bool(SHARED.match(nearest[nearest.index("-") + 1]))
-
-
-class Sign(NamedTuple):
-    """The last sign of life of a writer. There is no writer if it has ended, and no version if it gave none."""
-
-    writer: dict[str, Any] | None
-    version: Any
-
-
-def wait_for_silence(
-    where: Place, last: Sign, age: float, look: Callable[[], Sign], say: Callable[[str], None]
-) -> Sign:
-    """Return the last sign of life in a folder, once no other process is writing there: wait if one just did. `last`
-    was given `age` seconds ago. Raises `UserError` if a process still writes.
-
-    One new sign while this waits may be a request that a killed process had sent. Two are from a process that lives.
-    """
-    left, heard = SILENCE_S - max(age, 0), 0
-    if last.writer and left >= 0:
-        said = f"{last.writer['host']} wrote to {where} {max(age, 0):.0f} s ago"
-        say(f"{said}; waiting {left:.0f} s to see whether it still does")
-    while left > 0:
-        pause = min(LOOK_S, left)
-        time.sleep(pause)
-        left -= pause
-        found = look()
-        if found.writer is None:
-            return found
-        if found != last:
-            heard += 1
-            if heard == 2:
-                host = found.writer["host"]
-                raise UserError(f"a sweep on {host} is writing to {where}; wait for it, or stop it first")
-            last, left = found, SILENCE_S
-    return last
-
-
-def taken_over(where: Place, more: str = "") -> UserError:
-    """Return the error of a writer that was taken for dead."""
-    return UserError(f"another process took over {where}, after this one gave no sign of life for a while{more}")
 
 
 class Turn:
@@ -103,7 +61,8 @@ class Turn:
     def go_on(self) -> None:
         """Show that this process lives. Raises `UserError` if another one took over, or OSError."""
         if self._newest() != self._number:
-            raise taken_over(self._folder)
+            silent = "after this one gave no sign of life for a while"
+            raise UserError(f"another process took over {self._folder}, {silent}")
         os.utime(self._file(self._number))
 
     def end(self) -> None:
@@ -112,18 +71,33 @@ class Turn:
             self.go_on()
             storage.write(self._file(self._number), b"")
 
-    def _sign(self, number: int) -> Sign:
-        host = self._file(number).read_text()
-        return Sign({"host": host} if host else None, self._file(number).stat().st_mtime_ns)
+    def _sign(self, number: int) -> tuple[str, int]:
+        """Return the host of a writer, empty if it has ended, and when it touched its file."""
+        return self._file(number).read_text(), self._file(number).stat().st_mtime_ns
 
     def _await_silence(self, number: int, say: Callable[[str], None]) -> None:
-        lock = self._folder / ".lock"
+        """Return once the writer of this number has ended, or has been silent for `SILENCE_S`.
+
+        One new sign may be of a process that was killed since, which the mount shows late. Two are from one that lives.
+        """
+        lock, heard = self._folder / ".lock", 0
         try:
-            last = self._sign(number)
-            if last.writer and last.writer["host"] != platform.node():  # else the lock that we hold says that it ended
-                os.utime(lock)  # by the clock of the mount
-                age = (lock.stat().st_mtime_ns - last.version) / 1e9
-                wait_for_silence(self._folder, last, age, lambda: self._sign(number), say)
+            host, last = self._sign(number)
+            if host in ("", platform.node()):  # on this node, the lock that we hold says that it has ended
+                return
+            os.utime(lock)  # by the clock of the mount
+            age = max((lock.stat().st_mtime_ns - last) / 1e9, 0)
+            if (left := SILENCE_S - age) >= 0:
+                said = f"{host} wrote to {self._folder} {age:.0f} s ago"
+                say(f"{said}; waiting {left:.0f} s to see whether it still does")
+            while left > 0 and host:
+                time.sleep(pause := min(LOOK_S, left))
+                left -= pause
+                host, now = self._sign(number)
+                if host and now != last:
+                    heard, last, left = heard + 1, now, SILENCE_S
+                if heard == 2:
+                    raise UserError(f"a sweep on {host} is writing to {self._folder}; wait for it, or stop it first")
         except FileNotFoundError:  # another process began meanwhile, and has removed it
             raise UserError(f"another process has just written to {self._folder}; try again") from None
 

@@ -25,7 +25,8 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.turns import Sign, Turn, is_shared
+from mnist_tune.results.signs import Sign
+from mnist_tune.results.turns import Turn, is_shared
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -46,8 +47,8 @@ class SweepWriter:
     written, another process is writing it, or (without `resume`) it holds a sweep.
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
-    trials are written to object storage directly, by the processes that train them. A sweep that is resumed there needs
-    the last sign of life that was `seen` of its former writer (`await_silence`). Lines about uploads go to `say`.
+    trials are written to object storage directly, by the processes that train them. A sweep that is resumed there is
+    taken over from its former writer, whose last sign of life was `seen`. Lines about uploads go to `say`.
     """
 
     def __init__(
@@ -121,14 +122,15 @@ class SweepWriter:
             self._held.callback(self._remote.withdraw)
             if resume:
                 self._remote.claim(seen)
-            else:
-                (self.path / JOURNAL).unlink(missing_ok=True)  # left by an earlier sweep
         else:
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):
                 storage.remove_parts(folder)
-        mend_last_line(self.path / JOURNAL)
-        self._journal = self._held.enter_context(storage.open_to_append(self.path / JOURNAL))
+        if not resume:
+            for name in (JOURNAL, *TABLES):  # left by a sweep whose `sweep.json` is gone
+                (self.path / name).unlink(missing_ok=True)
+        self._open_journal()
+        self._held.callback(lambda: self._journal.close())
         self._write_meta()
         if self._remote and resume:
             self._take_over(self._remote)
@@ -164,12 +166,31 @@ class SweepWriter:
             if isinstance(self.states, Path):
                 storage.sync_folder(self.states)
 
+    def _open_journal(self) -> None:
+        mend_last_line(self.path / JOURNAL)
+        self._journal = storage.open_to_append(self.path / JOURNAL)
+
     def _take_over(self, remote: Remote) -> None:
-        """Change each file that the former writer may write next, and take its states. Raises OSError, ChangedError."""
-        self._append({"kind": "writer", "number": self.meta["writer"]})
+        """Take the states of the former writer, and change each file that it may write next. Raises OSError,
+        ChangedError.
+
+        The former writer may still run. So the states come first: none is ahead of the rows then.
+        """
+        remote.put_meta()
+        former = self._take_states()
         for name in TABLES:  # those of before are none of a sweep that runs
             self._write(name, f"writer {self.meta['writer']}".encode())
-        remote.take_over()
+
+        def begin() -> None:
+            self._journal.close()  # it may have been replaced
+            self._open_journal()
+            self._append({"kind": "writer", "number": self.meta["writer"]})
+
+        remote.take_over(begin)
+        object_storage.remove(*former)
+
+    def _take_states(self) -> list[str]:
+        """Copy the newest state of each trial that former writers saved, and return all of theirs."""
         number, root = self.meta["writer"], storage.join(str(self.where), "states")
         former = {name: int(of) for name in self._all_states() if (of := name.partition("/")[0]).isdecimal()}
         former = {name: of for name, of in former.items() if of < number}
@@ -177,7 +198,7 @@ class SweepWriter:
         with ThreadPoolExecutor(16) as threads:
             to = [storage.join(root, str(number), name) for name in newest]
             list(threads.map(object_storage.copy, [storage.join(root, name) for name in newest.values()], to))
-        object_storage.remove(*(storage.join(root, name) for name in former))
+        return [storage.join(root, name) for name in former]
 
     def _all_states(self) -> Sequence[str]:
         """Return the names of all files in the folder of states and, in object storage, in those below."""

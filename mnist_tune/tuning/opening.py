@@ -24,7 +24,7 @@ from mnist_tune.own_code.loading import check_again, names_in, own_code, registe
 from mnist_tune.results.folder import fetched, new_folder
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.remote import await_silence
+from mnist_tune.results.signs import Sign, is_being_written, last_sign
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.storage import Place
@@ -32,7 +32,7 @@ from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
 from mnist_tune.trial import RETRIED, TrialConfig, small_last_batch
-from mnist_tune.tuning.options import Options, SweepOptions, with_given
+from mnist_tune.tuning.options import AUTO, Options, SweepOptions, with_given
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.wanted import additions, resumed, trials_of
 
@@ -173,12 +173,7 @@ def open_again(
     """
     where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
     options = resumed(options, where, name)
-    seen = None
-    if isinstance(where, str):
-        try:
-            seen = await_silence(where, say)
-        except OSError as error:
-            raise UserError(f"can't read {where}: {storage.reason(error)}") from None
+    seen = _last_sign(where, options.resume == AUTO, say) if isinstance(where, str) else None
     path = fetched(where)
     meta = read_meta(path)
     if meta.get("search", False) != search:
@@ -230,6 +225,22 @@ def open_again(
             storage.remove(writer.state(trial_id))
         held.pop_all()
     return options, writer, past, [dataset]
+
+
+def _last_sign(where: str, auto: bool, say: Callable[[str], None]) -> Sign:
+    """Return the last sign of a sweep's former writer. If it still writes, it loses the sweep to a resume that names
+    this place. `--resume auto` is refused, else two launchers would take one sweep from each other for ever."""
+    try:
+        seen = last_sign(where)
+    except OSError as error:
+        raise UserError(f"can't read {where}: {storage.reason(error)}") from None
+    if seen.writer and is_being_written(where):
+        host = seen.writer["host"]
+        if auto:
+            taken = f"stop it first, or take it over with --resume {shlex.quote(where)}"
+            raise UserError(f"a sweep on {host} is writing to {where}; wait for it, {taken}")
+        say(f"note: a sweep on {host} is writing to {where}; this one takes over, and that one ends")
+    return seen
 
 
 def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str]) -> None:

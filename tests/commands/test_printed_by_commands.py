@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pandas as pd
 import pytest
 
-from mnist_tune import UserError
+from mnist_tune import UserError, storage
 from mnist_tune.commands import edge, lr_regimes, notebook, predictors, report, seeds, summarize
 from mnist_tune.reports.findings import Kind, findings, of
 from mnist_tune.reports.terminal import lines
@@ -131,12 +131,17 @@ def test_summarize_draws_regimes_and_edges(command, edge_sweep, made_up_sweep, a
     assert (tmp_path / "mine.png").exists()
 
 
-def test_report_writes_one_page_into_the_folder_and_several_into_the_current_one(command, made_up_sweep, edge_sweep):
+def test_report_writes_one_page_into_the_folder_and_several_into_the_current_one(
+    command, made_up_sweep, edge_sweep, bucket
+):
     sweep = made_up_sweep([0.1, 1])
     assert (sweep.path.parent / "edge") == edge_sweep.path
     command(report, sweep.path)
     assert "<title>mlp-4-tanh on mnist-5k" in (sweep.path / "report.html").read_text()
     assert command(report, sweep.path, edge_sweep.path) == "Page: report.html\n"
+    page = storage.join(bucket, "page.html")
+    command(report, sweep.path, "--output", page)
+    assert b"<title>mlp-4-tanh on mnist-5k" in storage.read(page)
     with pytest.raises(UserError, match="name the folder of a sweep"):
         command(report)
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from mnist_tune import UserError, load_sweep
+from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.exports import mirror
 from mnist_tune.exports.run import library, sweep_id
 
@@ -125,6 +125,65 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder,
     copy.update(load_sweep(folder))
     assert counts(output) == of_the_tables(folder)
     assert len(of_the_tables(folder)) == 5
+
+
+@pytest.mark.parametrize("kind", ["tensorboard", "optuna"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder, tmp_path):
+    if kind == "optuna":
+        optuna = pytest.importorskip("optuna")
+    sweep, output = load_sweep(folder), tmp_path / "copies"
+    for started in ("2026-01-02T03:04:05.1+00:00", "2026-01-02T03:04:05.2+00:00"):
+        mirror(kind, str(output)).update(replace(sweep, meta=sweep.meta | {"started": started}))
+    if kind == "optuna":
+        studies = optuna.get_all_study_summaries(f"sqlite:///{output}")
+        assert [study.n_trials for study in studies] == [5, 5]
+    else:
+        assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writer, epoch_row, tmp_path):
+    pytest.importorskip("mlflow")
+
+    def runs():
+        mirror("mlflow", str(tmp_path / "runs.db")).update(load_sweep(folder))
+        client = library("mlflow").MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
+        found = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        return {run.info.run_name: run.data for run in found}
+
+    with new_writer(folder, count=5, resume=True) as writer:
+        writer.end("00003", "error", "it broke")
+    assert runs()["00003"].tags["error"] == "it broke"
+    with new_writer(folder, count=5, resume=True) as writer:
+        writer.end("00003", "interrupted")
+        writer.trial("00000", replace(TrialConfig.from_dict(writer.meta["trials"]["00000"]), epochs=5))
+        writer.epoch("00000", epoch_row(5), False)
+    found = runs()
+    assert len(found) == 6
+    assert "error" not in found["00003"].tags
+    assert found["00000"].params["epochs"] == "5"
+    assert found["00000"].tags["mnist_tune.epoch"] == "5"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    sweep = load_sweep(folder)
+    ended = 1e9 + sweep.epochs["epoch"]
+    sweep = replace(sweep, epochs=sweep.epochs.assign(ended_at=ended, train_s=0.5, eval_s=0.25, compile_s=0.0))
+    mirror("optuna", str(tmp_path / "study.db")).update(sweep)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    first = study.trials[0]
+    assert (first.datetime_start.timestamp(), first.datetime_complete.timestamp()) == (1e9 + 0.25, 1e9 + 4)
+    assert study.metric_names == ["test_accuracy"]
+
+
+def test_csv_files_go_to_object_storage_and_logs_do_not(folder, bucket):
+    mirror("csv", bucket).update(load_sweep(folder))
+    assert storage.read(storage.join(bucket, "trials.csv")).startswith(b'"trial_id"')
+    with pytest.raises(UserError, match="name a folder"):
+        mirror("tensorboard", bucket)
 
 
 @pytest.mark.parametrize("name", ["/absolute", "..", "../../x", "a\\b", "a" * 300, "é" * 200, "a\nb", "."])

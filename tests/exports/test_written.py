@@ -92,7 +92,7 @@ def copied(kind, output, moments):
 def test_what_trackers_are_told_of_trials(moments):
     """What else there is of it, stands in each export."""
     running, ended, _ = moments
-    assert title(running) == title(ended) == "lr_regimes 2026-01-02T03-04-05"
+    assert title(running) == title(ended) == f"lr_regimes 2026-01-02T03-04-05 {sweep_id(running)}"
     unknown = {"name": "a/b" * 50, "started": None, "trials": {"00000": {"epochs": 4}}, "ended": "now"}
     assert title(replace(ended, meta=unknown)) == ("a-b" * 50)[:100] + " 6ece975be1de"
     assert runs(replace(ended, epochs=ended.epochs.iloc[::-1])) == runs(ended)
@@ -344,8 +344,8 @@ FOLLOWED = {
     "an ended one, with a full disk": ("--to optuna --output all.db --follow", "EE", "full", "n"),
     "an ended one, with a dead service": ("", "E", "dead", ""),
     "one of which a trial lives though nobody writes": ("--follow", "RRE", "0.1 0.1", "nn"),
-    "one in object storage that fails for a moment": ("--follow", "SS-SF", "0.1 0.1 0.1", ""),
-    "one in object storage that has ended and fails": ("--follow", "F-F", "0.1", ""),
+    "one in object storage that fails for a moment": ("--follow", "SS-SF", "0.1 0.1 0.1", "yyyn"),
+    "one in object storage that has ended and fails": ("--follow", "F-F", "0.1", "nn"),
 }
 """What is given, what is read (R: it runs, E: it has ended, S and F: the same in object storage, -: it fails), how many
 seconds a copy takes or why it fails, and whether the folder is locked."""

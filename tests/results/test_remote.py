@@ -4,6 +4,7 @@ import json
 import platform
 import threading
 import time
+from datetime import timedelta
 from unittest import mock
 
 import pytest
@@ -11,10 +12,13 @@ from waiting import wait_until
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
 from mnist_tune.object_storage import ChangedError
-from mnist_tune.results import folder, remote, writer
-from mnist_tune.results.folder import exists, fetched, is_being_written, working_folder
+from mnist_tune.reports.findings import findings
+from mnist_tune.reports.terminal import exit_code
+from mnist_tune.results import folder, remote, signs, writer
+from mnist_tune.results.folder import exists, fetched, working_folder
 from mnist_tune.results.journal import read_journal
-from mnist_tune.results.remote import SIGN, Remote, last_sign
+from mnist_tune.results.remote import Remote
+from mnist_tune.results.signs import SIGN, is_being_written, last_sign
 from mnist_tune.results.writer import SweepWriter
 
 
@@ -73,7 +77,7 @@ def test_a_finished_sweep_in_storage_equals_a_local_one(new_writer, epoch_row, b
     assert [sweep.path for sweep in sweeps] == [bucket, bucket, tmp_path / "local", tmp_path / "local"]
     assert not working_folder(bucket).exists(), "files are left on the driver's machine"
     assert names(storage.join(bucket, "states")) == ["token"]
-    assert last_sign(bucket).writer is None
+    assert last_sign(bucket).writer == {}
 
 
 @pytest.mark.parametrize(
@@ -106,9 +110,33 @@ def test_a_working_folder_that_another_sweep_left_gives_this_one_no_rows(bucket,
 def test_what_is_too_large_is_not_downloaded(bucket, monkeypatch, name):
     for other in ("sweep.json", "epochs.parquet", "journal/000000"):
         storage.write(storage.join(bucket, other), b"{}" + b" " * 100 * (other == name))
-    monkeypatch.setattr("mnist_tune.results.folder.MOST_BYTES", 50)
+    monkeypatch.setattr(folder, "SEGMENT_BYTES" if "/" in name else "MOST_BYTES", 50)
     with pytest.raises(UserError, match=r"^can't read s3://.* has 102 bytes; at most 50 are read$"):
         fetched(bucket)
+
+
+def test_a_journal_may_be_larger_than_one_file(bucket, monkeypatch):
+    storage.write(storage.join(bucket, "sweep.json"), b"{}")
+    for number in range(5):
+        storage.write(storage.join(bucket, "journal", f"{number:06d}"), b"[%d]\n" % number * 10)
+    monkeypatch.setattr(folder, "MOST_BYTES", 100)
+    assert (fetched(bucket) / "journal.jsonl").stat().st_size == 200
+    monkeypatch.setattr(folder, "MOST_JOURNAL_BYTES", 199)
+    with pytest.raises(UserError, match=r"^can't read s3://.*: its journal has 200 bytes; at most 199 are read$"):
+        fetched(bucket)
+
+
+def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_row, bucket, monkeypatch):
+    writer = new_writer(bucket)
+    writer.epoch("00000", epoch_row(1), False)
+    writer.finish(ended="now")
+    with monkeypatch.context() as patch:
+        read, asked = object_storage.read, []
+        patch.setattr(object_storage, "read", lambda where, *most: asked.append(where) or read(where, *most))
+        assert epochs(bucket) == [("00000", 1)]
+        assert not [where for where in asked if "/journal/" in where]
+    storage.write(storage.join(bucket, "epochs.parquet"), b"damaged")
+    assert epochs(bucket) == [("00000", 1)]
 
 
 @pytest.mark.parametrize("look", [exists, fetched, load_sweep])
@@ -310,7 +338,7 @@ def test_a_writer_that_is_left_without_an_end_gives_its_place_back(new_writer, b
     """As when Ray does not start: its lock, its upload and its signs of life end with it."""
     with new_writer(bucket) as writer:
         assert last_sign(bucket).writer
-    assert last_sign(bucket).writer is None
+    assert last_sign(bucket).writer == {}
     assert not any(thread.is_alive() for thread in writer._remote._threads)
     writer.release()  # once more does no harm
     fetched(bucket)
@@ -340,7 +368,8 @@ def test_a_place_that_cannot_be_taken_is_given_back(new_writer, bucket, monkeypa
             patch.setattr(Remote, "take_over", mock.Mock(side_effect=error))
             with pytest.raises((UserError, KeyboardInterrupt)):
                 new_writer(bucket, resume=True)
-        assert last_sign(bucket).writer is None
+        assert last_sign(bucket).writer == {}
+        fetched(bucket)
     new_writer(bucket, resume=True).finish(ended="now")
 
 
@@ -370,7 +399,7 @@ def test_a_resume_is_refused_if_the_sweep_went_on_since_it_was_read(
 @pytest.fixture
 def machines(tmp_path, monkeypatch):
     """A function that calls another one on pretended machines at once, and returns what that returned or raised."""
-    for module in (writer, remote, folder):
+    for module in (writer, signs, folder):
         monkeypatch.setattr(module, "working_folder", lambda where: tmp_path / threading.current_thread().name)
     monkeypatch.setattr(platform, "node", lambda: threading.current_thread().name)
 
@@ -423,6 +452,47 @@ def sign(place, host="elsewhere", at=0.0, **more):
     storage.write(storage.join(place, SIGN), json.dumps(content).encode())
 
 
+@pytest.mark.parametrize(
+    ("silent", "reason"),
+    [({"sweep.json": 300}, "running"), ({SIGN: 119}, "running"), ({SIGN: 122}, "unknown"), ({SIGN: 1e9}, "unknown")],
+)
+def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
+    new_writer, epoch_row, bucket, tmp_path, monkeypatch, silent, reason
+):
+    """Also in an epoch of five minutes. `silent` are the seconds for which the storage got no such file."""
+    writer = new_writer(bucket, count=1)
+    writer.epoch("00000", epoch_row(1), False)
+    wait_until(lambda: epochs(bucket))
+    listed = object_storage.files
+
+    def files(where):
+        found = listed(where)
+        for name in silent.keys() & found.keys():
+            found[name] = {
+                **found[name],
+                "last_modified": found[name]["last_modified"] - timedelta(seconds=silent[name]),
+            }
+        return found
+
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+    with monkeypatch.context() as patch:
+        patch.setattr(object_storage, "files", files)
+        sweep = load_sweep(bucket)
+    assert sweep.trials["stop_reason"].tolist() == [reason]
+    assert exit_code(sweep.trials) == 0
+    assert any("--resume" in (one.command or "") for one in findings(sweep, bucket)) == (reason == "unknown")
+    writer.release()
+    assert load_sweep(bucket).trials["stop_reason"].tolist() == ["interrupted"]
+
+
+def test_who_may_only_read_is_not_told_that_a_running_sweep_was_interrupted(new_writer, bucket, tmp_path, monkeypatch):
+    with new_writer(bucket):
+        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
+        with monkeypatch.context() as patch:
+            patch.setattr(object_storage, "write", mock.Mock(side_effect=PermissionError("AccessDenied")))
+            assert set(load_sweep(bucket).trials["stop_reason"]) == {"unknown"}
+
+
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
     sign(bucket)
     new_writer(bucket).finish(ended="now")
@@ -438,7 +508,7 @@ def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypa
 
     wait_until(signed_again)
     writer.finish(ended="now")
-    assert last_sign(bucket).writer is None
+    assert last_sign(bucket).writer == {}
 
 
 def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epoch_row, bucket, monkeypatch):
@@ -492,7 +562,7 @@ def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, m
     first.withdraw()
     assert last_sign(bucket) == theirs
     taken.withdraw()
-    assert last_sign(bucket).writer is None
+    assert last_sign(bucket).writer == {}
     ended = last_sign(bucket)
     taken.withdraw()
     assert last_sign(bucket) == ended, "it has no sign to take back any more"

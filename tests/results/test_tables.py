@@ -18,8 +18,9 @@ from mnist_tune.columns import TRIALS
 from mnist_tune.reports import figures, page
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.page_data import so_far
-from mnist_tune.results.folder import is_being_written
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.signs import is_being_written
 from mnist_tune.results.tables import tables
 
 
@@ -162,6 +163,29 @@ def test_a_sweep_whose_writer_is_gone_is_interrupted(writer, epoch_row):
     record(writer, epoch_row, "00001", (1, 2))
     writer.release()
     assert set(load_sweep(writer.path).trials["stop_reason"]) == {"interrupted"}
+
+
+def test_a_new_sweep_does_not_count_the_rows_of_one_whose_sweep_json_is_gone(writer, epoch_row, new_writer):
+    record(writer, epoch_row, "00000", (1, 2, 3, 4))
+    writer.end("00000", "completed")
+    writer.finish(ended="now")
+    (writer.path / "sweep.json").unlink()
+    with new_writer(writer.path):
+        assert load_sweep(writer.path).trials["epochs_run"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["ended", "options"])
+def test_a_sweep_json_without_its_end_or_its_options_is_read(writer, epoch_row, capsys, name):
+    record(writer, epoch_row, "00000", (1,))
+    writer.finish(ended="now")
+    file = writer.path / "sweep.json"
+    meta = json.loads(file.read_text())
+    del meta[name]
+    file.write_text(json.dumps(meta))
+    sweep = load_sweep(writer.path)
+    print_report(sweep)
+    page.page([sweep])
+    assert sweep.meta["ended"] == (None if name == "ended" else "now")
 
 
 def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatch):

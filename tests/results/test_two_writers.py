@@ -56,9 +56,38 @@ def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, 
             for one in processes:
                 one.order(how, place)
             answers = [one.answer() for one in processes]
+            if answers == ["begun", "begun"] and how == "resume":  # one after the other: it has taken over
+                answers = [one.does("finish") for one in processes]
+                assert sorted(answers)[0] == "finished"
+                assert sorted(answers)[1].startswith("refused: another process took over")
+                continue
             [first] = [i for i, answer in enumerate(answers) if answer == "begun"]
             assert answers[1 - first].startswith("refused: ")
             assert processes[first].does("finish") == "finished"
+
+
+def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_path):
+    """At any moment: the first is told, no row that was there is lost, and the table is that of the second."""
+    runner, taker = processes
+    chance = random.Random(1)
+    for number in range(ROUNDS):
+        place = server[0](f"{tmp_path.name}-{number}")
+        assert runner.does("new", place) == "begun"
+        runner.order("write", epoch_row(1), "", False)
+        time.sleep(chance.uniform(0, 0.5))
+        before = load_sweep(place)
+        assert set(before.trials["stop_reason"]) <= {"running", "waiting"}
+        assert taker.does("resume", place) == "begun"
+        assert runner.answer().startswith("refused: another process took over")
+        taken = load_sweep(place)
+        rows = len(taken.epochs)
+        assert rows >= len(before.epochs)
+        assert set(taken.trials["stop_reason"]) <= {"running", "waiting"}
+        assert taker.does("add", epoch_row(1), 999) == "added"
+        assert taker.does("finish") == "finished"
+        ended = load_sweep(place)
+        assert ended.epochs["epoch"].tolist() == [*range(1, rows + 1), 999]
+        assert set(ended.trials["stop_reason"]) == {"interrupted"}
 
 
 KINDS = (

@@ -20,7 +20,7 @@ from mnist_tune import Sweep, TrialConfig, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.own_code.registry import ENTRIES
-from mnist_tune.results import folder, journal, meta, tables
+from mnist_tune.results import folder, journal, meta, signs, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal, resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
@@ -464,7 +464,7 @@ def test_values_of_stored_tables_are_taken_or_refused(new_writer, epoch_row, tmp
                 found.append(f"{str(values)[:50]} {read.removeprefix(f'{column} ')}".replace("is not always", "not"))
                 if values in (["00000"] * 2, ["slow", "mine"], [1, 1, 2], [1, 2, 2**53 + 1]):
                     caplog.clear()
-                    found[-1] += f", {str(tables._read(path))[:21]}: {caplog.messages}"
+                    found[-1] += f", {str(tables._read(path, path))[:21]}: {caplog.messages}"
             lines.append(f"{name}.{column}: {' | '.join(found)}")
         for without in ("epoch", "regime", "node", "trial_id", "train_loss"):
             if without in whole[name].column_names:
@@ -535,10 +535,10 @@ def test_folders_that_hold_sweeps_or_none(new_writer, epoch_row, tmp_path, monke
         say(f"exists {name}", folder.exists, tmp_path / name)
     with new_writer(tmp_path / "held") as writer:
         for held in (True, False):
-            say(f"being written: {held}", folder.is_being_written, writer.path)
+            say(f"being written: {held}", signs.is_being_written, writer.path)
             say("again", new_writer, writer.path, 2, True) if held else None
             writer.release()
-    say("no lock", folder.is_being_written, tmp_path)
+    say("no lock", signs.is_being_written, tmp_path)
     for name in (".lock", "states/00000.npz", "journal.jsonl"):
         where = tmp_path / f"linked {name.replace('/', ' ')}"
         (where / name).parent.mkdir(parents=True)

@@ -79,6 +79,25 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     again.finish(ended="now")
 
 
+@pytest.mark.parametrize("place", ["s3"], indirect=True)
+def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
+    interrupted, place, epoch_row, tmp_path, monkeypatch, capsys
+):
+    interrupted.update_options()  # so that the data's checksums are written
+    checksums = interrupted.meta["dataset"]["checksums"]
+    wait_until(lambda: len(load_sweep(place).epochs) == 3 and read_meta(place)["dataset"]["checksums"] == checksums)
+    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another machine"))
+    with pytest.raises(UserError, match=r"^a sweep on \S+ is writing to s3:.*take it over with --resume 's3:"):
+        open_again(place, SweepOptions(output=place, resume="auto"), search=False)
+    interrupted.epoch("00000", epoch_row(4), False)
+    _, taker, past, _ = open_again(place, SweepOptions(resume=place), search=False)
+    assert "this one takes over, and that one ends" in capsys.readouterr().err
+    assert past.last_epochs["00000"] in (3, 4)
+    with pytest.raises(UserError, match=r"^another process took over s3:"):
+        interrupted.finish(ended="now")
+    taker.finish(ended="now")
+
+
 def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     options = SweepOptions(output=place, resume="auto")
     assert options.goes_on() is None
