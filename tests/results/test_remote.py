@@ -126,15 +126,13 @@ def test_a_journal_may_be_larger_than_one_file(bucket, monkeypatch):
         fetched(bucket)
 
 
-def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_row, bucket, monkeypatch):
+def test_a_sweep_that_has_ended_is_read_without_its_journal(new_writer, epoch_row, bucket):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
     writer.finish(ended="now")
-    with monkeypatch.context() as patch:
-        read, asked = object_storage.read, []
-        patch.setattr(object_storage, "read", lambda where, *most: asked.append(where) or read(where, *most))
+    with mock.patch.object(object_storage, "read", wraps=object_storage.read) as read:
         assert epochs(bucket) == [("00000", 1)]
-        assert not [where for where in asked if "/journal/" in where]
+    assert not [call for call in read.call_args_list if "/journal/" in call.args[0]]
     storage.write(storage.join(bucket, "epochs.parquet"), b"damaged")
     assert epochs(bucket) == [("00000", 1)]
 
