@@ -18,6 +18,7 @@ from rich.text import Text
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
+from mnist_tune.reports.answer import answer
 from mnist_tune.results.tables import tables
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
@@ -34,7 +35,7 @@ SHARE = 1 / 25
 
 
 class ProgressView:
-    """Shows how many trials are done, running and waiting, their ends and regimes, the best accuracy and the time left.
+    """Shows how many trials are done, running and waiting, their ends and regimes, the answer so far and the time left.
     On a terminal this is a live bar, elsewhere a line every `PLAIN_INTERVAL_S`."""
 
     def __init__(self, trials: int, epochs: int, epochs_done: int, quiet: bool) -> None:
@@ -43,8 +44,8 @@ class ProgressView:
         self._regimes: Counter[str] = Counter()
         self._running: set[str] = set()
         self._ended: set[str] = set()
-        self._best: tuple[float, str] = (0.0, "")
-        self._split = "test"
+        self.answer = ""
+        """The headline of the page, which is written meanwhile."""
         self._first, self._printed = 0.0, 0.0
         self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[left]}"))
@@ -60,13 +61,10 @@ class ProgressView:
     def __exit__(self, *exception: Any) -> None:
         self._live.stop()
 
-    def epoch(self, trial_id: str, name: str, row: dict[str, Any], further: int = 1) -> None:
+    def epoch(self, trial_id: str, further: int = 1) -> None:
         """Show that a trial finished an epoch, and is so many epochs further than before."""
         self._first = self._first or time.monotonic()
         self._running.add(trial_id)
-        held_out = row.get("validation_accuracy")
-        self._split = "test" if held_out is None else "held-out"
-        self._best = max(self._best, (row["test_accuracy"] if held_out is None else held_out, name))
         self._bar.advance(self._task, further)
         self._show()
 
@@ -87,13 +85,10 @@ class ProgressView:
         done, running = sum(self._ends.values()), len(self._running)
         ends = ", ".join(f"{count} {reason}" for reason, count in sorted(self._ends.items()))
         regimes = ", ".join(f"{count} {name}" for name, count in sorted(self._regimes.items()))
-        best = (
-            f"best {self._split} accuracy {self._best[0]:.4f} ({self._best[1]})" if self._best[1] else "no accuracy yet"
-        )
         self._text.plain = (
             f"trials: {done} done{f' ({ends})' if ends else ''}, {running} running, "
-            f"{max(self._trials - done - running, 0)} waiting; "
-            f"{f'curves: {regimes}; ' if regimes else ''}{best}"
+            f"{max(self._trials - done - running, 0)} waiting"
+            f"{f'; curves: {regimes}' if regimes else ''}{f'; {self.answer}' if self.answer else ''}"
         )
         self._bar.update(self._task, left=self._left())
         now = time.monotonic()
@@ -112,10 +107,11 @@ class ProgressView:
 
 
 class LivePage:
-    """A thread that writes the page of a running sweep, and says so. A page that can't be written ends no sweep."""
+    """A thread that writes the page of a running sweep, says so, and gives the view its headline. A page that can't be
+    written ends no sweep."""
 
-    def __init__(self, writer: SweepWriter, say: Callable[[str], None]) -> None:
-        self._writer, self._say = writer, say
+    def __init__(self, writer: SweepWriter, say: Callable[[str], None], view: ProgressView) -> None:
+        self._writer, self._say, self._view = writer, say, view
         self._place = storage.join(writer.where, "report.html")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -142,7 +138,7 @@ class LivePage:
         wait = INTERVAL_S
         while not self._ended.wait(wait):
             begun = time.thread_time()
-            written = self.write(lambda: Sweep.of(tables(self._writer.path, self._writer.meta, running=True)))
+            written = self.write(self._so_far)
             spent = time.thread_time() - begun
             self._cpu_s += spent
             if written:
@@ -150,6 +146,11 @@ class LivePage:
                 if self._pages == 1:
                     self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
             wait = max(INTERVAL_S, spent / SHARE)
+
+    def _so_far(self) -> Sweep:
+        sweep = Sweep.of(tables(self._writer.path, self._writer.meta, running=True))
+        self._view.answer = answer(sweep).headline
+        return sweep
 
     def write(self, sweep: Callable[[], Sweep]) -> bool:
         """Write the page of a sweep; if that fails, say so once."""

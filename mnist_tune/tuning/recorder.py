@@ -9,7 +9,6 @@ from typing import Any
 
 from mnist_tune.columns import EPOCHS
 from mnist_tune.errors import UserError
-from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.histories import Histories
@@ -54,8 +53,7 @@ class Recorder(Watch):
         before = self._writer.last_epochs.get(trial_id, 0)
         if self._writer.epoch(trial_id, row, result["repeated"]):
             self._histories.add(trial_id, row)
-            name = f"{self._configs[trial_id].architecture} at learning rate {rate(row['learning_rate'])}"
-            self._view.epoch(trial_id, name, row, row["epoch"] - before)
+            self._view.epoch(trial_id, row["epoch"] - before)
         if result["done"]:
             self._end(trial_id, result["stop_reason"] or self.reasons.get(trial_id, self._scheduler))
         self._results += 1

@@ -209,7 +209,7 @@ def run_plan(
         check_names()
         context.enter_context(failures_told_by_us())
         recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
-        live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet)))
+        live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet), view))
         try:
             fit(writer, plan, data, options, recorder, past)
         except RayletDied:

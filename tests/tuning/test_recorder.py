@@ -63,7 +63,7 @@ def test_a_repeated_epoch_replaces_its_row_and_later_ones(new_writer, epoch_row,
         result = epoch_row(epoch, train_accuracy=accuracy) | values
         recorder.on_trial_result(0, [], made_up(trial_id="00000"), result)
     recorder.close("interrupted")
-    assert "curves: 1 undecided;" in view._text.plain
+    assert "curves: 1 undecided" in view._text.plain
     writer.finish()
 
 
