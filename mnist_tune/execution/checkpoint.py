@@ -35,10 +35,6 @@ class DeviceFullError(LanesFullError):
     """A device has no memory for another lane."""
 
 
-class StateLostError(Exception):
-    """The device ran out of memory in a call that the stacked state was donated to: all its lanes are lost."""
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """A trial after an epoch: named arrays (`.params[0][1]`, ...) and the epoch's row."""

@@ -20,7 +20,6 @@ import numpy as np
 from jax import Array
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import StateLostError
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
 
@@ -35,7 +34,7 @@ class Stack:
     capacity: int
     """The number of lanes."""
     state: TrainState | None = None
-    """On the device; None if there are no lanes, or if their states were lost."""
+    """On the device; None if there are no lanes."""
 
     def __post_init__(self) -> None:
         self.free = list(range(self.capacity))[::-1]
@@ -90,15 +89,11 @@ class Executor:
         """Put a lane's state, NumPy or device arrays, into its slot."""
         if self.stack.state is None:
             self.stack.state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), self._stacked)
-        call = (self.state, *jax.device_put((np.array([slot], np.int32), state)))
-        run = self._executable(("write", 1), put, call, donate=(0,))
-        self.stack.state = run(*call)
+        self._put([slot], 1, jax.device_put(state))
 
     def read(self, slot: int) -> dict[str, np.ndarray]:
         """Return a lane's leaves by name, as host arrays."""
-        call = (self.state, jax.device_put(np.array([slot], np.int32)))
-        lane = self._executable(("read", 1), take, call)(*call)
-        return dict(zip(self.names, map(np.asarray, jax.tree.leaves(lane)), strict=True))
+        return dict(zip(self.names, map(np.asarray, jax.tree.leaves(self._take([slot], 1))), strict=True))
 
     def restore(self, slot: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Put what `read` returned into a slot. Raises `UserError` if the names, shapes or types are not those of this
@@ -126,25 +121,19 @@ class Executor:
         first: int,
     ) -> np.ndarray:
         """Train a batch of lanes, those in these slots, for one epoch or a part of it. Return the loss of each step,
-        [lanes, steps]. Raises StateLostError if the device ran out of memory, and the failed call took the state with
-        it.
+        [lanes, steps].
 
-        Beyond the lanes, a batch of this `size` is padding. `hyper`, `keys` and `orders` are as in
+        If that fails, the stack is as before: training has a copy of these lanes, which it may overwrite. Beyond the
+        lanes, a batch of this `size` is padding. `hyper`, `keys` and `orders` are as in
         `Program.train_epoch`, with a leading axis for the lanes; the part comes after the `first` steps of the epoch.
         """
         padded = {name: _pad(values, size) for name, values in hyper.items()}
         rest = _pad(keys, size), _pad(np.stack(orders), size), np.int32(first)
-        arguments = jax.device_put((self._slots(slots, size), padded, *rest))
-        call = (self.state, *arguments, data)
+        call = (self._take(slots, size), *jax.device_put((padded, *rest)), data)
         run = self._executable(("train", size, len(orders[0])), partial(_train, self.program), call, donate=(0,))
-        try:
-            with jax.transfer_guard("disallow"), self._timed("train_s"):
-                self.stack.state, losses = jax.block_until_ready(run(*call))
-        except jax.errors.JaxRuntimeError as error:
-            if any(leaf.is_deleted() for leaf in jax.tree.leaves(self.state)):
-                self.stack.state = None
-                raise StateLostError(str(error)) from error
-            raise
+        with jax.transfer_guard("disallow"), self._timed("train_s"):
+            lanes, losses = jax.block_until_ready(run(*call))
+        self._put(slots, size, lanes)
         return np.asarray(losses)[: len(slots)]
 
     def measure(
@@ -162,7 +151,7 @@ class Executor:
         `index` says which images, int32; `static` is compiled in. The rest is as in `train`."""
         padded = hyper and {name: _pad(values, size) for name, values in hyper.items()}
         variables = self.state if hyper else (self.state.params, self.state.extra)
-        call = (variables, *jax.device_put((self._slots(slots, size), padded, index)), data)
+        call = (variables, *jax.device_put((_pad(np.array(slots, np.int32), size), padded, index)), data)
         run = self._measuring(function, size, call, static)
         with jax.transfer_guard("disallow"), self._timed("eval_s"):
             found = jax.block_until_ready(run(*call))
@@ -174,8 +163,11 @@ class Executor:
         slots, scalar = jax.ShapeDtypeStruct((size,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
         hyper = dict.fromkeys(self.program.step.names, jax.ShapeDtypeStruct((size,), jnp.float32))
         keys, order = jax.ShapeDtypeStruct((size, 2), jnp.uint32), jax.ShapeDtypeStruct((size, images), jnp.int32)
-        trained = self._stacked, slots, hyper, keys, order, scalar
-        self._executable(("train", size, images), partial(_train, self.program), (*trained, data), donate=(0,))
+        lanes = jax.tree.map(lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype), self._shapes)
+        self._executable(("take", size), take, (self._stacked, slots))
+        call = (lanes, hyper, keys, order, scalar, data)
+        self._executable(("train", size, images), partial(_train, self.program), call, donate=(0,))
+        self._executable(("put", size), put, (self._stacked, slots, lanes), donate=(0,))
         split = jax.ShapeDtypeStruct((2,), jnp.int32)
         variables = self._stacked.params, self._stacked.extra
         self._measuring(Program.evaluate, size, (variables, slots, None, split, data), ())
@@ -185,9 +177,17 @@ class Executor:
         taken, self._seconds = self._seconds, dict.fromkeys(self._seconds, 0.0)
         return taken
 
-    def _slots(self, slots: Sequence[int], size: int) -> np.ndarray:
-        """Return the slots padded with one that does not exist: `take` clips it, `put` drops it."""
-        return np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
+    def _take(self, slots: Sequence[int], size: int) -> TrainState:
+        """Return a copy of the lanes in these slots, padded with the first one; a single lane has no leading axis."""
+        call = (self.state, jax.device_put(_pad(np.array(slots, np.int32), size)))
+        lanes: TrainState = self._executable(("take", size), take, call)(*call)
+        return lanes
+
+    def _put(self, slots: Sequence[int], size: int, lanes: TrainState) -> None:
+        """Put lanes, as `_take` returns them, into these slots. The padding goes to one that does not exist."""
+        index = np.array([*slots, *[self.stack.capacity] * (size - len(slots))], np.int32)
+        call = (self.state, jax.device_put(index), lanes)
+        self.stack.state = self._executable(("put", size), put, call, donate=(0,))(*call)
 
     def _measuring(self, function: Any, size: int, call: Any, static: tuple[Hashable, ...]) -> Any:
         key = (function, size, call[3].shape, static)
@@ -208,15 +208,15 @@ class Executor:
 
 
 def _train(
-    program: Program, stack: TrainState, slots: Array, hyper: Any, keys: Any, order: Any, first: Array, data: Data
+    program: Program, lanes: TrainState, hyper: Any, keys: Any, order: Any, first: Array, data: Data
 ) -> tuple[TrainState, Array]:
     run: Any = program.train_epoch
-    if len(slots) > 1:
+    if len(keys) > 1:
         run = jax.vmap(run, in_axes=(0, 0, 0, None, 0, None))
     else:
         hyper, keys, order = jax.tree.map(lambda x: x[0], (hyper, keys, order))
-    state, losses = run(take(stack, slots), hyper, keys, data, order, first)
-    return put(stack, slots, state), jnp.atleast_2d(losses)
+    lanes, losses = run(lanes, hyper, keys, data, order, first)
+    return lanes, jnp.atleast_2d(losses)
 
 
 def _measure(
@@ -237,10 +237,8 @@ def _pad(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def take(stack: Any, slots: Array) -> Any:
-    """Return the states in some slots. The last slot stands in for one that does not exist."""
-    if len(slots) == 1:
-        return jax.tree.map(lambda s: s[slots[0]], stack)
-    return jax.tree.map(lambda s: s.at[slots].get(mode="clip"), stack)
+    """Return the states in some slots."""
+    return jax.tree.map(lambda s: s[slots[0]] if len(slots) == 1 else s[slots], stack)
 
 
 def put(stack: Any, slots: Array, state: Any) -> Any:

@@ -6,16 +6,18 @@ import platform
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import jax
 import numpy as np
 
-from mnist_tune.execution.checkpoint import Row, StateLostError
+from mnist_tune.execution.checkpoint import Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.epoch_row import epoch_row
 from mnist_tune.execution.executor import Executor
+from mnist_tune.execution.program_error import DeviceError, OutOfMemoryError, classified
 from mnist_tune.execution.sharpness import Measured, SharpnessSettings, measure, sharpness_columns
 from mnist_tune.regimes.noise import independent_answers
 from mnist_tune.training.batch_order import batch_order
@@ -103,18 +105,21 @@ class LaneGroup:
             self._share_seconds([lane])
         return losses[seed]
 
-    def run(self, lanes: Lanes) -> dict[str, Row]:
-        """Train and evaluate lanes for one epoch, and return their rows. Raises StateLostError, as `LanePool.run`."""
-        trained, measured = self._train_epoch(lanes)
+    def run(self, lanes: Lanes) -> dict[str, Row | Exception]:
+        """Train and evaluate lanes for one epoch. Return their rows, or why they have none, as `LanePool.outcomes`."""
+        failed: dict[str, Exception] = {}
+        trained, measured = self._train_epoch(lanes, failed)
         # Evaluation has batches of its own: if it runs out of memory, the epoch must not be trained again.
         scores = {
-            split: self._in_batches(lanes, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
+            split: self._in_batches(lanes, failed, lambda size, batch: self._evaluate(size, batch, split))  # noqa: B023
             for split in self.data.splits
         }
         same: Row = {"fill": len(lanes) / self.executor.stack.capacity}
         same |= {"node": platform.node(), "device": jax.devices()[0].device_kind}
-        rows = {}
+        rows: dict[str, Row | Exception] = {**failed}
         for lane_id, lane in lanes.items():
+            if lane_id in failed:
+                continue
             losses, together = trained[lane_id]
             found = {split: of[lane_id] for split, of in scores.items()}
             row = epoch_row(lane.row, losses, found, lane.config, self.data)
@@ -126,47 +131,61 @@ class LaneGroup:
             lane.seconds.append(row["batch_s"])
         return rows
 
-    def _train_epoch(self, lanes: Lanes) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
+    def _train_epoch(
+        self, lanes: Lanes, failed: dict[str, Exception]
+    ) -> tuple[dict[str, tuple[np.ndarray, int]], dict[str, list[Measured]]]:
         """Train an epoch, which pauses where the sharpness of a lane is to be measured. Return the step losses of each
         lane and the lanes in its last batch, and its measurements."""
         measured: dict[str, list[Measured]] = {lane_id: [] for lane_id in lanes}
         if not self.sharpness:
-            return self._in_batches(lanes, lambda size, batch: self._train(size, batch, 0, self.steps)), measured
-        self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, 0, measured)
+            run = partial(self._train, first=0, last=self.steps)
+            return self._in_batches(lanes, failed, run), measured
+        self._measure({i: lane for i, lane in lanes.items() if not lane.row["epoch"]}, failed, 0, measured)
         due = {i: self.sharpness.due(lane.row["epoch"] * self.steps, self.steps) for i, lane in lanes.items()}
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
-            parts.append(self._in_batches(lanes, lambda size, batch: self._train(size, batch, first, last)))  # noqa: B023
-            self._measure({i: lane for i, lane in lanes.items() if last in due[i]}, last, measured)
-        losses = {i: np.concatenate([part[i][0] for part in parts]) for i in lanes}
-        return {i: (losses[i], parts[-1][i][1]) for i in lanes}, measured
+            parts.append(self._in_batches(lanes, failed, partial(self._train, first=first, last=last)))
+            self._measure({i: lane for i, lane in lanes.items() if last in due[i]}, failed, last, measured)
+        left = [i for i in lanes if i not in failed]
+        losses = {i: np.concatenate([part[i][0] for part in parts]) for i in left}
+        return {i: (losses[i], parts[-1][i][1]) for i in left}, measured
 
-    def _measure(self, lanes: Lanes, step: int, measured: dict[str, list[Measured]]) -> None:
+    def _measure(
+        self, lanes: Lanes, failed: dict[str, Exception], step: int, measured: dict[str, list[Measured]]
+    ) -> None:
         assert self.sharpness is not None
         images = self.sharpness.images_at(step)
 
         def of(size: int, batch: list[Lane]) -> Iterable[Any]:
             return measure(self.executor, self.data, size, [i.slot for i in batch], images, self._hyper(batch))
 
-        found = self._in_batches(lanes, of)
+        found = self._in_batches(lanes, failed, of)
         for lane_id, values in found.items():
             measured[lane_id].append((lanes[lane_id].row["epoch"] * self.steps + step, *values))
 
-    def _in_batches(self, lanes: Lanes, call: Callable[[int, list[Lane]], Iterable[Any]]) -> dict[str, Any]:
-        """Return what `call` returns for each lane. The lanes run in batches, which shrink if memory runs out."""
+    def _in_batches(
+        self, lanes: Lanes, failed: dict[str, Exception], call: Callable[[int, list[Lane]], Iterable[Any]]
+    ) -> dict[str, Any]:
+        """Return what `call` returns for each lane that has not `failed`. The lanes run in batches, which shrink if
+        memory runs out. If a batch fails by the program, each of its lanes runs alone, and those that fail then are
+        added to `failed`. Raises a DeviceError if no lane can go on."""
         done: dict[str, Any] = {}
-        while left := [lane_id for lane_id in lanes if lane_id not in done]:
-            members = left[: self.sizes.largest]
+        alone: set[str] = set()
+        while left := [lane_id for lane_id in lanes if lane_id not in done and lane_id not in failed]:
+            members = left[: 1 if left[0] in alone else self.sizes.largest]
             size, batch = self.sizes.choose(len(members), self.executor.sizes), [lanes[lane_id] for lane_id in members]
             try:
                 done |= zip(members, call(size, batch), strict=True)
-            except StateLostError:
-                self.sizes.largest = max(self.sizes.largest // 2, 1)
-                raise
-            except jax.errors.JaxRuntimeError as error:
-                if not is_out_of_memory(error) or size == 1:
+            except Exception as error:
+                kind = classified(error)
+                if isinstance(kind, DeviceError):
                     raise
-                self.sizes.largest = size // 2
+                if isinstance(kind, OutOfMemoryError) and size > 1:
+                    self.sizes.largest = size // 2
+                elif len(members) > 1:
+                    alone.update(members)
+                else:
+                    failed[members[0]] = kind
             self._share_seconds(batch, size)
         return done
 
@@ -203,7 +222,3 @@ class LaneGroup:
         for lane in batch:
             share = {name: value / len(batch) for name, value in spent.items()}
             lane.spent.update(share | {"batch_s": sum(spent.values())})
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    return "RESOURCE_EXHAUSTED" in str(error)

@@ -10,6 +10,8 @@ from concurrent.futures import Future, wait
 from statistics import median
 from typing import Any, TypeVar
 
+from mnist_tune.execution.program_error import DeviceError
+
 FACTOR = 20
 """An epoch that hangs takes so many times as long as the median of its trial's epochs, or longer."""
 
@@ -22,7 +24,7 @@ ANSWER_S = 5.0
 Result = TypeVar("Result")
 
 
-class HungError(TimeoutError):
+class HungError(DeviceError):
     """An epoch hangs, and its process ends. Another one may do better."""
 
 

@@ -13,6 +13,7 @@ from ray.exceptions import ActorUnschedulableError, RayActorError
 
 from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
+from mnist_tune.execution.program_error import DeviceError
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
 
@@ -28,7 +29,7 @@ class LaneLostError(Exception):
 
 class LaneClient:
     """Trains a trial on a lane server, with the methods of `OwnLane`. All but `detach` raise a `LaneLostError` if the
-    server has died, or another process of the trial has taken the lane."""
+    server has died, or another process of the trial has taken the lane, and a DeviceError before it dies of one."""
 
     def __init__(self, directory: Any, dataset: Sequence[Any]) -> None:
         self._directory, self._dataset = directory, dataset
@@ -52,15 +53,19 @@ class LaneClient:
                 self._directory.full.remote(lane_id)
             except LanesFullError:
                 time.sleep(FULL_S)
-            except LaneLostError:
-                self._directory.lost.remote(lane_id)
-                raise
-            except Exception:  # such as one of the user's own network
+            except UserError:  # such as one of the user's own network
                 self._directory.free.remote(lane_id, self.token)
+                raise
+            except Exception:  # the server died, or its device failed
+                self._directory.lost.remote(lane_id)
                 raise
 
     def epoch(self, lane_id: str, state: Place) -> dict[str, Any]:
-        row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
+        try:
+            row: dict[str, Any] = _answer(self._server.epoch.remote(lane_id, self.token, state))
+        except DeviceError:
+            self._directory.lost.remote(lane_id)
+            raise
         return row
 
     def save(self, lane_id: str, state: Place) -> None:

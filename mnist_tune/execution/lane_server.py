@@ -16,18 +16,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
-from mnist_tune.errors import UserError
-from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
-from mnist_tune.execution.hanging import ANSWER_S, HungError, answer
+from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.hanging import ANSWER_S, answer
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
-from mnist_tune.execution.program_error import program_error
+from mnist_tune.execution.program_error import DeviceError, classifying
 from mnist_tune.execution.saving import Saver
 from mnist_tune.storage import Place
 from mnist_tune.trial import TrialConfig
@@ -118,8 +118,9 @@ class LaneServer:
         await self._in_compute_thread(lambda: self._detach(lane_id, token))
 
     async def lanes(self) -> dict[str, str]:
-        """Return the token of each lane that is taken."""
-        return dict(self._tokens)
+        """Return the token of each lane that is taken. A server that is about to end does not answer."""
+        found: dict[str, str] = await self._in_compute_thread(lambda: dict(self._tokens))
+        return found
 
     async def _saved(self, lane_id: str) -> None:
         await asyncio.shield(asyncio.wrap_future(self._saver.last(lane_id)))
@@ -147,7 +148,8 @@ class LaneServer:
     # All methods below run in the compute thread.
 
     def _serve(self) -> None:
-        """Answer calls and run batches. An unexpected error ends the process: Ray restarts it, and trials resume."""
+        """Answer calls and run batches. What is wrong with the device, or unexpected, ends the process: Ray restarts
+        it, and meanwhile its trials resume elsewhere."""
         try:
             while True:
                 self._answer_calls()
@@ -167,36 +169,28 @@ class LaneServer:
             function, future = self._calls.get(timeout=timeout)
             while True:
                 answer(future, function)
+                if not future.cancelled():
+                    _end_if_broken(future.exception())
                 function, future = self._calls.get_nowait()
 
     def _run(self, turn: Turn) -> None:
         asking, turn.asking = turn.asking, {}
-        start = time.monotonic()
+        start, broken = time.monotonic(), None
         try:
-            rows = self._pool.run(list(asking))
-        except StateLostError:
-            turn.asking = asking
-            for lane_id in self._pool.lost():
-                self._detach(lane_id, self._tokens[lane_id])
-            return
+            found = self._pool.outcomes(list(asking))
         except Exception as error:
-            failure: Exception | None = error if isinstance(error, (UserError, HungError)) else program_error(error)
-            failure = failure or RuntimeError(f"{error}\n{traceback.format_exc()}")
-            for future in asking.values():
-                answer(future, lambda: _raise(failure))
-            if isinstance(error, HungError):
-                time.sleep(ANSWER_S)  # so that these answers arrive; no more are given, since what hangs has the states
-                raise
-            return
+            broken, found = error, dict.fromkeys(asking, error)
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
-            answer(future, lambda: rows[lane_id])  # noqa: B023
+            answer(future, partial(_returned_or_raised, found[lane_id]))
+        _end_if_broken(broken)
 
     def _attach(
         self, lane_id: str, token: str, config: TrialConfig, checkpoint: Checkpoint | None, dataset: Any
     ) -> None:
         if self._pool is None:
-            self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
+            with classifying():
+                self._pool = make_pool(ray.get(dataset[0]), self._settings, self._capacity)
         if lane_id in self._tokens:
             self._detach(lane_id, self._tokens[lane_id])
         self._pool.attach(lane_id, config, checkpoint)
@@ -228,8 +222,8 @@ class LaneServer:
         if not turn.attached:
             del self._turns[self._pool.lanes[lane_id].group]
         if lane_id in turn.asking:
-            error = LaneLostError(f"the lane of {lane_id} was taken over, or its state was lost")
-            answer(turn.asking.pop(lane_id), lambda: _raise(error))
+            error = LaneLostError(f"the lane of {lane_id} was taken over")
+            answer(turn.asking.pop(lane_id), partial(_returned_or_raised, error))
         self._pool.detach(lane_id)
         if self._saver.last(lane_id).done():
             self._saver.forget(lane_id)
@@ -238,5 +232,14 @@ class LaneServer:
         return self._turns[self._pool.lanes[lane_id].group]
 
 
-def _raise(error: Exception) -> None:
-    raise error
+def _returned_or_raised(found: Any) -> Any:
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _end_if_broken(error: BaseException | None) -> None:
+    """End the compute thread, and so the process, if an error is the device's, once the answers have arrived."""
+    if isinstance(error, DeviceError):
+        time.sleep(ANSWER_S)  # no more answers are given meanwhile
+        raise error

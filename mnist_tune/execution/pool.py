@@ -15,8 +15,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError, Row
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor, Stack, shapes_key
-from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes, is_out_of_memory
+from mnist_tune.execution.group import BatchSizes, Lane, LaneGroup, Lanes
 from mnist_tune.execution.hanging import limit_s, watched
+from mnist_tune.execution.program_error import OutOfMemoryError, classifying
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.machine import give_memory_back
 from mnist_tune.training.program import Program
@@ -48,24 +49,23 @@ class LanePool:
     def attach(self, lane_id: str, config: TrialConfig, checkpoint: Checkpoint | None = None) -> None:
         """Give a trial a lane, in its initial state or in a saved one. If it has a lane already, replace it. Raises
         LanesFullError if no lane is free, or (DeviceFullError) there is no memory for another one; `UserError` if the
-        saved state does not fit, or the device is too small for a single lane."""
+        saved state does not fit, the program fails, or the device is too small for a single lane; DeviceError."""
         self.detach(lane_id)
         if len(self.lanes) == self._capacity:
             raise LanesFullError(f"all {self._capacity} lanes are taken; ask for more lanes")
         try:
-            group = self._group(config)
-            free = group.executor.stack.free
-            lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
-            if checkpoint is None:
-                program = group.executor.program
-                hyper = program.step.hyperparameters(config, group.steps)
-                group.executor.write(lane.slot, program.init(config.seed, hyper))
-                lane.row["untrained_loss"] = group.untrained_loss(lane)
-            else:
-                group.executor.restore(lane.slot, checkpoint.arrays)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
+            with classifying():
+                group = self._group(config)
+                free = group.executor.stack.free
+                lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
+                if checkpoint is None:
+                    program = group.executor.program
+                    hyper = program.step.hyperparameters(config, group.steps)
+                    group.executor.write(lane.slot, program.init(config.seed, hyper))
+                    lane.row["untrained_loss"] = group.untrained_loss(lane)
+                else:
+                    group.executor.restore(lane.slot, checkpoint.arrays)
+        except OutOfMemoryError as error:
             self._drop_idle()
             if self.lanes:
                 raise DeviceFullError("the device has no memory for another lane") from error
@@ -81,25 +81,30 @@ class LanePool:
             if len(stack.free) == self._capacity:
                 stack.state = None
 
-    def lost(self) -> list[str]:
-        """Return the lanes whose state was lost."""
-        return [lane_id for lane_id, lane in self.lanes.items() if lane.group.executor.stack.state is None]
-
     def checkpoint(self, lane_id: str) -> Checkpoint:
         """Return the state of a lane, as host arrays."""
         lane = self.lanes[lane_id]
-        return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
+        with classifying():
+            return Checkpoint(lane.group.executor.read(lane.slot), lane.row)
 
     def run(self, lane_ids: Sequence[str]) -> dict[str, Row]:
         """Train and evaluate some lanes of one group for one epoch, and return their rows of the `epochs` table. The
-        lanes of a batch share its seconds equally.
+        lanes of a batch share its seconds equally. Raises what ended the epoch of one of them, as `outcomes`."""
+        rows = {}
+        for lane_id, found in self.outcomes(lane_ids).items():
+            if isinstance(found, Exception):
+                raise found
+            rows[lane_id] = found
+        return rows
 
-        Raises StateLostError if the device ran out of memory, and the states of these and other lanes (`lost`) are
-        lost; HungError if the epoch hangs, and this process is about to end.
-        """
+    def outcomes(self, lane_ids: Sequence[str]) -> dict[str, Row | Exception]:
+        """Return the rows of `run`, or why a lane has none: a `UserError` of its own program, or an OutOfMemoryError.
+        Such a lane must be detached; the others go on. Raises a DeviceError if none can, or the epoch hangs, and this
+        process is about to end."""
         lanes = {lane_id: self.lanes[lane_id] for lane_id in lane_ids}
         limit = min(limit_s(lane.row["epoch"], lane.seconds, self._hang_s) for lane in lanes.values())
-        return watched(lambda: lanes[lane_ids[0]].group.run(lanes), limit)
+        with classifying():
+            return watched(lambda: lanes[lane_ids[0]].group.run(lanes), limit)
 
     def _group(self, config: TrialConfig) -> LaneGroup:
         key = Program.of(config, self._dataset.spec), config.label_noise, config.holdout

@@ -16,6 +16,10 @@ from mnist_tune.execution.process_setup import WorkerSettings
 WAIT_S = 30.0
 """Seconds after which a trial that waits for a lane is told to ask again."""
 
+DEATHS = 2
+"""A server that died so often, and finished no trial in between, gets no lanes while there are better ones. Its trials
+may then die once more, elsewhere, before they are given up."""
+
 RESTART_S = 1.0
 """Seconds between two looks whether a dead server has been restarted."""
 
@@ -31,6 +35,8 @@ class Served:
     """Its lanes, and their tokens."""
     answers: bool = False
     """False until it has started. It may wait for a device for as long as other jobs use all of them."""
+    deaths: int = 0
+    """How often it died since it finished a trial."""
 
 
 class LaneDirectory:
@@ -49,8 +55,8 @@ class LaneDirectory:
         self._watches: set[asyncio.Task[None]] = set()
 
     async def assign(self, lane_id: str, token: str) -> Any:
-        """Return the server on which a trial may attach with this token: the one with the fewest lanes. Return None if
-        none had room for a while."""
+        """Return the server on which a trial may attach with this token: of those that died least, the one with the
+        fewest lanes. Return None if none had room for a while."""
         self._drop(lane_id)
         self._latest[lane_id] = token
         self._waiting += 1
@@ -60,7 +66,7 @@ class LaneDirectory:
                 found = await self._changed.wait_for(self._with_room)
                 if self._latest[lane_id] != token:  # the trial's process has died meanwhile, and another one asks
                     return None
-                best: Served = min(found, key=lambda served: len(served.lanes))
+                best: Served = min(found, key=lambda served: (served.deaths, len(served.lanes)))
                 best.lanes[lane_id] = token
                 return best.actor
         except TimeoutError:  # perhaps a process died between its lane's assignment and its use
@@ -72,6 +78,9 @@ class LaneDirectory:
 
     async def free(self, lane_id: str, token: str) -> None:
         """Take note of a lane that was detached."""
+        for served in self._of(lane_id):
+            if served.lanes[lane_id] == token:
+                served.deaths = 0
         self._drop(lane_id, token)
         async with self._changed:
             self._changed.notify_all()
@@ -82,15 +91,16 @@ class LaneDirectory:
             served.room = max(len(served.lanes) - 1, 1)
 
     async def lost(self, lane_id: str) -> None:
-        """Take note that the server of a lane does not answer."""
+        """Take note that the server of a lane has died, or is about to."""
         for served in self._of(lane_id):
+            served.deaths += served.answers  # all its lanes tell of the same death
             self._ask_again(served)
 
     def _start_servers(self) -> None:
         """Start servers until all trials have room, but no more than there are devices. Ray finds a free one."""
         needed = self._waiting + sum(len(served.lanes) for served in self._servers)
         devices, this = int(ray.cluster_resources().get(self._device, 0)), ray.get_runtime_context().current_actor
-        while len(self._servers) < devices and sum(served.room for served in self._servers) < needed:
+        while len(self._servers) < devices and sum(served.room for served in self._trusted()) < needed:
             self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
             self._watch(self._servers[-1])
 
@@ -115,8 +125,11 @@ class LaneDirectory:
         async with self._changed:
             self._changed.notify_all()
 
+    def _trusted(self) -> list[Served]:
+        return [served for served in self._servers if served.deaths < DEATHS] or self._servers
+
     def _with_room(self) -> list[Served]:
-        return [served for served in self._servers if served.answers and len(served.lanes) < served.room]
+        return [served for served in self._trusted() if served.answers and len(served.lanes) < served.room]
 
     def _of(self, lane_id: str) -> list[Served]:
         return [served for served in self._servers if lane_id in served.lanes]

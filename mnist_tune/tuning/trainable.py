@@ -17,7 +17,6 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution.checkpoint import Checkpoint, DamagedStateError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
-from mnist_tune.execution.program_error import ProgramError, program_error
 from mnist_tune.execution.saving import OwnLane
 from mnist_tune.regimes.divergence import LOSS_CEILING, finite_loss
 from mnist_tune.runtime.shared_storage_check import blindness
@@ -78,22 +77,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self._attached, self._reported, self._repeats, self._mark = False, 0, True, time.perf_counter()
 
     def step(self) -> dict[str, Any]:
-        """Train an epoch and return its row. An error of the program that comes twice in an epoch, from the same place,
-        ends the trial. All others are raised: Tune tries the trial again in another process, or on another node."""
+        """Train an epoch and return its row. A `UserError`, such as one of the program, ends the trial. Other errors
+        are raised: Tune tries the trial again in another process, or on another node."""
         failed = self._blind or self._refused
-        first: ProgramError | None = None
-        while not failed:
+        if not failed:
             try:
                 return self._epoch()
             except UserError as error:  # Tune would retry if this were raised, which would not help
                 failed = str(error)
-            except Exception as error:
-                again = program_error(error)
-                if again is None or (first and again.key != first.key):
-                    raise
-                first, failed = again, str(again) if first else ""
-                self._pool.detach(self._lane_id)
-                self._attached = False
         return _NO_ROW | {"done": True, "stop_reason": "error", "error": failed}
 
     def _epoch(self) -> dict[str, Any]:

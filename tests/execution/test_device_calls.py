@@ -9,7 +9,7 @@ from kept_texts import assert_kept, rounded
 from made_up_device import device, out_of_memory, shown  # noqa: F401
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.pool import LanePool
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import register
@@ -63,7 +63,6 @@ STORIES = {
         [
             *(attach(lane, SMALL) for lane in "abcd"), broken(memory=2), ("run", "abcd"), ("run", "abc"),
             broken("evaluate", None, out_of_memory()), ("run", "abcd"),
-            broken("train", StateLostError("it is gone")), ("run", "a"), ("lost",), attach("a", SMALL),
             broken("train", out_of_memory()), ("run", "a"),
             broken("train", jax.errors.JaxRuntimeError("INTERNAL")), ("run", "a"),
         ],

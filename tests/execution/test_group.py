@@ -21,7 +21,7 @@ def test_every_lane_that_asks_runs_once(count, largest):
         batches.append((size, batch))
         return [lane.id for lane in batch]
 
-    assert group._in_batches(lanes, call) == {lane: lane for lane in lanes}
+    assert group._in_batches(lanes, {}, call) == {lane: lane for lane in lanes}
     assert [lane.id for _, batch in batches for lane in batch] == list(lanes)
     for size, batch in batches:
         assert len(batch) <= size <= largest

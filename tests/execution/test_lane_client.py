@@ -11,6 +11,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.execution import lane_client
 from mnist_tune.execution.checkpoint import Checkpoint, DeviceFullError, LanesFullError
 from mnist_tune.execution.lane_client import LaneClient, LaneLostError
+from mnist_tune.execution.program_error import DeviceError, ProgramError
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
 from mnist_tune.tuning.trainable import LANE_TIMEOUT_S
@@ -115,10 +116,23 @@ def test_the_directory_hears_of_a_server_that_is_gone_and_of_a_lane_that_is_not_
 def test_a_lane_whose_network_fails_to_start_is_free_again(lanes):
     """Else the directory counts it for ever, and other trials wait for a lane that nobody uses."""
     lanes, assigned = lanes
-    assigned += [Server(TypeError("my network takes no key"))]
-    with pytest.raises(RayTaskError):
+    assigned += [Server(ProgramError("TypeError: my network takes no key"))]
+    with pytest.raises(ProgramError, match=r"^TypeError: my network takes no key$"):
         lanes.attach("a", TrialConfig())
     lanes._directory.free.remote.assert_called_once_with("a", lanes.token)
+
+
+def test_the_directory_hears_of_a_device_that_failed(lanes, tmp_path):
+    lanes, assigned = lanes
+    epoch = {"epoch.remote.return_value.side_effect": DeviceError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS")}
+    assigned += [Server(DeviceError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS")), MagicMock(**epoch)]
+    with pytest.raises(DeviceError):
+        lanes.attach("a", TrialConfig())
+    lanes.attach("b", TrialConfig())
+    with pytest.raises(DeviceError):
+        lanes.epoch("b", tmp_path)
+    assert lanes._directory.lost.remote.call_args_list == [(("a",),), (("b",),)]
+    lanes._directory.free.remote.assert_not_called()
 
 
 def test_a_lane_is_asked_for_epochs_and_saves_with_its_token(lanes, tmp_path):

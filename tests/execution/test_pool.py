@@ -1,19 +1,25 @@
 """The pool of lanes in one process: compilations, restore, the values used."""
 
+import re
 import time
 
 import batch_orders
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from compiled import kept
 from made_up_device import out_of_memory
 
 from mnist_tune.data.dataset import Dataset
-from mnist_tune.execution.checkpoint import Checkpoint, StateLostError
+from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.pool import LanePool
+from mnist_tune.execution.program_error import ProgramError
+from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
+from mnist_tune.training.network import Network
 from mnist_tune.trial import TrialConfig
 
 SMALL = TrialConfig(architecture="mlp-8-tanh", epochs=4)
@@ -177,27 +183,58 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
 
 
-def test_a_state_lost_to_a_lack_of_memory_costs_its_group_alone(few_images, monkeypatch):
-    pool = attached(few_images, 8, RATES)
-    pool.attach("other", TrialConfig(architecture="mlp-9-tanh"))
-    [group] = [group for key, group in pool._groups.items() if key[0].architecture == "mlp-8-tanh"]
+@pytest.mark.parametrize("where", ["train", "evaluate"])
+@pytest.mark.parametrize("capacity", [1, 8])
+def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(few_images, where, capacity):
+    """The others keep their states, and their numbers are those of a run without it."""
 
-    def lose(*call):
-        jax.tree.leaves(call[0])[0].delete()
-        raise out_of_memory()
+    def host(largest):
+        if float(largest) > 20:
+            raise ValueError(f"{where} refuses\nsuch a rate")
+        return np.float32(0)
 
-    with monkeypatch.context() as patch:
-        key = next(key for key in group.executor._compiled if key[:2] == ("train", 8))
-        patch.setitem(group.executor._compiled, key, lose)
-        with pytest.raises(StateLostError):
-            pool.run(["0", "1"])
-    assert group.sizes.largest == 4
-    assert sorted(pool.lost()) == sorted(lane for lane in pool.lanes if lane != "other")
-    with pytest.raises(AssertionError, match="no lane was written"):
-        pool.run(["1"])
-    assert pool.run(["other"])["other"]["epoch"] == 1
-    pool.attach("0", SMALL)
-    assert pool.run(["0"])["0"]["epoch"] == 1
+    def refusing(data):
+        def apply(params, x, looks):
+            largest = jnp.abs(jax.lax.stop_gradient(params)).max()
+            zero = jax.pure_callback(host, largest, largest, vmap_method="sequential") if looks else 0
+            return x.reshape(len(x), -1) @ params + zero
+
+        return Network(
+            lambda key: (jnp.zeros((data.size, data.classes)), ()),
+            lambda params, state, x: apply(params, x, where == "evaluate"),
+            lambda params, state, x, key: (apply(params, x, where == "train"), state),
+        )
+
+    register("refusing")(refusing)
+    pool, alone = LanePool(few_images, capacity), LanePool(few_images, capacity)
+    for i, rate in enumerate([1e4, 0.01, 0.02][:capacity]):
+        pool.attach(str(i), TrialConfig(architecture="refusing", learning_rate=rate))
+    found = pool.outcomes(list(pool.lanes))
+    said = f"ValueError: {where} refuses ({__file__}:{host.__code__.co_firstlineno + 2})"
+    assert str(found.pop("0")) == said
+    with pytest.raises(ProgramError, match=re.escape(said)):
+        pool.run(["0"])
+    for lane_id, row in found.items():
+        alone.attach(lane_id, pool.lanes[lane_id].config)
+        assert_close(row, alone.run([lane_id])[lane_id])
+        assert_close(pool.run([lane_id])[lane_id], alone.run([lane_id])[lane_id])
+
+
+@pytest.mark.parametrize("where", ["train", "evaluate"])
+def test_a_lack_of_memory_costs_no_lane_its_state(few_images, monkeypatch, where):
+    """Even where no batch of two fits, the lanes train one by one."""
+    pool, alone = attached(few_images, 8, RATES[:3]), attached(few_images, 8, RATES[:1])
+    call = getattr(Executor, "train" if where == "train" else "measure")
+
+    def short_of_memory(executor, *arguments):
+        if arguments[where == "evaluate"] > 1:
+            raise out_of_memory()
+        return call(executor, *arguments)
+
+    monkeypatch.setattr(Executor, call.__name__, short_of_memory)
+    rows = pool.run(["0", "1", "2"])
+    assert [row["lanes"] for row in rows.values()] == [1 if where == "train" else 3] * 3
+    assert_close(rows["0"], alone.run(["0"])["0"])
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

@@ -151,6 +151,42 @@ def test_a_server_that_died_gets_no_lanes_until_it_is_back(servers):
     with_directory(act)
 
 
+def test_a_server_that_fails_trial_after_trial_does_not_draw_them_all(servers, monkeypatch):
+    """It has the fewest lanes. As soon as it has finished a trial, it counts as the others do."""
+    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"GPU": 2.0})
+
+    async def dies(directory, lane):
+        for _ in range(2):  # however many of its lanes tell of it
+            await directory.lost(lane)
+        await asyncio.sleep(0.05)
+
+    async def act(directory):
+        await begun(directory, *"abc")
+        for server in servers:
+            server.started.set()
+        await begun(directory)
+        broken, healthy = sorted(directory._servers, key=lambda served: len(served.lanes))
+        [lane] = broken.lanes
+        await dies(directory, lane)
+        [found] = await assigned(directory, lane)
+        assert found is broken.actor  # the other one is full
+        await dies(directory, lane)
+        [waits] = await begun(directory, lane)
+        assert not waits.done()
+        [first, _] = healthy.lanes
+        await directory.free(first, first)
+        assert await waits is healthy.actor
+        await dies(directory, lane)
+        assert await assigned(directory, lane) == [healthy.actor]
+        assert (broken.deaths, healthy.deaths) == (2, 1)
+        await directory.free(lane, lane)
+        assert healthy.deaths == 0
+        healthy.deaths = 2
+        assert None not in await assigned(directory, "x", "y", "z")  # none is better
+
+    with_directory(act)
+
+
 def test_a_process_that_died_while_it_waited_gets_no_lane(servers):
     async def act(directory):
         former = asyncio.create_task(directory.assign("a", "former"))

@@ -4,11 +4,11 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import RayActorError
 
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.lane_client import LaneLostError
 from mnist_tune.execution.process_setup import WorkerSettings
+from mnist_tune.execution.program_error import DeviceError, ProgramError
 from mnist_tune.regimes.divergence import LOSS_CEILING
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning import trainable
@@ -264,47 +264,10 @@ def test_with_lane_servers_the_pool_is_their_client(start, pool, tmp_path, monke
     assert trial.lane_token() == "proof"
 
 
-def broken(error, deep=False):
-    if deep:
-        return broken(error)
-    raise error
-
-
-class JaxRuntimeError(RuntimeError):
-    """XLA's error has this name."""
-
-
-@pytest.mark.parametrize("errors", [2, 1])
-def test_an_error_that_comes_twice_in_an_epoch_ends_the_trial_and_says_where_it_was(start, pool, monkeypatch, errors):
-    trial, epoch, left = start(), pool.epoch, [ValueError(f"no shape {i}\nand more") for i in range(errors)]
-    trial.step()
-
-    def fails(*arguments):
-        return broken(left.pop()) if left else epoch(*arguments)
-
-    monkeypatch.setattr(pool, "epoch", fails)
-    pool.calls.clear()
+def test_an_error_of_the_program_ends_the_trial_at_once_and_others_are_left_to_tune(start, pool):
+    pool.failures = [DeviceError("INTERNAL"), ProgramError("ValueError: no shape (net.py:5)")]
+    trial = start()
     row = trial.step()
-    assert pool.calls[:2] == [("detach", "00000"), ("attach", "00000", 0.1, 1)]
-    if errors == 1:
-        assert (row["epoch"], row["done"]) == (2, False)
-        return
-    assert (row["done"], row["stop_reason"]) == (True, "error")
-    line = broken.__code__.co_firstlineno + 3
-    assert row["error"] == f"ValueError: no shape 0 ({__file__}:{line})"
-
-
-@pytest.mark.parametrize("kind", [OSError, MemoryError, JaxRuntimeError, RayActorError])
-def test_an_error_that_another_machine_may_not_meet_is_left_to_tune(start, pool, kind):
-    pool.failures = [kind()] * 2
-    with pytest.raises(kind):
-        start().step()
-    assert len(pool.failures) == 1
-
-
-def test_errors_from_two_places_are_left_to_tune(start, pool, monkeypatch):
-    trial, left = start(), [ValueError("one"), TypeError("another")]
-    monkeypatch.setattr(pool, "epoch", lambda *_: broken(left.pop(), deep=True))
-    with pytest.raises(ValueError, match="one"):
+    assert (row["done"], row["stop_reason"], row["error"]) == (True, "error", "ValueError: no shape (net.py:5)")
+    with pytest.raises(DeviceError, match="INTERNAL"):
         trial.step()
-    assert left == []
