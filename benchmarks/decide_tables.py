@@ -30,14 +30,15 @@ import pandas as pd
 from comparison import Recorded, describe_machine, machine_line, write_record
 from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.contest import TOLERANCE, Contest
-from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.data_facts import DATA
+from mnist_tune.regimes.decision import standing, to_decide
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.sweep import Sweep
 from mnist_tune.tuning.options import all_rates
 from mnist_tune.tuning.sweep import run_or_resume
 
-CHANCE = 0.1
+DATASET = "mnist-5k"
 AT_A_TIME = 2
 """Seeds that are trained at a time, as on two cores."""
 
@@ -81,10 +82,9 @@ class Table:
         accuracy = self.trials["validation_accuracy"].astype(float).where(self.trials["regime"] != "diverged")
         return self.trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
 
-    def contenders(self, seeds: object) -> list[float]:
-        """Return the rates that a sweep with these seeds does not tell apart from its best one."""
-        found = standing(self.trials[self.trials["seed"].isin(np.atleast_1d(np.asarray(seeds)))], 0)
-        return [float(one) for one in found["learning_rate"][found["close"]]]
+    def standing(self, seeds: object) -> pd.DataFrame:
+        """Return what a sweep with these seeds says of the rates."""
+        return standing(self.trials[self.trials["seed"].isin(np.atleast_1d(np.asarray(seeds)))], DATA[DATASET])
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def trained(config: DecideTables) -> Sweep:
     ]  # fmt: skip
     with TemporaryDirectory() as folder:
         where = config.sweep or Path(folder) / "sweep"
-        options = SweepOptions(dataset="mnist-5k", scheduler="fifo", quiet=True, output=where, resume="auto")
+        options = SweepOptions(dataset=DATASET, scheduler="fifo", quiet=True, output=where, resume="auto")
         return run_or_resume("decide_tables", options, trials)
 
 
@@ -153,7 +153,8 @@ def lists(table: Table, size: int, config: DecideTables) -> Lists:
     chosen = [[seed] for seed in seeds]
     if size > 1:
         chosen = [list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)]
-    found = [table.contenders(some) for some in chosen]
+    standings = [table.standing(some) for some in chosen]
+    found = [list(one["learning_rate"][one["close"]]) for one in standings]
     held = [values.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
     return Lists(table.name, size, len(found), float(np.mean(held)), float(np.mean([*map(len, found)])))
 
@@ -161,7 +162,7 @@ def lists(table: Table, size: int, config: DecideTables) -> Lists:
 def answers(table: Table, config: DecideTables) -> Answers:
     """Simulate sweeps with one seed, each followed by a decision between the rates of its list."""
     rng, values = np.random.default_rng(config.seed), table.values
-    contenders = {seed: table.contenders(seed) for seed in values.index}
+    contenders = {seed: list(to_decide(table.standing(seed))["learning_rate"]) for seed in values.index}
     rows = []
     for _ in range(config.answers):
         seed = rng.choice(values.index)
@@ -181,7 +182,7 @@ def answers(table: Table, config: DecideTables) -> Answers:
 def decided(values: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
     """Return a decision between the columns of a table of accuracies, on rows that are drawn with replacement."""
     settings = [TrialConfig(holdout=config.holdout)] * values.shape[1]
-    contest = Contest(settings, CHANCE, AT_A_TIME, config.trials)
+    contest = Contest(settings, DATA[DATASET].chance, AT_A_TIME, config.trials)
     drawn = rng.integers(len(values), size=config.trials)
     for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
         value = values[drawn[order], setting]

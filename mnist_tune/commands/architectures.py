@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune import numbers
-from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import families, layers
 from mnist_tune.reports.figures import panels, save
@@ -88,7 +88,7 @@ def main() -> int:
     sweep = run_or_resume("architectures", with_images_held_out(asked(ASKED)))
     code = print_report(sweep)
     print_replicates(sweep.trials)
-    found = ranges(families(sweep.trials), data_facts(sweep.meta).test_images)
+    found = ranges(families(sweep.trials), data_facts(sweep.meta))
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis
     for axis in AXES:
@@ -115,7 +115,7 @@ def point(trials: pd.DataFrame) -> dict[str, float]:
     return dict(zip(AXES, (width, hidden + 1, *row[list(AXES[2:])]), strict=True))
 
 
-def ranges(families: Iterable[tuple[str, pd.DataFrame]], test_images: int) -> pd.DataFrame:
+def ranges(families: Iterable[tuple[str, pd.DataFrame]], data: DataFacts) -> pd.DataFrame:
     """Return the range of learning rates at which each family converges: its title and its trials make a row.
 
     The columns are `title`, `AXES`, `lowest` (the smallest rate at which every seed converged), `highest` (the largest
@@ -127,7 +127,7 @@ def ranges(families: Iterable[tuple[str, pd.DataFrame]], test_images: int) -> pd
     for title, trials in families:
         found, begun = Range.of(trials), trials.loc[trials["epochs_run"] > 0, "learning_rate"]
         above = min(begun[begun > (found.sometimes or np.inf)], default=None)
-        best = standing(trials, test_images)[:1][["learning_rate", "accuracy"]].to_numpy(float)
+        best = standing(trials, data)[:1][["learning_rate", "accuracy"]].to_numpy(float)
         rate, accuracy = best[0] if len(best) else (np.nan, np.nan)
         row = {"title": title, **point(trials), "lowest": found.lowest, "highest": found.always}
         rows.append(row | {"sometimes": found.sometimes, "next": above, "best": rate, "accuracy": accuracy})

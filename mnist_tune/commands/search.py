@@ -14,12 +14,12 @@ from mnist_tune import UserError, load_sweep, storage
 from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own, refuse_unknown
-from mnist_tune.reports.ranges import best_trials
 from mnist_tune.reports.terminal import exit_code, print_report
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
+from mnist_tune.results.tables import FINALISTS, settings_of
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.training.architectures import ACTIVATIONS
-from mnist_tune.trial import MAX_SEED, TrialConfig, closest
+from mnist_tune.trial import MAX_SEED, closest
 from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,
@@ -40,9 +40,6 @@ from mnist_tune.tuning.wanted import asked, resumed
 
 SETTINGS = ("architecture", "optimizer", "learning_rate", "momentum", "batch_size", "weight_decay")
 """What a search chooses."""
-
-CONTENDERS = 3
-"""How many of the best trials it decides between in the end."""
 
 SHOWN = 10
 """The best trials that are printed."""
@@ -103,7 +100,7 @@ class Search(SweepOptions):
         refuse_outside(self, 0, "holdout")
         refuse_outside(self, 0, "depths", most=MOST_LAYERS - 1)
         refuse_outside(self, 0, "search_seed", most=MAX_SEED)
-        refuse_outside(self, 2 * CONTENDERS, "final_trials")
+        refuse_outside(self, 2 * FINALISTS, "final_trials")
         refuse_too_many(max(self.samples, self.final_trials), "--samples, --final-trials")
         refuse_empty(self, "widths", "depths", "activations", "batch_size", "optimizer")
         for one in self.activations:
@@ -203,29 +200,19 @@ def main() -> int:
     if found.trials["stop_reason"].isin(OPEN_REASONS).any():
         print(f"Trials had not ended; resume with: {resume_command(found.meta, found.path)}")
         return exit_code(found.trials)
-    contenders = best(found.trials)
+    contenders = settings_of(found.finalists())
     if len(contenders) < 2:
         print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
         return 1
     refuse_unknown(found.path, *contenders)
-    # Named by its trials: with more samples, a search goes on to a decision of its own.
     options = config.handed_on(
-        DecideOptions, scheduler="fifo", output=storage.join(found.path, "-".join(["decision", *contenders.values()])),
+        DecideOptions, scheduler="fifo", output=found.final_place,
         resume=AUTO, epochs=config.epochs, holdout=config.holdout, trials=config.final_trials,
     )  # fmt: skip
-    code = print_report(decide_until_exit(options, list(contenders)))
+    code = print_report(decide_until_exit(options, contenders))
     print(f"Search: {found.path}")
+    load_sweep(found.path).report(storage.join(found.path, "report.html"))  # which names what was decided
     return code
-
-
-def best(trials: pd.DataFrame) -> dict[TrialConfig, str]:
-    """Return the settings of the best three trials that were trained to their end, with the ids of the trials."""
-    found = dict[TrialConfig, str]()
-    for row in best_trials(trials):
-        settings = {name: row[name] for name in (*SETTINGS, "holdout", "drop_last")}
-        one = TrialConfig(**settings, epochs=row["epochs_asked"])
-        found.setdefault(one, row["trial_id"])
-    return dict(list(found.items())[:CONTENDERS])
 
 
 def print_best(trials: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ the outcomes alone, whichever trial ends first: a resume, and a report on the ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,11 +17,14 @@ import pandas as pd
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
-from mnist_tune.regimes.divergence import chance_ceiling
+from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcome
 from mnist_tune.trial import MOST_TRIALS, RETRIED, TrialConfig
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
+
+JUMPING = "jumping"
+"""The option that lists the names of settings that were left out, since their accuracy jumps."""
 
 MOST_SETTINGS = 200
 """The most settings of a contest: differences of all settings to all others are kept after every seed."""
@@ -42,7 +46,8 @@ class Contest:
         at_a_time: L, how many seeds are trained at a time.
         trials: the most trials, without those that confirm.
         tolerance: how much worse than the best the leader may be. By default it follows from the first seed's best
-            accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h.
+            accuracy p on h held-out images: `TOLERANCE √(p (1 - p) / h)`, with p at most 1 - 1/h. Of tokens, h counts
+            independent answers.
         confirm: train the leader alone, until it has `CONFIRMED` seeds.
 
     Attributes:
@@ -63,12 +68,13 @@ class Contest:
     ) -> None:
         self.settings, self._chance, self._trials = list(settings), chance, trials
         self._images, self._confirm = settings[0].holdout, confirm
-        self.decision = Decision(len(settings), tolerance or 0.0, 1 / self._images)
+        self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.confirming: list[float] = []
-        self._seeds: list[dict[int, float | None]] = []
-        """For each seed, the accuracies told so far, by setting; None for a trial that ended in an error."""
+        self._seeds: list[dict[int, tuple[float, float] | None]] = []
+        """For each seed, the accuracies told so far and how many answers an image is worth, by setting; None for a
+        trial that says nothing."""
         self._taken, self._spent = 0, False
         self._retried: set[str] = set()
         self._contenders: list[set[int]] = []
@@ -106,7 +112,7 @@ class Contest:
         for number, (order, setting) in enumerate(self.asked):
             trial_id = f"{number:05d}"
             if trial_id in self._retried & rows.keys() and rows[trial_id]["stop_reason"] != "error":
-                self._seeds[order][setting] = self._accuracy(rows[trial_id])
+                self._seeds[order][setting] = self._told(rows[trial_id])
                 late.add(order)
         for order in sorted(late):
             if order < self._taken and None not in self._seeds[order].values():
@@ -137,13 +143,16 @@ class Contest:
     def tell(self, number: int, row: Mapping[str, Any] | None) -> None:
         """Tell how a trial ended: its last row, None if in an error, which drops its seed for all settings."""
         order, setting = self.asked[number]
-        self._seeds[order][setting] = None if row is None else self._accuracy(row)
+        self._seeds[order][setting] = None if row is None else self._told(row)
         while not self.over and self._seeds[self._taken].keys() == self._contenders[self._taken]:
             self._take_up()
 
-    def _accuracy(self, row: Mapping[str, Any]) -> float:
-        failed = row["stop_reason"] == "diverged" or not row["validation_accuracy"] > chance_ceiling(self._chance)
-        return np.nan if failed else float(row["validation_accuracy"])
+    def _told(self, row: Mapping[str, Any]) -> tuple[float, float] | None:
+        accuracy, answers = (float(np.nan if (one := row.get(name)) is None else one)
+                             for name in ("validation_accuracy", "answers"))  # fmt: skip
+        ended = outcome(row["stop_reason"], accuracy, self._chance)
+        told = (accuracy if ended == COMPETES else np.nan, 1.0 if np.isnan(answers) else answers)
+        return None if ended == MISSING else told
 
     def _take_up(self) -> None:
         """Take up the next seed, and ask for another one if it is not settled yet."""
@@ -164,16 +173,18 @@ class Contest:
 
     def _count(self, order: int) -> None:
         """Count the accuracies with a seed."""
-        seed = {setting: value for setting, value in self._seeds[order].items() if value is not None}
+        seed = {setting: told for setting, told in self._seeds[order].items() if told is not None}
         if self._confirms(order):
-            self.confirming += seed.values()
+            self.confirming += [accuracy for accuracy, _ in seed.values()]
             return
-        values = np.full(len(self.settings), np.nan)
-        values[list(seed)] = list(seed.values())
-        if not self.decision.tolerance and np.isfinite(values).any():
-            best = min(np.nanmax(values), 1 - 1 / self._images)
-            self.decision.tolerance = TOLERANCE * float(np.sqrt(best * (1 - best) / self._images))
-        self.decision.add(values)
+        values, answers = (np.full(len(self.settings), np.nan) for _ in range(2))
+        values[list(seed)], answers[list(seed)] = np.transpose(list(seed.values()))
+        if not self.decision.least and np.isfinite(values).any():
+            images = self._images * answers[np.nanargmax(values)]
+            best = min(np.nanmax(values), 1 - 1 / images)
+            self.decision.least = 1 / images
+            self.decision.tolerance = self.decision.tolerance or TOLERANCE * math.sqrt(best * (1 - best) / images)
+        self.decision.add(values, ~np.isnan(answers))
         self.course.append((self.decision.seeds.copy(), *self.decision.differences))
 
     def _ask(self, settings: Sequence[int], within: bool = True) -> None:

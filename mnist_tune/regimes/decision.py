@@ -12,98 +12,167 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import held_out
-from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.noise import accuracy_noise, difference_noise, sigmas
+from mnist_tune.regimes.outcomes import COMPETES, FAILED, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
 
 RISK = 0.05
 """The chance, over all settings, that one is wrongly told apart from the best, or wrongly out."""
 
-PRIOR = 4
-"""How many differences the noise that is known beforehand counts for, beside those that were measured."""
-
 TOO_MANY = 2
 """A setting that failed with so many seeds more than the leader is set aside."""
-
-LOST = ("diverged", "slow", "dead", "asha")
-"""Why trials end before their last epoch that do not compete: a rate is not the better for those of its seeds that were
-left."""
 
 CONFIRMED = 29
 """Seeds after which a setting that is better with three seeds in four is told from one that is not, with both risks at
 5%: `(z + z)² / (6 (3/4 - 1/2)²)`, z = 1.645 (Noether 1987; Bouthillier et al. 2021, arXiv 2103.03098)."""
 
 
-def chance_gap(scatter: Any, seeds: Any, noise: Any, settings: int) -> Any:
-    """Return how far below the best a setting may be and not be told apart from it.
+def chance_gap(spread: Any, pooled: Any, noise: Any, seeds: Any, free: int, settings: int) -> Any:
+    """Return how far below the best a setting may be and not be told apart from it: `q √(max(s², 2 r², v) / n)`.
 
-    With one seed, it is `z √v`, where v is the variance of the difference that follows from the noise of both
-    accuracies. With n, it is `t √((Σ(D - D̄)² + 4 v) / (n + 3) / n)`: few seeds show little of how much seeds vary, so v
-    counts for four differences more. z and t (with n + 3 degrees of freedom) are quantiles at 1 - 0.05 / (K - 1).
+    q is the quantile at 1 - 0.05 / (K - 1) of Student's t, or of the normal distribution where there is one seed. So
+    the list of those that are not told apart holds the best in 95%. With one seed, the noise of seeds is not in it.
 
     Args:
-        scatter: Σ(D - D̄)² of the differences to the best, paired by seed, for each setting.
+        spread: s², the variance of the differences to the best, paired by seed, for each setting; NaN for one seed.
+        pooled: r², the variance of one accuracy about its setting and its seed, over all settings; NaN if no setting
+            has several seeds. (Of few seeds, s² alone may be far too small.)
+        noise: v, the variance of a difference that follows from the number of images, for each setting.
         seeds: n, for each setting.
-        noise: v, for each setting.
-        settings: K, how many were compared, at least two.
+        free: the degrees of freedom of r².
+        settings: K, how many were compared.
     """
     from scipy.special import stdtrit  # as in `replicates`
 
-    level, free = 1 - RISK / (settings - 1), seeds + PRIOR - 1
-    several = stdtrit(free, level) * np.sqrt((scatter + PRIOR * noise) / free / seeds)
-    return np.where(seeds > 1, several, NormalDist().inv_cdf(level) * np.sqrt(noise))
+    level = 1 - RISK / max(settings - 1, 1)
+    several = stdtrit(free, level) if free else np.nan
+    quantile = np.where(seeds > 1, several, NormalDist().inv_cdf(level))
+    return quantile * np.sqrt(np.fmax(np.fmax(spread, 2 * pooled), noise) / seeds)
 
 
-def standing(trials: pd.DataFrame, test_images: int) -> pd.DataFrame:
-    """Return the settings of one sweep that compete to be the best, the best first.
+def below_best(
+    setting: np.ndarray, seed: np.ndarray, accuracy: np.ndarray, noise: np.ndarray, jumps: np.ndarray, leads: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean accuracy of each setting, how far it is below the best one, over the seeds that both have, and
+    the most that is not told apart from it (`chance_gap`).
 
-    Trials compete if they ran all their epochs and did not diverge. A setting competes if no setting lost fewer seeds:
-    to divergence, or to a scheduler that stopped them. Seeds that are still to come, or failed, are no loss. Accuracies
-    are those of the images held out or, if none were, of the test set. Of each, the noise is its binomial standard
-    error, or the largest fall of the curve between two epochs if that is more.
+    Args:
+        setting: of each trial, by number.
+        seed: likewise; settings are compared on equal ones.
+        accuracy: of each trial.
+        noise: its standard error.
+        jumps: whether its curve jumps. Such trials say nothing of the noise of the others.
+        leads: whether its setting may be the best one.
+    """
+    count, mean, own = _moments(setting, accuracy)
+    error = _moments(setting, noise**2)[1]
+    best = setting[leads][mean[setting[leads]].argmax()]
+    of_best = _moments(np.append(seed[setting == best], seed.max()), np.append(accuracy[setting == best], np.nan))[1]
+    shared, gap, spread = _moments(setting, of_best[seed] - accuracy)
+    # Without seeds in common, a difference varies as both settings do.
+    gap = np.where(shared > 0, gap, mean[best] - mean)
+    spread = np.where(shared > 0, spread, own + own[best])
+    shared = np.where(shared > 0, shared, np.minimum(count, count[best]))
+    pooled, free = _residual(setting[~jumps], seed[~jumps], accuracy[~jumps])
+    if not free:
+        pooled, free = _residual(setting, seed, accuracy)
+    return mean, gap, chance_gap(spread, pooled, error + error[best], shared, free, len(count))
+
+
+def _residual(setting: np.ndarray, seed: np.ndarray, accuracy: np.ndarray) -> tuple[float, int]:
+    """Return the variance of accuracies about a mean of their setting and one of their seed, and its degrees of
+    freedom; about that of their setting if no two settings have several seeds in common."""
+    if not len(accuracy):
+        return np.nan, 0
+    settings, seeds = len(np.unique(setting)), len(np.unique(seed))
+    free, groups = len(accuracy) - settings - seeds + 1, [setting, seed] * 10
+    if free <= 0:
+        free, groups = len(accuracy) - settings, [setting]
+    if free <= 0:
+        return np.nan, 0
+    for group in groups:
+        accuracy = accuracy - _moments(group, accuracy)[1][group]
+    return float((accuracy**2).sum() / free), free
+
+
+def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
+    """Return the settings of one sweep that compete to be the best, the best first: those that failed with fewer seeds
+    and, of these, the more accurate.
+
+    A setting competes if one of its trials does (`outcomes`), unless it failed with two seeds more than another one.
+    Accuracies are those of the images held out or, if there are none, of the test set.
 
     Args:
         trials: rows of the `trials` table.
-        test_images: how many images the test set has.
+        data: the facts about the data set.
 
     Returns:
-        The columns `CONFIGURATION`; `seeds`, how many trials compete; `accuracy`, their mean; `regime`; `gap`, how far
-        the setting is below the best, over the seeds that both have; `close`, whether that is at most `chance_gap`.
+        The columns `CONFIGURATION`; `trial_id`, its first trial that competes; `seeds`, how many compete; `failures`,
+        how many failed; `accuracy`, the mean of those that compete; `regime`; `gap`, how far the setting is below the
+        best, over the seeds that both have; `close`, whether that is at most `chance_gap`; `jumps`, by how much a
+        curve still falls in an epoch (`late_falls`).
     """
-    split, names = held_out(trials), [name for name in CONFIGURATION if name in trials]
-    accuracy = trials[f"{split}_accuracy"].astype(float)
-    complete = trials["epochs_run"] >= trials["epochs_asked"]
-    lost = trials["regime"].eq("diverged") | ~complete & trials["stop_reason"].isin(LOST)
+    names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data.chance)
     keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
-    ran = trials.assign(lost=lost.groupby([trials[name] for name in keys]).transform("sum"))
-    ran = ran[complete & ~lost & accuracy.notna()]
-    if ran.empty:
-        return pd.DataFrame(columns=[*names, "seeds", "accuracy", "regime", "gap", "close"]).astype({"close": bool})
-    ran = ran[ran["lost"] == ran["lost"].min()]
-    setting = ran.groupby(keys).ngroup().to_numpy()
+    setting = trials.groupby(keys).ngroup().to_numpy()
+    failures = np.bincount(setting, ended == FAILED)[setting].astype(int)
+    competes = ended == COMPETES
+    first = ["trial_id"] * ("trial_id" in trials)
+    if not competes.any():
+        columns = [*names, *first, "seeds", "failures", "accuracy", "regime", "gap", "close", "jumps"]
+        return pd.DataFrame(columns=columns).astype({"close": bool, "jumps": float})
+    competes &= failures < failures[competes].min() + TOO_MANY
+    ran, failures = trials[competes], failures[competes]
+    setting = np.unique(setting[competes], return_inverse=True)[1]
+    split = held_out(trials)
     accuracy = ran[f"{split}_accuracy"].to_numpy(float)
-    images: Any = ran["holdout"] if split == "validation" and "holdout" in ran else test_images
-    images = images * ran["answers"].fillna(1.0) if "answers" in ran else images
-    falls = ran["largest_fall"].fillna(0.0) if "largest_fall" in ran else 0.0
-    count, mean, spread = _moments(setting, accuracy)
-    _, noise, _ = _moments(setting, np.asarray(np.maximum(accuracy_noise(accuracy, images), falls) ** 2))
-    best = mean.argmax()  # of several the first
-    each = pd.MultiIndex.from_frame(ran[[name for name in ("seed", "data_seed") if name in ran]])
-    of_best = pd.Series(accuracy[setting == best]).groupby(each[setting == best]).mean().reindex(each).to_numpy()
-    shared, gap, variance = _moments(setting, of_best - accuracy)
-    # Without seeds in common, a difference varies as both settings do.
-    gap = np.where(shared > 0, gap, mean[best] - mean)
-    variance = np.where(shared > 0, variance, spread + spread[best])
-    shared = np.where(shared > 0, shared, count)
-    scatter = np.nan_to_num(variance * (shared - 1))
-    limit = chance_gap(scatter, shared, noise + noise[best], max(len(count), 2))
-    order, rows = np.argsort(-mean, kind="stable"), pd.Series(setting).groupby(setting).indices
+    falls = ran["late_fall"].fillna(0.0).to_numpy(float) if "late_fall" in ran else np.zeros(len(ran))
+    seed = ran.groupby([name for name in ("seed", "data_seed") if name in ran]).ngroup().to_numpy()
+    noise = accuracy_noise(accuracy, _images(ran, data, split))
+    mean, gap, limit = below_best(setting, seed, accuracy, noise, falls > 0, failures == failures.min())
+    rows = pd.Series(setting).groupby(setting).indices
+    loss = ran[f"{split}_loss"].groupby(setting).mean() if f"{split}_loss" in ran else mean  # it settles ties
+    order = np.lexsort((loss, -mean, [failures[rows[i][0]] for i in range(len(rows))]))
     labels = ran["regime"].to_numpy(str).astype(object)
     of_each = [labels[rows[i]] for i in order]
     regimes = [of[0] if (of == of[0]).all() else regime_counts(pd.Series(of)) for of in of_each]
-    return ran[names].iloc[[rows[i][0] for i in order]].reset_index(drop=True).assign(
-        seeds=count[order], accuracy=mean[order], regime=regimes, gap=gap[order], close=(gap <= limit)[order]
+    at = [rows[i][0] for i in order]
+    return ran[[*names, *first]].iloc[at].reset_index(drop=True).assign(
+        seeds=np.bincount(setting)[order], failures=failures[at], accuracy=mean[order], regime=regimes, gap=gap[order],
+        close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
     )  # fmt: skip
+
+
+def to_decide(found: pd.DataFrame) -> pd.DataFrame:
+    """Return those settings of `standing` among which a decision is worth its seeds: those that are not told apart from
+    the best and don't jump or, if there are fewer than two, all that are not told apart."""
+    close = found[found["close"]]
+    calm = close[close["jumps"] == 0]
+    return calm if len(calm) > 1 else close
+
+
+def _images(trials: pd.DataFrame, data: DataFacts, split: str = "validation") -> Any:
+    """Return how many independent answers the accuracy of each trial is worth; on the test set without a hold-out."""
+    held = trials["holdout"].to_numpy() if split == "validation" and "holdout" in trials else np.zeros(len(trials))
+    answers = trials["answers"].fillna(1.0).to_numpy(float) if "answers" in trials else 1.0
+    return np.where(held > 0, held, data.test_images) * answers
+
+
+def late_falls(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) -> pd.Series:
+    """Return the largest fall of each trial's held-out (else test) accuracy in an epoch of the last half, by its id; 0
+    if noise explains it (`sigmas`)."""
+    trial, ids = pd.factorize(epochs["trial_id"])
+    if not len(ids):
+        return pd.Series(dtype=float)
+    images = pd.Series(_images(trials, data), trials["trial_id"]).reindex(ids).to_numpy()[trial]
+    accuracy = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float)).to_numpy()
+    after, count = np.where(np.diff(trial, append=-1) == 0, np.roll(accuracy, -1), np.nan), np.bincount(trial)
+    late = 2 * epochs.groupby(trial).cumcount().to_numpy() + 2 >= count[trial]
+    limit = np.array([sigmas(of // 2) for of in count])[trial] * difference_noise(accuracy, after, images)
+    falls = np.where(late & (accuracy - after > limit), accuracy - after, 0.0)
+    return pd.Series(falls, ids[trial]).groupby(level=0).max()
 
 
 def _moments(group: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,45 +219,60 @@ def most_failures(failed: Any, seeds: Any) -> Any:
 class Decision:
     """Which of K settings is best, from seeds that are taken up one after another, each by all settings still in.
 
-    A setting is out once another one is better by more than `radius` at the risk 0.05 / (K - 1), or once it has failed
-    with two seeds more than the leader. It may hold many searches at once, all arrays then have their axis first.
+    A setting is set aside once it has failed with two seeds more than the leader. It is beaten once another one is
+    better by more than `radius` at the risk 0.05 / (K - 1): it is out, and is in again if that one is set aside.
+    It may hold many searches at once, all arrays then have their axis first.
 
     Args:
         settings: K.
         tolerance: how much worse than the best the leader may be.
-        least: the standard deviation that a difference has at least, such as one held-out image.
+        least: the standard deviation that a difference has at least, such as one held-out image. It may be set later.
         searches: how many searches there are, as a shape; that of a single one is empty.
 
     Attributes:
         active: whether each setting is in, [K].
-        seeds: how many seeds each has taken up, [K].
+        seeds: how many seeds each has taken up, [K]; of one that is out, until it left.
         failures: with how many of them it failed, [K].
+        allowed: with how many the leader had failed when a setting was set aside, [K]; -1 for those that were not.
     """
 
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
-        self.tolerance, self._least = tolerance, least
+        self.tolerance, self.least = tolerance, least
         self._risk = RISK / max(settings - 1, 1)
         self.active = np.ones((*searches, settings), bool)
-        self.seeds, self.failures = (np.zeros((*searches, settings), int) for _ in range(2))
+        self.seeds, self.failures, self.allowed = (np.full((*searches, settings), of) for of in (0, 0, -1))
+        self._beat = np.zeros((*searches, settings, settings), bool)
+        """Whether one has beaten another one, [better, worse], while both were in."""
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
         self._count = np.zeros((*searches, settings, settings), int)
 
-    def add(self, values: Any) -> None:
+    def add(self, values: Any, trained: Any = True) -> None:
         """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it failed. Those that are out count no
-        more."""
-        values = np.asarray(values, float)
-        self.seeds += self.active
-        self.failures += self.active & np.isnan(values)
-        known = self.active & ~np.isnan(values)
+        more, nor do those that were not `trained` with it, [K]: they were out when it was asked for."""
+        values, took = np.asarray(values, float), self.active & trained
+        self.seeds += took
+        self.failures += took & np.isnan(values)
+        known = took & ~np.isnan(values)
         pairs, values = known[..., :, None] & known[..., None, :], np.where(known, values, 0)
         differences = np.where(pairs, values[..., :, None] - values[..., None, :], 0)
         self._count += pairs
         self._sum += differences
         self._squares += differences**2
         both = self.active[..., :, None] & self.active[..., None, :]
-        beaten = ((self._mean > self._radius(self._risk)) & both).any(-2)
+        self._beat |= (self._mean > self._radius(self._risk)) & both
         lead = np.take_along_axis(self.failures, self.leader[..., None], -1)
-        self.active = self.active & ~beaten & (self.failures < lead + TOO_MANY)
+        self.allowed = np.where(self.active & (self.failures >= lead + TOO_MANY), lead, self.allowed)
+        self.active = ~self.aside & ~self._beaten_by.any(-2)
+
+    @property
+    def aside(self) -> np.ndarray:
+        """Whether each setting was set aside, since it failed more often, [K]."""
+        return np.asarray(self.allowed >= 0)
+
+    @property
+    def _beaten_by(self) -> np.ndarray:
+        """Whether one that was not set aside has beaten another one, [better, worse]."""
+        return np.asarray(self._beat & ~self.aside[..., :, None])
 
     @property
     def leader(self) -> np.ndarray:
@@ -213,12 +297,12 @@ class Decision:
 
     def worse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for each setting by how much it is worse than another one, [K, 3]: a simultaneous 95% interval's lower
-        end, the mean, its upper end; which other one that is, [K]: the leader or, for a setting that is out, the one
-        that is most surely better; and how many seeds both have, [K]."""
+        end, the mean, its upper end; which other one that is, [K]: the leader or, for a setting that was beaten, the
+        one that beat it most surely; and how many seeds both have, [K]."""
         mean, wide = self.differences
-        surely = np.where(np.eye(self.active.shape[-1], dtype=bool), -np.inf, mean - wide)
-        known = ~self.active & np.isfinite(surely).any(-2)
-        than = np.where(known, surely.argmax(-2), self.leader[..., None])
+        by = self._beaten_by
+        surely = np.where(by, mean - wide, -np.inf).argmax(-2)
+        than = np.where(by.any(-2) & ~self.active, surely, self.leader[..., None])
         of = than[..., None, :]
         mean, wide, count = (np.take_along_axis(each, of, -2)[..., 0, :] for each in (mean, wide, self._count))
         return np.stack([mean - wide, mean, mean + wide], -1), than, count
@@ -237,4 +321,4 @@ class Decision:
 
     def _radius(self, risk: float) -> np.ndarray:
         variance = (self._squares - self._sum * self._mean) / np.maximum(self._count - 1, 1)
-        return radius(self._count, np.sqrt(np.maximum(variance, self._least**2)), risk)
+        return radius(self._count, np.sqrt(np.maximum(variance, self.least**2)), risk)

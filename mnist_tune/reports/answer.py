@@ -155,7 +155,8 @@ def _decided(sweep: Tables) -> Answer:
         return Answer("No setting has been compared yet", tuple(filter(None, [so_far(sweep.trials)])))
     settings = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
     known, best = keys(settings), int(contest.decision.leader)
-    _, _, why = said[0].partition("; ")
-    head = f"{'Train with' if contest.settled else 'So far'} {titles(contest.settings)[best]}"
+    name = titles(contest.settings)[best]
+    _, _, why = said[0].partition(f": {name}")
     rivals = tuple(key for k, key in enumerate(known) if contest.decision.active[k] and k != best)
-    return Answer(f"{head}: {why}", tuple(said[1:]), (), known[best], rivals)
+    head = f"{'Train with' if contest.settled else 'So far'} {name}{why}"
+    return Answer(head, tuple(said[1:]), (), known[best], rivals)

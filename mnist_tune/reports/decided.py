@@ -9,12 +9,21 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, told_apart
-from mnist_tune.regimes.contest import Contest
-from mnist_tune.regimes.decision import TOO_MANY, most_failures
+from mnist_tune.regimes.contest import JUMPING, Contest
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import setting, varied
+from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
 from mnist_tune.regimes.replicates import half_width
+from mnist_tune.reports.page_data import listed
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
+
+OF_ALL = "95% of all decisions, those that don't settle included"
+"""What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
+
+MOST_NAMED = 12
+"""The most settings that are named as not told apart from the best, or as left out."""
 
 
 def titles(settings: Sequence[TrialConfig]) -> list[str]:
@@ -39,20 +48,24 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         return
     best = int(found.leader)
     left = [int(k) for k in np.flatnonzero(found.active) if k != best]
-    aside = np.flatnonzero(~found.active & (found.failures >= found.failures[best] + TOO_MANY))
     at_most = found.may_lose
-    if contest.settled and len(aside) == len(names) - 1:
+    if contest.settled and found.aside.sum() == len(names) - 1:
         sure = "all others fail more often"
     elif contest.settled:
-        others = "of those that fail no more often, none is" if len(aside) else "none of the others is"
-        sure = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)} (95%)"
+        others = "of those that fail no more often, none is" if found.aside.any() else "none of the others is"
+        sure = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)} ({OF_ALL})"
     else:
         sure = (
             f"another may be better by up to {at_most:.4f} (95%)" if math.isfinite(at_most) else "too few seeds (95%)"
         )
+    failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
+    seeds = int(found.seeds[best]) + len(contest.confirming)
     known = "best" if contest.settled else f"not settled after {counted(len(sweep.trials))}; best so far"
     apart = f"; not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
-    yield f"{known}: {names[best]}; {sure}{apart}"
+    yield f"{known}: {names[best]}, {failed(failures, seeds)}; {sure}{apart}"
+    yield from _calmer(sweep, contest, names, left if at_most else [])
+    if isinstance(out := sweep.meta["options"].get(JUMPING), list) and out:
+        yield f"left out, since accuracy still jumped there: {listed([*map(str, out)], MOST_NAMED)}"
     for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
         if k != best and both:
             low, mean, high, how = (-high, -mean, -low, "better") if mean < 0 else (low, mean, high, "worse")
@@ -60,21 +73,40 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
             yield f"{names[k]} is {mean:.4f}{interval} {how} than {names[other]} ({counted(int(both), 'seed')})"
     for k in map(int, np.flatnonzero(found.failures)):
         of = f"{found.failures[k]} of {counted(int(found.seeds[k]), 'seed')}"
-        yield f"{names[k]} failed with {of} (it diverged, or was at chance)" + "; set aside" * (k in aside)
-    rows = sweep.trials[contest.is_of(best, sweep.trials)]
-    failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
-    seeds = int(found.seeds[best]) + len(contest.confirming)
-    limit = float(most_failures(failures, seeds))
-    of = counted(seeds, "seed")
-    yield f"{names[best]}: {failures} of {of} failed (at most {limit:.0%} do); {counted(len(sweep.trials))}"
+        then = f"; set aside then, as the best had failed with {found.allowed[k]}" * bool(found.aside[k])
+        yield f"{names[k]} failed with {of} (it diverged, or was at chance){then}"
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
         yield f"accuracy of {names[best]} on held-out images, with {further}: {_mean(fresh)}"
-    tested = rows.loc[rows["stop_reason"].eq("completed"), "test_accuracy"].astype(float)
+    rows = sweep.trials[contest.is_of(best, sweep.trials)]
+    tested = rows.loc[outcomes(rows, data_facts(sweep.meta).chance) == COMPETES, "test_accuracy"].astype(float)
     chosen = sweep.meta["options"].get("chosen_by") == "test"
     biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
     yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen
+    yield f"{counted(len(sweep.trials))} in all"
+
+
+def failed(failures: int, seeds: int) -> str:
+    """Return how many seeds of a setting failed, and what share of them may."""
+    return f"{failures} of {counted(seeds, 'seed')} failed (at most {float(most_failures(failures, seeds)):.0%} do)"
+
+
+def _calmer(sweep: Tables, contest: Contest, names: Sequence[str], left: Sequence[int]) -> Iterator[str]:
+    """Yield which of the settings that are not told apart from the best is the calmest, if it failed or oscillated with
+    fewer seeds, of those that both have."""
+    best, found = int(contest.decision.leader), {}
+    ended = outcomes(sweep.trials, data_facts(sweep.meta).chance)
+    calm = pd.Series((ended == COMPETES) & (sweep.trials["regime"] != "oscillating").to_numpy(), sweep.trials["seed"])
+    for k in (best, *left):
+        found[k] = calm[(ended != MISSING) & np.array(contest.is_of(k, sweep.trials))]
+    shared = {k: found[best].index.intersection(found[k].index) for k in left}
+    gains = {k: int(found[k][seeds].sum() - found[best][seeds].sum()) for k, seeds in shared.items()}
+    calmest = max(gains, key=gains.__getitem__, default=best)  # of equal ones the first
+    if gains.get(calmest, 0) > 0:
+        of, seeds = [f"{found[k][shared[calmest]].sum()}" for k in (calmest, best)], len(shared[calmest])
+        said = f"{of[0]} of {counted(seeds, 'seed')} neither failed nor oscillated, of {names[best]} {of[1]}"
+        yield f"calmer, and not told apart: {names[calmest]} ({said})"
 
 
 def _mean(values: pd.Series) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,16 +19,17 @@ from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.decision import standing, to_decide
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
+from mnist_tune.regimes.outcomes import COMPETES, outcomes
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.decided import decided
+from mnist_tune.reports.decided import MOST_NAMED, decided, failed
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, best_trials, by_hand, named_again, spans
+from mnist_tune.reports.ranges import Range, advice, by_hand, named_again, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -46,9 +47,6 @@ WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling",
 
 SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
 """What trials are compared on, in words."""
-
-MOST_CLOSE = 12
-"""The most learning rates that are named as not told apart from the best."""
 
 
 class Kind(StrEnum):
@@ -133,22 +131,36 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 
 def winner_of(sweep: Tables) -> Iterator[Finding]:
-    """Yield what a search found; nothing of other sweeps."""
-    if not _is_search(sweep) or not (best := best_trials(sweep.trials)):
+    """Yield what a search found, or its decision between its best; nothing of other sweeps."""
+    if not _is_search(sweep) or (found := sweep.best()).empty:
         return
-    row, split, trials = best[0], held_out(sweep.trials), counted(len(sweep.trials))
-    score = f"{row[f'{split}_accuracy']:.4f}"
-    close = sweep.best()["close"]
-    others = f"; not told apart from it by one seed: {counted(int(close.sum()) - 1, 'other')}" * (len(close) > 1)
+    row, split = winner(sweep), held_out(sweep.trials)
+    if sweep.final and (contest := sweep.final.decision):
+        split, [by, *_] = "validation", decided(sweep.final, contest)
+        rows = sweep.final.trials[contest.is_of(int(contest.decision.leader), sweep.final.trials)]
+        competed = outcomes(rows, data_facts(sweep.final.meta).chance) == COMPETES
+        row["accuracy"] = rows.loc[competed, "validation_accuracy"].mean()
+        how = f"decided between the best {len(contest.settings)} with fresh seeds: {by}"
+    else:
+        how = f"the best of {counted(len(sweep.trials))}"
+        how += PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
+        if len(found) > 1:
+            how += "; " + _holds_the_best(found, lambda close: f"it and {counted(len(close) - 1, 'other')}")
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
     short = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
     network, *settings = (setting(name, value) for name, value in short.items())
     said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
-    how = PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
-    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); the best of {trials}{how}{others}", "the winner")
+    score = f"{row['accuracy']:.4f}"
+    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); {how}", "the winner")
     yield Finding(Kind.FIGURE, network, "the winner")
     yield Finding(Kind.FIGURE, rate(row["learning_rate"]), "its learning rate")
     yield Finding(Kind.FIGURE, score, f"its {SPLITS[split]}")
+
+
+def winner(sweep: Tables) -> pd.Series:
+    """Return the row of `Tables.best` of the setting that a search found best: by its decision, if it has one."""
+    decision = sweep.final and sweep.final.decision
+    return sweep.best().iloc[int(decision.decision.leader) if decision else 0].copy()
 
 
 def _is_search(sweep: Tables) -> bool:
@@ -176,7 +188,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = []
         else:
             one = Range.of(family)
-            best = standing(family, data_facts(sweep.meta).test_images)
+            best = standing(family, data_facts(sweep.meta))
             text = "; ".join([*spans(family), best_rate(best, held_out(family))])
             yield Finding(Kind.FAMILY, text, title, (), *advice(family, options, one))
             figures = _figures(one, best, held_out(family))
@@ -187,30 +199,53 @@ def _families(sweep: Tables) -> Iterator[Finding]:
 
 
 def best_rate(found: pd.DataFrame, split: str) -> str:
-    """Return which learning rate is the best of those in `standing`, and which are not told apart from it."""
+    """Return which learning rate is the best of those in `standing`, which ones the sweep can't rank, and where its
+    accuracy still jumps."""
     if found.empty:
-        return "no rate ran all its epochs without diverging"
+        return "no rate learned and ran all its epochs"
     best, rates = found.iloc[0], told_apart(found["learning_rate"])
     measure = SPLITS[split] + ", not an unbiased estimate" * (split == "test")
-    said = f"best learning rate by {measure}: {rates[best['learning_rate']]} ({best['accuracy']:.4f}, {best['regime']})"
-    if len(found) == 1:
-        return said
-    close = listed([rates[one] for one in sorted(found["learning_rate"][found["close"]][1:])], MOST_CLOSE)
-    least, most = found["seeds"].min(), found["seeds"].max()
-    by = "by one seed" if most == 1 else f"by {most if least == most else f'{least} to {most}'} seeds"
-    return said + (f"; not told apart from it {by}: {close}" if close else f"; told apart from all others {by}")
+    lost = f"; {failed(best['failures'], best['failures'] + best['seeds'])}" * int(best["failures"] > 0)
+    said = f"best learning rate by {measure}: {rates[best['learning_rate']]}"
+    said += f" ({best['accuracy']:.4f}, {best['regime']}{lost})"
+    if len(found) > 1:
+        said += "; " + _holds_the_best(found, lambda close: _rates(close, rates))
+    if len(more := found[found["close"] & (found["failures"] > best["failures"])]):
+        said += f"; failed with a seed more: {_rates(more, rates)}"
+    if len(jumping := found[found["jumps"] > 0]):
+        at, first = _rates(jumping, rates), jumping["learning_rate"].min()
+        all_above = 1 < len(jumping) == (found["learning_rate"] >= first).sum()
+        where = f"from {rates[first]} on" if all_above else f"at {at}"
+        said += f"; {where} accuracy still jumps by up to {100 * jumping['jumps'].max():.1f} points an epoch"
+    return said
+
+
+def _rates(found: pd.DataFrame, names: Mapping[float, str]) -> str:
+    return listed([names[one] for one in sorted(set(found["learning_rate"]))], MOST_NAMED)
+
+
+def _holds_the_best(found: pd.DataFrame, names: Callable[[pd.DataFrame], str]) -> str:
+    """Return which of several settings in `standing` are not told apart, and how sure it is that one of them is the
+    best."""
+    close = found[found["close"]]
+    least, most = close["seeds"].min(), close["seeds"].max()
+    seeds = "one seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
+    sure = "95%" + ", without the noise of seeds" * int(least == 1)
+    if len(close) == 1:
+        return f"{seeds} tell{'s' * int(most == 1)} it from all others ({sure})"
+    return f"{seeds} can't rank {names(close)}, which hold the best ({sure})"
 
 
 def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     if sweep.meta["ended"] is None or sweep.decision is not None or sweep.edges():
         return
-    best = sweep.best()
-    close = best[best["close"]]
+    close = to_decide(best := sweep.best())
     if not 1 < len(close) <= MOST_SETTINGS:
         return
     dataset = sweep.meta["options"].get("dataset")
     again = by_hand(close, dataset)
-    said = f"to decide between the {len(close)} settings that are not told apart{f', {again}' * bool(again)}:"
+    calm = ", and don't jump" * int(len(close) < best["close"].sum())
+    said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {again}' * bool(again)}:"
     if dataset == ARRAYS:
         yield Finding(Kind.NEXT, f"{said} decide(DecideOptions(sweep=..., dataset=...))")
         return

@@ -19,7 +19,7 @@ from bokeh.plotting import figure
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.measured_edge import LEARNED
 from mnist_tune.reports.decided import titles
-from mnist_tune.reports.findings import Kind, measured, of, winner_of
+from mnist_tune.reports.findings import Kind, measured, of, winner, winner_of
 from mnist_tune.reports.importances import importances
 from mnist_tune.reports.page_data import (
     Band,
@@ -32,7 +32,6 @@ from mnist_tune.reports.page_data import (
     with_epochs,
     words,
 )
-from mnist_tune.reports.ranges import best_trials
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import replicates
 from mnist_tune.reports.trial_table import PAGE, fields, heading
@@ -150,7 +149,7 @@ def progress(canvas: Canvas) -> Charts:
     said = [] if data.several else of(winner_of(data.sweeps[0]), Kind.WINNER)
     if not said:
         return
-    winner = best_trials(data.trials)[0]
+    best = data.trials[data.trials["own_id"] == winner(data.sweeps[0])["trial_id"]].iloc[0]
     numbers = models.Range1d(*padded(data.trials["number"], log=False))
     plot = new_figure("progress", 300, numbers, canvas.y, x_axis_type="linear")
     canvas.points(plot, "number")
@@ -158,10 +157,10 @@ def progress(canvas: Canvas) -> Charts:
     line = models.ColumnDataSource({"xs": [x], "ys": [y], "metric": [canvas.metric.key]}, name="best")
     view = models.CDSView(filter=models.BooleanFilter(name="best-shown"))
     plot.multi_line("xs", "ys", source=line, view=view, line_color=INK, line_width=2)
-    _mark(plot, winner["number"], 200, "winner", y_units="screen")
+    _mark(plot, best["number"], 200, "winner", y_units="screen")
     plot.xaxis[0].axis_label = "trial, in the order of the search"
     caption = f"The line is the least {canvas.metric.title} so far, of trials that were trained to their end. "
-    caption += f"The winner is trial {winner['own_id']}: {said[0].text}."
+    caption += f"The winner is trial {best['own_id']}: {said[0].text}."
     yield Chart("progress", "Trials in the order of the search, and the best so far", plot, caption)
 
 
@@ -172,15 +171,15 @@ def decisions(canvas: Canvas) -> Charts:
             continue
         names, best = [*map(printable, titles(contest.settings))], int(contest.decision.leader)
         worse = np.array([(mean[best], wide[best]) for _, mean, wide in contest.course])
-        last = [int(seeds) for seeds in contest.decision.seeds]
         limits = padded([0, *(worse[LOOK:, 0] if len(worse) > LOOK else worse[:, 0]).ravel()], log=False)
-        along = models.Range1d(0.5, max(last) + 0.5)
+        along = models.Range1d(0.5, len(worse) + 0.5)
         height = models.Range1d(*limits)
         plot = new_figure(f"decision-{i}", 300, along, height, x_axis_type="linear", y_axis_type="linear")
         plot.hspan(y=0, line_color=INK)
         for j, k in enumerate(k for k in range(len(names)) if k != best):
             style = {"color": LINES[j % len(LINES)], "legend_label": names[k]}
-            seeds, (mean, wide) = np.arange(1, last[k] + 1), worse[: last[k], :, k].T
+            took = np.flatnonzero(np.diff([seeds[k] for seeds, _, _ in contest.course], prepend=0))
+            seeds, (mean, wide) = took + 1, worse[took, :, k].T
             known = np.isfinite(wide)
             plot.varea(seeds[known], (mean - wide)[known], (mean + wide)[known], fill_alpha=0.15, **style)
             plot.line(seeds, mean, line_width=2, **style)

@@ -77,15 +77,6 @@ class Range:
         return cls(min(every, default=None), max(every, default=None), sometimes, beyond)
 
 
-def best_trials(trials: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return the trials among which a search chooses, those that were trained to their end: the most accurate on
-    held-out images first; of equal ones, that with the least loss."""
-    ended = trials[trials["stop_reason"] == "completed"]
-    best = [f"{held_out(ended)}_{name}" for name in ("accuracy", "loss")]
-    found: list[dict[Any, Any]] = ended.sort_values(best, ascending=[False, True]).to_dict("records")
-    return found
-
-
 def spans(family: pd.DataFrame) -> list[str]:
     """Return at which learning rates each regime is found, such as `converges from 0.04 to 0.7`.
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRI
 from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import standing
+from mnist_tune.regimes.decision import late_falls, standing, to_decide
 from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
@@ -47,6 +48,9 @@ MOST_ROWS = 10**7
 MOST_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
 """The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
 claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
+
+FINALISTS = 3
+"""How many of its best settings a search decides between in the end."""
 
 TEXTS = (ID, TEXT, NAME)
 """Kinds of texts."""
@@ -80,14 +84,32 @@ class Tables:
 
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
-        over `seeds`, `gap` how far below the best, `close` that they are not told apart from it (`standing`)."""
-        return standing(self.trials, data_facts(self.meta).test_images)
+        over `seeds`, `failures` how many more failed, `gap` how far it is below the best, `close` that it is not told
+        apart from it, `jumps` by how much its accuracy still falls in an epoch (`standing`)."""
+        return standing(self.trials, data_facts(self.meta))
 
     def contenders(self) -> list[TrialConfig]:
-        """Return the best setting and those that are not told apart from it, the best first, each with the seed 0."""
-        found = self.best()
-        rows = found[found["close"]][CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
-        return [TrialConfig.from_dict(row) for row in rows.to_dict("records")]
+        """Return the best setting and those that are not told apart from it, the best first, each with the seed 0.
+        Those whose accuracy still jumps are left out, unless fewer than two are left."""
+        return settings_of(to_decide(self.best()))
+
+    def finalists(self) -> pd.DataFrame:
+        """Return the best three settings (`best`), between which the command `search` decides in the end."""
+        return self.best().head(FINALISTS)
+
+    @property
+    def final_place(self) -> Place:
+        """Where a search has that decision. It is named by trials: with more of them, there is another one."""
+        return storage.join(self.path, "-".join(["decision", *self.finalists()["trial_id"]]))
+
+    @cached_property
+    def final(self) -> Tables | None:
+        """That decision; None if there is none."""
+        if self.meta["name"] == "search" and self.meta["ended"]:
+            with suppress(UserError):
+                found = read_sweep(self.final_place)
+                return found if found.decision and found.decision.course else None
+        return None
 
     def by(self, *names: str) -> pd.DataFrame:
         """Return mean, standard deviation, range and 95% interval of each score, a row for each value of these columns,
@@ -150,6 +172,12 @@ class Tables:
             return pd.DataFrame(rows, columns=["trial_id", *kinds]).astype(kinds)
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise UserError(f"sharpness_steps of epochs in {self.path} holds no measurements; it is damaged") from None
+
+
+def settings_of(found: pd.DataFrame) -> list[TrialConfig]:
+    """Return settings of `Tables.best`, each as a trial with the seed 0."""
+    rows = found[CONFIGURATION].rename(columns={"epochs_asked": "epochs"})
+    return [TrialConfig.from_dict(row) for row in rows.to_dict("records")]
 
 
 def together(sweeps: Sequence[Tables]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -244,6 +272,7 @@ def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Ta
     live = "unknown" if running is None else begun if running else "interrupted"
     trials["stop_reason"] = trials["stop_reason"].mask(open_, live)
     trials = label_trials(trials, epochs, data).assign(dataset=meta["dataset"]["name"])
+    trials["late_fall"] = trials["trial_id"].map(late_falls(trials, epochs, data))
     trials["diverged_at_step"] = trials["diverged_at_step"].where(trials["regime"] == "diverged")
     return Tables(path, trials[[column.name for column in TRIALS]], _as_asked(epochs), meta)
 
@@ -265,13 +294,11 @@ def _summary(epochs: pd.DataFrame) -> pd.DataFrame:
     # A trial diverged with a loss above the untrained network's, or NaN; or its network is dead and guesses.
     lost = ~(last["train_loss"] <= last["untrained_loss"])
     above, guesses = last["above_since"], last["guessing_since"]
-    held_out = epochs["validation_accuracy"].astype(float).fillna(epochs["test_accuracy"].astype(float))
     best = epochs[epochs["test_accuracy"] == curves["test_accuracy"].transform("max")].drop_duplicates("trial_id")
     return last[[*scores, "validation_loss", "validation_accuracy", "answers", "node", "device"]].assign(
         **{name: curves[name].sum() for name in TIMES},
         epochs_run=curves.size(),
         best_test_accuracy=curves["test_accuracy"].max(),
-        largest_fall=held_out.groupby(epochs["trial_id"]).diff(-1).groupby(epochs["trial_id"]).max().clip(0),
         best_epoch=best.set_index("trial_id")["epoch"],
         diverged_at_step=above.where(lost).fillna(guesses).fillna(above).fillna(last["step"].astype("Int64")),
     )

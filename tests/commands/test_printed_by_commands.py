@@ -93,7 +93,7 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_tex
 def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, made_up_sweep):
     sweep = made_up_sweep([0.19, 0.2], seeds=2)
     said = command(lr_regimes, run_or_resume=sweep)
-    assert "; not told apart from it by 2 seeds: 0.19" in said
+    assert "; 2 seeds can't rank 0.19, 0.2, which hold the best (95%)" in said
     _, _, means = said.partition("Replicates over seeds")
     assert [line.count(", ") for line in means.splitlines()[-2:]] == [2, 2], "two values each of training and test"
     alone = replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])

@@ -7,6 +7,7 @@ import pytest
 
 from mnist_tune.commands import architectures
 from mnist_tune.commands.architectures import along, plot_range, point, print_ranges, ranges
+from mnist_tune.regimes.data_facts import MNIST
 
 REGIMES = {0.1: "slow slow", 0.2: "converged converged", 0.4: "converged converged", 0.8: "diverged converged"}
 
@@ -24,7 +25,7 @@ def made_up_trials(regimes, **config):
 
 def test_the_range_and_its_best():
     [found] = ranges(
-        [("title", made_up_trials(REGIMES | dict.fromkeys((1.6, 3.2), "diverged diverged")))], 1000
+        [("title", made_up_trials(REGIMES | dict.fromkeys((1.6, 3.2), "diverged diverged")))], MNIST
     ).to_dict("records")
     assert found["title"] == "title"
     assert [found[name] for name in ("lowest", "highest", "sometimes", "next", "best")] == [0.2, 0.4, 0.8, 1.6, 0.4]
@@ -34,20 +35,20 @@ def test_the_range_and_its_best():
 
 def test_the_range_begins_where_every_seed_converged():
     some = {0.05: "slow converged", **REGIMES}
-    [found] = ranges([("", made_up_trials(some))], 1000).to_dict("records")
+    [found] = ranges([("", made_up_trials(some))], MNIST).to_dict("records")
     assert (found["lowest"], found["highest"]) == (0.2, 0.4)
 
 
 def test_a_range_without_an_end_or_without_a_rate():
     open_, none = (
-        ranges([("", made_up_trials(regimes))], 1000).iloc[0]
+        ranges([("", made_up_trials(regimes))], MNIST).iloc[0]
         for regimes in (REGIMES, dict.fromkeys(REGIMES, "diverged slow"))
     )
     assert np.isnan(open_["next"])
     assert open_["sometimes"] == 0.8
     assert none[["lowest", "highest", "sometimes", "next"]].isna().all()
     assert none["best"] == 0.8, "of those that did not diverge"
-    [lost] = ranges([("", made_up_trials(dict.fromkeys(REGIMES, "diverged diverged")))], 1000).to_dict("records")
+    [lost] = ranges([("", made_up_trials(dict.fromkeys(REGIMES, "diverged diverged")))], MNIST).to_dict("records")
     assert np.isnan([lost["best"], lost["accuracy"]]).all()
 
 
@@ -55,7 +56,7 @@ def test_replicates_that_never_began_say_nothing():
     trials = made_up_trials(REGIMES | {1.6: "undecided undecided"})
     never = (trials["learning_rate"] > 1) | ((trials["learning_rate"] == 0.2) & (trials["seed"] == 1))
     trials = trials.assign(epochs_run=5 * ~never, regime=trials["regime"].mask(never, "undecided"))
-    [found] = ranges([("", trials)], 1000).to_dict("records")
+    [found] = ranges([("", trials)], MNIST).to_dict("records")
     assert (found["lowest"], found["highest"]) == (0.2, 0.4)
     assert np.isnan(found["next"]), "no rate above was tried"
 
@@ -69,7 +70,7 @@ def test_sizes_are_those_in_the_name():
 
 def test_one_thing_varies_at_a_time():
     configs = [{}, {"momentum": 0.9}, {"momentum": 0.5}, {"batch_size": 32}, {"architecture": "mlp-32-tanh"}]
-    found = ranges([(str(config), made_up_trials(REGIMES, **config)) for config in configs], 1000)
+    found = ranges([(str(config), made_up_trials(REGIMES, **config)) for config in configs], MNIST)
     base = {"width": 64, "depth": 2, "batch_size": 128, "momentum": 0.0, "warmup_steps": 0}
     assert along(found, "momentum", base)["momentum"].tolist() == [0, 0.5, 0.9]
     assert along(found, "width", base)["width"].tolist() == [32, 64]

@@ -1,17 +1,18 @@
 """`search`: what it draws, how it chooses, and that the test set is looked at for the winner only."""
 
-import math
 import sys
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
+from recorded_data import recorded_data
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
-from mnist_tune.commands.search import Search, best, print_best, resumed
+from mnist_tune.commands.search import Search, print_best, resumed
+from mnist_tune.reports.findings import winner_of
+from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.searcher import drawn
@@ -30,8 +31,8 @@ def table(**columns):
         "holdout": 100,
         "drop_last": False,
         "epochs_asked": 4,
-        "epochs_run": 4,
-        "validation_accuracy": [0.9, 0.95, 0.99, math.nan],
+        "epochs_run": [4, 4, 3, 2],
+        "validation_accuracy": [0.9, 0.95, 0.99, 0.1],
         "validation_loss": 0.3,
         "test_accuracy": [0.987654, 0.9, 0.9, 0.9],
         "test_loss": 0.3,
@@ -39,18 +40,38 @@ def table(**columns):
         "stop_reason": ["completed", "completed", "slow", "diverged"],
         "error": "",
     }
-    return pd.DataFrame(usual | columns)
+    return pd.DataFrame(TrialConfig().to_dict() | usual | columns)
 
 
-def test_the_best_are_those_on_the_images_held_out_that_were_trained_to_their_end():
-    same = {"learning_rate": 0.1, "momentum": 0.5, "batch_size": 64, "weight_decay": 1e-4, "holdout": 100, "epochs": 4}
-    first, second = (TrialConfig(architecture=name, **same) for name in ("mlp-8-tanh", "mlp-4-tanh"))
-    assert list(best(table()).items()) == [(first, "00001"), (second, "00000")]
-    assert next(iter(best(table(validation_accuracy=0.9, validation_loss=[0.3, 0.2, 0.1, 0.1])))) == first
-    assert best(table(stop_reason="slow")) == {}
-    alike = table(architecture="mlp-4-tanh", stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5])
-    assert list(best(alike).values()) == ["00002"]
-    assert len(best(alike.assign(learning_rate=[0.1, 0.2, 0.3, 0.4]))) == 3
+def found(where, trials):
+    """Return what a search found."""
+    meta = {"name": "search", "ended": "now", "search": True, "options": {}, "dataset": recorded_data("mnist")}
+    return Tables(where, trials, pd.DataFrame(), meta)
+
+
+def test_the_best_are_those_on_the_images_held_out_that_were_trained_to_their_end(tmp_path):
+    def best(trials):
+        return found(tmp_path, trials).finalists()["trial_id"].tolist()
+
+    assert best(table()) == ["00001", "00000"]
+    assert settings_of(found(tmp_path, table()).finalists())[0] == TrialConfig(
+        architecture="mlp-8-tanh", learning_rate=0.1, momentum=0.5, batch_size=64, weight_decay=1e-4, holdout=100,
+        epochs=4,
+    )  # fmt: skip
+    equal = table(validation_accuracy=0.9, validation_loss=[0.3, 0.2, 0.1, 0.1])
+    assert best(equal)[0] == "00001", "of equal ones, that with the least loss"
+    assert best(table(stop_reason="slow")) == []
+    assert len(best(table(stop_reason="completed", validation_accuracy=[0.9, 0.95, 0.99, 0.5]))) == 3
+
+
+def test_of_several_seeds_the_mean_counts_and_not_the_luckiest(tmp_path):
+    trials = table(
+        architecture=["mlp-4-tanh"] * 2 + ["mlp-8-tanh"] * 2, seed=[0, 1] * 2, stop_reason="completed",
+        validation_accuracy=[0.99, 0.5, 0.9, 0.91],
+    )  # fmt: skip
+    [said, *_] = winner_of(found(tmp_path, trials))
+    assert said.text.startswith("mlp-8-tanh, learning rate 0.1 (validation accuracy 0.9050); the best of 4 trials; ")
+    assert "2 seeds can't rank it and 1 other" in said.text
 
 
 def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):
@@ -218,13 +239,20 @@ def searched(tmp_path, monkeypatch, capsys):
     what trains: `run_search` and `decide_until_exit`."""
 
     def run(*flags, trials):
-        found = SimpleNamespace(trials=trials, meta={"name": "search"}, path=tmp_path / "found")
-        names = {"run_search": found, "decide_until_exit": "decided", "stop_ray_at_exit": None, "print_report": 0}
+        done = found(tmp_path / "found", trials)
+        names = {
+            "run_search": done,
+            "load_sweep": Mock(),
+            "decide_until_exit": "decided",
+            "stop_ray_at_exit": None,
+            "print_report": 0,
+        }
         mocks = [Mock(return_value=result) for result in names.values()]
         for name, made in zip(names, mocks, strict=True):
             monkeypatch.setattr(search, name, made)
-        monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(found.path), *flags])
-        return search.main(), capsys.readouterr().out, *mocks[:2]
+        monkeypatch.setattr(sys, "argv", ["search.py", "--by", "random", "--output", str(done.path), *flags])
+        code = search.main()
+        return code, capsys.readouterr().out, mocks[0], mocks[2]
 
     return run
 
@@ -238,7 +266,7 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
     assert (name, samples, config.search_seed, other) == ("search", 4, 7, [None, None])
     assert space["epochs"] == 4
     options, settings = decide.call_args.args
-    assert settings == list(best(trials))
+    assert settings == settings_of(found(tmp_path, trials).finalists())
     assert options.output == tmp_path / "found" / "decision-00002-00001-00000"
     assert (options.resume, options.trials, options.epochs, options.holdout) == ("auto", 9, 4, 100)
     assert options.max_concurrent == 3
@@ -255,8 +283,8 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
     ],
 )
 def test_without_two_settings_nothing_more_is_trained(searched, reasons, code, says):
-    found, said, _, decide = searched(trials=table(stop_reason=reasons))
-    assert found == code
+    ended, said, _, decide = searched(trials=table(stop_reason=reasons))
+    assert ended == code
     assert f"\n{says}" in said
     assert decide.call_count == 0
 
@@ -268,17 +296,18 @@ def test_a_search_ends_with_a_decision_which_a_resume_goes_on_with(tmp_path, one
     flags += f" --scheduler fifo --optimizer sgd adam --momentum 0 --final-trials 6 --output {tmp_path / 'found'}"
     monkeypatch.setattr(sys, "argv", ["search.py", *flags.split()])
     assert search.main() == 0
-    found, [place] = load_sweep(tmp_path / "found"), (tmp_path / "found").glob("decision-*")
-    assert found.trials["stop_reason"].tolist() == ["completed"] * 3
-    assert set(found.trials["weight_decay"]) == {0}
+    searched, [place] = load_sweep(tmp_path / "found"), (tmp_path / "found").glob("decision-*")
+    assert searched.trials["stop_reason"].tolist() == ["completed"] * 3
+    assert set(searched.trials["weight_decay"]) == {0}
     decided = load_sweep(place)
     assert len(decided.trials) == 6
     assert set(decided.trials["seed"]).isdisjoint({0})
-    assert set(decided.trials["learning_rate"]) == set(found.trials["learning_rate"])
+    assert set(decided.trials["learning_rate"]) == set(searched.trials["learning_rate"])
+    assert "decided between the best 3 with fresh seeds" in (searched.path / "report.html").read_text()
     said = capsys.readouterr().out
-    tests = [f"{one:.4f}" for one in found.trials["test_accuracy"]]
+    tests = [f"{one:.4f}" for one in searched.trials["test_accuracy"]]
     assert not [one for one in tests if one in said.split("Results: ")[0]]
-    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(found.path), "--final-trials", "8", "--quiet"])
+    monkeypatch.setattr(sys, "argv", ["search.py", "--resume", str(searched.path), "--final-trials", "8", "--quiet"])
     assert search.main() == 0
     assert len(load_sweep(place).trials) == 6  # of three settings, two more trials are no seed
-    assert load_sweep(found.path).trials.equals(found.trials)
+    assert load_sweep(searched.path).trials.equals(searched.trials)

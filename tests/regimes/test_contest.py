@@ -1,9 +1,11 @@
 """A contest asks for the same trials whichever trial ends first, and again after a resume."""
 
+import math
 import random
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_data import recorded_data
@@ -69,6 +71,15 @@ def test_with_more_trials_it_asks_the_same_and_goes_on(trials, at_a_time):
     assert len(few.asked) <= trials
     assert many.asked[: len(few.asked)] == few.asked
     assert not few.settled
+
+
+def test_by_default_the_tolerance_counts_independent_answers():
+    """An example with tokens is worth several."""
+    images, tokens = (
+        train(contest(2), None, lambda *of, more=more: row(*of, gap=0.1) | more) for more in ({}, {"answers": 13.0})
+    )
+    assert images.decision.tolerance == pytest.approx(math.sqrt(13) * tokens.decision.tolerance)
+    assert images.decision.least == pytest.approx(13 * tokens.decision.least)
 
 
 def test_a_table_that_has_not_ended_says_what_its_whole_seeds_say():

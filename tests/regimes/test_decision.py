@@ -1,15 +1,36 @@
 """Which setting is best: the confidence sequence, who is out when, and the list of one sweep."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import pytest
+from families import family
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mnist_tune.regimes.decision import CONFIRMED, RISK, Decision, chance_gap, most_failures, radius
+from mnist_tune import load_sweep
+from mnist_tune.regimes.data_facts import MNIST
+from mnist_tune.regimes.decision import (
+    CONFIRMED,
+    RISK,
+    Decision,
+    below_best,
+    chance_gap,
+    late_falls,
+    most_failures,
+    radius,
+    standing,
+    to_decide,
+)
+from mnist_tune.reports.findings import best_rate
+from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
+
+RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("*-main-sweep-*"))
 
 EXACT = 1e-9
 
@@ -186,26 +207,125 @@ def test_it_is_over_once_no_other_can_be_better_by_more_than_the_tolerance():
     assert not decided(0.9 + rng.normal(0, 0.05, (30, 2)), tolerance=0.002).over, "unpaired, it takes far longer"
 
 
+def test_who_lost_only_to_a_setting_that_is_set_aside_is_in_again():
+    """0 beats 1, and fails twice then. 2 is worse than 1, but varies so much that it was never beaten."""
+    values = [[0.95 + 0.001 * (n % 2), 0.9, 0.7 + 0.24 * (n % 2)] for n in range(8)]
+    assert decided(values).active.tolist() == [True, False, True]
+    values += [[np.nan, 0.9, 0.7 + 0.24 * (n % 2)] for n in range(2)]
+    decision = decided(values)
+    assert (decision.active.tolist(), decision.leader) == ([False, True, True], 1)
+    assert decision.worse()[1].tolist() == [1, 1, 1], "what beat it is no measure any more"
+    seeds = decision.seeds[1]
+    decision.add([np.nan, np.nan, 0.7], [False, False, True])  # a seed that was asked for while 1 was out
+    assert (decision.seeds[1], decision.failures[1]) == (seeds, 0)
+
+
+def test_who_was_set_aside_stays_so_when_the_leader_fails_later():
+    decision = decided([[0.9, np.nan, 0.8], [0.9, np.nan, 0.99], [np.nan, 0.99, 0.8]])
+    assert (decision.active.tolist(), decision.allowed.tolist()) == ([True, False, True], [-1, 0, -1])
+
+
 # --- one sweep
 
 
-def test_with_one_seed_a_gap_is_held_against_the_noise_of_both():
-    v = 0.01**2 + 0.02**2
-    expected = stats.norm.ppf(1 - 0.05 / 7) * math.sqrt(v)
-    assert float(chance_gap(0.0, 1, v, 8)) == pytest.approx(expected)
+def below(values, noise, jumping=()):
+    """How far each setting is below the best, and the most that is not told apart, given values of shape [K, seeds]."""
+    values = np.array(values, float)
+    setting, seed = (index.ravel() for index in np.indices(values.shape))
+    noises, all_lead = np.full(values.size, noise), np.full(values.size, True)
+    _, gap, limit = below_best(setting, seed, values.ravel(), noises, np.isin(setting, jumping), all_lead)
+    return gap, limit
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_with_several_seeds_the_noise_counts_for_four_differences(seeds):
-    scatter, v = 0.003, 0.01**2 + 0.02**2
-    spread = math.sqrt((scatter + 4 * v) / (seeds + 3))
-    expected = stats.t.ppf(1 - 0.05 / 3, seeds + 3) * spread / math.sqrt(seeds)
-    assert float(chance_gap(scatter, seeds, v, 4)) == pytest.approx(expected)
+def test_with_one_seed_a_gap_is_held_against_the_error_of_both_accuracies():
+    gap, limit = below([[0.9], [0.91], [0.8]], 0.01)
+    assert gap == pytest.approx([0.01, 0, 0.11])
+    assert limit == pytest.approx([stats.norm.ppf(1 - 0.05 / 2) * 0.01 * math.sqrt(2)] * 3)
 
 
-@given(st.integers(1, 30), st.floats(0, 1), st.floats(1e-6, 1), st.integers(2, 100))
-def test_more_noise_or_more_settings_tell_less_apart(seeds, scatter, noise, settings):
-    gap = chance_gap(scatter, seeds, noise, settings)
+def test_with_several_seeds_it_is_held_against_what_seeds_do_to_all_settings():
+    """Few seeds of one setting may differ little by luck. What is common to all settings makes no noise."""
+    own = np.random.default_rng(0).normal(0, 0.01, (4, 3))
+    own[1] = own[0] - 0.001  # as it happens
+    _, limit = below(own + np.array([0, 0.3, 0.6]), 1e-9)
+    residual = own - own.mean(1, keepdims=True) - own.mean(0) + own.mean()
+    pooled, best = (residual**2).sum() / 6, own.mean(1).argmax()
+    s2 = np.maximum((own[best] - own).var(1, ddof=1), 2 * pooled)
+    t = stats.t.ppf(1 - 0.05 / 3, 6)
+    assert limit == pytest.approx(t * np.sqrt(s2 / 3))
+    assert below(own, 0.1)[1] == pytest.approx([t * math.sqrt(0.02 / 3)] * 4), "it is no less than the error"
+
+
+def test_what_jumps_says_nothing_of_the_noise_of_the_others():
+    calm = np.random.default_rng(0).normal(0.9, 0.001, (3, 4))
+    wild = np.random.default_rng(1).normal(0.8, 0.1, (1, 4))
+    (_, with_wild), (_, marked) = below([*calm, *wild], 1e-4), below([*calm, *wild], 1e-4, jumping=3)
+    assert (marked[:3] < with_wild[:3] / 5).all()
+    assert marked[3] > with_wild[:3].max() / 2
+
+
+def test_seeds_that_no_two_settings_share_count_too():
+    setting, seed = np.repeat([0, 1], 3), np.arange(6)
+    values = np.array([0.9, 0.91, 0.92, 0.8, 0.9, 0.85])
+    _, gap, limit = below_best(setting, seed, values, np.full(6, 1e-3), np.full(6, False), np.full(6, True))
+    both = values[:3].var(ddof=1) + values[3:].var(ddof=1)
+    assert (gap[1], limit[1]) == pytest.approx((0.06, stats.t.ppf(0.95, 4) * math.sqrt(both / 3)))
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 30), st.floats(1e-6, 1), st.integers(2, 100))
+def test_more_noise_or_more_settings_tell_less_apart(spread, pooled, seeds, noise, settings):
+    gap = chance_gap(spread, pooled, noise, seeds, 10, settings)
     assert gap > 0
-    assert chance_gap(scatter, seeds, 2 * noise, settings) > gap
-    assert chance_gap(scatter, seeds, noise, settings + 1) > gap
+    for more in ((spread + 3, pooled, noise), (spread, pooled + 3, noise), (spread, pooled, noise + 3)):
+        assert chance_gap(*more, seeds, 10, settings) > gap
+    assert chance_gap(spread, pooled, noise, seeds, 10, settings + 1) > gap
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda place: place.name)
+def test_the_main_sweep_ties_what_is_calm_and_says_what_jumps(record):
+    """Tables of two processors: rates from 1 on are worse, or jump."""
+    sweep = load_sweep(record)
+    found = sweep.best().set_index("learning_rate")
+    assert sorted(found.index[found["close"]]) == [0.2, 0.4, 0.7]
+    assert sorted(found.index[found["jumps"] > 0]) == [1.3, 1.6]
+    assert {one.learning_rate for one in sweep.contenders()} == {0.2, 0.4, 0.7}
+
+
+def test_a_fall_is_a_jump_late_in_the_curve_and_beyond_noise():
+    def jump(*accuracies, images=10_000):
+        epochs = pd.DataFrame({"trial_id": "0", "validation_accuracy": np.nan, "test_accuracy": accuracies})
+        trials = pd.DataFrame({"trial_id": ["0"], "holdout": 0})
+        return late_falls(trials, epochs, replace(MNIST, test_images=images))["0"]
+
+    assert jump(0.8, 0.5, 0.9, 0.91, 0.92, 0.93) == 0, "it was early"
+    assert jump(0.8, 0.9, 0.92, 0.93, 0.91, 0.93) == pytest.approx(0.02)
+    assert jump(0.8, 0.9, 0.92, 0.93, 0.91, 0.93, images=500) == 0
+    assert jump(0.9) == 0
+
+
+def test_a_decision_takes_what_does_not_jump_if_that_leaves_two():
+    def taken(*jumps):
+        return to_decide(pd.DataFrame({"close": [True, True, True, False], "jumps": jumps})).index.tolist()
+
+    assert taken(0.02, 0, 0, 0) == [1, 2]
+    assert taken(0.02, 0.01, 0, 0) == [0, 1, 2]
+
+
+def test_a_setting_is_not_the_better_for_those_of_its_seeds_that_were_left():
+    """A median rule stopped two of three."""
+    trials = family({0.1: [("converged", 0.9)] * 3, 0.2: [("converged", 0.99)] * 3})
+    trials["stop_reason"] = ["completed"] * 3 + ["medianstopping"] * 2 + ["completed"]
+    assert standing(trials, MNIST)["learning_rate"].tolist() == [0.1]
+    for reason in (*UNFINISHED_REASONS, *LIVE_REASONS):  # which say nothing of it
+        found = standing(trials.replace({"stop_reason": {"medianstopping": reason}}), MNIST)
+        assert found[["learning_rate", "seeds", "failures"]].to_numpy().tolist() == [[0.2, 1, 0], [0.1, 3, 0]]
+
+
+def test_a_seed_at_chance_failed_and_one_that_fails_more_is_listed_but_not_named_the_best():
+    trials = family({0.1: [("converged", 0.9)] * 3, 0.2: [("converged", 0.95)] * 2 + [("undecided", 0.1)]})
+    found = standing(trials, MNIST)
+    assert found[["learning_rate", "seeds", "failures", "close"]].to_numpy().tolist() == [
+        [0.1, 3, 0, 1],
+        [0.2, 2, 1, 1],
+    ]
+    assert best_rate(found, "test").endswith("; failed with a seed more: 0.2")

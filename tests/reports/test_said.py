@@ -14,9 +14,9 @@ from recorded_data import recorded_data
 from mnist_tune.commands import architectures
 from mnist_tune.reports import terminal
 from mnist_tune.reports.decided import decided
-from mnist_tune.reports.findings import findings, nodes
+from mnist_tune.reports.findings import findings, nodes, winner_of
 from mnist_tune.reports.terminal import print_replicates, print_report
-from mnist_tune.results.tables import TIMES
+from mnist_tune.results.tables import TIMES, Tables, settings_of
 
 STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
 SETTINGS = [{"learning_rate": rate} for rate in (0.1, 0.10001, 0.4)]
@@ -28,14 +28,16 @@ def same(tmp_path):
     return lambda name, lines: assert_kept(name, "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
 
 
+def noise(order, setting):
+    return 0.004 * ((order * (3 + setting)) % 5 - 2)
+
+
+def clear(order, setting):
+    return 0.9 - 0.05 * setting + noise(order, setting)
+
+
 def test_what_a_decision_found(made_up_sweep, same):
     base, lines = made_up_sweep([0.1], epochs=1), []
-
-    def noise(order, setting):
-        return 0.004 * ((order * (3 + setting)) % 5 - 2)
-
-    def clear(order, setting):
-        return 0.9 - 0.05 * setting + noise(order, setting)
 
     def close(order, setting):
         return 0.8 - 0.003 * setting + noise(order, setting)
@@ -72,6 +74,79 @@ def test_what_a_decision_found(made_up_sweep, same):
         sweep = decision(base, settings, accuracy, **options)
         lines += [f"== {name}", *decided(sweep, sweep.decision)]
     same("decisions said", lines)
+
+
+def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
+    """0.4 fails with its first two seeds, so it is set aside; the best one fails once later."""
+
+    def accuracy(order, setting):
+        fails = order < 2 if setting == 2 else (order, setting) == (3, 0)
+        return math.nan if fails else 0.9 - 0.02 * setting + noise(order, setting)
+
+    sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS, accuracy, trials=40, tolerance=1e-4)
+    first, *lines = decided(sweep, sweep.decision)
+    assert first.startswith(
+        "best: 0.1, 1 of 7 seeds failed (at most 52% do); of those that fail no more often, none is "
+    )
+    [said] = [line for line in lines if line.startswith("0.4 failed")]
+    assert said.endswith("2 of 2 seeds (it diverged, or was at chance); set aside then, as the best had failed with 0")
+
+
+def test_how_often_the_best_failed_and_what_its_95_percent_are_of_is_said_with_it(made_up_sweep):
+    sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS[:2], lambda order, k: 0.9 - 0.05 * k + noise(order, k))
+    first, *_ = decided(sweep, sweep.decision)
+    assert first.startswith(
+        "best: 0.1, 0 of 5 seeds failed (at most 45% do); none of the others is better (95% of all "
+    )
+
+
+def test_a_calmer_setting_that_is_not_told_apart_is_named(made_up_sweep):
+    def accuracy(order, setting):
+        return 0.9 - 0.0005 * setting + noise(order, setting)
+
+    sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS[:2], accuracy, tolerance=0.02)
+    best = sweep.decision.is_of(0, sweep.trials)
+    assert not [line for line in decided(sweep, sweep.decision) if line.startswith("calmer")]
+    restless = replace(sweep, trials=sweep.trials.assign(regime=np.where(best, "oscillating", "converged")))
+    said = f"{sum(best)} of {sum(best)} seeds neither failed nor oscillated, of 0.1 0"
+    assert f"calmer, and not told apart: 0.10001 ({said})" in list(decided(restless, restless.decision))
+
+
+def test_a_seed_at_chance_is_no_part_of_the_test_accuracy(made_up_sweep):
+    sweep = decision(
+        made_up_sweep([0.1], epochs=1), SETTINGS[:2],
+        lambda order, k: 0.1 if (order, k) == (1, 0) else 0.9 - 0.05 * k + noise(order, k),
+    )  # fmt: skip
+    [said] = [line for line in decided(sweep, sweep.decision) if line.startswith("test accuracy")]
+    rows = sweep.trials[sweep.decision.is_of(0, sweep.trials)]
+    seeds = len(rows) - 1
+    assert said.startswith(f"test accuracy of 0.1, {seeds} seeds: {rows['test_accuracy'].nlargest(seeds).mean():.4f}")
+
+
+def test_what_a_decision_left_out_is_said(made_up_sweep):
+    sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS[:2], clear, jumping=["1.3", "1.6"])
+    assert "left out, since accuracy still jumped there: 1.3, 1.6" in list(decided(sweep, sweep.decision))
+
+
+def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkeypatch):
+    """By one seed, the largest rate was the best of three."""
+    base = made_up_sweep([0.1, 0.2, 0.4], epochs=4)
+    base = replace(
+        base, meta=base.meta | {"name": "search", "search": True, "options": {}},
+        trials=base.trials.assign(validation_accuracy=0.9 + base.trials["learning_rate"] / 100, holdout=100),
+    )  # fmt: skip
+    settings = [one.to_dict() for one in settings_of(base.finalists())]
+    final = decision(base, settings, lambda order, k: 0.9 - 0.05 * (k != 2) + noise(order, k))
+
+    def winner(ended):
+        monkeypatch.setattr(Tables, "final", ended)
+        [text, _, its_rate, *_] = winner_of(base)
+        return text.text, its_rate.text
+
+    assert winner(None)[1] == "0.4"
+    text, its_rate = winner(final)
+    assert its_rate == "0.1"
+    assert "decided between the best 3 with fresh seeds: best: 0.1" in text
 
 
 def said(sweep):
