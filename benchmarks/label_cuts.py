@@ -37,6 +37,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune import SweepOptions, TrialConfig, cli
+from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.regimes.replicates import clopper_pearson
@@ -78,6 +79,11 @@ class Sweep:
     def curve(self, trial_id: str) -> pd.DataFrame:
         """Return the rows of a trial."""
         return self.epochs[self.epochs["trial_id"] == trial_id]
+
+    def accuracy(self, trial_id: str) -> np.ndarray:
+        """Return the accuracies that the rules read of a trial: behind wrong labels, those of held-out images."""
+        trial = self.trials[self.trials["trial_id"] == trial_id]
+        return next(curves_of(trial, self.curve(trial_id), self.data)).accuracy
 
     def until(self, last: int, asked: int, reason: str) -> Sweep:
         """Return the sweep cut after an epoch, as if so many were asked for; `reason` is that of what was cut."""
@@ -236,7 +242,7 @@ def projections(sweeps: Iterable[Sweep], complete: bool, longer: int = 1) -> Ite
         for last in sorted(cuts):
             seen = sweep.until(last, last, "completed") if complete else sweep.until(last, asked, "running")
             for trial in seen.labelled().itertuples():
-                accuracy = sweep.curve(str(trial.trial_id))["train_accuracy"].to_numpy()
+                accuracy = sweep.accuracy(str(trial.trial_id))
                 if len(accuracy) == sweep.asked and not pd.isna(trial.target):
                     epoch = first_epoch(accuracy, float(trial.target))
                     if epoch > last:
@@ -297,7 +303,7 @@ def print_stops(sweeps: Sequence[Sweep], largest_first: bool) -> None:
         stopped, last = stops(sweep, largest_first), {}
         for trial in sweep.labelled().itertuples():
             rows, name = sweep.curve(str(trial.trial_id)), f"{sweep.name}, {trial.learning_rate:g}"
-            accuracy = rows["train_accuracy"].to_numpy()
+            accuracy = sweep.accuracy(str(trial.trial_id))
             last[trial.trial_id] = float(rows["test_accuracy"].iloc[-1])
             reason, epoch = stopped.get(str(trial.trial_id), ("", len(rows)))
             total, run = total + len(rows), run + epoch

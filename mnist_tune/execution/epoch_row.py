@@ -37,7 +37,7 @@ def epoch_row(
     for split, (loss, accuracy, *answers) in scores.items():
         row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
         row |= {"answers": answers[0]} if answers else {}  # of the last split, which trials are compared on
-    return row | {"diverged": has_diverged(row, batch_size, chance_of(data.label_counts), data.splits["train"][1])}
+    return row | {"diverged": has_diverged(row, chance_of(data.label_counts), data.splits["train"][1])}
 
 
 def window_means(losses: np.ndarray, batch_size: int, images: int) -> tuple[np.ndarray, np.ndarray]:

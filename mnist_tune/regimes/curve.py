@@ -89,34 +89,18 @@ class Curve:
 
     @cached_property
     def accuracy(self) -> np.ndarray:
-        """Training accuracy if every epoch has one, else held-out accuracy. A gap repeats the value before it."""
-        train = self.held_out if self.train_accuracy is None else self.train_accuracy
+        """Training accuracy if every epoch has one, and its labels are right; else held-out accuracy. A gap repeats the
+        value before it."""
+        train = self.held_out if self.train_accuracy is None or self.label_noise else self.train_accuracy
         for found in (train, self.held_out):
             if not np.isnan(found).any():
                 return found
         return np.asarray(pd.Series(train).fillna(pd.Series(self.held_out)).ffill().bfill())
 
     @cached_property
-    def avoidable_error(self) -> np.ndarray:
-        """The error, minus the share of wrong labels unless some of them are memorised; always above 0."""
-        return np.maximum(1 - self.accuracy - self._floor, 1e-9)
-
-    @cached_property
-    def _floor(self) -> float:
-        """The error that wrong labels make while none of them is memorised."""
-        kept = self.accuracy is self.train_accuracy and (1 - self.accuracy).min() > self.wrong_labels
-        return self.wrong_labels if kept else 0.0
-
-    def avoidable_goal(self, target: float) -> float:
-        """Return the avoidable error at a target accuracy or, if wrong labels are in the way, at that of the others."""
-        goal = 1 - target - self._floor
-        return goal if goal > 0 else (1 - target) * (1 - self._floor)
-
-    @cached_property
     def images(self) -> float:
         """The number of images, or independent answers, that `accuracy` is measured on."""
-        train = self.train_accuracy
-        return self.held_out_count if train is None or np.isnan(train).any() else self.evaluated
+        return self.evaluated if self.accuracy is self.train_accuracy else self.held_out_count
 
     @property
     def held_out_count(self) -> float:
@@ -126,8 +110,12 @@ class Curve:
     @property
     def trained(self) -> int:
         """The number of images in an epoch."""
-        steps = steps_of_epoch(self._kept, self.batch_size, self.drop_last)
-        return max(min(self._kept, steps * self.batch_size), 1)
+        return max(min(self._kept, self.steps * self.batch_size), 1)
+
+    @property
+    def steps(self) -> int:
+        """The number of steps in an epoch."""
+        return steps_of_epoch(self._kept, self.batch_size, self.drop_last)
 
     @property
     def _kept(self) -> int:
@@ -140,22 +128,12 @@ class Curve:
         return min(self._kept, self.data.evaluated or self._kept) * self.answers
 
     @property
-    def wrong_labels(self) -> float:
-        """The share of wrong labels: the error of a network that has learned, but has not memorised them."""
-        return min(self.label_noise / self.evaluated, 1) * (1 - 1 / self.data.classes)
-
-    @property
     def epochs(self) -> int:
         return len(self.held_out)
 
     @property
     def complete(self) -> bool:
         return self.epochs >= self.epochs_asked
-
-    @property
-    def windows(self) -> float:
-        """The number of windows in an epoch (`window_images`)."""
-        return self.trained / window_images(self.batch_size)
 
     @cached_property
     def untrained(self) -> float:
@@ -170,7 +148,7 @@ class Curve:
     @cached_property
     def ceiling(self) -> float:
         """The accuracy up to which a network counts as guessing."""
-        return chance_ceiling(self.data.chance)
+        return chance_ceiling(self.data.chance, self.images)
 
     @cached_property
     def settled(self) -> float:

@@ -25,15 +25,24 @@ class DataFacts:
     """The loss of the best constant guess, by the name of the loss."""
     target: float | None
     """Accuracy of a network that has learned the data set. If it is None, the target follows from the best sibling."""
-    classes: int
     evaluated: int | None = None
     """Training images that are evaluated after an epoch, at most; None means all."""
+    name: str = ""
+    """The built-in data set that `target` was measured on; empty if it was asked for."""
 
     @classmethod
     def of(cls, label_counts: Sequence[int], test_images: int, target: float | None = None) -> DataFacts:
         """Return the facts that follow from the number of training images of each class."""
         guesses = {loss: guess_loss(label_counts, loss) for loss in ("cross-entropy", "mse")}
-        return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target, len(label_counts))
+        return cls(sum(label_counts), test_images, chance_of(label_counts), guesses, target)
+
+    def with_wrong_labels(self, count: int) -> DataFacts:
+        """Return the facts if so many training images have random labels. Their share s weakens the mean gradient by
+        1 - s and leaves its noise, so the target is that of (1 - s)² as many images, unless it was asked for."""
+        if not count or not self.name:
+            return self
+        right = 1 - count / self.train_images
+        return replace(self, target=target(self.name, self.train_images * right**2))
 
 
 TARGETS = {
@@ -45,7 +54,7 @@ TARGETS = {
 """The targets of the built-in data sets, by the number of training images. `docs/labels.md` says what they rest on."""
 
 
-def target(name: str, train_images: int) -> float | None:
+def target(name: str, train_images: float) -> float | None:
     """Return the target of a built-in data set of which so many images are trained on; between the numbers in `TARGETS`
     it is linear in their logarithm. None if it was measured for more images only, or not at all."""
     known = TARGETS.get(name, {})
@@ -54,20 +63,26 @@ def target(name: str, train_images: int) -> float | None:
     return round(float(np.interp(math.log(train_images), np.log([*known]), [*known.values()])), 4)
 
 
-MNIST = DataFacts.of((5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 10_000, TARGETS["mnist"][60_000])
+_COUNTS = {
+    "mnist": ((5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949), 10_000),
+    "fashion-mnist": ((6_000,) * 10, 10_000),
+    "mnist-5k": ((399, 394, 408, 400, 399, 399, 387, 406, 410, 398), 1_000),
+    "digits": ((151, 157, 142, 155, 143, 157, 151, 148, 151, 145), 297),
+}
 
 DATA = {
-    "mnist": MNIST,
-    "fashion-mnist": DataFacts.of([6_000] * 10, 10_000, TARGETS["fashion-mnist"][60_000]),
-    "mnist-5k": DataFacts.of((399, 394, 408, 400, 399, 399, 387, 406, 410, 398), 1_000, TARGETS["mnist-5k"][4_000]),
-    "digits": DataFacts.of((151, 157, 142, 155, 143, 157, 151, 148, 151, 145), 297, TARGETS["digits"][1_500]),
+    name: replace(DataFacts.of(labels, test_images, target(name, sum(labels))), name=name)
+    for name, (labels, test_images) in _COUNTS.items()
 }
 """The facts about the built-in data sets."""
+
+MNIST = DATA["mnist"]
 
 
 def data_facts(meta: Mapping[str, Any]) -> DataFacts:
     """Return the facts about a sweep's data set, as its `sweep.json` records them; `--target` overrides the target."""
     data, options = meta["dataset"], meta.get("options", {})
-    facts = DataFacts.of(data["label_counts"], data["test_images"], options.get("target") or data["target"])
-    images = facts.train_images // data.get("positions", 1)
-    return replace(facts, evaluated=options.get("train_evaluation"), train_images=images)
+    asked = options.get("target")
+    facts = DataFacts.of(data["label_counts"], data["test_images"], asked or data["target"])
+    images, name = facts.train_images // data.get("positions", 1), "" if asked else data["name"]
+    return replace(facts, evaluated=options.get("train_evaluation"), train_images=images, name=name)

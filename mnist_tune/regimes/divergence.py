@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from mnist_tune.regimes.noise import calm_limit, window_images
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 
 PATIENCE = 1000
-"""Steps (or windows of 128 images, if a step has fewer) that a network may guess above its untrained loss before it
-counts as diverged. Runs of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps."""
+"""Steps that a network may guess above its untrained loss before it counts as diverged, whatever the batch size. Runs
+of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps."""
 
 BLOWN_UP = 100
-"""A loss of this many times the untrained loss counts as diverged at once. Runs that recovered peaked at 65 times."""
+"""A loss of this many times the untrained loss counts as diverged after as many steps. Fewer are no evidence: a run
+that was at 166 times after an epoch of few steps learned as much as the best."""
 
 CHANCE_MARGIN = 1 / 20
 """Up to this share of what can be learned, a network counts as guessing. The notebook's diverged networks are between
@@ -43,24 +44,31 @@ def guess_loss(label_counts: np.ndarray | Sequence[int], loss: str = "cross-entr
     return float((1 - (shares**2).sum()) / 2 if loss == "mse" else -(shares * np.log(shares)).sum())
 
 
-def chance_ceiling(chance: float) -> float:
-    """Return the accuracy up to which a network counts as guessing, `chance + (1 - chance) / 20`. The notebook's
-    diverged networks are between 0.09 and 0.104."""
-    return chance + (1 - chance) * CHANCE_MARGIN
+def chance_ceiling(chance: float, images: float = math.inf) -> float:
+    """Return the accuracy up to which a network counts as guessing: `chance + (1 - chance) / 20` or, if that is more,
+    what answers that do not depend on the images reach by luck on so many images.
+
+    With two classes, an answer that differs from the most frequent label with the share e loses `e (2 chance - 1)` on
+    average. Its standard error is `2 sqrt(e (1 - e) chance (1 - chance) / images)`. What is returned is the largest
+    sum of the mean and three standard errors, over all e. With a rare class, that is hardly above chance.
+    """
+    luck, loss = SIGMAS * float(accuracy_noise(chance, images)), max(chance - 0.5, 0.0)
+    return chance + max((1 - chance) * CHANCE_MARGIN, math.hypot(luck, loss) - loss)
 
 
-def has_diverged(row: Mapping[str, Any], batch_size: int, chance: float, images: int) -> bool:
+def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
     """Return whether a trial has diverged by the end of an epoch, given the epoch's row of the `epochs` table, the
     share of the most frequent label, and the number of images that the training loss is measured on.
 
-    It has if its loss is not finite, or at least `BLOWN_UP` times the untrained loss. It also has if the network
-    guesses, its loss is above the untrained loss by more than noise, and no step was below that for `PATIENCE` steps.
+    It has if its loss is not finite. It also has if its loss is above the untrained loss by more than noise and no step
+    was below that for `PATIENCE` steps, while the network guesses, or for `BLOWN_UP` steps, while the loss is blown up.
     (Near the edge, a run may guess for some epochs and recover. With random labels, a network stays at its untrained
     loss, up to the noise of its steps, and has not diverged.)
     """
-    if not row["finite"] or row["train_loss"] >= BLOWN_UP * row["untrained_loss"]:
+    if not row["finite"]:
         return True
     if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
         return False
-    windows = (row["step"] - row["above_since"] + 1) * batch_size / window_images(batch_size)
-    return bool(windows >= PATIENCE and row["train_accuracy"] <= chance_ceiling(chance))
+    steps, blown_up = row["step"] - row["above_since"] + 1, row["train_loss"] >= BLOWN_UP * row["untrained_loss"]
+    guesses = row["train_accuracy"] <= chance_ceiling(chance, images)
+    return bool((blown_up and steps >= BLOWN_UP) or (guesses and steps >= PATIENCE))

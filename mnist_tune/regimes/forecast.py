@@ -7,13 +7,16 @@ with the one at which they got there (`docs/labels.md`).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.noise import accuracy_noise
-from mnist_tune.regimes.statistics import TREND
+from mnist_tune.regimes.data_facts import DataFacts
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise
+from mnist_tune.regimes.statistics import FAR, HALF, LEARNED, NEAR_BEST, TREND, higher, late_pace, memorising
 
 NINETY = 1.6449
 """Standard errors on either side of a 90% interval."""
@@ -79,33 +82,41 @@ def arrived(curve: Curve, target: float) -> int | None:
     below = np.flatnonzero(settled < target)
     first = int(below[-1]) if len(below) else 0
     there = np.flatnonzero(curve.accuracy[first:] >= target)
-    return first + int(there[0]) + 1 if len(there) and first + 1 < max(curve.epochs, 2) else None
+    return first + int(there[0]) + 1 if len(there) else None
 
 
 def forecast(curve: Curve, target: float) -> Forecast:
-    """Return when a curve reached the target, or when it will: the power law of its late half, continued.
-
-    The slope of `log(error)` over `log(epoch)` has the larger of two standard errors: that of the residuals, and that
-    of the noise of the counts. The errors of wrong labels can't fall, while none are memorised.
-    """
+    """Return when a curve reached the target, or when it will: the power law of its late half, continued."""
     epoch = arrived(curve, target)
     if epoch is not None:
         return Forecast(epoch, epoch, epoch)
-    n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
-    if count < 3:
+    n = curve.epochs
+    if n < TREND:
         return Forecast(math.inf, n + 1, math.inf)
-    error = curve.avoidable_error[-count:]
+    fitted, exponent, spread = law(curve)
+    steps = math.log(max(fitted / error_of(target), 1.0))  # in logarithms of the error
+    ahead = min(steps / exponent if exponent > 0 else math.inf, 99.0)
+    likely, earliest, latest = (max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead)))
+    return Forecast(likely, earliest, latest, exponent, spread)
+
+
+def error_of(accuracy: Any) -> Any:
+    """Return the error at an accuracy, but at least 1e-9: it is compared on a logarithmic scale."""
+    return np.maximum(1 - accuracy, 1e-9)
+
+
+def law(curve: Curve) -> tuple[float, float, float]:
+    """Fit `error ~ epoch**-a` to the late half of a curve of at least `TREND` epochs. Return the fitted error of the
+    last epoch, a, and its standard error: the larger of those of the residuals and of the noise of the counts."""
+    n, count = curve.epochs, max(curve.epochs // 2 + 1, min(curve.epochs, 4))
+    error = error_of(curve.accuracy[-count:])
     x = np.log(np.arange(n - count + 1, n + 1))
     x, y = x - x.mean(), np.log(error)
     slope = float(x @ y / (x @ x))
     residuals = y - y.mean() - slope * x
     noise = accuracy_noise(curve.accuracy[-count:], curve.images) / error
     variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
-    fitted = float(np.exp(y.mean() + slope * x[-1]))
-    steps = math.log(max(fitted / curve.avoidable_goal(target), 1.0))  # in logarithms of the error
-    ahead = min(-steps / slope if slope < 0 else math.inf, 99.0)
-    likely, earliest, latest = (max(n * math.exp(one), n + 1.0) for one in (ahead, *interval(ahead)))
-    return Forecast(likely, earliest, latest, -slope, math.sqrt(variance / float(x @ x)))
+    return float(np.exp(y.mean() + slope * x[-1])), -slope, math.sqrt(variance / float(x @ x))
 
 
 def reached(curve: Curve, target: float | None, label: str) -> Forecast | None:
@@ -124,3 +135,36 @@ def epochs_to(ahead: Forecast | None, label: str) -> tuple[float, float, float]:
     if ahead is None:
         return (math.inf,) * 3 if label == "underfit" else (math.nan,) * 3
     return (ahead.likely if ahead.latest < math.inf else math.nan), ahead.earliest, ahead.latest
+
+
+def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
+    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
+    best on held-out images, less `NEAR_BEST` of what can be learned, or its noise if that is more.
+
+    What memorised is no measure, and what still rises is none: the target is None if such a curve ended higher than all
+    that have levelled off, or if none has learned.
+    """
+    if data.target is not None:
+        return data.target
+    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
+    known.sort(key=lambda curve: -curve.held_out_settled)
+    best = next((curve for curve in known if not rises(curve)), None)
+    if best is None or best.learned(best.settled) < LEARNED or higher(known[0], best, None):
+        return None
+    return best.settled - margin(best)
+
+
+def margin(curve: Curve) -> float:
+    """Return by how much a target is below the accuracy of the curve that it follows from."""
+    noise = SIGMAS * float(accuracy_noise(curve.settled, curve.images))
+    return max(NEAR_BEST * (1 - curve.data.chance), noise)
+
+
+def rises(curve: Curve) -> bool:
+    """Return whether a curve has not levelled off: its late pace is not below `HALF` of its mean pace, and by its law
+    it would pass a target that follows from it by twice the margin, within `FAR` times its epochs."""
+    error, gain = float(error_of(curve.settled)), margin(curve)
+    if error <= gain or curve.epochs < TREND:
+        return error > gain
+    _, exponent, _ = law(curve)
+    return late_pace(curve)[0] >= HALF and error * (1 - FAR**-exponent) > gain

@@ -16,7 +16,7 @@ from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import SIBLINGS, setting, varied
-from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached
+from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 from mnist_tune.regimes.statistics import (
     CLEARLY,
@@ -33,13 +33,13 @@ from mnist_tune.regimes.statistics import (
     hardly_begun,
     higher,
     lasts,
+    late_in_few,
     late_pace,
     memorising,
     shaken,
     since_when,
     slips,
     stuck,
-    target_of,
 )
 
 REGIMES = ("converged", "slow", "oscillating", "diverged", "underfit", "overfit", "undecided")
@@ -81,7 +81,7 @@ def gone(curve: Curve, goal: float) -> str:
             return f"training loss {loss[-1]:.3g} (untrained {curve.untrained:.3g}){since}"
     if guesses and drop(curve, 0) and curve.learned(accuracy.max()) >= LEARNED and lasts(curve):
         return f"fell back to chance: {best_and_last(curve)}"
-    if stuck(curve) and (curve.complete if loss is None else curve.spikes(CLEARLY).any()):
+    if stuck(curve) and (curve.complete if loss is None else curve.spikes().any()):
         return f"dead{since_when(curve)}: accuracy {accuracy[-1]:.4f} is that of guessing"
     return ""
 
@@ -124,21 +124,24 @@ def below(curve: Curve, goal: float) -> Label:
     accuracy, final = curve.accuracy, curve.accuracy[-1]
     if curve.train_loss is not None and hardly_begun(curve):
         return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
+    if curve.complete and late_in_few(curve, goal):
+        return "slow", f"accuracy {final:.4f}; in a straight line over {FAR * curve.epochs} epochs to {goal:.4g}"
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
         late = f"accuracy {final:.4f} >= {goal:.4g}, but not steadily so far"
         return "undecided", late if final >= goal else f"{LEFT}: {best_and_last(curve)}"
     ahead, level = forecast(curve, goal), flat(curve)
-    hidden = 1 - goal < curve.wrong_labels  # behind wrong labels, the exponent is less well known
     pace, noise = late_pace(curve)
-    if curve.complete and (level or ((ahead.exponent if hidden else ahead.fastest) < LEVEL and pace < HALF)):
+    if curve.complete and (level or (ahead.fastest < LEVEL and pace < HALF)):
         if not drop(curve, 0):
             return "underfit", f"levelled off at accuracy {final:.4f}"
         early = accuracy.argmax() < HALF * curve.epochs
         return ("underfit" if early else "undecided"), f"declining: {best_and_last(curve)}"
     if curve.complete and curve.schedule != "constant":
         return "underfit", f"accuracy {final:.4f} when the schedule ended at rate 0"
+    if math.isinf(goal) and not level and pace >= HALF:
+        return "undecided", f"{ON_ITS_WAY}: accuracy {final:.4f} still rises, as does the best trial's"
     if level or (ahead.slowest < LEVEL and (pace - noise < HALF or not curve.complete)):
         return "undecided", f"accuracy {final:.4f}: levelled off or slow, {curve.epochs} epochs can't tell"
     if shaken(curve):
@@ -248,7 +251,8 @@ class Family:
         accuracy goes to and fro."""
         curve, (label, evidence) = one.curve, one.own
         best = self._best(self._speed != one.speed, self._settled)
-        undecided = label == "undecided" and (not curve.complete or evidence.startswith(ON_ITS_WAY))
+        way = evidence.startswith(ON_ITS_WAY) and one.target is not None
+        undecided = label == "undecided" and (not curve.complete or way)
         if undecided or not best or not higher(best.curve, curve, one.target):
             return None
         if best.speed > one.speed:
@@ -291,7 +295,8 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         mine = [curves[row] for row in rows]
-        target = target_of([curve for curve in mine if curve.complete] or mine, data)
+        facts = data.with_wrong_labels(mine[0].label_noise)
+        target = target_of([curve for curve in mine if curve.complete] or mine, facts)
         siblings = [Trial(rates[row], momenta[row], curves[row], target, settings[row]) for row in rows]
         family = Family(siblings)
         for row, one in zip(rows, siblings, strict=True):

@@ -7,14 +7,12 @@ one in a hundred.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from mnist_tune.regimes.curve import Curve
-from mnist_tune.regimes.data_facts import DataFacts
-from mnist_tune.regimes.divergence import PATIENCE
-from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_floor, calm_limit, difference_noise, sigmas
+from mnist_tune.regimes.divergence import PATIENCE, chance_ceiling
+from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise, sigmas
 
 TREND = 3
 """The least number of epochs that show a trend, and over which a curve settles (2 to 3)."""
@@ -54,7 +52,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     train, held_out, loss = curve.train_accuracy, curve.held_out, curve.held_out_loss
     if train is None or np.isnan(train).any() or np.isnan(held_out).any() or curve.epochs < TREND:
         return ""
-    if held_out.max() <= curve.ceiling and curve.learned(train[-1]) >= LEARNED:
+    if held_out.max() <= chance_ceiling(curve.data.chance) and curve.learned(train[-1]) >= LEARNED:
         return f"training accuracy {train[-1]:.4f}, held out at chance (best {held_out.max():.4f})"
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
@@ -85,8 +83,18 @@ def at_chance(curve: Curve) -> int:
 
 
 def lasts(curve: Curve) -> bool:
-    """Return whether it will stay at chance: it ran all its epochs, or it has been there for `PATIENCE` steps."""
-    return curve.complete or at_chance(curve) * curve.windows >= PATIENCE
+    """Return whether it will stay at chance: it ran all its epochs, was there for `PATIENCE` steps, or is still."""
+    return curve.complete or at_chance(curve) * curve.steps >= PATIENCE or still(curve)
+
+
+def still(curve: Curve) -> bool:
+    """Return whether nothing moved at chance for `ENOUGH` epochs after a spike: the loss stayed within its noise, or
+    each epoch had the same accuracy, to the image. Such epochs are evidence even if they have few steps."""
+    loss, same = curve.train_loss, np.ptp(curve.accuracy[-ENOUGH:]) == 0
+    if loss is None or min(at_chance(curve), curve.epochs - 1) < ENOUGH or not curve.spikes().any():
+        return False
+    least, most = loss[-ENOUGH:].min(), loss[-ENOUGH:].max()
+    return bool(same or most <= calm_limit(least, curve.evaluated))
 
 
 def stuck(curve: Curve) -> bool:
@@ -99,9 +107,10 @@ def stuck(curve: Curve) -> bool:
 
 def since_when(curve: Curve) -> str:
     """Return since when a curve is at chance, as text."""
-    if curve.guessing_since:
+    before = curve.epochs - at_chance(curve)
+    if curve.guessing_since and curve.guessing_since > before * curve.steps:
         return f" since step {curve.guessing_since}"
-    return f" since epoch {curve.epochs - at_chance(curve) + 1}"
+    return f" since epoch {before + 1}"
 
 
 def falling(curve: Curve) -> bool:
@@ -117,6 +126,15 @@ def hardly_begun(curve: Curve) -> bool:
         return False
     calm = loss[0] <= calm_limit(curve.untrained, curve.evaluated)
     return bool(calm and loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
+
+
+def late_in_few(curve: Curve, goal: float) -> bool:
+    """Return whether a calm curve of too few epochs for a law will be late even in a straight line: at its largest gain
+    in an epoch, and noise, it needs over `FAR` times its epochs to a goal. It must have begun to learn."""
+    if not TREND <= curve.epochs < ENOUGH or math.isinf(goal) or flat(curve) or shaken(curve):
+        return False
+    gain = float((curve.falls_noise - curve.falls).max())
+    return goal - curve.accuracy[-1] > gain * (FAR - 1) * curve.epochs
 
 
 def flat(curve: Curve) -> bool:
@@ -159,17 +177,3 @@ def higher(other: Curve, one: Curve, target: float | None) -> bool:
     theirs, ours = other.settled, one.settled
     noise = SIGMAS * float(difference_noise(theirs, ours, one.images))
     return theirs - ours > (noise if target is not None and theirs >= target else max(VISIBLE, noise))
-
-
-def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
-    """Return the data set's target or, if it has none, what follows from these curves: the accuracy of the one that did
-    best on held-out images and did not memorise, less `NEAR_BEST` of what can be learned, or its noise if that is more.
-    It is None if that one has not learned."""
-    if data.target is not None:
-        return data.target
-    known = [curve for curve in curves if curve.epochs and not memorising(curve)]
-    best = max(known, key=lambda curve: curve.held_out_settled, default=None)
-    if best is None or best.learned(best.settled) < LEARNED:
-        return None
-    noise = SIGMAS * float(accuracy_noise(best.settled, best.images))
-    return best.settled - max(NEAR_BEST * (1 - data.chance), noise)

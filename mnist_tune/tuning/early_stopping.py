@@ -16,9 +16,10 @@ from ray.tune.schedulers import FIFOScheduler
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.divergence import finite_loss
+from mnist_tune.regimes.forecast import target_of
 from mnist_tune.regimes.histories import Histories
 from mnist_tune.regimes.labels import Family, Trial
-from mnist_tune.regimes.statistics import TREND, target_of
+from mnist_tune.regimes.statistics import TREND
 from mnist_tune.trial import TrialConfig, own_id
 from mnist_tune.tuning.past import Past
 
@@ -144,10 +145,10 @@ class Fates(Asha):
         peers = self._peers[family]
         for name, config in self._changed.pop(family, {}).items():
             curve = Curve.of(self._histories.columns(name), config, self._data)
-            peers[name] = Trial(config.learning_rate, config.momentum, curve, self._data.target)
-        if self._data.target is None:
-            target = target_of((one.curve for one in peers.values() if one.curve.complete), self._data)
-            peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
+            peers[name] = Trial(config.learning_rate, config.momentum, curve, None)
+        data = self._data.with_wrong_labels(peers[trial_id].curve.label_noise)
+        target = target_of((one.curve for one in peers.values() if one.curve.complete), data)
+        peers |= {name: replace(one, target=target) for name, one in peers.items() if one.target != target}
         one = peers[trial_id]
         seeds = [peer for peer in peers.values() if peer.rate == one.rate and peer.curve.epochs >= TREND]
         if any(seed.own[0] in ("converged", "oscillating", "overfit") for seed in seeds if seed is not one):

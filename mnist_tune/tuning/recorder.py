@@ -127,8 +127,9 @@ class Recorder(Watch):
         # Why it was stopped may rest on other curves, which its own does not know of. Nor does it know a target that
         # follows from these.
         regime = reason if reason in REGIMES else ""
-        if not regime and self._data.target is not None:
-            regime = curve_regime(curve, self._data.target)[0]
+        target = self._data.with_wrong_labels(config.label_noise).target
+        if not regime and target is not None:
+            regime = curve_regime(curve, target)[0]
         self._view.end(trial_id, reason, left, regime)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_tune.execution.epoch_row import window_means
 from mnist_tune.regimes.curve import SETTINGS, Curve, columns_of
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.noise import accuracy_noise, independent_answers
@@ -15,16 +14,14 @@ from mnist_tune.regimes.noise import accuracy_noise, independent_answers
 
 @pytest.mark.parametrize("batch_size", [1, 8, 100, 128, 200, 4096])
 @pytest.mark.parametrize("holdout", [0, 10_000, 50_000])
-def test_windows_are_those_of_training(batch_size, holdout):
+def test_steps_are_those_of_training(batch_size, holdout):
     curve = Curve(np.zeros(1), 1, batch_size=batch_size, holdout=holdout)
-    images = 60_000 - holdout
-    means, _ = window_means(np.ones(-(-images // batch_size)), batch_size, images)
-    assert abs(curve.windows - len(means)) <= 1
+    assert curve.steps == -(-(60_000 - holdout) // batch_size)
 
 
-def test_images_that_are_left_out_are_evaluated_but_in_no_window():
+def test_images_that_are_left_out_are_evaluated_but_in_no_step():
     curve = Curve(np.zeros(1), 1, batch_size=3000, holdout=10_000, drop_last=True)
-    assert (curve.trained, curve.windows, curve.evaluated) == (48_000, 16, 50_000)
+    assert (curve.trained, curve.steps, curve.evaluated) == (48_000, 16, 50_000)
     assert replace(curve, drop_last=False).trained == 50_000
     assert replace(curve, batch_size=60_000).trained == 1
 
@@ -45,14 +42,3 @@ def test_the_noise_of_tokens_is_neither_that_of_tokens_nor_that_of_examples():
     curve = Curve.of(columns_of(tokens), config, replace(MNIST, test_images=examples))
     assert curve.images == pytest.approx(examples * np.median(answers[:2]))
     assert Curve.of(columns_of(tokens.drop(columns="answers")), config, MNIST).images == 10_000
-
-
-def test_the_share_of_wrong_labels_is_that_among_the_evaluated():
-    share = {
-        "all": Curve(np.zeros(1), 1, label_noise=30_000),
-        "held out": Curve(np.zeros(1), 1, holdout=20_000, label_noise=20_000),
-        "few evaluated": Curve(np.zeros(1), 1, label_noise=30_000, data=replace(MNIST, evaluated=20_000)),
-    }
-    assert {name: found.wrong_labels for name, found in share.items()} == pytest.approx(
-        {"all": 0.45, "held out": 0.45, "few evaluated": 0.9}
-    )

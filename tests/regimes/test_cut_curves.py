@@ -62,8 +62,9 @@ def test_a_cut_curve_is_not_undecided_more_often_than_it_was(label):
     assert cuts.count("undecided") <= MOST_UNDECIDED[label] * len(cuts)
 
 
-SO_FAR = {("slow", "converged"), ("oscillating", "converged")}
-"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all."""
+SO_FAR = {("slow", "converged"), ("oscillating", "converged"), ("overfit", "oscillating")}
+"""Labels of a cut sweep and of the whole one: far behind its siblings, or wild, it came there after all; or what
+memorising had cost came back."""
 
 
 @pytest.mark.parametrize("name", SWEEPS)

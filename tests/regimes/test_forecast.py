@@ -1,14 +1,18 @@
 """When a curve reaches its target, and how often what was said of cut curves came true."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from made_up_curves import curve, cut
+from made_up_curves import sweep as labelled
 
 from label_cuts import projections, read_set
 from mnist_tune.regimes.curve import curves_of
+from mnist_tune.regimes.data_facts import DATA, DataFacts
+from mnist_tune.regimes.data_facts import target as target_of_data
 from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
 from mnist_tune.regimes.labels import curve_regime
 
@@ -30,6 +34,8 @@ FASTER = 1 - 0.5 * np.arange(1, 9) ** -0.9
         ([0.96], 1),
         ([0.9], None),
         ([0.9, 0.91, 0.92], None),
+        ([0.9, 0.91, 0.96], 3),
+        ([0.96, 0.93, 0.93, 0.93, 0.96], 5),
     ],
 )
 def test_single_epochs_below_the_target_are_passed_over(accuracy, epoch):
@@ -82,6 +88,41 @@ def test_intervals_begin_before_the_law_and_grow_with_it():
     assert (first < x).all()
     assert (last > x).all()
     assert (np.isinf(last) == (x > KNOWN)).all()
+
+
+# --- the target
+
+
+def test_the_best_of_a_sweep_is_no_target_while_it_still_rises():
+    rising, level = 0.725 - 0.05 * np.arange(9, -1, -1), np.array([0.30, 0.40, 0.42, *[0.43] * 7])
+    data = DataFacts.of([1_000] * 10, 1_000)
+    course = {"untrained_loss": 2.4}
+    found = labelled(
+        (0.1, rising, {"train_loss": np.linspace(2.3, 0.9, 10), **course}),
+        (0.01, level, {"train_loss": np.array([2.0, 1.8, 1.75, *[1.7] * 7]), **course}),
+        data=data,
+    )
+    assert found["target"].isna().all()
+    assert found["regime"].tolist() == ["undecided", "slow"]
+    assert found["regime_evidence"][0] == "on its way: accuracy 0.7250 still rises, as does the best trial's"
+    longer = np.append(rising, [0.75, *[0.755] * 20])
+    assert labelled((0.1, longer), data=data)["regime"].tolist() == ["converged"]
+
+
+def test_behind_wrong_labels_held_out_accuracy_counts_and_the_target_knows_the_noise():
+    """The first learns, and memorises nothing; the second memorises the wrong labels."""
+    held_out, memorised = 0.88 - 0.4 * np.arange(1, 21) ** -1.5, 0.86 - 0.1 * np.arange(20) / 20
+    found = labelled(
+        (0.1, 0.8 * held_out + 0.02, {"test_accuracy": held_out}),
+        (1.0, np.linspace(0.7, 0.95, 20), {"test_accuracy": memorised}),
+        data=DATA["mnist-5k"],
+        label_noise=[800, 800],
+    )
+    assert found["target"].tolist() == [pytest.approx(held_out[-2] - 0.03, abs=0.005)] * 2
+    assert found["regime"].tolist() == ["converged", "overfit"]
+    assert DATA["mnist"].with_wrong_labels(30_000).target == target_of_data("mnist", 15_000) == 0.9295
+    asked = replace(DATA["mnist"], target=0.94, name="")
+    assert asked.with_wrong_labels(30_000).target == 0.94, "what was asked for holds"
 
 
 # --- as a user sees it: the sweep's own target, cut at a third to two thirds

@@ -302,7 +302,7 @@ def row_of(**values):
 
 
 ROWS = [
-    {}, {"finite": False}, {"train_loss": 240.0, "above_since": None}, {"train_loss": 239.9, "above_since": None},
+    {}, {"finite": False}, {"train_loss": 240.0, "above_since": 1401}, {"train_loss": 240.0, "above_since": 1402},
     {"above_since": 502}, {"above_since": None}, {"train_accuracy": 0.156}, {"train_accuracy": 0.157},
     {"train_loss": 2.43}, {"train_loss": 2.44},
 ]  # fmt: skip
@@ -320,8 +320,8 @@ CURVES = {
     "tokens": {"answers": 2.5, "loss": "mse"},
 }
 ATTRIBUTES = (
-    "images", "held_out_count", "trained", "windows", "evaluated", "wrong_labels", "untrained", "guess", "ceiling",
-    "settled", "held_out_settled", "accuracy", "avoidable_error", "falls", "falls_noise", "peak", "complete",
+    "images", "held_out_count", "trained", "steps", "evaluated", "untrained", "guess", "ceiling",
+    "settled", "held_out_settled", "accuracy", "falls", "falls_noise", "peak", "complete",
 )  # fmt: skip
 
 
@@ -350,14 +350,14 @@ def test_the_facts_are_what_they_were():
     meta["asked for"] = meta["counts"] | {"options": {"target": 0.9, "train_evaluation": 50}}
     facts = DATA | {name: data_facts(one) for name, one in meta.items()}
     lines += [f"{name}: {rounded(str(one))}" for name, one in facts.items()]
-    lines += ["lost: " + ", ".join(f"{row} {has_diverged(row_of(**row), 128, 0.11, 60_000)}" for row in ROWS)]
-    steps = ((64, 1500), (64, 2499), (64, 2500), (200, 1500), (200, 1499), (2048, 1500))
-    lines += [f"  {size}: {step} {has_diverged(row_of(step=step), size, 0.11, 60_000)}" for size, step in steps]
+    lines += ["lost: " + ", ".join(f"{row} {has_diverged(row_of(**row), 0.11, 60_000)}" for row in ROWS)]
+    steps = (1499, 1500)
+    lines += [f"  {step} {has_diverged(row_of(step=step), 0.11, 60_000)}" for step in steps]
     counts = ((0.11, 100), (0.1, 60_000))
-    lines += [f"  {chance}, {images}: {has_diverged(row_of(), 128, chance, images)}" for chance, images in counts]
+    lines += [f"  {chance}, {images}: {has_diverged(row_of(), chance, images)}" for chance, images in counts]
     lines += ["finite: " + short([finite_loss(one) for one in (1.0, 2e9, math.nan, math.inf, -math.inf)])]
     lines += ["guesses: " + short([guess_loss([6, 3, 0], loss) for loss in ("mse", "cross-entropy")])]
-    lines += [f"ceiling: {short([chance_ceiling(one) for one in (0.1, 0.5, 1.0)])}"]
+    lines += [f"ceiling: {short([chance_ceiling(one, n) for one in (0.1, 0.5, 0.97, 1.0) for n in (100, 60_000)])}"]
     lines += ["limits: " + short([calm_limit(4.0, 100), calm_limit(4.0, 100, 9), calm_limit(4.0, 100, 9, risk=0.05)])]
     lines += ["floors: " + short([calm_floor(4.0, 100), calm_floor(4.0, 100, 9), calm_floor(0.01, 100)])]
     lines += ["noise: " + short([*accuracy_noise([0.5, 0.99, 1.0, 0.0], 100), difference_noise(0.5, 1.0, 100)])]
@@ -369,9 +369,7 @@ def test_the_facts_are_what_they_were():
     for title, one in curves():
         said = [f"{name} {short(getattr(one, name))}" for name in ATTRIBUTES if one.epochs or name[:5] != "falls"]
         if one.epochs:
-            said += [
-                f"learned {short(one.learned(0.5))}, goals {short([one.avoidable_goal(goal) for goal in (0.5, 0.95)])}"
-            ]
+            said += [f"learned {short(one.learned(0.5))}"]
             said += [f"spikes {short([one.spikes(factor).astype(int) for factor in (1, 1.5)])}"]
         lines.append(f"{title}: {', '.join(each for each in said if each not in usual)}")
         usual = usual or set(said)

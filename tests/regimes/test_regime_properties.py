@@ -29,7 +29,7 @@ CALM = {
 
 TRAIN, TEST = 60_000, 10_000
 
-lost = partial(has_diverged, batch_size=128, chance=MNIST.chance, images=MNIST.train_images)
+lost = partial(has_diverged, chance=MNIST.chance, images=MNIST.train_images)
 """Whether a trial on MNIST has diverged after an epoch."""
 
 
@@ -208,7 +208,7 @@ def test_a_lost_network_is_lost_at_any_batch_size(epoch_row, batch_size):
     means, starts = window_means(steps, batch_size, 150_000)
     assert left_for_good(means, 2.4, 1, None, starts) == 1
     row = epoch_row(1, 54.0, 0.1, above_since=1, step=len(steps))
-    assert lost(row, batch_size=batch_size)
+    assert lost(row)
 
 
 def test_random_labels_are_not_lost(epoch_row):

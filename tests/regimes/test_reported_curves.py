@@ -99,6 +99,66 @@ REPORTED = {
         ),
         {"diverged", "undecided"},
     ),
+    "a spike of 123, then the loss of a guess for five epochs of a few steps": (
+        curve(
+            [0.098, 0.1, 0.1015, 0.098, 0.098, 0.1],
+            asked=30,
+            train_loss=[2.9, 2.3026, 2.3027, 2.3026, 2.3028, 2.3026],
+            step_loss_max=[123.0, 2.31, 2.31, 2.31, 2.31, 2.31],
+            untrained_loss=2.4,
+            diverged=[0] * 6,
+            batch_size=512,
+            data=MNIST_5K,
+        ),
+        {"diverged"},
+    ),
+    "spikes in every epoch, and the accuracy of a constant": (
+        curve(
+            [0.12, *[0.1025] * 6],
+            asked=30,
+            train_loss=[9.0, 5.1, 3.4, 6.2, 4.4, 2.9, 5.5],
+            step_loss_max=[40.0, 14, 12, 19, 15, 11, 17],
+            untrained_loss=2.4,
+            diverged=[0] * 7,
+            batch_size=512,
+            data=MNIST_5K,
+        ),
+        {"diverged"},
+    ),
+    "a plateau at chance without a spike": (
+        curve(
+            [0.51, 0.505, 0.5, 0.51, 0.507, 0.51, 0.508],
+            asked=30,
+            train_loss=[0.694, 0.6931, 0.6932, 0.693, 0.6931, 0.6931, 0.693],
+            step_loss_max=[0.71] * 7,
+            untrained_loss=0.70,
+            diverged=[0] * 7,
+            batch_size=512,
+            data=DataFacts.of([2_000, 2_000], 1_000, 0.95),
+        ),
+        {"undecided"},
+    ),
+    "30 epochs of guessing with losses of 1.9 to 3.4, on 1,000 images": (
+        curve(
+            [0.5, 0.52, 0.49, 0.539, 0.51, 0.48] * 5,
+            train_loss=[2.6, 1.9, 3.4, 2.2, 2.9, 3.1] * 5,
+            step_loss_max=[4.6, 3.9, 5.4, 4.2, 4.9, 5.1] * 5,
+            untrained_loss=0.69,
+            diverged=[0] * 30,
+            data=DataFacts.of([500, 500], 1_000, 0.95),
+        ),
+        {"diverged"},
+    ),
+    "four epochs in which a straight line is far from the target": (
+        curve(
+            [0.16, 0.172, 0.185, 0.2],
+            train_loss=[2.25, 2.22, 2.19, 2.16],
+            step_loss_max=[2.4] * 4,
+            untrained_loss=2.34,
+            diverged=[0] * 4,
+        ),
+        {"slow"},
+    ),
     "five calm epochs at a small rate": (curve(rise(0.63, 0.8588, 5) - [0, 0.002, 0, 0.001, 0]), {"slow", "undecided"}),
 }
 
@@ -122,6 +182,20 @@ def test_a_held_out_loss_that_was_0_is_no_evidence_and_divides_nothing():
     curve = Curve(held_out, 10, train_accuracy=np.ones(10), held_out_loss=np.array(loss), train_loss=np.zeros(10))
     assert memorising(replace(curve, held_out_loss=np.array(loss) + 1e-3))
     assert memorising(curve) == ""
+
+
+def test_dead_since_when_it_last_guessed():
+    """Its loss has been no better than a guess's since the first step, but its accuracy left chance in epoch 2."""
+    found = curve(
+        [0.53, 0.602, *[0.53] * 4],
+        train_loss=[0.7] * 6,
+        step_loss_max=[5.0] * 6,
+        untrained_loss=0.69,
+        guessing_since=1,
+        diverged=[0] * 6,
+        data=DataFacts.of([531, 469], 500, 0.95),
+    )
+    assert curve_regime(found, 0.95) == ("diverged", "dead since epoch 3: accuracy 0.5300 is that of guessing")
 
 
 def test_evidence_fits_in_sixty_characters():
