@@ -15,8 +15,8 @@ PATIENCE = 1000
 of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps."""
 
 BLOWN_UP = 100
-"""A loss of this many times the untrained loss counts as diverged after as many steps. Fewer are no evidence: a run
-that was at 166 times after an epoch of few steps learned as much as the best."""
+"""A loss of this many times the untrained loss counts as diverged after `PATIENCE` steps, whatever the accuracy. Of runs
+on digits whose loss was so large after 128 steps, 2 of 109 came back (`docs/labels.md`)."""
 
 CHANCE_MARGIN = 1 / 20
 """Up to this share of what can be learned, a network counts as guessing. The notebook's diverged networks are between
@@ -60,8 +60,8 @@ def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
     """Return whether a trial has diverged by the end of an epoch, given the epoch's row of the `epochs` table, the
     share of the most frequent label, and the number of images that the training loss is measured on.
 
-    It has if its loss is not finite. It also has if its loss is above the untrained loss by more than noise and no step
-    was below that for `PATIENCE` steps, while the network guesses, or for `BLOWN_UP` steps, while the loss is blown up.
+    It has if its loss is not finite. It also has if its loss is above the untrained loss by more than noise, no step
+    was below that for `PATIENCE` steps, and the network guesses or its loss is `BLOWN_UP` times the untrained loss.
     (Near the edge, a run may guess for some epochs and recover. With random labels, a network stays at its untrained
     loss, up to the noise of its steps, and has not diverged.)
     """
@@ -69,6 +69,7 @@ def has_diverged(row: Mapping[str, Any], chance: float, images: int) -> bool:
         return True
     if row["above_since"] is None or row["train_loss"] <= calm_limit(row["untrained_loss"], images):
         return False
-    steps, blown_up = row["step"] - row["above_since"] + 1, row["train_loss"] >= BLOWN_UP * row["untrained_loss"]
+    if row["step"] - row["above_since"] + 1 < PATIENCE:
+        return False
     guesses = row["train_accuracy"] <= chance_ceiling(chance, images)
-    return bool((blown_up and steps >= BLOWN_UP) or (guesses and steps >= PATIENCE))
+    return bool(guesses or row["train_loss"] >= BLOWN_UP * row["untrained_loss"])

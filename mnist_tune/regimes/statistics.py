@@ -134,7 +134,7 @@ def late_in_few(curve: Curve, goal: float) -> bool:
     if not TREND <= curve.epochs < ENOUGH or math.isinf(goal) or flat(curve) or shaken(curve):
         return False
     gain = float((curve.falls_noise - curve.falls).max())
-    return goal - curve.accuracy[-1] > gain * (FAR - 1) * curve.epochs
+    return bool(goal - curve.accuracy[-1] > gain * (FAR - 1) * curve.epochs)
 
 
 def flat(curve: Curve) -> bool:

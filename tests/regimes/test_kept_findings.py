@@ -302,7 +302,7 @@ def row_of(**values):
 
 
 ROWS = [
-    {}, {"finite": False}, {"train_loss": 240.0, "above_since": 1401}, {"train_loss": 240.0, "above_since": 1402},
+    {}, {"finite": False}, {"train_loss": 240.0, "train_accuracy": 0.3}, {"train_loss": 239.9, "train_accuracy": 0.3},
     {"above_since": 502}, {"above_since": None}, {"train_accuracy": 0.156}, {"train_accuracy": 0.157},
     {"train_loss": 2.43}, {"train_loss": 2.44},
 ]  # fmt: skip
