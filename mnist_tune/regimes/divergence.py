@@ -15,8 +15,8 @@ PATIENCE = 1000
 of mlp-1024-128-tanh at rates from 1 to 2 that came back did so after 20 to 1,300 steps."""
 
 BLOWN_UP = 100
-"""A loss of this many times the untrained loss counts as diverged after `PATIENCE` steps, whatever the accuracy. Of runs
-on digits whose loss was so large after 128 steps, 2 of 109 came back (`docs/labels.md`)."""
+"""A loss of this many times the untrained loss counts as diverged after `PATIENCE` steps, whatever the accuracy. Of
+runs on digits whose loss was so large after 128 steps, 2 of 109 came back (`docs/labels.md`)."""
 
 CHANCE_MARGIN = 1 / 20
 """Up to this share of what can be learned, a network counts as guessing. The notebook's diverged networks are between
