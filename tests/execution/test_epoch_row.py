@@ -46,11 +46,11 @@ def test_a_guess_is_a_loss_within_the_noise_of_a_window(loss, since):
 
 @pytest.mark.parametrize(
     ("loss", "accuracy", "since", "diverged"),
-    [(2.74, 0.33, 21, True), (2.72, 0.33, 21, False), (2.74, 0.34, 21, False), (2.74, 0.33, 22, False)],
+    [(2.74, 0.33, 1021, True), (2.72, 0.33, 1021, False), (2.74, 0.36, 1021, False), (2.74, 0.33, 1022, False)],
 )
 def test_a_trial_is_lost_by_the_images_that_it_saw(loss, accuracy, since, diverged):
-    """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 + 0.7 / 20,
-    and 1,000 windows have gone by: 2,000 steps."""
+    """Its loss is above (sqrt(2.4) + sqrt(ln(1 / 0.001) / 640))**2 = 2.733, it is right in at most 0.3 and three
+    standard errors of 640 images, and 1,000 steps have gone by."""
     row = row_of([3.0] * 20, {"epoch": 100, "above_since": since}, (loss, accuracy), SKEWED)
     assert row["diverged"] is diverged
 
