@@ -144,7 +144,8 @@ class LaneGroup:
         due = {i: self.sharpness.due(lane.row["epoch"] * self.steps, self.steps) for i, lane in lanes.items()}
         parts = []
         for first, last in pairwise(sorted({0, self.steps}.union(*due.values()))):
-            parts.append(self._in_batches(lanes, failed, partial(self._train, first=first, last=last)))
+            for begin, end in self.sharpness.parts(first, last, self.steps):
+                parts.append(self._in_batches(lanes, failed, partial(self._train, first=begin, last=end)))
             self._measure({i: lane for i, lane in lanes.items() if last in due[i]}, failed, last, measured)
         left = [i for i in lanes if i not in failed]
         losses = {i: np.concatenate([part[i][0] for part in parts]) for i in left}

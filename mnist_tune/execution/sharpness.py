@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,16 @@ class SharpnessSettings:
     def due(self, done: int, steps: int) -> list[int]:
         """Return the steps of an epoch, from 1 to `steps`, after which to measure a trial with `done` earlier steps."""
         return [*range(self.every - done % self.every, steps + 1, self.every)] if self.every else [steps]
+
+    def parts(self, first: int, last: int, steps: int) -> Iterator[tuple[int, int]]:
+        """Divide the steps after `first` up to `last`, of an epoch's `steps`, into parts of few different lengths: each
+        length compiles anew. An epoch's last step, whose batch may be smaller, is one by itself."""
+        lengths = (self.every or 1, math.isqrt(self.every or 1), 1)
+        while first < last:
+            left = min(last, steps - 1) - first
+            length = last if last - first == steps else next((one for one in lengths if one <= left), 1)
+            yield first, first + length
+            first += length
 
     def images_at(self, step: int) -> int:
         return self.images or (TRAINED_IMAGES if step else UNTRAINED_IMAGES)

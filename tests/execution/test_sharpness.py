@@ -90,6 +90,18 @@ def test_it_is_the_same_after_a_resume_and_among_lanes_of_another_age(few_images
     assert [row.get("preconditioned_sharpness") for row in rows] == [(*measured(row)[-1], None)[4] for row in rows]
 
 
+@pytest.mark.usefixtures("as_users_have_it")
+def test_however_the_measurements_fall_few_programs_are_compiled(few_images):
+    """65 steps an epoch, measured every 11. Training does not notice."""
+    config, rows = replace(CONFIG, batch_size=13, holdout=185, learning_rate=0.01), []
+    for settings in (SharpnessSettings(11, 50), None):
+        pool = LanePool(few_images, sharpness=settings)
+        pool.attach("a", config)
+        rows.append([pool.run(["a"])["a"]["train_loss"] for _ in range(5)])
+        assert len(pool.lanes["a"].group.executor.sizes) <= (5 if settings else 1)
+    assert rows[0] == rows[1]
+
+
 def test_more_images_are_looked_at_once_a_network_is_trained():
     assert [SharpnessSettings().images_at(step) for step in (0, 1, 500)] == [1000, 5000, 5000]
     assert [SharpnessSettings(images=70).images_at(step) for step in (0, 1)] == [70, 70]
