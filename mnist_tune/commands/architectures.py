@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -91,13 +92,16 @@ def main() -> int:
     found = ranges(families(sweep.trials), data_facts(sweep.meta))
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis
+    if base["depth"] == 1:
+        base["width"] = found["width"].dropna().iloc[0] if found["width"].notna().any() else math.nan
     for axis in AXES:
         lines = {"": along(found, axis, base)}
         if axis in ("width", "depth"):
             other = "depth" if axis == "width" else "width"
             values = dict.fromkeys([base[other], *found[other]])
             lines = {f", {other} {value:g}": along(found, axis, base | {other: value}) for value in values}
-        if len(next(iter(lines.values()))) > 1:
+        lines = {name: rows for name, rows in lines.items() if len(rows) > 1}
+        if lines:
             picture = sweep.picture(f"edge-by-{axis.split('_')[0]}.png")
             plot_range(lines, axis, picture)
             print(f"Picture: {picture}")
@@ -135,8 +139,12 @@ def ranges(families: Iterable[tuple[str, pd.DataFrame]], data: DataFacts) -> pd.
 
 
 def along(found: pd.DataFrame, axis: str, base: dict[str, float]) -> pd.DataFrame:
-    """Return the rows of `ranges` that differ from the base in this axis only, in its order."""
-    same = np.logical_and.reduce([found[name] == value for name, value in base.items() if name != axis])
+    """Return the rows of `ranges` that differ from the base in this axis only, in its order. A network without hidden
+    layers is one of every width."""
+    same = np.logical_and.reduce([
+        (found[name] == value) | ((name == "width") & (found["depth"] == 1))
+        for name, value in base.items() if name != axis
+    ])  # fmt: skip
     return found[same].sort_values(axis)
 
 

@@ -20,7 +20,7 @@ from mnist_tune.regimes.families import layers
 from mnist_tune.regimes.measured_edge import Interval
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.reports.terminal import INTERRUPTED
+from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results.folder import UNTRAINED, exists, new_folder
 from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
@@ -149,8 +149,8 @@ def main() -> int:
             )
             return 1
         if ended.index.isin(OPEN_REASONS).any():
-            print(f"interrupted; go on with: {again}")
-            return INTERRUPTED
+            print(f"not all trials have ended; go on with: {again}")
+            return exit_code(sweeps[-1].trials)
     found = thresholds(_measured(sweeps))
     print_phases(found)
     if found[list(STYLES)].isna().all(axis=None):

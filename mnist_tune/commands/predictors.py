@@ -63,13 +63,17 @@ ASKED = Predictors
 
 
 def main() -> int:
-    sweep = search_edge(asked(ASKED))
-    code = print_report(sweep, picture=True)
-    if edges := sweep.edges():
+    sweep = search_edge(asked(ASKED), "predictors")
+    code, edges = print_report(sweep, picture=True), sweep.edges()
+    if edges:
         plot_edges(edges, sweep.picture("edge.png"))
+        print(f"Picture: {sweep.picture('edge.png')}")
+    if len(table := factors(edges)):
         print_factors(edges)
-        factors(edges).to_csv(sweep.picture("predictors.csv"), index=False)
-        print(f"Pictures: {sweep.picture('edge.png')}; table: {sweep.picture('predictors.csv')}")
+        table.to_csv(sweep.picture("predictors.csv"), index=False)
+        print(f"Table: {sweep.picture('predictors.csv')}")
+    else:
+        print("No edge was measured, so there is no table of predictors.")
     return code
 
 
@@ -86,7 +90,8 @@ def factors(edges: Iterable[MeasuredEdge]) -> pd.DataFrame:
             continue
         for name, rates in edge.predicted.items():
             for seed, rate in enumerate(rates):
-                rows.append((edge.title, name, seed, rate, measured, low, high, np.log2(rate / measured)))
+                if rate is not None:
+                    rows.append((edge.title, name, seed, rate, measured, low, high, np.log2(rate / measured)))
     return pd.DataFrame(rows, columns=FACTORS)
 
 

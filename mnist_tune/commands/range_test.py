@@ -45,11 +45,12 @@ def print_range(
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("rule", "suggests (over seeds)", "edges were, times that", "so expect the edge at"):
         table.add_column(title, no_wrap=True, justify="left" if title == "rule" else "right")
-    said = {BLOW_UP: [curve.blow_up for curve in curves], **suggestions}
+    said = {BLOW_UP: [curve.blow_up if curve.blew_up else None for curve in curves], **suggestions}
     for rule, rates in said.items():
         known = [rate for rate in rates if rate is not None]
         low, middle, high = EDGE_OVER[rule]
-        cells = ["nothing: too few points", f"{low:.3g} to {high:.3g}", "–"]
+        nothing = "nothing: the loss never left" if rule == BLOW_UP else "nothing: too few points"
+        cells = [nothing, f"{low:.3g} to {high:.3g}", "–"]
         if known:
             rate = float(np.median(known))
             cells[0], cells[2] = _spread(known), f"{rate * middle:.2g} ({rate * low:.2g} to {rate * high:.2g})"

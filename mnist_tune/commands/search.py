@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -203,6 +204,9 @@ def main() -> int:
     contenders = settings_of(found.finalists())
     if len(contenders) < 2:
         print("Fewer than two settings were trained to their end, so there is nothing to decide between.")
+        print(f"Search: {found.path}")
+        if isinstance(found.path, Path) and (found.path / "report.html").exists():
+            print(f"Page: {found.path / 'report.html'}")
         return 1
     refuse_unknown(found.path, *contenders)
     options = config.handed_on(

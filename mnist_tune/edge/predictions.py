@@ -30,9 +30,11 @@ def processes(options: SweepOptions) -> int:
     return min(slots, options.max_concurrent or slots)
 
 
-def predictions(options: Any, templates: Sequence[TrialConfig], dataset: Dataset) -> list[dict[str, list[float]]]:
-    """Return for each template the rates that each predictor gives, a seed each; without those of seeds on which it has
-    nothing to say. The options are those of a search for edges."""
+def predictions(
+    options: Any, templates: Sequence[TrialConfig], dataset: Dataset
+) -> list[dict[str, list[float | None]]]:
+    """Return for each template the rates that each predictor gives, a seed each; None for seeds on which it has nothing
+    to say. The options are those of a search for edges."""
     import ray
     from ray.util import ActorPool
 
@@ -45,11 +47,12 @@ def predictions(options: Any, templates: Sequence[TrialConfig], dataset: Dataset
     said = ActorPool(started).map(lambda process, look: process.predict.remote(look[1]), looks)
     console = Console(stderr=True, quiet=options.quiet)
     shown = track(said, "predicting", len(looks), console=console, transient=True, disable=not console.is_terminal)
-    found: list[dict[str, list[float]]] = [{} for _ in templates]
-    for (i, _), rates in zip(looks, shown, strict=True):
+    found: list[dict[str, list[float | None]]] = [{} for _ in templates]
+    for (i, look), (rates, raised) in zip(looks, shown, strict=True):
+        if raised:
+            announce(f"note: {look.architecture} raised while its edge was predicted: {raised}")
         for name, rate in rates.items():
-            if rate is not None:
-                found[i].setdefault(name, []).append(rate)
+            found[i].setdefault(name, []).append(rate)
     for process in started:
         ray.kill(process)
     return found
@@ -66,7 +69,7 @@ class _Predictor:
 
         self._data, self._spec = DeviceData.put(dataset, like.label_noise, like.holdout), dataset.spec
 
-    def predict(self, config: TrialConfig) -> dict[str, float | None]:
+    def predict(self, config: TrialConfig) -> tuple[dict[str, float | None], str]:
         from mnist_tune.edge.predictors import predict
 
         return predict(config, self._data, self._spec)

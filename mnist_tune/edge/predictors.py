@@ -136,12 +136,22 @@ PREDICTORS: Mapping[str, Callable[[Bench], float]] = {
 """What predicts the edge by name, apart from the rules of `RULES`."""
 
 
-def predict(config: TrialConfig, data: DeviceData, spec: Any) -> dict[str, float | None]:
-    """Return the learning rate that each predictor takes for the edge; None where it can't say."""
-    bench = Bench(config, data, spec)
-    found: dict[str, float | None] = {name: one(bench) for name, one in PREDICTORS.items()}
-    found |= bench.suggestions()
-    return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}
+def predict(config: TrialConfig, data: DeviceData, spec: Any) -> tuple[dict[str, float | None], str]:
+    """Return the learning rate that each predictor takes for the edge, None where it can't say; and what the network's
+    own code raised last, which may happen at a large rate; "" if it did not."""
+    bench, found, raised = Bench(config, data, spec), dict.fromkeys((*PREDICTORS, *RULES)), ""
+    asked = [lambda name=name, one=one: {name: one(bench)} for name, one in PREDICTORS.items()]
+    for one in (*asked, bench.suggestions):
+        try:
+            found |= one()
+        except jax.errors.JaxRuntimeError as error:
+            raised = last_line(error)
+    return {name: rate if rate and rate > 0 and math.isfinite(rate) else None for name, rate in found.items()}, raised
+
+
+def last_line(error: Exception) -> str:
+    """Return what an error says in its last line: before that, XLA has the traceback of one's own code."""
+    return str(error).strip().splitlines()[-1]
 
 
 _sharpness = jax.jit(sharpness, static_argnums=(0, 5))

@@ -11,6 +11,7 @@ import tyro
 
 from mnist_tune.cache import cache_folder
 from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.training.range_suggestions import RangeCurve
@@ -73,13 +74,18 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
-    from mnist_tune.edge.predictors import Bench
+    from jax.errors import JaxRuntimeError
+
+    from mnist_tune.edge.predictors import Bench, last_line
     from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.training.network_check import check
 
     check(trials[0], dataset.spec, dataset.train_images, dataset.train_labels)
     data = DeviceData.put(dataset, 0, 0)
     benches = [Bench(trial, data, dataset.spec) for trial in trials]
-    said = [bench.suggestions() for bench in benches]
+    try:
+        said, curves = [bench.suggestions() for bench in benches], tuple(bench.range_curve() for bench in benches)
+    except JaxRuntimeError as error:
+        raise UserError(f"{options.architecture} raised as its learning rate grew: {last_line(error)}") from None
     suggestions = {name: tuple(one[name] for one in said) for name in said[0]}
-    return RangeTest(options.architecture, tuple(bench.range_curve() for bench in benches), suggestions)
+    return RangeTest(options.architecture, curves, suggestions)

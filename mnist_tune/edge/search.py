@@ -94,25 +94,30 @@ def find_edge(options: EdgeOptions) -> Sweep:
     return shown(_search(options), options)
 
 
-def search_edge(options: EdgeOptions) -> Sweep:
-    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
+def search_edge(options: EdgeOptions, name: str = "edge") -> Sweep:
+    """Search for edges in a sweep of this name, and print nothing but progress. Ray is shut down when the process
+    ends."""
     stop_ray_at_exit()
-    return _search(options)
+    return _search(options, name)
 
 
-def _search(options: EdgeOptions) -> Sweep:
+def _search(options: EdgeOptions, name: str = "edge") -> Sweep:
     load_own(options)
     where, past = options.goes_on(), None
     if where is None:
-        writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
+        writer, data = open_new(name, {}, options, search=True, templates=options.templates())
     else:
-        options, writer, past, data = open_again(where, options, search=True, name="edge")
+        options, writer, past, data = open_again(where, options, search=True, name=name)
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             templates, searches = options.templates(), []
             for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
-                expected = options.expected or statistics.median(predicted[BLOW_UP])
+                blown_up = [rate for rate in predicted[BLOW_UP] if rate is not None]
+                if not (options.expected or blown_up):
+                    said = f"a range test of {template.architecture} says nothing of where its edge may be"
+                    raise UserError(f"{said}; give a learning rate with --expected")
+                expected = options.expected or statistics.median(blown_up)
                 searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1

@@ -51,6 +51,7 @@ class Contest:
         confirm: train the leader alone, until it has `CONFIRMED` seeds.
 
     Attributes:
+        confirm: whether the leader is trained alone in the end.
         asked: of each trial by number, which seed (0, 1, ...) it has, and which setting.
         decision: what follows from the seeds so far.
         course: the seeds of each setting and `Decision.differences`, after each seed.
@@ -67,7 +68,7 @@ class Contest:
         confirm: bool = False,
     ) -> None:
         self.settings, self._chance, self._trials = list(settings), chance, trials
-        self._images, self._confirm = settings[0].holdout, confirm
+        self._images, self.confirm = settings[0].holdout, confirm
         self.decision = Decision(len(settings), tolerance or 0.0)
         self.asked: list[tuple[int, int]] = []
         self.course: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -162,7 +163,7 @@ class Contest:
             self._count(order)
         if not self._confirms(order) and not self.settled:
             self._ask(np.flatnonzero(self.decision.active).tolist())
-        if self.over and self.settled and self._confirm and self._confirmed_from is None:
+        if self.over and self.settled and self.confirm and self._confirmed_from is None:
             self._confirmed_from = len(self._seeds)
             leader = int(self.decision.leader)
             for _ in range(CONFIRMED - int(self.decision.seeds[leader])):

@@ -155,7 +155,7 @@ class MeasuredEdge:
         outcomes: a row a trial that has ended: learning_rate, train_accuracy and the columns `OUTCOMES`.
         expected: the rate at which the search expected the edge.
         precision: the half-width that was asked for.
-        predicted: the rates that predictors gave, by name, a seed each.
+        predicted: the rates that predictors gave, by name, a seed each; None where one can't say.
         learned: what counts as learned; None while the search's pilot has not fixed it.
     """
 
@@ -163,7 +163,7 @@ class MeasuredEdge:
     outcomes: pd.DataFrame
     expected: float
     precision: float
-    predicted: Mapping[str, Sequence[float]]
+    predicted: Mapping[str, Sequence[float | None]]
     learned: Learned | None = None
 
     @cached_property

@@ -79,6 +79,8 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
         yield f"accuracy of {names[best]} on held-out images, with {further}: {_mean(fresh)}"
+    elif contest.confirm and contest.over and not contest.settled:
+        yield "--confirm trains the best once that is settled, so it has not begun; give more --trials"
     rows = sweep.trials[contest.is_of(best, sweep.trials)]
     tested = rows.loc[outcomes(rows, data_facts(sweep.meta).chance) == COMPETES, "test_accuracy"].astype(float)
     chosen = sweep.meta["options"].get("chosen_by") == "test"

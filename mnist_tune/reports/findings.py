@@ -304,6 +304,9 @@ def _unbracketed(edge: MeasuredEdge) -> str:
         return f"no edge so far: all of {counted(len(trials))} at rates from {least} to {most} learned"
     if len(trials) < len(PILOT):
         return f"no edge so far: fewer than the {len(PILOT)} trials that say what counts as learned"
+    if trials[DIVERGED].all():
+        least = rate(trials["learning_rate"].min())
+        return f"no edge so far: all of {counted(len(trials))} diverged, also at {least}; try a smaller --expected"
     found = f"the most accurate, at rate {rate(best['learning_rate'])}, reached {best['train_accuracy']:.4f}"
     return f"no edge so far: none of {counted(len(trials))} learned; {found}; try more --epochs, or --learned"
 
@@ -339,8 +342,8 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
             text = "it gave no sign of life for two minutes; if it was killed, resume with:"
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
     else:
-        if left:
-            text = f"{counted(left)} had not ended; resume with:"
+        if left or (meta.get("search") and meta.get("ended") is None):
+            text = f"{counted(left) if left else 'the search'} had not ended; resume with:"
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
         if len(failed):
             text = f"{counted(len(failed))} failed; train {'it' if len(failed) == 1 else 'them'} again with:"

@@ -192,7 +192,8 @@ NEAR = 20
 
 def predicted_by(edge: MeasuredEdge) -> dict[str, float]:
     """Return the median over seeds of what each predictor says, the largest first."""
-    medians = {name: float(np.median(rates)) for name, rates in edge.predicted.items()}
+    known = {name: [rate for rate in rates if rate is not None] for name, rates in edge.predicted.items()}
+    medians = {name: float(np.median(rates)) for name, rates in known.items() if rates}
     return dict(sorted(medians.items(), key=lambda item: -item[1]))
 
 

@@ -76,7 +76,8 @@ _ABOVE_0 = Kind("a number above 0", lambda value: is_number(value) and 0 < value
 def _is_search(value: Any) -> bool:
     """Return whether a value describes the search for an edge."""
     try:
-        rates = [value.get("expected"), *(rate for rates in value["predicted"].values() for rate in rates)]
+        known = (rate for rates in value["predicted"].values() for rate in rates if rate is not None)
+        rates = [value.get("expected"), *known]
         return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
     except (UserError, TypeError, AttributeError, KeyError):
         return False

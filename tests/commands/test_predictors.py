@@ -37,6 +37,11 @@ def test_without_an_edge_there_is_nothing_to_compare(capsys):
     assert capsys.readouterr().out == "no edge was measured yet that predictors could be compared with\n"
 
 
+def test_a_seed_on_which_a_predictor_says_nothing_leaves_the_others_their_numbers():
+    table = factors([measured("mlp-16-tanh", 4, {"range test": [None, 6.0, 5.0]})])
+    assert table[["seed", "predicted"]].to_numpy().tolist() == [[1, 6.0], [2, 5.0]]
+
+
 def test_what_is_trained():
     templates = Predictors().templates() + Predictors(architecture=("mlp-4-tanh", "mlp-5-tanh")).templates()
     said = [f"{one.architecture.rpartition('/')[2]} {one.optimizer} {one.momentum}" for one in templates]

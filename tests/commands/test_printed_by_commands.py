@@ -151,7 +151,7 @@ def test_predictors_writes_every_factor_and_ends_with_the_code_of_its_trials(
     edge_sweep, as_text, monkeypatch, capsys, ended, code
 ):
     trials = edge_sweep.trials.assign(stop_reason=["completed"] * (len(edge_sweep.trials) - 1) + [ended])
-    monkeypatch.setattr(predictors, "search_edge", lambda config: replace(edge_sweep, trials=trials))
+    monkeypatch.setattr(predictors, "search_edge", lambda config, name: replace(edge_sweep, trials=trials))
     monkeypatch.setattr("sys.argv", ["predictors"])
     assert predictors.main() == code
     said = capsys.readouterr().out
@@ -161,3 +161,17 @@ def test_predictors_writes_every_factor_and_ends_with_the_code_of_its_trials(
     table = pd.read_csv(edge_sweep.path / "predictors.csv")
     assert table["predictor"].tolist() == ["range test"] * 2 + ["2/λ0"] * 2 + ["fastai slide"]
     assert (edge_sweep.path / "edge.png").exists()
+
+
+def test_predictors_that_are_interrupted_write_no_empty_table_and_are_resumed_as_predictors(
+    edge_sweep, as_text, monkeypatch, capsys
+):
+    def killed(config, name):
+        trials = edge_sweep.trials.assign(stop_reason="interrupted")
+        return replace(edge_sweep, trials=trials, meta=edge_sweep.meta | {"name": name})
+
+    monkeypatch.setattr(predictors, "search_edge", killed)
+    monkeypatch.setattr("sys.argv", ["predictors"])
+    assert predictors.main() == 130
+    assert "predictors --resume" in capsys.readouterr().out.replace("sweeps/predictors.py", "predictors")
+    assert not (edge_sweep.path / "predictors.csv").exists()

@@ -1,5 +1,7 @@
 """The range of learning rates of each family, by hand, what differs from a base in one thing only, and the pictures."""
 
+from types import SimpleNamespace
+
 import matplotlib.image
 import numpy as np
 import pandas as pd
@@ -100,6 +102,23 @@ RANGES = pd.DataFrame(
         "accuracy": [0.9, 0.95, 0.96],
     }
 )
+
+
+@pytest.mark.parametrize("depths", [(2, 1), (1, 2), (1, 2, 3)])
+def test_networks_without_hidden_layers_are_drawn_also_if_they_come_first(depths, monkeypatch, tmp_path):
+    names = {1: ["mlp-tanh"], 2: ["mlp-64-tanh", "mlp-32-tanh"], 3: ["mlp-64-64-tanh", "mlp-32-32-tanh"]}
+    trials = pd.concat([made_up_trials(REGIMES, architecture=name) for depth in depths for name in names[depth]])
+    sweep = SimpleNamespace(trials=trials, meta={}, picture=lambda name: tmp_path / name)
+    drawn = {}
+    for name in ("asked", "with_images_held_out", "print_report", "print_replicates", "data_facts"):
+        monkeypatch.setattr(architectures, name, lambda *_: SimpleNamespace(test_images=1000))
+    monkeypatch.setattr(architectures, "run_or_resume", lambda *_: sweep)
+    monkeypatch.setattr(architectures, "plot_range", lambda lines, axis, path: drawn.update({axis: lines}))
+    architectures.main()
+    assert {axis: [len(one) for one in lines.values()] for axis, lines in drawn.items()} == {
+        "width": [2] * (len(depths) - 1),
+        "depth": [len(depths)] * 2,
+    }
 
 
 def drawn(path):

@@ -282,10 +282,11 @@ def test_the_best_three_are_decided_between_with_the_options_of_the_search(searc
         (["slow"] * 3 + ["completed"], 1, "Fewer than two settings were trained to their end"),
     ],
 )
-def test_without_two_settings_nothing_more_is_trained(searched, reasons, code, says):
+def test_without_two_settings_nothing_more_is_trained(searched, tmp_path, reasons, code, says):
     ended, said, _, decide = searched(trials=table(stop_reason=reasons))
     assert ended == code
     assert f"\n{says}" in said
+    assert str(tmp_path / "found") in said
     assert decide.call_count == 0
 
 

@@ -5,6 +5,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from kept_texts import assert_kept
@@ -33,6 +34,21 @@ def made_up(images=60_000, **config):
     bench.spec = SimpleNamespace(label_counts=(50, 50))
     bench.program, bench.state, bench.hyper = "program", SimpleNamespace(params="params", extra="extra"), "hyper"
     return bench
+
+
+def test_a_network_that_raises_at_a_large_rate_leaves_the_other_predictors_their_say(monkeypatch):
+    def raises(bench, ramp=None):
+        raise jax.errors.JaxRuntimeError(
+            "INTERNAL: CpuCallback error: Traceback ...\nFloatingPointError: the loss left"
+        )
+
+    for name in ("__init__", "bracket", "critical", "classical"):
+        monkeypatch.setattr(Bench, name, lambda *_: None if len(_) > 1 else 3.0)
+    monkeypatch.setattr(Bench, "range_curve", raises)
+    monkeypatch.setattr(predictors, "PREDICTORS", {BLOW_UP: raises, "steady": lambda bench: 3.0})
+    found, raised = predict(TrialConfig(), "data", "spec")
+    assert raised == "FloatingPointError: the loss left"
+    assert {name: rate for name, rate in found.items() if rate} == {"steady": 3.0}
 
 
 def test_what_predictors_try_and_find(monkeypatch):

@@ -43,7 +43,7 @@ def predicts(course, monkeypatch):  # noqa: F811
     def predict(config):
         course.note(f"look at {changed(config)}")
         rate = EDGES[config.architecture] * (1, 3, 0.8)[config.seed]
-        return {BLOW_UP: rate, "2/λ0": None if config.seed == 1 else rate / 2, "silent": None}
+        return {BLOW_UP: rate, "2/λ0": None if config.seed == 1 else rate / 2, "silent": None}, ""
 
     monkeypatch.setattr(
         ray,

@@ -31,6 +31,35 @@ def test_more_images_a_batch_than_there_are_is_one_line():
         range_test(RangeTestOptions(dataset="mnist-5k", train_images=100))
 
 
+def test_a_network_that_raises_as_its_rate_grows_is_one_line(tmp_path):
+    (tmp_path / "net.py").write_text(RAISES)
+    name = f"{tmp_path / 'net.py'}:fragile"
+    with pytest.raises(UserError, match=r"net.py:fragile raised as its learning rate grew: .*the loss left$"):
+        range_test(RangeTestOptions(architecture=name, dataset="mnist-5k", train_images=500, seeds=(0,)))
+
+
+RAISES = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnist_tune import Network
+
+
+def fragile(data):
+    def check(weights):
+        if not np.abs(weights).max() < 0.2:
+            raise FloatingPointError("the loss left")
+        return np.float32(1)
+
+    def apply(params, images):
+        one = jax.pure_callback(check, jax.ShapeDtypeStruct((), "float32"), jax.lax.stop_gradient(params))
+        return one * (images.reshape(len(images), -1) @ params)
+
+    return Network(lambda key: 0.01 * jax.random.normal(key, (784, data.classes)), apply)
+"""
+
+
 def test_each_seed_is_checked_once_and_tested_with_an_order_of_its_own(mnist_5k, monkeypatch):
     loaded, checked, tested = [], [], []
 

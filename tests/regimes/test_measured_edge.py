@@ -220,6 +220,15 @@ def test_where_all_trials_did_the_same_the_lines_say_what(outcome, said):
     assert findings.measured(edge).more[0] == said
 
 
+def test_a_killed_search_whose_trials_have_all_ended_says_how_to_go_on(folder):
+    sweep = load_sweep(folder)
+    ended = sweep.trials[sweep.trials["stop_reason"] == "completed"]
+    killed = dataclasses.replace(sweep, trials=ended, meta=sweep.meta | {"ended": None, "search": True, "name": "edge"})
+    said = [one for found in findings.findings(killed) for one in found.lines if "resume with" in one]
+    assert len(said) == 1
+    assert said[0].startswith("the search had not ended; resume with:")
+
+
 def test_a_trial_whose_epochs_are_lost_is_no_outcome(folder):
     sweep = load_sweep(folder)
     lost = sweep.trials["trial_id"].iloc[0]
@@ -268,6 +277,13 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
     assert "50% at" not in said
     assert "no edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
     assert not sweep.edges()[0].is_precise
+
+
+def test_a_search_in_which_all_diverged_asks_for_a_smaller_rate():
+    edge = measured([(rate, False) for rate in (*LADDER, 3.0)])
+    edge = dataclasses.replace(edge, outcomes=edge.outcomes.assign(diverged=True, train_accuracy=0.1))
+    said = findings.measured(edge).text
+    assert said == "no edge so far: all of 5 trials diverged, also at 0.01562; try a smaller --expected"
 
 
 def test_an_edge_below_all_rates_that_were_fast_enough_is_none(searched, capsys):

@@ -63,7 +63,7 @@ def test_what_a_decision_found(made_up_sweep, same):
         ("clearly", SETTINGS, clear, {"tolerance": 0.001, "chosen_by": "test"}),
         ("confirmed, with an error and a failure", SETTINGS, confirmed, {"tolerance": 0.01, "confirm": True}),
         ("too few seeds", networks, clear, {"trials": 8}),
-        ("not settled", both, close, {"trials": 30, "tolerance": 0.0001}),
+        ("not settled", both, close, {"trials": 30, "tolerance": 0.0001, "confirm": True}),
         ("within the tolerance", networks[:3], close, {"trials": 60, "tolerance": 0.02}),
         ("failures", SETTINGS, failing, {"trials": 24, "tolerance": 0.01}),
         ("better, but fails twice", SETTINGS, better_but_fails, {"trials": 40, "tolerance": 0.01}),

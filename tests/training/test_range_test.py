@@ -119,7 +119,7 @@ def test_a_ramp_ends_soon_after_the_loss_has_left_its_least(last, steps):
 
 
 def test_predictors_agree_about_a_network(mnist_5k, data):
-    found = predict(CONFIG, data, mnist_5k.spec)
+    found, _ = predict(CONFIG, data, mnist_5k.spec)
     assert set(RULES) < found.keys()
     assert all(rate is None or (0 < rate < math.inf) for rate in found.values())
     assert found["range test"] <= OURS.last

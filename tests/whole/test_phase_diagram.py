@@ -66,7 +66,8 @@ def test_a_diagram_that_cannot_be_drawn_is_refused_before_it_trains(options, sai
 @pytest.mark.parametrize(
     ("reason", "code", "begins", "ends"),
     [
-        ("interrupted", INTERRUPTED, "interrupted; go on with: ", ""),
+        ("interrupted", INTERRUPTED, "not all trials have ended; go on with: ", ""),
+        ("time_budget", 0, "not all trials have ended; go on with: ", ""),
         ("error", 1, "a trial failed: out of memory; train it again with: ", " --retry-errored"),
     ],
 )
