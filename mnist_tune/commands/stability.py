@@ -101,8 +101,8 @@ def summarise_stability(relative: pd.DataFrame) -> pd.DataFrame:
         arrived = curve["step"][arrives].min()
         after = curve["step"] >= ((1 - SETTLED) * curve["step"].max() if np.isnan(arrived) else arrived)
         row = {"trial_id": trial_id, "alone": alone, "untrained": shown.iloc[0], "arrived": arrived}
-        row |= shown[after].agg(low="min", median="median", high="max")
-        rows.append(row | {"batch_median": curve["batch_relative"][after].median()})
+        row |= shown[after].dropna().agg(low="min", median="median", high="max")
+        rows.append(row | {"batch_median": curve["batch_relative"][after].dropna().median()})
     return pd.DataFrame(rows)
 
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import accumulate, count
 from pathlib import Path
@@ -54,10 +54,18 @@ LOOK_S = 0.1
 
 def exists(where: Place) -> bool:
     """Return whether this place holds a sweep. Raises `UserError` if it can't be read."""
-    try:
+    with reading(where):
         if isinstance(where, Path):
             return (where / META).exists()
-        return storage.read(storage.join(where, "sweep.json")) is not None
+        return storage.read(storage.join(where, META)) is not None
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def reading(where: Place) -> Iterator[None]:
+    """Raise a `UserError` in place of an OSError, with where something can't be read."""
+    try:
+        yield
     except OSError as error:
         raise UserError(f"can't read {where}: {storage.reason(error)}") from None
 
@@ -124,7 +132,7 @@ def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
         with suppress(FileNotFoundError):
             found[name] = object_storage.read(storage.join(uri, name), MOST_BYTES)
 
-    try:
+    with reading(uri):
         with ThreadPoolExecutor(16) as threads:
             threads.submit(get, META).result()  # first: it may say that the others are final
             list(threads.map(get, TABLES))
@@ -133,11 +141,9 @@ def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if _begun(storage.read(folder / META)) != _begun(found[META][0]):
             storage.remove(folder / JOURNAL)  # left by another sweep
-        versions = {name: version for name, (_, version) in found.items()}
-        if with_journal:
-            versions |= fetch_journal(uri, folder, {})
-    except OSError as error:
-        raise UserError(f"can't read {uri}: {storage.reason(error)}") from None
+    versions = {name: version for name, (_, version) in found.items()}
+    if with_journal:
+        versions |= fetch_journal(uri, folder, {})
     for name in FILES:
         if name in found:
             storage.write(folder / name, found[name][0])
@@ -148,16 +154,17 @@ def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
 
 def fetch_journal(uri: str, folder: Path, known: Mapping[str, Version]) -> dict[str, Version]:
     """Download a journal, and return the versions of its segments. Those that are `known` are in the local journal. It
-    is kept if it holds more events. Raises OSError."""
-    listed = object_storage.files(storage.join(uri, SEGMENTS))
+    is kept if it holds more events. Raises `UserError` if the storage can't be read."""
+    with reading(uri):
+        listed = object_storage.files(storage.join(uri, SEGMENTS))
     if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
-        raise OSError(f"its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read")
+        raise UserError(f"can't read {uri}: its journal has {size} bytes; at most {MOST_JOURNAL_BYTES} are read")
     names = sorted(listed)
     starts = accumulate((listed[name]["size"] for name in names), initial=0)
     path, new = folder / JOURNAL, folder / FETCHED
     path.touch()
     versions = dict[str, Version]()
-    with path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
+    with reading(uri), path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
 
         def get(name: str, start: int) -> None:
             segment, there = f"{SEGMENTS}/{name}", listed[name]

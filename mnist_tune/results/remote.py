@@ -74,13 +74,17 @@ class Remote:
             self._versions = json.loads((self._folder / VERSIONS).read_bytes())
         except FileNotFoundError:  # another process had this folder, and ended
             raise ChangedError(f"{self._to} was written since it was read") from None
-        former = seen or last_sign(self._to)
+        sign = last_sign(self._to)
+        former = seen or sign
         while True:
-            sign = last_sign(self._to)
             if sign.writer and sign.writer != former.writer:
                 raise ChangedError(f"{self._to} was written since it was read")
-            with suppress(ChangedError):  # unless the former writer has just given another sign, or ended
+            try:
                 return self._take(sign)
+            except ChangedError:
+                before, sign = sign, last_sign(self._to)
+                if sign == before:  # else the former writer has just given another sign, or ended
+                    raise
 
     def take_over(self, begin: Callable[[], None]) -> None:
         """Change each file that the former writer can write or create next, after which it writes none. `begin` appends
@@ -96,9 +100,10 @@ class Remote:
                 self._upload_journal()
                 break
             except ChangedError:
-                if last_sign(self._to).version != self._versions[SIGN]:
+                found = fetch_journal(self._to, self._folder, self._versions)
+                if found.items() <= self._versions.items() or last_sign(self._to).version != self._versions[SIGN]:
                     raise
-                self._versions |= fetch_journal(self._to, self._folder, self._versions)
+                self._versions |= found
         self._upload_new()
 
     def put_meta(self) -> None:

@@ -217,7 +217,8 @@ def _read(folder: Path, where: Place) -> Tables:
     meta = read_meta(folder)
     if meta["ended"] is None:
         running = is_being_written(where)
-        _fetch_journal(folder, where)
+        if isinstance(where, str):
+            fetch_journal(where, folder, {})
         return tables(folder, meta, running)
     try:
         trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
@@ -227,20 +228,13 @@ def _read(folder: Path, where: Place) -> Tables:
         trials = trials.reindex(columns=[column.name for column in TRIALS])  # older versions had fewer
         epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
     except UserError as error:
-        _fetch_journal(folder, where)
+        if isinstance(where, str):
+            fetch_journal(where, folder, {})
         if not (folder / "journal.jsonl").exists():
             raise
         _log.warning("%s; the tables are made again from the journal", error)
         return tables(folder, meta)
     return Tables(folder, trials, epochs, meta)
-
-
-def _fetch_journal(folder: Path, where: Place) -> None:
-    if isinstance(where, str):
-        try:
-            fetch_journal(where, folder, {})
-        except OSError as error:
-            raise UserError(f"can't read {where}: {storage.reason(error)}") from None
 
 
 def tables(path: Path, meta: dict[str, Any], running: bool | None = False) -> Tables:

@@ -21,7 +21,7 @@ from mnist_tune.errors import UserError, redacted
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.machine import changed_versions, describe_environment
 from mnist_tune.own_code.loading import check_again, names_in, own_code, register_own, sources
-from mnist_tune.results.folder import fetched, new_folder
+from mnist_tune.results.folder import fetched, new_folder, reading
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.signs import Sign, is_being_written, last_sign
@@ -230,10 +230,8 @@ def open_again(
 def _last_sign(where: str, auto: bool, say: Callable[[str], None]) -> Sign:
     """Return the last sign of a sweep's former writer. If it still writes, it loses the sweep to a resume that names
     this place. `--resume auto` is refused, else two launchers would take one sweep from each other for ever."""
-    try:
+    with reading(where):
         seen = last_sign(where)
-    except OSError as error:
-        raise UserError(f"can't read {where}: {storage.reason(error)}") from None
     if seen.writer and is_being_written(where):
         host = seen.writer["host"]
         if auto:

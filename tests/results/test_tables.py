@@ -176,7 +176,9 @@ def test_a_new_sweep_does_not_count_the_rows_of_one_whose_sweep_json_is_gone(wri
 
 @pytest.mark.parametrize("name", ["ended", "options"])
 def test_a_sweep_json_without_its_end_or_its_options_is_read(writer, epoch_row, capsys, name):
-    record(writer, epoch_row, "00000", (1,))
+    for trial_id in ("00000", "00001"):  # two that are not told apart, so a decision is proposed
+        record(writer, epoch_row, trial_id, (1, 2, 3, 4))
+        writer.end(trial_id, "completed")
     writer.finish(ended="now")
     file = writer.path / "sweep.json"
     meta = json.loads(file.read_text())
