@@ -51,5 +51,10 @@ def dry_run(options: Any) -> Iterator[str]:
         yield f"  measured: an epoch takes {seconds:.2g} s with its evaluation; compiling took {row['compile_s']:.2g} s"
     if said := small_last_batch((images, one.batch_size, one.drop_last) for one in trials):
         yield f"note: {said}"
+    import jax  # which the pool has configured
+
+    if jax.default_backend() == "gpu":
+        yield f"at most {START_S + total:.0f} s on this machine, one trial at a time; on a GPU many train together"
+        return
     slots = max(min(usable_cpus() // threads, options.max_concurrent or len(trials), len(trials)), 1)
     yield f"about {START_S + total / slots:.0f} s on this machine, {slots} at a time; less if trials are stopped early"

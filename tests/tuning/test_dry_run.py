@@ -4,6 +4,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytest
 from kept_texts import assert_kept
@@ -72,6 +73,9 @@ def test_what_a_dry_run_loads_measures_and_says(few_images, monkeypatch):
     usual = LearningRateRegimes(architecture=("mlp-4-tanh", "mlp-8-tanh"), learning_rates=(0.1,))
     for asked in ASKED:
         lines += [f"=== {asked}", *dry_run(replace(usual, **asked))]
+    with monkeypatch.context() as patch:  # a lane's time says nothing of many lanes, and cores do not count
+        patch.setattr(jax, "default_backend", lambda: "gpu")
+        lines += ["=== on a GPU", *dry_run(usual)]
     for wrong in ({"resume": "auto", "output": "a"}, {"batch_size": (2000,)}):
         with pytest.raises(UserError) as refused:
             list(dry_run(replace(usual, **wrong)))
