@@ -15,7 +15,7 @@ import pandas as pd
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
-from mnist_tune.regimes.families import SIBLINGS, setting, varied
+from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
 from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
 from mnist_tune.regimes.statistics import (
@@ -291,7 +291,8 @@ def label_trials(trials: pd.DataFrame, epochs: pd.DataFrame, data: DataFacts) ->
     names = [name for name in SIBLINGS if name in trials]
     # By "index", since pandas 2 makes no records of a table without columns: of a sweep over rates alone.
     settings = trials[varied(trials)].reset_index(drop=True).to_dict("index")
-    groups = trials.groupby(names, sort=False).indices.values() if names else [range(len(trials))]
+    alone = trials["trial_id"].where(rate_changed(trials, epochs), "")  # siblings are compared by their rates
+    groups = trials.groupby([*(trials[name] for name in names), alone], sort=False).indices.values()
     found: dict[int, tuple[Any, ...]] = {}
     for rows in groups:
         mine = [curves[row] for row in rows]

@@ -128,7 +128,7 @@ def _close(best: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     """Yield where the regimes of a family are found; of several families, the best setting of each."""
-    found = list(families(sweep.trials))
+    found = list(families(sweep.steady))
     if len(found) == 1:
         yield " · ".join(spans(found[0][1]))
     elif len(found) <= MOST_NAMED and len(best):

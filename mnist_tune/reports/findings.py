@@ -176,7 +176,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
     edges, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
-    found = list(families(sweep.trials))
+    found = list(families(sweep.steady))
     if _is_search(sweep) and len(found) > 1:
         found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
     for title, family in found:
@@ -327,6 +327,11 @@ def _notes(sweep: Tables) -> Iterator[Finding]:
         if sweep.trials["target"].isna().all():
             target = ", and no trial has learned enough to set one; see --target"
         yield Finding(Kind.NOTE, f"no target is known for this data{target}")
+    if changed := len(sweep.trials) - len(sweep.steady):
+        said = (
+            f"{counted(changed)} changed the learning rate while training, so that no rate has their regime or accuracy"
+        )
+        yield Finding(Kind.NOTE, f"{said}; tables show the last one")
     if sweep.meta["dataset"]["note"]:
         yield Finding(Kind.NOTE, sweep.meta["dataset"]["note"])
 

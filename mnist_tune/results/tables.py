@@ -28,7 +28,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import CONTENDERS, Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import late_falls, standing, to_decide
-from mnist_tune.regimes.families import families, varied
+from mnist_tune.regimes.families import families, rate_changed, varied
 from mnist_tune.regimes.labels import REGIMES, label_trials
 from mnist_tune.regimes.measured_edge import MeasuredEdge, measured_edges
 from mnist_tune.regimes.replicates import CONFIGURATION, summarise_replicates
@@ -82,11 +82,16 @@ class Tables:
         begun = CONTENDERS in asked and asked.get("at_a_time") is not None
         return Contest.of(self.meta).replay(self.trials) if begun else None
 
+    @cached_property
+    def steady(self) -> pd.DataFrame:
+        """The trials that kept their learning rate, and so say something of it (`rate_changed`)."""
+        return self.trials[~rate_changed(self.trials, self.epochs)]
+
     def best(self) -> pd.DataFrame:
         """Return the settings that compete to be the best, the best first: `accuracy` is their mean on held-out images
         over `seeds`, `failures` how many more failed, `gap` how far it is below the best, `close` that it is not told
         apart from it, `jumps` by how much its accuracy still falls in an epoch (`standing`)."""
-        return standing(self.trials, data_facts(self.meta))
+        return standing(self.steady, data_facts(self.meta))
 
     def contenders(self) -> list[TrialConfig]:
         """Return the best setting and those that are not told apart from it, the best first, each with the seed 0.

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from mnist_tune.regimes.data_facts import data_facts
+from mnist_tune.regimes.labels import label_trials
+from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import Kind, findings, nodes, of, spoken, title
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
@@ -100,3 +103,29 @@ def test_what_was_not_measured_has_no_line_and_no_number(new_writer, epoch_row, 
     nothing = new_writer(tmp_path / "empty").finish()
     assert list(said(nothing, Kind.RAN)) == ["trials ended", "resumed"]
     assert nodes(nothing.epochs) == []
+
+
+def test_a_rate_that_was_changed_in_the_middle_stands_for_no_trial(made_up_sweep):
+    """As population based training does: such a trial is neither best, nor at a rate in a range."""
+    sweep = made_up_sweep([0.05, 0.2, 0.4])
+    changed = sweep.epochs["trial_id"].eq("00002") & (sweep.epochs["epoch"] > 2)
+    found = replace(sweep, epochs=sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.1})))
+    assert sweep.best()["learning_rate"].iloc[0] == 0.4
+    assert found.best()["learning_rate"].tolist() == [0.2, 0.05]
+    [ranges] = said(found, Kind.FAMILY).values()
+    assert "0.4" not in ranges
+    assert said(found, Kind.NOTE)[""].startswith("1 trial changed the learning rate while training, so")
+    every = replace(found, trials=found.trials[2:], meta=found.meta | {"search": True})
+    assert every.best().empty
+    assert said(every, Kind.NOTE)[""].startswith("1 trial")
+    assert answer(every).headline == "No setting has run all its epochs without diverging"
+
+
+def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
+    sweep = made_up_sweep([0.03, 0.2, 0.4], epochs=8)
+    labels = sweep.trials.set_index("trial_id")
+    assert labels.loc["00000", "curve_regime"] != labels.loc["00000", "regime"]
+    changed = sweep.epochs["trial_id"].eq("00000") & (sweep.epochs["epoch"] > 2)
+    epochs = sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.03}))
+    labels = label_trials(sweep.trials, epochs, data_facts(sweep.meta)).set_index("trial_id")
+    assert labels.loc["00000", "curve_regime"] == labels.loc["00000", "regime"]
