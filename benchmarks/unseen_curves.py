@@ -501,6 +501,40 @@ def clouds() -> tuple[np.ndarray, ...]:
     return x[:1500], y[:1500], x[1500:], y[1500:]
 
 
+def moments() -> tuple[np.ndarray, ...]:
+    """Return 24 numbers in order; the class is the distribution that they are drawn from, one of four."""
+    rng = np.random.default_rng(91)
+    draws = rng.normal(size=(2600, 24)), rng.uniform(-1.7, 1.7, (2600, 24)), rng.laplace(0, 0.7, (2600, 24))
+    x = np.stack([*draws, np.sign(rng.normal(size=(2600, 24))) * rng.normal(1, 0.3, (2600, 24))])
+    y = rng.integers(4, size=2600)
+    x = np.sort(x[y, np.arange(2600)], 1).astype(np.float32)
+    return x[:2000], y[:2000], x[2000:], y[2000:]
+
+
+def multiplexer() -> tuple[np.ndarray, ...]:
+    """Return all rows of eleven signs: three say which of the other eight is the answer."""
+    bits = (np.arange(2048)[:, None] >> np.arange(11)) & 1
+    y = bits[np.arange(2048), 3 + bits[:, :3] @ [1, 2, 4]]
+    order = np.random.default_rng(92).permutation(2048)
+    x, y = (2.0 * bits - 1).astype(np.float32)[order], y[order]
+    return x[:1600], y[:1600], x[1600:], y[1600:]
+
+
+def hills(count: int = 500) -> tuple[np.ndarray, ...]:
+    """Return points in the plane; the class is low, middle or high of a landscape of waves."""
+    x = np.random.default_rng(93).uniform(-2, 2, (count + 400, 2)).astype(np.float32)
+    y = np.digitize(np.sin(2 * x[:, 0]) * np.cos(1.5 * x[:, 1]), (-0.3, 0.3))
+    return x[:count], y[:count], x[count:], y[count:]
+
+
+def flipped_digits() -> tuple[np.ndarray, ...]:
+    """Return the digits, every second one upside down; whether it is."""
+    x, _, test_x, _ = digits()
+    for images in (x, test_x):
+        images[::2] = images[::2, ::-1]
+    return x, (np.arange(len(x)) + 1) % 2, test_x, (np.arange(len(test_x)) + 1) % 2
+
+
 def arrays(found: Dataset) -> tuple[np.ndarray, ...]:
     """Return the arrays of a data set."""
     return found.train_images, found.train_labels, found.test_images, found.test_labels
@@ -564,7 +598,8 @@ class Case:
     def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
         """Return the trials, which train so many times as long, with some fields changed."""
         file = page_of_text() / "transformer.py" if self.network.startswith("transformer") else NETWORKS
-        shared: dict[str, Any] = {"architecture": f"{file}:{self.network}", "epochs": longer * self.epochs}
+        own = self.network if self.network.startswith("mlp-") else f"{file}:{self.network}"
+        shared: dict[str, Any] = {"architecture": own, "epochs": longer * self.epochs}
         shared |= self.config | changes
         return [
             TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
@@ -1528,6 +1563,72 @@ SETS = {
             {"optimizer": own("madgrad"), "batch_size": 50},
         ),
     ),
+    9: (
+        Case(
+            "moments adamax",
+            moments,
+            "mlp-48-gelu",
+            (1e-4, 1e-3, 0.01, 0.3, 10.0),
+            25,
+            {"optimizer": own("adamax"), "batch_size": 100},
+        ),
+        Case(
+            "multiplexer two steps",
+            multiplexer,
+            "snake",
+            (3e-3, 0.03, 0.3, 3.0, 30.0),
+            60,
+            {"momentum": 0.9, "batch_size": 800},
+        ),
+        Case(
+            "hills batches of four",
+            hills,
+            "mlp-32-32-silu",
+            (3e-4, 3e-3, 0.03, 0.3, 3.0),
+            15,
+            {"batch_size": 4},
+        ),
+        Case(
+            "hills novograd",
+            lambda: hills(300),
+            "snake(layers=1)",
+            (1e-4, 1e-3, 0.01, 0.1, 3.0),
+            40,
+            {"optimizer": own("novograd"), "batch_size": 30},
+        ),
+        Case(
+            "flipped digits, labels permuted",
+            flipped_digits,
+            "mlp-96-silu",
+            (1e-5, 1e-4, 1e-3, 0.01, 0.3),
+            30,
+            {"optimizer": "adam", "batch_size": 50, "label_noise": 400},
+        ),
+        Case(
+            "moments, labels permuted",
+            moments,
+            "mlp-12-tanh",
+            (3e-4, 3e-3, 0.03, 0.3, 3.0),
+            30,
+            {"batch_size": 40, "label_noise": 600},
+        ),
+        Case(
+            "hills large batches adam",
+            lambda: hills(4800),
+            "mlp-64-64-64-relu-glorot",
+            (1e-4, 1e-3, 0.03, 0.3, 10.0),
+            25,
+            {"optimizer": "adam", "batch_size": 600},
+        ),
+        Case(
+            "multiplexer four epochs",
+            multiplexer,
+            "mlp-64-64-gelu",
+            (1e-4, 1e-3, 0.01, 0.1, 1.0),
+            4,
+            {"batch_size": 20},
+        ),
+    ),
 }
 
 
@@ -1572,6 +1673,7 @@ def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, pd.DataFra
         "batch_size",
         "loss",
         "schedule",
+        "label_noise",
         "epochs_asked",
         "stop_reason",
     ]

@@ -753,6 +753,23 @@ def leaky(data, width=24, layers=4):
     return Network(init, apply)
 
 
+def snake(data, width=48, layers=2):
+    """Return a network of units `x + sin(x)**2`."""
+
+    def init(key):
+        sizes = [data.size, *[width] * layers, data.classes]
+        return [_dense(k, a, b) for k, a, b in zip(jax.random.split(key, layers + 1), sizes, sizes[1:], strict=False)]
+
+    def apply(params, images):
+        x = images.reshape(len(images), -1)
+        for weight, bias in params[:-1]:
+            x = x @ weight + bias
+            x += jnp.sin(x) ** 2
+        return x @ params[-1][0] + params[-1][1]
+
+    return Network(init, apply)
+
+
 def minimal_gated(data, width=20):
     """Return a recurrent network with one gate, which reads an image row by row."""
 
@@ -940,6 +957,14 @@ def schedule_free(learning_rate):
 
 def simplified_ademamix(learning_rate):
     return optax.contrib.simplified_ademamix(learning_rate)
+
+
+def adamax(learning_rate):
+    return optax.adamax(learning_rate)
+
+
+def novograd(learning_rate):
+    return optax.novograd(learning_rate)
 
 
 def nadam(learning_rate):
