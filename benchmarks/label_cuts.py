@@ -277,7 +277,7 @@ def print_projections(sweeps: Sequence[Sweep], longer: int) -> None:
 def stops(sweep: Sweep, largest_first: bool) -> dict[str, tuple[str, int]]:
     """Return why, and after which epoch, the default scheduler stops trials of a sweep."""
     fates = Fates(min(SweepOptions().grace_period, sweep.asked), {}, sweep.data)
-    known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule"
+    known = "learning_rate", "seed", "momentum", "batch_size", "loss", "schedule", "label_noise"
     names = [name for name in known if name in sweep.trials]
     configs = {
         str(trial["trial_id"]): TrialConfig(epochs=sweep.asked, **{name: trial[name] for name in names})

@@ -959,14 +959,6 @@ def simplified_ademamix(learning_rate):
     return optax.contrib.simplified_ademamix(learning_rate)
 
 
-def adamax(learning_rate):
-    return optax.adamax(learning_rate)
-
-
-def novograd(learning_rate):
-    return optax.novograd(learning_rate)
-
-
 def nadam(learning_rate):
     return optax.nadam(learning_rate)
 
