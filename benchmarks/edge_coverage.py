@@ -167,9 +167,9 @@ def _search(
         now, number, row = heapq.heappop(running)
         searcher.on_trial_complete(str(number), row)
     [search] = searcher._searches
-    precise = search.posterior.has_settled(config.precision)
     while search.taken < len(search.trials):
         search.take_up()
+    precise = search.posterior.has_settled(config.precision)
     return *search.posterior.interval(), len(searcher.proposed), precise, now
 
 
