@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,8 +15,8 @@ from mnist_tune.edge.predictions import processes
 from mnist_tune.edge.search import run_searcher
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.loading import load_own
-from mnist_tune.own_code.registry import ENTRIES
+from mnist_tune.own_code.loading import check_again, load_own, names_in
+from mnist_tune.own_code.registry import ENTRIES, is_named_again
 from mnist_tune.regimes.contest import CONTENDERS, JUMPING, MOST_SETTINGS, TRIALS, Contest
 from mnist_tune.regimes.decision import CONFIRMED, to_decide
 from mnist_tune.regimes.families import held_out
@@ -151,9 +152,11 @@ def _refuse_others(options: DecideOptions, sweep: Sweep) -> None:
     without arguments, so that they are loaded."""
     for name in options.given & ENTRIES.keys():
         known = set(sweep.trials[name])
-        known |= {parse_call(text).name for text in known}
         for other in sorted(set(getattr(options, name)) - known):
-            raise UserError(f"{sweep.path} has no {name} {other}, and with --sweep, settings are those of the sweep")
+            if not is_named_again(name, [other], known):
+                raise UserError(
+                    f"{sweep.path} has no {name} {other}, and with --sweep, settings are those of the sweep"
+                )
 
 
 def _contenders(
@@ -179,6 +182,9 @@ def _contenders(
         settings = [replace(one, label="") for one in taken]
         if len(settings) < 2:
             raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
+        names = {parse_call(text).name for texts in names_in(*settings).values() for text in texts}
+        code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
+        check_again(code, place, partial(announce, quiet=options.quiet), "sweep")
         out = [name for name, one in zip(titles(close), close, strict=True) if one not in taken]
         recorded = recorded_options(SweepOptions, sweep.meta, place)
         same = {name: recorded[name] for name in left_out(options, recorded) & {*options.PANELS["data"]}}

@@ -141,20 +141,22 @@ def refuse_unknown(where: Any, *owners: Any) -> None:
     check_again([{"flag": flag, "name": parse_call(text).name, "files": {}} for flag, text in named], where, print)
 
 
-def check_again(recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None]) -> None:
-    """Refuse a resume that lacks code which the sweep runs, and say which of its files have changed, and where. Raises
-    `UserError` if a factory has not been named again."""
+def check_again(
+    recorded: Iterable[Mapping[str, Any]], where: Any, say: Callable[[str], None], how: str = "resume"
+) -> None:
+    """Refuse to go on with a sweep, by the option `how`, that runs code which is lacking, and say which of its files
+    have changed, and where. Raises `UserError` if a factory has not been named again."""
     missing = [one for one in recorded if one["name"] not in ENTRIES.get(one["flag"], ())]
     if missing:
         untold = f"{where} trains code of your own, which a results folder can't run"
         if plain := [one["name"] for one in missing if not names_own_code(one["name"])]:
-            raise UserError(f"{untold}; register {', '.join(map(repr, plain))} again, and resume it from Python")
+            raise UserError(f"{untold}; register {', '.join(map(repr, plain))} again, and give {how}=... from Python")
         folder = missing[0].get("folder")
         names = " ".join(words(one["flag"], one["name"]) for one in missing)
         raise UserError(
             f"{untold}; name it again"
             + f", in {folder}" * (isinstance(folder, str) and folder != os.getcwd())
-            + f": {words('resume', where)} {names}, or register it from Python"
+            + f": {words(how, where)} {names}, or register it from Python"
         )
     used = {flag: [one["name"] for one in recorded if one["flag"] == flag] for flag in ENTRIES}
     load_own(used)

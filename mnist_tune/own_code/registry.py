@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from mnist_tune.data_spec import ARRAYS
+from mnist_tune.invocation import words
 
 Factory = Callable[..., Any]
 """Makes a network from a `DataSpec`, or an optimiser from a learning rate, and from the arguments in the name."""
@@ -55,11 +58,48 @@ def is_not_loaded(flag: str, text: str) -> bool:
     return names_own_code(text) and text.partition("(")[0].strip() not in ENTRIES[flag]
 
 
-def is_unknown(flag: str, text: str) -> bool:
-    """Return whether no command can name what a text of a folder names: code that this process has not been told to
-    load, or that was registered from Python, which no other process knows."""
-    is_registered = not names_own_code(text) and text.partition("(")[0].strip() in ENTRIES[flag]
-    return is_registered or is_not_loaded(flag, text)
+FROM_PYTHON, NAMED_AGAIN = "from Python as before", "with your own code named again"
+"""How that is given again which no printed command names."""
+
+
+def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
+    """Return how a command names again what a sweep, or some of its `trials` (a table), trained: the flags of the own
+    code that `sweep.json` lists, and how that is given which has no flags, empty if a command says all.
+
+    Arrays, and code that was registered by a plain name, are known to Python alone. Code that nobody has named in this
+    process is in no command: the folder may come from anybody.
+    """
+    listed = {(one["flag"], one["name"]) for one in meta.get("code", [])}
+    used = listed
+    if trials is not None:
+        used = {(flag, text.partition("(")[0].strip()) for flag in ENTRIES for text in trials[flag].unique()}
+    own = sorted(one for one in used if one in listed or names_own_code(one[1]))
+    if meta.get("options", {}).get("dataset") == ARRAYS or not all(names_own_code(name) for _, name in own):
+        return "", FROM_PYTHON
+    if any(is_not_loaded(flag, name) for flag, name in own):
+        return "", NAMED_AGAIN
+    names = {flag: [as_loaded(flag, name) for of, name in own if of == flag] for flag in ENTRIES}
+    return "".join(f" {words(flag, *said)}" for flag, said in names.items() if said), ""
+
+
+def as_loaded(flag: str, text: str) -> str:
+    """Return a text that names code, by the path from which it was loaded: it may have moved (`is_named_again`)."""
+    name, bracket, arguments = text.partition("(")
+    entry = ENTRIES[flag].get(name.strip())
+    return next((one for one, other in ENTRIES[flag].items() if other is entry), name) + bracket + arguments
+
+
+def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> bool:
+    """Return whether these names, without arguments, are of code that is known by these texts. A file may be named by
+    another path than before; what was known by the former is then that file's."""
+    names = {text.partition("(")[0].strip() for text in known}
+    for one in given:
+        same = [name for name in names if names_own_code(name) and name.rpartition("/")[2] == one.rpartition("/")[2]]
+        if one not in names and (len(same) != 1 or one not in ENTRIES[flag]):
+            return False
+        if one not in names:
+            ENTRIES[flag].setdefault(same[0], ENTRIES[flag][one])
+    return True
 
 
 def register_optimizer(name: str) -> Callable[[Factory], Factory]:

@@ -17,6 +17,7 @@ import pandas as pd
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
 from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import standing, to_decide
@@ -29,7 +30,7 @@ from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.decided import MOST_NAMED, decided, failed
 from mnist_tune.reports.page_data import listed, so_far
-from mnist_tune.reports.ranges import Range, advice, by_hand, named_again, spans
+from mnist_tune.reports.ranges import Range, advice, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, small_last_batch
@@ -175,7 +176,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
         if said := list(decided(sweep, sweep.decision)):
             yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
-    edges, options = {edge.title: edge for edge in sweep.edges()}, sweep.meta.get("options", {})
+    edges = {edge.title: edge for edge in sweep.edges()}
     found = list(families(sweep.steady))
     if _is_search(sweep) and len(found) > 1:
         found = [(title, family) for title, family in found if family["learning_rate"].nunique() >= LEAST_RATES]
@@ -190,7 +191,7 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             one = Range.of(family)
             best = standing(family, data_facts(sweep.meta))
             text = "; ".join([*spans(family), best_rate(best, held_out(family))])
-            yield Finding(Kind.FAMILY, text, title, (), *advice(family, options, one))
+            yield Finding(Kind.FAMILY, text, title, (), *advice(family, sweep.meta, one))
             figures = _figures(one, best, held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
@@ -242,14 +243,14 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     close = to_decide(best := sweep.best())
     if not 1 < len(close) <= MOST_SETTINGS:
         return
-    dataset = sweep.meta["options"].get("dataset")
-    again = by_hand(close, dataset)
+    flags, by_hand = named_again(sweep.meta, close)
     calm = ", and don't jump" * int(len(close) < best["close"].sum())
-    said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {again}' * bool(again)}:"
-    if dataset == ARRAYS:
-        yield Finding(Kind.NEXT, f"{said} decide(DecideOptions(sweep=..., dataset=...))")
+    said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {by_hand}' * bool(by_hand)}:"
+    if by_hand == FROM_PYTHON:
+        arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
+        yield Finding(Kind.NEXT, f"{said} decide(DecideOptions(sweep=...{arrays}))")
         return
-    line = f"{command('decide')} --sweep {shlex.quote(where)}{named_again(close)}"
+    line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
     line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
     yield Finding(Kind.NEXT, said, command=line)
 
@@ -341,6 +342,7 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
     trials, meta = sweep.trials, sweep.meta
     failed = trials[trials["stop_reason"] == "error"]
     left = int(trials["stop_reason"].isin(OPEN_REASONS).sum())
+    again = f", {NAMED_AGAIN}," * (named_again(meta)[1] == NAMED_AGAIN)
     if said := so_far(trials):
         yield Finding(Kind.STATE, f"{said}: this sweep {'may still be' if 'unknown' in said else 'is still'} running")
         if "unknown" in said and isinstance(sweep.path, str):
@@ -348,10 +350,10 @@ def _left(sweep: Tables, where: str) -> Iterator[Finding]:
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
     else:
         if left or (meta.get("search") and meta.get("ended") is None):
-            text = f"{counted(left) if left else 'the search'} had not ended; resume with:"
+            text = f"{counted(left) if left else 'the search'} had not ended; resume{again} with:"
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where))
         if len(failed):
-            text = f"{counted(len(failed))} failed; train {'it' if len(failed) == 1 else 'them'} again with:"
+            text = f"{counted(len(failed))} failed; train {'it' if len(failed) == 1 else 'them'} again{again} with:"
             yield Finding(Kind.LEFT, text, command=resume_command(meta, where, retry_errored=True))
     for row in failed.itertuples():
         about = f"trial {row.trial_id} (learning rate {rate(row.learning_rate)})"

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command, words
 from mnist_tune.numbers import counted, told_apart
-from mnist_tune.own_code.registry import ENTRIES, is_unknown, names_own_code
+from mnist_tune.own_code.registry import ENTRIES, as_loaded, named_again
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
 from mnist_tune.results.journal import LIVE_REASONS
@@ -123,25 +122,25 @@ def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
     return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"
 
 
-def advice(family: pd.DataFrame, options: Mapping[str, Any], found: Range) -> tuple[str, str]:
+def advice(family: pd.DataFrame, meta: Mapping[str, Any], found: Range) -> tuple[str, str]:
     """Return what to try next with a family, given its range, and the command that tries it; both are empty if its edge
-    is known. The command repeats some of the sweep's options."""
+    is known. The command repeats some of the options in `sweep.json`, whose content is `meta`."""
     trained = family[family["epochs_run"] > 0]
     rates = sorted(trained["learning_rate"].unique())
     if found.sometimes is None:
         direction, tried = _where_none_converged(trained, rates)
-        return (f"try {direction}:", proposed(family, options, tried)) if tried else ("", "")
+        return (f"try {direction}:", proposed(family, meta, tried)) if tried else ("", "")
     last = found.sometimes if found.always is None else found.always
     if last == rates[-1] and not RESTLESS & set(trained["regime"][trained["learning_rate"] == last]):
         larger = _between(rates[-1], 10 * rates[-1])
-        return "no edge yet, try larger rates:", proposed(family, options, larger)
+        return "no edge yet, try larger rates:", proposed(family, meta, larger)
     if last == rates[0] == rates[-1]:
-        return "try smaller rates:", proposed(family, options, _between(last, last / 10))
+        return "try smaller rates:", proposed(family, meta, _between(last, last / 10))
     low, above = (rates[-2], last) if last == rates[-1] else (last, min(one for one in rates if one > last))
     if above / low > REFINED:
-        return "try rates between:", proposed(family, options, _between(low, above, 6)[1:-1])
+        return "try rates between:", proposed(family, meta, _between(low, above, 6)[1:-1])
     if family["seed"].nunique() < 3:
-        return "is it the seed?", proposed(family, options, [last, above], range(5))
+        return "is it the seed?", proposed(family, meta, [last, above], range(5))
     return "", ""
 
 
@@ -172,39 +171,23 @@ def _between(first: float, last: float, count: int = 4) -> list[float]:
     return [first * (last / first) ** (i / (count - 1)) for i in range(count)]
 
 
-def named_again(trials: pd.DataFrame) -> str:
-    """Return the flags that name the code of one's own in these trials again, as far as this process knows it."""
-    said = ""
-    for flag in ENTRIES:
-        names = list(filter(names_own_code, trials[flag].unique()))
-        if names and not any(is_unknown(flag, one) for one in names):
-            said += f" {words(flag, *names)}"
-    return said
-
-
-def by_hand(trials: pd.DataFrame, dataset: Any) -> str:
-    """Return how that which no command can name must be given again: data that was given as arrays, or code that this
-    process does not know; empty if a command says all."""
-    if dataset == ARRAYS:
-        return "from Python as before"
-    unknown = any(is_unknown(flag, name) for flag in ENTRIES for name in trials[flag].unique())
-    return "with your own code named again" * unknown
-
-
 def proposed(
-    family: pd.DataFrame, options: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
+    family: pd.DataFrame, meta: Mapping[str, Any], rates: Sequence[float], seeds: Sequence[int] | None = None
 ) -> str:
     """Return the command that tries other learning rates, with all other flags as those of the nearest trial. What has
-    no command (`by_hand`) has the rates alone."""
+    no command (`named_again`) has the rates alone."""
+    options = meta.get("options", {})
     row = family.loc[nearest := (family["learning_rate"] - rates[0]).abs().idxmin()]
     repeated = list(seeds or sorted(family["seed"][family["learning_rate"] == row["learning_rate"]].unique()))
     used = {**options, **row, "seeds": repeated, "epochs": row["epochs_asked"]}
     used |= {name: options.get(name, DEFAULTS[name]) for name in ("dataset", "target")}
     said = told_apart(rates, 3)
     tried = " ".join(said[one] for one in rates)
-    if again := by_hand(family.loc[[nearest]], used["dataset"]):
-        return f"{tried}, {again}"
-    line = f"{command('regimes')} {words('architecture', row['architecture'])} --learning-rates {tried}"
+    _, by_hand = named_again(meta, family.loc[[nearest]])
+    if by_hand:
+        return f"{tried}, {by_hand}"
+    used |= {flag: as_loaded(flag, row[flag]) for flag in ENTRIES}
+    line = f"{command('regimes')} {words('architecture', used['architecture'])} --learning-rates {tried}"
     for name, default in DEFAULTS.items():
         value = used.get(name, default)
         if value != default:

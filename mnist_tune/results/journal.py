@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mnist_tune import storage
 from mnist_tune.columns import COUNT, EPOCHS, ID, TEXT, Column, Kind, first_wrong
+from mnist_tune.data_spec import ARRAYS
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command, started_by, words
 from mnist_tune.numbers import counted
-from mnist_tune.own_code.registry import ENTRIES, names_own_code
+from mnist_tune.own_code.registry import FROM_PYTHON, named_again
 from mnist_tune.results.folder import JOURNAL, MOST_JOURNAL_BYTES
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -58,15 +59,13 @@ def resume_command(meta: Mapping[str, Any], where: Path | str, retry_errored: bo
     if meta.get("search") and not started_by(meta["name"]):
         retried = " and SweepOptions(retry_errored=True)" * retry_errored
         return f"the same run_search, with resume={str(where)!r}{retried}"
-    if any(not names_own_code(one["name"]) for one in meta.get("code", [])):  # registered, which no command can do
-        retried = ", retry_errored=True" * retry_errored
-        return f"resume_sweep({str(where)!r}{retried}), from Python as before"
+    flags, by_hand = named_again(meta)
+    if by_hand == FROM_PYTHON:
+        given = ", dataset=..." * (meta.get("options", {}).get("dataset") == ARRAYS)
+        given += ", retry_errored=True" * retry_errored
+        return f"resume_sweep({str(where)!r}{given}), {by_hand}"
     started = started_by(meta["name"]) or "regimes"  # which can resume any sweep, also one started from Python
-    said = [command(started), words("resume", where)]
-    for flag, known in ENTRIES.items():  # code that only the folder names is not proposed
-        names = [one["name"] for one in meta.get("code", []) if one["flag"] == flag and one["name"] in known]
-        said += [words(flag, *names)] * bool(names)
-    return " ".join([*said, *["--retry-errored"] * retry_errored])
+    return f"{command(started)} {words('resume', where)}{flags}{' --retry-errored' * retry_errored}"
 
 
 @dataclass(frozen=True)

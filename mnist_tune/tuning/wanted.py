@@ -13,8 +13,7 @@ from typing import Any, get_type_hints
 from mnist_tune import cli, invocation
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
-from mnist_tune.named_code import parse_call
-from mnist_tune.own_code.registry import ENTRIES
+from mnist_tune.own_code.registry import ENTRIES, is_named_again
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
@@ -123,8 +122,7 @@ def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], fl
     loaded. A sweep that was started from Python, or a decision between the settings of another one, runs code that its
     options do not name."""
     texts, again = (value if isinstance(value, tuple) else (value,) for value in (before or (), now or ()))
-    known = {parse_call(text).name for text in texts} | {one["name"] for one in code if one["flag"] == flag}
-    return bool(again) and {*again} <= known
+    return bool(again) and is_named_again(flag, again, [*texts, *(one["name"] for one in code if one["flag"] == flag)])
 
 
 def additions(known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig]) -> dict[str, TrialConfig]:

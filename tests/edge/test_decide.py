@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from mnist_tune import DecideOptions, EdgeOptions, UserError, decide
+from mnist_tune import DecideOptions, EdgeOptions, TrialConfig, UserError, decide
 from mnist_tune.edge import decide as module
 
 
@@ -84,3 +84,45 @@ def test_what_can_be_no_decision_is_refused_at_the_door(kind, given, said):
 
 def test_the_same_command_starts_a_decision_of_a_sweep_and_resumes_it(tmp_path):
     assert DecideOptions(sweep=tmp_path, resume="auto", output=tmp_path).sweep == tmp_path
+
+
+@pytest.fixture
+def own_sweep(new_writer, epoch_row, tmp_path, opened):
+    """A function that makes a sweep of two settings that it can't tell apart, of a network of one's own."""
+
+    def make(name):
+        writer = new_writer(tmp_path / "sweep", count=0)
+        for i, rate in enumerate((0.2, 0.4)):
+            trial = TrialConfig(architecture=f"{name}(8)", learning_rate=rate, epochs=10)
+            writer.trial(f"{i:05d}", trial)
+            for epoch in range(1, 11):
+                writer.epoch(f"{i:05d}", epoch_row(epoch, test_accuracy=0.9), False)
+            writer.end(f"{i:05d}", "completed")
+        writer.finish(ended="then", code=[{"flag": "architecture", "name": name, "files": {}}])
+        return writer.path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("net.py:mlp", r"name it again: --sweep \S+ --architecture net\.py:mlp, or register it from Python"),
+        ("mine", r"register 'mine' again, and give sweep=\.\.\. from Python"),
+    ],
+)
+def test_a_decision_of_a_sweep_of_own_code_says_how_to_name_it_again(own_sweep, name, said):
+    with pytest.raises(UserError, match=said):
+        decide(DecideOptions(sweep=own_sweep(name)))
+
+
+def test_a_decision_of_a_sweep_takes_own_code_from_where_it_is_now(own_sweep, tmp_path, monkeypatch):
+    sweep = own_sweep("net.py:mlp")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "net.py").write_text("def mlp(data, width):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "load_dataset", Mock(side_effect=EOFError))
+    with pytest.raises(EOFError):
+        decide(DecideOptions(sweep=sweep, architecture=("moved/net.py:mlp",)))
+    with pytest.raises(UserError, match=r"has no architecture mlp-4-tanh, and with --sweep"):
+        decide(DecideOptions(sweep=sweep, architecture=("moved/net.py:mlp", "mlp-4-tanh")))

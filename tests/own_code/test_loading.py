@@ -16,7 +16,7 @@ from waiting import LONG_S
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.own_code import modules
 from mnist_tune.own_code.loading import check_again, load_own, names_in, own_code, refuse_unknown, register_own, sources
-from mnist_tune.own_code.registry import ENTRIES, Entry, is_unknown, register
+from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, register
 from mnist_tune.results.journal import resume_command
 from mnist_tune.terminal import printable
 
@@ -212,16 +212,28 @@ def test_what_a_resume_says_of_code_that_nobody_names(folder, monkeypatch):
     lines.append(str(refused.value))
     for retry_errored in (False, True):
         lines.append(resume_command({"name": "decide", "search": True, "code": registered}, "it's", retry_errored))
+    lines.append(resume_command({"name": "mine", "options": {"dataset": "arrays"}}, "x", True))
     assert_kept("code that nobody names", "\n".join(lines).replace(str(folder), "HERE") + "\n")
 
 
-def test_what_is_registered_by_a_plain_name_can_be_named_by_no_command():
-    """It is known in this process, and by its name alone in another one."""
-    register("mine")(lambda data: None)
-    register("net.py:mlp")(lambda data: None)
-    texts = {"mine": True, "mine(width=8)": True, "net.py:mlp(3)": False, "other.py:f": True, "mlp-8-tanh": False}
-    assert {text: is_unknown("architecture", text) for text in texts} == texts
-    refuse_unknown("results/x", {"architecture": ["mine(width=8)"]})
+def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(folder):
+    (folder / "moved").mkdir()
+    for name in ("net.py", "layers.py"):
+        (folder / name).rename(folder / "moved" / name)
+    (folder / "other.py").write_text("def mlp(data):\n    pass\n")
+    load_own({"architecture": ["moved/net.py:mlp", "other.py:mlp"]})
+    known = ["net.py:mlp(width=8)", "mlp-4-tanh", "package.nets:mlp"]
+    for name, again in {"net.py:mlp": True, "mlp-4-tanh": True, "mlp-8-tanh": False, "other.py:mlp": False}.items():
+        assert is_named_again("architecture", [name], known) == again
+    assert not is_named_again("architecture", ["moved/net.py:mlp"], ["a/net.py:mlp", "b/net.py:mlp"]), "which one?"
+    assert not is_named_again("architecture", ["evil/net.py:mlp"], known), "nobody has loaded it"
+    recorded = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
+    with pytest.raises(UserError, match="name it again"):
+        check_again(recorded, "results/x", pytest.fail)
+    assert is_named_again("architecture", ["moved/net.py:mlp"], known)
+    check_again(recorded, "results/x", pytest.fail)
+    load_own({"architecture": ["net.py:mlp(width=8)"]})
+    assert ("architecture", "net.py:mlp") in own_code()[1]
 
 
 def test_a_resume_without_the_code_says_what_to_name(folder):

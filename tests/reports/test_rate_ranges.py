@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from families import REPLICATES, family
 
-from mnist_tune.own_code.registry import ENTRIES, Entry
+from mnist_tune.own_code.registry import ENTRIES, Entry, is_named_again, named_again
 from mnist_tune.regimes.data_facts import MNIST
 from mnist_tune.regimes.decision import standing
 from mnist_tune.regimes.families import held_out
 from mnist_tune.reports.findings import best_rate
-from mnist_tune.reports.ranges import Range, advice, named_again, proposed, spans
+from mnist_tune.reports.ranges import Range, advice, proposed, spans
+from mnist_tune.results.journal import resume_command
 
 
 def following(trials, options=None):
     """What to try next with a family: the question, and the command."""
-    return advice(trials, options or {}, Range.of(trials))
+    return advice(trials, {"options": options or {}}, Range.of(trials))
 
 
 def said(trials):
@@ -275,10 +276,10 @@ def test_a_proposed_command_has_every_flag_that_is_not_as_usual_and_those_of_the
     trials = made_up_sweep([0.1, 1.0]).trials.sort_values("learning_rate").assign(epochs_asked=[4, 8])
     usual = {"dataset": "mnist", "scheduler": "regimes", "grace_period": 5, "sharpness": False}
     usual |= {"train_evaluation": None}
-    assert proposed(trials, usual, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
+    assert proposed(trials, {"options": usual}, [1.0, 0.1]) == f"{COMMAND} 1 0.1 --epochs 8"
     asked = {"grace_period": 3, "train_evaluation": 500, "dataset": "own.npz", "sharpness": True}
     asked |= {"sharpness_every": 7, "sharpness_images": 64, "train_images": 9}
-    assert proposed(trials, asked, [0.1, 1.0]) == (
+    assert proposed(trials, {"options": asked}, [0.1, 1.0]) == (
         f"{COMMAND} 0.1 1 --epochs 4 --dataset own.npz --grace-period 3 --train-evaluation 500 --train-images 9"
         " --sharpness --sharpness-every 7 --sharpness-images 64"
     )
@@ -325,20 +326,39 @@ def test_a_proposed_command_quotes_the_name_of_a_network(made_up_sweep):
 )
 def test_no_value_of_a_folder_becomes_a_flag(made_up_sweep, config, options, said):
     trials = made_up_sweep([0.01, 0.1], **config).trials
-    assert said in f"{proposed(trials, options, [0.1])} "
+    assert said in proposed(trials, {"options": options}, [0.1]) + " "
 
 
 @pytest.mark.parametrize("config", [{"architectures": ["/shared/evil/net.py:mlp(3)"]}, {"optimizer": "evil.opt:make"}])
 def test_code_that_only_a_folder_names_is_in_no_command(made_up_sweep, config):
     trials = made_up_sweep([0.01, 0.1], **config).trials
     assert proposed(trials, {}, [0.1]) == "0.1, with your own code named again"
-    assert named_again(trials) == ""
+    assert named_again({}, trials) == ("", "with your own code named again")
     flag, name = (
         ("optimizer", "evil.opt:make") if "optimizer" in config else ("architecture", "/shared/evil/net.py:mlp")
     )
     ENTRIES[flag][name] = Entry(lambda: len)  # as in the process in which it was named
     assert name in proposed(trials, {}, [0.1])
-    assert shlex.split(named_again(trials)) == [f"--{flag}", trials[flag].iloc[0]]
+    assert shlex.split(named_again({}, trials)[0]) == [f"--{flag}", name]
+
+
+def test_what_another_process_registered_is_in_no_command(made_up_sweep):
+    """`sweep.json` lists it; here, its name means nothing. The sweep's other networks have commands."""
+    trials = made_up_sweep([0.01, 0.1], architectures=["mine(width=8)", "mlp-4-tanh"]).trials
+    own = trials["architecture"] == "mine(width=8)"
+    meta = {"code": [{"flag": "architecture", "name": "mine", "files": {}}]}
+    assert proposed(trials[own], meta, [0.1]) == "0.1, from Python as before"
+    assert "--architecture mlp-4-tanh --learning-rates 0.1" in proposed(trials[~own], meta, [0.1])
+
+
+def test_code_that_has_moved_is_named_as_it_was_loaded(made_up_sweep):
+    trials = made_up_sweep([0.01, 0.1], architectures=["net.py:mlp(8)"]).trials
+    meta = {"name": "mine", "code": [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]}
+    ENTRIES["architecture"]["moved/net.py:mlp"] = Entry(lambda: len)
+    assert is_named_again("architecture", ["moved/net.py:mlp"], ["net.py:mlp(8)"])
+    assert "--architecture 'moved/net.py:mlp(8)' --learning-rates 0.1" in proposed(trials, meta, [0.1])
+    assert named_again(meta, trials) == (" --architecture moved/net.py:mlp", "")
+    assert resume_command(meta, "x").endswith(" --resume x --architecture moved/net.py:mlp")
 
 
 def test_a_sweep_over_arrays_has_no_command_for_the_next_question(made_up_sweep):
