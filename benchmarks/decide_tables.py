@@ -108,6 +108,8 @@ class Answers:
     count: int
     within: float
     """The share within the tolerance."""
+    taken: float
+    """The share within the tolerance of the best rate of the list, which is all that a decision claims."""
     best: float
     """The share that names the best rate itself."""
     settled: float
@@ -175,7 +177,8 @@ def answers(table: Table, config: DecideTables) -> Answers:
             rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
             settled, trials = contest.settled, len(contest.asked)
         loss = truth.max() - truth[rate]
-        rows.append((loss <= tolerance, loss == 0, settled, loss, tolerance, trials))
+        taken = truth[rates].max() - truth[rate] <= tolerance
+        rows.append((loss <= tolerance, taken, loss == 0, settled, loss, tolerance, trials))
     return Answers(table.name, len(rows), *(float(one) for one in np.mean(rows, axis=0)))
 
 
@@ -214,7 +217,8 @@ def main() -> None:
         answer = answers(table, config)
         answered.append(answer)
         said = (
-            f"within the tolerance in {answer.within:.1%}, the best in {answer.best:.1%}, settled {answer.settled:.1%}"
+            f"within the tolerance in {answer.within:.1%}, of the best of its list in {answer.taken:.1%}, "
+            f"the best in {answer.best:.1%}, settled {answer.settled:.1%}"
         )
         said += f"; below the best {answer.loss:.4f}, tolerance {answer.tolerance:.4f}; {answer.trials:.0f} trials"
         print(f"{answer.table:32} {said}{missed(answer.within, answer.count)}", flush=True)
