@@ -145,9 +145,9 @@ def main() -> None:
         said = f"{cell.settings:2} {cell.seeds:2} {cell.better:6} {cell.vary:4} {cell.wrong:9}"
         said += f" {cell.held:6.1%} {cell.named:5.1f}           {cell.held_before:6.1%} {cell.named_before:5.1f}"
         print(said, f"< {LEAST:.0%}" * cell.is_missed or ("" if cell.included else "not in the noise"), flush=True)
-    said = [cell for cell in done if cell.included]
-    print(f"{sum(cell.is_missed for cell in said)} of {len(said)} cells below {LEAST:.0%} beyond chance; "
-          f"the least {min(cell.held for cell in said):.1%}; {time.perf_counter() - start:.0f} s")  # fmt: skip
+    included = [cell for cell in done if cell.included]
+    print(f"{sum(cell.is_missed for cell in included)} of {len(included)} cells below {LEAST:.0%} beyond chance; "
+          f"the least {min(cell.held for cell in included):.1%}; {time.perf_counter() - start:.0f} s")  # fmt: skip
     write_record(config, machine, {"lists": {"rounds": [asdict(cell) for cell in done], "targets": []}})
 
 
