@@ -121,9 +121,6 @@ def by_predictor(table: pd.DataFrame) -> pd.DataFrame:
 def print_factors(edges: Sequence[MeasuredEdge]) -> None:
     """Print the measured edge of each network, and predicted / measured for each predictor and network."""
     table = factors(edges)
-    if table.empty:
-        print("no edge was measured yet that predictors could be compared with")
-        return
     numbers = {edge.title: f"{i}" for i, edge in enumerate(edges, start=1)}
     for edge in edges:
         print(f"{numbers[edge.title]:>2} {edge.title}: {edge.rate(0.5)}, {len(edge.outcomes)} trials")

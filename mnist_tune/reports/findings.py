@@ -248,7 +248,7 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {by_hand}' * bool(by_hand)}:"
     if by_hand == FROM_PYTHON:
         arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
-        yield Finding(Kind.NEXT, f"{said} decide(DecideOptions(sweep=...{arrays}))")
+        yield Finding(Kind.NEXT, said, command=f"decide(DecideOptions(sweep=...{arrays}))")
         return
     line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
     line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)

@@ -32,11 +32,6 @@ def test_what_is_said_of_predictors(capsys):
     assert_kept("predictors", capsys.readouterr().out)
 
 
-def test_without_an_edge_there_is_nothing_to_compare(capsys):
-    print_factors([measured("never learns", 0, {"range test": [1.0]})])
-    assert capsys.readouterr().out == "no edge was measured yet that predictors could be compared with\n"
-
-
 def test_a_seed_on_which_a_predictor_says_nothing_leaves_the_others_their_numbers():
     table = factors([measured("mlp-16-tanh", 4, {"range test": [None, 6.0, 5.0]})])
     assert table[["seed", "predicted"]].to_numpy().tolist() == [[1, 6.0], [2, 5.0]]

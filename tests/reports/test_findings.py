@@ -129,3 +129,12 @@ def test_siblings_say_nothing_of_a_trial_whose_rate_was_changed(made_up_sweep):
     epochs = sweep.epochs.assign(learning_rate=changed.map({True: 0.4, False: 0.03}))
     labels = label_trials(sweep.trials, epochs, data_facts(sweep.meta)).set_index("trial_id")
     assert labels.loc["00000", "curve_regime"] == labels.loc["00000", "regime"]
+
+
+def test_what_to_do_next_with_arrays_is_a_call(made_up_sweep):
+    """Not a finding without a command, which the page would show as an empty box."""
+    sweep = made_up_sweep([0.2, 0.4])
+    sweep.meta["options"] = {"dataset": "arrays"}
+    [found] = of(findings(sweep), Kind.NEXT)
+    assert found.command.startswith("decide(DecideOptions(")
+    assert all(line.endswith(found.command) for line in found.lines)
