@@ -211,7 +211,8 @@ def shown(sweep: Sweep) -> list[str]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as text:
         warnings.simplefilter("error")
         sweep.table()
-        pictures = [sweep.plot(), Path(sweep.report())]
+        sweep.plot(sweep.picture("regimes.png"))
+        pictures = [sweep.picture("regimes.png"), Path(sweep.report())]
         mirror("csv", None).update(sweep)
     found = [] if str(sweep.path) in text.getvalue() else ["the table does not name the folder"]
     found += [f"{file.name} is empty" for file in pictures if file.stat().st_size < 1000]

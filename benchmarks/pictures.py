@@ -40,7 +40,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
-from mnist_tune.reports.curve_plots import Label, log_axis, place_labels
+from mnist_tune.reports.axes import Label, log_axis, place_labels
 from mnist_tune.reports.figures import plot_edges, save
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.folder import UNTRAINED
@@ -224,7 +224,7 @@ def picture_page(path: Path) -> None:
         page = Path(load_sweep(sweep).report()).resolve()
         options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=8000")
         subprocess.run(
-            [chromium, *options, "--window-size=1100,1032", f"--screenshot={path}", f"file://{page}"],
+            [chromium, *options, "--window-size=1400,1040", f"--screenshot={path}", f"file://{page}"],
             check=True, capture_output=True,
         )  # fmt: skip
 

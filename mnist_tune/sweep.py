@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
@@ -12,6 +12,9 @@ from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.results.tables import Tables, read_sweep
 from mnist_tune.storage import Place
 from mnist_tune.trial import closest
+
+if TYPE_CHECKING:
+    from mnist_tune.reports.figures import Picture
 
 
 class Sweep(Tables):
@@ -63,12 +66,20 @@ class Sweep(Tables):
 
         print_report(self)
 
-    def plot(self, path: str | Path | None = None) -> Path:
-        """Draw the regimes and the curves; return the picture's path, by default `regimes.png` in the folder."""
-        from mnist_tune.reports.figures import plot_regimes
+    def plot(self, path: str | Path | None = None) -> Picture:
+        """Draw the answer: error by learning rate beside error by epoch, or what a search, a decision or an edge found.
 
-        found = self.picture("regimes.png") if path is None else Path(path)
-        plot_regimes(self, found)
+        Returns:
+            a `Figure` of matplotlib, which a notebook shows.
+
+        Args:
+            path: a file to write it to, such as `regimes.png`.
+        """
+        from mnist_tune.reports.figures import picture, save
+
+        found = picture(self)
+        if path is not None:
+            save(found, Path(path))
         return found
 
     def report(self, path: str | Path | None = None) -> Place:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mnist_tune import RangeTestOptions, cli, numbers, range_test
 from mnist_tune.invocation import command, words
-from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.styles import COLOURS
 from mnist_tune.reports.terminal import table_console

@@ -17,7 +17,7 @@ from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.named_code import parse_call
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.families import families
-from mnist_tune.reports.curve_plots import log_axis
+from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.results.tables import together
 from mnist_tune.training.optimizers import ADAM, threshold

@@ -31,7 +31,9 @@ def main() -> None:
     sweep = load_sweep(config.results)
     print_report(sweep, config.all, picture=True)
     print_replicates(without_test(sweep).trials, config.all)
-    print(f"Picture: {sweep.plot(config.figure)}")
+    where = config.figure or sweep.picture("regimes.png")
+    sweep.plot(where)
+    print(f"Picture: {where}")
     if edges := sweep.edges():
         plot_edges(edges, sweep.picture("edge.png"))
         print(f"Edges: {sweep.picture('edge.png')}")

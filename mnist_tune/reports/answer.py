@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_tune.numbers import counted, told_apart
+from mnist_tune.numbers import counted, rate, told_apart
 from mnist_tune.regimes.families import families, held_out, setting, varied
 from mnist_tune.regimes.replicates import CONFIGURATION
 from mnist_tune.reports.decided import decided, titles
 from mnist_tune.reports.findings import SPLITS, Finding, Kind, findings, measured, of, winner_of
-from mnist_tune.reports.page_data import listed, so_far
+from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import spans
 from mnist_tune.results.tables import Tables
 
@@ -61,7 +61,8 @@ def named(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     rates, names = told_apart(trials["learning_rate"]), varied(trials)
     said = []
     for row in rows.to_dict("records"):
-        others = [row["label"] or "", *(setting(name, row[name]) for name in names)]
+        known = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
+        others = [row["label"] or "", *(setting(name, value) for name, value in known.items())]
         own = f"learning rate {rates[row['learning_rate']]}" if any(others) else rates[row["learning_rate"]]
         said.append(", ".join([*filter(None, others), own]))
     return said
@@ -90,7 +91,8 @@ def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = Non
     found = findings(sweep, where) if found is None else found
     best = sweep.best()
     if best.empty:
-        return Answer("No setting has run all its epochs without diverging", tuple(_facts(sweep, best)))
+        head = "No setting has run all its epochs" + " without diverging" * (not so_far(trials))
+        return Answer(head, tuple(filter(None, [so_far(trials), *_facts(sweep, best)])))
     names, close, tried = named(best, trials), best["close"].to_numpy(bool), len({*keys(trials)})
     winner = of(winner_of(sweep), Kind.WINNER)
     seeds = int(best["seeds"].iloc[0])
@@ -98,7 +100,7 @@ def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = Non
     head = f"{names[0]}: {SPLITS[held_out(trials)]} {best['accuracy'].iloc[0]:.4f} ({chosen})"
     head = f"So far {head}" if so_far(trials) else f"Train with {head}"
     key = keys(best)
-    jumps = best["jumps"].astype(bool).to_numpy() if "jumps" in best else close & False
+    jumps = best["jumps"].fillna(0).to_numpy() > 0
     return Answer(
         head,
         tuple(filter(None, [*([so_far(trials)] * (not winner)), _ranked(best, names), *_facts(sweep, best)])),
@@ -118,7 +120,10 @@ def _ranked(best: pd.DataFrame, names: Sequence[str]) -> str:
         return ""
     if close.sum() < 2:
         return f"{by} told it apart from all others"
-    return f"{by} can't rank {listed(_close(best, names), MOST_NAMED)}"
+    near = _close(best, names)
+    said = f"{by} can't rank {', '.join(near) if len(near) <= MOST_NAMED else f'{len(near)} of {len(best)} settings'}"
+    jumping = _close(best[best["jumps"].fillna(0) > 0], names)
+    return said + f"; at {', '.join(jumping)} accuracy still jumps" * (0 < len(jumping) <= MOST_NAMED)
 
 
 def _close(best: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -157,6 +162,7 @@ def _decided(sweep: Tables) -> Answer:
     known, best = keys(settings), int(contest.decision.leader)
     name = titles(contest.settings)[best]
     _, _, why = said[0].partition(f": {name}")
+    said[1:] = sorted(said[1:], key=lambda line: " than " in line)  # how far each is below stands in the table, too
     rivals = tuple(key for k, key in enumerate(known) if contest.decision.active[k] and k != best)
     head = f"{'Train with' if contest.settled else 'So far'} {name}{why}"
     return Answer(head, tuple(said[1:]), (), known[best], rivals)

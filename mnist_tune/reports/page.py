@@ -1,46 +1,50 @@
-"""Write the page of a sweep: one HTML file that needs no network, in which every figure is linked to every other.
+"""Write the page of a sweep: one HTML file that needs no network, with the answer, a picture and a table.
 
-The structure is `page.html`, the looks `page.css`, and `page.js` links what Bokeh draws. The same results give the
-same bytes, unless the sweep is running: then the page says when it was written.
+The structure is `page.html`, the looks `page.css`; the scripts link what `charts` drew with the rows of the table. The
+same results give the same bytes, unless the sweep is running: then the page says when it was written.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Sequence
-from itertools import groupby
+from importlib.resources import files
 from typing import Any
 
 import jinja2
 import numpy as np
-from bokeh.document import Document
-from bokeh.resources import Resources
 from markupsafe import Markup
+from matplotlib import style
+from matplotlib.figure import Figure
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.replicates import counts
-from mnist_tune.reports.findings import Kind, findings, nodes, of, title
-from mnist_tune.reports.page_data import PageData
-from mnist_tune.reports.page_figures import HEAD_HEIGHT, ROWS, part, sections, ticks, trial_table
-from mnist_tune.reports.styles import COLOURS, GROUNDS, MEANINGS, OUTLINES, PAGE_MARKERS
-from mnist_tune.reports.trial_table import ABOUT, DETAILS, PAGE, fields, heading
+from mnist_tune.reports.charts import Box, Chart, charts
+from mnist_tune.reports.findings import Kind, nodes, of, spoken, title
+from mnist_tune.reports.rows import Column, columns
+from mnist_tune.reports.styles import COLOURS, DARK, DARK_INKS, DIM, FAINT, GROUNDS, INK, LINES, RULE
+from mnist_tune.reports.svg import FONT, inline
+from mnist_tune.reports.trial_table import DETAILS, MANY, fields
+from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 
-MOST_LINES = 300
-"""The most curves of selected trials that are drawn one by one."""
+WIDE, NARROW, HEIGHT, LOW = (740, 580), 376, 366, 300
+"""The widths of the charts on the left and on the right, and of all on a phone; and their heights there, in pixels."""
 
 RELOAD_S = 30
 """Seconds after which a browser loads the page of a running sweep again."""
 
-BOKEH = Resources(mode="inline", components=["bokeh", "bokeh-widgets", "bokeh-tables"], minified=True)
+HINT = "Click a mark, a curve, a regime or a row; Shift adds. Pale bars: 95% of the noise of so many images."
+SEEDS_HINT = "Click a mark, a curve, a regime or a row; Shift adds. Dots are seeds; bars: 95% intervals of their means."
+
+SCRIPTS = ("start.js", "picture.js", "table.js", "follow.js")
 
 ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("mnist_tune.reports", "page_parts"),
@@ -63,89 +67,185 @@ def write_page(sweeps: Sequence[Tables], where: Place) -> None:
 
 def page(sweeps: Sequence[Tables]) -> str:
     """Return the page of one or several sweeps as HTML."""
-    data = PageData(sweeps)
-    drawn = sections(data) if data.metrics else []
-    shown, document = fields(data.trials, PAGE), Document()
-    figures = [chart.figure for _, charts in drawn for chart in charts if chart.figure is not None]
-    with document.models.freeze():  # else Bokeh looks at all models again for each figure
-        for root in (*figures, trial_table(data.trials)):
-            document.add_root(root)
+    view = View(sweeps)
+    script, css = "".join(map(part, SCRIPTS)), looks() + part("page.css")
+    shown = list(columns(view))
+    cells = list(zip(*(one.cells for one in shown), strict=True))[:MANY]
+    with style.context(["default", FONT]):
+        heads = [head(view, i) for i in range(len(sweeps))]
+    notes = sum(len(one["note"]) + len(one["failure"]) for one in heads)
     html: str = ENVIRONMENT.get_template("page.html").render(
-        title=title(sweeps, data.titles),
-        titles=data.titles,
-        heads=[
-            {kind.value: of(found, kind) for kind in Kind} | {"title": name, "nodes": nodes(sweep.epochs)}
-            for sweep, name in zip(sweeps, data.titles, strict=True)
-            for found in [findings(sweep)]
+        title=title(sweeps, view.titles),
+        heads=heads,
+        measures=view.measures,
+        by_measure=len(
+            {chart["measure"] for one in heads for side in ("left_side", "right_side") for chart in one[side]} - {""}
+        )
+        > 1,
+        hint=_hint(view),
+        rows_are=_rows_are(view),
+        columns=shown,
+        rows=[
+            {"role": role, "regime": regime, "cells": list(zip(row, shown, strict=True))}
+            for row, role, regime in zip(cells, view.settings["role"], view.settings["regime"], strict=False)
         ],
-        counts=counts(data.trials["regime"]),
-        colours=COLOURS,
-        meanings=MEANINGS,
-        grounds=GROUNDS,
-        outlines=OUTLINES,
-        metrics=data.metrics,
-        marks=data.marks,
-        sections=[
-            # Charts that follow each other under the same heading stand together, with their choice.
-            (one, [(*key, list(part)) for key, part in groupby(charts, lambda chart: (chart.choice, chart.heading))])
-            for one, charts in drawn
-        ],
-        running=data.running,
-        head=[heading(one, data.trials) for one in shown],
-        rows=list(zip(*(one.said(data.trials.head(ROWS)) for one in shown), strict=True)),
-        total=len(data.trials),
-        css=Markup(part("page.css")),
-        # Bokeh's own scripts. Formulas are left out: nothing here has any, and they have 1.8 MB.
-        bokeh=[Markup(re.sub("(?i)</(?=script)", r"<\\/", code)) for code in BOKEH.js_raw],
-        document=Markup(_renumbered(document).replace("<", "\\u003c")),  # so that no text in it ends its element
-        data=base64.b64encode(gzip.compress(json.dumps(_page_data(data), allow_nan=False).encode(), mtime=0)).decode(),
-        script=Markup(part("page.js")),
+        health="How it ran: data, options, versions, times" + f" ({notes} notes)" * bool(notes),
+        css=Markup(css),
+        css_hash=_hash(css),
+        script=Markup(script),
+        script_hash=_hash(script),
+        data=base64.b64encode(
+            gzip.compress(json.dumps(_page_data(view, shown), allow_nan=False).encode(), 6, mtime=0)
+        ).decode(),
     )
     return html
 
 
-def _renumbered(document: Document) -> str:
-    """Return the document as JSON with ids that count from 1: Bokeh's go on from document to document."""
-    ids: dict[str, str] = {}
-
-    def renamed(value: dict[str, Any]) -> dict[str, Any]:
-        old = value.get("id")
-        return value | {"id": ids.setdefault(old, f"m{len(ids) + 1}")} if isinstance(old, str) else value
-
-    named = json.loads(json.dumps(document.to_json(deferred=False)), object_hook=renamed)
-    return json.dumps(named, allow_nan=False, separators=(",", ":"))
+def part(name: str) -> str:
+    """Return the text of a part of the page."""
+    return (files("mnist_tune.reports") / "page_parts" / name).read_text(encoding="utf-8")
 
 
-def _page_data(data: PageData) -> dict[str, Any]:
-    """Return all that the page's script needs."""
-    trials, details = data.trials, fields(data.trials, DETAILS)
-    shown = {one.name: one for one in (*details, *fields(trials, PAGE))}
-    columns = {name: one.values(trials) for name, one in shown.items()}
-    columns |= {one.column: trials[one.column].to_numpy(float) for one in data.metrics}
-    numbers = [name for name, column in columns.items() if isinstance(column, np.ndarray)]
-    return {
-        "running": data.running,
-        "written": round(1000 * time.time()) if data.running else 0,
-        "reload": 1000 * RELOAD_S,
-        "few": data.few,
-        "most": MOST_LINES,
-        "colours": COLOURS,
-        "markers": PAGE_MARKERS,
-        "sweeps": len(data.sweeps),
-        "ids": trials["trial_id"].tolist(),
-        "sweep": trials["sweep"].tolist(),
-        "number": trials["number"].tolist(),
-        "columns": {name: _held(column) for name, column in columns.items()},
-        "numbers": numbers,
-        "said": {name: one.said(trials) for name, one in shown.items() if name in numbers},
-        "details": [(one.name, one.called, ABOUT.get(one.name, "")) for one in details],
-        "rows": ROWS,
-        "head_height": HEAD_HEIGHT,
-        "metrics": [vars(metric) | {"ticks": ticks(metric.start, metric.end)} for metric in data.metrics],
-        "curves": {metric.key: _logarithms(data.curves[metric.key]) for metric in data.metrics},
-        "epochs": data.kept_epochs.tolist(),
-        "settings": {f"at_{one.name}": one.places.tolist() for one in data.settings},
+def looks() -> str:
+    """Return the colours of the page as CSS variables, for a light and for a dark ground."""
+    light = {
+        "bg": GROUNDS["light"],
+        "ink": INK,
+        "dim": DIM,
+        "faint": FAINT,
+        "rule": RULE,
+        "pick": "#fff0b8",
+        "good": "#e9f4ec",
     }
+    dark = {"bg": GROUNDS["dark"], **DARK_INKS, "pick": "#332d10", "good": "#16301e"}
+    light |= COLOURS | {f"line{i}": one for i, one in enumerate(LINES)}
+    dark |= DARK | {f"line{i}": one for i, one in enumerate(LINES.values())}
+    said = ["; ".join(f"--{name}: {value}" for name, value in each.items()) for each in (light, dark)]
+    own = "".join(f".{regime} {{ --own: var(--{regime}) }}\n" for regime in COLOURS)
+    return f":root {{ {said[0]} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {said[1]} }} }}\n{own}"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _hint(view: View) -> str:
+    return SEEDS_HINT if view.has_seeds else HINT
+
+
+def _rows_are(view: View) -> str:
+    kinds = {"range of rates" if sweep.edges() else "setting" for sweep in view.sweeps}
+    return f"{len(view.settings)} rows, one for each {' or '.join(sorted(kinds))}"
+
+
+def head(view: View, number: int) -> dict[str, Any]:
+    """Return what the page says and draws of one sweep."""
+    sweep, said = view.sweeps[number], view.answers[number]
+    found = view.findings[number]
+    first, _, rest = said.headline.partition(": ")
+    sides = charts(view, number) if view.measures else ([], [])
+    live = view.running and sweep.meta.get("ended") is None
+    progress = (int(sweep.trials["epochs_run"].sum()), int(sweep.trials["epochs_asked"].sum())) if live else None
+    left = view.left_s(sweep)
+    choices = [chart.choice for chart in sides[1] if chart.choice]
+    facts = {one.about: one.text for one in of(found, Kind.FACT)}
+    context = [
+        view.titles[number],
+        title([sweep], [""]),
+        facts.get("all with", ""),
+        facts.get("trials", "").replace(", of", " trials of"),
+        facts.get("time", ""),
+    ]
+    return {kind.value: of(found, kind) for kind in Kind} | {
+        "title": view.titles[number],
+        "context": " · ".join(filter(None, context)),
+        "tag": "h2" if view.several else "h1",
+        "answer": said,
+        "first": first,
+        "rest": rest,
+        "asked": [*((one.text.rstrip(":"), one.command) for one in of(found, Kind.LEFT)), *said.questions][:3],
+        "progress": progress,
+        "left": f", about {spoken(left)} left" if not math.isnan(left) else "",
+        "choices": choices,
+        "left_side": list(drawings(view, sides[0], f"{number}l", WIDE[0])),
+        "right_side": list(drawings(view, sides[1], f"{number}r", WIDE[1])),
+        "nodes": nodes(sweep.epochs),
+    }
+
+
+def drawings(view: View, side: Sequence[Chart], salt: str, width: int) -> Any:
+    """Yield each chart of a side as SVG, for a screen and for a phone: for each measure, if it is the first choice and
+    the sweep has ended, else for the first one."""
+    for i, chart in enumerate(side):
+        chosen = not chart.choice or chart.choice == side[0].choice
+        for one in view.measures if chart.by_measure and chosen and not view.running else view.measures[:1]:
+            label = f"{one.title} {chart.label}" if chart.by_measure else chart.label
+            shown = {}
+            for name, size in (("wide", (width, HEIGHT)), ("narrow", (NARROW, LOW))):
+                figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72)
+                chart.draw(figure, Box(0, 0, *size), one)
+                shown[name] = Markup(inline(figure, label, f"{salt}{i}{one.key}{name}"))
+            yield shown | {
+                "choice": chart.choice,
+                "measure": one.key if chart.by_measure else "",
+                "hidden": not chosen or one is not view.measures[0],
+            }
+
+
+def _page_data(view: View, shown: Sequence[Column]) -> dict[str, Any]:
+    """Return all that the page's script needs."""
+    trials = view.trials
+    known = {one.name: one for one in fields(trials, DETAILS)}
+    held = {name: one.values(trials) for name, one in known.items()}
+    held |= {one.column: trials[one.column].to_numpy(float) for one in view.measures}
+    said = [
+        known[name].said(trials)
+        for name in ("learning_rate", "seed", "epochs_run", "regime", "evidence")
+        if name in known
+    ]
+    line = [
+        " · ".join(
+            filter(
+                None,
+                [
+                    "rate " + one[0],
+                    *(["seed " + one[1]] if "seed" in known else []),
+                    f"epoch {one[-3]}",
+                    one[-2],
+                    one[-1],
+                ],
+            )
+        )
+        for one in zip(*said, strict=True)
+    ]
+    return {
+        "running": view.running,
+        "written": round(1000 * time.time()) if view.running else 0,
+        "reload": 1000 * RELOAD_S,
+        "shown": MANY,
+        "hint": _hint(view),
+        "ids": trials["trial_id"].tolist(),
+        "of": trials["setting"].tolist(),
+        "sweeps": view.settings["sweep"].tolist(),
+        "regimes": trials["regime"].tolist(),
+        "best": np.flatnonzero(view.settings["role"] == "best").tolist(),
+        "rows": view.settings["regime"].tolist(),
+        "roles": view.settings["role"].tolist(),
+        "names": printable(view.settings["name"].tolist()),
+        "cells": [printable(list(row)) for row in zip(*(one.cells for one in shown), strict=True)],
+        "keys": [[*map(_number, one.keys or one.cells)] for one in shown],
+        "said": printable(line),
+        "columns": {name: _held(column) for name, column in held.items()},
+        "numbers": [name for name, column in held.items() if isinstance(column, np.ndarray)],
+        "measures": [{"key": one.key, "title": one.title} for one in view.measures],
+        "values": {one.key: [one.said(value) for value in one.raw(trials)] for one in view.measures},
+        "curves": {one.key: _codes(view.curves[one.key], one.axis.log) for one in view.measures},
+        "epochs": view.kept_epochs.tolist(),
+    }
+
+
+def _number(key: Any) -> Any:
+    return None if isinstance(key, float) and not math.isfinite(key) else key
 
 
 def _held(values: np.ndarray | list[str]) -> Any:
@@ -156,11 +256,11 @@ def _held(values: np.ndarray | list[str]) -> Any:
     return [None if math.isnan(value) else said.get(value, value) for value in values.tolist()]
 
 
-def _logarithms(values: np.ndarray) -> list[list[int | None]]:
-    """Return ten thousand times the logarithms of values to the base 10: whole numbers are short, and less than a pixel
-    away."""
+def _codes(values: np.ndarray, log: bool) -> list[list[int | None]]:
+    """Return ten thousand times the values, or their logarithms to the base 10: whole numbers are short, and less than
+    a pixel away."""
     known = np.isfinite(values)
     codes = np.full(values.shape, None, dtype=object)
-    codes[known] = np.round(1e4 * np.log10(values[known])).astype(int)
+    codes[known] = np.round(1e4 * (np.log10(values[known]) if log else values[known])).astype(int)
     found: list[list[int | None]] = codes.tolist()
     return found

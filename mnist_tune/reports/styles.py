@@ -1,32 +1,44 @@
-"""The colour and the marker of each regime, the same in every table, figure and page."""
+"""The colour and the mark of each regime, the same in every figure and page."""
 
 from __future__ import annotations
 
 from mnist_tune.regimes.labels import REGIMES
 
-_COLOURS, _MARKERS, _PAGE_MARKERS, _OUTLINES, _MEANINGS = zip(
-    ("#2b9348", "o", "circle", "M8 2a6 6 0 1 0 .01 0z",
+_COLOURS, _DARK, _TERMINAL, _MARKERS, _MEANINGS = zip(
+    ("#117536", "#4fcf7c", "green", "o",
      "Converged: is at the target in its last three epochs, or rises through it."),
-    ("#3a7bd5", "^", "triangle", "M8 2 15 14H1z",
+    ("#2a6fc0", "#6aa9f0", "blue", "^",
      "Slow: learns smoothly, but needs over three times the epochs asked for, or three times those of a larger rate."),
-    ("#bb7a00", "D", "diamond", "M8 1 15 8 8 15 1 8z",
+    ("#a65600", "#f0a04b", "yellow", "D",
      "Oscillating: its loss spikes or its accuracy falls in many epochs."),
-    ("#d1342f", "X", "x", "M3 1 8 6l5-5 2 2-5 5 5 5-2 2-5-5-5 5-2-2 5-5-5-5z",
+    ("#8c1c13", "#ff7b6b", "red", "X",
      "Diverged: the loss blew up and stayed high, or the network fell back to guessing."),
-    ("#8f5fb5", "s", "square", "M2 2h12v12H2z",
+    ("#4f2b96", "#d6c2ff", "magenta", "s",
      "Underfit: levelled off below the target, and no other learning rate did better."),
-    ("#d0569b", "P", "plus", "M6 1h4v5h5v4h-5v5H6v-5H1V6h5z",
+    ("#c2408c", "#f59ad0", "bright_magenta", "P",
      "Overfit: lost held-out accuracy while it still fitted the training set."),
-    ("#808080", "v", "inverted_triangle", "M8 14 1 2h14z",
+    ("#6b6b6b", "#a8a8a8", "default", "v",
      "Undecided: is on its way to the target, or has too few epochs to tell."),
     strict=True,
 )  # fmt: skip
-COLOURS, MARKERS, PAGE_MARKERS, OUTLINES, MEANINGS = (
-    dict(zip(REGIMES, each, strict=True)) for each in (_COLOURS, _MARKERS, _PAGE_MARKERS, _OUTLINES, _MEANINGS)
+COLOURS, DARK, TERMINAL_COLOURS, MARKERS, MEANINGS = (
+    dict(zip(REGIMES, each, strict=True)) for each in (_COLOURS, _DARK, _TERMINAL, _MARKERS, _MEANINGS)
 )
-"""By regime: its colour, which has a contrast of at least 3 on both `GROUNDS`, as WCAG 2.2 asks of graphics (1.4.11); a
-shape, for readers who don't see its colour, in matplotlib, in Bokeh, and as an SVG path in a square of 16; and what it
+"""By regime: its colour on a light ground and on a dark one, each with a contrast of at least 4.5, as WCAG 2.2 asks of
+words (1.4.3); its colour on a terminal that has sixteen; its mark, for readers who don't see its colour; and what it
 says of a curve."""
 
 GROUNDS = {"light": "#ffffff", "dark": "#15181e"}
 """What figures and pages are drawn on."""
+
+INK, DIM, FAINT, RULE = "#1b1f24", "#59626c", "#b4bbc3", "#e4e7ea"
+"""Colours on a light ground of what matters, of words, of curves in the background, and of grids."""
+
+DARK_INKS = {"ink": "#e8eaed", "dim": "#a3abb5", "faint": "#5b646f", "rule": "#2b3138"}
+"""The same on a dark ground."""
+
+LINES = {
+    "#2a6fc0": "#6aa9f0", "#a65600": "#f0a04b", "#117536": "#4fcf7c", "#8c1c13": "#ff7b6b", "#6f3fb5": "#c3a3f5",
+    "#0f7c83": "#45c4cc", "#8a6d00": "#d9b830", "#c2408c": "#f59ad0",
+}  # fmt: skip
+"""Colours of lines that are no regimes, and what they are on a dark ground."""

@@ -20,7 +20,7 @@ from mnist_tune.regimes.families import families, varied
 from mnist_tune.regimes.replicates import counts, summarise_replicates
 from mnist_tune.reports.findings import Finding, Kind, findings, of
 from mnist_tune.reports.page_data import range_of, replicated, with_epochs, without_test
-from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.styles import TERMINAL_COLOURS
 from mnist_tune.reports.trial_table import MANY, TERMINAL, Field, accuracy, evidence, fields, heading
 from mnist_tune.results.tables import Tables
 
@@ -153,7 +153,9 @@ def _table(trials: pd.DataFrame, shown: Sequence[Field], narrow: bool) -> Table:
             table.add_column(title, justify="left" if is_word else "right", no_wrap=True)
     for cells in zip(*(one.said(trials) for one in shown), strict=True):
         named = zip(shown, cells, strict=True)
-        table.add_row(*(f"[{COLOURS[cell]}]{cell}[/]" if one.name == "regime" else escape(cell) for one, cell in named))
+        table.add_row(
+            *(f"[{TERMINAL_COLOURS[cell]}]{cell}[/]" if one.name == "regime" else escape(cell) for one, cell in named)
+        )
     return table
 
 
@@ -189,7 +191,7 @@ def condensed_table(trials: pd.DataFrame, stops: bool = True) -> Table:
         cells += [accuracy(part[one.name].astype(float).dropna().median()) for one in scores]
         stopped, regimes = part["stop_reason"].value_counts(), counts(part["regime"])
         cells += [", ".join(f"{count} {escape(reason)}" for reason, count in stopped.items())] * stops
-        cells.append(", ".join(f"[{COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))
+        cells.append(", ".join(f"[{TERMINAL_COLOURS[name]}]{count} {name}[/]" for name, count in regimes.items()))
         table.add_row(*cells)
     return table
 

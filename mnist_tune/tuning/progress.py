@@ -5,6 +5,10 @@ The page costs little: it is written at most every half minute, and less often t
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,8 +22,6 @@ from rich.text import Text
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.reports.answer import answer
-from mnist_tune.results.tables import tables
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 
@@ -107,14 +109,16 @@ class ProgressView:
 
 
 class LivePage:
-    """A thread that writes the page of a running sweep, says so, and gives the view its headline. A page that can't be
-    written ends no sweep."""
+    """Has the page of a running sweep written, by a process of its own, says so, and gives the view its headline. One
+    that can't be written ends no sweep."""
 
     def __init__(self, writer: SweepWriter, say: Callable[[str], None], view: ProgressView) -> None:
-        self._writer, self._say, self._view = writer, say, view
+        self._folder, self._say, self._view = writer.path, say, view
         self._place = storage.join(writer.where, "report.html")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._process: subprocess.Popen[str] | None = None
+        self._spent = 0.0
         self._pages, self._cpu_s, self._failing = 0, 0.0, False
 
     def __enter__(self) -> LivePage:
@@ -127,8 +131,17 @@ class LivePage:
     def stop(self) -> None:
         """Stop writing: the sweep has ended, or is about to."""
         self._ended.set()
+        if (process := self._process) is not None:
+            process.kill()  # a page is replaced whole, or not at all
         if self._thread.is_alive():
             self._thread.join()
+        self._end_process()
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
     def cost(self) -> dict[str, float]:
         """Return how many pages were written while the sweep ran, and the CPU seconds that they took."""
@@ -137,30 +150,52 @@ class LivePage:
     def _run(self) -> None:
         wait = INTERVAL_S
         while not self._ended.wait(wait):
-            begun = time.thread_time()
-            written = self.write(self._so_far)
-            spent = time.thread_time() - begun
-            self._cpu_s += spent
-            if written:
-                self._pages += 1
-                if self._pages == 1:
-                    self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
-            wait = max(INTERVAL_S, spent / SHARE)
+            try:
+                said = self.write()
+            except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
+                said = {"cpu_s": 0.0, "why": _why(error)}
+                self._end_process()
+            if self._ended.is_set():
+                return
+            self._cpu_s += said["cpu_s"]
+            self._tell(said["why"])
+            self._view.answer = said.get("answer", self._view.answer)
+            self._pages += not said["why"]
+            if self._pages == 1 and not said["why"]:
+                self._say(f"page: {self._place} (a browser that shows it follows the sweep)")
+            wait = max(INTERVAL_S, said["cpu_s"] / SHARE)
 
-    def _so_far(self) -> Sweep:
-        sweep = Sweep.of(tables(self._writer.path, self._writer.meta, running=True))
-        self._view.answer = answer(sweep).headline
-        return sweep
-
-    def write(self, sweep: Callable[[], Sweep]) -> bool:
-        """Write the page of a sweep; if that fails, say so once."""
+    def last(self, sweep: Sweep) -> None:
+        """Write the page of the sweep that has ended: here, since nothing else runs any more."""
         try:
-            sweep().report(self._place)
-        except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-            if not self._failing:
-                why = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                self._say(f"note: the page of this sweep was not written ({why})")
-            self._failing = True
-            return False
-        self._failing = False
-        return True
+            sweep.report(self._place)
+        except Exception as error:  # as above
+            self._tell(_why(error))
+
+    def _tell(self, why: str) -> None:
+        if why and not self._failing:
+            self._say(f"note: the page of this sweep was not written ({why})")
+        self._failing = bool(why)
+
+    def write(self) -> dict[str, Any]:
+        """Have the page written; return the CPU seconds that this took, the answer so far, and why the page was not
+        written, if so."""
+        before = self._spent if self._process is not None else 0.0
+        if self._process is None:
+            # Modules are found as by this process, but none in the current folder, which may hold any.
+            paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            line = [sys.executable, "-P", "-m", "mnist_tune.reports.live", str(self._folder), str(self._place)]
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            # In a session of its own, it is not ended by Ctrl-C, but by the end of its input.
+            self._process = subprocess.Popen(line, env=os.environ | paths, text=True, start_new_session=True, **pipes)
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin, "it is a pipe"
+        assert stdout, "it is a pipe"
+        print(file=stdin, flush=True)
+        said: dict[str, Any] = json.loads(stdout.readline())
+        self._spent = said["cpu_s"]
+        return said | {"cpu_s": said["cpu_s"] - before}
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

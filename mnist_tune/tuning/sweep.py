@@ -222,7 +222,7 @@ def run_plan(
             recorder.close("time_budget" if spent else "interrupted")
             live.stop()
             sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
-            live.write(lambda: sweep)
+            live.last(sweep)
     return sweep
 
 

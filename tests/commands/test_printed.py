@@ -1,9 +1,7 @@
 """What commands print and a page holds, to the letter (`kept_texts`), for sweeps of every kind."""
 
-import json
-
 import pytest
-from kept_texts import assert_kept, rounded
+from kept_texts import assert_kept
 from made_up_sweeps import KINDS, of_kind
 from matplotlib.figure import Figure
 
@@ -20,8 +18,6 @@ from mnist_tune.commands import (
     stability,
     summarize,
 )
-from mnist_tune.reports.page import _page_data
-from mnist_tune.reports.page_data import PageData, evenly
 
 TRAINS = {
     "regimes": (lr_regimes, "run_or_resume"),
@@ -86,17 +82,3 @@ def test_summaries_of_what_is_there(kind, folders, same, printed, tmp_path):
 def test_the_best_of_a_search(folders, same, capsys):
     search.print_best(load_sweep(folders / "search").trials)
     same("best of a search", capsys.readouterr().out)
-
-
-def some(value):
-    """A value without most of what it holds of 40 trials."""
-    if isinstance(value, dict):
-        return {name: some(each) for name, each in value.items()}
-    return evenly(value, 5) if isinstance(value, list) and len(value) == 40 else value
-
-
-@pytest.mark.parametrize("kind", ["regimes", "crossed"])
-def test_what_a_page_holds(kind, folders, same):
-    held = _page_data(PageData([load_sweep(folders / kind)]))
-    lines = (f"{name}: {json.dumps(some(value), sort_keys=True)}" for name, value in held.items())
-    same(f"page {kind}", rounded("\n".join(lines)) + "\n")

@@ -47,5 +47,5 @@ def many_trials(count, epochs):
     trials["stop_reason"] = np.where(diverged, "diverged", "completed")
     trials["reaches"] = np.where(regime == "converged", 3.0, np.nan)
     shape = [one.name for one in EPOCHS], [one.name for one in TRIALS]
-    meta = {"name": "lr_regimes", "dataset": recorded_data("mnist"), "ended": "now"}
+    meta = {"name": "lr_regimes", "dataset": recorded_data("mnist"), "ended": "now", "options": {}}
     return Sweep(Path("many"), trials.reindex(columns=shape[1]), table.reindex(columns=shape[0]), meta)

@@ -3,21 +3,20 @@
 import math
 from itertools import combinations
 
+import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
-from many_trials import many_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from mnist_tune import UserError
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.reports.curve_plots import draw_curves
-from mnist_tune.reports.figures import plot_regimes, regimes_figure, save
-from mnist_tune.reports.page_data import FEW, PageData
+from mnist_tune.reports.figures import picture, plot_sweep, save
+from mnist_tune.reports.page import page
 from mnist_tune.reports.styles import COLOURS
+from mnist_tune.reports.view import FEW
 
 DONE, DIVERGED, CUT = ("completed",), ("diverged",), ("interrupted",)
 
@@ -37,7 +36,7 @@ def whole_number(colour):
 
 
 def test_picture_of_losses_that_are_not_finite(sweep, tmp_path):
-    plot_regimes(sweep(DONE, DIVERGED, DIVERGED, CUT), tmp_path / "regimes.png")
+    plot_sweep(sweep(DONE, DIVERGED, DIVERGED, CUT), tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", "converged", "diverged")
 
 
@@ -45,26 +44,38 @@ def test_picture_where_no_loss_is_finite(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep")
     row = epoch_row(1, math.nan, 0.1, finite=False, diverged=True) | {"test_loss": math.inf}
     writer.epoch("00000", row, False)
-    plot_regimes(writer.finish(ended="now"), tmp_path / "regimes.png")
+    plot_sweep(writer.finish(ended="now"), tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", "diverged")
 
 
 def test_picture_of_many_trials(made_up_sweep, rates, tmp_path):
     sweep = made_up_sweep(rates(FEW + 1))
-    plot_regimes(sweep, tmp_path / "regimes.png")
+    plot_sweep(sweep, tmp_path / "regimes.png")
     check_picture(tmp_path / "regimes.png", *sweep.trials["regime"].unique())
 
 
 @pytest.mark.parametrize(("count", "label"), [(16, ""), (FEW, "a name of some length")])
-def test_labels_do_not_overlap(made_up_sweep, rates, count, label):
-    figure = regimes_figure(made_up_sweep(rates(count), label=label))
+def test_names_of_curves_do_not_overlap_and_are_not_cut(made_up_sweep, rates, count, label):
+    figure = picture(made_up_sweep(rates(count), label=label))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    for axis in figure.axes:
-        boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in axis.texts]  # without its leader
-        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-        assert all(box.y0 >= axis.bbox.y0 and box.y1 <= axis.bbox.y1 for box in boxes)
-        assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    (axes,) = (one for one in figure.axes if one.get_gid() == "curves")
+    names = [text for text in axes.texts if (text.get_gid() or "").startswith("name")]
+    assert len(names) == min(count, 19), "as many as there is room for"
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in names]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+
+
+def test_a_notebooks_own_style_changes_no_picture_and_none_changes_it(made_up_sweep, rates):
+    sweep = made_up_sweep(rates(5))
+    plain = sweep.plot()._repr_png_()
+    with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "black"}):
+        before = dict(matplotlib.rcParams)
+        figure = sweep.plot()
+        page([sweep])
+        assert dict(matplotlib.rcParams) == before
+    assert figure._repr_png_() == plain
 
 
 def test_a_picture_without_a_suffix_is_a_png(tmp_path):
@@ -75,14 +86,4 @@ def test_a_picture_without_a_suffix_is_a_png(tmp_path):
 @pytest.mark.parametrize(("name", "said"), [("nowhere/x.png", "No such file"), ("x.nonsense", "not supported")])
 def test_a_picture_that_cannot_be_written(sweep, tmp_path, name, said):
     with pytest.raises(UserError, match=rf"can't write the picture {tmp_path / name}: .*{said}.*; name another file"):
-        plot_regimes(sweep(CUT, CUT, CUT, CUT), tmp_path / name)
-
-
-@pytest.mark.parametrize("count", [FEW, FEW + 1])
-def test_the_picture_and_the_page_draw_as_many_curves_one_by_one(count):
-    sweep = many_trials(count, 3)
-    axis = Figure().subplots()
-    draw_curves(axis, sweep.trials, sweep.epochs, "test_accuracy")
-    assert (
-        axis.get_title().startswith("every trial") == (not axis.collections) == PageData([sweep]).few == (count <= FEW)
-    )
+        plot_sweep(sweep(CUT, CUT, CUT, CUT), tmp_path / name)

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 
-from mnist_tune.reports.curve_plots import Label, place_labels, spread
+from mnist_tune.reports.axes import Label, place_labels, spread
 
 PLACES = st.lists(st.floats(-50, 150), min_size=1, max_size=12).map(lambda places: np.sort(places))
 
@@ -37,27 +36,31 @@ def test_labels_at_the_edge_move_inwards():
 
 
 def placed(labels):
-    """The notes that are written for labels, from the bottom to the top, on an axis of 7.2 by 3.6 inches."""
+    """The texts that are written for labels, from the bottom to the top, and the lines to their points, on an axis of
+    7.2 by 3.6 inches."""
     axis = Figure(figsize=(7.2, 3.6), dpi=144).add_axes((0, 0, 1, 1))
     axis.set(xlim=(0, 10), ylim=(0, 1))
     place_labels(axis, labels)
-    return sorted(axis.findobj(Annotation), key=lambda note: note.xyann[1])
+    return sorted(axis.texts, key=lambda text: text.get_position()[1]), axis.lines
+
+
+LINE = 1.25 * 7 / (3.6 * 72)
+"""The height of a line, as a share of the axis."""
 
 
 def test_a_label_is_away_from_its_point_and_has_a_leader_if_it_was_moved():
-    notes = placed([Label(1, 0.5, f"curve {i}", "black") for i in range(3)])
-    line = 1.25 * 7 / (3.6 * 72)  # of the axis
-    assert [note.xyann[1] for note in notes] == pytest.approx([0.5 - line, 0.5, 0.5 + line])
-    assert [note.xyann[0] for note in notes] == pytest.approx([1 + 10 * 2.2 * 7 / (7.2 * 72)] * 3)
-    assert [note.arrow_patch is not None for note in notes] == [True, False, True]
-    assert {note.xy for note in notes} == {(1, 0.5)}
-    apart = placed([Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * line, "", "black")])
-    assert all(note.arrow_patch is None for note in apart), "moved by less than half a line"
+    texts, leaders = placed([Label(1, 0.5, f"curve {i}", "black") for i in range(3)])
+    places = np.array([text.get_position() for text in texts])
+    assert places[:, 1] == pytest.approx([0.5 - LINE, 0.5, 0.5 + LINE])
+    assert places[:, 0] == pytest.approx([1 + 10 * 2.2 * 7 / (7.2 * 72)] * 3)
+    assert [line.get_ydata()[0] for line in leaders] == pytest.approx([0.5, 0.5]), "of the first and the last"
+    _, leaders = placed([Label(1, 0.5, "", "black"), Label(1, 0.5 + 0.9 * LINE, "", "black")])
+    assert not leaders, "moved by less than half a line"
 
 
 def test_of_too_many_labels_the_lowest_the_highest_and_some_between_are_written():
-    notes = placed([Label(1, i / 100, str(i), "black") for i in range(101)])
-    said = [int(note.get_text()) for note in notes]
+    texts, _ = placed([Label(1, i / 100, str(i), "black") for i in range(101)])
+    said = [int(text.get_text()) for text in texts]
     assert said == sorted(said)
     assert (said[0], said[-1], len(said)) == (0, 100, 29)
     assert all(3 <= after - before <= 4 for before, after in pairwise(said))
@@ -65,12 +68,11 @@ def test_of_too_many_labels_the_lowest_the_highest_and_some_between_are_written(
 
 def test_only_labels_that_might_touch_are_moved():
     long, short, inside, beyond = (
-        Label(x, 0.5, text, "black") for x, text in ((0, "x" * 60), (0.1, "x"), (4, "x"), (9, "x"))
+        Label(x, 0.5, text, "black") for x, text in ((0, "x" * 60), (0.1, "y"), (4, "inside"), (9, "beyond"))
     )
-    notes = {note.xy[0]: note.xyann[1] for note in placed([beyond, inside, short, long])}
-    assert notes[9] == pytest.approx(0.5)
-    heights = sorted(notes[x] for x in (0, 0.1, 4))
-    assert np.diff(heights) == pytest.approx([1.25 * 7 / (3.6 * 72)] * 2)
+    heights = {text.get_text(): text.get_position()[1] for text in placed([beyond, inside, short, long])[0]}
+    assert heights.pop("beyond") == pytest.approx(0.5)
+    assert np.diff(sorted(heights.values())) == pytest.approx([LINE] * 2)
 
 
 def test_each_label_is_beside_its_own_point():
@@ -78,5 +80,5 @@ def test_each_label_is_beside_its_own_point():
     axis.set(xlim=(0, 10), ylim=(0, 1))
     labels = [Label(9 + 0.1 * i, y, f"curve {i}", "black") for i, y in enumerate((0.9, 0.1, 0.5, 0.3, 0.7))]
     place_labels(axis, labels)
-    placed = {text.get_text(): text.xyann[1] for text in axis.findobj(Annotation)}
-    assert placed == {label.text: pytest.approx(label.y) for label in labels}
+    found = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert found == {label.text: pytest.approx(label.y) for label in labels}

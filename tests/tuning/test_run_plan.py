@@ -56,8 +56,8 @@ def fitted(monkeypatch):
         def cost(self):
             return {"pages": 3}
 
-        def write(self, found):
-            done.append(f"page of a sweep that ended {found().meta['ended']}")
+        def last(self, found):
+            done.append(f"page of a sweep that ended {found.meta['ended']}")
 
     def show(*given):
         done.append(("shown", *given))

@@ -1,0 +1,104 @@
+"""Axes and names: round ticks on logarithmic axes, and names beside their points that don't overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogFormatter
+
+from mnist_tune.reports.page_data import evenly
+
+SIZE = 7
+"""Font size of a label in points, unless another one is asked for."""
+
+LINE, LETTER, AWAY = 1.25, 0.66, 2.2
+"""Height of a line, width of a wide letter and distance of a label from its point, in font sizes."""
+
+
+class Label(NamedTuple):
+    """A text for the point (`x`, `y`), in data coordinates."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+    bold: bool = False
+    tag: str = ""
+    """Says on a page what this names (`svg.tag`)."""
+
+
+class _Plain(LogFormatter):
+    """Writes 0.05 instead of matplotlib's wider 5 × 10^-2."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def log_axis(axis: Any, which: str) -> None:
+    """Make the x or the y axis logarithmic, with plain numbers and a faint grid."""
+    axis.set(**{f"{which}scale": "log"})
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_formatter(_Plain())
+    ticks.set_minor_formatter(_Plain())
+    axis.grid(alpha=0.1, which="minor", axis=which)
+
+
+def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Return round numbers for a logarithmic axis, at most `most`: in each decade the fewer, the more decades there
+    are."""
+    decades = math.log10(high / low)
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    for parts in (range(10, 100), range(10, 100, 5), (10, 20, 30, 50), (10, 20, 50), (10, 30), (10,)):
+        found = [one for power in powers for part in parts if low <= (one := float(f"{part}e{power - 1}")) <= high]
+        if len(found) <= most:
+            return found
+    return found[:: math.ceil(len(found) / most)] if decades > 1 else found
+
+
+def place_labels(axis: Any, labels: Sequence[Label], size: float = SIZE) -> None:
+    """Write each label to the right of its point, moved up or down if others are in the way.
+
+    The axis must have its final position, scales and limits. If there is no room for all labels, some are left out.
+    """
+    if not labels:
+        return
+    labels, pixel = sorted(labels, key=lambda label: label.x), axis.figure.dpi / 72
+    bottom, top = (axis.bbox.y0 + size * pixel / 2, axis.bbox.y1 - size * pixel / 2)
+    gap, back = LINE * size * pixel, axis.transData.inverted()
+    room, halo = max(1, int((top - bottom) / gap) + 1), [withStroke(linewidth=2, foreground="white")]
+    points = axis.transData.transform([(label.x, label.y) for label in labels])
+    reached = np.maximum.accumulate(points[:, 0] + [width(label.text, size) * pixel for label in labels])
+    apart = np.flatnonzero(points[1:, 0] > reached[:-1]) + 1  # labels of different groups can't touch
+    for group in np.split(np.arange(len(labels)), apart):
+        rows = evenly(sorted(group, key=lambda row: labels[row].y), room)
+        for row, height in zip(rows, spread(points[rows, 1], gap, bottom, top), strict=True):
+            label, (x, y) = labels[row], points[row]
+            to = back.transform((x + AWAY * size * pixel, height))
+            look = {"weight": "bold"} if label.bold else {"path_effects": halo} if not label.tag else {}
+            text = axis.text(
+                *to, label.text, fontsize=size, color=label.colour, va="center", parse_math=False, clip_on=False, **look
+            )
+            text.set_gid(label.tag or None)
+            if abs(height - y) > gap / 2:  # a line, since matplotlib's arrows take as long again
+                ends = back.transform([(x + 0.5 * size * pixel, y), (x + (AWAY - 0.3) * size * pixel, height)])
+                axis.plot(*ends.T, color=label.colour, lw=0.5, clip_on=False, scalex=False, scaley=False)
+
+
+def width(text: str, size: float = SIZE) -> float:
+    """Return the largest width of a label, with its distance from the curve, in points."""
+    return size * (AWAY + LETTER * len(text) + 0.5)
+
+
+def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+    """Return the positions [n] closest to `wanted` [n] in least squares, at least `gap` apart, in [`low`, `high`].
+
+    This is isotonic regression of `wanted[i] - i * gap`. `wanted` must be ascending.
+    """
+    from scipy.optimize import isotonic_regression  # only where labels are placed: it takes a while
+
+    steps = gap * np.arange(len(wanted))
+    return np.asarray(np.clip(isotonic_regression(wanted - steps).x, low, high - steps[-1]) + steps)

@@ -1,0 +1,90 @@
+// --- the picture
+
+const drawings = all(".picture svg"), drawnAs = new Map();
+const settingsOf = (e) => (e.dataset.s ?? e.dataset.t).split(",").map((n) => (e.dataset.s === undefined ? data.of[n] : Number(n)));
+for (const drawing of drawings) {
+  drawing.lines = new Set();
+  for (const e of all("[data-t], [data-s]", drawing)) {
+    for (const s of settingsOf(e)) if (!drawnAs.get(s)?.push(e)) drawnAs.set(s, [e]);
+    const of = e.parentNode.closest(".line, .name");
+    if (of) drawing.lines.add(of.classList.contains("line") ? `t${e.dataset.t}` : `s${e.dataset.s}`);
+  }
+}
+let lit = new Set(), hovered = [], timer;
+function light() {  // what is chosen, and what the pointer is on
+  const next = new Set([...state.chosen, ...hovered]);
+  for (const s of lit) if (!next.has(s)) for (const e of drawnAs.get(s) ?? []) e.classList.remove("on");
+  for (const s of next) if (!lit.has(s)) for (const e of drawnAs.get(s) ?? []) if (!e.closest(".seg")) e.classList.add("on");
+  lit = next;
+  for (const row of all("tbody tr[data-s]")) row.classList.toggle("on", next.has(Number(row.dataset.s)) && !data.best.includes(Number(row.dataset.s)));
+  for (const drawing of drawings) if (drawing.dataset.axes && !drawing.closest("[hidden]")) bringUp(drawing, [...next].slice(0, 40));
+}
+const MEASURE = () => data.measures.find((one) => one.key === state.measure);
+function points(t, [a, b, c, d], curves) {  // codes are ten thousand times a logarithm, or a value
+  return curves[t].map((y, j) => (y === null ? null : [a + b * data.epochs[j], c + d * y / 1e4])).filter(Boolean);
+}
+const path = (found) => (found.length ? "M" + found.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L") : "");
+function bringUp(drawing, settings) {  // curves and names that are not drawn
+  for (const old of all(".extra", drawing)) old.remove();
+  const axes = drawing.dataset.axes.split(" ").map(Number), curves = data.curves[drawing.closest("figure").dataset.measure];
+  const own = Number(drawing.closest("section").dataset.sweep);
+  for (const s of settings.filter((s) => data.sweeps[s] === own)) {
+    let end;
+    for (const t of trialsOf[s]) {
+      const found = points(t, axes, curves);
+      end = found.at(-1) ?? end;
+      if (!drawing.lines.has(`t${t}`)) drawing.append(make("path", {class: `extra ${data.regimes[t]}`, d: path(found)}));
+    }
+    if (end && !drawing.lines.has(`s${s}`)) drawing.append(make("text", {class: "extra", x: end[0] + 8, y: end[1] + 4, "font-size": 12}, data.names[s]));
+  }
+}
+function say(settings, trial) {  // one line of what is hovered or focused
+  const s = settings[0], t = trial ?? (s !== undefined && trialsOf[s].length === 1 ? trialsOf[s][0] : undefined);
+  let line = data.hint;
+  if (settings.length > 1) line = `${settings.length} of ${data.rows.length} rows`;
+  else if (t !== undefined) {
+    const [rate, ...others] = data.said[t].split(" · "), value = MEASURE() && `${MEASURE().title} ${data.values[state.measure][t]}`;
+    line = [rate, value, ...others].filter(Boolean).join(" · ");
+  } else if (s !== undefined) line = [data.names[s], ...data.cells[s].filter((cell) => cell && cell !== data.names[s])].join(" · ");
+  element("said").textContent = line;
+}
+function choose(settings, add) {
+  state.chosen = new Set(add ? [...state.chosen, ...settings] : settings);
+  light();
+  say(settings);
+}
+const stands = (event) => event.target.closest?.("[data-t], [data-s]");
+addEventListener("pointerover", (event) => {
+  const on = stands(event);
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    hovered = on && !on.closest(".seg") ? settingsOf(on) : [];
+    light();
+    if (on) say(settingsOf(on), on.dataset.t?.includes(",") ? undefined : on.dataset.t && Number(on.dataset.t));
+  }, 50);
+});
+addEventListener("click", (event) => {
+  const on = stands(event);
+  if (!on || event.target.closest("button")) return;
+  choose(settingsOf(on), event.shiftKey);
+  if (!on.matches("tr")) seen([...state.chosen][0]);
+});
+function show() {  // the drawings of the chosen measure, and of each sweep's chosen kind
+  for (const figure of all(".picture figure")) {
+    const menu = figure.closest("section").querySelector(".choice"), {choice, measure} = figure.dataset;
+    figure.hidden = (measure && measure !== state.measure && all(`.picture figure[data-measure="${state.measure}"]`).some((one) => one.parentNode === figure.parentNode && one.dataset.choice === choice))
+      || (menu && choice && choice !== menu.value) || false;
+  }
+  light();
+}
+element("measure")?.addEventListener("change", (event) => { state.measure = event.target.value; show(); });
+for (const menu of all(".choice")) menu.addEventListener("change", show);
+for (const button of all("[data-copy]")) button.addEventListener("click", async () => {
+  let done = "Copied";
+  try { await navigator.clipboard.writeText(button.dataset.copy); } catch {
+    getSelection().selectAllChildren(button.nextElementSibling);
+    done = "Press Ctrl+C";
+  }
+  button.textContent = done;
+  setTimeout(() => { button.textContent = "Copy command"; }, 2000);
+});

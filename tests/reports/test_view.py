@@ -1,0 +1,157 @@
+"""What pictures and pages show of sweeps: rows, measures and their axes."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mnist_tune.reports.view import LARGE, Axis, View
+
+
+def test_rows_are_settings_by_rate_and_seeds_share_one(made_up_sweep):
+    view = View([made_up_sweep([1, 0.01, 4, 0.1], seeds=3)])
+    settings = view.settings
+    assert settings["learning_rate"].tolist() == pytest.approx([0.01, 0.1, 1, 4])
+    assert settings["said"].iloc[-1] == "3 of 3 diverged"
+    assert [len(rows) for rows in settings["trials"]] == [3] * 4
+    assert settings["role"].tolist().count("best") == 1
+
+
+def test_what_the_head_says_is_where_the_mark_is(made_up_sweep):
+    sweep = made_up_sweep([0.01, 0.1, 1], seeds=3)
+    accuracy = sweep.trials["test_accuracy"] - 0.001 * sweep.trials["seed"]
+    view = View([replace(sweep, trials=sweep.trials.assign(test_accuracy=accuracy))])
+    best = view.settings.index[view.settings["role"] == "best"]
+    [low, middle, high] = view.means(view.measures[0])[best][0]
+    assert f"{1 - middle / 100:.4f}" in view.answers[0].headline
+    assert low < middle < high
+
+
+def test_two_seeds_have_no_interval_and_one_has_that_of_its_images(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1], seeds=2)
+    two, one = View([sweep]), View([replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])])
+    assert np.isnan(two.means(two.measures[0])[:, [0, 2]]).all()
+    _, middle, high = one.means(one.measures[0])[0]
+    images, error = 1000, middle / 100
+    assert (high - middle) == pytest.approx(196 * math.sqrt(error * (1 - error) / images), rel=1e-3)
+    assert np.isnan(one.means(one.measures[1])[0, 0]), "settings do not compete by their training error"
+
+
+def test_losses_that_are_not_finite_or_far_above_the_untrained_one_are_on_a_line(made_up_sweep):
+    view = View([made_up_sweep([0.1, 1, 3, 4, 5])])
+    (loss,) = (one for one in view.measures if one.key == "training_loss")
+    heights = view.heights["training_loss"]
+    assert heights[-3:].tolist() == [loss.top] * 3
+    assert heights[:2].max() < loss.top < loss.axis.high
+    assert all(one.top is None for one in view.measures if one.error)
+
+
+def test_a_loss_that_is_not_above_0_has_a_linear_axis(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    lower = {
+        name: table.assign(train_loss=table["train_loss"] - 1)
+        for name, table in vars(sweep).items()
+        if name in ("trials", "epochs")
+    }
+    (loss,) = (one for one in View([replace(sweep, **lower)]).measures if one.key == "training_loss")
+    assert not loss.axis.log
+    assert loss.axis.low < (lower["trials"]["train_loss"]).min() < 0
+
+
+def test_an_error_of_0_has_a_place_and_guessing_does_not_fill_the_axis(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    perfect = replace(
+        sweep, trials=sweep.trials.assign(test_accuracy=1.0), epochs=sweep.epochs.assign(test_accuracy=1.0)
+    )
+    (error, *_) = View([perfect]).measures
+    assert 0 < error.axis.low < error.of(perfect.trials).min() == pytest.approx(50 / 1000)
+    (error, *_) = View([replace(sweep, epochs=sweep.epochs.assign(test_accuracy=0.1))]).measures
+    assert error.axis.high < 120
+    assert error.axis.low < error.axis.high / 15
+    assert error.axis.low < error.guess < error.axis.high
+
+
+def test_axes_hold_their_values_with_room():
+    assert np.log10(Axis.of([0.01, 1])[:2]) == pytest.approx([-2.12, 0.12])
+    assert Axis.of([2, 4], False)[:2] == pytest.approx((1.88, 4.12))
+    low, high, _ = Axis.of([0.1])
+    assert low < 0.1 < high
+
+
+def test_what_was_held_out_is_judged_first_and_a_search_shows_nothing_of_the_test_set(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1, 0.5])
+    held = {"validation_accuracy": [0.9, 0.99, 0.8], "holdout": 100, "validation_loss": 0.3}
+    epochs = sweep.epochs.assign(validation_accuracy=0.9, validation_loss=0.3)
+    found = replace(sweep, trials=sweep.trials.assign(**held), epochs=epochs)
+    assert [one.key for one in View([found]).measures] == [
+        "held-out_error",
+        "test_error",
+        "training_error",
+        "training_loss",
+    ]
+    search = View([replace(found, meta=sweep.meta | {"search": True})])
+    assert [one.key for one in search.measures] == ["held-out_error", "training_error", "training_loss"]
+    assert search.trials["validation_accuracy"].tolist() == [0.99, 0.9, 0.8], "the best first"
+    assert not any("test" in name for name in search.trials)
+
+
+def test_of_a_large_sweep_fewer_measures_are_held_and_then_fewer_epochs(made_up_sweep, monkeypatch):
+    sweep = made_up_sweep([0.1, 1])
+    monkeypatch.setattr("mnist_tune.reports.view.LARGE", 1)
+    monkeypatch.setattr("mnist_tune.reports.view.MOST_CELLS", 4)
+    view = View([sweep])
+    assert LARGE > 1
+    assert [one.key for one in view.measures] == ["test_error", "training_loss"]
+    assert view.kept_epochs.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("places", "titles"),
+    [
+        (["s3://bucket/x/s?region=a", "s3://bucket/y/s?region=b/c", "s3://bucket/x/t"], ["x/s", "y/s", "x/t"]),
+        (["s", "s"], ["s (1)", "s (2)"]),
+    ],
+)
+def test_several_sweeps_are_told_apart_by_as_many_folders_as_it_takes(made_up_sweep, places, titles):
+    sweep = made_up_sweep([0.1])
+    view = View([replace(sweep, path=place) for place in places])
+    assert view.titles == titles
+    assert view.trials["trial_id"].is_unique
+    assert len(view.settings) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "log"), [(range(12), 12, False), (range(1, 14), 0, True), (range(2, 20), 0, False)]
+)
+def test_how_a_setting_of_numbers_is_shown(made_up_sweep, values, groups, log):
+    sweep = made_up_sweep(np.geomspace(0.01, 1, len(values)))
+    view = View([replace(sweep, trials=sweep.trials.assign(warmup_steps=list(values)))])
+    [_, found] = view.by_setting
+    assert (found.name, len(found.groups), found.axis.log) == ("warmup_steps", groups, log)
+
+
+def test_networks_that_differ_in_their_parts_alone_have_these_as_settings(made_up_sweep):
+    sweep = made_up_sweep(np.geomspace(0.1, 1, 4))
+    for names, found in (
+        (["mlp-8-tanh", "mlp-8-8-tanh", "mlp-16-relu", "mlp-16-16-relu"], ["width", "hidden_layers", "activation"]),
+        (["mlp-8-tanh", "mlp-8-8-tanh", "mlp-4-8-tanh", "convnet"], ["architecture"]),
+    ):
+        view = View([replace(sweep, trials=sweep.trials.assign(architecture=names))])
+        assert [one.name for one in view.by_setting] == ["learning_rate", *found]
+
+
+def test_the_rows_of_an_edge_are_ranges_of_rates(edge_sweep):
+    settings = View([edge_sweep]).settings
+    assert 5 < len(settings) <= 12
+    assert settings["rate"].iloc[0].startswith("0.2–")
+    assert sorted(row for rows in settings["trials"] for row in rows) == [*range(len(edge_sweep.trials))]
+
+
+def test_the_remaining_time_follows_from_the_epochs_so_far(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1])
+    trials = sweep.trials.assign(stop_reason=["completed", "running"], epochs_run=[4, 2])
+    epochs = sweep.epochs.iloc[:6].assign(ended_at=np.arange(6) * 10.0)
+    running = replace(sweep, trials=trials, epochs=epochs)
+    assert View([running]).left_s(running) == pytest.approx(20)
+    assert math.isnan(View([sweep]).left_s(replace(sweep, epochs=epochs[:1])))
