@@ -22,6 +22,7 @@ from ray.tune.search.variant_generator import generate_variants
 from mnist_tune import Sweep, TrialConfig
 from mnist_tune.edge import decide, search
 from mnist_tune.execution.checkpoint import Checkpoint
+from mnist_tune.execution.program_error import classifying
 from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.measured_edge import SEARCHES
 from mnist_tune.results.meta import read_meta
@@ -193,7 +194,8 @@ class MadeUpPool:
         lane[2] = self.course.row(lane[0], lane[1])
         if isinstance(lane[2], Exception):
             lane[1] -= 1
-            raise lane[2]
+            with classifying():
+                raise lane[2]
         if lane[1] % self.save_every == 0:
             self.save(lane_id, state)
         return lane[2]
