@@ -173,5 +173,7 @@ def test_predictors_that_are_interrupted_write_no_empty_table_and_are_resumed_as
     monkeypatch.setattr(predictors, "search_edge", killed)
     monkeypatch.setattr("sys.argv", ["predictors"])
     assert predictors.main() == 130
-    assert "predictors --resume" in capsys.readouterr().out.replace("sweeps/predictors.py", "predictors")
+    said = capsys.readouterr().out
+    assert "predictors --resume" in said.replace("sweeps/predictors.py", "predictors")
+    assert "Empty DataFrame" not in said
     assert not (edge_sweep.path / "predictors.csv").exists()
