@@ -25,6 +25,10 @@ MOST_NAMED = 6
 """The most settings that a sentence names."""
 
 
+ROOM = 40
+"""The most characters of names within a sentence."""
+
+
 class Question(NamedTuple):
     """What to ask next, and the command that answers it."""
 
@@ -123,7 +127,10 @@ def _ranked(best: pd.DataFrame, names: Sequence[str]) -> str:
     near = _close(best, names)
     said = f"{by} can't rank {', '.join(near) if len(near) <= MOST_NAMED else f'{len(near)} of {len(best)} settings'}"
     jumping = _close(best[best["jumps"].fillna(0) > 0], names)
-    return said + f"; at {', '.join(jumping)} accuracy still jumps" * (0 < len(jumping) <= MOST_NAMED)
+    if not jumping:
+        return said
+    at = ", ".join(jumping)
+    return f"{said}; {f'at {at}' if len(at) <= ROOM else f'at {len(jumping)} of them'} accuracy still jumps"
 
 
 def _close(best: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -164,5 +171,5 @@ def _decided(sweep: Tables) -> Answer:
     _, _, why = said[0].partition(f": {name}")
     said[1:] = sorted(said[1:], key=lambda line: " than " in line)  # how far each is below stands in the table, too
     rivals = tuple(key for k, key in enumerate(known) if contest.decision.active[k] and k != best)
-    head = f"{'Train with' if contest.settled else 'So far'} {name}{why}"
+    head = f"{'Train with' if contest.settled else 'So far'} {name}: {why.lstrip(';, ')}"
     return Answer(head, tuple(said[1:]), (), known[best], rivals)

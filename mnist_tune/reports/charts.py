@@ -89,6 +89,12 @@ def charts(view: View, sweep: int, choices: bool = True) -> tuple[list[Chart], l
     settings = [one for one in view.by_setting if view.is_ranked(tables) or one.name != "learning_rate"]
     settings = [one for one in settings if own[one.name].nunique() > 1]
     maps = [Chart(f"by {words(one.name)}", partial(by_setting, view, sweep, one), words(one.name)) for one in settings]
+    if (within := view.crowded(sweep)) and not view.is_ranked(tables):
+        maps.append(
+            Chart(
+                "by learning rates near the best", partial(by_rate, view, sweep, within=within), "rates near the best"
+            )
+        )
     more = list(importance_chart(view)) if maps and choices else []
     if not view.is_ranked(tables):
         return [rates], [curves, *maps, *more]
@@ -157,6 +163,13 @@ def write(
     )
 
 
+def beside(axes: Any, place: tuple[float, float], text: str, at: Any, away: float = 8, **look: Any) -> None:
+    """Write a text on the right of a place, or on its left where that has no room."""
+    room = (axes.bbox.x1 - axes.transData.transform((place[0], 0.5))[0]) * 72 / axes.figure.dpi
+    left = room + RIGHT < away + BOLD * len(text)
+    write(axes, place, text, (-away if left else away, -4), at, ha="right" if left else "left", **look)
+
+
 def marks(axes: Any, x: Any, y: Any, trials: pd.DataFrame, size: float, alpha: float = 1.0, kind: str = "mark") -> None:
     """Draw trials, a collection for each regime."""
     x, y = np.asarray(x, float), np.asarray(y, float)
@@ -165,6 +178,12 @@ def marks(axes: Any, x: Any, y: Any, trials: pd.DataFrame, size: float, alpha: f
         style = {"marker": MARKERS[regime], "color": COLOURS[regime], "s": size, "lw": 0, "alpha": alpha}
         found = axes.scatter(x[rows], y[rows], clip_on=False, zorder=3, **style)
         tagged(found, f"{kind} {regime}", "t", trials.index[rows])
+
+
+def rings(axes: Any, x: Any, y: Any, settings: Any, size: float) -> None:
+    """Draw rings on the best setting and on its rivals."""
+    found = axes.scatter(x, y, s=size, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4)
+    tagged(found, "ring", "s", settings)
 
 
 def lines(axes: Any, segments: Sequence[Any], kind: str, which: str, numbers: Any, **look: Any) -> None:
@@ -188,14 +207,17 @@ def heights(axes: Any, one: Measure) -> None:
 # --- error by rate, beside error by epoch
 
 
-def by_rate(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> None:
+def by_rate(
+    view: View, sweep: int, figure: Figure, box: Box, one: Measure, within: tuple[float, float] = (0, math.inf)
+) -> None:
     """Draw the last value of each trial by its learning rate, with what is known of its noise; under the rates the
-    regimes. Of several families there is a line each."""
-    trials, settings = view.drawn(sweep), view.settings[view.settings["sweep"] == sweep]
-    rates, families = view.points.loc[view.points["sweep"] == sweep, "learning_rate"], view.families(sweep)
+    regimes. Of several families there is a line each. Only rates within these are drawn."""
+    own = view.points[(view.points["sweep"] == sweep) & view.points["learning_rate"].between(*within)]
+    trials, settings = own[own["epochs_run"] > 0], view.settings.loc[sorted({*own["setting"]})]
+    families = [(name, part[part.index.isin(settings.index)]) for name, part in view.families(sweep)]
     several = len(families) > 1
     wide = 9 + LETTER * max(len(name) for name, _ in families) if several else 0.0
-    x = Axis.of(rates)
+    x = Axis.of(own["learning_rate"])
     if several:  # room for the names of the lines
         x = x._replace(high=x.high * (x.high / x.low) ** (wide / (box.width - LEFT - wide)))
     axes = frame(figure, box, f"{one.title} by learning rate", x, one.axis, one.error)
@@ -221,28 +243,18 @@ def by_rate(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> N
         bars = [[(r, a), (r, b)] for r, (a, b) in zip(at, ends, strict=True)]
         lines(axes, bars, f"bar {regime}", "s", part.index[known], colors=COLOURS[regime], **look)
         if seeds:
-            drawn_means = axes.scatter(
-                rate_of[part.index], middle, marker="_", s=110, lw=2, color=COLOURS[regime], zorder=4
-            )
-            tagged(drawn_means, f"mean {regime}", "s", part.index[np.isfinite(middle)])
-    marks(
-        axes,
-        trials["learning_rate"],
-        view.heights[one.key][trials.index],
-        trials,
-        area(len(trials)) * (0.4 if seeds else 1),
-        0.85,
-    )
+            dash: dict[str, Any] = {"marker": "_", "s": 110, "lw": 2, "color": COLOURS[regime], "zorder": 4}
+            found = axes.scatter(rate_of[part.index], middle, **dash)
+            tagged(found, f"mean {regime}", "s", part.index[np.isfinite(middle)])
+    size = area(len(trials)) * (0.4 if seeds else 1)
+    marks(axes, trials["learning_rate"], view.heights[one.key][trials.index], trials, size, 0.85)
     near = settings[settings["role"] != ""]
-    ring = axes.scatter(
-        rate_of[near.index], means[near.index, 1], s=240, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4
-    )
-    tagged(ring, "ring", "s", near.index)
+    rings(axes, rate_of[near.index], means[near.index, 1], near.index, 240)
     for number in settings.index[settings["role"] == "best"]:
         value = means[number, 1]
         write(axes, (rate_of[number], value), f"{settings['name'][number]}: {one.said(value)}", (0, -27), "data",
               ha="center", weight="bold", color=INK, fontsize=LETTERS + 1)  # fmt: skip
-    waiting = view.points[(view.points["sweep"] == sweep) & (view.points["epochs_run"] == 0)]
+    waiting = own[own["epochs_run"] == 0]
     bottom = np.full(len(waiting), one.axis.low)
     axes.scatter(waiting["learning_rate"], bottom, s=40, fc="none", ec=DIM, lw=1.2, clip_on=False)
 
@@ -282,19 +294,13 @@ def strip(axes: Any, settings: pd.DataFrame) -> None:
 
 def legend(axes: Any, trials: pd.DataFrame) -> None:
     """Write under the axis which mark stands for which regime."""
-    x, tall, wide = 6.0, axes.bbox.height * 72 / axes.figure.dpi, axes.bbox.width * 72 / axes.figure.dpi
+    (wide, tall), (x, y) = np.array(axes.bbox.size) * 72 / axes.figure.dpi, (6.0, -41.0)
     for regime in (one for one in COLOURS if (trials["regime"] == one).any()):
-        axes.plot(
-            x / wide,
-            -37 / tall,
-            MARKERS[regime],
-            color=COLOURS[regime],
-            ms=8,
-            mew=0,
-            transform=axes.transAxes,
-            clip_on=False,
-        )
-        said = write(axes, (0, 0), VERBS[regime], (x + 9, -41), color=COLOURS[regime], weight="bold")
+        if x + 12 + BOLD * len(VERBS[regime]) > wide + RIGHT:
+            x, y = 6.0, y - 17
+        look = {"color": COLOURS[regime], "transform": axes.transAxes, "clip_on": False}
+        axes.plot(x / wide, (y + 4) / tall, MARKERS[regime], ms=8, mew=0, **look)
+        said = write(axes, (0, 0), VERBS[regime], (x + 9, y), color=COLOURS[regime], weight="bold")
         tagged(said, f"seg {regime}", "s", [sorted({*trials["setting"][trials["regime"] == regime]})])
         x += 30 + BOLD * len(VERBS[regime])
 
@@ -354,8 +360,7 @@ def by_rank(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> N
     marks(axes, rank, view.heights[one.key][trials.index], trials, area(len(trials)), 0.85)
     near, means = settings[settings["role"] != ""], view.means(one)
     place = near.index - settings.index[0] + 1
-    ring = axes.scatter(place, means[near.index, 1], s=160, fc="none", ec=INK, lw=1.5, clip_on=False, zorder=4)
-    tagged(ring, "ring", "s", near.index)
+    rings(axes, place, means[near.index, 1], near.index, 160)
     legend(axes, trials)
 
 
@@ -479,48 +484,27 @@ def edge_chart(
     """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below what predictors said."""
     rates, low, middle, high = edge_band(edge)
     found, said = edge.rate(0.5), sorted(predicted_by(edge).items(), key=lambda one: one[1])
-    bottom = 32 + 15 * len(said)
-    axes = frame(
-        figure,
-        box,
-        f"share of seeds that learn: {edge.title}",
-        Axis(rates[0], rates[-1]),
-        Axis(-0.06, 1.06, False),
-        bottom=bottom,
-    )
+    bottom, x, y = 32 + 15 * len(said), Axis(rates[0], rates[-1]), Axis(-0.06, 1.06, False)
+    axes = frame(figure, box, f"share of seeds that learn: {edge.title}", x, y, bottom=bottom)
     axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     axes.fill_between(rates, low, high, color=COLOURS["slow"], alpha=0.25, lw=0)
     axes.plot(rates, middle, color=COLOURS["slow"], lw=2)
     tall = axes.bbox.height * 72 / axes.figure.dpi
     if edge.is_bracketed and found.is_known:
-        down = -(bottom - 4) / tall
-        axes.axvspan(found.low, found.high, down, 1, color=COLOURS["converged"], alpha=0.25, lw=0, clip_on=False)
-        write(axes, (found.median, 0.5), f"50% at {found}", (14, 0), "data", weight="bold", color=INK)
+        down, look = -(bottom - 4) / tall, {"color": COLOURS["converged"], "alpha": 0.25, "lw": 0}
+        axes.axvspan(found.low, found.high, down, 1, clip_on=False, **look)
+        beside(axes, (found.median, 0.5), f"50% at {found}", "data", 14, weight="bold", color=INK)
     for learned, part in edge.outcomes["learning_rate"].groupby(edge.outcomes[LEARNED]):
         colour = COLOURS["converged" if learned else "diverged"]
-        ticks = axes.scatter(
-            part, np.full(len(part), float(learned)), marker="|", s=150, color=colour, lw=1.3, zorder=3
+        at, look = np.full(len(part), float(learned)), {"color": colour, "lw": 1.3, "zorder": 3}
+        tagged(
+            axes.scatter(part, at, marker="|", s=150, **look), "mark", "t", [row_of[i] for i in part.index if row_of]
         )
-        tagged(ticks, "mark", "t", [row_of[i] for i in part.index] if row_of else [])
-        write(
-            axes,
-            (0, float(learned)),
-            f"{len(part)} {'learned' if learned else 'did not'}",
-            (4, -14 if learned else 6),
-            ("axes fraction", "data"),
-            color=colour,
-        )
+        text, away = f"{len(part)} {'learned' if learned else 'did not'}", (4, -14 if learned else 6)
+        write(axes, (0, float(learned)), text, away, ("axes fraction", "data"), color=colour)
     for row, (name, predicted) in enumerate(said):
-        shown = min(max(predicted, rates[0]), rates[-1])
+        shown, y_row = min(max(predicted, rates[0]), rates[-1]), -(30 + 15 * row) / tall
         sign = "<" if predicted < shown else ">" if predicted > shown else "o"
-        y = -(30 + 15 * row) / tall
-        axes.plot(shown, y, sign, color=DIM, ms=5, clip_on=False, transform=axes.get_xaxis_transform(), scalex=False)
-        right = math.log(shown / rates[0]) > 0.55 * math.log(rates[-1] / rates[0])
-        write(
-            axes,
-            (shown, y),
-            f"{name}: {rate(predicted, 3)}",
-            (-8 if right else 8, -4),
-            ("data", "axes fraction"),
-            ha="right" if right else "left",
-        )
+        look = {"color": DIM, "ms": 5, "clip_on": False, "transform": axes.get_xaxis_transform()}
+        axes.plot(shown, y_row, sign, scalex=False, **look)
+        beside(axes, (shown, y_row), f"{name}: {rate(predicted, 3)}", ("data", "axes fraction"))

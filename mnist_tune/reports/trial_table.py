@@ -48,8 +48,6 @@ class Field:
     """What the details call it, if not by its name."""
     texts: Texts | None = field(default=None, repr=False)
     """Returns what is shown of each trial; by default its value."""
-    width: int = 80
-    """The width of its column on the page, in pixels."""
     differs: bool = False
     """Whether it is shown only where trials differ in it."""
 
@@ -123,23 +121,23 @@ def _accuracy(split: str, title: str, *where: str) -> Field:
 
 
 FIELDS = (
-    Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep", width=110),
-    Field("label", "label", (PAGE, DETAILS), width=110),
+    Field("sweep_name", "sweep", (PAGE, DETAILS), full="sweep"),
+    Field("label", "label", (PAGE, DETAILS)),
     Field("learning_rate", "rate", EVERYWHERE, texts=_settings("learning_rate")),
-    Field("seed", "seed", EVERYWHERE, width=60, differs=True),
+    Field("seed", "seed", EVERYWHERE, differs=True),
     Field("data_seed"),
-    Field("regime", "regime", EVERYWHERE, width=120),
-    Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs, width=70),
+    Field("regime", "regime", EVERYWHERE),
+    Field("epochs_run", "epochs", EVERYWHERE, full="epochs", texts=_epochs),
     Field("epochs_asked", full="epochs asked for"),
     _accuracy("train", "train acc", TERMINAL, PAGE),
     _accuracy("test", "test acc", TERMINAL, PAGE),
     _accuracy("validation", "held out", TERMINAL, PAGE),
-    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches, width=115),
+    Field("reaches", "reaches", EVERYWHERE, full="reaches the target in epoch", texts=_reaches),
     *map(Field, ("target", "train_loss", "test_loss", "validation_loss", "best_test_accuracy")),
     Field("best_epoch", full="best test accuracy in epoch"),
     Field("diverged_at_step"),
-    Field("stop_reason", "stopped", EVERYWHERE, full="ended because", width=100),
-    Field("evidence", "evidence", EVERYWHERE, texts=evidence, width=420),
+    Field("stop_reason", "stopped", EVERYWHERE, full="ended because"),
+    Field("evidence", "evidence", EVERYWHERE, texts=evidence),
     Field("curve_regime", full="regime without its siblings"),
     Field("node"),
     Field("device"),
@@ -158,7 +156,7 @@ def fields(trials: pd.DataFrame, where: str) -> list[Field]:
     shown = [one for one in FIELDS if where in one.where and one.shows(trials)]
     names = [one for one in shown if one.name in ("sweep_name", "label")]
     settings = [
-        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name), width=130)
+        Field(name, name.replace("_", " "), EVERYWHERE, texts=_settings(name))
         for name in varied(trials)
         if name != "epochs_asked"  # beside those that it ran
     ]

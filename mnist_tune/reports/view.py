@@ -376,6 +376,17 @@ class View:
         """Return those of a sweep that have something to draw."""
         return self.points[((self.points["sweep"] == sweep) & (self.points["epochs_run"] > 0)).to_numpy()]
 
+    def crowded(self, sweep: int) -> tuple[float, float] | None:
+        """Return the learning rates about the best and its rivals, two more on either side, if there are too many rates
+        to be told apart, and these are less than half of them."""
+        settings = self.settings[self.settings["sweep"] == sweep]
+        rates = np.unique(settings["learning_rate"])
+        places = np.searchsorted(rates, settings["learning_rate"][settings["role"] != ""])
+        if len(rates) <= FEW or not len(places):
+            return None
+        low, high = max(places.min() - 2, 0), min(places.max() + 2, len(rates) - 1)
+        return (float(rates[low]), float(rates[high])) if high - low < len(rates) / 2 else None
+
     def families(self, sweep: int) -> list[tuple[str, pd.DataFrame]]:
         """Return the settings of a sweep by what they share but for the learning rate, with its name, at most
         `MOST_GROUPS`; of more, those with equal values of the first setting that varies, or none of a search."""

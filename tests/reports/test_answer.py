@@ -42,7 +42,7 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
     base = made_up_sweep([0.1])
     found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
-    assert found.headline.startswith("Train with 0.2, 0 of 5 seeds failed")
+    assert found.headline.startswith("Train with 0.2: 0 of 5 seeds failed")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
 

@@ -190,6 +190,16 @@ def test_at_most_so_many_curves_are_drawn_and_rows_beyond_sixty_are_folded():
     assert len(held_by(html)["curves"]["test_error"]) == 600
 
 
+def test_of_crowded_rates_those_about_the_best_have_a_drawing_of_their_own(made_up_sweep):
+    rates = np.geomspace(0.001, 3, 60)
+    html = page([made_up_sweep(rates)])
+    assert 'data-choice="rates near the best"' in html
+    near = re.search('data-choice="rates near the best".*?(<svg .*?</svg>)', html, re.DOTALL)[1]
+    shown = {int(one) for one in numbered(ElementTree.fromstring(near), "mark")}
+    assert set(held_by(html)["best"]) < shown
+    assert len(shown) < 30
+
+
 def test_several_sweeps_have_a_sentence_and_a_picture_each_and_one_table(made_up_sweep):
     sweep = made_up_sweep([0.1, 1])
     html = page([sweep, replace(sweep, path=sweep.path.with_name("other"))])
