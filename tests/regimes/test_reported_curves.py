@@ -114,10 +114,10 @@ REPORTED = {
     ),
     "dead for 18 epochs of the 20 so far": (
         curve(
-            [0.45, 0.3, *[0.1, 0.098, 0.1015] * 6],
+            [0.2, 0.12, *[0.1, 0.098, 0.1015] * 6],
             asked=30,
-            train_loss=[2.1, 2.5, *[2.3026, 2.3028, 2.3027] * 6],
-            step_loss_max=[5.0, 9.0, *[2.31] * 18],
+            train_loss=[2.6, 2.5, *[2.3026, 2.3028, 2.3027] * 6],
+            step_loss_max=[30.0, 9.0, *[2.31] * 18],
             untrained_loss=2.4,
             diverged=[0] * 20,
             batch_size=512,
