@@ -107,8 +107,11 @@ class Contest:
         ended = trials[trials["stop_reason"].isin(("completed", "diverged", "error"))]
         rows = ended.set_index("trial_id").to_dict("index")
         for number, _ in enumerate(self.asked):  # which grows meanwhile
-            if row := rows.get(trial_id := f"{number:05d}"):
-                self.tell(number, None if row["stop_reason"] == "error" or trial_id in self._retried else row)
+            row = rows.get(trial_id := f"{number:05d}")
+            if trial_id in self._retried or (row and row["stop_reason"] == "error"):
+                self.tell(number, None)
+            elif row:
+                self.tell(number, row)
         late = set[int]()
         for number, (order, setting) in enumerate(self.asked):
             trial_id = f"{number:05d}"

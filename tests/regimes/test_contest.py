@@ -111,6 +111,9 @@ def test_trials_that_are_trained_again_after_an_error_change_nothing_that_is_ask
     options = recorded | {"tolerance": None, "retried": sorted(errors)}
     retried = Contest.of({"options": options, "dataset": recorded_data("mnist")}).replay(table)
     assert retried.asked == first.asked
+    running = table.assign(stop_reason=table["stop_reason"].mask(table["trial_id"].isin(errors), "running"))
+    meanwhile = Contest.of({"options": options, "dataset": recorded_data("mnist")}).replay(running)
+    assert meanwhile.decision.seeds.tolist() == again.decision.seeds.tolist()
     whole = {order for order, _ in first.asked}
     dropped = {order for order, setting in broken & set(first.asked)}
     assert (retried.decision.seeds.max(), again.decision.seeds.max()) == (len(whole), len(whole - dropped))
