@@ -191,8 +191,11 @@ class LivePage:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin, "it is a pipe"
         assert stdout, "it is a pipe"
-        print(file=stdin, flush=True)
-        said: dict[str, Any] = json.loads(stdout.readline())
+        try:
+            print(file=stdin, flush=True)
+            said: dict[str, Any] = json.loads(stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            raise UserError("its process died") from None
         self._spent = said["cpu_s"]
         return said | {"cpu_s": said["cpu_s"] - before}
 
