@@ -27,8 +27,8 @@ NO_MEMORY = re.compile("RESOURCE_EXHAUSTED|OUT_OF_MEMORY")
 OF_NO_DEVICE = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 """The statuses of a program that no device can run."""
 
-NO_DEVICE = "Unable to initialize backend"
-"""How JAX begins to say that it can't use a device."""
+NO_DEVICE = re.compile("^Unable to initialize backend|(Array|Buffer) has been deleted")
+"""JAX's words for a device that it can't use, and for lanes that were lost with a call that failed."""
 
 OF_THE_MACHINE = (OSError, MemoryError, RayError)
 """Errors that may be gone in another process, or on another machine, unless the user's own code raised them."""
@@ -67,7 +67,7 @@ def classified(error: Exception) -> UserError | OutOfMemoryError | DeviceError:
         kind, message = (raised[1].rpartition(".")[2], raised[2] or "no message") if raised else (kind, message)
     own = [frame for frame in frames if frame[1].startswith(_PACKAGE) or not frame[1].startswith(_LIBRARIES)]
     users = bool(own) and not own[-1][1].startswith(_PACKAGE)
-    if text.startswith(NO_DEVICE) or (isinstance(error, OF_THE_MACHINE) and not users):
+    if NO_DEVICE.search(text) or (isinstance(error, OF_THE_MACHINE) and not users):
         return DeviceError(f"{kind}: {message}")
     place = ":".join((own or frames)[-1].groups()) if frames else "?:?"
     return ProgramError(f"{kind}: {message} ({place})")

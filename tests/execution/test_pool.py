@@ -16,7 +16,7 @@ from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.execution.executor import Executor
 from mnist_tune.execution.pool import LanePool
-from mnist_tune.execution.program_error import ProgramError
+from mnist_tune.execution.program_error import DeviceError, ProgramError
 from mnist_tune.own_code.registry import register
 from mnist_tune.regimes.divergence import chance_of, guess_loss
 from mnist_tune.training.network import Network
@@ -235,6 +235,23 @@ def test_a_lack_of_memory_costs_no_lane_its_state(few_images, monkeypatch, where
     rows = pool.run(["0", "1", "2"])
     assert [row["lanes"] for row in rows.values()] == [1 if where == "train" else 3] * 3
     assert_close(rows["0"], alone.run(["0"])["0"])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_lanes_that_a_failed_call_took_with_it_go_on_elsewhere(few_images, monkeypatch, compiled):
+    """The program is not to blame: no trial ends."""
+    pool = attached(few_images, 4, RATES[:3])
+    if compiled:
+        pool.run(["0", "1", "2"])
+
+    def failing(executor, *_):
+        for leaf in jax.tree.leaves(executor.state):
+            leaf.delete()
+        raise out_of_memory()
+
+    monkeypatch.setattr(Executor, "_put", failing)
+    with pytest.raises(DeviceError, match="has been deleted"):
+        pool.run(["0", "1", "2"])
 
 
 def test_a_rate_changed_in_mid_flight_is_the_one_used(few_images):

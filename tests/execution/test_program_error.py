@@ -42,6 +42,8 @@ ERRORS = {
     "a dead actor": RayActorError(),
     "an epoch that hangs": HungError("it hangs"),
     "no device": RuntimeError("Unable to initialize backend 'cuda': no GPU"),
+    "lanes that are lost": RuntimeError("Array has been deleted with shape=float32[4,3]."),
+    "lanes that are lost, as a call says": ValueError("INVALID_ARGUMENT: Invalid buffer: Buffer has been deleted."),
     "a device": XlaRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access\nwas encountered"),
     "a device, by its new name": JaxRuntimeError("UNKNOWN"),
     "memory of a device": JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 byte"),
