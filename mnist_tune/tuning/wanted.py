@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 from mnist_tune import cli, invocation
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import started_by
-from mnist_tune.own_code.registry import ENTRIES, is_named_again
+from mnist_tune.own_code.registry import ENTRIES, is_named_again, names_own_code
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.storage import Place
@@ -119,10 +119,11 @@ def _kept(option: Field[Any], before: Any, now: Any, where: Place) -> Any:
 
 def _is_named_again(now: Any, before: Any, code: Sequence[Mapping[str, Any]], flag: str) -> bool:
     """Return whether an option only names what the sweep runs again, without arguments, so that one's own code is
-    loaded. A sweep that was started from Python, or a decision between the settings of another one, runs code that its
-    options do not name."""
+    loaded. What that is stands in `code`: a sweep that was started from Python, or a decision between the settings of
+    another one, runs code that its options do not name, or name by another path."""
     texts, again = (value if isinstance(value, tuple) else (value,) for value in (before or (), now or ()))
-    return bool(again) and is_named_again(flag, again, [*texts, *(one["name"] for one in code if one["flag"] == flag)])
+    known = [text for text in texts if not names_own_code(text)]
+    return bool(again) and is_named_again(flag, again, [*known, *(one["name"] for one in code if one["flag"] == flag)])
 
 
 def additions(known: Mapping[str, TrialConfig], wanted: Sequence[TrialConfig]) -> dict[str, TrialConfig]:

@@ -19,6 +19,7 @@ from mnist_tune.commands.notebook import Notebook
 from mnist_tune.commands.phase_diagram import PhaseDiagram
 from mnist_tune.commands.search import Search
 from mnist_tune.commands.seeds import Seeds
+from mnist_tune.own_code.registry import ENTRIES, Entry
 from mnist_tune.tuning.options import MOST_TRIALS, Mark, crossed, marks, with_given
 from mnist_tune.tuning.wanted import additions, asked, resumed, trials_of
 
@@ -159,6 +160,16 @@ def test_what_a_resume_makes_of_each_option(folder):
     assert_kept("options in a resume", "\n".join(lines).replace("PosixPath", "") + "\n")
 
 
+def test_a_decision_is_resumed_by_the_path_at_which_it_found_the_code_of_its_sweep(folder, monkeypatch):
+    where, moved = folder("decide", architecture=("moved/net.py:mlp",)), Entry(lambda: len)
+    meta = json.loads((where / "sweep.json").read_text())
+    meta["code"] = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
+    (where / "sweep.json").write_text(json.dumps(meta))
+    monkeypatch.setitem(ENTRIES, "architecture", {"moved/net.py:mlp": moved})
+    resumed(DecideOptions(resume=where, architecture=("moved/net.py:mlp",)), where, "decide")
+    assert ENTRIES["architecture"]["net.py:mlp"] is moved
+
+
 def test_what_a_resume_refuses_or_allows(folder):
     """Each line: the command, what its folder records or lacks, what is asked for, and what comes of it."""
     lines = []
@@ -182,9 +193,9 @@ def test_what_a_resume_refuses_or_allows(folder):
 
     own = {one.name for one in fields(LearningRateRegimes)} - {one.name for one in fields(SweepOptions)}
     two = ("net.py:mlp(width=3)", "mlp-4-tanh")
-    for code in ("net.py:mlp", "net.py:other", "mlp-8-tanh", "net.py:mlp(width=4)"):
-        resume("lr_regimes", {"architecture": two}, {"architecture": (code,)})
     code = [{"flag": "architecture", "name": "net.py:mlp", "files": {}}]
+    for name in ("net.py:mlp", "net.py:other", "mlp-8-tanh", "net.py:mlp(width=4)"):
+        resume("lr_regimes", {"architecture": two}, {"architecture": (name,)}, code=code)
     for name in ("net.py:mlp", "net.py:other", "net.py:mlp(width=4)", "mlp-4-tanh"):
         given = {"architecture": (name,)}
         resume("lr_regimes", {}, given, without=own, name="mine", code=code)
