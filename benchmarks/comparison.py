@@ -125,7 +125,7 @@ def write_record(
     script, *flags = sys.argv
     now = datetime.now(UTC)
     content = {
-        "command": shlex.join(["python", f"benchmarks/{Path(script).name}", *flags]),
+        "command": shlex.join(["python", "/".join(Path(script).resolve().parts[-2:]), *flags]),
         "date": now.isoformat(timespec="seconds"),
         "environment": machine,
         "asked": asdict(config),

@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.sides.notebook import Notebook
+from benchmarks.sides.ours import Ours
+from benchmarks.sides.setting import Setting, Side
 from mnist_tune import cli
 from mnist_tune.data.dataset import Dataset, load_dataset
 from mnist_tune.training.architectures import kind_of
-from sides.notebook import Notebook
-from sides.ours import Ours
-from sides.setting import Setting, Side
 
 TARGETS = {
     "mlp-1024-128-tanh": (
@@ -85,7 +85,7 @@ def sides_of(name: str) -> dict[str, type[Side]]:
     sides: dict[str, type[Side]] = {} if name == "convnet" else {"notebook": Notebook}
     sides["ours"] = Ours
     if TORCH_IS_INSTALLED:
-        from sides.pytorch import PyTorch
+        from benchmarks.sides.pytorch import PyTorch
 
         sides["torch"] = PyTorch
     return sides

@@ -32,16 +32,16 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 
-from comparison import Recorded, describe_machine, machine_line, write_record
-from main_command import figures as command_figures
+from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
+from benchmarks.main_command import figures as command_figures
+from benchmarks.processes import REPOSITORY, Finished, empty_cache, run_python
+from benchmarks.sides.on_device import FIGURES
+from benchmarks.sides.sweep_work import Outcome, SweepWork
+from benchmarks.sweep_throughput import steady_rate
 from mnist_tune import UserError, cli, load_sweep
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.machine import usable_cpus
 from mnist_tune.training.architectures import kind_of
-from processes import REPOSITORY, Finished, empty_cache, run_python
-from sides.on_device import FIGURES
-from sides.sweep_work import Outcome, SweepWork
-from sweep_throughput import steady_rate
 
 ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 """Variables that hide GPUs from JAX and from Ray."""
@@ -128,8 +128,8 @@ def wait(child: psutil.Popen, limit_s: float) -> None:
 
 
 def on_device(config: GPUBenchmark, *arguments: object, cpu: bool = False) -> Found:
-    """Return the figures of `sides.on_device`, on the device or on the CPU."""
-    command = ["-m", "sides.on_device", *map(str, arguments)]
+    """Return the figures of `benchmarks.sides.on_device`, on the device or on the CPU."""
+    command = ["-m", "benchmarks.sides.on_device", *map(str, arguments)]
     return run(
         config, command, lambda folder, _: dict(json.loads((folder / FIGURES).read_text())), cpu or on_cpu(config)
     )
@@ -160,7 +160,7 @@ def sweep(config: GPUBenchmark, architecture: str, lanes: int | None) -> Found:
     def read(folder: Path, finished: Finished) -> Found:
         return sweep_figures(work, finished.wall_s, Outcome.read(folder), at_a_time)
 
-    return run(config, ["-m", "sides.our_sweep", json.dumps(asdict(work)), *how], read, on_cpu(config))
+    return run(config, ["-m", "benchmarks.sides.our_sweep", json.dumps(asdict(work)), *how], read, on_cpu(config))
 
 
 def sweep_figures(work: SweepWork, wall_s: float, outcome: Outcome, at_a_time: int) -> Found:

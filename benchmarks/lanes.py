@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from comparison import Recorded, describe_machine, machine_line, write_record
+from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
 from mnist_tune import TrialConfig, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution import pool as module

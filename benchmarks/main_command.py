@@ -16,10 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from comparison import Benchmark, describe_machine, machine_line, write_record
+from benchmarks.comparison import Benchmark, describe_machine, machine_line, write_record
+from benchmarks.processes import REPOSITORY, Finished, empty_cache, run_python
 from mnist_tune import Sweep, cli, load_sweep
 from mnist_tune.data.dataset import load_dataset
-from processes import REPOSITORY, Finished, empty_cache, run_python
 
 
 @dataclass(frozen=True, kw_only=True)

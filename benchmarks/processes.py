@@ -62,7 +62,7 @@ def start_python(
     arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None, own_group: bool = False
 ) -> psutil.Popen:
     """Start what `run_python` runs. With `own_group` it gets a process group, which can be killed as a whole."""
-    path = [str(REPOSITORY), str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")]
+    path = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **(variables or {})}
     command = [sys.executable, *arguments]
     with (folder / "said").open("wb") as said:

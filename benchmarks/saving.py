@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from comparison import Measured, Recorded, Target, checked, describe_machine, machine_line, write_record
+from benchmarks.comparison import Measured, Recorded, Target, checked, describe_machine, machine_line, write_record
+from benchmarks.processes import run_python, start_python
+from benchmarks.sides.slow_disk import read_rows
 from mnist_tune import cli
-from processes import run_python, start_python
-from sides.slow_disk import read_rows
 
 TARGET = Target("slow disk", "epoch_s", "at most", 1.1, "fast disk")
 """How much longer an epoch of 3 s may take if a write takes 2 s."""
@@ -50,7 +50,7 @@ class Saving(Recorded):
 
     def command(self, folder: Path, write_s: float) -> list[str]:
         folder.mkdir(exist_ok=True)
-        return ["-m", "sides.slow_disk", str(folder), str(self.epochs), str(self.batch_size), str(write_s)]
+        return ["-m", "benchmarks.sides.slow_disk", str(folder), str(self.epochs), str(self.batch_size), str(write_s)]
 
 
 def epoch_s(folder: Path) -> float:

@@ -28,9 +28,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.processes import run_python, start_python
 from mnist_tune import UserError, cli, load_sweep
-from processes import run_python, start_python
 
 FORMATS = {
     "command_s": "{:.0f}",  # the whole process
@@ -81,7 +81,7 @@ class ScaleBenchmark(Benchmark):
 def scale(trials: int) -> Figures:
     with TemporaryDirectory(prefix="scale-") as name:
         folder = Path(name)
-        finished = run_python(["-m", "sides.many_trials", str(trials)], folder)
+        finished = run_python(["-m", "benchmarks.sides.many_trials", str(trials)], folder)
         start = time.perf_counter()
         sweep = load_sweep(folder / "sweep")
         load_s = time.perf_counter() - start
@@ -114,11 +114,11 @@ def tenths(ended: np.ndarray, memory: pd.DataFrame) -> dict[str, float]:
 
 def made_up(folder: Path, trials: int, epochs: int) -> Comparison:
     """Make up a sweep in a folder, and return the comparison that reads and resumes it."""
-    run_python(["-m", "sides.many_rows", "make", str(trials), str(epochs)], folder)
+    run_python(["-m", "benchmarks.sides.many_rows", "make", str(trials), str(epochs)], folder)
     nothing: dict[str, float | None] = dict.fromkeys(ROW_FORMATS)
 
     def read(what: str) -> dict[str, float]:
-        run_python(["-m", "sides.many_rows", what], folder)
+        run_python(["-m", "benchmarks.sides.many_rows", what], folder)
         found: dict[str, float] = json.loads((folder / "said").read_text().splitlines()[-1])
         return found
 
@@ -153,7 +153,7 @@ def until_first_row(folder: Path, what: str, trials: int) -> tuple[float, float]
     """
     journal = folder / {"new": "new", "resume": "sweep"}[what] / "journal.jsonl"
     size, start, peak = journal.stat().st_size if journal.exists() else 0, time.perf_counter(), 0.0
-    child = start_python(["-m", "sides.many_rows", what, str(trials)], folder, own_group=True)
+    child = start_python(["-m", "benchmarks.sides.many_rows", what, str(trials)], folder, own_group=True)
     try:
         while not journal.exists() or journal.stat().st_size <= size:
             if child.poll() is not None:

@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.processes import REPOSITORY, run_python
 from mnist_tune import cli, load_sweep
-from processes import REPOSITORY, run_python
 
 TARGETS = (
     Target("ours", "first_result_s", "at most", 1.2, "hello"),
@@ -61,7 +61,7 @@ def comparisons() -> Iterator[Comparison]:
 
 
 def hello_world(trainable: str) -> Figures:
-    command = ["-m", "sides.hello_world", trainable, "first_result"]
+    command = ["-m", "benchmarks.sides.hello_world", trainable, "first_result"]
     return timed(command, lambda folder: float((folder / "first_result").read_text()))
 
 

@@ -17,22 +17,22 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.comparison import Benchmark, Comparison, Figures, Target, run
+from benchmarks.processes import PeakMemory, empty_cache, run_python
+from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork
 from mnist_tune import UserError, cli
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.machine import usable_cpus
 from mnist_tune.runtime.placement import LANES
 from mnist_tune.training.architectures import kind_of
 from mnist_tune.trial import closest
-from processes import PeakMemory, empty_cache, run_python
-from sides.sweep_work import Epoch, Outcome, SweepWork
 
 COMMANDS = {
-    "tune": ("sides.documented_tune",),
-    "process": ("sides.our_sweep", "process"),
-    "lanes": ("sides.our_sweep", "lanes"),
-    "floor": ("sides.one_process", "floor"),
-    "notebook": ("sides.one_process", "notebook"),
+    "tune": ("benchmarks.sides.documented_tune",),
+    "process": ("benchmarks.sides.our_sweep", "process"),
+    "lanes": ("benchmarks.sides.our_sweep", "lanes"),
+    "floor": ("benchmarks.sides.one_process", "floor"),
+    "notebook": ("benchmarks.sides.one_process", "notebook"),
 }
 """Each side's module, and its arguments besides the work."""
 CLIENTS = {"lanes": LANES["CPU"]}

@@ -25,7 +25,7 @@ from jax._src import compiler  # JAX sets options for one function, or for all o
 from pyarrow.fs import FileSystem
 from recorded_data import recorded_data
 
-from emulated import processor_seen
+from checks.emulated import processor_seen
 from mnist_tune import TrialConfig
 from mnist_tune.cache import writable_cache_folder
 from mnist_tune.data.dataset import load_dataset

@@ -9,8 +9,8 @@ from typing import Any
 
 from ray import tune
 
+from benchmarks.sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
 from mnist_tune.data.dataset import load_dataset
-from sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
 
 EPOCH_FIELDS = [field.name for field in fields(Epoch)]
 
@@ -31,8 +31,8 @@ def run(work: SweepWork) -> Outcome:
     trials = {config.learning_rate: config for config in work.configs()}
 
     def train_mnist(config: dict[str, Any]) -> None:
-        from sides.one_process import setting_of, train_trial  # the driver needs no JAX
-        from sides.ours import Ours
+        from benchmarks.sides.one_process import setting_of, train_trial  # the driver needs no JAX
+        from benchmarks.sides.ours import Ours
 
         trial = trials[config["learning_rate"]]
         side = Ours(setting_of(trial, load_dataset(work.dataset)))

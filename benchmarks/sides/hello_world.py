@@ -1,6 +1,6 @@
 """Ray Tune's smallest program: four trials of a class that imports JAX and reports once, with `reuse_actors`.
 
-    python -m sides.hello_world Hello|SavingHello FILE
+    python -m benchmarks.sides.hello_world Hello|SavingHello FILE
 
 Run it in an empty folder. It writes the Unix time of the first result to FILE. At a trial's end, Tune asks for a
 checkpoint. `Hello` has none, so each of its trials ends in an error, and the next one gets a new actor. `SavingHello`

@@ -1,8 +1,8 @@
 """A sweep with very many rows, made up, and what it costs to read and to resume it.
 
-    python -m sides.many_rows make TRIALS EPOCHS
-    python -m sides.many_rows read_journal|load_killed|load_ended
-    python -m sides.many_rows new|resume TRIALS
+    python -m benchmarks.sides.many_rows make TRIALS EPOCHS
+    python -m benchmarks.sides.many_rows read_journal|load_killed|load_ended
+    python -m benchmarks.sides.many_rows new|resume TRIALS
 
 `make` writes the folder `sweep`, as a kill leaves it: each trial has EPOCHS rows, and nine in ten have one epoch to go.
 A copy of it, which has ended, is in `ended`. `read_journal` and `load_sweep` of both print the seconds that they took,

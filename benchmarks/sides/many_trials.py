@@ -1,6 +1,6 @@
 """A sweep of very many of the smallest trials, and a record of its driver's memory.
 
-    python -m sides.many_trials TRIALS
+    python -m benchmarks.sides.many_trials TRIALS
 
 Each trial is one epoch of mlp-4-tanh on mnist-5k, at learning rates from 0.001 to 4, in processes. The sweep is written
 to `sweep`. Once a second, a line with the Unix time and the resident MB is written to `memory`.

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from sides.setting import Setting, floats
+from benchmarks.sides.setting import Setting, floats
 
 
 class Notebook:

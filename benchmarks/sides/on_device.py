@@ -1,9 +1,9 @@
 """What a process measures on the device that JAX finds. `benchmarks/gpu.py` starts it.
 
-    python -m sides.on_device which
-    python -m sides.on_device loop notebook|ours ARCHITECTURE DATASET TURNS
-    python -m sides.on_device lanes ARCHITECTURE DATASET LANES TURNS
-    python -m sides.on_device numbers ARCHITECTURE DATASET LANES:PRECISION ...
+    python -m benchmarks.sides.on_device which
+    python -m benchmarks.sides.on_device loop notebook|ours ARCHITECTURE DATASET TURNS
+    python -m benchmarks.sides.on_device lanes ARCHITECTURE DATASET LANES TURNS
+    python -m benchmarks.sides.on_device numbers ARCHITECTURE DATASET LANES:PRECISION ...
 
 `which` says which device it is. `loop` times epochs of the notebook's loop, or of ours. `lanes` times epochs of a full
 pool, without Ray, and reads the peak memory of the device. `numbers` returns the losses after an epoch. The figures go
@@ -21,13 +21,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from epoch import timed  # sets the threads of the CPU, before anything imports JAX
+from benchmarks.epoch import timed  # sets the threads of the CPU, before anything imports JAX
+from benchmarks.sides.notebook import Notebook
+from benchmarks.sides.ours import Ours
+from benchmarks.sides.setting import Setting, Side
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import load_dataset
 from mnist_tune.execution.process_setup import WorkerSettings, make_pool
-from sides.notebook import Notebook
-from sides.ours import Ours
-from sides.setting import Setting, Side
 
 FIGURES = "figures.json"
 RATES = (0.001, 0.004)

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from benchmarks.sides.notebook import Notebook
+from benchmarks.sides.ours import Ours
+from benchmarks.sides.setting import Setting, Side
+from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork, run_side
 from mnist_tune import TrialConfig
 from mnist_tune.data.dataset import Dataset, load_dataset
-from sides.notebook import Notebook
-from sides.ours import Ours
-from sides.setting import Setting, Side
-from sides.sweep_work import Epoch, Outcome, SweepWork, run_side
 
 
 def train_trial(side: Side, config: TrialConfig) -> Iterator[Epoch]:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
 from mnist_tune import SweepOptions, run_sweep
-from sides.sweep_work import Driver, Epoch, Outcome, SweepWork, run_side
 
 
 def run(work: SweepWork, execution: Any, lanes: int | None = None) -> Outcome:

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 from jax import Array
 
+from benchmarks.sides.setting import Setting
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
-from sides.setting import Setting
 
 
 class Ours:

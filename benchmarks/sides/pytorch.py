@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from benchmarks.sides.setting import Setting, floats
 from mnist_tune.training.batch_order import batch_order
-from sides.setting import Setting, floats
 
 EVALUATION_BLOCK = 250
 """Images that are evaluated at a time. Among 128 to 10,000, this is fastest for convnet, and fast for MLPs."""

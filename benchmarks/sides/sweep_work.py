@@ -1,7 +1,8 @@
 """The sweep that every side runs, and the results that it returns.
 
 A side is a module with a function from `SweepWork` to `Outcome`. It runs in a process and an empty folder of its own:
-`python -m sides.<module> WORK ...`, with the work as JSON. It imports only what it needs, because imports are timed.
+`python -m benchmarks.sides.<module> WORK ...`, with the work as JSON. It imports only what it needs, because imports
+are timed.
 """
 
 from __future__ import annotations

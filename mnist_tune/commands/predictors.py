@@ -17,7 +17,7 @@ from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 
-OWN = Path(__file__).parents[2] / "benchmarks" / "unseen_networks.py"
+OWN = Path(__file__).parents[2] / "examples" / "networks.py"
 """One's own network, in a file that the package knows nothing of. A clone has it, an installed package does not."""
 
 NETWORKS = (

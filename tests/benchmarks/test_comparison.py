@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from comparison import (
+from benchmarks.comparison import (
     Benchmark,
     Comparison,
     Target,
@@ -93,9 +93,9 @@ def test_what_did_not_run_has_no_ratio_and_no_verdict():
 
 @pytest.fixture
 def records(tmp_path, monkeypatch):
-    """The folder of records, which is not there yet, for the command `python /somewhere/epoch.py --rounds 2`."""
-    monkeypatch.setattr("comparison.RECORDS", tmp_path / "records")
-    monkeypatch.setattr(sys, "argv", ["/somewhere/epoch.py", "--rounds", "2"])
+    """The folder of records, which is not there yet, for `python /somewhere/benchmarks/epoch.py --rounds 2`."""
+    monkeypatch.setattr("benchmarks.comparison.RECORDS", tmp_path / "records")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/benchmarks/epoch.py", "--rounds", "2"])
     return tmp_path / "records"
 
 

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-import comparison
-import gpu
-from gpu import GPUBenchmark, difference, line, measured, parts, sweep_figures
+from benchmarks import comparison, gpu
+from benchmarks.gpu import GPUBenchmark, difference, line, measured, parts, sweep_figures
+from benchmarks.sides import on_device
+from benchmarks.sides.sweep_work import Epoch, Outcome, SweepWork
 from mnist_tune import UserError
-from sides import on_device
-from sides.sweep_work import Epoch, Outcome, SweepWork
 
 SMALL = GPUBenchmark(device="cpu", record=True).filled()
 
@@ -42,14 +41,18 @@ def test_without_a_gpu_it_says_so_in_a_line(run_main, tmp_path):
 
 
 def fail():
-    raise UserError("python -m sides.on_device lanes failed:\nTraceback\nXlaRuntimeError: RESOURCE_EXHAUSTED")
+    raise UserError(
+        "python -m benchmarks.sides.on_device lanes failed:\nTraceback\nXlaRuntimeError: RESOURCE_EXHAUSTED"
+    )
 
 
 def test_a_part_that_fails_is_recorded_and_the_others_run(run_main, capsys):
     code, name, record = run_main({"256 lanes": fail, "a sweep": lambda: {"trials_per_s": 2.0}})
     assert code == 1
     assert name[11:] == "gpu-some-gpu.json"
-    assert record["results"]["256 lanes"]["failed"].startswith("UserError: python -m sides.on_device lanes failed:")
+    assert record["results"]["256 lanes"]["failed"].startswith(
+        "UserError: python -m benchmarks.sides.on_device lanes failed:"
+    )
     assert record["results"]["a sweep"] == {"trials_per_s": 2.0}
     assert capsys.readouterr().out.splitlines()[2:] == [
         "recorded in benchmarks/records/" + name,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from main_command import MainCommand, figures, parse
-from processes import Finished
+from benchmarks.main_command import MainCommand, figures, parse
+from benchmarks.processes import Finished
 
 
 @pytest.mark.parametrize(

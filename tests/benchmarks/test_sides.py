@@ -5,17 +5,17 @@ from functools import cache
 import jax
 import pytest
 
+from benchmarks.sides.notebook import Notebook
+from benchmarks.sides.ours import Ours
+from benchmarks.sides.setting import Setting
+from benchmarks.sides.sweep_work import Driver, Epoch, Outcome
+from benchmarks.sweep_throughput import figures
 from mnist_tune.machine import usable_cpus
-from sides.notebook import Notebook
-from sides.ours import Ours
-from sides.setting import Setting
-from sides.sweep_work import Driver, Epoch, Outcome
-from sweep_throughput import figures
 
 
 def pytorch(setting):
     pytest.importorskip("torch")
-    from sides.pytorch import PyTorch
+    from benchmarks.sides.pytorch import PyTorch
 
     return PyTorch(setting)
 

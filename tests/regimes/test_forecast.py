@@ -9,12 +9,12 @@ import pytest
 from made_up_curves import curve, cut
 from made_up_curves import sweep as labelled
 
-from label_cuts import projections, read_set
 from mnist_tune.regimes.curve import curves_of
 from mnist_tune.regimes.data_facts import DATA, DataFacts
 from mnist_tune.regimes.data_facts import target as target_of_data
 from mnist_tune.regimes.forecast import KNOWN, arrived, epochs_to, forecast, interval, reached
 from mnist_tune.regimes.labels import curve_regime
+from validation.label_cuts import projections, read_set
 
 POWER_LAW = 1 - 0.5 * np.arange(1, 9) ** -0.4
 """Its error is 0.05 in epoch 316, as 10**2.5."""
@@ -131,7 +131,7 @@ def test_behind_wrong_labels_held_out_accuracy_counts_and_the_target_knows_the_n
 @cache
 def promises():
     """Return what is said of each cut curve, when it got there, and how many epochs it ran: of all the sets that the
-    interval was fitted to. `benchmarks/label_cuts.py` has the first look at others."""
+    interval was fitted to. `validation/label_cuts.py` has the first look at others."""
     found = []
     for number in range(1, 6):
         for sweep in read_set(number):

@@ -11,7 +11,6 @@ from real_curves import SWEEPS, data_of
 from test_cut_curves import notebook_curves
 from test_reported_curves import REPORTED
 
-from label_cuts import Sweep, read_set
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DATA, MNIST, DataFacts
 from mnist_tune.regimes.forecast import epochs_to, forecast, reached
@@ -26,6 +25,7 @@ from mnist_tune.regimes.statistics import (
     shaken,
     stuck,
 )
+from validation.label_cuts import Sweep, read_set
 
 REAL = ("tiny", "noise_small", "noise_large", "few_images", "edge_5k")
 CHOSEN = """

@@ -4,7 +4,7 @@ reports."""
 import numpy as np
 import pytest
 
-from label_cuts import arguable, read_set, score
+from validation.label_cuts import arguable, read_set, score
 
 RIGHT = {1: 0.9, 2: 0.94, 3: 0.96, 4: 0.82, 5: 0.93, 6: 0.91, 8: 0.9, 9: 0.95}
 """The least share of right labels in each set, on its way and slow half right of each other."""

@@ -8,10 +8,10 @@ import time
 import pytest
 from waiting import wait_until
 
+from checks.power_cut import disk, record, recorded
 from mnist_tune import UserError, storage
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.results.journal import read_journal
-from power_cut import disk, record, recorded
 
 MOMENTS = 12
 

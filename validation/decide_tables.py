@@ -1,0 +1,232 @@
+"""From a sweep with one seed to the best rate: how often is the answer right? Simulated from trials that were trained.
+
+    python validation/decide_tables.py --record
+
+Each network is trained at eight learning rates with many seeds, as `sweeps/decide.py` trains: on mnist-5k, with images
+held out and full batches. All further sweeps and decisions are drawn from these trials:
+
+- lists: some seeds stand for a sweep. It lists the rates that it has not told apart from its best (`standing`). Does
+  the list hold the rate that is best with the other seeds, and how long is it?
+- answers: one seed stands for a sweep. Fresh seeds, drawn from the others with replacement, decide between the rates of
+  its list (`Contest`). Is the answer within the tolerance of the best rate, both by the mean of those others?
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # NumPy reads them once
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.comparison import Recorded, describe_machine, machine_line, write_record
+from mnist_tune import SweepOptions, TrialConfig, cli
+from mnist_tune.regimes.contest import TOLERANCE, Contest
+from mnist_tune.regimes.data_facts import DATA
+from mnist_tune.regimes.decision import standing, to_decide
+from mnist_tune.regimes.noise import accuracy_noise
+from mnist_tune.regimes.replicates import clopper_pearson
+from mnist_tune.sweep import Sweep
+from mnist_tune.tuning.options import all_rates
+from mnist_tune.tuning.sweep import run_or_resume
+
+DATASET = "mnist-5k"
+AT_A_TIME = 2
+"""Seeds that are trained at a time, as on two cores."""
+
+LEAST = 0.95
+"""The share of lists that hold the best, and of answers within the tolerance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideTables(Recorded):
+    """Train tables of seeds and learning rates; simulate sweeps and decisions from them; print how many are right."""
+
+    networks: tuple[str, ...] = ("mlp-16-tanh", "mlp-64-relu")
+    rates: str = "0.1:2:8"
+    seeds: int = 32
+    epochs: int = 5
+    holdout: int = 904
+    """Images held out of 5,000: a sixth, and so many more that all batches of 128 are full."""
+    sweep: Path | None = None
+    """Folder in which the trials are kept, for another run; by default they are not."""
+    sizes: tuple[int, ...] = (1, 2, 3, 5)
+    """Seeds of the sweeps that make lists."""
+    lists: int = 150
+    """Lists of several seeds, of each table and size."""
+    answers: int = 500
+    """Answers of each table."""
+    trials: int = 200
+    """The most trials of a decision."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """The trials of a network at some of its rates, as rows of `trials`."""
+
+    name: str
+    trials: pd.DataFrame
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """Held-out accuracies, [seeds, rates]; NaN where a trial diverged."""
+        accuracy = self.trials["validation_accuracy"].astype(float).where(self.trials["regime"] != "diverged")
+        return self.trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
+
+    def standing(self, seeds: object) -> pd.DataFrame:
+        """Return what a sweep with these seeds says of the rates."""
+        return standing(self.trials[self.trials["seed"].isin(np.atleast_1d(np.asarray(seeds)))], DATA[DATASET])
+
+
+@dataclass(frozen=True)
+class Lists:
+    """How good the lists of sweeps are."""
+
+    table: str
+    seeds: int
+    count: int
+    held: float
+    """The share that holds the best rate."""
+    length: float
+    """How many rates they have, in the mean."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How good the answers of a sweep, its list and the decision are."""
+
+    table: str
+    count: int
+    within: float
+    """The share within the tolerance."""
+    taken: float
+    """The share within the tolerance of the best rate of the list, which is all that a decision claims."""
+    best: float
+    """The share that names the best rate itself."""
+    settled: float
+    """The share that settled."""
+    loss: float
+    """By how much they are below the best, in the mean."""
+    tolerance: float
+    """The tolerance, in the mean."""
+    trials: float
+    """The trials of the decision, in the mean."""
+
+
+def trained(config: DecideTables) -> Sweep:
+    """Train all trials, or go on with those that an earlier run kept."""
+    trials = [
+        TrialConfig(
+            architecture=network, learning_rate=rate, seed=seed, data_seed=seed, epochs=config.epochs,
+            holdout=config.holdout,
+        )
+        for seed, network, rate in product(range(config.seeds), config.networks, all_rates([config.rates]))
+    ]  # fmt: skip
+    with TemporaryDirectory() as folder:
+        where = config.sweep or Path(folder) / "sweep"
+        options = SweepOptions(dataset=DATASET, scheduler="fifo", quiet=True, output=where, resume="auto")
+        return run_or_resume("decide_tables", options, trials)
+
+
+def tables(trials: pd.DataFrame) -> Iterator[Table]:
+    """Yield each network's table, and parts of it: every second rate, and the four about the best one."""
+    for network, rows in trials.groupby("architecture"):
+        whole = Table(f"{network}, all rates", rows)
+        rates, best = list(whole.values), int(np.argmax(whole.values.mean()))
+        first = min(max(best - 2, 0), len(rates) - 4)
+        yield whole
+        for said, some in (("every second rate", rates[1::2]), ("four about the best", rates[first : first + 4])):
+            yield Table(f"{network}, {said}", rows[rows["learning_rate"].isin(some)])
+
+
+def lists(table: Table, size: int, config: DecideTables) -> Lists:
+    """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep once."""
+    rng, values = np.random.default_rng([config.seed, size]), table.values
+    seeds = list(values.index)
+    chosen = [[seed] for seed in seeds]
+    if size > 1:
+        chosen = [list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)]
+    standings = [table.standing(some) for some in chosen]
+    found = [list(one["learning_rate"][one["close"]]) for one in standings]
+    held = [values.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
+    return Lists(table.name, size, len(found), float(np.mean(held)), float(np.mean([*map(len, found)])))
+
+
+def answers(table: Table, config: DecideTables) -> Answers:
+    """Simulate sweeps with one seed, each followed by a decision between the rates of its list."""
+    rng, values = np.random.default_rng(config.seed), table.values
+    contenders = {seed: list(to_decide(table.standing(seed))["learning_rate"]) for seed in values.index}
+    rows = []
+    for _ in range(config.answers):
+        seed = rng.choice(values.index)
+        others, rates = values.drop(index=seed), contenders[seed]
+        truth = others.mean()
+        best = float(values.loc[seed].max())
+        rate, tolerance, settled, trials = rates[0], TOLERANCE * float(accuracy_noise(best, config.holdout)), True, 0
+        if len(rates) > 1:
+            contest = decided(others[rates].to_numpy(), config, rng)
+            rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
+            settled, trials = contest.settled, len(contest.asked)
+        loss = truth.max() - truth[rate]
+        taken = truth[rates].max() - truth[rate] <= tolerance
+        rows.append((loss <= tolerance, taken, loss == 0, settled, loss, tolerance, trials))
+    return Answers(table.name, len(rows), *(float(one) for one in np.mean(rows, axis=0)))
+
+
+def decided(values: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
+    """Return a decision between the columns of a table of accuracies, on rows that are drawn with replacement."""
+    settings = [TrialConfig(holdout=config.holdout)] * values.shape[1]
+    contest = Contest(settings, DATA[DATASET].chance, AT_A_TIME, config.trials)
+    drawn = rng.integers(len(values), size=config.trials)
+    for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
+        value = values[drawn[order], setting]
+        reason = "diverged" if np.isnan(value) else "completed"
+        contest.tell(number, {"stop_reason": reason, "validation_accuracy": value})
+    return contest
+
+
+def missed(share: float, count: int) -> str:
+    """Return what is said of a share that is below `LEAST` beyond chance."""
+    return f"  < {LEAST:.0%}" * bool(clopper_pearson(round(share * count), count)[1] < LEAST)
+
+
+def main() -> None:
+    config, machine, start = cli.parse(DecideTables), describe_machine(), time.perf_counter()
+    print(machine_line(machine), flush=True)
+    found = [*tables(trained(config).trials)]
+    print(f"trained after {time.perf_counter() - start:.0f} s", flush=True)
+    for table in found[::3]:
+        values = table.values
+        spread = values.sub(values[values.mean().idxmax()], axis=0).std()
+        print(table.name, pd.DataFrame({"mean": values.mean(), "of differences": spread}).T.round(4), sep="\n")
+    listed = [lists(table, size, config) for table in found for size in config.sizes]
+    for one in listed:
+        said = f"hold the best in {one.held:.1%} of {one.count}, {one.length:.1f} rates"
+        print(f"{one.table:32} lists of {one.seeds}: {said}{missed(one.held, one.count)}", flush=True)
+    answered = []
+    for table in found:
+        answer = answers(table, config)
+        answered.append(answer)
+        said = (
+            f"within the tolerance in {answer.within:.1%}, of the best of its list in {answer.taken:.1%}, "
+            f"the best in {answer.best:.1%}, settled {answer.settled:.1%}"
+        )
+        said += f"; below the best {answer.loss:.4f}, tolerance {answer.tolerance:.4f}; {answer.trials:.0f} trials"
+        print(f"{answer.table:32} {said}{missed(answer.within, answer.count)}", flush=True)
+    print(f"{time.perf_counter() - start:.0f} s")
+    measured = {table.name: table.values.round(5).reset_index().to_dict("list") for table in found[::3]}
+    results = {"tables": measured, "lists": [*map(asdict, listed)], "answers": [*map(asdict, answered)]}
+    write_record(config, machine, {name: {"rounds": rows, "targets": []} for name, rows in results.items()})
+
+
+if __name__ == "__main__":
+    cli.run(main)
