@@ -87,7 +87,7 @@ def replayed(folder):
     writer.finish(ended="now")
     search._known = {}
     assert search.suggest("") == Searcher.FINISHED
-    return {f"{number:05d}": config.learning_rate for number, config in search.proposed.items()}
+    return {trial_id: config.learning_rate for trial_id, config in search.proposed.items()}
 
 
 def test_mistakes_are_refused(tmp_path):
