@@ -42,6 +42,9 @@ DASHES = {"oscillating": (0, (6, 2.5)), "diverged": (0, (2, 2.5))}
 LETTER, BOLD = 7.0, 7.9
 """The width of a letter, and of a bold one, in points."""
 
+MOST_MARKS = 1000
+"""The most trials that are drawn by each setting."""
+
 NAMED = 12
 """Of more than `FEW` curves, the best one and its rivals are named, at most so many."""
 
@@ -365,9 +368,11 @@ def by_rank(view: View, sweep: int, figure: Figure, box: Box, one: Measure) -> N
 
 
 def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, one: Measure) -> None:
-    """Draw the last value of each trial by one setting."""
+    """Draw the last value of each trial by one setting; of thousands, that of some, evenly chosen."""
     trials = view.drawn(sweep)
-    axes = frame(figure, box, f"{one.title} by {words(of.name)}", of.axis, one.axis, one.error)
+    some = f", {MOST_MARKS:,} of {len(trials):,} trials" * (len(trials) > MOST_MARKS)
+    trials = trials.loc[evenly(trials.index, MOST_MARKS)]
+    axes = frame(figure, box, f"{one.title} by {words(of.name)}{some}", of.axis, one.axis, one.error)
     if of.groups:
         room = int((box.width - LEFT) / len(of.groups) / LETTER)
         axes.set_xticks(range(len(of.groups)), [printable(shorter(name, room)) for name in of.groups], parse_math=False)
