@@ -60,6 +60,21 @@ def test_an_edge_of_which_no_trial_has_ended_yet_is_not_measured(folder):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("reason", ["running", "completed"])
+def test_a_trial_of_the_pilot_that_is_trained_again_after_an_error_fixes_nothing(folder, reason):
+    """Trials were proposed without it."""
+    sweep = load_sweep(folder)
+    first = sweep.trials["learning_rate"] == sweep.edges()[1].learned.least
+    [again] = sweep.trials["trial_id"][first]
+
+    def learned(reason, **options):
+        trials = sweep.trials.assign(stop_reason=sweep.trials["stop_reason"].mask(first, reason))
+        meta = sweep.meta | {"options": sweep.meta["options"] | options}
+        return dataclasses.replace(sweep, trials=trials, meta=meta).edges()[1].learned
+
+    assert learned(reason, retried=[again]) == learned("error") != learned("completed")
+
+
 def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
     sweep = load_sweep(folder)
     edges = sweep.edges()
