@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from mnist_tune import object_storage
 from mnist_tune.errors import UserError
@@ -51,18 +51,17 @@ def place(where: str | Path) -> Place:
         raise UserError(f"{str(where)[:80]!r} is no URI ({error}); write {scheme}://BUCKET/FOLDER") from None
     if scheme == "file":
         return local(parts.path)
-    shown = f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    shown, query = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}", dict(parse_qsl(parts.query))
     if scheme not in object_storage.QUERIES:
         raise UserError(f"{shown}: results go to a folder or to one of {'://, '.join(object_storage.QUERIES)}://")
     if not parts.hostname:
         raise UserError(f"{where} names no bucket; write {scheme}://BUCKET/FOLDER")
-    if parts.username or parts.password or any(map(SECRETS.search, parse_qs(parts.query))):
+    kind, separator, host = query.get("endpoint_override", "").partition("://")
+    if parts.username or parts.password or "@" in kind + host or any(map(SECRETS.search, query)):
         raise UserError(
             f"{shown}: there are keys in this URI, which is written to files; set them in the environment of every "
             "node instead (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS)"
         )
-    query = dict(parse_qsl(parts.query))
-    kind, separator, host = query.get("endpoint_override", "").partition("://")
     if separator:  # as other tools write an endpoint
         query |= {"endpoint_override": host.rstrip("/"), "scheme": kind}
         parts = parts._replace(query=urlencode(query, safe=":"))

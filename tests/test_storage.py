@@ -101,7 +101,7 @@ PLACES = (
         "az://b/x?PASSWORD=hidden",
         "s3://b/x?signature=hidden",
     ),
-    *("s3://b/x?X-Credential=hidden", "s3://b/x?region=key"),
+    *("s3://b/x?X-Credential=hidden", "s3://b/x?region=key", "s3://b/x?endpoint_override=http://key:hidden@host"),
 )
 NAMES = (
     "a",
