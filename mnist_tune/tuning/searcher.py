@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from ray.tune.search import Searcher
-from ray.tune.search.sample import Domain, Float, Function, Integer
+from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
 from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune.columns import EPOCHS
@@ -219,7 +219,10 @@ def refuse_what_none_searches(space: Mapping[str, Any]) -> None:
 
 def ends_of(space: Mapping[str, Any]) -> list[TrialConfig]:
     """Return trials in which each end of each range of a search space occurs, and each value of each choice. Where some
-    values follow from others, return one draw. Raises `UserError` if one of them can't train."""
+    values follow from others, return one draw. Raises `UserError` if one of them can't train, or has no values."""
+    for name, value in space.items():
+        if isinstance(value, (Mapping, Categorical)) and not _ends(value):
+            raise UserError(f"{name} has no values to choose from")
     one = next(drawn(space, 1, np.random.default_rng(0)))
     if any(isinstance(value, Function) for value in space.values()):
         return [one]
@@ -232,7 +235,7 @@ def ends_of(space: Mapping[str, Any]) -> list[TrialConfig]:
 def _ends(value: Any) -> list[Any]:
     """Return the ends of a range, which is open above, or the values of a choice; none if there are none."""
     if isinstance(value, Mapping):
-        return list(value["grid_search"])
+        return list(value.get("grid_search", [value]))
     if isinstance(value, Integer):
         return [value.lower, value.upper - 1]
     if isinstance(value, Float) and math.isfinite(value.upper - value.lower):

@@ -238,6 +238,7 @@ def test_a_search_loads_and_records_all_code_that_it_may_propose(monkeypatch):
         ({"batch_size": tune.randint(1, 10**6)}, r"batch_size=\d{5}"),
         ({"momentum": tune.uniform(0, 2)}, r"momentum must be in \[0, 1\), got 1.99"),
         ({"holdout": tune.choice([0, 4000])}, "holdout=4000 don't fit"),
+        ({"momentum": tune.choice([])}, "momentum has no values to choose from"),
         ({"learning_rate": -0.1}, "learning_rate must be .* above 0, got -0.1"),
     ],
 )
@@ -255,6 +256,11 @@ def test_the_open_ends_of_ranges_can_be_proposed(tmp_path, plans):
     space |= {"batch_size": tune.randint(1, 4001), "weight_decay": tune.quniform(0, 0.1, 0.01)}
     run_search("mine", space, 1, SweepOptions(output=tmp_path / "sweep", quiet=True))
     assert len(plans) == 1
+
+
+def test_a_grid_without_values_is_one_line():
+    with pytest.raises(UserError, match="seed has no values to choose from"):
+        run_search("mine", {"seed": tune.grid_search([])}, 1, SweepOptions(quiet=True))
 
 
 def test_a_grid_is_trained_as_often_as_there_are_samples_and_a_resume_drops_none(tmp_path, plans):
