@@ -14,6 +14,7 @@ from mnist_tune.storage import Place
 from mnist_tune.trial import closest
 
 if TYPE_CHECKING:
+    from mnist_tune.reports.answer import Answer
     from mnist_tune.reports.figures import Picture
 
 
@@ -33,7 +34,7 @@ class Sweep(Tables):
                 f"regimes: {regime_counts(self.trials['regime'])}",
                 f"tables: .trials [{len(self.trials)} x {self.trials.shape[1]}], "
                 f".epochs [{len(self.epochs)} x {self.epochs.shape[1]}], .curves(column)",
-                ".table() prints what follows from them, .plot() draws it, .report() writes its page",
+                ".answer() is what follows from them; .table() prints it, .plot() draws it, .report() writes its page",
             ]
         )
 
@@ -60,8 +61,16 @@ class Sweep(Tables):
             return [array for name, array in state.arrays.items() if name.startswith(".params")]
         return parameters(state.arrays)
 
+    def answer(self) -> Answer:
+        """Return what the sweep says, as the terminal and the page do: `headline`, such as `Train with 0.7: test
+        accuracy 0.9814 (best of 16)`; `lines`, how sure that is; `questions`, each with its command; and the settings
+        `best`, `rivals`, which are not told apart from it, and `jumping`."""
+        from mnist_tune.reports.answer import answer
+
+        return answer(self)
+
     def table(self) -> None:
-        """Print the table of the trials, and what follows from it."""
+        """Print the table of the trials, or of the settings, and the answer."""
         from mnist_tune.reports.terminal import print_report
 
         print_report(self)

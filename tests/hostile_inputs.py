@@ -27,7 +27,7 @@ from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again
 from mnist_tune.reports.figures import plot_sweep
 from mnist_tune.reports.page import write_page
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.rows import BEGINS
 from mnist_tune.results.signs import is_being_written
@@ -59,7 +59,7 @@ def look(folder):
     sweep = load_sweep(folder)
     if is_new(sweep):
         print_report(sweep)
-        print_replicates(sweep.trials)
+        print_report(sweep, every_line=True)
         mirror("csv", str(folder.parent / "out")).update(sweep)
     return sweep
 

@@ -19,7 +19,7 @@ from mnist_tune.regimes.families import families, layers
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.ranges import Range
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.options import Mark, TrialOptions, all_rates, crossed, mlp_name, refuse_empty, refuse_too_many
@@ -88,7 +88,6 @@ ASKED = Architectures
 def main() -> int:
     sweep = run_or_resume("architectures", with_images_held_out(asked(ASKED)))
     code = print_report(sweep)
-    print_replicates(sweep.trials)
     found = ranges(families(sweep.trials), data_facts(sweep.meta))
     print_ranges(found)
     base = point(sweep.trials)  # the first network has the first value of each axis

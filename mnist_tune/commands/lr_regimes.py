@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.dry_run import dry_run
 from mnist_tune.tuning.options import CrossedOptions, Mark, all_rates
@@ -67,6 +67,4 @@ def main() -> int:
             print(line, flush=True)
         return 0
     sweep = run_or_resume("lr_regimes", options)
-    code = print_report(sweep)
-    print_replicates(sweep.trials)
-    return code
+    return print_report(sweep)

@@ -16,7 +16,7 @@ from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import panels, save
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig, closest
@@ -80,7 +80,6 @@ def main() -> int:
     if comparisons := compare_all(sweep):
         print_comparisons(comparisons)
     if sweep.trials["label"].str.startswith("convnet").any():
-        print_replicates(sweep.trials[sweep.trials["label"].str.startswith("convnet")])
         print(SEEDS_NOTE)
     if comparisons:
         plot_notebook(comparisons, sweep.picture("notebook.png"))

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, Mark, TrialOptions, crossed
 from mnist_tune.tuning.sweep import run_or_resume
@@ -53,6 +53,4 @@ ASKED = Seeds
 
 def main() -> int:
     sweep = run_or_resume("seeds", asked(ASKED))
-    code = print_report(sweep)
-    print_replicates(sweep.trials)
-    return code
+    return print_report(sweep)

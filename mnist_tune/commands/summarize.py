@@ -10,27 +10,25 @@ import tyro
 
 from mnist_tune import cli, load_sweep
 from mnist_tune.reports.figures import plot_edges
-from mnist_tune.reports.page_data import without_test
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 
 
 @dataclass(frozen=True)
 class Summarize:
-    """Print a sweep's table and its replicates' mean, standard deviation and 95% interval, and draw regimes.png."""
+    """Print a sweep's table and its answer, and draw regimes.png."""
 
     results: Annotated[str, tyro.conf.Positional]
     """Folder of a sweep, or a folder above it, which stands for its newest sweep; or a URI such as s3://bucket/sweep."""
     figure: Path | None = None
     """File for the figure; by default regimes.png in the sweep's folder, or in the current folder if that is a URI."""
     all: bool = False
-    """Print one line per trial. By default a large sweep is summarised by ranges of learning rates."""
+    """Print one line per trial. By default, seeds share a line, and a large sweep is summarised by ranges of rates."""
 
 
 def main() -> None:
     config = cli.parse(Summarize)
     sweep = load_sweep(config.results)
     print_report(sweep, config.all, picture=True)
-    print_replicates(without_test(sweep).trials, config.all)
     where = config.figure or sweep.picture("regimes.png")
     sweep.plot(where)
     print(f"Picture: {where}")

@@ -10,12 +10,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.own_code.registry import FROM_PYTHON, named_again
+from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.families import families, held_out, setting, varied
+from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.reports.decided import decided, titles
-from mnist_tune.reports.findings import SPLITS, Finding, Kind, findings, measured, of, winner_of
+from mnist_tune.reports.decided import decided, decided_accuracy, failed
+from mnist_tune.reports.findings import SPLITS, Finding, Kind, findings, of
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.ranges import spans
+from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
 
 Key = tuple[Any, ...]
@@ -24,9 +28,8 @@ Key = tuple[Any, ...]
 MOST_NAMED = 6
 """The most settings that a sentence names."""
 
-
-ROOM = 40
-"""The most characters of names within a sentence."""
+ROOM = 60
+"""The most characters that their names may have; of more, only their number is said."""
 
 
 class Question(NamedTuple):
@@ -52,6 +55,9 @@ class Answer:
     """The settings that are not told apart from the best."""
     jumping: tuple[Key, ...] = ()
     """The settings whose accuracy still jumps between epochs."""
+
+    def __str__(self) -> str:
+        return "\n".join([self.headline, *self.lines, *(f"{one.text} {one.command}" for one in self.questions)])
 
 
 def keys(rows: pd.DataFrame) -> list[Key]:
@@ -81,61 +87,78 @@ def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = Non
         found: its `findings`, if they are known.
     """
     trials = sweep.trials
+    running = [so_far(trials)] * bool(so_far(trials))
     if sweep.decision is not None:
-        return _decided(sweep)
-    if edges := sweep.edges():
-        first = [f"half of the seeds learn up to {edge.rate(0.5)}" for edge in edges if edge.is_bracketed]
-        said = [measured(edge) for edge in edges]
-        several = [f"{edge.title}: {one.text}" for edge, one in zip(edges, said, strict=True)] * (len(edges) > 1)
-        head = first[0] if first and len(edges) == 1 else f"{len(first)} of {counted(len(edges), 'edge')} measured"
-        text = head if len(edges) > 1 or first else said[0].text
-        return Answer(text[0].upper() + text[1:], tuple(several or said[0].more))
+        return _decided(sweep, where or str(sweep.path), running)
     if not (trials["epochs_run"] > 0).any():
-        return Answer("No trial has finished an epoch", tuple(filter(None, [so_far(trials)])))
+        return Answer("No trial has finished an epoch", tuple(running))
     found = findings(sweep, where) if found is None else found
+    if (edges := sweep.edges()) and (measured := of(found, Kind.EDGE)):
+        return _measured(edges, measured, running)
     best = sweep.best()
     if best.empty:
-        head = "No setting has run all its epochs" + " without diverging" * (not so_far(trials))
-        return Answer(head, tuple(filter(None, [so_far(trials), *_facts(sweep, best)])))
-    names, close, tried = named(best, trials), best["close"].to_numpy(bool), len({*keys(trials)})
-    winner = of(winner_of(sweep), Kind.WINNER)
-    seeds = int(best["seeds"].iloc[0])
-    chosen = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
-    head = f"{names[0]}: {SPLITS[held_out(trials)]} {best['accuracy'].iloc[0]:.4f} ({chosen})"
-    head = f"So far {head}" if so_far(trials) else f"Train with {head}"
-    key = keys(best)
-    jumps = best["jumps"].fillna(0).to_numpy() > 0
+        head = "No setting has run all its epochs" + " without diverging" * (not running)
+        return Answer(head, (*running, *_facts(sweep, best)), tuple(_questions(sweep, found, best))[:3])
+    names, key, tried = named(best, trials), keys(best), len({*keys(trials)})
+    seeds, accuracy, first = int(best["seeds"].iloc[0]), best["accuracy"].iloc[0], 0
+    how = f"best of {tried}" + f", mean of {seeds} seeds" * (seeds > 1) if tried > 1 else counted(seeds, "seed")
+    if sweep.final and (contest := sweep.final.decision):
+        first, accuracy = int(contest.decision.leader), decided_accuracy(sweep.final, contest)
+        how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
+        close = [k for k in range(len(contest.settings)) if contest.decision.active[k] and k != first]
+        lines = list(decided(sweep.final, contest))[1:2]
+    else:
+        close = [k for k, near in enumerate(best["close"]) if near and k != first]
+        lines = ["; ".join(filter(None, _how_sure(best, names)))]
+    head = f"{names[first]}: {SPLITS[held_out(trials)]} {accuracy:.4f} ({how})"
     return Answer(
-        head,
-        tuple(filter(None, [*([so_far(trials)] * (not winner)), _ranked(best, names), *_facts(sweep, best)])),
-        tuple(_questions(found, best, names))[:3],
-        key[0],
-        tuple(one for one, near in zip(key[1:], close[1:], strict=True) if near),
-        tuple(one for one, jumping in zip(key, jumps, strict=True) if jumping),
+        f"So far {head}" if running else f"Train with {head}",
+        tuple(filter(None, [*running, *lines, *_facts(sweep, best)])),
+        tuple(_questions(sweep, found, best, names))[:3],
+        key[first],
+        tuple(key[k] for k in close),
+        tuple(one for one, jumps in zip(key, best["jumps"], strict=True) if jumps > 0),
     )
 
 
-def _ranked(best: pd.DataFrame, names: Sequence[str]) -> str:
-    """Return which settings can't be ranked."""
-    close = best["close"].to_numpy(bool)
+def _measured(edges: Sequence[MeasuredEdge], found: Sequence[Finding], running: Sequence[str]) -> Answer:
+    """Return what was measured of one edge, or of several."""
+    if len(edges) > 1:
+        known = sum(edge.is_bracketed for edge in edges)
+        lines = [f"{one.about}: {one.text}" for one in found]
+        return Answer(f"{known} of {counted(len(edges), 'edge')} measured", (*running, *lines))
+    [one, *_] = found
+    text = one.text[0].upper() + one.text[1:]
+    if not edges[0].is_bracketed:
+        return Answer(text, tuple(running))
+    return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *one.more))
+
+
+def _how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
+    """Yield which settings can't be ranked, how many failed, and where accuracy jumps."""
+    first, close = best.iloc[0], best["close"]
     least, most = best["seeds"].min(), best["seeds"].max()
-    by = "One seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
-    if len(best) < 2:
-        return ""
-    if close.sum() < 2:
-        return f"{by} told it apart from all others"
-    near = _close(best, names)
-    said = f"{by} can't rank {', '.join(near) if len(near) <= MOST_NAMED else f'{len(near)} of {len(best)} settings'}"
-    jumping = _close(best[best["jumps"].fillna(0) > 0], names)
-    if not jumping:
-        return said
-    at = ", ".join(jumping)
-    return f"{said}; {f'at {at}' if len(at) <= ROOM else f'at {len(jumping)} of them'} accuracy still jumps"
+    if len(best) > 1:
+        by = "one seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
+        said = "told it apart from all others" if close.sum() < 2 else f"can't rank {_some(best, close, names)}"
+        yield f"{by[0].upper()}{by[1:]} {said}"
+    if first["failures"]:
+        yield failed(first["failures"], first["failures"] + first["seeds"])
+    if (more := close & (best["failures"] > first["failures"])).any():
+        yield f"failed with a seed more: {_some(best, more, names)}"
+    if (jumps := best["jumps"].fillna(0) > 0).any():
+        lowest = best["learning_rate"][jumps].idxmin()
+        above = best["learning_rate"] >= best["learning_rate"][lowest]
+        all_above = jumps.sum() == above.sum() > 1 and best["learning_rate"].is_unique
+        where = f"from {names[lowest]} on" if all_above else f"at {_some(best, jumps, names)}"
+        yield f"{where} accuracy jumps"
 
 
-def _close(best: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Return the names of the best setting and those that are not told apart from it, by their rates."""
-    return [names[i] for i in best[best["close"]].sort_values("learning_rate", kind="stable").index]
+def _some(best: pd.DataFrame, which: pd.Series, names: Sequence[str]) -> str:
+    """Return the names of some settings, by their rates, or how many there are if these are too long."""
+    said = [names[i] for i in best[which].sort_values("learning_rate", kind="stable").index]
+    short = len(said) <= MOST_NAMED and len(", ".join(said)) <= ROOM
+    return ", ".join(said) if short else f"{len(said)} of {len(best)} settings"
 
 
 def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
@@ -146,30 +169,36 @@ def _facts(sweep: Tables, best: pd.DataFrame) -> Iterator[str]:
     elif len(found) <= MOST_NAMED and len(best):
         first = best.drop_duplicates(varied(sweep.trials))
         each = zip(named(first, sweep.trials), first["accuracy"], strict=True)
-        yield "Best of each: " + " · ".join(f"{name} ({accuracy:.4f})" for name, accuracy in each)
+        said = " · ".join(f"{name} ({accuracy:.4f})" for name, accuracy in each)
+        if len(said) <= 2 * ROOM:
+            yield f"Best of each: {said}"
 
 
-def _questions(found: Sequence[Finding], best: pd.DataFrame, names: Sequence[str]) -> Iterator[Question]:
-    close = _close(best, names)
+def _questions(
+    sweep: Tables, found: Sequence[Finding], best: pd.DataFrame, names: Sequence[str] = ()
+) -> Iterator[Question]:
+    """Yield what to ask next: which of the best it is, and what the range of the best one's family leaves open."""
     for one in of(found, Kind.NEXT):
-        which = f"Is it {', '.join(close[:-1])} or {close[-1]}?" if len(close) <= 4 else f"Which of these {len(close)}?"
-        yield Question(which, one.command or one.text)
+        near = [names[i] for i in to_decide(best).sort_values("learning_rate", kind="stable").index]
+        short = len(near) <= MOST_NAMED and len(", ".join(near)) <= ROOM
+        which = f"Is it {', '.join(near[:-1])} or {near[-1]}?" if short else f"Which of these {len(near)}?"
+        yield Question(which + f" ({one.about})" * bool(one.about), one.command or one.text)
+    of_best = {title for title, rows in families(sweep.steady) if set(best["trial_id"][:1]) & {*rows["trial_id"]}}
     for one in of(found, Kind.FAMILY):
-        if one.question:
-            text = one.question.rstrip(":")
-            yield Question(text[0].upper() + text[1:], one.command)
+        if one.question and (one.about in of_best or not of_best):
+            yield Question(one.question[0].upper() + one.question[1:], one.command)
 
 
-def _decided(sweep: Tables) -> Answer:
+def _decided(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
     contest = sweep.decision
     said = list(decided(sweep, contest)) if contest is not None else []
     if contest is None or not said:
-        return Answer("No setting has been compared yet", tuple(filter(None, [so_far(sweep.trials)])))
+        return Answer("No setting has been compared yet", tuple(running))
     settings = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
     known, best = keys(settings), int(contest.decision.leader)
-    name = titles(contest.settings)[best]
-    _, _, why = said[0].partition(f": {name}")
-    said[1:] = sorted(said[1:], key=lambda line: " than " in line)  # how far each is below stands in the table, too
     rivals = tuple(key for k, key in enumerate(known) if contest.decision.active[k] and k != best)
-    head = f"{'Train with' if contest.settled else 'So far'} {name}: {why.lstrip(';, ')}"
-    return Answer(head, tuple(said[1:]), (), known[best], rivals)
+    head = f"{'Train with' if contest.settled else 'So far'} {said[0]}"
+    more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
+    open_ = bool(sweep.meta["ended"]) and not contest.settled and named_again(sweep.meta)[1] != FROM_PYTHON
+    asked = [Question("More seeds may settle it:", more)] * open_
+    return Answer(head, (*running, *said[1:]), tuple(asked), known[best], rivals)

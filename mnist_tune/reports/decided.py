@@ -19,7 +19,7 @@ from mnist_tune.reports.page_data import listed
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
-OF_ALL = "95% of all decisions, those that don't settle included"
+OF_ALL = "right in 95% of all decisions, those that don't settle included"
 """What the 95% of a decision that has settled are of: where few settle, fewer of these are right."""
 
 MOST_NAMED = 12
@@ -50,43 +50,60 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     left = [int(k) for k in np.flatnonzero(found.active) if k != best]
     at_most = found.may_lose
     if contest.settled and found.aside.sum() == len(names) - 1:
-        sure = "all others fail more often"
+        sure, of = "all others fail more often", ""
     elif contest.settled:
         others = "of those that fail no more often, none is" if found.aside.any() else "none of the others is"
-        sure = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)} ({OF_ALL})"
+        sure, of = f"{others} better{f' by more than {at_most:.4f}' * bool(at_most)}", OF_ALL
+    elif math.isfinite(at_most):
+        sure, of = f"another may be better by up to {at_most:.4f} (95%)", ""
     else:
-        sure = (
-            f"another may be better by up to {at_most:.4f} (95%)" if math.isfinite(at_most) else "too few seeds (95%)"
-        )
+        sure, of = "too few seeds to tell", ""
     failures = int(found.failures[best]) + sum(map(math.isnan, contest.confirming))
     seeds = int(found.seeds[best]) + len(contest.confirming)
-    known = "best" if contest.settled else f"not settled after {counted(len(sweep.trials))}; best so far"
-    apart = f"; not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
-    yield f"{known}: {names[best]}, {failed(failures, seeds)}; {sure}{apart}"
+    yield f"{names[best]}: {sure}"
+    rest = f"not settled after {counted(len(sweep.trials))}" * (not contest.settled)
+    apart = f"not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
+    yield "; ".join(filter(None, [rest, failed(failures, seeds), apart, of]))
     yield from _calmer(sweep, contest, names, left if at_most else [])
     if isinstance(out := sweep.meta["options"].get(JUMPING), list) and out:
         yield f"left out, since accuracy still jumped there: {listed([*map(str, out)], MOST_NAMED)}"
-    for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
-        if k != best and both:
-            low, mean, high, how = (-high, -mean, -low, "better") if mean < 0 else (low, mean, high, "worse")
-            interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-            yield f"{names[k]} is {mean:.4f}{interval} {how} than {names[other]} ({counted(int(both), 'seed')})"
-    for k in map(int, np.flatnonzero(found.failures)):
-        of = f"{found.failures[k]} of {counted(int(found.seeds[k]), 'seed')}"
-        then = f"; set aside then, as the best had failed with {found.allowed[k]}" * bool(found.aside[k])
-        yield f"{names[k]} failed with {of} (it diverged, or was at chance){then}"
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
         yield f"accuracy of {names[best]} on held-out images, with {further}: {_mean(fresh)}"
     elif contest.confirm and contest.over and not contest.settled:
         yield "--confirm trains the best once that is settled, so it has not begun; give more --trials"
-    rows = sweep.trials[contest.is_of(best, sweep.trials)]
-    tested = rows.loc[outcomes(rows, data_facts(sweep.meta).chance) == COMPETES, "test_accuracy"].astype(float)
-    chosen = sweep.meta["options"].get("chosen_by") == "test"
+    tested = _accuracies(sweep, contest, best, "test")
+    chosen, in_all = sweep.meta["options"].get("chosen_by") == "test", f"; {counted(len(sweep.trials))} in all"
     biased = "; the settings were chosen by test accuracy, so it is not an unbiased estimate"
-    yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen
-    yield f"{counted(len(sweep.trials))} in all"
+    yield f"test accuracy of {names[best]}, {counted(len(tested), 'seed')}: {_mean(tested)}" + biased * chosen + in_all
+
+
+def compared(sweep: Tables, contest: Contest) -> pd.DataFrame:
+    """Return the settings of a decision as a table of texts: their seeds, how many failed, their accuracy on held-out
+    images, and by how much they are worse than the best one, or than the one that beat them."""
+    found, names = contest.decision, titles(contest.settings)
+    best, rows = int(found.leader), []
+    for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
+        interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
+        than = f" (than {names[other]})" * bool(other != best)
+        worse = "–" if k == best else f"{mean:.4f}{interval}{than}" if both else "no seed in common"
+        state = "the best" if k == best else "in" if found.active[k] else "beaten"
+        if found.aside[k]:
+            state = f"set aside, as the best had failed with {found.allowed[k]}"
+        accuracy = _accuracies(sweep, contest, k, "validation").mean()
+        rows.append((names[k], str(found.seeds[k]), str(found.failures[k]), f"{accuracy:.4f}", worse, state))
+    return pd.DataFrame(rows, columns=["setting", "seeds", "failed", "held out", "worse than the best", "state"])
+
+
+def decided_accuracy(sweep: Tables, contest: Contest) -> float:
+    """Return the mean held-out accuracy of the setting that a decision found best."""
+    return float(_accuracies(sweep, contest, int(contest.decision.leader), "validation").mean())
+
+
+def _accuracies(sweep: Tables, contest: Contest, setting: int, split: str) -> pd.Series:
+    rows = sweep.trials[contest.is_of(setting, sweep.trials)]
+    return rows.loc[outcomes(rows, data_facts(sweep.meta).chance) == COMPETES, f"{split}_accuracy"].astype(float)
 
 
 def failed(failures: int, seeds: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ import pandas as pd
 
 from mnist_tune.data_spec import ARRAYS
 from mnist_tune.invocation import command
-from mnist_tune.numbers import counted, rate, told_apart
+from mnist_tune.numbers import counted, rate
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
@@ -24,11 +24,10 @@ from mnist_tune.regimes.decision import standing, to_decide
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
 from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
-from mnist_tune.regimes.outcomes import COMPETES, outcomes
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.decided import MOST_NAMED, decided, failed
+from mnist_tune.reports.decided import decided, decided_accuracy
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -133,20 +132,16 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
 
 def winner_of(sweep: Tables) -> Iterator[Finding]:
     """Yield what a search found, or its decision between its best; nothing of other sweeps."""
-    if not _is_search(sweep) or (found := sweep.best()).empty:
+    if not _is_search(sweep) or sweep.best().empty:
         return
     row, split = winner(sweep), held_out(sweep.trials)
     if sweep.final and (contest := sweep.final.decision):
         split, [by, *_] = "validation", decided(sweep.final, contest)
-        rows = sweep.final.trials[contest.is_of(int(contest.decision.leader), sweep.final.trials)]
-        competed = outcomes(rows, data_facts(sweep.final.meta).chance) == COMPETES
-        row["accuracy"] = rows.loc[competed, "validation_accuracy"].mean()
+        row["accuracy"] = decided_accuracy(sweep.final, contest)
         how = f"decided between the best {len(contest.settings)} with fresh seeds: {by}"
     else:
         how = f"the best of {counted(len(sweep.trials))}"
         how += PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
-        if len(found) > 1:
-            how += "; " + _holds_the_best(found, lambda close: f"it and {counted(len(close) - 1, 'other')}")
     names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
     short = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
     network, *settings = (setting(name, value) for name, value in short.items())
@@ -189,52 +184,12 @@ def _families(sweep: Tables) -> Iterator[Finding]:
             figures = []
         else:
             one = Range.of(family)
-            best = standing(family, data_facts(sweep.meta))
-            text = "; ".join([*spans(family), best_rate(best, held_out(family))])
-            yield Finding(Kind.FAMILY, text, title, (), *advice(family, sweep.meta, one))
-            figures = _figures(one, best, held_out(family))
+            yield Finding(Kind.FAMILY, " · ".join(spans(family)), title, (), *advice(family, sweep.meta, one))
+            figures = _figures(one, standing(family, data_facts(sweep.meta)), held_out(family))
         if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
             yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
     for law in exponents((edge.title, edge.rate(0.5)) for edge in edges.values()):
         yield Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
-
-
-def best_rate(found: pd.DataFrame, split: str) -> str:
-    """Return which learning rate is the best of those in `standing`, which ones the sweep can't rank, and where its
-    accuracy still jumps."""
-    if found.empty:
-        return "no rate learned and ran all its epochs"
-    best, rates = found.iloc[0], told_apart(found["learning_rate"])
-    measure = SPLITS[split] + ", not an unbiased estimate" * (split == "test")
-    lost = f"; {failed(best['failures'], best['failures'] + best['seeds'])}" * int(best["failures"] > 0)
-    said = f"best learning rate by {measure}: {rates[best['learning_rate']]}"
-    said += f" ({best['accuracy']:.4f}, {best['regime']}{lost})"
-    if len(found) > 1:
-        said += "; " + _holds_the_best(found, lambda close: _rates(close, rates))
-    if len(more := found[found["close"] & (found["failures"] > best["failures"])]):
-        said += f"; failed with a seed more: {_rates(more, rates)}"
-    if len(jumping := found[found["jumps"] > 0]):
-        at, first = _rates(jumping, rates), jumping["learning_rate"].min()
-        all_above = 1 < len(jumping) == (found["learning_rate"] >= first).sum()
-        where = f"from {rates[first]} on" if all_above else f"at {at}"
-        said += f"; {where} accuracy still jumps by up to {100 * jumping['jumps'].max():.1f} points an epoch"
-    return said
-
-
-def _rates(found: pd.DataFrame, names: Mapping[float, str]) -> str:
-    return listed([names[one] for one in sorted(set(found["learning_rate"]))], MOST_NAMED)
-
-
-def _holds_the_best(found: pd.DataFrame, names: Callable[[pd.DataFrame], str]) -> str:
-    """Return which of several settings in `standing` are not told apart, and how sure it is that one of them is the
-    best."""
-    close = found[found["close"]]
-    least, most = close["seeds"].min(), close["seeds"].max()
-    seeds = "one seed" if most == 1 else f"{most if least == most else f'{least} to {most}'} seeds"
-    sure = "95%" + ", without the noise of seeds" * int(least == 1)
-    if len(close) == 1:
-        return f"{seeds} tell{'s' * int(most == 1)} it from all others ({sure})"
-    return f"{seeds} can't rank {names(close)}, which hold the best ({sure})"
 
 
 def _next(sweep: Tables, where: str) -> Iterator[Finding]:
@@ -248,11 +203,11 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {by_hand}' * bool(by_hand)}:"
     if by_hand == FROM_PYTHON:
         arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
-        yield Finding(Kind.NEXT, said, command=f"decide(DecideOptions(sweep=...{arrays}))")
+        yield Finding(Kind.NEXT, said, by_hand, command=f"decide(DecideOptions(sweep=...{arrays}))")
         return
     line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
     line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
-    yield Finding(Kind.NEXT, said, command=line)
+    yield Finding(Kind.NEXT, said, by_hand, command=line)
 
 
 def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:

@@ -77,10 +77,10 @@ class Range:
 
 
 def spans(family: pd.DataFrame) -> list[str]:
-    """Return at which learning rates each regime is found, such as `converges from 0.04 to 0.7`.
+    """Return at which learning rates each regime is found, such as `converges 0.04–0.7`.
 
     Each rate is named once, with the most frequent regime of its seeds; of equally frequent ones, with the one that is
-    later in `VERBS`. In `converges up to 1.3 (5 of 6 trials)`, the sixth is at a rate at which others converge. Rates
+    later in `VERBS`. In `converges to 1.3 (5 of 6 trials)`, the sixth is at a rate at which others converge. Rates
     between are those that were tried. A trial that was cut before it could be decided is named so.
     """
     asked, family = family["learning_rate"].nunique(), family[family["epochs_run"] > 0]
@@ -98,7 +98,7 @@ def spans(family: pd.DataFrame) -> list[str]:
         runs, places = ends.reshape(-1, 2) - [0, 1], []
         if len(runs) > MOST_RUNS:
             first, last = runs[0, 0], runs[-1, 1]
-            places.append(f"at {here.sum()} of {last - first + 1} rates from {said[first]} to {said[last]}")
+            places.append(f"at {here.sum()} of the {last - first + 1} rates {said[first]}–{said[last]}")
         for first, last in runs if len(runs) <= MOST_RUNS else ():
             inside = family[family["learning_rate"].between(rates[first], rates[last])]
             count, seeds = int((found[inside.index] == regime).sum()), len(inside)
@@ -109,17 +109,17 @@ def spans(family: pd.DataFrame) -> list[str]:
                 after = f"{ran.min()} to " * bool(ran.min() < ran.max()) + counted(int(ran.max()), "epoch")
                 share += f" ({f'{len(ran)} ' * (len(ran) < count)}cut after {after})"
             places.append(_place(said, first, last, asked) + share)
-        lines.append(f"{VERBS[regime]} {' and '.join(places)}")
+        lines.append(f"{VERBS[regime]} {', '.join(places)}")
     return lines
 
 
 def _place(rates: Sequence[str], first: int, last: int, asked: int) -> str:
     low, high = rates[first], rates[last]
     if first == last:
-        return f"at {low}"
+        return low
     if (first, last) == (0, len(rates) - 1):
-        return f"at all rates{' that trained' * (len(rates) < asked)}, {low} to {high}"
-    return f"up to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"from {low} to {high}"
+        return f"at all rates{' that trained' * (len(rates) < asked)}, {low}–{high}"
+    return f"to {high}" if first == 0 else f"from {low}" if last == len(rates) - 1 else f"{low}–{high}"
 
 
 def advice(family: pd.DataFrame, meta: Mapping[str, Any], found: Range) -> tuple[str, str]:

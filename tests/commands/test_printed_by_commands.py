@@ -9,8 +9,6 @@ import pytest
 
 from mnist_tune import UserError, storage
 from mnist_tune.commands import edge, lr_regimes, notebook, predictors, report, seeds, summarize
-from mnist_tune.reports.findings import Kind, findings, of
-from mnist_tune.reports.terminal import lines
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def test_regimes_prints_the_table(command, made_up_sweep):
     sweep = made_up_sweep([0.1, 1, 3])
     said = command(lr_regimes, run_or_resume=sweep)
     assert len([line for line in said.splitlines() if "completed" in line or "diverged  " in line]) == 3
-    assert "\n".join(lines(of(findings(sweep), Kind.FAMILY))) in said
+    assert f"\n{sweep.answer()}\nResults: " in said
 
 
 def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
@@ -44,7 +42,7 @@ def test_a_smoke_test_is_small(command, monkeypatch, made_up_sweep):
 def test_seeds_prints_their_mean(command, made_up_sweep):
     sweep = made_up_sweep([0.1], seeds=3)
     said = command(seeds, run_or_resume=sweep)
-    assert f"{sweep.trials['test_accuracy'].mean():.4f}" in said.split("Replicates")[1]
+    assert f"{sweep.trials['test_accuracy'].mean():.4f}" in said.split("Train with")[0]
 
 
 def test_seeds_may_share_a_batch_order():
@@ -59,7 +57,7 @@ def test_summarize_keeps_the_test_set_of_a_search_closed(command, made_up_sweep,
     found.trials["validation_accuracy"], found.trials["validation_loss"] = 0.9, 0.3
     found.meta["search"] = True
     monkeypatch.setattr(summarize, "load_sweep", lambda path: found)
-    said = command(summarize, found.path).split("Replicates")[1].split("Picture: ")[0]
+    said = command(summarize, found.path).split("\nResults: ")[0]
     assert "held out" in said
     assert "test" not in said
 
@@ -79,9 +77,7 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_tex
     assert "notebook.png" in said
     assert said.count("\nconverges: ") == said.count("\nconvnet: ") == 1  # the verdicts
     assert "convnet: differs" in (sweep.path / "notebook.png").read_text()
-    replicates, _, _ = said.partition("Replicates over seeds: ")[2].partition(notebook.SEEDS_NOTE)
-    assert "convnet" in replicates
-    assert "converges" not in replicates
+    assert said.startswith("A line for each setting, ")
     without = command(notebook, run_or_resume=replace(sweep, trials=sweep.trials.assign(label="converges")))
     assert notebook.SEEDS_NOTE in said
     assert notebook.SEEDS_NOTE not in without
@@ -93,11 +89,10 @@ def test_notebook_prints_and_draws_the_comparison(command, made_up_sweep, as_tex
 def test_the_main_command_prints_means_over_seeds_where_there_are_some(command, made_up_sweep):
     sweep = made_up_sweep([0.19, 0.2], seeds=2)
     said = command(lr_regimes, run_or_resume=sweep)
-    assert "; 2 seeds can't rank 0.19, 0.2, which hold the best (95%)" in said
-    _, _, means = said.partition("Replicates over seeds")
-    assert [line.count(", ") for line in means.splitlines()[-2:]] == [2, 2], "two values each of training and test"
+    assert "\n2 seeds can't rank 0.19, 0.2\n" in said
+    assert [line.count(", ") for line in said.splitlines()[2:4]] == [2, 2], "two values each of training and test"
     alone = replace(sweep, trials=sweep.trials[sweep.trials["seed"] == 0])
-    assert "Replicates" not in command(lr_regimes, run_or_resume=alone)
+    assert "A line for each" not in command(lr_regimes, run_or_resume=alone)
 
 
 @pytest.mark.parametrize("module", [lr_regimes, seeds, notebook])
@@ -157,7 +152,7 @@ def test_predictors_writes_every_factor_and_ends_with_the_code_of_its_trials(
     said = capsys.readouterr().out
     assert "range test" in said
     assert "predictors.csv" in said
-    assert "summarize" not in said  # which would draw what has been drawn
+    assert "Picture: python" not in said  # which would draw what has been drawn
     table = pd.read_csv(edge_sweep.path / "predictors.csv")
     assert table["predictor"].tolist() == ["range test"] * 2 + ["2/λ0"] * 2 + ["fastai slide"]
     assert (edge_sweep.path / "edge.png").exists()

@@ -110,7 +110,7 @@ def test_networks_without_hidden_layers_are_drawn_also_if_they_come_first(depths
     trials = pd.concat([made_up_trials(REGIMES, architecture=name) for depth in depths for name in names[depth]])
     sweep = SimpleNamespace(trials=trials, meta={}, picture=lambda name: tmp_path / name)
     drawn = {}
-    for name in ("asked", "with_images_held_out", "print_report", "print_replicates", "data_facts"):
+    for name in ("asked", "with_images_held_out", "print_report", "data_facts"):
         monkeypatch.setattr(architectures, name, lambda *_: SimpleNamespace(test_images=1000, chance=0.1))
     monkeypatch.setattr(architectures, "run_or_resume", lambda *_: sweep)
     monkeypatch.setattr(architectures, "plot_range", lambda lines, axis, path: drawn.update({axis: lines}))

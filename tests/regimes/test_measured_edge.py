@@ -88,7 +88,7 @@ def test_both_edges_are_found_reported_and_drawn(folder, capsys, tmp_path):
         assert edge.diverges.median == pytest.approx(found.median, rel=0.02)
         assert edge.is_precise
         assert edge.grid_trials > 2 * len(edge.outcomes)
-    assert print_report(sweep) == 0
+    assert print_report(sweep, every_line=True) == 0
     said = capsys.readouterr().out
     assert f"50% at {edges[0].rate(0.5)}" in said
     assert "60 trials, half-width" in said
@@ -290,7 +290,7 @@ def test_a_search_in_which_nothing_learned_says_so_in_place_of_an_interval(searc
     print_report(sweep)
     said = " ".join(capsys.readouterr().out.split())
     assert "50% at" not in said
-    assert "no edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
+    assert "No edge so far: none of 20 trials learned; the most accurate, at rate 1, reached 0.2000" in said
     assert not sweep.edges()[0].is_precise
 
 

@@ -15,11 +15,33 @@ def test_the_answer_names_the_best_rate_its_rivals_and_where_regimes_are(made_up
     found, best = answer(sweep), sweep.best()
     assert found.headline == "Train with 0.4: test accuracy 0.9700 (best of 4)"
     assert found.lines[0] == "One seed can't rank 0.2, 0.4"
-    assert "diverges at 4" in found.lines[1]
+    assert "diverges 4" in found.lines[1]
     assert found.questions[0].text == "Is it 0.2 or 0.4?"
     assert "decide.py --sweep" in found.questions[0].command
     assert (found.best, *found.rivals) == tuple(keys(best[best["close"]]))
     assert {found.best, *found.rivals} < set(keys(sweep.trials))
+
+
+def test_the_answer_says_what_it_rests_on_and_where_accuracy_jumps(made_up_sweep):
+    sweep = made_up_sweep([0.1, 1.0])
+    trials = sweep.trials.sort_values("learning_rate").assign(regime=["converged", "oscillating"])
+
+    def said(**columns):
+        found = answer(replace(sweep, trials=trials.assign(**columns)))
+        return found.headline, found.lines[0]
+
+    far = said(test_accuracy=[0.9, 0.95])
+    assert far == ("Train with 1: test accuracy 0.9500 (best of 2)", "One seed told it apart from all others")
+    near = {"test_accuracy": [0.949, 0.95]}
+    assert said(**near)[1] == "One seed can't rank 0.1, 1"
+    assert said(**near, late_fall=[0, 0.013])[1] == "One seed can't rank 0.1, 1; at 1 accuracy jumps"
+    assert said(**near, late_fall=[0.01, 0.013])[1].endswith("; from 0.1 on accuracy jumps")
+    held = said(**near, validation_accuracy=[0.94, 0.93], holdout=1000)
+    assert held[0] == "Train with 0.1: held-out accuracy 0.9400 (best of 2)"
+    alike = said(test_accuracy=[0.9, 0.95], learning_rate=[1.0, 1.0001])
+    assert alike[0].startswith("Train with 1.0001: ")
+    lost = said(regime="diverged", stop_reason="diverged")
+    assert lost == ("No setting has run all its epochs without diverging", "diverges at all rates, 0.1–1")
 
 
 def test_of_crossed_settings_the_best_is_named_in_full_and_the_best_of_each(made_up_sweep):
@@ -42,7 +64,8 @@ def test_an_edge_and_a_decision_answer_their_own_questions(edge_sweep, made_up_s
     settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2)]
     base = made_up_sweep([0.1])
     found = answer(decision(base, settings, lambda seed, one: (0.9, 0.95)[one] + 0.001 * (seed % 3)))
-    assert found.headline.startswith("Train with 0.2: 0 of 5 seeds failed")
+    assert found.headline == "Train with 0.2: none of the others is better"
+    assert found.lines[0].startswith("0 of 5 seeds failed (at most 45% do); right in 95% of all decisions")
     assert found.best == keys(base.trials.assign(learning_rate=0.2, epochs_asked=1, holdout=100))[0]
     assert found.rivals == ()
 

@@ -13,9 +13,10 @@ from recorded_data import recorded_data
 
 from mnist_tune.commands import architectures
 from mnist_tune.reports import terminal
-from mnist_tune.reports.decided import decided
+from mnist_tune.reports.answer import answer
+from mnist_tune.reports.decided import compared, decided
 from mnist_tune.reports.findings import findings, nodes, winner_of
-from mnist_tune.reports.terminal import print_replicates, print_report
+from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import TIMES, Tables, settings_of
 
 STARTED = {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T03:09:06+00:00"}
@@ -72,7 +73,11 @@ def test_what_a_decision_found(made_up_sweep, same):
         ("none yet", SETTINGS[:2], lambda *_: None, {"trials": 2}),
     ):
         sweep = decision(base, settings, accuracy, **options)
-        lines += [f"== {name}", *decided(sweep, sweep.decision)]
+        lines += [
+            f"== {name}",
+            *decided(sweep, sweep.decision),
+            *map(" | ".join, compared(sweep, sweep.decision).values),
+        ]
     same("decisions said", lines)
 
 
@@ -84,20 +89,18 @@ def test_why_a_setting_left_is_said_as_it_was_then(made_up_sweep):
         return math.nan if fails else 0.9 - 0.02 * setting + noise(order, setting)
 
     sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS, accuracy, trials=40, tolerance=1e-4)
-    first, *lines = decided(sweep, sweep.decision)
-    assert first.startswith(
-        "best: 0.1, 1 of 7 seeds failed (at most 52% do); of those that fail no more often, none is "
-    )
-    [said] = [line for line in lines if line.startswith("0.4 failed")]
-    assert said.endswith("2 of 2 seeds (it diverged, or was at chance); set aside then, as the best had failed with 0")
+    first, second, *_ = decided(sweep, sweep.decision)
+    assert first.startswith("0.1: of those that fail no more often, none is ")
+    assert second.startswith("1 of 7 seeds failed (at most 52% do)")
+    said = compared(sweep, sweep.decision).set_index("setting").loc["0.4"]
+    assert [*said[["seeds", "failed", "state"]]] == ["2", "2", "set aside, as the best had failed with 0"]
 
 
 def test_how_often_the_best_failed_and_what_its_95_percent_are_of_is_said_with_it(made_up_sweep):
     sweep = decision(made_up_sweep([0.1], epochs=1), SETTINGS[:2], lambda order, k: 0.9 - 0.05 * k + noise(order, k))
-    first, *_ = decided(sweep, sweep.decision)
-    assert first.startswith(
-        "best: 0.1, 0 of 5 seeds failed (at most 45% do); none of the others is better (95% of all "
-    )
+    first, second, *_ = decided(sweep, sweep.decision)
+    assert first == "0.1: none of the others is better"
+    assert second.startswith("0 of 5 seeds failed (at most 45% do); right in 95% of all decisions, ")
 
 
 def test_a_calmer_setting_that_is_not_told_apart_is_named(made_up_sweep):
@@ -146,7 +149,10 @@ def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkey
     assert winner(None)[1] == "0.4"
     text, its_rate = winner(final)
     assert its_rate == "0.1"
-    assert "decided between the best 3 with fresh seeds: best: 0.1" in text
+    assert "decided between the best 3 with fresh seeds: 0.1: none of the others" in text
+    found = answer(base)
+    assert found.headline.startswith("Train with 0.1: held-out accuracy 0.8920 ")
+    assert found.headline.endswith("(of 3, the best 3 compared on fresh seeds)")
 
 
 def said(sweep):
@@ -240,7 +246,6 @@ def test_what_is_printed_of_a_sweep_with_more_trials_than_lines(made_up_sweep, m
         for some in each:
             print(f"== {width} wide, {len(some)} trials")
             print_report(replace(sweep, trials=some), every_line, picture=every_line)
-        print_replicates(done[:12], every_line)
     same("printed", capsys.readouterr().out.splitlines())
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_sweeps import decision
 from rich.console import Console
 
 from mnist_tune import TrialConfig
@@ -19,8 +20,8 @@ from mnist_tune.reports.terminal import (
     LINES,
     bins,
     condensed_table,
-    print_replicates,
     print_report,
+    replicates,
     span,
 )
 from mnist_tune.reports.trial_table import MANY
@@ -55,7 +56,7 @@ def test_a_running_sweep_says_how_far_it_is_and_not_how_to_resume(made_up_sweep,
     reasons = ["error", "running", "waiting"]
     print_report(replace(found, trials=found.trials.assign(stop_reason=reasons)))
     out = capsys.readouterr().out
-    assert "\n1 of 3 trials ended, 1 running, 1 waiting: this sweep is still running\n" in out
+    assert "\n1 of 3 trials ended, 1 running, 1 waiting\n" in out
     assert not re.search("--resume|Picture: ", out)
 
 
@@ -65,15 +66,17 @@ def test_what_was_drawn_or_written_already_is_named_or_left_out(made_up_sweep, c
     assert not re.search("Page: |Picture: ", capsys.readouterr().out)
     (found.path / "report.html").touch()
     print_report(found)
-    assert f"\nResults: {found.path}\nPage: {found.path}/report.html\nPicture: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"\nResults: {found.path}" in said
+    assert f"Page: {found.path}/report.html" in said
     monkeypatch.chdir(found.path.parent)
     print_report(found)
-    *_, results, at, picture = capsys.readouterr().out.splitlines()
-    assert (results, at, picture.split()[-1]) == ("Results: sweep", "Page: sweep/report.html", "sweep")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch("Results: sweep    Page: sweep/report.html    Picture: .*summarize.* sweep", last)
 
 
-def printed_text(capsys, sweep):
-    print_report(sweep)
+def printed_text(capsys, sweep, every_line=True):
+    print_report(sweep, every_line)
     return capsys.readouterr().out
 
 
@@ -95,8 +98,8 @@ def test_a_narrow_table_says_why_trials_stopped_only_if_the_other_columns_do_not
     sweep = made_up_sweep([0.1])
     monkeypatch.setattr(terminal, "PLAIN_WIDTH", 65)
     printed = printed_text(capsys, replace(sweep, trials=sweep.trials.assign(stop_reason=reason)))
-    assert ("stopped" in printed.split("Regimes:")[0]) is said
-    assert "\n    accuracy 0.96" in printed  # it has no room beside the other columns
+    assert ("stopped" in printed.split("Train with")[0]) is said
+    assert "\n    >= 0.91" in printed  # it has no room beside the other columns
 
 
 def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
@@ -104,7 +107,7 @@ def test_a_folders_name_is_quoted_for_the_shell(new_writer, tmp_path, capsys):
     print_report(found)
     out = capsys.readouterr().out
     assert f"--resume '{found.path}'\n" in out
-    assert f"Results: {found.path}\n" in out
+    assert f"Results: {found.path}" in out
     print_report(replace(found, trials=found.trials.assign(stop_reason="completed")))
     assert capsys.readouterr().out.endswith(f"summarize.py '{found.path}'\n")
 
@@ -136,8 +139,8 @@ def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
     trials = pd.concat([sweep.trials, sweep.trials.assign(batch_size=64, momentum=0.9)], ignore_index=True)
     trials["regime_evidence"] = "accuracy 0.8119 after 5 epochs; rate 0.4 had 0.9940"
     monkeypatch.setattr(terminal, "PLAIN_WIDTH", 80)
-    print_report(replace(sweep, trials=trials.assign(stop_reason="completed")))
-    table = capsys.readouterr().out.split("Regimes:")[0]
+    print_report(replace(sweep, trials=trials.assign(stop_reason="completed")), every_line=True)
+    table = capsys.readouterr().out.split("Train with")[0]
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
     assert "…" not in table
     assert " ".join(table.split()).count("0.9940") == 8
@@ -146,14 +149,13 @@ def test_at_eighty_columns_no_text_is_cut(made_up_sweep, capsys, monkeypatch):
 def printed(capsys, sweep, **options):
     """Return the lines that are printed for a sweep."""
     print_report(sweep, **options)
-    print_replicates(sweep.trials, **options)
     return capsys.readouterr().out.splitlines()
 
 
 def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(300), epochs=1)
     lines = printed(capsys, found)
-    assert len(lines) < LINES + 9
+    assert len(lines) < LINES + 10
     table = [line for line in lines if " – " in line]
     assert len(table) == LINES
     assert table[0].lstrip().startswith("0.001 – ")
@@ -162,9 +164,7 @@ def test_many_trials_are_summarised_by_ranges_of_learning_rates(made_up_sweep, r
         cells = [re.split(r"\s{2,}", line.strip())[-1] for line in table]
         assert sum(int(n) for cell in cells for n in re.findall(rf"(\d+) {regime}", cell)) == count
     (whole,) = [line for line in lines if "--all" in line]
-    assert whole.endswith(f"every trial: trials.parquet there, or python analysis/summarize.py {found.path} --all")
-    lines = printed(capsys, replace(found, meta=found.meta | {"ended": None}))
-    assert [line for line in lines if line.endswith(f"every trial: python analysis/summarize.py {found.path} --all")]
+    assert whole.endswith(f"More: python analysis/summarize.py {found.path} --all")
 
 
 def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsys):
@@ -172,20 +172,19 @@ def test_up_to_a_limit_trials_are_printed_one_by_one(made_up_sweep, rates, capsy
     assert printed(capsys, found) == printed(capsys, found, every_line=True)
 
 
-def test_up_to_a_limit_replicates_are_printed_one_by_one_with_what_they_differ_in(made_up_sweep, rates, capsys):
+def test_settings_with_seeds_have_a_line_each_with_what_they_differ_in(made_up_sweep, rates, capsys):
     found = made_up_sweep(rates(MANY // 2), seeds=2, epochs=1, architectures=["mlp-4-tanh", "mlp-8-tanh"])
     trials = found.trials.assign(label=["[/]"] * MANY + [""] * MANY, batch_size=[32] * MANY + [64] * MANY)
     trials.loc[:1, ["train_accuracy", "test_accuracy"]] = math.nan
-    print_replicates(trials)
-    _, heading, heads, *lines = capsys.readouterr().out.splitlines()
-    assert heading.startswith("Replicates over seeds: how many converged, with the 95% interval of that share; acc")
-    assert heads.split() == "architecture batch size label rate converged train test".split()
-    assert len(lines) == MANY
-    [first] = [line.split() for line in lines if line.startswith("  mlp-4-tanh") and " 0.001 " in line]
-    assert first == "mlp-4-tanh 32 [/] 0.001 0 of 2 (0% to 84%) - -".split()
+    caption, heads, *lines = printed(capsys, replace(found, trials=trials))
+    assert caption == "A line for each setting, with 95% intervals, or the values of two seeds:"
+    assert heads.split() == "architecture batch size label rate regime converged train test".split()
+    assert len([line for line in lines if line.startswith("mlp-")]) == MANY
+    [first] = [line.split() for line in lines if line.startswith("mlp-4-tanh") and " 0.001 " in line]
+    assert first == "mlp-4-tanh 32 [/] 0.001 undecided 0 of 2 (0% to 84%) - -".split()
 
 
-def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path, capsys):
+def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, epoch_row, tmp_path):
     """For three seeds that is 4.30 times their standard error (Student's t). Two are told as they are."""
     writer = new_writer(tmp_path / "sweep", count=3)
     trials = [TrialConfig(learning_rate=0.1, seed=seed, epochs=1) for seed in (0, 1, 2)]
@@ -193,32 +192,67 @@ def test_an_accuracy_is_printed_with_the_half_width_of_its_interval(new_writer, 
     for trial_id, accuracy in (("00000", 0.90), ("00001", 0.91), ("00002", 0.92)):
         writer.epoch(trial_id, epoch_row(1, train_accuracy=accuracy), False)
     found = writer.finish(ended="now").trials
-    print_replicates(found)
-    assert "0.9100 ± 0.0248" in capsys.readouterr().out
-    print_replicates(found[:2])
-    said = capsys.readouterr().out
-    assert "0.9000, 0.9100" in said
-    assert "±" not in said.splitlines()[-1]
+    assert replicates(found)[1]["train"].tolist() == ["0.9100 ± 0.0248"]
+    assert replicates(found[:2])[1]["train"].tolist() == ["0.9000, 0.9100"]
 
 
-def test_without_replicates_nothing_is_printed(made_up_sweep, capsys):
-    print_replicates(made_up_sweep([0.01, 0.1]).trials)
-    assert capsys.readouterr().out == ""
-
-
-def test_seeds_that_never_trained_are_no_replicates(made_up_sweep, capsys):
+def test_seeds_that_never_trained_are_no_replicates(made_up_sweep):
     trials = made_up_sweep([0.1], seeds=3).trials.assign(epochs_run=[4, 4, 0], regime=["converged"] * 2 + ["undecided"])
-    print_replicates(trials)
-    assert "2 of 2 (16% to 100%)" in capsys.readouterr().out
-    print_replicates(trials.assign(epochs_run=[4, 0, 0]))
-    assert capsys.readouterr().out == ""
+    assert replicates(trials)[1]["converged"].tolist() == ["2 of 2 (16% to 100%)"]
+    assert replicates(trials.assign(epochs_run=[4, 0, 0]))[1].empty
+
+
+def on_terminal(monkeypatch, width, **environment):
+    """Print to a terminal of this width, without colours; return the list of texts that are printed."""
+    monkeypatch.setattr(
+        terminal, "Console", lambda **_: Console(width=width, force_terminal=True, _environ=environment)
+    )
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_answer_comes_last_in_few_lines_that_are_wrapped_between_words(made_up_sweep, capsys, monkeypatch, width):
+    on_terminal(monkeypatch, width, NO_COLOR="1", TERM="xterm")
+    sweep = made_up_sweep([0.001, 0.01, 0.1, 0.2, 0.4, 1, 2, 4], seeds=3)
+    print_report(sweep)
+    said = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
+    table, head, rest = said.partition("Train with 1: test accuracy 0.9700 (best of 8, mean of 3 seeds)\n")
+    assert len(table.splitlines()) == 10
+    assert not re.search("completed|00:", table)
+    found = sweep.answer()
+    assert found.lines == ("3 seeds can't rank 0.2, 0.4, 1, 2", "slow to 0.01 · converges 0.1–2 · diverges 4")
+    lines = (head + rest).splitlines()
+    assert len(lines) <= 8
+    assert [line for line in lines if line.endswith(found.questions[0].command)], "a command is one line"
+
+
+def test_colours_are_among_the_sixteen_and_no_color_is_respected(made_up_sweep, capsys, monkeypatch):
+    sweep = made_up_sweep([0.1, 4])
+    on_terminal(monkeypatch, 120, TERM="xterm")
+    print_report(sweep)
+    said = capsys.readouterr().out
+    assert "\x1b[32mconverged" in said, "green, not the grey that is nearest to another green"
+    assert "\x1b[1mTrain with" in said
+    on_terminal(monkeypatch, 120, TERM="xterm", NO_COLOR="1")
+    print_report(sweep)
+    assert not re.search("\x1b\\[[0-9;]*3[0-9]", capsys.readouterr().out)
+
+
+def test_a_decision_has_a_line_for_each_setting(made_up_sweep, capsys):
+    settings = [{"architecture": "mlp-4-tanh", "learning_rate": one} for one in (0.1, 0.2, 0.4)]
+    sweep = decision(made_up_sweep([0.1]), settings, lambda seed, k: (0.9, 0.95, 0.94)[k] + 0.001 * (seed % 3))
+    print_report(sweep)
+    table, _, rest = capsys.readouterr().out.partition("Train with 0.2: none of the others is better")
+    rows = table.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["0.1", "0.2", "0.4"]
+    assert [row.split()[-1] for row in rows] == ["beaten", "best", "in"]
+    assert len(rest.splitlines()) <= 7
 
 
 def test_a_long_name_leaves_room_for_what_was_found(made_up_sweep, capsys):
     names = ["/home/anna/networks/residual.py:resnet(width=64, depth=4, norm='layer', activation='gelu')", "mlp-4-tanh"]
     printed = printed_text(capsys, made_up_sweep([0.1, 0.2], architectures=names))
     assert printed.count("residual.py:resnet(… activation='gelu')   0.1  ") == 1
-    assert f"{names[0]}: " in printed
+    assert f"\n{names[0]}: " in printed
 
 
 def test_rates_that_look_alike_are_told_apart_in_the_table(made_up_sweep, capsys):
@@ -289,7 +323,7 @@ def test_a_curve_that_slips_once_at_its_end_has_been_at_the_target_since_it_got_
     for epoch, accuracy in enumerate([0.85, 0.93, 0.95, 0.97, 0.98, 0.98, 0.98, 0.9], start=1):
         writer.epoch("00000", epoch_row(epoch, 0.1, accuracy), False)
     writer.end("00000", "completed")
-    line = printed(capsys, writer.finish(ended="now"))[1]
+    line = printed(capsys, writer.finish(ended="now"), every_line=True)[1]
     assert " converged " in line
     assert " epoch 2 " in line
 
@@ -300,7 +334,7 @@ def test_what_to_try_is_decided_on_the_images_held_out(made_up_sweep, capsys):
         regime="underfit", test_accuracy=[0.6, 0.7, 0.8], validation_accuracy=[0.8, 0.7, 0.6]
     )
     print_report(replace(sweep, trials=trials))
-    assert "  try smaller rates: " in capsys.readouterr().out
+    assert "\nTry smaller rates: " in capsys.readouterr().out
 
 
 def test_a_proposed_command_goes_on_after_a_divergence_as_this_one_did(made_up_sweep, capsys):
