@@ -109,7 +109,7 @@ def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = Non
         lines = list(decided(sweep.final, contest))[1:2]
     else:
         close = [k for k, near in enumerate(best["close"]) if near and k != first]
-        lines = ["; ".join(filter(None, _how_sure(best, names)))]
+        lines = ["; ".join(filter(None, how_sure(best, names)))]
     head = f"{names[first]}: {SPLITS[held_out(trials)]} {accuracy:.4f} ({how})"
     return Answer(
         f"So far {head}" if running else f"Train with {head}",
@@ -134,7 +134,7 @@ def _measured(edges: Sequence[MeasuredEdge], found: Sequence[Finding], running: 
     return Answer(f"Half of the seeds learn up to {edges[0].rate(0.5)}", (*running, text, *one.more))
 
 
-def _how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
+def how_sure(best: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
     """Yield which settings can't be ranked, how many failed, and where accuracy jumps."""
     first, close = best.iloc[0], best["close"]
     least, most = best["seeds"].min(), best["seeds"].max()

@@ -27,7 +27,7 @@ from mnist_tune.regimes.decision import (
     standing,
     to_decide,
 )
-from mnist_tune.reports.findings import best_rate
+from mnist_tune.reports.answer import how_sure
 from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
 
 RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("*-main-sweep-*"))
@@ -328,4 +328,4 @@ def test_a_seed_at_chance_failed_and_one_that_fails_more_is_listed_but_not_named
         [0.1, 3, 0, 1],
         [0.2, 2, 1, 1],
     ]
-    assert best_rate(found, "test").endswith("; failed with a seed more: 0.2")
+    assert list(how_sure(found, ["0.1", "0.2"]))[-1] == "failed with a seed more: 0.2"
