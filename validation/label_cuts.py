@@ -2,7 +2,7 @@
 
     python validation/label_cuts.py --set 1 2 3 4 5
 
-A set is that of `unseen_curves.py` with the labels in `tests/regimes`. The rules are called as a user calls them, by
+A set is one of `tests/regimes`; `blind_set.py` makes a new one. The rules are called as a user calls them, by
 `label_trials`. Five sets take about a minute. It prints four short tables:
 
 - *Labels*: how many are a person's. *On its way* for slow, or the reverse, counts half. An arguable curve is right with

@@ -1,12 +1,12 @@
 """What does early stopping save, and what does it cost? Train sweeps with the default scheduler, and again to the end.
 
-    python validation/stopping.py --set 7
+    python validation/stopping.py sweeps.py
 
-The sweeps are those of `unseen_curves.py`. Each is trained as a user trains it: every second one as lanes, whose trials
-advance side by side, the others one trial after the other, with the largest rate first. The second run has fifo for its
-scheduler, and goes on after a divergence. The line of a sweep says which trials were stopped, and the best held-out
-accuracy of all trials and of those that ran to the end: in the last epoch, and in the median of the last three. Then
-follow how many epochs were saved, beside fifo as it is by default, and
+`sweeps.py` is a file as `blind_set.py` takes it. Each sweep is trained as a user trains it: every second one as lanes,
+whose trials advance side by side, the others one trial after the other, with the largest rate first. The second run has
+fifo for its scheduler, and goes on after a divergence. The line of a sweep says which trials were stopped, and the best
+held-out accuracy of all trials and of those that ran to the end: in the last epoch, and in the median of the last
+three. Then follow how many epochs were saved, beside fifo as it is by default, and
 
 - the sweeps all of whose best trials were stopped;
 - trials that were stopped as dead or diverged, and learned 30% of what can be learned in the median of three later
@@ -21,16 +21,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import tyro
 
 from mnist_tune import Sweep, cli
 from mnist_tune.regimes.statistics import LEARNED
 from mnist_tune.runtime.ray_session import start_ray
+from validation.blind_set import Case, cases_of, train
 from validation.label_cuts import first_epoch
-from validation.unseen_curves import SETS, Case, train
 
 SETTLED = 3
 """Epochs in the median of a settled accuracy."""
@@ -40,10 +41,10 @@ SETTLED = 3
 class Stopping:
     """Train sweeps with and without early stopping."""
 
-    set: int = 7
-    """Number of the set."""
+    sweeps: Annotated[Path, tyro.conf.Positional]
+    """A Python file with SWEEPS, a list of cases."""
     first: int = 0
-    """Begin with this sweep of the set."""
+    """Begin with this sweep of the file."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def main() -> None:
     config = cli.parse(Stopping)
     start_ray(None, None, False, 1)
     lost, recovered, arrived, ran, fifo = [], [], [], 0, 0
-    for number, case in enumerate(SETS[config.set]):
+    for number, case in enumerate(cases_of(config.sweeps)):
         if number < config.first:
             continue
         with TemporaryDirectory(prefix="stopping-") as folder:

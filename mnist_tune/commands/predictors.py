@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +15,6 @@ from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 
-OWN = Path(__file__).parents[2] / "examples" / "networks.py"
-"""One's own network, in a file that the package knows nothing of. A clone has it, an installed package does not."""
-
 NETWORKS = (
     "mlp-16-tanh",
     "mlp-256-tanh",
@@ -28,7 +23,6 @@ NETWORKS = (
     "mlp-64-64-64-relu-glorot",
     "mlp-256-256-gelu-glorot",
     "convnet",
-    *[f"{os.path.relpath(OWN)}:residual"] * OWN.exists(),
 )
 
 ALSO = ({"momentum": 0.9}, {"optimizer": "adam"})

@@ -1,0 +1,132 @@
+"""Are the labels right on curves that nobody looked at? Train a set of them, for a person to label before the rules do.
+
+    python validation/blind_set.py sweeps.py --set 10
+
+`sweeps.py` is a file that you write, with networks, data and optimisers that no earlier set has:
+
+    from validation.blind_set import Case
+
+    SWEEPS = [Case("digits radam", "digits", "net.py:mlp", (0.001, 0.1, 10.0), 20, {"optimizer": "net.py:radam"})]
+
+For a set 10 it writes to `tests/regimes` the tables `unseen_10_trials.csv` and `unseen_10_epochs.csv`, without the
+rules' labels, and `unseen_10_labels.csv`. There a person fills in `expected`, and in `acceptable` other labels that a
+curve may have, as `a/b`. `docs/labels.md` says how labels were given; `label_cuts.py` compares them with the rules'.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from mnist_tune import Sweep, SweepOptions, TrialConfig, UserError, cli, run_sweep
+from mnist_tune.columns import EPOCHS
+from mnist_tune.own_code.loading import load_own
+from mnist_tune.runtime.ray_session import start_ray
+from validation.label_cuts import SETS
+
+KEPT = "trial_id learning_rate seed optimizer momentum batch_size loss schedule label_noise".split()
+KEPT += ["epochs_asked", "stop_reason"]
+CURVE = [column.name for column in EPOCHS if column.curve]
+
+
+@dataclass
+class Case:
+    """A sweep of one family over learning rates."""
+
+    name: str
+    data: str | Callable[[], tuple[np.ndarray, ...]]
+    """What `--dataset` takes, or a function that returns training images and labels, and those of the test."""
+    network: str
+    rates: tuple[float, ...]
+    epochs: int
+    config: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the trials: `batch_size`, `optimizer`, ..."""
+    target: float | None = None
+    seeds: tuple[int, ...] = (0,)
+
+    def trials(self, longer: int = 1, **changes: Any) -> list[TrialConfig]:
+        """Return the trials, which train so many times as long, with some fields changed."""
+        shared = {"architecture": self.network, "epochs": longer * self.epochs, **self.config, **changes}
+        return [
+            TrialConfig(learning_rate=rate, seed=seed, data_seed=seed, **shared)
+            for rate in self.rates
+            for seed in self.seeds
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindSet:
+    """Train a set of sweeps that a person labels."""
+
+    sweeps: Annotated[Path, tyro.conf.Positional]
+    """A Python file with SWEEPS, a list of cases."""
+    set: int
+    """Number of the set."""
+    output: Path = SETS
+    """Folder for the tables."""
+    longer: int = 1
+    """Train so many times the epochs, to see what comes later; sweeps with a schedule are left out then."""
+
+
+def cases_of(path: Path) -> list[Case]:
+    """Return the sweeps of a file."""
+    try:
+        return list(runpy.run_path(str(path))["SWEEPS"])
+    except (FileNotFoundError, KeyError) as error:
+        raise UserError(f"{path} must be a Python file with SWEEPS, a list of cases ({error})") from None
+
+
+def train(case: Case, folder: Path, trials: Sequence[TrialConfig], **options: Any) -> Sweep:
+    """Train a sweep as a user does."""
+    load_own({"architecture": trials[0].architecture})
+    data = case.data if isinstance(case.data, str) else case.data()
+    return run_sweep(
+        case.name, trials, SweepOptions(dataset=data, target=case.target, output=folder, quiet=True, **options)
+    )
+
+
+def run(case: Case, folder: Path, longer: int) -> tuple[pd.DataFrame, ...]:
+    """Train a sweep. Return its trials and epochs without the rules' labels, and a person's labels, still empty."""
+    many: dict[str, Any] = {"execution": "lanes"} if longer > 1 else {}
+    sweep = train(case, folder, case.trials(longer), scheduler="fifo", **many)
+    meta = sweep.meta["dataset"]
+    trials = sweep.trials[KEPT].assign(
+        sweep=case.name,
+        optimizer=sweep.trials["optimizer"].str.rpartition("/")[2],  # without this machine's folders
+        dataset=meta["name"],
+        label_counts=" ".join(map(str, meta["label_counts"])),
+        test_images=meta["test_images"],
+        target=case.target or meta["target"],
+        positions=meta["positions"],
+    )
+    epochs = sweep.epochs.reindex(columns=["trial_id", "epoch", *CURVE]).assign(sweep=case.name)
+    return trials, epochs, trials[["sweep", "learning_rate", "seed"]].assign(expected="", acceptable="")
+
+
+def main() -> None:
+    config = cli.parse(BlindSet)
+    paths = [config.output / f"unseen_{config.set}_{name}.csv" for name in ("trials", "epochs", "labels")]
+    if there := [path.name for path in paths if path.exists()]:
+        raise UserError(f"set {config.set} is there already ({', '.join(there)}): choose another --set")
+    cases, parts = cases_of(config.sweeps), []
+    start_ray(None, None, False, 1)  # one Ray, of one core, for all sweeps
+    for case in cases:
+        if config.longer > 1 and "schedule" in case.config:
+            continue
+        with TemporaryDirectory(prefix="unseen-") as name:
+            parts.append(run(case, Path(name) / "sweep", config.longer))
+            print(case.name, len(parts[-1][0]), flush=True)
+    for path, tables in zip(paths, zip(*parts, strict=True), strict=True):
+        pd.concat(tables).to_csv(path, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    cli.run(main)
