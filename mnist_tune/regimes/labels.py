@@ -125,7 +125,7 @@ def below(curve: Curve, goal: float) -> Label:
     if curve.train_loss is not None and hardly_begun(curve):
         return "slow", f"hardly begun: training loss {curve.train_loss[-1]:.4g} (untrained {curve.untrained:.4g})"
     if curve.complete and late_in_few(curve, goal):
-        return "slow", f"accuracy {final:.4f}; a straight line needs over {FAR * curve.epochs} epochs to {goal:.4g}"
+        return "slow", f"accuracy {final:.4f}; {goal:.4g} would take over {FAR * curve.epochs} epochs at best"
     if curve.epochs < ENOUGH:
         return "undecided", f"{curve.epochs} epoch{'s' * (curve.epochs > 1)}, accuracy {final:.4f}: too few to tell"
     if accuracy.max() >= goal:
