@@ -58,7 +58,7 @@ SET_HERE = {
     "train_images": "--batch-size times --steps",
     "sharpness_every": "what each sweep of a diagram needs",
 }
-"""Options that can't be given, and what they are."""
+"""Options that can't be given, since a diagram sets them, and to what."""
 
 NAME = "phases"
 """What the sweeps of a diagram are called."""

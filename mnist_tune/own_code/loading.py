@@ -58,9 +58,9 @@ def _texts(value: Any) -> Sequence[str]:
 
 
 def load_own(*owners: Any) -> None:
-    """Load the code that trials or options name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a
-    file has changed since it was loaded, all named code is loaded anew. Raises `UserError` if there is no such file,
-    module or function, or it can't be loaded."""
+    """Load the code that trials or options name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a file has
+    changed since it was loaded, all named code is loaded anew. Raises `UserError` if there is no such file, module or
+    function, or it can't be loaded."""
     if other := changed():
         for known in ENTRIES.values():
             known.update({name: Entry(place) for name, one in known.items() if (place := _place(one))})

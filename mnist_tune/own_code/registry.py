@@ -59,12 +59,12 @@ def is_not_loaded(flag: str, text: str) -> bool:
 
 
 FROM_PYTHON, NAMED_AGAIN = "from Python as before", "with your own code named again"
-"""How that is given again which no printed command names."""
+"""What is said of a sweep's code or data that the flags of a printed command can't name."""
 
 
 def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
-    """Return how a command names again what a sweep, or some of its `trials` (a table), trained: the flags of the own
-    code that `sweep.json` lists, and how that is given which has no flags, empty if a command says all.
+    """Return the flags that name the own code of a sweep again, or of some of its `trials` (a table). If flags are not
+    enough, return one of the words above as well, else an empty text.
 
     Arrays, and code that was registered by a plain name, are known to Python alone. Code that nobody has named in this
     process is in no command: the folder may come from anybody.
@@ -83,15 +83,15 @@ def named_again(meta: Mapping[str, Any], trials: Any = None) -> tuple[str, str]:
 
 
 def as_loaded(flag: str, text: str) -> str:
-    """Return a text that names code, by the path from which it was loaded: it may have moved (`is_named_again`)."""
+    """Return a text that names code, with the path from which this process has loaded it."""
     name, bracket, arguments = text.partition("(")
     entry = ENTRIES[flag].get(name.strip())
     return next((one for one, other in ENTRIES[flag].items() if other is entry), name) + bracket + arguments
 
 
 def is_named_again(flag: str, given: Iterable[str], known: Iterable[str]) -> bool:
-    """Return whether these names, without arguments, are of code that is known by these texts. A file may be named by
-    another path than before; what was known by the former is then that file's."""
+    """Return whether each of these names, without arguments, is one that is in these texts. A file that has moved may
+    be named by its new path, and the code that was loaded from there then has the old name, too."""
     names = {text.partition("(")[0].strip() for text in known}
     for one in given:
         same = [name for name in names if names_own_code(name) and name.rpartition("/")[2] == one.rpartition("/")[2]]
