@@ -20,14 +20,12 @@ from mnist_tune.numbers import counted, rate
 from mnist_tune.own_code.registry import FROM_PYTHON, NAMED_AGAIN, named_again
 from mnist_tune.regimes.contest import MOST_SETTINGS, TRIALS
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.decision import standing, to_decide
+from mnist_tune.regimes.decision import to_decide
 from mnist_tune.regimes.edge_posterior import LEAST_OUTCOMES
-from mnist_tune.regimes.families import FAMILY, families, held_out, setting, varied
+from mnist_tune.regimes.families import FAMILY, families
 from mnist_tune.regimes.measured_edge import CALM, DIVERGED, LEARNED, LEARNED_SHARE, PILOT, Interval, MeasuredEdge
-from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
-from mnist_tune.reports.decided import decided, decided_accuracy
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, spans
 from mnist_tune.results.journal import OPEN_REASONS, resume_command
@@ -40,9 +38,6 @@ SHARES = (0.9, 0.5, 0.1)
 LEAST_RATES = 3
 """A family of a search with fewer learning rates than this says nothing of its range."""
 
-PROPOSED = {"tpe": ", proposed by TPE", "random": ", drawn at random"}
-"""How a search of `sweeps/search.py` found its trials."""
-
 WORK = {"train_s": "training", "eval_s": "evaluating", "compile_s": "compiling", "wait_s": "waiting"}
 
 SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
@@ -52,18 +47,12 @@ SPLITS = {"validation": "held-out accuracy", "test": "test accuracy"}
 class Kind(StrEnum):
     """What a finding is about."""
 
-    REGIMES = "regimes"
-    """How many trials have each regime."""
-    WINNER = "winner"
-    """The best trial of a search, and how it was found."""
     FAMILY = "family"
     """Where each regime of a family is found, its best rate, and what to try next."""
     EDGE = "edge"
     """What was measured of a family's edge."""
     NEXT = "next"
     """Settings that are not told apart, and the command that decides between them."""
-    FIGURE = "figure"
-    """A number that matters most; there are some of one family only, or of a search."""
     NOTE = "note"
     """What restricts the other findings."""
     STATE = "state"
@@ -88,7 +77,7 @@ class Finding:
     text: str
     """It in words, in one line."""
     about: str = ""
-    """What it is true of: a family, a trial; of a figure, a fact or how it ran, its name."""
+    """What it is true of: a family, a trial; of a fact or how it ran, its name."""
     more: tuple[str, ...] = ()
     """Further lines."""
     question: str = ""
@@ -100,7 +89,6 @@ class Finding:
     def lines(self) -> list[str]:
         """It as lines of text."""
         said = {
-            Kind.REGIMES: f"Regimes: {self.text}",
             Kind.NOTE: f"Note: {self.text}",
             Kind.LEFT: f"{self.text} {self.command}",
             Kind.NEXT: f"{self.text} {self.command}",
@@ -114,8 +102,6 @@ class Finding:
 def findings(sweep: Tables, where: str = "") -> list[Finding]:
     """Return what is true of a sweep; `where` is how its path is written in commands, by default in full."""
     return [
-        Finding(Kind.REGIMES, regime_counts(sweep.trials["regime"])),
-        *winner_of(sweep),
         *_families(sweep),
         *_next(sweep, where or str(sweep.path)),
         *_notes(sweep),
@@ -130,46 +116,14 @@ def of(found: Iterable[Finding], *kinds: Kind) -> list[Finding]:
     return [one for one in found if one.kind in kinds]
 
 
-def winner_of(sweep: Tables) -> Iterator[Finding]:
-    """Yield what a search found, or its decision between its best; nothing of other sweeps."""
-    if not _is_search(sweep) or sweep.best().empty:
-        return
-    row, split = winner(sweep), held_out(sweep.trials)
-    if sweep.final and (contest := sweep.final.decision):
-        split, [by, *_] = "validation", decided(sweep.final, contest)
-        row["accuracy"] = decided_accuracy(sweep.final, contest)
-        how = f"decided between the best {len(contest.settings)} with fresh seeds: {by}"
-    else:
-        how = f"the best of {counted(len(sweep.trials))}"
-        how += PROPOSED.get(sweep.meta.get("options", {}).get("by", ""), "")
-    names = ["architecture", *(name for name in varied(sweep.trials) if name != "architecture")]
-    short = {name: float(rate(row[name])) if isinstance(row[name], float) else row[name] for name in names}
-    network, *settings = (setting(name, value) for name, value in short.items())
-    said = ", ".join(filter(None, [network, f"learning rate {rate(row['learning_rate'])}", *settings]))
-    score = f"{row['accuracy']:.4f}"
-    yield Finding(Kind.WINNER, f"{said} ({split} accuracy {score}); {how}", "the winner")
-    yield Finding(Kind.FIGURE, network, "the winner")
-    yield Finding(Kind.FIGURE, rate(row["learning_rate"]), "its learning rate")
-    yield Finding(Kind.FIGURE, score, f"its {SPLITS[split]}")
-
-
-def winner(sweep: Tables) -> pd.Series:
-    """Return the row of `Tables.best` of the setting that a search found best: by its decision, if it has one."""
-    decision = sweep.final and sweep.final.decision
-    return sweep.best().iloc[int(decision.decision.leader) if decision else 0].copy()
-
-
 def _is_search(sweep: Tables) -> bool:
     """Return whether a searcher proposed the trials to find the best; not to measure an edge."""
     return bool(sweep.meta.get("search")) and not sweep.edges() and sweep.decision is None
 
 
 def _families(sweep: Tables) -> Iterator[Finding]:
-    """Yield what follows from each family of trials. What was measured of an edge, or decided, replaces what
-    its regimes say."""
+    """Yield what follows from each family of trials. What was measured of an edge replaces what its regimes say."""
     if sweep.decision is not None:
-        if said := list(decided(sweep, sweep.decision)):
-            yield Finding(Kind.FAMILY, said[0], _networks(sweep.trials), tuple(said[1:]))
         return
     edges = {edge.title: edge for edge in sweep.edges()}
     found = list(families(sweep.steady))
@@ -178,16 +132,11 @@ def _families(sweep: Tables) -> Iterator[Finding]:
     for title, family in found:
         if title in edges:
             yield measured(edges[title])
-            figures = [(f"{share:.0%} of seeds learn up to", str(edges[title].rate(share))) for share in SHARES]
         elif not family["epochs_run"].any():
             yield Finding(Kind.FAMILY, "no learning rate finished an epoch", title)
-            figures = []
         else:
-            one = Range.of(family)
-            yield Finding(Kind.FAMILY, " · ".join(spans(family)), title, (), *advice(family, sweep.meta, one))
-            figures = _figures(one, standing(family, data_facts(sweep.meta)), held_out(family))
-        if len(found) == 1 and not (_is_search(sweep) and varied(sweep.trials)):
-            yield from (Finding(Kind.FIGURE, value, name) for name, value in figures)
+            question = advice(family, sweep.meta, Range.of(family))
+            yield Finding(Kind.FAMILY, " · ".join(spans(family)), title, (), *question)
     for law in exponents((edge.title, edge.rate(0.5)) for edge in edges.values()):
         yield Finding(Kind.EDGE, f"the rate at which 50% learn {law}", law.title)
 
@@ -208,21 +157,6 @@ def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     line = f"{command('decide')} --sweep {shlex.quote(where)}{flags}"
     line += f" --trials {4 * len(close)}" * (2 * len(close) > TRIALS)
     yield Finding(Kind.NEXT, said, by_hand, command=line)
-
-
-def _figures(found: Range, best: pd.DataFrame, split: str) -> list[tuple[str, str]]:
-    figures = []
-    if len(best):
-        figures += [("best learning rate", rate(best["learning_rate"].iloc[0]))]
-        figures += [(f"its {SPLITS[split]}", f"{best['accuracy'].iloc[0]:.4f}")]
-        figures += [("not told apart from it", counted(int(best["close"].sum()) - 1, "rate"))] * (len(best) > 1)
-    if found.always is not None:
-        which = "at which every seed converges" if found.always != found.sometimes else "that converges"
-        figures.append((f"largest rate {which}", rate(found.always)))
-    if found.sometimes is not None:
-        beyond = "– (not reached)" if found.beyond is None else f"{rate(found.beyond)} on"
-        figures.append(("none converges from", beyond))
-    return figures
 
 
 def measured(edge: MeasuredEdge) -> Finding:

@@ -11,7 +11,6 @@ from recorded_data import recorded_data
 from mnist_tune import UserError, load_sweep
 from mnist_tune.commands import search
 from mnist_tune.commands.search import Search, print_best, resumed
-from mnist_tune.reports.findings import winner_of
 from mnist_tune.results.tables import Tables, settings_of
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.opening import with_images_held_out
@@ -69,8 +68,8 @@ def test_of_several_seeds_the_mean_counts_and_not_the_luckiest(tmp_path):
         architecture=["mlp-4-tanh"] * 2 + ["mlp-8-tanh"] * 2, seed=[0, 1] * 2, stop_reason="completed",
         validation_accuracy=[0.99, 0.5, 0.9, 0.91],
     )  # fmt: skip
-    [said, *_] = winner_of(found(tmp_path, trials))
-    assert said.text.startswith("mlp-8-tanh, learning rate 0.1 (validation accuracy 0.9050); the best of 4 trials")
+    first = found(tmp_path, trials).best().iloc[0]
+    assert (first["architecture"], first["accuracy"]) == ("mlp-8-tanh", pytest.approx(0.905))
 
 
 def test_what_is_printed_of_the_search_has_nothing_of_the_test_set(capsys):

@@ -8,6 +8,7 @@ from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.labels import label_trials
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.findings import Kind, findings, nodes, of, spoken, title
+from mnist_tune.reports.ranges import Range
 
 AS_RECORDED = "to repeat this sweep, as its folder records it:"
 
@@ -40,32 +41,20 @@ def test_a_recorded_command_is_words_for_the_shell_and_no_more(made_up_sweep, ar
 
 
 @pytest.mark.parametrize(
-    ("regimes", "figures"),
+    ("regimes", "always", "sometimes", "beyond"),
     [
-        (["converged"] * 4 + ["diverged"] * 2, {"largest rate that converges": "1", "none converges from": "3 on"}),
-        (["converged"] * 6, {"largest rate that converges": "3", "none converges from": "– (not reached)"}),
-        (
-            ["converged"] * 3 + ["slow"] + ["diverged"] * 2,
-            {"largest rate at which every seed converges": "0.1", "none converges from": "3 on"},
-        ),
-        (["converged", *["slow"] * 5], {"none converges from": "1 on"}),
-        (["slow"] * 6, {}),
-        (
-            ["converged"] * 4 + ["undecided"] * 2,
-            {"largest rate that converges": "1", "none converges from": "– (not reached)"},
-        ),
-        (
-            ["converged"] * 2 + ["undecided", "slow"] + ["diverged"] * 2,  # it ran all its epochs
-            {"largest rate that converges": "0.1", "none converges from": "1 on"},
-        ),
+        (["converged"] * 4 + ["diverged"] * 2, 1, 1, 3),
+        (["converged"] * 6, 3, 3, None),
+        (["converged"] * 3 + ["slow"] + ["diverged"] * 2, 0.1, 1, 3),
+        (["converged", *["slow"] * 5], None, 0.1, 1),
+        (["slow"] * 6, None, None, None),
+        (["converged"] * 4 + ["undecided"] * 2, 1, 1, None),  # cut after an epoch
+        (["converged"] * 2 + ["undecided", "slow"] + ["diverged"] * 2, 0.1, 0.1, 1),  # it ran all its epochs
     ],
 )
-def test_the_figures_of_one_family(made_up_sweep, regimes, figures):
-    sweep = made_up_sweep([0.1, 1, 3], seeds=2)
-    accuracies = [0.9, 0.9, 0.8, 0.8, 0.7, 0.7]
-    found = said(replace(sweep, trials=sweep.trials.assign(regime=regimes, test_accuracy=accuracies)), Kind.FIGURE)
-    best = {"best learning rate": "0.1", "its test accuracy": "0.9000", "not told apart from it": "0 rates"}
-    assert found == best | figures
+def test_the_range_of_a_family(made_up_sweep, regimes, always, sometimes, beyond):
+    found = Range.of(made_up_sweep([0.1, 1, 3], seeds=2).trials.assign(regime=regimes))
+    assert (found.always, found.sometimes, found.beyond) == (always, sometimes, beyond)
 
 
 def test_the_title_of_a_page(made_up_sweep):

@@ -15,7 +15,7 @@ from mnist_tune.commands import architectures
 from mnist_tune.reports import terminal
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.decided import compared, decided
-from mnist_tune.reports.findings import findings, nodes, winner_of
+from mnist_tune.reports.findings import findings, nodes
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.tables import TIMES, Tables, settings_of
 
@@ -141,15 +141,9 @@ def test_after_its_decision_a_search_names_what_that_found(made_up_sweep, monkey
     settings = [one.to_dict() for one in settings_of(base.finalists())]
     final = decision(base, settings, lambda order, k: 0.9 - 0.05 * (k != 2) + noise(order, k))
 
-    def winner(ended):
-        monkeypatch.setattr(Tables, "final", ended)
-        [text, _, its_rate, *_] = winner_of(base)
-        return text.text, its_rate.text
-
-    assert winner(None)[1] == "0.4"
-    text, its_rate = winner(final)
-    assert its_rate == "0.1"
-    assert "decided between the best 3 with fresh seeds: 0.1: none of the others" in text
+    monkeypatch.setattr(Tables, "final", None)
+    assert answer(base).headline == "Train with 0.4: held-out accuracy 0.9040 (best of 3)"
+    monkeypatch.setattr(Tables, "final", final)
     found = answer(base)
     assert found.headline.startswith("Train with 0.1: held-out accuracy 0.8920 ")
     assert found.headline.endswith("(of 3, the best 3 compared on fresh seeds)")
