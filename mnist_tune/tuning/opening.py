@@ -196,6 +196,8 @@ def open_again(
         say(f"note: {package} is {version}; the last bits of the resumed trials may differ")
     plain = _plain(options, dataset).items()
     meta["options"] = asked | {name: value for name, value in plain if name in asked or name == "address"}
+    if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
+        start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     with ExitStack() as held:
         writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say, seen=seen))
         journal = read_journal(writer.path)

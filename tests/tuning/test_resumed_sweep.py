@@ -216,7 +216,15 @@ def test_trials_that_were_stopped_early_are_not_said_to_train_longer(ended, caps
 
 
 def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_again(ended, monkeypatch):
-    monkeypatch.setattr(opening, "check_session", lambda *arguments: None)
+    def refuse(address, *others):
+        raise UserError(f"no cluster at {address}")
+
+    before = (ended / "sweep.json").read_text()
+    monkeypatch.setattr(opening, "start_ray", refuse)
+    with pytest.raises(UserError, match="no cluster at head:6379"):
+        open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
+    assert (ended / "sweep.json").read_text() == before
+    monkeypatch.setattr(opening, "start_ray", lambda *arguments: None)
     _, writer, *_ = open_again(ended, SweepOptions(quiet=True, address="head:6379"), search=False)
     meta = json.loads((ended / "sweep.json").read_text())
     assert (meta["ended"], meta["resumed"]) == ("then", ["before"])
