@@ -37,6 +37,8 @@ def folder(tmp_path, monkeypatch):
     """A folder with a network, and a module beside it. What a test loads is forgotten."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
+    for name in ("net", "layers"):  # those of other tests
+        monkeypatch.delitem(sys.modules, name, raising=False)
     before = set(sys.modules)
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "layers.py").write_text("WIDTH = 64\n")

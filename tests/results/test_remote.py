@@ -452,7 +452,7 @@ def sign(place, host="elsewhere", at=0.0, **more):
 
 @pytest.mark.parametrize(
     ("silent", "reason"),
-    [({"sweep.json": 300}, "running"), ({SIGN: 119}, "running"), ({SIGN: 122}, "unknown"), ({SIGN: 1e9}, "unknown")],
+    [({"sweep.json": 300}, "running"), ({SIGN: 100}, "running"), ({SIGN: 122}, "unknown"), ({SIGN: 1e9}, "unknown")],
 )
 def test_a_sweep_that_runs_elsewhere_is_running_while_it_gives_signs(
     new_writer, epoch_row, bucket, tmp_path, monkeypatch, silent, reason

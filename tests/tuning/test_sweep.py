@@ -301,8 +301,8 @@ def test_a_spent_time_budget_is_the_stop_reason(tmp_path, one_core):
 def test_smoke(tmp_path, finish):
     done = finish(arguments=[str(SCRIPT), "--smoke", "--dataset", "mnist-5k", "--output", str(tmp_path / "smoke")])
     assert done.returncode == 0, done.stderr
-    assert "mlp-16-tanh: " in done.stdout
-    assert "Regimes: " in done.stdout
+    assert "\nTrain with " in done.stdout
+    assert " · " in done.stdout
     assert f"python analysis/summarize.py {tmp_path / 'smoke'}" in done.stdout
     meta = json.loads((tmp_path / "smoke" / "sweep.json").read_text())
     assert meta["environment"]["versions"]["jax"]
