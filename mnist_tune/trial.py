@@ -20,6 +20,11 @@ RETRIED = "retried"
 """The option in `sweep.json` that lists the trials which ended in an error and are trained again."""
 
 
+def retried(options: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids of the trials that recorded options list so."""
+    return frozenset(map(str, options.get(RETRIED) or ()))
+
+
 def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
     return Kind(wanted, lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and holds(value))
 

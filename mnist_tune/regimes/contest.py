@@ -18,7 +18,7 @@ from mnist_tune.errors import UserError
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import CONFIRMED, Decision
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcome
-from mnist_tune.trial import MOST_TRIALS, RETRIED, TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig, retried
 
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
@@ -77,7 +77,7 @@ class Contest:
         """For each seed, the accuracies told so far and how many answers an image is worth, by setting; None for a
         trial that says nothing."""
         self._taken, self._spent = 0, False
-        self._retried: set[str] = set()
+        self._retried: frozenset[str] = frozenset()
         self._contenders: list[set[int]] = []
         self._confirmed_from: int | None = None
         for _ in range(at_a_time):
@@ -98,7 +98,7 @@ class Contest:
         except (KeyError, TypeError, AttributeError, UserError):
             raise UserError("sweep.json records a decision between settings that can't be one") from None
         found = cls(settings, data_facts(meta).chance, at_a_time, trials, tolerance, asked.get("confirm") is True)
-        found._retried = set(map(str, asked.get(RETRIED) or ()))
+        found._retried = retried(asked)
         return found
 
     def replay(self, trials: pd.DataFrame) -> Contest:

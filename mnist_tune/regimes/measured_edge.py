@@ -17,7 +17,7 @@ from mnist_tune.regimes.data_facts import DataFacts, data_facts
 from mnist_tune.regimes.edge_posterior import FLAT, LEAST_OUTCOMES, WIDTHS, EdgePosterior
 from mnist_tune.regimes.families import FAMILY
 from mnist_tune.regimes.statistics import shaken
-from mnist_tune.trial import RETRIED, TrialConfig
+from mnist_tune.trial import TrialConfig, retried
 
 SEARCHES = "searches"
 """The option in `sweep.json` that lists the edges which are looked for: for each, the fields of its trials, and
@@ -250,7 +250,7 @@ def measured_edges(
             continue
         family = family.sort_values("trial_id")
         asked = Learned(data.guess_losses[family["loss"].iloc[0]], options.get("learned"))
-        failed = family["stop_reason"].eq("error") | family["trial_id"].isin(options.get(RETRIED) or ())
+        failed = family["stop_reason"].eq("error") | family["trial_id"].isin(retried(options))
         ended = family[(failed | family["stop_reason"].isin(("completed", DIVERGED))).cummin()]
         rows = [None if failed[i] else last.get(trial_id) for i, trial_id in ended["trial_id"].items()]
         learned = asked.fixed_by([*zip(ended["learning_rate"], rows, strict=True)])  # by its first trials

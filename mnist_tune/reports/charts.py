@@ -46,7 +46,7 @@ MOST_MARKS = 1000
 """The most trials that are drawn by each setting."""
 
 NAMED = 12
-"""Of more than `FEW` curves, the best one and its rivals are named, at most so many."""
+"""The most curves that are named where there are more than `FEW`: the best one and its rivals."""
 
 
 class Box(NamedTuple):

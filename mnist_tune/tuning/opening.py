@@ -31,7 +31,7 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import announce
 from mnist_tune.training.architectures import architecture, kind_of
 from mnist_tune.training.optimizers import check_optimizer
-from mnist_tune.trial import RETRIED, TrialConfig, small_last_batch
+from mnist_tune.trial import RETRIED, TrialConfig, retried, small_last_batch
 from mnist_tune.tuning.options import AUTO, Options, SweepOptions, with_given
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.wanted import additions, resumed, trials_of
@@ -207,7 +207,7 @@ def open_again(
             writer.trial(trial_id, trial)
         failed = sorted(name for name, end in journal.ends.items() if end["stop_reason"] == "error")
         if options.retry_errored and failed:
-            writer.update_options(**{RETRIED: sorted({*map(str, asked.get(RETRIED) or ()), *failed})})
+            writer.update_options(**{RETRIED: sorted({*retried(asked), *failed})})
         for trial_id in failed if options.retry_errored else ():
             writer.end(trial_id, "interrupted")  # so that it is resumed after another kill, too
             journal.ends[trial_id] = {"stop_reason": "interrupted"}

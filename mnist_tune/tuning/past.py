@@ -11,7 +11,7 @@ import pandas as pd
 
 from mnist_tune.regimes.divergence import finite_loss
 from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.trial import RETRIED, TrialConfig
+from mnist_tune.trial import TrialConfig, retried
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
 """A trial that has ended, and its last row with its `stop_reason`."""
@@ -42,7 +42,7 @@ class Past:
     def of(cls, journal: Journal, meta: Mapping[str, Any], more: Mapping[str, TrialConfig] | None = None) -> Past:
         """Return the past of a sweep. The resume adds `more` trials, or trains them for more epochs."""
         past = cls(journal.known_trials(meta) | dict(more or {}), rows=journal.epochs, undecided=journal.undecided)
-        past.retried = frozenset(map(str, meta.get("options", {}).get(RETRIED) or ()))
+        past.retried = retried(meta.get("options", {}))
         last = journal.epochs.drop_duplicates("trial_id", keep="last").set_index("trial_id").to_dict("index")
         past.last_epochs = {trial_id: row["epoch"] for trial_id, row in last.items()}
         for trial_id, trial in past.trials.items():
