@@ -20,6 +20,11 @@ _USER = re.compile(r"(?<=://)[^\s'\"]{1,500}(?=@)")
 _SECRET = re.compile(r"((?:secret|token|password|key|signature|credential)[\w-]{0,50}=)[^\s&'\"]+", re.IGNORECASE)
 
 
+def why(error: Exception) -> str:
+    """Return what an error says, and of what kind it is unless it is a `UserError`."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
 def escaped(text: str) -> str:
     """Return the text with every unprintable character replaced by its escape sequence."""
     escapes = (one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -16,6 +16,20 @@ MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
 MOST_TRIALS = 100_000
 """The most trials of a sweep."""
 
+OPEN_REASONS = ("interrupted", "time_budget")
+"""Stop reasons of trials that continue when their sweep is resumed."""
+
+LIVE_REASONS = ("running", "waiting", "unknown")
+"""What stands for the stop reason of trials that have not ended, in the tables of a sweep that is running. It may be
+running if it is unknown: another user's, where we have no right to look."""
+
+UNFINISHED_REASONS = (*OPEN_REASONS, "error")
+"""Stop reasons of trials whose saved state is kept. Trials with an error continue only with `--retry-errored`. All
+other reasons are final: `completed`, `diverged` or the name of a scheduler."""
+
+UNDECIDED_REASONS = (*UNFINISHED_REASONS, *LIVE_REASONS)
+"""Stop reasons that say nothing of a setting: it may do as well as the others."""
+
 RETRIED = "retried"
 """The option in `sweep.json` that lists the trials which ended in an error and are trained again."""
 

@@ -8,11 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from mnist_tune import UserError, cli, load_sweep
+from mnist_tune import cli, load_sweep
+from mnist_tune.errors import why
 from mnist_tune.exports import mirror
-from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.terminal import announce
+from mnist_tune.trial import LIVE_REASONS
 
 INTERVAL_S = 10.0
 """The least time between two looks at a running sweep."""
@@ -42,7 +43,7 @@ class Export:
     that has or gets a folder wandb, by default the current one. mlflow, optuna: a file or a URI, by default mlflow.db
     and optuna.db."""
     follow: bool = False
-    """Repeat this until the sweep has ended. The sweep itself never waits for it."""
+    """Repeat this until the sweep has ended, or nobody can say whether it runs. The sweep never waits for it."""
 
 
 def main() -> None:
@@ -50,20 +51,23 @@ def main() -> None:
     sweep = load_sweep(config.results)
     copy = mirror(config.to, config.output)
     while True:
-        begun, said = time.monotonic(), ""
+        begun, said, unknown = time.monotonic(), "", False
         more = config.follow and isinstance(sweep.path, str)  # object storage may fail for a moment
         try:
             if config.follow:
                 written = is_being_written(sweep.path)  # look before it is read
                 sweep = load_sweep(sweep.path)
-                more = written or bool(sweep.trials["stop_reason"].isin(LIVE_REASONS).any())
+                live = {*LIVE_REASONS}.intersection(sweep.trials["stop_reason"])
+                unknown = written is None and "unknown" in live
+                more = bool(written or live) and not unknown
             said = copy.update(sweep)
         except Exception as error:  # a service that is down, or slow: the sweep's folder keeps everything
             if not more:
                 raise
-            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            announce(f"note: {why}; trying again")
+            announce(f"note: {why(error)}; trying again")
         if not more:
+            if unknown:
+                announce("note: nobody can say whether this sweep still runs, so it is followed no longer")
             print(f"{len(sweep.trials)} trials, {len(sweep.epochs)} epochs. {said}")
             return
         time.sleep(max(INTERVAL_S, SHARE * (time.monotonic() - begun)))

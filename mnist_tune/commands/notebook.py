@@ -17,9 +17,8 @@ from mnist_tune.regimes.labels import curve_regime
 from mnist_tune.regimes.replicates import regime_counts
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import print_report
-from mnist_tune.results.journal import UNFINISHED_REASONS
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import TrialConfig, closest
+from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig, closest
 from mnist_tune.tuning.options import Mark, SweepOptions, refuse_too_many
 from mnist_tune.tuning.sweep import run_or_resume
 from mnist_tune.tuning.wanted import asked

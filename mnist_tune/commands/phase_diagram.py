@@ -22,10 +22,10 @@ from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results.folder import UNTRAINED, exists, new_folder
-from mnist_tune.results.journal import OPEN_REASONS
 from mnist_tune.results.tables import together
 from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
+from mnist_tune.trial import OPEN_REASONS
 from mnist_tune.tuning.options import (
     AUTO,
     SweepOptions,

@@ -16,11 +16,11 @@ from mnist_tune.edge.decide import DecideOptions, decide_until_exit
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own, refuse_unknown
 from mnist_tune.reports.terminal import exit_code, print_report
-from mnist_tune.results.journal import OPEN_REASONS, resume_command
+from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import FINALISTS, settings_of
 from mnist_tune.runtime.ray_session import stop_ray_at_exit
 from mnist_tune.training.architectures import ACTIVATIONS
-from mnist_tune.trial import MAX_SEED, closest
+from mnist_tune.trial import MAX_SEED, OPEN_REASONS, closest
 from mnist_tune.tuning.opening import with_images_held_out
 from mnist_tune.tuning.options import (
     ARCHITECTURE_HELP,

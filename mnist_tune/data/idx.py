@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mnist_tune import storage
 from mnist_tune.errors import UserError
 
-MOST_BYTES = 2**30
+MOST_IDX_BYTES = 2**30
 """The most bytes in a file, zipped or unzipped (a small gzip file can hold terabytes). MNIST's largest has 47 MB."""
 
 
@@ -56,7 +56,7 @@ def read_raw(path: Path) -> bytes:
 
 def gunzip(content: bytes, name: str) -> bytes:
     """Return `content`, unzipped if it begins like a gzip stream. Raise a `DataError`, with its name, if the stream is
-    truncated or damaged, or unzips to more than `MOST_BYTES`."""
+    truncated or damaged, or unzips to more than `MOST_IDX_BYTES`."""
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:
@@ -67,9 +67,9 @@ def gunzip(content: bytes, name: str) -> bytes:
 
 
 def _read(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
-    content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise _malformed(name, f"at most {MOST_BYTES} bytes", "more")
+    content = file.read(MOST_IDX_BYTES + 1)
+    if len(content) > MOST_IDX_BYTES:
+        raise _malformed(name, f"at most {MOST_IDX_BYTES} bytes", "more")
     return content
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import LABELS, Run, library, runs, sweep_id, title
-from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import LIVE_REASONS
 
 ID = "mnist_tune.id"
 """The tag that holds a run's fixed id: MLflow gives every run an id of its own."""

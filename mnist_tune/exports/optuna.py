@@ -12,8 +12,8 @@ from typing import Any
 from mnist_tune.errors import UserError
 from mnist_tune.exports.run import Run, library, runs, title
 from mnist_tune.regimes.families import held_out
-from mnist_tune.results.journal import LIVE_REASONS, OPEN_REASONS
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import LIVE_REASONS, OPEN_REASONS
 
 ID = "trial_id"
 

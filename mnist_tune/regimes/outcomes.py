@@ -9,11 +9,9 @@ import pandas as pd
 
 from mnist_tune.regimes.divergence import chance_ceiling
 from mnist_tune.regimes.families import held_out
+from mnist_tune.trial import UNDECIDED_REASONS
 
 COMPETES, FAILED, MISSING = "competes", "failed", "missing"
-
-SAY_NOTHING = ("error", "interrupted", "time_budget", "running", "waiting", "unknown")
-"""Stop reasons that say nothing of a setting: it may do as well as the others."""
 
 
 def outcome(reason: Any, accuracy: Any, chance: float, diverged: Any = False) -> Any:
@@ -32,7 +30,7 @@ def outcome(reason: Any, accuracy: Any, chance: float, diverged: Any = False) ->
     reason = np.asarray(reason, str)
     collapsed = diverged | (reason == "diverged") | ~(np.asarray(accuracy, float) > chance_ceiling(chance))
     ended = np.where(collapsed | (reason != "completed"), FAILED, COMPETES)
-    return np.where(np.isin(reason, SAY_NOTHING), MISSING, ended)
+    return np.where(np.isin(reason, UNDECIDED_REASONS), MISSING, ended)
 
 
 def outcomes(trials: pd.DataFrame, chance: float) -> np.ndarray:

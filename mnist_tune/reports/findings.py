@@ -28,9 +28,9 @@ from mnist_tune.regimes.statistics import NEAR_BEST
 from mnist_tune.regimes.widths import exponents
 from mnist_tune.reports.page_data import listed, so_far
 from mnist_tune.reports.ranges import Range, advice, spans
-from mnist_tune.results.journal import OPEN_REASONS, resume_command
+from mnist_tune.results.journal import resume_command
 from mnist_tune.results.tables import Tables
-from mnist_tune.trial import TrialConfig, small_last_batch
+from mnist_tune.trial import OPEN_REASONS, TrialConfig, small_last_batch
 
 SHARES = (0.9, 0.5, 0.1)
 """The shares of seeds whose rates are reported."""

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
+from mnist_tune.errors import why
 from mnist_tune.reports.answer import answer
 from mnist_tune.reports.page import write_page
 from mnist_tune.results.meta import read_meta
@@ -21,14 +21,14 @@ from mnist_tune.results.tables import tables
 
 def main(folder: Path, place: str) -> None:
     for _ in sys.stdin:
-        why, said = "", {}
+        failed, said = "", {}
         try:
             sweep = tables(folder, read_meta(folder), running=True)
             said["answer"] = answer(sweep).headline
             write_page([sweep], storage.place(place))
         except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        print(json.dumps(said | {"cpu_s": time.process_time(), "why": why}), flush=True)
+            failed = why(error)
+        print(json.dumps(said | {"cpu_s": time.process_time(), "why": failed}), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pandas as pd
 from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.measured_edge import MeasuredEdge
 from mnist_tune.regimes.replicates import CONFIGURATION
-from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import LIVE_REASONS
 
 
 def without_test(sweep: Tables) -> Tables:

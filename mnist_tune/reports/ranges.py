@@ -15,8 +15,7 @@ from mnist_tune.numbers import counted, told_apart
 from mnist_tune.own_code.registry import ENTRIES, as_loaded, named_again
 from mnist_tune.regimes.families import FAMILY, held_out
 from mnist_tune.regimes.labels import ON_ITS_WAY
-from mnist_tune.results.journal import LIVE_REASONS
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import LIVE_REASONS, TrialConfig
 
 DEFAULTS: dict[str, Any] = {name: getattr(TrialConfig, name) for name in FAMILY if name != "architecture"}
 DEFAULTS |= {"seeds": [TrialConfig.seed], "epochs": TrialConfig.epochs, "dataset": "mnist", "scheduler": "regimes"}

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_tune.columns import TRIALS
 from mnist_tune.numbers import told_apart
 from mnist_tune.regimes.families import varied
 from mnist_tune.regimes.labels import LEFT
@@ -30,9 +29,6 @@ ROOM = 40
 """The most characters of a network's name in a table."""
 
 Texts = Callable[[pd.DataFrame], list[str]]
-
-ABOUT = {column.name: column.about for column in TRIALS}
-"""The sentences that explain fields."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from mnist_tune.regimes.replicates import half_width
 from mnist_tune.reports.answer import Answer, answer, keys
 from mnist_tune.reports.findings import Finding, findings
 from mnist_tune.reports.page_data import range_of, without_test, words
-from mnist_tune.results.journal import LIVE_REASONS
 from mnist_tune.results.tables import Tables
+from mnist_tune.trial import LIVE_REASONS
 
 FEW = 24
 """Up to this many settings, each curve is named."""

@@ -28,18 +28,7 @@ from mnist_tune.trial import MOST_TRIALS, TrialConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-OPEN_REASONS = ("interrupted", "time_budget")
-"""Stop reasons of trials that continue when their sweep is resumed."""
-
-LIVE_REASONS = ("running", "waiting", "unknown")
-"""What stands for the stop reason of trials that have not ended, in the tables of a sweep that is running. It may be
-running if it is unknown: another user's, where we have no right to look."""
-
-UNFINISHED_REASONS = (*OPEN_REASONS, "error")
-"""Stop reasons of trials whose saved state is kept. Trials with an error continue only with `--retry-errored`. All
-other reasons are final: `completed`, `diverged` or the name of a scheduler."""
-
-MOST_BYTES = 2**20
+MOST_LINE_BYTES = 2**20
 """The longest line that is read, about a thousand times an epoch's row."""
 
 MOST_DAMAGED = 10_000
@@ -130,7 +119,7 @@ def mend_last_line(journal: Path) -> None:
     if not journal.exists():
         return
     with open(journal, "r+b", opener=storage.no_link) as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_BYTES))
+        file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE_BYTES))
         tail = file.read().rpartition(b"\n")[2]
         if tail:
             file.write(TORN if parse_event(tail) is None else b"\n")
@@ -163,10 +152,10 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file. Of a line that is too long, yield only the last byte, which is not a valid event. A
     line without an end is the last: a running sweep may have written the rest since."""
     line = b"\n"
-    while line.endswith(b"\n") and (line := file.readline(MOST_BYTES)):
-        long = len(line) == MOST_BYTES
+    while line.endswith(b"\n") and (line := file.readline(MOST_LINE_BYTES)):
+        long = len(line) == MOST_LINE_BYTES
         while long and line and not line.endswith(b"\n"):
-            line = file.readline(MOST_BYTES)
+            line = file.readline(MOST_LINE_BYTES)
         yield line[-1:] if long else line
 
 

@@ -15,7 +15,7 @@ from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
-MOST_BYTES = 2**26
+MOST_META_BYTES = 2**26
 """The largest `sweep.json` that is read. With 10,000 trials the file has 4 MB."""
 
 MOST_VALUES = 21 * MOST_TRIALS
@@ -28,7 +28,7 @@ def read_meta(folder: Place) -> dict[str, Any]:
     file = storage.join(folder, "sweep.json")
     refused = f"{file} was not written by a sweep"
     try:
-        with storage.open_file(file, MOST_BYTES) as opened:
+        with storage.open_file(file, MOST_META_BYTES) as opened:
             content = opened.read()
         if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
             raise UserError(f"{refused}: it has more than {MOST_VALUES} values; name the folder of a sweep")

@@ -45,7 +45,7 @@ TIMES = ("compile_s", "train_s", "eval_s", "wait_s")
 """Columns that `trials` sums over a trial's epochs."""
 
 MOST_ROWS = 10**7
-MOST_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
+MOST_TABLE_BYTES, LEAST_BYTES, MOST_RATIO = 2**30, 2**26, 100
 """The largest table that is read, and how many times as large as its file one beyond `LEAST_BYTES` is: a small file may
 claim to hold terabytes. The epochs of 10,000 trials x 200 epochs take half a gigabyte, ten times their file."""
 
@@ -325,7 +325,7 @@ def _table(opened: IO[bytes], columns: Iterable[Column]) -> pd.DataFrame:
         parts = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         packed = {part.column(i).compression for part in parts for i in range(part.num_columns)}
         size = max(sum(part.total_byte_size for part in parts), 8 * rows * len(there))
-        most = min(MOST_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
+        most = min(MOST_TABLE_BYTES, max(LEAST_BYTES, MOST_RATIO * opened.seek(0, os.SEEK_END)))
         if rows > MOST_ROWS or size > most or packed - {"SNAPPY", "UNCOMPRESSED"}:
             raise ValueError(f"it claims to hold {rows} rows in {size} bytes, packed by {', '.join(packed)}")
         texts = [column.name for column in there if column.kind in TEXTS and not types.is_null(kinds[column.name])]

@@ -23,12 +23,12 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError, redacted
 from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
-from mnist_tune.results.journal import UNFINISHED_REASONS, mend_last_line
+from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
 from mnist_tune.results.signs import Sign
 from mnist_tune.results.turns import Turn, is_shared
 from mnist_tune.storage import Place
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd

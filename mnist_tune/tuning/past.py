@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from mnist_tune.regimes.divergence import finite_loss
-from mnist_tune.results.journal import OPEN_REASONS, Journal
-from mnist_tune.trial import TrialConfig, retried
+from mnist_tune.results.journal import Journal
+from mnist_tune.trial import OPEN_REASONS, TrialConfig, retried
 
 Finished = tuple[TrialConfig, Mapping[str, Any]]
 """A trial that has ended, and its last row with its `stop_reason`."""

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from mnist_tune import storage
-from mnist_tune.errors import UserError
+from mnist_tune.errors import UserError, why
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.sweep import Sweep
 
@@ -153,7 +153,7 @@ class LivePage:
             try:
                 said = self.write()
             except Exception as error:  # of whatever kind: the rows are safe, and a page can be written again later
-                said = {"cpu_s": 0.0, "why": _why(error)}
+                said = {"cpu_s": 0.0, "why": why(error)}
                 self._end_process()
             if self._ended.is_set():
                 return
@@ -170,7 +170,7 @@ class LivePage:
         try:
             sweep.report(self._place)
         except Exception as error:  # as above
-            self._tell(_why(error))
+            self._tell(why(error))
 
     def _tell(self, why: str) -> None:
         if why and not self._failing:
@@ -198,7 +198,3 @@ class LivePage:
             raise UserError("its process died") from None
         self._spent = said["cpu_s"]
         return said | {"cpu_s": said["cpu_s"] - before}
-
-
-def _why(error: Exception) -> str:
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -176,7 +176,7 @@ def test_an_idx_header_that_claims_too_much_is_refused(shape: tuple[int, ...]) -
 
 
 def test_a_gzip_bomb_takes_no_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("mnist_tune.data.idx.MOST_BYTES", 10**6)
+    monkeypatch.setattr("mnist_tune.data.idx.MOST_IDX_BYTES", 10**6)
     content = gzip.compress(bytes(10**8), 1)
     (tmp_path / "large").write_bytes(bytes(10**6 + 1))
 

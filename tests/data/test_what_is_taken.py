@@ -305,7 +305,7 @@ def test_files_are_taken_or_refused(here, monkeypatch):
         lines.append(f"{name}: {outcome(lambda: described(load_dataset(name)))}")  # noqa: B023
     for name in ("plain", "digits", "mnist-5k", "mnist", "fashion-mnist", "x.npz"):
         lines.append(f"{name} of a folder: {outcome(load_dataset, name, here / 'nowhere')}")
-    monkeypatch.setattr("mnist_tune.data.idx.MOST_BYTES", 9)
+    monkeypatch.setattr("mnist_tune.data.idx.MOST_IDX_BYTES", 9)
     for count in (9, 10):
         content = bytes(count)
         (here / "raw").write_bytes(content)

@@ -28,7 +28,7 @@ from mnist_tune.regimes.decision import (
     to_decide,
 )
 from mnist_tune.reports.answer import how_sure
-from mnist_tune.results.journal import LIVE_REASONS, UNFINISHED_REASONS
+from mnist_tune.trial import UNDECIDED_REASONS
 
 RECORDS = sorted((Path(__file__).parents[2] / "benchmarks/records").glob("*-main-sweep-*"))
 
@@ -316,7 +316,7 @@ def test_a_setting_is_not_the_better_for_those_of_its_seeds_that_were_left():
     trials = family({0.1: [("converged", 0.9)] * 3, 0.2: [("converged", 0.99)] * 3})
     trials["stop_reason"] = ["completed"] * 3 + ["medianstopping"] * 2 + ["completed"]
     assert standing(trials, MNIST)["learning_rate"].tolist() == [0.1]
-    for reason in (*UNFINISHED_REASONS, *LIVE_REASONS):  # which say nothing of it
+    for reason in UNDECIDED_REASONS:  # which say nothing of it
         found = standing(trials.replace({"stop_reason": {"medianstopping": reason}}), MNIST)
         assert found[["learning_rate", "seeds", "failures"]].to_numpy().tolist() == [[0.2, 1, 0], [0.1, 3, 0]]
 

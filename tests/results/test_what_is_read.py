@@ -227,7 +227,7 @@ def test_what_a_journal_says_and_how_it_is_mended(tmp_path, caplog, monkeypatch)
         "L": b"x" * 600,
         "O": b"x" * 400,
     }
-    monkeypatch.setattr(journal, "MOST_BYTES", 400)
+    monkeypatch.setattr(journal, "MOST_LINE_BYTES", 400)
     lines, path = [], tmp_path / "journal.jsonl"
     assert row.startswith(BEGINS)
     cases = (
@@ -394,7 +394,7 @@ def test_values_of_a_sweep_json_are_taken_or_refused(new_writer, epoch_row, tmp_
     lines[-1] = lines[-1].partition(" (")[0]
     file.write_bytes(content := json.dumps(whole).encode())
     counts = sum(content.count(one) for one in b",[{")
-    for name, limits in {"MOST_BYTES": len(content), "MOST_VALUES": counts, "MOST_TRIALS": 1}.items():
+    for name, limits in {"MOST_META_BYTES": len(content), "MOST_VALUES": counts, "MOST_TRIALS": 1}.items():
         for limit in (limits, limits - 1):
             monkeypatch.setattr(meta, name, limit)
             say(f"{name} {limit - limits}")
@@ -481,8 +481,8 @@ def test_values_of_stored_tables_are_taken_or_refused(new_writer, epoch_row, tmp
     for name, limits in {
         "two rows of 2": {"MOST_ROWS": 2},
         "two rows of 1": {"MOST_ROWS": 1},
-        "as many bytes as may be": {"MOST_BYTES": size},
-        "a byte more": {"MOST_BYTES": size - 1},
+        "as many bytes as may be": {"MOST_TABLE_BYTES": size},
+        "a byte more": {"MOST_TABLE_BYTES": size - 1},
         "as many bytes as small tables have": {"LEAST_BYTES": size, "MOST_RATIO": 0},
         "a byte more of a small file": {"LEAST_BYTES": size - 1, "MOST_RATIO": 0},
         "a byte more of a large file": {"LEAST_BYTES": size - 1, "MOST_RATIO": (size + 1) / file.stat().st_size},

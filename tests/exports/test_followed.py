@@ -1,0 +1,24 @@
+"""A sweep that is followed: copied again and again until it has ended, or nobody can say whether it runs."""
+
+from mnist_tune.commands import export
+from mnist_tune.results import signs
+
+
+def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
+    new_writer, epoch_row, bucket, tmp_path, monkeypatch, capsys
+):
+    with new_writer(bucket, count=1) as writer:
+        writer.epoch("00000", epoch_row(1), False)
+        writer._remote._upload()
+        monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "of another machine"))
+        monkeypatch.setattr("sys.argv", ["export", bucket, "--follow", "--output", str(tmp_path / "out")])
+
+        def wait(seconds):
+            assert signs.ALIVE_S > 0, "it is followed for ever"
+            monkeypatch.setattr(signs, "ALIVE_S", -1.0)
+
+        monkeypatch.setattr(export.time, "sleep", wait)
+        export.main()
+    said = capsys.readouterr()
+    assert said.err == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
+    assert said.out.startswith("1 trials, 1 epochs. Files: ")
