@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_tune.commands.resume import resume_sweep as resume_sweep
     from mnist_tune.data_spec import DataSpec as DataSpec
-    from mnist_tune.edge.decide import DecideOptions as DecideOptions
-    from mnist_tune.edge.decide import decide as decide
+    from mnist_tune.decisions.decide import DecideOptions as DecideOptions
+    from mnist_tune.decisions.decide import decide as decide
     from mnist_tune.edge.range_test import RangeTestOptions as RangeTestOptions
     from mnist_tune.edge.range_test import range_test as range_test
     from mnist_tune.edge.search import EdgeOptions as EdgeOptions
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "commands.resume": ("resume_sweep",),
     "data_spec": ("DataSpec",),
-    "edge.decide": ("DecideOptions", "decide"),
+    "decisions.decide": ("DecideOptions", "decide"),
     "edge.range_test": ("RangeTestOptions", "range_test"),
     "edge.search": ("EdgeOptions", "find_edge"),
     "errors": ("UserError",),

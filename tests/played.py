@@ -20,7 +20,8 @@ from ray.tune.search import Searcher
 from ray.tune.search.variant_generator import generate_variants
 
 from mnist_tune import Sweep, TrialConfig
-from mnist_tune.edge import decide, search
+from mnist_tune.decisions import decide
+from mnist_tune.edge import search
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.execution.program_error import classifying
 from mnist_tune.regimes.contest import CONTENDERS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnist_tune.edge.decide import DecideOptions, decide_until_exit
+from mnist_tune.decisions.decide import DecideOptions, decide_until_exit
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.tuning.wanted import asked
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mnist_tune import cli, storage
 from mnist_tune.commands.main import run
-from mnist_tune.edge.decide import DecideOptions, decide
+from mnist_tune.decisions.decide import DecideOptions, decide
 from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by

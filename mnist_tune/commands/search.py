@@ -12,7 +12,7 @@ import pandas as pd
 import tyro
 
 from mnist_tune import UserError, load_sweep, storage
-from mnist_tune.edge.decide import DecideOptions, decide_until_exit
+from mnist_tune.decisions.decide import DecideOptions, decide_until_exit
 from mnist_tune.numbers import rate
 from mnist_tune.own_code.loading import load_own, refuse_unknown
 from mnist_tune.reports.terminal import exit_code, print_report

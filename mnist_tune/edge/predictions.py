@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -17,17 +17,7 @@ from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
 from mnist_tune.own_code.loading import own_code, register_own
 from mnist_tune.terminal import announce
 from mnist_tune.trial import TrialConfig
-
-if TYPE_CHECKING:
-    from mnist_tune.tuning.options import SweepOptions
-
-
-def processes(options: SweepOptions) -> int:
-    """Return how many trials run at a time."""
-    from mnist_tune.runtime.placement import trial_slots
-
-    slots = trial_slots({"CPU": options.cpus_per_trial or 1})
-    return min(slots, options.max_concurrent or slots)
+from mnist_tune.tuning.sweep import processes
 
 
 def predictions(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from mnist_tune.data.dataset import Dataset
-from mnist_tune.edge.predictions import predictions, processes
+from mnist_tune.edge.predictions import predictions
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
@@ -26,15 +24,13 @@ from mnist_tune.tuning.options import (
     CROSSED,
     CrossedOptions,
     Mark,
-    TrialOptions,
     refuse_empty,
     refuse_not_above_0,
     refuse_outside,
     refuse_too_many,
 )
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.sweep import run_plan, shown, unchanged
-from mnist_tune.tuning.wanted import Plan
+from mnist_tune.tuning.sweep import processes, run_searcher, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,26 +120,6 @@ def _search(options: EdgeOptions, name: str = "edge") -> Sweep:
             writer.update_options(workers=workers, **{SEARCHES: searches})
         most = writer.meta["options"]["trials"] * len(writer.meta["options"][SEARCHES])
         return run_searcher(searcher_of, most, writer, data, options, past)
-
-
-def run_searcher(
-    searcher_of: Callable[[SweepWriter, Past], Any],
-    most: int,
-    writer: SweepWriter,
-    data: list[Dataset],
-    options: TrialOptions,
-    past: Past | None,
-) -> Sweep:
-    """Run the trials that a searcher proposes, at most so many with those before a resume."""
-    from ray.tune.search import Searcher
-
-    before = past or Past()
-    again = {trial_id: trial for trial_id, trial in before.open.items() if trial_id in before.retried}
-    if not again and searcher_of(writer, before).suggest("") == Searcher.FINISHED:
-        return unchanged(writer)
-    samples = max(most - len(before.outcomes), 1) + len(again)
-    plan = Plan({"epochs": options.epochs}, again, samples, search_alg=searcher_of(writer, before))
-    return run_plan(writer, plan, data, options, past)
 
 
 def searcher_of(writer: SweepWriter, past: Past) -> Any:

@@ -1,4 +1,4 @@
-"""The Tune searchers that look for the edges of several networks at once, and for the best of some settings.
+"""The Tune searcher that looks for the edges of several networks at once.
 
 What a search proposes from what has ended would depend on which trial ends first, so on how busy the machine is. So the
 outcomes of a network's trials are taken up in the order in which they were proposed, and the n-th proposal sees those
@@ -17,11 +17,10 @@ import numpy as np
 from ray.tune.search import Searcher
 
 from mnist_tune.edge.choice import next_rate
-from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.edge_posterior import EdgePosterior
 from mnist_tune.regimes.measured_edge import PILOT, Learned
 from mnist_tune.trial import TrialConfig
-from mnist_tune.tuning.searcher import Unsaved, with_id
+from mnist_tune.tuning.searcher import Unsaved, outcome_of, with_id
 
 FIRST = 16
 """L, how many trials of a search may be pending, is at most this, or as many as it knows outcomes if that is more,
@@ -194,7 +193,7 @@ class EdgeSearcher(Unsaved):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         one = self._tunes[trial_id]
-        one.ended, one.row = True, _outcome(result, error)
+        one.ended, one.row = True, outcome_of(result, error)
 
     def _is_over(self, search: _Search) -> bool:
         """Return whether a search proposes no more trials. Those before a resume go on, also if less is asked for."""
@@ -205,35 +204,3 @@ class EdgeSearcher(Unsaved):
 def _network(trial: TrialConfig) -> TrialConfig:
     """Return what the trials of one search share."""
     return replace(trial, learning_rate=1.0, seed=0, data_seed=0)
-
-
-class ContestSearcher(Unsaved):
-    """Proposes the trials that a contest asks for, which has not begun. `seed` makes the seeds of the trials other
-    ones; `ended` is as in `EdgeSearcher`."""
-
-    knows_the_past = True
-
-    def __init__(self, contest: Contest, seed: int, ended: Mapping[str, Mapping[str, Any] | None]) -> None:
-        super().__init__()
-        self._contest, self._seed, self._ended = contest, seed, ended
-        self._numbers: dict[str, int] = {}
-        self._next = 0
-
-    def suggest(self, trial_id: str) -> Any:
-        """Return the next trial; None if that depends on trials that still run; `FINISHED` at the end."""
-        while self._next < len(self._contest.asked):
-            number, own_id = self._next, f"{self._next:05d}"
-            self._next += 1
-            if own_id not in self._ended:
-                self._numbers[trial_id] = number
-                return {"trial": with_id(own_id, self._contest.trial(number, self._seed))}
-            self._contest.tell(number, self._ended[own_id])
-        return Searcher.FINISHED if self._contest.over else None
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self._contest.tell(self._numbers[trial_id], _outcome(result, error))
-
-
-def _outcome(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
-    """Return the last row of a trial that Tune says has ended; None if it ended in an error."""
-    return None if error or result is None or result.get("stop_reason") == "error" else result

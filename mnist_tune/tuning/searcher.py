@@ -66,6 +66,11 @@ class Unsaved(Searcher):  # type: ignore[misc]
         raise NotImplementedError("sweeps are resumed from their journal")
 
 
+def outcome_of(result: dict[str, Any] | None, error: bool) -> dict[str, Any] | None:
+    """Return the last row of a trial that Tune says has ended; None if it ended in an error."""
+    return None if error or result is None or result.get("stop_reason") == "error" else result
+
+
 class KnownTrials(Unsaved):
     """Proposes these trials in order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -34,7 +34,7 @@ from mnist_tune.sweep import Sweep
 from mnist_tune.terminal import announce
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
 from mnist_tune.tuning.opening import now, open_again, open_new
-from mnist_tune.tuning.options import SweepOptions, refuse_too_many
+from mnist_tune.tuning.options import SweepOptions, TrialOptions, refuse_too_many
 from mnist_tune.tuning.past import Past
 from mnist_tune.tuning.progress import LivePage, ProgressView
 from mnist_tune.tuning.wanted import Plan
@@ -224,6 +224,34 @@ def run_plan(
             sweep = Sweep.of(writer.finish(ended=now(), driver=recorder.cost() | live.cost()))
             live.last(sweep)
     return sweep
+
+
+def run_searcher(
+    searcher_of: Callable[[SweepWriter, Past], Any],
+    most: int,
+    writer: SweepWriter,
+    data: list[Dataset],
+    options: TrialOptions,
+    past: Past | None,
+) -> Sweep:
+    """Run the trials that a searcher proposes, at most so many with those before a resume."""
+    from ray.tune.search import Searcher
+
+    before = past or Past()
+    again = {trial_id: trial for trial_id, trial in before.open.items() if trial_id in before.retried}
+    if not again and searcher_of(writer, before).suggest("") == Searcher.FINISHED:
+        return unchanged(writer)
+    samples = max(most - len(before.outcomes), 1) + len(again)
+    plan = Plan({"epochs": options.epochs}, again, samples, search_alg=searcher_of(writer, before))
+    return run_plan(writer, plan, data, options, past)
+
+
+def processes(options: SweepOptions) -> int:
+    """Return how many trials run at a time."""
+    from mnist_tune.runtime.placement import trial_slots
+
+    slots = trial_slots({"CPU": options.cpus_per_trial or 1})
+    return min(slots, options.max_concurrent or slots)
 
 
 @contextmanager

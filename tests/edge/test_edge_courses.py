@@ -11,8 +11,9 @@ from kept_texts import assert_kept
 from played import changed, course, shown, words  # noqa: F401
 
 from mnist_tune import TrialConfig, UserError
-from mnist_tune.edge import decide, predictions
-from mnist_tune.edge.decide import DecideOptions, decide_until_exit
+from mnist_tune.decisions import decide
+from mnist_tune.decisions.decide import DecideOptions, decide_until_exit
+from mnist_tune.edge import predictions
 from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.reports.findings import findings

@@ -10,8 +10,8 @@ import ray
 from mnist_tune import EdgeOptions, TrialConfig
 from mnist_tune.edge import predictions as module
 from mnist_tune.edge import predictors
-from mnist_tune.edge.predictions import processes
 from mnist_tune.execution.device_data import DeviceData
+from mnist_tune.tuning.sweep import processes
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_data import recorded_data
 
-from mnist_tune.edge.searcher import ContestSearcher
+from mnist_tune.decisions.searcher import ContestSearcher
 from mnist_tune.regimes.contest import Contest
 from mnist_tune.trial import TrialConfig
 

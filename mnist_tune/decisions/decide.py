@@ -11,8 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal
 from mnist_tune import storage
 from mnist_tune.data.dataset import check_counts, load_dataset
 from mnist_tune.data_spec import ARRAYS
-from mnist_tune.edge.predictions import processes
-from mnist_tune.edge.search import run_searcher
 from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
@@ -41,7 +39,7 @@ from mnist_tune.tuning.options import (
     with_given,
 )
 from mnist_tune.tuning.past import Past
-from mnist_tune.tuning.sweep import shown
+from mnist_tune.tuning.sweep import processes, run_searcher, shown
 from mnist_tune.tuning.wanted import left_out, recorded_options
 
 OF_THE_SWEEP = {one.name for one in fields(Training)} - {"holdout", "drop_last"}
@@ -142,7 +140,7 @@ def _decide(options: DecideOptions, settings: Sequence[TrialConfig] = ()) -> Swe
 
 def _searcher_of(writer: SweepWriter, past: Past) -> Any:
     """Return the searcher that goes on from what was before."""
-    from mnist_tune.edge.searcher import ContestSearcher
+    from mnist_tune.decisions.searcher import ContestSearcher
 
     return ContestSearcher(Contest.of(writer.meta), writer.meta["options"]["seed"], past.outcomes)
 

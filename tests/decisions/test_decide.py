@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnist_tune import DecideOptions, EdgeOptions, TrialConfig, UserError, decide
-from mnist_tune.edge import decide as module
+from mnist_tune.decisions import decide as module
 
 
 @pytest.fixture
