@@ -7,7 +7,7 @@ A chart is a function that draws into a box of a figure, in points. What readers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +23,6 @@ from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.reports.answer import keys
 from mnist_tune.reports.axes import Label, log_ticks, place_labels
 from mnist_tune.reports.decided import titles
-from mnist_tune.reports.importances import Importances, importances
 from mnist_tune.reports.page_data import edge_band, evenly, predicted_by, words
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, MARKERS, RULE
@@ -73,7 +72,7 @@ class Chart(NamedTuple):
     """Whether it shows the measure that the reader chooses."""
 
 
-def charts(view: View, sweep: int, choices: bool = True) -> tuple[list[Chart], list[Chart]]:
+def charts(view: View, sweep: int) -> tuple[list[Chart], list[Chart]]:
     """Return what stands on the left of a sweep's picture, and on the right, there with the `choices` of a menu."""
     tables = view.sweeps[sweep]
     curves = Chart("by epoch", partial(curves_by_epoch, view, sweep), "epoch", True)
@@ -98,11 +97,10 @@ def charts(view: View, sweep: int, choices: bool = True) -> tuple[list[Chart], l
                 "by learning rates near the best", partial(by_rate, view, sweep, within=within), "rates near the best"
             )
         )
-    more = list(importance_chart(view)) if maps and choices else []
     if not view.is_ranked(tables):
-        return [rates], [curves, *maps, *more]
+        return [rates], [curves, *maps]
     rank = Chart("by rank", partial(by_rank, view, sweep), by_measure=True)
-    return [rank], [*maps, curves, *more]
+    return [rank], [*maps, curves]
 
 
 # --- what all charts share
@@ -383,26 +381,6 @@ def by_setting(view: View, sweep: int, of: Setting, figure: Figure, box: Box, on
 
 def shorter(text: str, most: int) -> str:
     return text if len(text) <= max(most, 3) else f"{text[: max(most, 3) - 1]}…"
-
-
-def importance_chart(view: View) -> Iterator[Chart]:
-    """Yield the chart of how much each setting matters, once the sweep has ended and has trials enough."""
-    if view.running or view.several:
-        return
-    found = importances(view.trials, [one.name for one in view.by_setting])
-    if isinstance(found, Importances):
-        yield Chart("Importances of the settings", partial(importance_bars, found), "importances")
-
-
-def importance_bars(of: Importances, figure: Figure, box: Box, one: Measure) -> None:
-    names, lost = [words(name) for name, _ in of.lost], [much for _, much in of.lost]
-    y, x = Axis(len(names) - 0.4, -0.6, False), Axis(0, 1.05 * max(*lost, 0.1), False)
-    left = 12 + LETTER * max(map(len, names))
-    axes = frame(figure, box, "R² that a forest loses without each setting", x, y, left=left)
-    axes.set_yticks(range(len(names)), names)
-    axes.barh(range(len(names)), lost, height=0.6, color=DIM)
-    little = ", so little is known" if of.explained < 0.5 else ""
-    write(axes, (0, 0), f"It explains {of.explained:.0%} of {of.trials} trials' variance{little}.", (0, -42))
 
 
 # --- of a decision

@@ -39,7 +39,7 @@ def picture(sweep: Tables) -> Picture:
             figure = Picture(figsize=(8, 2), dpi=110)
             figure.text(0.5, 0.5, "no trial has finished an epoch", ha="center")
             return figure
-        left, right = charts(view, 0, choices=False)
+        left, right = charts(view, 0)
         chosen: list[tuple[Chart, Box]] = []
         rows = max(len(left), len(right[:1]))
         for side, x, width in (

@@ -10,14 +10,12 @@ from unittest.mock import Mock
 from xml.etree import ElementTree
 
 import numpy as np
-import pandas as pd
 import pytest
 from made_up_sweeps import decision, of_kind
 from many_trials import many_trials
 
 from mnist_tune import UserError, load_sweep
 from mnist_tune.reports.findings import findings
-from mnist_tune.reports.importances import _numbers, importances
 from mnist_tune.reports.page import page
 from mnist_tune.reports.view import MOST_CURVES
 
@@ -215,68 +213,6 @@ def test_numbers_that_json_lacks_are_held_too(made_up_sweep):
     assert {"train_loss", "learning_rate", "reaches"} <= set(found["numbers"])
     assert found["columns"]["train_loss"] == ["Infinity", None]
     assert found["columns"]["test_loss"] == ["-Infinity", 0.1 + 0.2]
-
-
-def test_of_a_running_sweep_there_are_no_importances(made_up_sweep, monkeypatch):
-    sweep = made_up_sweep([0.01, 0.1])
-    of = Mock(return_value="why none")
-    monkeypatch.setattr("mnist_tune.reports.charts.importances", of)
-    trials = sweep.trials.assign(batch_size=[32, 64])
-    page([replace(sweep, trials=trials.assign(stop_reason=["completed", "running"]))])
-    of.assert_not_called()
-    assert "importances" not in page([replace(sweep, trials=trials)])
-    assert of.call_args.args[1] == ["learning_rate", "batch_size"]
-
-
-def test_importances_find_the_setting_that_matters():
-    random = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {"learning_rate": 10 ** random.uniform(-3, 0, 200), "batch_size": random.choice([32, 128], 200)}
-    )
-    table = table.assign(epochs_run=1, test_accuracy=0.9 + 0.03 * np.log10(table["learning_rate"]))
-    found = importances(table, ["batch_size", "learning_rate"])
-    (first, much), (second, little) = found.lost
-    assert (first, second) == ("learning_rate", "batch_size")
-    assert much > 1
-    assert little < 0.05
-    assert found.explained > 0.95
-    assert importances(table.head(39), ["batch_size"]) == "Importances need 40 trials that finished an epoch."
-
-
-def test_importances_are_those_of_names_too_and_of_evenly_chosen_trials(monkeypatch):
-    monkeypatch.setattr("mnist_tune.reports.importances.MOST_TRIALS", 100)
-    random = np.random.default_rng(0)
-    names = random.choice(["a", "b", "c"], 201)
-    good = pd.Series(names).map({"a": 0.9, "b": 0.5, "c": 0.7}).to_numpy()
-    table = pd.DataFrame({"learning_rate": 0.1, "optimizer": names, "epochs_run": 1, "test_accuracy": good})
-    table.loc[table.index % 3 == 1, "optimizer"] = "d"  # none of these is chosen
-    table.loc[table.index % 3 == 2, "test_accuracy"] = 0.1  # nor of these
-    found = importances(table, ["learning_rate", "optimizer"])
-    assert found.trials == 67
-    assert [name for name, _ in found.lost] == ["optimizer", "learning_rate"]
-    assert found.explained > 0.95
-    unknown = table.assign(test_accuracy=[0.9] * 39 + [np.nan] * 162)
-    assert importances(unknown, ["optimizer"]) == "Importances need 40 trials that finished an epoch."
-    assert importances(table.head(40), ["optimizer"]).trials == 40
-
-
-def test_names_count_in_their_own_order_not_in_that_of_the_trials():
-    for names in (["b", "a", "c"], ["c", "b", "a"]):
-        assert dict(zip(names, _numbers("optimizer", pd.Series(names)), strict=True)) == {"a": 0, "b": 1, "c": 2}
-
-
-def test_of_noise_the_settings_explain_nothing():
-    """On the trials that the forest has seen, it explains most of it."""
-    random = np.random.default_rng(0)
-    table = pd.DataFrame({"learning_rate": 10 ** random.uniform(-3, 0, 200), "momentum": random.uniform(0, 1, 200)})
-    table = table.assign(epochs_run=1, test_accuracy=random.uniform(0.5, 0.95, 200))
-    assert importances(table, ["learning_rate", "momentum"]).explained < 0.1
-
-
-def test_without_scikit_learn_the_page_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.ensemble", None)
-    table = pd.DataFrame({"learning_rate": np.linspace(0.1, 1, 50), "epochs_run": 1, "test_accuracy": 0.9})
-    assert "pip install scikit-learn" in importances(table, ["learning_rate"])
 
 
 def test_a_page_that_cannot_be_written(made_up_sweep, tmp_path):
