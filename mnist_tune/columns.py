@@ -1,8 +1,7 @@
 """Every column that the tables of a sweep can hold: the one list that all code which knows columns follows.
 
 The journal's checks, the schema of the parquet files, the tables, a saved state's last row, what curves are made of and
-`docs/tables.md` (`tests/test_columns.py` prints it) come from here. A new column is a line here and the line that
-computes it.
+`docs/tables.md` (`docs/pages.py` writes it) come from here. A new column is a line here and the line that computes it.
 """
 
 from __future__ import annotations

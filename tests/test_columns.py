@@ -1,7 +1,6 @@
-"""The list of columns, and everything that is made from it."""
+"""The list of columns, and what is made from it."""
 
 import math
-from pathlib import Path
 
 import pytest
 from kept_texts import assert_kept
@@ -15,7 +14,6 @@ from mnist_tune.columns import (
     LARGEST,
     NAME,
     NUMBER,
-    NUMBERS,
     RATE,
     SECONDS,
     TEXT,
@@ -26,43 +24,6 @@ from mnist_tune.columns import (
 )
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.sweep import load_sweep
-
-PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
-
-
-NAMES = dict.fromkeys((ID, NAME, TEXT), "text") | {FLAG: "yes or no"}
-NAMES |= dict.fromkeys((COUNT, WHOLE), "whole number") | dict.fromkeys(NUMBERS, "number")
-
-MARKDOWN = """\
-# The tables
-
-`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
-trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
-A sweep that is running, or was killed, can be read as well.
-
-Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
-empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
-out, no columns of [sharpness](sharpness.md) where none is measured, and no `answers` but of [tokens](text.md).
-
-This page is printed by `python tests/test_columns.py`.
-"""
-
-
-def markdown() -> str:
-    """The page `docs/tables.md`."""
-    parts = [MARKDOWN]
-    for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
-        parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
-        for column in columns:
-            gaps = "yes" if column.gaps else ""
-            parts.append(f"| `{column.name}` | {NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
-        parts.append("")
-    return "\n".join(parts)
-
-
-def test_the_page_of_the_tables_is_up_to_date():
-    """To update it: python tests/test_columns.py > docs/tables.md"""
-    assert PAGE.read_text() == markdown()
 
 
 @pytest.mark.parametrize("table", [EPOCHS, TRIALS])
@@ -136,7 +97,3 @@ def test_every_column_of_an_epoch_reaches_the_tables(ended, new_writer, epoch_ro
     writer.finish(ended=ended)
     [found] = load_sweep(tmp_path / "sweep").epochs.to_dict("records")
     assert found == row | {"trial_id": "00000"}
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

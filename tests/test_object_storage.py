@@ -44,6 +44,7 @@ def test_a_file_is_written_only_over_the_version_that_was_seen(file):
         object_storage.read(file)
 
 
+@pytest.mark.promise("Each file is written whole or not at all")
 def test_a_large_file_is_written_whole_with_and_without_a_condition(file):
     for over in ("create", None):
         content = bytes(20_000_000)
@@ -221,6 +222,7 @@ def test_errors_of_the_storage_become_errors_of_files_in_a_line():
 AWS = "[default]\naws_access_key_id = from-file\naws_secret_access_key = hidden\n"
 
 
+@pytest.mark.promise("Keys come from the environment or the machine, and from `~/.aws` with boto3")
 @pytest.mark.parametrize("kept", ["environment", "file", "nowhere"])
 def test_keys_come_from_the_environment_or_from_the_file_of_aws_if_boto3_is_there(tmp_path, monkeypatch, kept):
     file = tmp_path / "credentials"
@@ -268,6 +270,7 @@ def test_what_tune_writes_goes_with_the_folders_that_pyarrow_makes(bucket):
     assert object_storage.below(bucket) == [".ray", "a"]
 
 
+@pytest.mark.promise("Each file is written whole or not at all")
 def test_ctrl_c_during_an_upload_leaves_a_whole_file(file, monkeypatch):
     """And comes through once it has ended: obstore can't be interrupted."""
     put = ObjectStoreMethods.put

@@ -124,6 +124,8 @@ NAMES = (
 )
 
 
+@pytest.mark.promise("A URI with keys in it is refused, and not shown")
+@pytest.mark.promise("No name leads out of its folder, or an export out of its own")
 def test_places_and_names_are_taken_or_refused(monkeypatch):
     monkeypatch.setenv("HOME", "/home/anna")
     lines = [f"{where!r:.50}: {outcome(lambda: repr(storage.place(where)))}" for where in (*PLACES, Path("~/x"))]  # noqa: B023
@@ -156,6 +158,7 @@ def test_an_endpoint_may_be_written_as_other_tools_write_it(bucket):
     assert storage.read(storage.join(bucket, "a")) == b"there"
 
 
+@pytest.mark.promise("Links, pipes and devices are not read")
 @pytest.mark.parametrize("kind", ["pipe", "device", "link", "large", "folder", "socket"])
 def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
     """To read a pipe or a device may never end."""
@@ -189,6 +192,7 @@ def test_what_is_no_file_of_the_folder_is_not_read(tmp_path, kind):
             storage.open_to_append(path)
 
 
+@pytest.mark.promise("Saving a state is tried again")
 @pytest.mark.parametrize("call", ["write", "read"])
 def test_requests_are_retried_until_the_storage_answers(bucket, silent_s3, tmp_path, call):
     place = silent_s3.uri("mnist-tune", f"{tmp_path.name}/late")  # both servers have these files

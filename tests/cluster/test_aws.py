@@ -36,6 +36,7 @@ def aws(monkeypatch, tmp_path):
         yield boto3.resource("ec2", "us-west-2")
 
 
+@pytest.mark.promise("Workers are spot nodes and go when idle, and nodes ask for the token")
 def test_ray_starts_a_head_on_demand_and_a_worker_on_spot(aws):
     image = aws.register_image(Name="ubuntu").id
     config = prepare_config(yaml.safe_load(LAUNCHER.read_text().replace("AMI_ID", image)))

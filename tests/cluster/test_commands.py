@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from command_options import options_of
 
+from docs.pages import options_of
 from mnist_tune import cli, invocation
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,7 @@ def parsed(script, arguments):
 COMMANDS = [(name, *command) for name in FILES for command in commands((ROOT / "cluster" / name).read_text())]
 
 
+@pytest.mark.promise("Every documented command parses")
 @pytest.mark.parametrize(("name", "script", "arguments"), COMMANDS)
 def test_every_documented_command_parses(name, script, arguments):
     config = parsed(script, arguments)

@@ -115,6 +115,7 @@ def test_pods_and_image_have_the_same_ray_version():
     assert [yaml.safe_load((CLUSTER / "rayjob.yaml").read_text())["spec"]["rayClusterSpec"]["rayVersion"]] == pinned
 
 
+@pytest.mark.promise("Workers are spot nodes and go when idle, and nodes ask for the token")
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
 def test_a_launcher_saves_money_and_asks_for_the_token(name):
     config = yaml.safe_load((CLUSTER / name).read_text())
@@ -150,6 +151,7 @@ def actions(statement):
     return {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
 
 
+@pytest.mark.promise("A role may do what is listed, and nothing else")
 def test_a_role_may_do_what_is_listed_and_nothing_else():
     found = policies()
     assert found.keys() == {"bucket", "nodes"}
@@ -169,6 +171,7 @@ def test_a_role_may_do_what_is_listed_and_nothing_else():
         assert node["MetadataOptions"] == {"HttpTokens": "required"}
 
 
+@pytest.mark.promise("A role may do what is listed, and nothing else")
 def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
     source = (Path(ray.__file__).parent / "autoscaler" / "_private" / "gcp" / "config.py").read_text()
     given = re.findall(r'"(roles/.*?)"', re.search(r"DEFAULT_SERVICE_ACCOUNT_ROLES = \[(.*?)\]", source, re.DOTALL)[1])
@@ -176,6 +179,7 @@ def test_what_rays_head_on_google_cloud_does_not_need_is_taken_away():
     assert {*given} - {f"roles/{role}" for role in taken.split()} == {"roles/compute.admin"}
 
 
+@pytest.mark.promise("Trials on Kubernetes have no token of it")
 def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
     head, (worker,) = PODS["headGroupSpec"]["template"]["spec"], PODS["workerGroupSpecs"]
     worker = worker["template"]["spec"]
@@ -192,6 +196,7 @@ def test_trials_on_kubernetes_have_no_token_and_no_rights_of_the_head():
             }
 
 
+@pytest.mark.promise("Only what is named is copied to the nodes")
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
 def test_only_what_is_named_is_copied_to_the_nodes(name):
     config = yaml.safe_load((CLUSTER / name).read_text())
@@ -214,6 +219,7 @@ def locked(name):
     return found
 
 
+@pytest.mark.promise("Nodes install what is locked, by hashes")
 def test_the_locks_hold_every_package_with_its_hashes():
     head, worker = locked("head.lock"), locked("worker.lock")
     pinned = dict(
@@ -230,6 +236,7 @@ def test_the_locks_hold_every_package_with_its_hashes():
     assert head.keys() >= {"boto3", "google-api-python-client"}
 
 
+@pytest.mark.promise("Nodes install what is locked, by hashes")
 @pytest.mark.parametrize(("path", "count"), [("aws.yaml", 4), ("gcp.yaml", 4), ("Dockerfile", 2)])
 def test_nodes_install_nothing_but_what_is_locked(path, count):
     installs = re.findall(r"pip install (.*?)(?: &&|\n)", (CLUSTER / path).read_text())

@@ -6,8 +6,7 @@ PYTHONPATH=tests python tests/commands/test_defaults.py > tests/commands/default
 from dataclasses import MISSING, fields
 from pathlib import Path
 
-from command_options import options_of
-
+from docs.pages import options_of
 from mnist_tune.invocation import COMMANDS
 
 KNOWN = Path(__file__).with_name("defaults.txt")

@@ -30,6 +30,7 @@ def test_a_file_as_keras_keeps_mnist(tmp_path, monkeypatch):
     assert dataset.checksums != load_dataset((X + 1, Y, X_TEST, Y_TEST)).checksums
 
 
+@pytest.mark.promise("Without a test part, the same sixth of the images becomes it, and a line says so")
 def test_without_a_test_part_a_sixth_becomes_it_and_is_said():
     order = np.argsort(Y)  # sorted by class: the last sixth would be of one class
     dataset = load_dataset((X[order], Y[order]))
@@ -78,6 +79,7 @@ def write_idx(folder, prefix="", test="t10k", zipped=True):
         file.write_bytes(gzip.compress(content) if zipped else content)
 
 
+@pytest.mark.promise("Your data are never taken for a built-in set")
 @pytest.mark.parametrize("name", [*DATASETS, "arrays"])
 @pytest.mark.parametrize("kind", ["file.npz", "a file", "a folder", "a prefix"])
 def test_data_of_ones_own_are_never_a_built_in_set_whatever_they_are_called(tmp_path, monkeypatch, name, kind):

@@ -160,6 +160,7 @@ PARTS = {
 }
 
 
+@pytest.mark.promise("What is wrong with data is one line with a remedy")
 def test_arrays_are_taken_or_refused(caplog):
     """Each as the images, or the labels, of both parts."""
     lines = []

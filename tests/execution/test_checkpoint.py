@@ -95,6 +95,7 @@ def test_saving_again_replaces(tmp_path):
     check_equal(Checkpoint.load(path), state(2.0))
 
 
+@pytest.mark.promise("Saving a state is tried again")
 @pytest.mark.parametrize("first", ["write", "read"])
 def test_storage_that_fails_once_ends_no_trial(bucket, silent_s3, tmp_path, first):
     if first == "read":
@@ -152,6 +153,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         state().save(tmp_path / "file" / "00000.npz")
 
 
+@pytest.mark.promise("Nothing in a folder is unpickled or run")
 @pytest.mark.parametrize("place", ["array_000", "meta", "whole file"])
 def test_a_pickle_is_never_executed(tmp_path, place):
     trap, path = Trap(tmp_path / "sprung"), tmp_path / "00000.npz"

@@ -36,6 +36,7 @@ EPOCHS = (
 )  # fmt: skip
 
 
+@pytest.mark.promise("An epoch hangs from a trial's third epoch on, by its median and `--hang-minutes`")
 def test_how_long_an_epoch_is_waited_for(monkeypatch, ends):
     """The limits by the epochs before, and the waits of limits that a call takes so many waits of to end."""
     waits, done = [], [0]
@@ -77,6 +78,7 @@ def test_what_hangs_is_said_and_ends_the_process(ends):
     end.set()
 
 
+@pytest.mark.promise("A machine that sleeps does not hang")
 def test_a_machine_that_sleeps_does_not_hang(monkeypatch, ends):
     """Whatever a clock says: some go on meanwhile."""
     days = itertools.count(0, 86_400.0)
@@ -114,6 +116,7 @@ def sleeping(folder):
     return factory
 
 
+@pytest.mark.promise("Its process or lane server is replaced, a line says so, and no row is lost")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_network_that_hangs_once_gets_another_process_and_goes_on(execution, tmp_path, one_core, capfd):

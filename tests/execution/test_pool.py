@@ -183,6 +183,7 @@ def test_the_seconds_of_all_rows_are_those_that_passed(few_images):
         assert row["batch_s"] == pytest.approx(3 * (row["train_s"] + row["eval_s"]))
 
 
+@pytest.mark.promise("An error of one's own code in a lane ends its trial alone, at once, and is named")
 @pytest.mark.parametrize("where", ["train", "evaluate"])
 @pytest.mark.parametrize("capacity", [1, 8])
 def test_own_code_that_raises_in_a_lane_ends_that_lane_alone_and_says_where(few_images, where, capacity):

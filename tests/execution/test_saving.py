@@ -52,6 +52,7 @@ def test_an_epoch_trains_while_the_last_state_is_written(lane, tmp_path, monkeyp
     assert saved(path) == 2
 
 
+@pytest.mark.promise("A state that can't be saved ends its trial alone")
 def test_a_failed_save_is_told_in_the_next_epoch_and_at_the_end(lane, tmp_path):
     gone = tmp_path / "gone" / "a.npz"
     lane.epoch("a", gone)
@@ -131,6 +132,8 @@ def new_sweep(few_images, tmp_path, monkeypatch):
     return new
 
 
+@pytest.mark.promise("A kill at any moment loses no recorded row, and changes no number")
+@pytest.mark.promise("With `--save-every N`, a kill costs fewer than 2 N epochs of a trial")
 @pytest.mark.parametrize("save_every", [1, 3])
 def test_a_kill_at_any_moment_loses_no_row_and_changes_no_number(new_sweep, monkeypatch, save_every):
     """The state is written while the next epoch trains, so it is written before or after that one's row."""

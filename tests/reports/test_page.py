@@ -55,6 +55,7 @@ def any_page(request, new_writer, epoch_row, tmp_path_factory):
     return page([sweep])
 
 
+@pytest.mark.promise("Its scripts and styles are its own, by a strict policy")
 def test_a_page_runs_and_styles_nothing_but_its_own(any_page):
     """Its policy names what it holds by hashes; so no attribute may hold a style or a script."""
     html = any_page
@@ -77,6 +78,7 @@ def test_every_kind_of_sweep_has_a_sentence_two_pictures_and_a_row_a_setting(any
     assert len(row_texts(html)) == len(held_by(html)["rows"]) >= 3
 
 
+@pytest.mark.promise("The same results give the same bytes")
 def test_the_same_results_give_the_same_bytes(made_up_sweep):
     sweep = made_up_sweep([0.01, 3], seeds=2)
     assert page([sweep]) == page([sweep])

@@ -54,6 +54,7 @@ def sweep(tmp_path_factory, new_writer, epoch_row):
     return folder, recorded(records), written, start, opened, time.monotonic()
 
 
+@pytest.mark.promise("A power cut costs the rows of the last second, and nothing that was synced")
 def test_a_power_cut_costs_a_second_of_rows_and_nothing_that_was_synced(sweep, new_writer, epoch_row, tmp_path):
     folder, synced, written, start, opened, end = sweep
     chance = random.Random(0)

@@ -54,6 +54,7 @@ def names(place):
     return [name.rpartition("/")[2] for name in object_storage.below(place)]
 
 
+@pytest.mark.promise("Rows go there while the sweep runs")
 def test_rows_are_uploaded_while_the_sweep_runs(new_writer, epoch_row, bucket):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -189,6 +190,7 @@ def test_one_writer_at_a_time_on_this_machine(new_writer, bucket):
     writer.finish(ended="now")
 
 
+@pytest.mark.promise("What could not be uploaded in the end is named")
 def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, epoch_row, bucket, monkeypatch):
     writer = new_writer(bucket)
     writer.epoch("00000", epoch_row(1), False)
@@ -210,6 +212,7 @@ def refuse(*arguments):
     raise OSError("SlowDown later")
 
 
+@pytest.mark.promise("Any machine goes on with what is there")
 def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
     first = new_writer(bucket)
     first.epoch("00000", epoch_row(1), False)
@@ -245,6 +248,9 @@ def test_others_wait_until_the_end_is_tidied_up(new_writer, bucket, monkeypatch)
 # --- two machines, one after the other
 
 
+@pytest.mark.promise(
+    "One that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
+)
 def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     new_writer, epoch_row, bucket, place_of, tmp_path, monkeypatch
 ):
@@ -271,6 +277,7 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     assert epochs(bucket) == [("00000", 1), ("00000", 2)]
 
 
+@pytest.mark.promise("Its trials save their states elsewhere")
 def test_states_that_a_sleeping_writers_processes_save_are_not_the_next_ones(new_writer, bucket):
     places = []
     for number in (1, 2, 3):
@@ -450,6 +457,10 @@ def sign(place, host="elsewhere", at=0.0, **more):
     storage.write(storage.join(place, SIGN), json.dumps(content).encode())
 
 
+@pytest.mark.promise(
+    "So can one in object storage, also in an epoch of five minutes; they are `unknown` after two minutes"
+    " without a sign of life"
+)
 @pytest.mark.parametrize(
     ("silent", "reason"),
     [({"sweep.json": 300}, "running"), ({SIGN: 100}, "running"), ({SIGN: 122}, "unknown"), ({SIGN: 1e9}, "unknown")],

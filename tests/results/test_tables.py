@@ -198,6 +198,7 @@ def test_a_lock_that_no_process_can_hold_is_nobodys(writer, tmp_path, monkeypatc
     assert not is_being_written(writer.path)
 
 
+@pytest.mark.promise("They are `unknown` where another user lets nobody look, and nobody is told to resume them")
 def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, monkeypatch):
     record(writer, epoch_row, "00001", (1, 2))
     opened = os.open
@@ -218,6 +219,7 @@ def test_without_a_right_to_look_nobody_is_told_to_resume(writer, epoch_row, mon
     assert not [text for text in said if "resume" in text]
 
 
+@pytest.mark.promise("Nothing is written through a link, also a hard one")
 @pytest.mark.parametrize("name", ["journal.jsonl", ".lock", "states/00000.npz"])
 def test_a_hard_link_is_refused_as_a_link_is(new_writer, tmp_path, name):
     """What we append to, or truncate, would be changed at its other name, too."""
@@ -236,6 +238,7 @@ def test_a_sweep_that_records_no_options_decided_nothing(writer, epoch_row):
     assert load_sweep(writer.path).decision is None
 
 
+@pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
 def test_a_new_sweep_does_not_overwrite_an_old_one(writer, epoch_row, new_writer):
     record(writer, epoch_row, "00000", (1,))
     before = {path: path.read_bytes() for path in writer.path.iterdir() if path.is_file()}

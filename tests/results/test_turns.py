@@ -29,6 +29,7 @@ def on(monkeypatch):
     return lambda name: monkeypatch.setattr(platform, "node", lambda: name)
 
 
+@pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
 def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch):
     monkeypatch.setattr(turns, "SILENCE_S", 60.0)
     on("one")
@@ -43,6 +44,9 @@ def test_of_two_that_write_one_is_refused(tmp_path, new_writer, on, monkeypatch)
         assert time.monotonic() - start < 30, "it waits for one that has ended"
 
 
+@pytest.mark.promise(
+    "One that was taken for dead, or from which a resume took over, ends with a line and writes nothing more"
+)
 def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on, monkeypatch):
     on("one")
     slept = new_writer(tmp_path / "sweep")

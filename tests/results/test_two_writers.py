@@ -49,6 +49,7 @@ def files(place):
     return {one["path"]: one["e_tag"] for one in found}
 
 
+@pytest.mark.promise("One process writes a folder at a time, on a disk, on a shared mount and in object storage")
 def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, tmp_path):
     for number in range(ROUNDS):
         place = server[0](f"{tmp_path.name}-{number}")
@@ -66,6 +67,9 @@ def test_of_two_that_begin_at_the_same_moment_one_is_refused(server, processes, 
             assert processes[first].does("finish") == "finished"
 
 
+@pytest.mark.promise(
+    "In object storage, `--resume URI` takes a sweep over, `--resume auto` refuses while another process writes it"
+)
 def test_a_resume_takes_a_running_sweep_over(server, processes, epoch_row, tmp_path):
     """At any moment: the first is told, no row that was there is lost, and the table is that of the second."""
     runner, taker = processes

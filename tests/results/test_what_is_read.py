@@ -71,6 +71,7 @@ REGIMES = ("regime_evidence", "reaches", "reaches_from", "reaches_to", "target")
 """Columns that are the regimes' own."""
 
 
+@pytest.mark.promise("A running sweep can be read; its trials are `running` or `waiting`")
 def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "sweep", count=9)
     write_all_kinds(writer, epoch_row)

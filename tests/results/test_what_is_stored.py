@@ -204,6 +204,7 @@ class Passing(OSError):
     """An error of a request that may be answered the next time."""
 
 
+@pytest.mark.promise("Without an answer, rows are kept and uploaded later")
 def test_requests_that_fail_and_answers_that_are_lost(kept, place, monkeypatch, tmp_path):
     changed = PreconditionError("PreconditionFailed at last")
     lines = []
@@ -322,6 +323,7 @@ def mounts(*kinds):
     return "".join(f"2 1 8:1 / {at} rw - {kind} dev rw\n" for at, kind in zip(places, kinds, strict=False))
 
 
+@pytest.mark.promise("On a shared mount, a writer elsewhere is waited for until it has been silent for a minute")
 def test_turns_of_several_nodes(tmp_path, monkeypatch):
     lines, said, slept = [], [], []
     monkeypatch.setattr(turns.time, "sleep", slept.append)
@@ -382,6 +384,8 @@ def test_turns_of_several_nodes(tmp_path, monkeypatch):
 # --- a local folder
 
 
+@pytest.mark.promise("A power cut costs the rows of the last second, and nothing that was synced")
+@pytest.mark.promise("States of completed trials are kept if they are small enough")
 def test_what_a_sweep_does_to_its_folder(new_writer, epoch_row, tmp_path, monkeypatch):
     """The order in which files are written, synced and named: what survives a power cut."""
     lines = []

@@ -74,6 +74,9 @@ DEATHS = {
 }
 
 
+@pytest.mark.promise(
+    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
+)
 def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
     """By whose address it counts, what is said, and whether it is one of a trial's failures."""
     lines = []
@@ -84,6 +87,9 @@ def test_the_cause_of_a_death_is_one_line(monkeypatch, tmp_path, capsys):
     assert_kept("deaths", "\n".join(lines) + "\n")
 
 
+@pytest.mark.promise(
+    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
+)
 @pytest.mark.parametrize("order", [*set(permutations((KILLED, KILLED, NODE_DIED)))])
 def test_whenever_its_node_dies_a_trial_ends_with_the_third_death_of_its_process(order):
     trial = Trial("trains", stub=True, max_failures=2)
@@ -144,6 +150,7 @@ class Watched:
         self.watch.on_trial_result(0, [], None, {"node_ip": address})
 
 
+@pytest.mark.promise("A node on which three trials in a row died is named once")
 @pytest.mark.parametrize("quiet", [False, True])
 def test_what_is_said_of_nodes_and_deaths(monkeypatch, tmp_path, capsys, quiet):
     watched, lines = Watched(monkeypatch, tmp_path, quiet), []
@@ -225,6 +232,9 @@ def test_live_nodes_have_names_with_their_addresses(monkeypatch):
     assert nodes.alive_nodes() == {"a": "host-a (10.0.0.0)", "c": "host-c (10.0.0.2)"}
 
 
+@pytest.mark.promise(
+    "The third death of a trial's process ends it as `error`, which says of what; those of its nodes do not count"
+)
 @pytest.mark.ray
 def test_a_trial_ends_after_its_process_died_three_times(tmp_path, every_core, monkeypatch, capfd):
     class Dying(TrialTrainable):
@@ -294,6 +304,7 @@ def cluster(head):
 EPOCHS = 40
 
 
+@pytest.mark.promise("A node that dies is one line, and its trials go on elsewhere")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_new_node_finishes_the_sweep_of_dead_nodes(cluster, tmp_path, execution):

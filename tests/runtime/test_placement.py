@@ -132,6 +132,7 @@ def cores_of(count, device="CPU", **options):
     return found
 
 
+@pytest.mark.promise("Trials that ask for more cores than any node has are refused")
 def test_what_the_nodes_of_a_cluster_hold(monkeypatch, capsys):
     lines = []
     for name, nodes in CLUSTERS.items():

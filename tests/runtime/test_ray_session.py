@@ -80,6 +80,7 @@ STARTS: dict[str, tuple[list[Any], dict[str, str]]] = {
 }
 
 
+@pytest.mark.promise("The dashboard listens on the loopback address")
 def test_starts_of_ray(started, tmp_path, monkeypatch):
     """What `ray.init` is asked for, and what holds meanwhile: the environment, the umask, and parameters of Ray's."""
     lines, servers, node = [], [], object()
@@ -192,6 +193,7 @@ def mode(file):
     return f"{file.stat().st_mode & 0o777:o}"
 
 
+@pytest.mark.promise("A token that others can read is made private")
 @pytest.mark.parametrize(("address", "bits"), [(None, 0o644), ("head:6379", 0o644), (None, 0o640), (None, 0o604)])
 def test_a_token_that_others_can_read_is_made_private(tmp_path, monkeypatch, capsys, address, bits):
     monkeypatch.setattr(ray, "init", lambda **options: None)

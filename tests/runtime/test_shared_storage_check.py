@@ -78,6 +78,7 @@ def test_every_node_is_asked_where_there_are_several(tmp_path, monkeypatch):
     assert asked == []
 
 
+@pytest.mark.promise("A node that does not see the folder ends no sweep, only its trial")
 def test_a_trial_on_a_node_without_the_folder_ends_in_an_error(tmp_path, monkeypatch):
     """Without the error the trial would start again from its first epoch, unnoticed."""
     monkeypatch.setattr(trainable, "make_pool", lambda dataset, settings: None)

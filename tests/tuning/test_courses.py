@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+import pytest
 from kept_texts import assert_kept
 from played import course, shown, words  # noqa: F401
 from ray import tune
@@ -40,6 +41,8 @@ def row_of(epoch_row, config, epoch, failures=()):
     return epoch_row(epoch, float("nan") if lost else 4 * (1 - accuracy), accuracy, **values)
 
 
+@pytest.mark.promise("A trial whose process died goes on from its last saved state")
+@pytest.mark.promise("A trial whose state is damaged starts again, and a line says so")
 def test_a_sweep_of_regimes_that_is_killed_and_goes_on(course, epoch_row, tmp_path):  # noqa: F811
     where, rates = tmp_path / "sweep", (1.0, 0.01, 0.03, 2.0, 4.0)
     failures = {

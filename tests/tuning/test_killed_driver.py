@@ -137,6 +137,7 @@ def summary(driver):
     return trials[["trial_id", "stop_reason", "epochs_run", "regime"]]
 
 
+@pytest.mark.promise("After a kill the same trials stop after the same epochs")
 @pytest.mark.parametrize("scheduler", ["regimes", "asha"])
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_sweep_that_is_killed_after_any_line_and_resumed_stops_the_same_trials_after_the_same_epochs(

@@ -58,6 +58,7 @@ def test_progress_and_page_have_the_same_answer(writer, epoch_row, monkeypatch):
     assert view.answer in view._text.plain
 
 
+@pytest.mark.promise("Writing it takes a small share of the time")
 def test_pages_are_written_less_often_the_longer_they_take(writer):
     """The second one can't be written. At most a twenty-fifth of a core's time is spent."""
     waits, said = [], []
@@ -79,6 +80,7 @@ def test_pages_are_written_less_often_the_longer_they_take(writer):
     ]
 
 
+@pytest.mark.promise("A page that can't be written ends no sweep")
 def test_a_page_that_cannot_be_written_is_said_once_and_harms_nothing(writer, monkeypatch):
     monkeypatch.setattr(progress, "INTERVAL_S", 0.01)
     monkeypatch.setattr(progress, "SHARE", 1000)

@@ -97,6 +97,7 @@ def test_what_is_checked_noted_and_recorded_before_a_sweep_starts(opened, tmp_pa
     assert_kept("new sweeps", opened.text)
 
 
+@pytest.mark.promise("A resume joins no cluster that the folder names")
 def test_what_a_resume_notes_and_refuses(opened, tmp_path, monkeypatch):
     where = tmp_path / "sweep"
     writer, _ = open_new(

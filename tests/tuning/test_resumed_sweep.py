@@ -79,6 +79,9 @@ def test_a_resume_looks_only_into_the_states_that_are_there(interrupted, place, 
     again.finish(ended="now")
 
 
+@pytest.mark.promise(
+    "In object storage, `--resume URI` takes a sweep over, `--resume auto` refuses while another process writes it"
+)
 @pytest.mark.parametrize("place", ["s3"], indirect=True)
 def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
     interrupted, place, epoch_row, tmp_path, monkeypatch, capsys
@@ -98,6 +101,7 @@ def test_a_live_sweep_is_taken_over_by_a_resume_that_names_it_and_not_by_auto(
     taker.finish(ended="now")
 
 
+@pytest.mark.promise("`--resume auto` starts a sweep, or goes on with it")
 def test_resume_auto_resumes_a_sweep_or_starts_one(place, new_writer):
     options = SweepOptions(output=place, resume="auto")
     assert options.goes_on() is None
@@ -190,6 +194,7 @@ def test_a_completed_trial_whose_only_row_is_damaged_trains_again(new_writer, ep
     assert [list(found) for found in (past.open, past.ended, past.failed)] == [["00000"], [], []]
 
 
+@pytest.mark.promise("`--retry-errored` goes on with trials that ended as `error`")
 @pytest.mark.parametrize("again", [False, True])
 def test_trials_that_ended_in_an_error_go_on_if_asked_to(ended, again, capsys):
     """States stay but for those that nobody knows, or that are too far ahead of the rows of a trial that goes on."""
@@ -232,6 +237,7 @@ def test_a_resumed_sweep_remembers_its_cluster_and_has_ended_until_trials_run_ag
     writer.finish(ended="now")
 
 
+@pytest.mark.promise("Data may lie elsewhere, but other data are refused")
 @pytest.mark.parametrize("kind", ["arrays", "a file"])
 def test_a_resume_trains_on_the_same_data_or_says_how_to_give_it(tmp_path, kind):
     arrays, others = (patterns((4, 3), 3, seed=seed) for seed in (0, 1))

@@ -116,6 +116,7 @@ def uninterrupted():
     )
 
 
+@pytest.mark.promise("So does Ctrl-C, a kill of the driver or of Ray; a line says how to go on")
 def test_a_sweep_in_object_storage_that_is_killed_again_and_again_loses_nothing(
     tmp_path, uninterrupted, finish, monkeypatch
 ):
@@ -268,6 +269,7 @@ def test_every_value_asked_for_is_the_value_used(tmp_path, one_core):
         assert list(trained_here([trial])["train_loss"]) == list(curve["train_loss"])
 
 
+@pytest.mark.promise("A sweep that grows is that of asking for everything at once")
 def test_a_sweep_grows_by_epochs_and_rates_as_if_it_had_been_asked_for_them_at_once(tmp_path, finish, monkeypatch):
     """Also one that was ended between its two tables."""
     with monkeypatch.context() as patch:
@@ -319,6 +321,7 @@ class Damages(Callback):
         Checkpoint({}, self.row).save(self.path)
 
 
+@pytest.mark.promise("A state that can't be saved ends its trial alone")
 def test_a_failed_trial_says_why_and_does_not_end_the_others(tmp_path, one_core, epoch_row):
     trials = [TrialConfig(architecture="mlp-8-tanh", epochs=1, learning_rate=rate) for rate in (0.1, 0.2)]
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, scheduler="fifo", quiet=True)

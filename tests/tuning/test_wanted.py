@@ -134,6 +134,7 @@ CANT = re.compile(r"refused: --\S+ can't change in a resume: .*?, or start a new
 ADDS = re.compile(r"refused: --\S+ \S+ .* a resume can only add to that")
 
 
+@pytest.mark.promise("Each option is added to, may change, is kept, or is never taken from a folder, as its table says")
 def test_what_a_resume_makes_of_each_option(folder):
     """An option that is recorded is left out, or is given its default, or another value. An option that a command
     shares with the first one stands there, unless it is marked otherwise."""
@@ -170,6 +171,8 @@ def test_a_decision_is_resumed_by_the_path_at_which_it_found_the_code_of_its_swe
     assert ENTRIES["architecture"]["net.py:mlp"] is moved
 
 
+@pytest.mark.promise("Recorded options are taken only if their types are right")
+@pytest.mark.promise("A folder can't ask for more than 100,000 trials")
 def test_what_a_resume_refuses_or_allows(folder):
     """Each line: the command, what its folder records or lacks, what is asked for, and what comes of it."""
     lines = []
@@ -250,6 +253,7 @@ def test_what_is_given_counts_before_what_a_smoke_test_brings():
     assert asked(LearningRateRegimes, ["--smoke"]).epochs == 3
 
 
+@pytest.mark.promise("`--time-budget None` lifts a limit")
 def test_a_recorded_limit_can_be_lifted(folder):
     where = folder("lr_regimes", time_budget=60.0)
     given = asked(LearningRateRegimes, ["--resume", str(where), "--time-budget", "None"])

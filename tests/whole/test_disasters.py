@@ -69,6 +69,7 @@ def run(monkeypatch, capfd, caplog):
     return run
 
 
+@pytest.mark.promise("Nothing in a folder is unpickled or run")
 @pytest.mark.ray
 def test_a_damaged_folder_with_hostile_pickles_is_resumed(half_done, tmp_path, run, one_core, monkeypatch):
     path, losses = half_done
@@ -95,6 +96,7 @@ def files(path):
     return [file for file in path.rglob("*") if file.is_file()]
 
 
+@pytest.mark.promise("A full disk or a folder that becomes read-only is one line, and loses no row")
 @pytest.mark.ray
 def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch):
     path, epoch, left = tmp_path / "sweep", SweepWriter.epoch, iter([False] * 5 + [True])
@@ -124,6 +126,7 @@ def test_a_sweep_resumes_after_a_full_disk(tmp_path, run, one_core, monkeypatch)
     assert len(kept) == len(before)
 
 
+@pytest.mark.promise("Passwords and keys in URIs are not recorded")
 def test_secrets_in_the_command_are_not_recorded(tmp_path, monkeypatch):
     secrets = ["s3://AKIA:s3cr3t/a+b@bucket/x", "https://host/x?X-Amz-Signature=s3cr3t&region=r", "--token=s3cr3t"]
     monkeypatch.setattr(sys, "argv", ["lr_regimes.py", "--data-dir", *secrets])

@@ -149,6 +149,7 @@ def test_the_unchanged_events_are_valid():
     assert all(parse_event(json.dumps(event).encode()) == event for event in EVENTS)
 
 
+@pytest.mark.promise("Damaged lines of the journal are counted in a warning, and change no other row")
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(line=st.one_of(st.binary(max_size=100), changed_events(), values.map(lambda value: json.dumps(value).encode())))
 def test_a_bad_line_does_not_change_other_rows(folder, ended, epoch_row, capsys, line):
@@ -192,6 +193,7 @@ def size(found):
     return len(found.epochs) + len(found.trials) + len(found.ends)
 
 
+@pytest.mark.promise("Damaged lines of the journal are counted in a warning, and change no other row")
 def test_damaged_lines_are_warned_about_once(folder, ended, caplog):
     lines = ended["journal.jsonl"].splitlines(keepends=True)
     lines[1:1] = [b"\xff\xfe\n", b'{"kind": "else", "trial_id": "00000"}\n']
@@ -280,6 +282,7 @@ def test_any_table_is_read_or_refused(ended, data):
     assert set(found) <= {column.name for column in EPOCHS}
 
 
+@pytest.mark.promise("Damaged tables are made again from the journal")
 def test_damaged_tables_are_made_again_from_the_journal(folder, ended, caplog):
     before = load_sweep(folder())
     found = load_sweep(folder(trials_parquet=ended["trials.parquet"][:-100]))
@@ -354,6 +357,7 @@ def test_epochs_of_an_older_version_are_read_and_shown(folder, ended, caplog):
 HOSTILE_TEXT = "\x1b[2J\x07<script>alert(1)</script>[/red][link=x]\u202e$\\frac{$" + "long" * 2500
 
 
+@pytest.mark.promise("Texts are shown without effects on the terminal and in pictures")
 @pytest.mark.parametrize("finished", [True, False])
 def test_text_from_a_folder_is_shown_without_effects(folder, ended, finished, capsys, tmp_path):
     said_ = json.loads(ended["sweep.json"])
@@ -391,6 +395,7 @@ def trap(tmp_path):
     assert (tmp_path / "sprung").exists(), "the trap does not work"
 
 
+@pytest.mark.promise("Nothing in a folder is unpickled or run")
 def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
     for name in ("journal_jsonl", "sweep_json", "trials_parquet", "epochs_parquet"):
         try:
@@ -399,6 +404,7 @@ def test_pickles_in_a_folder_are_never_executed(folder, ended, trap):
             assert name == "sweep_json"
 
 
+@pytest.mark.promise("Nothing in a folder is unpickled or run")
 def test_pickles_in_a_table_are_never_executed(folder, ended, trap):
     """Old versions of Arrow unpickled the metadata of such a column (CVE-2023-47248)."""
     extension = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": trap}
@@ -493,6 +499,7 @@ def inputs(ended):
     return dict(groups(ended))
 
 
+@pytest.mark.promise("Any file ends in a result or one line, soon, without much memory, and changes nothing outside")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", GROUPS)
 def test_a_hostile_input_ends_in_a_result_or_a_line(name, inputs, ended, tmp_path, monkeypatch, capsys):
@@ -587,6 +594,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.promise("Any file ends in a result or one line, soon, without much memory, and changes nothing outside")
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=EXAMPLES, derandomize=not os.environ.get("MNIST_TUNE_HOSTILE_EXAMPLES"),
           phases=[Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip

@@ -54,6 +54,7 @@ PAIRS = [
 """One pair for each network and each data set: the others differ in shapes only."""
 
 
+@pytest.mark.promise("Each documented network trains on data of any shape, alone and as lanes")
 @pytest.mark.parametrize(("network", "data"), PAIRS)
 def test_a_network_trains_on_any_data_alone_and_as_lanes(networks, as_users_have_it, network, data, tmp_path):
     dataset = load_dataset(DATA_SETS[data]())
@@ -82,6 +83,7 @@ STEPS = {
 }
 
 
+@pytest.mark.promise("A resumed trial has the same bits, also with dropout and noise")
 @pytest.mark.parametrize("step", STEPS)
 def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp_path):
     register_optimizer("noisy")(lambda learning_rate: optax.noisy_sgd(learning_rate, 0.01, 0.55, key=0))
@@ -100,6 +102,7 @@ def test_a_restored_trial_is_bit_identical(networks, as_users_have_it, step, tmp
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
 
 
+@pytest.mark.promise("Other processes train it though they don't see its file")
 @pytest.mark.ray
 @pytest.mark.parametrize("execution", ["process", "lanes"])
 def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, execution, tmp_path):
@@ -123,6 +126,7 @@ def test_a_sweep_of_a_network_whose_file_no_process_can_see(networks, one_core, 
     assert load_sweep(output).meta["dataset"]["shape"] == [8, 8]
 
 
+@pytest.mark.promise("It refuses other data")
 def test_a_resume_wants_the_same_code_and_the_same_data(networks, tmp_path, monkeypatch):
     output = tmp_path / "sweep"
     name = networks["net"]

@@ -60,6 +60,7 @@ def place():
         yield Path(folder)
 
 
+@pytest.mark.promise("They are `unknown` where another user lets nobody look, and nobody is told to resume them")
 def test_a_sweep_of_another_is_running_or_unknown_and_not_to_be_resumed(place, new_writer, epoch_row):
     with new_writer(place / "open") as writer, new_writer(place / "shy") as shy, private_files():
         new_writer(place / "private").release()
@@ -74,6 +75,7 @@ def test_a_sweep_of_another_is_running_or_unknown_and_not_to_be_resumed(place, n
     assert set(load_sweep(place / "shy").trials["stop_reason"]) == {"interrupted"}
 
 
+@pytest.mark.promise("Another user of the machine reads nothing of our Ray, replaces nothing and joins nothing")
 @pytest.mark.ray
 def test_another_user_reads_nothing_replaces_nothing_and_joins_nothing(place, one_core):
     from ray._private import worker

@@ -1,28 +1,43 @@
-"""The generated reference: every flag of every command, and what `import mnist_tune` offers.
+"""Write the pages of the docs that follow from code and tests.
 
-python tests/test_reference.py
+    python docs/pages.py
+
+`flags.md`, `python.md` and `tables.md` list every flag, what `import mnist_tune` offers, and every column. In
+`promises.md`, the words are written by hand, in the order of the page. The tests beside them are those that are marked
+with these words: `@pytest.mark.promise("…")`.
 """
 
 import ast
 import inspect
 import re
 import textwrap
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import MISSING, Field, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
-
-import pytest
-from command_options import options_of
+from unittest import mock
 
 import mnist_tune
-from mnist_tune.invocation import COMMANDS
+from mnist_tune import cli
+from mnist_tune.columns import COUNT, EPOCHS, FLAG, ID, NAME, NUMBERS, TEXT, TRIALS, WHOLE
+from mnist_tune.invocation import COMMANDS, module_of
 from mnist_tune.tuning.options import SweepOptions, TrialOptions
 
-DOCS = Path(__file__).parents[1] / "docs"
-PRINTED = "This page is written by `python tests/test_reference.py`.\n"
+DOCS = Path(__file__).parent
+PRINTED = "This page is written by `python docs/pages.py`.\n"
 
 
-def about(kind, name):
+def options_of(name: str) -> Any:
+    """Return the dataclass that a command parses its flags into."""
+    with mock.patch.object(cli, "parse", side_effect=EOFError) as parse:
+        with suppress(EOFError):
+            import_module(module_of(name)).main()
+        return parse.call_args.args[0]
+
+
+def about(kind: type, name: str) -> str:
     """Return what the source of a dataclass says of a field, or of the class that it extends."""
     for base in kind.__mro__:
         if name in vars(base).get("__annotations__", {}):
@@ -38,19 +53,19 @@ def about(kind, name):
     return ""
 
 
-def values(hint):
+def values(hint: Any) -> str:
     """Return what a field takes, in words."""
     names = get_args(hint) if get_origin(hint) not in (tuple, None) else ()
     return " or ".join(f"`{name}`" for name in names if isinstance(name, str))
 
 
-def cell(value):
+def cell(value: object) -> str:
     if any(value is nothing for nothing in (MISSING, None, False)) or value in ((), ""):
         return ""
     return f"`{' '.join(map(str, value)) if isinstance(value, tuple) else value}`"
 
 
-def rows(kind, names):
+def rows(kind: type, names: Collection[str]) -> Iterator[tuple[Field[Any], str, str]]:
     hints = get_type_hints(kind)
     for one in fields(kind):
         if one.name in names:
@@ -59,7 +74,7 @@ def rows(kind, names):
             yield one, cell(one.default), said.replace("|", "\\|").replace("<", "&lt;")
 
 
-def flag(kind, one):
+def flag(kind: type, one: Field[Any]) -> str:
     """Return how a field is given on the command line."""
     marks = getattr(get_type_hints(kind, include_extras=True)[one.name], "__metadata__", ())
     if any("Positional" in repr(mark) for mark in marks):
@@ -67,7 +82,7 @@ def flag(kind, one):
     return f"--{'no-' * (one.default is True)}{one.name.replace('_', '-')}"
 
 
-def flag_table(kind, names):
+def flag_table(kind: type, names: Collection[str]) -> list[str]:
     lines = []
     for one, default, said in rows(kind, names):
         if one.default is True:
@@ -76,12 +91,12 @@ def flag_table(kind, names):
     return ["| flag | default | what it does |", "|---|---|---|", *lines]
 
 
-def is_another(kind, one, default):
+def is_another(kind: type, one: Field[Any], default: object) -> bool:
     """Return whether a flag has another default, or another text, than that of every sweep."""
     return one.default != default or about(kind, one.name) != about(TrialOptions, one.name)
 
 
-def flags_page():
+def flags_page() -> str:
     shared = {one.name: one.default for one in fields(TrialOptions)}
     lines = ["# All flags", "", "[Commands](commands.md) has the flags met most often.", ""]
     lines += ["A flag without a default is off, or follows from the others. " + PRINTED, "## Of every sweep", ""]
@@ -99,13 +114,13 @@ def flags_page():
     return "\n".join(lines) + "\n"
 
 
-def documented(name, thing):
+def documented(name: str, thing: Any) -> Iterator[str]:
     """Yield the entry of a class or a function: its call, its docstring, its fields, and a class's methods."""
     fields_of = fields(thing) if is_dataclass(thing) else ()
     call = "(…)" if fields_of or inspect.isclass(thing) else str(inspect.signature(thing))
     call = re.sub(r"mnist_tune\.[\w.]*\.|collections\.abc\.|pathlib\._local\.|'", "", call)
     yield f"## {name}\n\n```python\n{name}{call}\n```\n\n{prose(thing)}"
-    shared = set() if name in WHOLE else {one.name for one in fields(TrialOptions)}
+    shared = set() if name in WITH_ALL_FIELDS else {one.name for one in fields(TrialOptions)}
     own = [one.name for one in fields_of if one.name not in shared and about(thing, one.name)]
     if own:
         yield "| field | default | what it is |\n|---|---|---|\n" + "\n".join(
@@ -119,49 +134,83 @@ def documented(name, thing):
 
 
 FIRST = ("run_sweep", "TrialConfig", "SweepOptions", "Sweep", "load_sweep", "resume_sweep", "run_search")
-WHOLE = ("SweepOptions", "TrialConfig")
+WITH_ALL_FIELDS = ("SweepOptions", "TrialConfig")
 METHODS = ("Sweep",)
 
 
-def prose(thing):
+def prose(thing: object) -> str:
     """Return a docstring as Markdown, with its sections as lists."""
     text = inspect.getdoc(thing) or ""
     return re.sub(r"^(Args|Raises|Returns|Yields):\n((?: {4}.*\n?)+)", section, text, flags=re.M).strip()
 
 
-def section(found):
+def section(found: re.Match[str]) -> str:
     items = re.sub(r"\n {8,}", " ", found[2].rstrip())
     if found[1] in ("Returns", "Yields"):
         return f"*{found[1]}*: {textwrap.dedent(found[2])}"
     return f"*{found[1]}*\n\n" + re.sub(r"^ {4}(\w+): ", r"- `\1`: ", items, flags=re.M) + "\n"
 
 
-def python_page():
+def python_page() -> str:
     parts = ["# Python reference", "`from mnist_tune import …` offers these. " + PRINTED.strip()]
     for name in sorted(mnist_tune.__all__, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name)):
         parts += documented(name, getattr(mnist_tune, name))
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"flags.md": flags_page, "python.md": python_page}
+NAMES = dict.fromkeys((ID, NAME, TEXT), "text") | {FLAG: "yes or no"}
+NAMES |= dict.fromkeys((COUNT, WHOLE), "whole number") | dict.fromkeys(NUMBERS, "number")
+
+TABLES = f"""\
+# The tables
+
+`load_sweep(DIR)` returns a `Sweep` with two pandas tables: `trials`, a row a trial, and `epochs`, a row an epoch of a
+trial. Its `meta` is what `sweep.json` says: command, options, data set, versions, machine and git revision.
+A sweep that is running, or was killed, can be read as well.
+
+Losses are means over the images named, accuracies are shares of them. Counts start at 1. A column with gaps may be
+empty in some rows, and missing in sweeps of older versions. `epochs` has no validation columns where no images are held
+out, no columns of [sharpness](sharpness.md) where none is measured, and no `answers` but of [tokens](text.md).
+
+{PRINTED}"""
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_reference_is_up_to_date(page):
-    """To update it: python tests/test_reference.py"""
-    assert (DOCS / page).read_text() == PAGES[page]()
+def tables_page() -> str:
+    parts = [TABLES]
+    for name, columns in (("trials", TRIALS), ("epochs", EPOCHS)):
+        parts.append(f"## {name}\n\n| column | kind | unit | gaps | what it says |\n|---|---|---|---|---|")
+        for column in columns:
+            gaps = "yes" if column.gaps else ""
+            parts.append(f"| `{column.name}` | {NAMES[column.kind]} | {column.unit} | {gaps} | {column.about} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"resume"}))
-def test_every_flag_of_a_command_is_on_the_page(name):
-    """In its own section, or in that of every sweep, up to the flag that its section names."""
-    page, kind = (DOCS / "flags.md").read_text(), options_of(name)
-    every, own = (page.partition(f"\n## {title}\n")[2].partition("\n## ")[0] for title in ("Of every sweep", name))
-    if "has the flags of every sweep" in own:
-        own += every.partition("| `--epochs`")[0] if "up to `--quiet`" in own else every
-    missing = {flag(kind, one) for one in fields(kind)} - set(re.findall(r"^\| `(\S+)` \|", own, re.M))
-    assert missing == set()
+def marked(tests: Path = DOCS.parent / "tests") -> dict[str, list[str]]:
+    """Return the tests of each promise, by its words."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(tests.glob("**/test_*.py")):
+        for node in ast.parse(file.read_text()).body:
+            for mark in getattr(node, "decorator_list", []):
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.promise":
+                    name = f"{file.relative_to(tests.parent)}::{node.name}"  # type: ignore[attr-defined]
+                    found.setdefault(ast.literal_eval(mark.args[0]), []).append(f"`{name}`")
+    return found
 
+
+def promises_page() -> str:
+    """Return the page of promises. Each has a test, and each promise of a test is on the page."""
+    found, lines = marked(), (DOCS / "promises.md").read_text().splitlines()
+    rows = {n: line.split("|")[1].strip() for n, line in enumerate(lines) if line.startswith("| ")}
+    rows = {n: words for n, words in rows.items() if words != "promise"}
+    if wrong := set(found) ^ set(rows.values()):
+        raise ValueError(f"only on the page, or only at a test: {sorted(wrong)}")
+    for number, words in rows.items():
+        lines[number] = f"| {words} | {', '.join(found[words])} |"
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"flags.md": flags_page, "python.md": python_page, "tables.md": tables_page, "promises.md": promises_page}
 
 if __name__ == "__main__":
     for page, made in PAGES.items():
