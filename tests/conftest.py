@@ -106,6 +106,29 @@ def pytest_report_header():
     return f"processor: {processor_seen()}"
 
 
+SKIPS = (
+    "there is no Chromium", "only root can be another user", "only glibc on x86-64 tells what the processor says",
+    "MNIST is not in the cache folder", "could not import 'torch'", "could not import 'mlflow'", "is not installed",
+)  # fmt: skip
+"""Why tests may be skipped. Any other skip fails the run: nobody would see that a promise is no longer tested."""
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail") and not any(one in str(report.longrepr) for one in SKIPS):
+        _skipped.append(f"{report.nodeid}: {report.longrepr}")
+
+
+def pytest_sessionfinish(session):
+    if _skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    for one in _skipped:
+        terminalreporter.write_line(f"SKIPPED, and not on the list in tests/conftest.py: {one}", red=True)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     _running.append(item)

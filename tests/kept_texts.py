@@ -13,7 +13,7 @@ WRITES = os.environ.get("MNIST_TUNE_KEPT") == "write"
 
 def assert_kept(name, text):
     """Compare a text with the one that is kept under this name."""
-    file = KEPT / f"{name}.txt"
+    file = KEPT / f"{name.replace(' ', '-')}.txt"
     if WRITES:
         file.write_text(text)
     assert text == file.read_text()
