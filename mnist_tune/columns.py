@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,16 +29,29 @@ class Kind:
     low: float = -math.inf
     high: float = math.inf
     """The least and the largest number, for kinds of numbers."""
+    nan: bool = False
+    """Whether NaN, the loss of what diverged, is such a number."""
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a number; NaN and infinity, the losses of what diverged, are numbers, too."""
-    return isinstance(value, float) or (type(value) is int and abs(value) <= LARGEST)
+def number(wanted: str, low: float = -math.inf, high: float = math.inf, nan: bool = False) -> Kind:
+    """Return the kind of the numbers from `low` to `high`, also whole ones, but not True and False."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, float):
+            return low <= value <= high or (nan and math.isnan(value))
+        return type(value) is int and low <= value <= high and abs(value) <= LARGEST
+
+    return Kind(wanted, holds, low, high, nan)
 
 
-def is_whole(value: Any, low: int, high: int = LARGEST) -> bool:
-    """Whether a value is a whole number from `low` to `high`, and not True or False."""
-    return type(value) is int and low <= value <= high
+def whole(wanted: str, low: int, high: int = LARGEST) -> Kind:
+    """Return the kind of the whole numbers from `low` to `high`, which are not True and False."""
+    return Kind(wanted, lambda value: type(value) is int and low <= value <= high, low, high)
+
+
+FINITE = sys.float_info.max
+LEAST = math.ulp(0.0)
+"""The largest number, and the least one above 0."""
 
 
 ID = Kind(
@@ -49,12 +63,13 @@ ID = Kind(
 TEXT = Kind("text", lambda value: isinstance(value, str) and len(value) <= 2**20)
 NAME = Kind("text of at most 16,384 characters", lambda value: isinstance(value, str) and len(value) <= 2**14)
 FLAG = Kind("True or False", lambda value: isinstance(value, bool))
-COUNT = Kind("a whole number above 0", lambda value: is_whole(value, 1), 1, LARGEST)
-WHOLE = Kind("a whole number", lambda value: is_whole(value, 0), 0, LARGEST)
-NUMBER = Kind("a number", is_number)
-SECONDS = Kind("a number of seconds", lambda value: is_number(value) and not abs(value) > LONGEST, -LONGEST, LONGEST)
-RATE = Kind("a finite number above 0", lambda value: is_number(value) and 0 < value < math.inf, 5e-324, 1.7e308)
-FACTOR = Kind("a finite number of at least 1", lambda value: is_number(value) and 1 <= value <= LARGEST, 1, LARGEST)
+COUNT = whole("a whole number above 0", 1)
+WHOLE = whole("a whole number", 0)
+NUMBER = number("a number", nan=True)
+SECONDS = number("a number of seconds", -LONGEST, LONGEST, nan=True)
+RATE = number("a finite number above 0", LEAST, FINITE)
+SHARE = number("between 0 and 1", LEAST, math.nextafter(1, 0))
+FACTOR = number("a finite number of at least 1", 1, LARGEST)
 
 NUMBERS = (NUMBER, RATE, SECONDS, FACTOR)
 """Kinds of numbers that are stored as floats."""

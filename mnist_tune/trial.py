@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from mnist_tune.columns import FLAG, LARGEST, NAME, Kind, is_whole
+from mnist_tune.columns import FINITE, FLAG, LARGEST, NAME, RATE, SHARE, Kind, number, whole
 from mnist_tune.errors import UserError
 
 MAX_SEED = 2**32 - 1  # numpy's RandomState accepts no more
@@ -39,13 +38,12 @@ def retried(options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, options.get(RETRIED) or ()))
 
 
-def _number(wanted: str, holds: Callable[[float], bool]) -> Kind:
-    return Kind(wanted, lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and holds(value))
-
-
 def _whole(low: int, high: int = LARGEST) -> Kind:
     top = "" if high == LARGEST else f" and at most {high}"
-    return Kind(f"a whole number of at least {low}{top}", lambda value: is_whole(value, low, high))
+    return whole(f"a whole number of at least {low}{top}", low, high)
+
+
+_FROM_0 = number("a finite number of at least 0", 0, FINITE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +56,9 @@ class Training:
     """Epochs to train."""
     nesterov: bool = False
     """Nesterov's momentum."""
-    weight_decay: Annotated[float, _number("a finite number of at least 0", lambda x: x >= 0)] = 0.0
+    weight_decay: Annotated[float, _FROM_0] = 0.0
     """Weight decay: so much of the weights is added to the gradient; adamw and lion decay the weights themselves."""
-    clip_norm: Annotated[float, _number("a finite number of at least 0", lambda x: x >= 0)] = 0.0
+    clip_norm: Annotated[float, _FROM_0] = 0.0
     """Clip the gradient of a step to this norm; 0 clips nothing."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """The course of the learning rate after the warm-up; cosine and linear end at 0 after the last step."""
@@ -94,9 +92,9 @@ class TrialConfig(Training):
     """The name of a network, with its arguments (`mnist_tune.training.architectures`)."""
     optimizer: str = "sgd"
     """The name of an optimiser, with its arguments (`mnist_tune.training.optimizers`)."""
-    learning_rate: Annotated[float, _number("a finite number above 0", lambda x: x > 0)] = 0.1
+    learning_rate: Annotated[float, RATE] = 0.1
     """Step size, > 0."""
-    momentum: Annotated[float, _number("in [0, 1)", lambda x: 0 <= x < 1)] = 0.0
+    momentum: Annotated[float, number("in [0, 1)", 0, SHARE.high)] = 0.0
     """Heavy-ball coefficient in [0, 1)."""
     batch_size: Annotated[int, _whole(1)] = 128
     """Images in a step; the last batch of an epoch may be smaller."""

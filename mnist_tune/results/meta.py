@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from mnist_tune import storage
-from mnist_tune.columns import COUNT, FLAG, ID, NAME, SECONDS, TEXT, WHOLE, Column, Kind, first_wrong, is_number
+from mnist_tune.columns import COUNT, FLAG, ID, NAME, RATE, SECONDS, SHARE, TEXT, WHOLE, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.registry import ENTRIES
 from mnist_tune.regimes.measured_edge import SEARCHES, template_of
@@ -70,21 +69,17 @@ def _list_of(kind: Kind) -> Kind:
     return Kind("a list", lambda value: isinstance(value, list) and all(map(kind.holds, value)))
 
 
-_ABOVE_0 = Kind("a number above 0", lambda value: is_number(value) and 0 < value < math.inf)
-
-
 def _is_search(value: Any) -> bool:
     """Return whether a value describes the search for an edge."""
     try:
         known = (rate for rates in value["predicted"].values() for rate in rates if rate is not None)
         rates = [value.get("expected"), *known]
-        return all(map(_ABOVE_0.holds, rates)) and bool(template_of(value))
+        return all(map(RATE.holds, rates)) and bool(template_of(value))
     except (UserError, TypeError, AttributeError, KeyError):
         return False
 
 
 _COUNTS = _list_of(WHOLE)
-_TARGET = Kind("between 0 and 1", lambda value: is_number(value) and 0 < value < 1)
 _DATASET = _mapping(
     Column("name", NAME, needed=True),
     Column("note", NAME, needed=True),
@@ -92,16 +87,16 @@ _DATASET = _mapping(
     Column("label_counts", Kind("counts", lambda value: _COUNTS.holds(value) and any(value)), needed=True),
     Column("test_images", COUNT, needed=True),
     Column("positions", COUNT),
-    Column("target", _TARGET),
+    Column("target", SHARE),
 )
 _OPTIONS = _mapping(
-    Column("target", _TARGET),
+    Column("target", SHARE),
     *(Column(name, NAME) for name in ("dataset", "data_dir", "scheduler")),
     *(Column(name, COUNT) for name in ("grace_period", "train_evaluation", "train_images", "sharpness_every")),
     Column("sharpness_images", COUNT),
     *(Column(name, FLAG) for name in ("standardize", "sharpness", "stop_when_diverged")),
-    Column("precision", _ABOVE_0),
-    Column("learned", _ABOVE_0),
+    Column("precision", RATE),
+    Column("learned", RATE),
     Column(SEARCHES, _list_of(Kind("a search", _is_search))),
 )
 _FILE = _mapping(Column("sha256", TEXT, needed=True), Column("lines", _list_of(TEXT)))

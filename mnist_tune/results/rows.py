@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -128,7 +127,7 @@ def fits(column: Column, values: pa.Array, from_json: bool = False) -> np.ndarra
         numbers = values.to_numpy(zero_copy_only=False)  # with NaN for what is missing
         most = LARGEST - 1 if from_json else np.inf
         found = ~(numbers < max(column.kind.low, -most)) & ~(numbers > min(column.kind.high, most))
-        if not column.kind.holds(math.nan):
+        if not column.kind.nan:
             found &= ~np.isnan(numbers) | values.is_null().to_numpy(zero_copy_only=False)
     needed = column.needed if from_json else not column.gaps
     return np.asarray(found & values.is_valid().to_numpy(zero_copy_only=False) if needed else found)
