@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+import examples.phase_diagram as phase_diagram
 from mnist_tune import UserError, cli, load_sweep
-from mnist_tune.commands.phase_diagram import NOTHING, first_steps, plot_phases, thresholds
 from mnist_tune.commands.stability import plot_stability, relative_sharpness, trial_names
 from mnist_tune.numbers import rate
 from mnist_tune.regimes.curve import Curve, curves_of
@@ -42,7 +42,6 @@ from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
 from mnist_tune.reports.axes import Label, log_axis, place_labels
 from mnist_tune.reports.figures import plot_edges, save
 from mnist_tune.reports.styles import COLOURS, MARKERS
-from mnist_tune.results.folder import UNTRAINED
 from mnist_tune.results.tables import together
 from validation.label_cuts import SETS, Sweep, read_set
 
@@ -242,11 +241,7 @@ def keep(config: Pictures) -> None:
         curves.insert(0, "trial", curves.pop("trial_id").map(trial_names(trials)))
         curves.to_csv(STABILITY, index=False, float_format="%.5g")
     if config.phases is not None:
-        folders = sorted(
-            (file.parent for file in config.phases.glob("*/sweep.json")), key=lambda one: one.name != UNTRAINED
-        )
-        steps = first_steps(*together([load_sweep(folder) for folder in folders]))
-        thresholds(steps[steps["learning_rate"] > NOTHING]).to_csv(PHASES, index=False, float_format="%.6g")
+        shutil.copyfile(config.phases / "thresholds.csv", PHASES)
 
 
 def stability_curves() -> list[tuple[str, pd.DataFrame, pd.DataFrame]]:
@@ -264,7 +259,7 @@ DRAWN = {
     "page": ("report.png", picture_page),
     "edge": ("edge.png", lambda path: plot_edges(load_sweep(EDGE).edges(), path)),
     "stability": ("stability.png", lambda path: plot_stability(stability_curves(), path)),
-    "phases": ("phase_diagram.png", lambda path: plot_phases(pd.read_csv(PHASES), path)),
+    "phases": ("phase_diagram.png", lambda path: save(phase_diagram.plot(pd.read_csv(PHASES)), path)),
 }
 """The file in docs/ of each picture, and what draws it."""
 

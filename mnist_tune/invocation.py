@@ -16,7 +16,6 @@ COMMANDS = {
     "regimes": ("sweeps/lr_regimes.py", "Which learning rates converge, are slow, oscillate or diverge?"),
     "seeds": ("sweeps/seeds.py", "How much do seeds matter?"),
     "notebook": ("sweeps/notebook.py", "Do we get the numbers of the notebook?"),
-    "phase-diagram": ("sweeps/phase_diagram.py", "What do the first steps do, in units of the sharpness?"),
     "architectures": ("sweeps/architectures.py", "Which rates suit which width, depth, batch size and momentum?"),
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),

@@ -14,7 +14,6 @@ from mnist_tune.decisions.decide import DecideOptions, decide
 from mnist_tune.edge.search import EdgeOptions, find_edge
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import arguments, called, module_of, started_by
-from mnist_tune.results.folder import UNTRAINED, exists
 from mnist_tune.results.journal import resume_command
 from mnist_tune.results.meta import read_meta
 from mnist_tune.sweep import Sweep
@@ -36,8 +35,7 @@ def main() -> int | None:
     if not given or given[0].startswith("-"):
         cli.fail("name the folder of a sweep first: mnist-tune resume RESULTS")
     where = storage.place(given[0])
-    diagram = exists(storage.join(where, UNTRAINED))
-    name = "phase-diagram" if diagram else started_by(read_meta(where)["name"]) or "regimes"
+    name = started_by(read_meta(where)["name"]) or "regimes"
     sys.argv[1:] = [name, "--resume", *given]
     return run()
 

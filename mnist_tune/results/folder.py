@@ -30,9 +30,6 @@ FILES = (*TABLES, META)
 """The files that a sweep is read from, in the order in which they are written: once `sweep.json` says that a sweep has
 ended, its tables are there."""
 
-UNTRAINED = "untrained"
-"""The first sweep in the folder of a phase diagram, which is no sweep itself."""
-
 SEGMENTS = "journal"
 """The folder of the journal in object storage, where nothing can be appended to a file."""
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 from kept_texts import assert_kept
 
-from mnist_tune.commands import lr_regimes, main, phase_diagram
+from mnist_tune.commands import lr_regimes, main
 from mnist_tune.invocation import COMMANDS
 
 
@@ -64,15 +64,6 @@ def test_the_table_names_commands_that_work_here(program, new_writer, epoch_row,
     assert code == 0
     assert "resume with: mnist-tune regimes --resume sweep" in stdout
     assert "python" not in stdout
-
-
-def test_resume_goes_on_with_a_phase_diagram(program, new_writer, tmp_path, monkeypatch):
-    """Its sweeps are in folders of its folder, which is none itself."""
-    new_writer(tmp_path / "diagram" / "untrained").finish(name="phases")
-    seen = []
-    monkeypatch.setattr(phase_diagram, "main", lambda: seen.extend(sys.argv[1:]))
-    assert program("resume", "diagram")[0] == 0
-    assert seen == ["phase-diagram", "--resume", "diagram"]
 
 
 def test_resume_goes_on_with_the_command_that_started_the_sweep(program, new_writer, tmp_path, monkeypatch):

@@ -1,14 +1,11 @@
 """The pictures of the docs, from stored curves."""
 
 import matplotlib.image
-import pandas as pd
 import pytest
 
 from docs import pictures
 from docs.pictures import DRAWN, Pictures, examples, keep, plot_seven, stability_curves
-from mnist_tune.commands.phase_diagram import NOTHING
 from mnist_tune.regimes.labels import REGIMES
-from mnist_tune.results.folder import UNTRAINED
 
 
 def test_each_regime_is_shown_by_a_curve_that_has_its_label(tmp_path, monkeypatch):
@@ -36,18 +33,3 @@ def test_curves_of_new_sweeps_replace_the_record_of_sharpness(new_writer, epoch_
     assert name == "mlp-1024-128-tanh, rate 0.1"
     assert sharpness[["step", "sharpness", "relative"]].to_numpy().tolist() == [[0, 20, 1], [10, 30, 1.5]]
     assert losses["step"].tolist() == [5]
-
-
-def test_the_sweeps_of_a_phase_diagram_replace_its_record(tmp_path, monkeypatch):
-    for name in ("losses", UNTRAINED):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "sweep.json").touch()
-    loaded = []
-    monkeypatch.setattr(pictures, "PHASES", tmp_path / "record.csv")
-    monkeypatch.setattr(pictures, "load_sweep", loaded.append)
-    monkeypatch.setattr(pictures, "together", lambda sweeps: sweeps[:0])
-    monkeypatch.setattr(pictures, "first_steps", lambda: pd.DataFrame({"learning_rate": [NOTHING, 1.0]}))
-    monkeypatch.setattr(pictures, "thresholds", lambda steps: steps)
-    keep(Pictures(phases=tmp_path))
-    assert loaded == [tmp_path / UNTRAINED, tmp_path / "losses"]
-    assert pd.read_csv(tmp_path / "record.csv")["learning_rate"].tolist() == [1.0]

@@ -16,7 +16,6 @@ from mnist_tune import DecideOptions, EdgeOptions, SweepOptions, TrialConfig, Us
 from mnist_tune.commands.architectures import Architectures
 from mnist_tune.commands.lr_regimes import LearningRateRegimes
 from mnist_tune.commands.notebook import Notebook
-from mnist_tune.commands.phase_diagram import PhaseDiagram
 from mnist_tune.commands.search import Search
 from mnist_tune.commands.seeds import Seeds
 from mnist_tune.own_code.registry import ENTRIES, Entry
@@ -32,8 +31,6 @@ COMMANDS = {
     "edge": EdgeOptions,
     "decide": DecideOptions,
 }
-
-KINDS = COMMANDS | {"phase_diagram": PhaseDiagram}
 
 NEVER_TAKEN = {"address", "dashboard", "output", "resume", "retry_errored", "quiet", "smoke", "sweep", "dry_run"}
 """Options that come from no folder."""
@@ -91,9 +88,6 @@ TOO_MANY = [
     ("architectures", {"depths": [LARGE]}),
     ("architectures", {"depths": MANY, "widths": MANY}),
     ("architectures", {"batch_size": MANY, "seeds": MANY}),
-    ("phase_diagram", {"widths": MANY, "seeds": MANY}),
-    ("phase_diagram", {"depths": [LARGE]}),
-    ("phase_diagram", {"c": "1:2:1000000000"}),
     ("search", {"samples": LARGE}),
     ("search", {"widths": MANY, "depths": MANY}),
     ("search", {"depths": [LARGE]}),
@@ -112,7 +106,7 @@ def folder(tmp_path):
     """A function that returns a folder which records the options of a command, with some changed."""
 
     def make(command, /, without=(), **changed):
-        known = KINDS[command]().values() | changed
+        known = COMMANDS[command]().values() | changed
         options = {name: plain(value) for name, value in known.items() if name not in without}
         meta = {"name": command, "trials": {}, "options": options, "search": command in ("edge", "search", "decide")}
         meta["dataset"] = recorded_data("mnist-5k")
@@ -178,7 +172,7 @@ def test_what_a_resume_refuses_or_allows(folder):
     lines = []
 
     def resume(command, recorded, given, by=None, without=(), **meta):
-        where, kind = folder(command, without, **recorded), KINDS[by or command]
+        where, kind = folder(command, without, **recorded), COMMANDS[by or command]
         file = where / "sweep.json"
         told = json.loads(file.read_text()) | meta
         file.write_text(json.dumps({key: one for key, one in told.items() if one != "gone"}))
