@@ -53,8 +53,8 @@ def accuracies(config: TrialConfig, program: Program, data: DeviceData, epochs: 
     for epoch in range(epochs):
         order = batch_order(config.data_seed, epoch, data.train_count)
         state, _ = train(state, hyper, np.array([0, epoch], np.uint32), data.arrays, order)
-        _, correct = _evaluate(program, state.params, state.extra, data.arrays, np.array([first, count], np.int32))
-        found.append(int(correct) / count)
+        _, sums = _evaluate(program, state.params, state.extra, data.arrays, np.array([first, count], np.int32))
+        found.append(int(sums["accuracy"][0]) / count)
     return np.array(found)
 
 

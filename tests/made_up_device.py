@@ -74,7 +74,8 @@ class MadeUpExecutor:
         self._seconds["eval_s"] += 1
         found = np.array(slots) + 1.0
         if function.__name__ == "evaluate":
-            return found * index[1], found * index[1] / 8, found * index[1] / 16
+            total = found * index[1]
+            return np.full(len(slots), index[1]), {"loss": (total, total), "accuracy": (total / 8, total / 16)}
         if function.__name__ == "batch_sharpness":
             return found / 4
         return found + static[0], found / 150 * (16 / static[0])

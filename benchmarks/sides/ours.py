@@ -44,8 +44,8 @@ class Ours:
 
     def _accuracy(self, split: str) -> float:
         wanted = self._data.splits[split]
-        _, right, _ = self._evaluate(self._state.params, (), self._data.arrays, np.array(wanted, np.int32))
-        return int(right) / wanted[1]
+        _, sums = self._evaluate(self._state.params, (), self._data.arrays, np.array(wanted, np.int32))
+        return int(sums["accuracy"][0]) / wanted[1]
 
     def _order(self, epoch: int) -> Array:
         order: Array = jax.device_put(batch_order(0, epoch, self._data.train_count))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 
 from mnist_tune.data.dataset import Dataset
 
@@ -15,14 +15,16 @@ from mnist_tune.data.dataset import Dataset
 class DeviceData:
     """A data set on a device: its splits, concatenated, with the training set first."""
 
-    arrays: tuple[Array, Array]
-    """Images [n, *shape] and labels [n], or [n, T] of tokens."""
+    arrays: Any
+    """A tree of arrays with one leading axis: images [n, *shape] and labels [n], or [n, T] of tokens."""
     train_count: int
     """The number of training images."""
     splits: dict[str, tuple[int, int]]
     """For each split, the index of its first image and how many images are evaluated."""
     label_counts: tuple[int, ...]
     """The number of training labels of each class."""
+    positions: int = 1
+    """Labels of an example."""
 
     @classmethod
     def put(cls, dataset: Dataset, label_noise: int, holdout: int, train_evaluation: int | None = None) -> DeviceData:
@@ -47,4 +49,4 @@ class DeviceData:
         arrays = jax.device_put(tuple(np.concatenate(of) for of in zip(*parts.values(), strict=True)))
         splits["train"] = 0, min(kept, train_evaluation or kept)
         label_counts = np.bincount(labels[:kept].ravel(), minlength=dataset.spec.classes)
-        return cls(arrays, kept, splits, tuple(label_counts.tolist()))
+        return cls(arrays, kept, splits, tuple(label_counts.tolist()), dataset.spec.positions)

@@ -15,10 +15,9 @@ from mnist_tune.trial import TrialConfig
 
 
 def epoch_row(
-    before: Row, losses: np.ndarray, scores: dict[str, tuple[float, ...]], config: TrialConfig, data: DeviceData
+    before: Row, losses: np.ndarray, scores: dict[str, dict[str, float]], config: TrialConfig, data: DeviceData
 ) -> Row:
-    """Return an epoch's row, given the row before it, the loss of each step, and for each split the loss, the accuracy
-    and, of tokens, the `independent_answers`."""
+    """Return an epoch's row, given the row before it, the loss of each step, and the scores of each split by name."""
     done, batch_size = before["epoch"] * len(losses), config.batch_size
     means, starts = window_means(losses, batch_size, data.train_count)
     guessing = calm_floor(guess_loss(data.label_counts, config.loss), max(batch_size, WINDOW_IMAGES), len(means))
@@ -29,14 +28,14 @@ def epoch_row(
         "step_loss_max": float(losses.max()),
         "step_loss_last": float(losses[-1]),
         "window_loss_max": float(means.max()),
-        "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"][0])),
+        "finite": bool(np.isfinite(losses).all() and math.isfinite(scores["train"]["loss"])),
         "above_since": left_for_good(means, before["untrained_loss"], done + 1, before.get("above_since"), starts),
         "guessing_since": left_for_good(means, guessing, done + 1, before.get("guessing_since"), starts),
         "untrained_loss": before["untrained_loss"],
     }
-    for split, (loss, accuracy, *answers) in scores.items():
-        row[f"{split}_loss"], row[f"{split}_accuracy"] = loss, accuracy
-        row |= {"answers": answers[0]} if answers else {}  # of the last split, which trials are compared on
+    for split, of in scores.items():
+        for name, value in of.items():  # `answers` is of the last split, which trials are compared on
+            row["answers" if name == "answers" else f"{split}_{name}"] = value
     return row | {"diverged": has_diverged(row, chance_of(data.label_counts), data.splits["train"][1])}
 
 

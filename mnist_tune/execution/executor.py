@@ -51,7 +51,7 @@ def fitting_lanes(programs: Iterable[Program], memory: float, measured: bool = F
     """Return how many lanes fit into `memory` bytes, whichever of these programs they have, if sharpness is `measured`
     or not. There is at least one program. Those whose states have the same shapes, such as for other batch sizes, share
     a stack."""
-    shapes = {shapes_key(found): found for found in (program.shapes() for program in programs)}.values()
+    shapes = {shapes_key(found): found for found in (program.shapes for program in programs)}.values()
     states = [sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(found)) for found in shapes]
     lane = sum(states) + (COPIES - 1) * max(states)
     if measured:
@@ -66,7 +66,7 @@ class Executor:
 
     def __init__(self, program: Program, stack: Stack) -> None:
         self.program, self.stack = program, stack
-        self._shapes = program.shapes()
+        self._shapes = program.shapes
         self.names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(self._shapes)]
         self._stacked: TrainState = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((stack.capacity, *x.shape), x.dtype), self._shapes

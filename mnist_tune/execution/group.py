@@ -41,6 +41,7 @@ class Lane:
     """Its share of the seconds that its batches took since its last row."""
 
     def __post_init__(self) -> None:
+        self.hyper = self.group.executor.program.step.hyperparameters(self.config, self.group.steps)
         self.seconds = deque(filter(None, [self.row.get("batch_s")]), 100)
         """What its last epochs took, with their batches; that of a saved state is known, too."""
 
@@ -101,7 +102,8 @@ class LaneGroup:
         """Return the training loss of a lane's initial parameters, which are in its slot."""
         losses, seed = self._untrained_losses, lane.config.seed
         if seed not in losses:
-            [(losses[seed], *_)] = self._evaluate(1, [lane], "train")
+            [found] = self._evaluate(1, [lane], "train")
+            losses[seed] = found["loss"]
             self._share_seconds([lane])
         return losses[seed]
 
@@ -202,20 +204,21 @@ class LaneGroup:
 
     def _hyper(self, batch: Sequence[Lane]) -> Hyperparameters:
         """Return the hyperparameters of a batch's lanes, float32 [lanes] by name."""
-        step = self.executor.program.step
-        values = [step.hyperparameters(lane.config, self.steps) for lane in batch]
-        return {name: np.array([of[name] for of in values], np.float32) for name in step.names}
+        names = self.executor.program.step.names
+        return {name: np.array([lane.hyper[name] for lane in batch], np.float32) for name in names}
 
-    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[tuple[float, ...]]:
-        """Return the mean loss and the accuracy of each lane of a batch, and of tokens the `independent_answers`."""
-        slots, (first, count) = [lane.slot for lane in batch], self.data.splits[split]
-        index = np.array([first, count], np.int32)
-        sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
-        means, positions = np.transpose(sums).astype(float) / count, self.executor.program.data.positions
-        return [
-            (loss, right) if positions == 1 else (loss, right, independent_answers(right, square, positions))
-            for loss, right, square in means.tolist()
-        ]
+    def _evaluate(self, size: int, batch: Sequence[Lane], split: str) -> Iterable[dict[str, float]]:
+        """Return the mean scores of each lane of a batch by name, and of tokens the `independent_answers`."""
+        slots, index = [lane.slot for lane in batch], np.array(self.data.splits[split], np.int32)
+        counts, sums = self.executor.measure(Program.evaluate, size, slots, self.data.arrays, index)
+        found = []
+        for i, count in enumerate(counts.tolist()):
+            means = {name: float(each[i]) / count for name, (each, _) in sums.items()}
+            if self.data.positions > 1:
+                square = float(sums["accuracy"][1][i]) / count
+                means["answers"] = independent_answers(means["accuracy"], square, self.data.positions)
+            found.append(means)
+        return found
 
     def _share_seconds(self, batch: Sequence[Lane], size: int = 1) -> None:
         spent = self.executor.take_seconds()

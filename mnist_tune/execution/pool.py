@@ -59,9 +59,7 @@ class LanePool:
                 free = group.executor.stack.free
                 lane = Lane(config, group, free[-1], checkpoint.row if checkpoint else {"epoch": 0})
                 if checkpoint is None:
-                    program = group.executor.program
-                    hyper = program.step.hyperparameters(config, group.steps)
-                    group.executor.write(lane.slot, program.init(config.seed, hyper))
+                    group.executor.write(lane.slot, group.executor.program.init(config.seed, lane.hyper))
                     lane.row["untrained_loss"] = group.untrained_loss(lane)
                 else:
                     group.executor.restore(lane.slot, checkpoint.arrays)
@@ -116,7 +114,7 @@ class LanePool:
         self._drop_idle(version)
         if version not in self._data:
             self._data[version] = DeviceData.put(self._dataset, *version, self._train_evaluation)
-        stack = self._stacks.setdefault(shapes_key(program.shapes()), Stack(self._capacity))
+        stack = self._stacks.setdefault(shapes_key(program.shapes), Stack(self._capacity))
         data, executor = self._data[version], Executor(program, stack)
         group = LaneGroup(executor, data, BatchSizes(self._capacity), self._sharpness)
         if self._capacity > 1:  # compile while the other clients are still starting

@@ -80,9 +80,8 @@ def mlp(data: DataSpec, *parts: str) -> Network:
         )
     sizes = (data.size, *map(int, widths), data.classes)
     return Network(
-        lambda seed: getattr(_networks(), f"{draw}_mlp")(sizes, seed),
+        lambda key: getattr(_networks(), f"{draw}_mlp")(sizes, _networks().seed_of(key)),
         lambda params, x: _networks().apply_mlp(activation, params, x),
-        seeded=True,
     )
 
 
@@ -98,9 +97,8 @@ def convnet(data: DataSpec) -> Network:
         wanted = "images [height, width] or [height, width, channels] of at least 11 x 11"
         raise UserError(f"convnet takes {wanted}; those of {data.name} are {list(data.shape)}")
     return Network(
-        lambda seed: _networks().glorot_convnet(data, seed),
+        lambda key: _networks().glorot_convnet(data, _networks().seed_of(key)),
         lambda params, x: _networks().convnet_logits(params, x),
-        seeded=True,
     )
 
 

@@ -22,5 +22,3 @@ class Network:
     init: Callable[[Any], Any]
     apply: Callable[..., Any]
     train_apply: Callable[..., Any] | None = None
-    seeded: bool = False
-    """Whether `init` takes the seed, a whole number, in place of a key: the notebook draws with NumPy."""

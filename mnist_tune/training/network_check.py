@@ -15,7 +15,8 @@ import numpy as np
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.errors import UserError
 from mnist_tune.training.architectures import architecture
-from mnist_tune.training.program import Program, scale
+from mnist_tune.training.classifier import scale
+from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 BATCH = 4
@@ -26,7 +27,7 @@ def check(config: TrialConfig, data: DataSpec, images: np.ndarray, labels: np.nd
     """Try a trial's network and optimiser on some images. Raise a `UserError`, with what to do, if they can't train."""
     network, name = architecture(config.architecture, data), f"architecture {config.architecture!r}"
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        variables = _tried(f"{name}: init", network.init, 0 if network.seeded else jax.random.key(0))
+        variables = _tried(f"{name}: init", network.init, jax.random.key(0))
         if network.train_apply and not (isinstance(variables, tuple) and len(variables) == 2):
             said = f"init must return (params, state), it returned {_type(variables)}"
             raise UserError(f"{name}: with train_apply, {said}")
@@ -111,7 +112,7 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
     order, key = jnp.zeros(program.batch_size, jnp.int32), jnp.zeros(2, jnp.uint32)
     what = f"architecture {config.architecture!r} with optimizer {config.optimizer!r} can't train"
     try:
-        shapes = program.shapes()
+        shapes = program.shapes
         jax.eval_shape(program.train_epoch, shapes, hyper, key, (jnp.asarray(images), jnp.asarray(labels)), order)
     except UserError as error:
         raise UserError(f"{what}, {error}") from None
@@ -122,7 +123,7 @@ def _check_program(config: TrialConfig, data: DataSpec, images: np.ndarray, labe
 
 def _on_traced_values(error: Exception) -> str:
     """Return a hint for code that looks at a value which JAX traces."""
-    if Program.batch_loss.__name__ in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+    if "loss_of" in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
         return "; images and parameters are traced, as the network is compiled: use jnp.where or jax.lax.cond"
     remedy = "one program trains all rates: jnp.where, or --schedule and --warmup-steps"
     return f"; the learning rate and the gradients are traced, as {remedy}"

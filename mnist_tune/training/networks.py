@@ -16,19 +16,19 @@ from jax.example_libraries import stax
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.training.convolution import Params
 from mnist_tune.training.convolution import convnet_logits as convnet_logits
-from mnist_tune.training.network import Network
 
 
 @lru_cache(maxsize=4)  # trials that are compared start from the same parameters
-def initial(network: Network, seed: int) -> Any:
-    """Return what a network's `init` returns for a seed, as NumPy arrays."""
+def initial(made: Any, seed: int) -> Any:
+    """Return what `init` of a task or a network returns for a seed, as NumPy arrays."""
     # The CPU draws, so that every device starts from the same numbers.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        if not network.seeded:
-            return jax.tree.map(np.asarray, network.init(jax.random.key(seed)))
-        # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook.
-        with jax.threefry_partitionable(False):
-            return jax.tree.map(np.asarray, network.init(seed))
+        return jax.tree.map(np.asarray, made.init(jax.random.key(seed)))
+
+
+def seed_of(key: Array) -> int:
+    """Return the seed of a key, from which the notebook's networks are drawn by NumPy."""
+    return int(jax.random.key_data(key)[-1])
 
 
 def normal_mlp(sizes: Sequence[int], seed: int) -> Any:
@@ -71,7 +71,9 @@ def glorot_convnet(data: DataSpec, seed: int) -> Any:
 
 def _drawn(layers: Sequence[Any], shape: Sequence[int], seed: int) -> Any:
     init, _ = stax.serial(*layers)
-    params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
+    # JAX's random streams were other ones before partitionable threefry, which is newer than the notebook.
+    with jax.threefry_partitionable(False):
+        params = jax.jit(lambda key: init(key, (-1, *shape))[1])(jax.random.key(seed))
     return tuple(layer for layer in params if layer)
 
 

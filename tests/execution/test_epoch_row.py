@@ -22,7 +22,11 @@ CONFIG = TrialConfig(batch_size=64)
 def row_of(losses, before=None, train=(1.0, 0.5), data=DATA):
     """The row of an epoch with these step losses; by default the second of a trial whose untrained loss is 2.4."""
     before = {"untrained_loss": 2.4} | (before or {"epoch": 1})
-    return epoch_row(before, np.array(losses, np.float32), {"train": train, "test": (1.0, 0.5)}, CONFIG, data)
+    scores = {
+        split: dict(zip(("loss", "accuracy"), of, strict=True))
+        for split, of in (("train", train), ("test", (1.0, 0.5)))
+    }
+    return epoch_row(before, np.array(losses, np.float32), scores, CONFIG, data)
 
 
 def test_steps_are_counted_over_the_epochs():

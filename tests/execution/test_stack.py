@@ -32,6 +32,7 @@ class Tiny:
 
     architecture, step = "tiny", SimpleNamespace(names=("learning_rate",))
 
+    @property
     def shapes(self):
         of = jax.ShapeDtypeStruct
         return TrainState({"w": of((2,), jnp.float32)}, of((), jnp.int32))

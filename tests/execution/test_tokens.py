@@ -59,12 +59,13 @@ def test_the_description_has_a_label_for_each_token(dataset):
 def test_an_evaluation_is_the_mean_over_tokens_and_knows_how_examples_differ(dataset):
     register("pairs")(lambda data: Network(lambda key: jax.random.normal(key, (CLASSES, CLASSES)), lambda w, x: w[x]))
     program = Program.of(replace(CONFIG, architecture="pairs"), dataset.spec)
-    params = initial(program.network, 0)
+    params, _ = initial(program.task, 0)
     x, y = dataset.train_images, dataset.train_labels
     logits = params[x].astype(np.float64)
     losses = np.log(np.exp(logits).sum(-1)) - np.take_along_axis(logits, y[..., None], -1)[..., 0]
     shares = (logits.argmax(-1) == y).mean(1)
-    found = jax.jit(program.evaluate)(params, (), (x, y), np.array([3, 40], np.int32))
+    _, sums = jax.jit(program.evaluate)(params, (), (x, y), np.array([3, 40], np.int32))
+    found = sums["loss"][0], *sums["accuracy"]
     inside = slice(3, 43)
     expected = losses[inside].mean(1).sum(), shares[inside].sum(), (shares[inside] ** 2).sum()
     np.testing.assert_allclose(found, expected, rtol=1e-5)

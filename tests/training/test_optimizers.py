@@ -14,6 +14,7 @@ import pytest
 from mnist_tune.data_spec import DataSpec
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.registry import register_optimizer
+from mnist_tune.training.architectures import architecture
 from mnist_tune.training.networks import initial
 from mnist_tune.training.optimizers import BUILT_IN, Step, threshold
 from mnist_tune.training.program import Program
@@ -74,9 +75,9 @@ def test_each_is_held_against_optax_and_is_in_the_docs():
 
 def plain_loop(config, transformation, examples, steps):
     """Train with optax alone, in the order of the examples."""
-    program = Program.of(config, DATA)
+    network = architecture(config.architecture, DATA)
     images, labels = map(np.asarray, examples)
-    params = initial(program.network, 0)
+    params = initial(network, 0)
     state = transformation.init(params)
 
     @jax.jit  # operations that are compiled one by one round otherwise
@@ -86,7 +87,7 @@ def plain_loop(config, transformation, examples, steps):
 
     for i in range(steps):
         rows = slice(i % STEPS * BATCH, (i % STEPS + 1) * BATCH)
-        gradient = gradient_of(program.network, params, images[rows], labels[rows])
+        gradient = gradient_of(network, params, images[rows], labels[rows])
         params, state = updated(gradient, state, params)
     return params
 

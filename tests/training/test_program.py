@@ -17,10 +17,12 @@ from mnist_tune.execution.pool import LanePool
 from mnist_tune.own_code.registry import register
 from mnist_tune.training.architectures import architecture
 from mnist_tune.training.batch_order import batch_order
+from mnist_tune.training.classifier import classifier, scale
 from mnist_tune.training.losses import cross_entropy
 from mnist_tune.training.network import Network
 from mnist_tune.training.networks import apply_mlp, dense, initial
-from mnist_tune.training.program import EVALUATION_BLOCK, Program, scale
+from mnist_tune.training.program import Program
+from mnist_tune.training.task import BLOCK
 from mnist_tune.trial import TrialConfig
 
 DATA = DataSpec("made-up", (784,), (7,) * 10, 7, 255.0)
@@ -125,21 +127,24 @@ def test_step_i_draws_from_the_key_folded_with_i(first):
     np.testing.assert_array_equal(state.extra[0], [jax.random.uniform(one) for one in keys])
 
 
-@pytest.mark.parametrize("total", [40, EVALUATION_BLOCK, EVALUATION_BLOCK + 5, 2 * EVALUATION_BLOCK + 7, 1000])
+@pytest.mark.parametrize("total", [40, BLOCK, BLOCK + 5, 2 * BLOCK + 7, 1000])
 def test_evaluation_counts_every_image_of_its_range_once(total):
     images, labels = small_problem(total)
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
-    params = initial(program.network, 0)
-    logits = np.asarray(jax.jit(program.network.apply)(params, np.float32(images) / np.float32(255)))
+    network = architecture("mlp-5-tanh", DATA)
+    params = initial(network, 0)
+    logits = np.asarray(jax.jit(network.apply)(params, np.float32(images) / np.float32(255)))
     losses, correct = cross_entropies(logits, labels), logits.argmax(1) == labels
     evaluate = jax.jit(program.evaluate)
-    for first in (0, 3, EVALUATION_BLOCK):
-        counts = {1, EVALUATION_BLOCK - 1, EVALUATION_BLOCK, 2 * EVALUATION_BLOCK + 7, total - first - 5, total - first}
+    for first in (0, 3, BLOCK):
+        counts = {1, BLOCK - 1, BLOCK, 2 * BLOCK + 7, total - first - 5, total - first}
         for count in sorted(count for count in counts if 0 < count <= total - first):
-            loss, right, squares = evaluate(params, (), (images, labels), np.array([first, count], np.int32))
+            of = np.array([first, count], np.int32)
+            evaluated, sums = evaluate(params, (), (images, labels), of)
             inside = slice(first, first + count)
-            assert int(right) == int(squares) == correct[inside].sum()
-            np.testing.assert_allclose(loss, losses[inside].sum(), rtol=1e-5)
+            assert int(evaluated) == count
+            assert int(sums["accuracy"][0]) == int(sums["accuracy"][1]) == correct[inside].sum()
+            np.testing.assert_allclose(sums["loss"][0], losses[inside].sum(), rtol=1e-5)
 
 
 def test_evaluation_is_of_the_loss_that_is_trained():
@@ -147,20 +152,20 @@ def test_evaluation_is_of_the_loss_that_is_trained():
     images, labels = np.array([[1, 0], [0, 2], [1, 1]], np.float32), np.array([0, 1, 1], np.int32)
     outputs = [[1, 0], [0, 2], [1, 1]]
     params = ((np.eye(2, dtype=np.float32), np.zeros(2, np.float32)),)
-    loss, right, _ = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
-    assert float(loss) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
-    assert int(right) == 2
+    _, sums = program.evaluate(params, (), (images, labels), np.array([0, 3], np.int32))
+    assert float(sums["loss"][0]) == pytest.approx(np.sum((outputs - np.eye(2)[labels]) ** 2) / 2)
+    assert int(sums["accuracy"][0]) == 2
 
 
 def test_losses_of_logits_in_few_bits_are_evaluated_in_float32():
     program = Program.of(TrialConfig(architecture="mlp-5-tanh"), DATA)
     images, labels = small_problem(40)
-    apply, params = program.network.apply, initial(program.network, 0)
-    logits = jax.jit(lambda *given: apply(*given).astype(jnp.bfloat16))
-    coarse = replace(program, network=Network(program.network.init, logits))
-    loss, *_ = jax.jit(coarse.evaluate)(params, (), (images, labels), np.array([0, 40], np.int32))
+    network = architecture("mlp-5-tanh", DATA)
+    params, logits = initial(network, 0), jax.jit(lambda *given: network.apply(*given).astype(jnp.bfloat16))
+    coarse = replace(program, task=classifier(Network(network.init, logits), DATA, "cross-entropy"))
+    _, sums = jax.jit(coarse.evaluate)(params, (), (images, labels), np.array([0, 40], np.int32))
     found = np.asarray(logits(params, np.float32(images) / np.float32(255)), np.float32)
-    np.testing.assert_allclose(loss, cross_entropies(found, labels).sum(), rtol=1e-5)
+    np.testing.assert_allclose(sums["loss"][0], cross_entropies(found, labels).sum(), rtol=1e-5)
 
 
 def test_cross_entropy_is_finite_for_large_logits():
@@ -193,17 +198,20 @@ def test_an_activation_is_what_its_name_says_between_the_layers(name, by_hand):
 
 
 def test_the_notebooks_second_network(monkeypatch):
-    params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes().params
+    params = Program.of(TrialConfig(architecture="stax-mlp"), DATA).shapes.params
     assert [w.shape for w, _ in params] == [(784, 1024), (1024, 128), (128, 10)]
     monkeypatch.setattr("mnist_tune.training.networks.glorot_mlp", lambda sizes, seed: (sizes, seed))
-    assert architecture("stax-mlp", DATA).init(3) == ((784, 1024, 128, 10), 3)
+    assert architecture("stax-mlp", DATA).init(jax.random.key(3)) == ((784, 1024, 128, 10), 3)
 
 
 @pytest.mark.parametrize("shape", [(11, 14), (14, 11, 3)])
 def test_a_convnet_takes_images_that_are_not_square(shape):
-    program = Program.of(TrialConfig(architecture="convnet"), DataSpec("made-up", shape, (5, 5), 5))
-    images = jax.ShapeDtypeStruct((4, *shape), jnp.float32)
-    assert jax.eval_shape(program.network.apply, program.shapes().params, images).shape == (4, 2)
+    data = DataSpec("made-up", shape, (5, 5), 5)
+    program, images = (
+        Program.of(TrialConfig(architecture="convnet"), data),
+        jax.ShapeDtypeStruct((4, *shape), jnp.float32),
+    )
+    assert jax.eval_shape(architecture("convnet", data).apply, program.shapes.params, images).shape == (4, 2)
 
 
 def test_images_are_divided_then_standardised():
@@ -312,7 +320,8 @@ def test_what_is_drawn_and_trained():
         for epoch in range(2):
             state, losses = train(state, hyper, key, examples, np.roll(order, epoch))
             text += f"    losses {losses.dtype} {short(losses)}\n"
-        sums = jax.jit(program.evaluate)(state.params, state.extra, examples, np.array([1, 7], np.int32))
+        _, scores = jax.jit(program.evaluate)(state.params, state.extra, examples, np.array([1, 7], np.int32))
+        sums = scores["loss"][0], *scores["accuracy"]
         text += leaves_of(state._replace(optimizer=()))
         text += f"    evaluated {', '.join(f'{one.dtype} {short(one)}' for one in sums)}\n"
     assert_kept("trained", text)

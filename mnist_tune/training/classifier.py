@@ -1,0 +1,57 @@
+"""A network that classifies images or tokens, as a task."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from mnist_tune.data_spec import DataSpec
+from mnist_tune.training.losses import LOSSES
+from mnist_tune.training.network import Network
+from mnist_tune.training.task import Task
+
+
+@cache  # programs are told apart by their tasks
+def classifier(network: Network, data: DataSpec, loss: str) -> Task:
+    """Return the task of training a network on this data by one of `LOSSES`. A batch is images [n, *shape] as the data
+    set holds them, and labels [n], or [n, T] of tokens, over whose positions an example's scores are means."""
+    train_apply = network.train_apply
+
+    def init(key: Any) -> tuple[Any, Any]:
+        found = network.init(key)
+        return found if train_apply else (found, ())
+
+    def loss_of(params: Any, state: Any, batch: tuple[Array, Array], key: Array) -> tuple[Array, Any]:
+        x = scale(batch[0], data)
+        if train_apply is None:
+            logits = network.apply(params, x)
+        else:
+            logits, state = train_apply(params, state, x, key)
+        return LOSSES[loss](logits.astype(np.promote_types(logits.dtype, np.float32)), batch[1]).mean(), state
+
+    def score(params: Any, state: Any, batch: tuple[Array, Array], key: Array) -> dict[str, Array]:
+        variables, y = (params, state) if train_apply else (params,), batch[1]
+        logits = network.apply(*variables, scale(batch[0], data)).astype(jnp.float32)
+        right, losses = jnp.argmax(logits, axis=-1).astype(y.dtype) == y, LOSSES[loss](logits, y)
+        if data.positions > 1:
+            right, losses = right.mean(axis=1, dtype=jnp.float32), losses.mean(axis=1)
+        return {"loss": losses, "accuracy": right}
+
+    return Task(init, loss_of, score=score)
+
+
+def scale(images: Array, data: DataSpec) -> Array:
+    """Return float32 images: divided by their type's maximum if they are whole numbers, then standardised if asked.
+    Tokens are returned as int32."""
+    if data.positions > 1:
+        return images.astype(jnp.int32)
+    x = images.astype(jnp.float32) / data.divisor
+    if data.mean:
+        shape = (1,) * (images.ndim - 1) + (len(data.mean),)
+        mean, deviation = (jnp.array(values, jnp.float32).reshape(shape) for values in (data.mean, data.deviation))
+        x = (x - mean) / deviation
+    return x
