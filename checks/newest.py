@@ -3,8 +3,8 @@
     python checks/newest.py
 
 It makes a fresh virtual environment and installs the newest releases of all dependencies, without the bounds of
-`pyproject.toml`. Then it looks up Ray's private names, runs a small sweep, and runs the tests that don't start Ray. It
-prints the versions and what broke. The exit code is 1 if something did.
+`pyproject.toml`. Then it runs a small sweep, and the tests that don't start Ray. It prints the versions and what
+broke. The exit code is 1 if something did.
 """
 
 from __future__ import annotations
@@ -20,18 +20,6 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.processes import REPOSITORY
 from mnist_tune import cli
-
-LOOK_UP = """
-from mnist_tune.errors import UserError
-from mnist_tune.runtime.ray_private import NAMES, private
-missing = []
-for name in NAMES:
-    try:
-        private(name)
-    except UserError as error:
-        missing.append(f"FAILED {error}\n")
-raise SystemExit("".join(missing) or 0)
-"""
 
 SWEEP = ["sweeps/lr_regimes.py", "--smoke", "--dataset", "mnist-5k"]
 
@@ -84,7 +72,6 @@ def main() -> int:
         print("with " + ", ".join(line for line in frozen.split() if line.partition("==")[0] in wanted), flush=True)
         marks = [] if config.ray else ["-m", "not ray"]
         tried = [
-            broke(python, "Ray's private names", ["-c", LOOK_UP]),
             broke(python, "a small sweep", [*SWEEP, "--output", str(Path(folder, "sweep"))]),
             broke(python, "the tests", ["-m", "pytest", "-q", *marks]),
         ]

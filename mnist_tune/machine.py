@@ -9,9 +9,8 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +28,28 @@ def give_memory_back() -> None:
 def usable_cpus() -> int:
     """Return the number of CPU cores that this process may use: at most its container's quota, rounded up."""
     visible = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _limit("cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us"), "cpu.max", truediv)
-    return max(1, math.ceil(min(visible, quota)))
+    quotas = [*_limits("cpu.max"), *_limits("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    return max(1, math.ceil(min([visible, *(quota / period for quota, period in quotas if quota > 0)])))
 
 
-def usable_memory() -> float:
+def usable_memory() -> int:
     """Return the bytes of memory that this process may use: at most those of its container."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(there, _limit("memory", ("memory.limit_in_bytes",), "memory.max", int))
+    return min([there, *(limit for [limit] in [*_limits("memory.max"), *_limits("memory.limit_in_bytes")])])
 
 
-def _limit(controller: str, first: Sequence[str], second: str, value: Callable[..., float]) -> float:
-    """Return the smallest limit of this process's control group and its parents: the `value` of the numbers in these
-    files, whose names differ between cgroup v1 and v2.
+def _limits(*files: str) -> Iterator[list[int]]:
+    """Yield the numbers in these files of cgroup v2, or of v1, for each control group of this process and its parents
+    that has a limit there.
 
     Inside a container, the group's folder may be mounted as the root, so that the group's own path does not exist.
     """
-    try:
-        groups = OWN_CGROUPS.read_text()
-    except OSError:
-        return math.inf
-    found = [math.inf]
-    for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", groups, re.MULTILINE):
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = CGROUPS / controller if controllers else CGROUPS
-        files = first if controllers else (second,)
-        folders = [root / path, *(root / path).parents]
-        for group in folders[: folders.index(root) + 1]:
-            with suppress(OSError, ValueError, TypeError):  # also where another number of words is told
-                told = " ".join((group / name).read_text() for name in files).split()
-                found += [value(*map(int, told))] if told[:1] not in (["max"], ["-1"]) else []
-    return min(found)
+    with suppress(OSError):
+        for controllers, path in re.findall(r"^\d+:(.*?):/(.*)$", OWN_CGROUPS.read_text(), re.MULTILINE):
+            for folder in (CGROUPS / controller / path for controller in controllers.split(",")):
+                for group in (folder, *folder.parents):
+                    with suppress(OSError, ValueError):
+                        yield [int(word) for file in files for word in (group / file).read_text().split()]
 
 
 def processor_model() -> str:

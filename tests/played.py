@@ -28,7 +28,7 @@ from mnist_tune.regimes.contest import CONTENDERS
 from mnist_tune.regimes.measured_edge import SEARCHES
 from mnist_tune.results.meta import read_meta
 from mnist_tune.results.writer import SweepWriter
-from mnist_tune.runtime import device, placement, ray_private
+from mnist_tune.runtime import device, placement
 from mnist_tune.runtime.device import Device
 from mnist_tune.runtime.ray_session import PENDING
 from mnist_tune.tuning import opening, progress, recorder, sweep, trainable, tuner
@@ -369,7 +369,6 @@ def course(monkeypatch, tmp_path, mnist_5k, capsys):
     for module in (sweep, search, decide):
         monkeypatch.setattr(module, "stop_ray_at_exit", course.noting("stop Ray at exit"))
         monkeypatch.setattr(module, "load_own", course.noting("load own code:"))
-    monkeypatch.setattr(ray_private, "check_names", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: course.resources)
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": course.resources}])
     monkeypatch.setattr(ray, "put", lambda value: value)

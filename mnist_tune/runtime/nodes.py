@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,7 @@ class NodeWatch(Watch):
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._alive, self._checked = alive_nodes(), time.monotonic()
-        self._dead: dict[str, set[str]] = {}
-        self._named: set[str] = set()
+        self._dead: defaultdict[str, set[str]] = defaultdict(set)  # the trials that died in a row, by address
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if raylet_is_dead():
@@ -91,23 +91,22 @@ class NodeWatch(Watch):
             announce(f"node {self._alive[node_id]} joined; trials will start there, too", self._quiet)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
-        self._dead.pop(result[NODE_IP], None)
+        if len(dead := self._dead[result[NODE_IP]]) < SUSPICIOUS:
+            dead.clear()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._died(trial, last_death(trial), "it continues from its last epoch")
+        self._died(trial, "it continues from its last epoch")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._died(trial, last_death(trial), "it is not started again")
+        self._died(trial, "it is not started again")
 
-    def _died(self, trial: Any, how: tuple[str | None, str], then: str) -> None:
-        trial_id, (address, said) = own_id(trial), how
-        if address is None or address in self._named:
+    def _died(self, trial: Any, then: str) -> None:
+        trial_id, (address, said) = own_id(trial), last_death(trial)
+        if address is None or len(dead := self._dead[address]) == SUSPICIOUS:
             return
         announce(f"trial {trial_id} died, {said}; {then}", self._quiet)
-        dead = self._dead.setdefault(address, set())
         dead.add(trial_id)
         if len(dead) == SUSPICIOUS:
-            self._named.add(address)
             problem = f"node {address}: {SUSPICIOUS} trials in a row died there"
             announce(f"{problem}; remove it or look at its log; further deaths there are not reported", self._quiet)
 

@@ -1,8 +1,8 @@
-"""Every private name of Ray that this package uses. A Ray that lacks one of them is refused in one line.
+"""Every private name of Ray that this package uses.
 
-Ray may rename them in any release, so `pyproject.toml` binds Ray to what was tried. Each is looked up when it is asked
-for: a cluster is joined while a thread imports Tune, and modules that two threads import at once may be found half
-imported.
+Ray may rename them in any release, so `pyproject.toml` binds Ray to what was tried, and tests call each function here
+with the Ray that is installed. The names are imported where they are used: a cluster is joined while a thread imports
+Tune, and modules that two threads import at once may be found half imported.
 """
 
 from __future__ import annotations
@@ -12,59 +12,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial, reduce
-from importlib import import_module
+from functools import partial
 from typing import Any
 
 import ray
-
-from mnist_tune.errors import UserError
-
-_AUTH = "ray._private.authentication.authentication_token_setup"
-NAMES = {
-    "printer": "ray._private.ray_logging stdout_deduplicator",
-    "canonical address": "ray._private.services canonicalize_bootstrap_address",
-    "token mode": f"{_AUTH} maybe_enable_token_auth_if_token_available",
-    "token": f"{_AUTH} ensure_token_if_auth_enabled",
-    "GCS": "ray._raylet GcsClient",
-    "agent port": "ray._private.parameter RayParams.dashboard_agent_listen_port",
-    "monitor": "ray._private.parameter RayParams.no_monitor",
-    "log monitor": "ray._private.parameter RayParams.include_log_monitor",
-    "API server": "ray._private.node Node.start_api_server",
-    "node": "ray._private.worker _global_node",
-    "dead processes": "ray._private.node Node.dead_processes",
-    "cluster config": "ray._private.state state.get_cluster_config",
-    "trials": "ray.tune.execution.tune_controller TuneController._trials",
-    "run metadata": "ray.tune.experiment.trial Trial.run_metadata",
-    "error": "ray.tune.experiment.trial Trial.handle_error",
-    "state": "ray.tune.experiment.trial Trial.get_json_state",
-    "failure": "ray.tune.execution.tune_controller TuneController._process_trial_failure",
-    "new config": "ray.tune.schedulers.pbt PopulationBasedTraining._get_new_config",
-}
-"""A module and what is in it, by what we call that."""
-
-
-def private(name: str) -> Any:
-    """Return what a name of `NAMES` stands for. Raises `UserError` if this Ray has no such name."""
-    module, path = NAMES[name].split()
-    try:
-        return reduce(_attribute, path.split("."), import_module(module))
-    except (ImportError, AttributeError):
-        install = "install the Ray that pyproject.toml names: python -m pip install 'ray[tune]>=2.60,<2.61'"
-        raise UserError(f"Ray {ray.__version__} has no {module}.{path}; {install}") from None
-
-
-def _attribute(owner: Any, name: str) -> Any:
-    """Return an attribute; None for one that a class only sets in its instances."""
-    if isinstance(owner, type) and not hasattr(owner, name) and name in owner.__init__.__code__.co_names:  # type: ignore[misc]
-        return None
-    return getattr(owner, name)
-
-
-def check_names() -> None:
-    """Raise a `UserError` if this Ray lacks one of the names."""
-    for name in NAMES:
-        private(name)
 
 
 @contextmanager
@@ -79,21 +30,28 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def skipped_lines(pattern: str) -> AbstractContextManager[None]:
     """Keep Ray from printing lines that match. It reads its own environment variable for this only on import."""
-    return _replaced(private("printer"), "skip_re", re.compile(pattern))
+    from ray._private.ray_logging import stdout_deduplicator
+
+    return _replaced(stdout_deduplicator, "skip_re", re.compile(pattern))
 
 
 def gcs_address(address: str) -> str:
     """Return the `HOST:PORT` of a cluster's GCS."""
-    return str(private("canonical address")(address))
+    from ray._private.services import canonicalize_bootstrap_address
+
+    return str(canonicalize_bootstrap_address(address))
 
 
 def greet(gcs: str, auto: bool) -> None:
     """Send a cluster's GCS one request, with the token. Raises what `ray.init` would raise after many more."""
+    from ray._private.authentication import authentication_token_setup as tokens
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+
     if auto:  # as `ray.init` does
-        private("token mode")(warn_if_disabled=False)
-    private("token")(create_token_if_missing=False)
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    tokens.ensure_token_if_auth_enabled(create_token_if_missing=False)
     with _no_stderr():  # Ray's C++ code prints there what the exception says, too
-        private("GCS")(address=gcs)
+        GcsClient(address=gcs)
 
 
 @contextmanager
@@ -101,14 +59,14 @@ def own_parameters(dashboard: bool) -> Iterator[None]:
     """Start Ray meanwhile as `ray.init` has no options for. Its agent listens at any free port: it would try its usual
     one for 4 s while another Ray has it. Without the dashboard, nobody needs its server, the autoscaler's monitor and
     the reader of log files. They take 3 CPU seconds to start, and `ray.init` waits for the server."""
-    for name in ("agent port", "monitor", "log monitor", "API server"):
-        private(name)
-    parameter, node = sys.modules["ray._private.parameter"], sys.modules["ray._private.node"].Node
+    from ray._private import parameter
+    from ray._private.node import Node
+
     less = {} if dashboard else {"no_monitor": True, "include_log_monitor": False}
-    server = node.start_api_server if dashboard else lambda *_, **__: None
+    server = Node.start_api_server if dashboard else lambda *_, **__: None
     with (
         _replaced(parameter, "RayParams", partial(parameter.RayParams, dashboard_agent_listen_port=0, **less)),
-        _replaced(node, "start_api_server", server),
+        _replaced(Node, "start_api_server", server),
     ):
         yield
 
@@ -128,12 +86,16 @@ def _no_stderr() -> Iterator[None]:
 
 def raylet_is_dead() -> bool:
     """Return whether the raylet that this process started is dead; `ray.nodes` notices too late."""
-    return "raylet" in dict(private("node").dead_processes())
+    from ray._private import worker
+
+    return "raylet" in dict(worker._global_node.dead_processes())
 
 
 def kinds_of_nodes() -> list[Mapping[str, float]]:
     """Return the resources of the nodes that the cluster's autoscaler can start, if it has one."""
-    config = private("cluster config")()
+    from ray._private.state import state
+
+    config = state.get_cluster_config()
     return [] if config is None else [dict(group.resources) for group in config.node_group_configs]
 
 
@@ -156,7 +118,10 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
     A trial that waits is not given up either. If a process dies that it was about to take over, Tune hears of it twice:
     first it lets the trial wait for another process, and then it would give it up.
     """
-    fails, counts = private("failure"), private("error")
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+    fails, counts = TuneController._process_trial_failure, Trial.handle_error
 
     def fail(controller: Any, trial: Any, exception: Exception) -> None:
         if trial.status != "PENDING" or not isinstance(exception, ray.exceptions.RayActorError):
@@ -168,9 +133,7 @@ def deaths_counted(is_nodes: Callable[[Exception], bool]) -> Iterator[None]:
         if is_nodes(exception):
             trial.run_metadata.num_failures = before
 
-    controller = sys.modules["ray.tune.execution.tune_controller"].TuneController
-    kind = sys.modules["ray.tune.experiment.trial"].Trial
-    with _replaced(controller, "_process_trial_failure", fail), _replaced(kind, "handle_error", count):
+    with _replaced(TuneController, "_process_trial_failure", fail), _replaced(Trial, "handle_error", count):
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
+from contextlib import suppress
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -18,46 +18,34 @@ TIMEOUT_S = 60.0
 
 
 def check_nodes(states: Place, token: str) -> None:
-    """Check every node, if there are several. One that joins later or answers too late is checked by its first trial.
-    Raises `UserError` if a node does not reach the folder: a trial retried there would start from its first epoch."""
+    """Ask every node, if there are several. One that dies meanwhile, joins later or answers too late is checked by its
+    first trial. Raises `UserError` if a node does not reach the folder: a trial retried there would start from its
+    first epoch."""
     nodes = alive_nodes()
     if len(nodes) < 2:
         return
-    asked = {}
-    for node_id, name in nodes.items():
+    asked = []
+    for node_id in nodes:
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        asked[name] = ray.remote(num_cpus=0, scheduling_strategy=there)(why_blind).remote(states, token)
-    answered, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=TIMEOUT_S)
-    blind = [f"{name}: {why}" for name, answer in asked.items() if answer in answered and (why := _answer(answer))]
-    if blind:
-        raise UserError(unreachable(states, "; ".join(blind)))
+        asked.append(ray.remote(num_cpus=0, scheduling_strategy=there)(blindness).remote(states, token, 0))
+    answered, _ = ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT_S)
+    for answer in answered:
+        with suppress(ray.exceptions.RayError):
+            if blind := ray.get(answer):
+                raise UserError(blind)
 
 
-def unreachable(states: Place, why: str) -> str:
-    """Return the error message for a node that does not reach the folder."""
-    return (
-        f"not every node of the cluster reaches {states} ({why}); give --output a folder that all of them share, or "
-        "object storage, such as s3://BUCKET/FOLDER"
-    )
-
-
-def blindness(states: Place, token: str) -> str:
-    """Return the error message if this node does not reach the folder, else an empty text. Wait for object storage."""
-    why = why_blind(states, token, storage.PATIENCE_S)
-    return unreachable(states, f"{platform.node()}: {why}") if why else ""
-
-
-def why_blind(states: Place, token: str, patience: float = 0) -> str | None:
-    """Return why this node does not see a folder with this token, or None if it does. Retry for `patience` seconds."""
+def blindness(states: Place, token: str, patience_s: float = storage.PATIENCE_S) -> str:
+    """Return the error message if this node does not see a folder with this token, else an empty text. Object storage
+    that does not answer is asked again for `patience_s`."""
     try:
-        found = storage.read(storage.join(states, TOKEN), patience)
+        found = storage.read(storage.join(states, TOKEN), patience_s)
+        why = "there is no such folder" if found is None else "another folder"
     except OSError as error:
-        return storage.reason(error)
-    return None if found == token.encode() else "there is no such folder" if found is None else "another folder"
-
-
-def _answer(answer: Any) -> Any:
-    try:
-        return ray.get(answer)
-    except ray.exceptions.RayError as error:
-        return f"no answer ({type(error).__name__})"
+        found, why = None, storage.reason(error)
+    if found == token.encode():
+        return ""
+    return (
+        f"not every node of the cluster reaches {states} ({platform.node()}: {why}); give --output a folder that all "
+        "of them share, or object storage, such as s3://BUCKET/FOLDER"
+    )

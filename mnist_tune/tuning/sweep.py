@@ -202,11 +202,9 @@ def run_plan(
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
             imported.result()
         from mnist_tune.runtime.nodes import RayletDied
-        from mnist_tune.runtime.ray_private import check_names
         from mnist_tune.tuning.recorder import Recorder, scheduler_name
         from mnist_tune.tuning.tuner import fit
 
-        check_names()
         context.enter_context(failures_told_by_us())
         recorder = Recorder(writer, view, trials, past, scheduler_name(plan.scheduler, options.scheduler))
         live = context.enter_context(LivePage(writer, partial(announce, quiet=options.quiet), view))

@@ -10,16 +10,20 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 from kept_texts import assert_kept
 from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from waiting import LONG_S, wait_until
 
-from mnist_tune import SweepOptions, TrialConfig, load_sweep, run_sweep
+from mnist_tune import SweepOptions, TrialConfig, UserError, load_sweep, run_sweep, storage
 from mnist_tune.results.journal import read_journal
+from mnist_tune.results.writer import TOKEN
 from mnist_tune.runtime import nodes
 from mnist_tune.runtime.nodes import NodeWatch, death, is_nodes_death, last_death
 from mnist_tune.runtime.ray_private import deaths_counted, own_parameters
+from mnist_tune.runtime.ray_session import SILENT
+from mnist_tune.runtime.shared_storage_check import check_nodes
 from mnist_tune.tuning import tuner
 from mnist_tune.tuning.trainable import TrialTrainable
 
@@ -278,7 +282,6 @@ def test_an_error_of_ones_own_network_ends_its_trials_at_once_and_is_not_the_nod
 @pytest.fixture(scope="module")
 def head():
     """A head without CPUs."""
-    import ray
     from ray.cluster_utils import Cluster
 
     ray.shutdown()
@@ -299,6 +302,21 @@ def cluster(head):
     while len(head.worker_nodes) < 2:  # one is left of the last test
         head.add_node(num_cpus=1)
     return head
+
+
+@pytest.mark.ray
+def test_a_node_that_died_just_now_is_no_reason_to_refuse_a_resume(cluster, tmp_path):
+    """Ray lists it for a while. One that lives and sees another folder is a reason."""
+    storage.write(tmp_path / TOKEN, b"mine")
+    ray.init(address=cluster.address, **SILENT)
+    try:
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        assert len(nodes.alive_nodes()) == 3
+        check_nodes(tmp_path, "mine")
+        with pytest.raises(UserError, match="another folder"):
+            check_nodes(tmp_path, "others")
+    finally:
+        ray.shutdown()
 
 
 EPOCHS = 40

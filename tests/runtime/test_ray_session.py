@@ -21,6 +21,7 @@ from kept_texts import assert_kept
 from ray._private import parameter
 from ray._private.authentication.authentication_token_setup import generate_and_save_token
 from ray._private.node import Node
+from ray._private.ray_logging import stdout_deduplicator
 from ray.exceptions import AuthenticationError, RpcError
 from shortened import shortened
 
@@ -268,7 +269,7 @@ def test_what_ray_prints_about_failures_is_silenced_during_a_sweep_alone(name):
 
     def fail():
         levels.append(logger.level)
-        skipped.extend(line for line in lines if ray_private.private("printer").skip_re.search(line))
+        skipped.extend(line for line in lines if stdout_deduplicator.skip_re.search(line))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), ray_session.failures_told_by_us():
