@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from mnist_tune.errors import UserError
@@ -62,17 +62,38 @@ def read(where: str, most: int = MOST_BYTES, patience_s: float = 0) -> tuple[byt
     return _call(where, get, patience_s)
 
 
-def write(
-    where: str, content: bytes, over: Version | Literal["create"] | None = None, patience_s: float = 0
-) -> Version:
-    """Write a file, whole or not at all, and return what identifies it. `patience_s` is as in `read`. Raises OSError.
+def write(where: str, content: bytes, patience_s: float = 0) -> None:
+    """Write a file, whole or not at all. `patience_s` is as in `read`. Raises OSError."""
+    _call(where, lambda store, path: store.put(path, content, max_concurrency=AT_ONCE), patience_s)
 
-    With `over`, write it only if it is still this version, or, with "create", only if it does not exist; else
-    ChangedError is raised.
+
+def write_over(where: str, content: bytes, over: Version | None, owner: str) -> Version:
+    """Write a file only if it is still this version or, without one, does not exist, and return what identifies it. Its
+    `owner` is kept beside it: who never heard the answer to a write can see whether it was done.
+
+    Raises OSError, and ChangedError if another one has written the file.
     """
-    mode: Any = over
-    put = _call(where, lambda store, path: store.put(path, content, mode=mode, max_concurrency=AT_ONCE), patience_s)
-    return _version(put)
+    how: Any = {"mode": over or "create", "attributes": {"owner": owner}}
+    for _ in range(3):
+        try:
+            return _version(_call(where, lambda store, path: store.put(path, content, max_concurrency=AT_ONCE, **how)))
+        except ChangedError as error:
+            changed = error
+        try:
+            found, how["mode"] = owner_of(where)
+        except FileNotFoundError:
+            if over:
+                raise changed from None
+            continue  # two requests of ours met, and neither was heard
+        if found != owner:
+            raise changed
+    raise changed
+
+
+def owner_of(where: str) -> tuple[str | None, Version]:
+    """Return who wrote a file by `write_over`, and what identifies its content. Raises OSError."""
+    found = _call(where, lambda store, path: store.get(path))
+    return found.attributes.get("owner"), _version(found.meta)
 
 
 def _version(found: Any) -> Version:

@@ -136,7 +136,7 @@ def write(where: Place, content: bytes, patience_s: float = 0, sync: bool = Fals
     `sync`, a local file has survived a power cut, too, once this returns. `patience_s` is as in `read`. Raises OSError,
     also if the file is a link."""
     if not isinstance(where, Path):
-        object_storage.write(where, content, None, patience_s)
+        object_storage.write(where, content, patience_s)
         return
     refuse_link(where)
     part = where.with_name(f".{where.name}.{secrets.token_hex(8)}{PART}")

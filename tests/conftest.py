@@ -108,7 +108,7 @@ def pytest_report_header():
 
 SKIPS = (
     "there is no Chromium", "only root can be another user", "only glibc on x86-64 tells what the processor says",
-    "MNIST is not in the cache folder", "could not import 'torch'", "could not import 'mlflow'", "is not installed",
+    "MNIST is not in the cache folder", "could not import 'torch'", "is not installed",
 )  # fmt: skip
 """Why tests may be skipped. Any other skip fails the run: nobody would see that a promise is no longer tested."""
 _skipped: list[str] = []
@@ -233,7 +233,7 @@ def epoch_row():
 def new_writer():
     """A function that creates a sweep's folder with `count` trials and returns its writer."""
 
-    def start(path, count=2, resume=False, seen=None, **config):
+    def start(path, count=2, resume=False, **config):
         trials = {f"{i:05d}": TrialConfig(learning_rate=0.1 * (i + 1), epochs=4, **config) for i in range(count)}
         meta = {
             "name": "lr_regimes",
@@ -245,7 +245,7 @@ def new_writer():
         if resume and (recorded := working_folder(path) / "sweep.json").exists():
             found = json.loads(recorded.read_text())
             meta |= {"writer": found["writer"]} if "writer" in found else {}
-        return SweepWriter(path, meta, resume, seen=seen)
+        return SweepWriter(path, meta, resume)
 
     return start
 

@@ -29,28 +29,40 @@ def file(bucket):
 
 
 def test_a_file_is_written_only_over_the_version_that_was_seen(file):
-    first = object_storage.write(file, b"one", "create")
+    first = object_storage.write_over(file, b"one", None, "one")
     with pytest.raises(ChangedError, match=r"^PreconditionFailed "):
-        object_storage.write(file, b"two", "create")
+        object_storage.write_over(file, b"two", None, "two")
     assert object_storage.read(file) == (b"one", first)
-    second = object_storage.write(file, b"two", first)
+    second = object_storage.write_over(file, b"two", first, "two")
     with pytest.raises(ChangedError, match=r"^PreconditionFailed "):
-        object_storage.write(file, b"three", first)
+        object_storage.write_over(file, b"three", first, "one")
     assert object_storage.read(file) == (b"two", second)
     object_storage.remove(file)
     with pytest.raises(ChangedError):  # it is gone
-        object_storage.write(file, b"three", second)
+        object_storage.write_over(file, b"three", second, "two")
     with pytest.raises(FileNotFoundError):
         object_storage.read(file)
 
 
+def test_a_write_whose_answer_was_lost_is_known_as_ones_own(file):
+    """It may also arrive late, after the storage was asked what is there."""
+    first = object_storage.write_over(file, b"one", None, "me")
+    object_storage.write_over(file, b"two", first, "me")
+    for seen in (first, None):
+        third = object_storage.write_over(file, b"three", seen, "me")
+        assert object_storage.read(file) == (b"three", third)
+    with pytest.raises(ChangedError):
+        object_storage.write_over(file, b"four", first, "another")
+    assert object_storage.read(file)[0] == b"three"
+
+
 @pytest.mark.promise("Each file is written whole or not at all")
 def test_a_large_file_is_written_whole_with_and_without_a_condition(file):
-    for over in ("create", None):
-        content = bytes(20_000_000)
-        written = object_storage.write(file, content, over)
-        assert written["e_tag"] == object_storage.read(file)[1]["e_tag"]
-        assert object_storage.read(file)[0] == content
+    content = bytes(20_000_000)
+    written = object_storage.write_over(file, content, None, "one")
+    assert object_storage.read(file) == (content, written)
+    object_storage.write(file, content[1:])
+    assert object_storage.read(file)[0] == content[1:]
 
 
 def test_what_is_not_there_can_be_copied_and_removed(bucket):
@@ -137,8 +149,8 @@ def test_google_is_told_the_number_of_the_version_that_was_seen(server, monkeypa
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(key))
     place = f"gs://bucket/a?{server.at}"
     server.answers = [(200, {"ETag": '"e"', "x-goog-generation": "7"}, b"")]
-    version = object_storage.write(place, b"one", "create")
-    object_storage.write(place, b"two", version)
+    version = object_storage.write_over(place, b"one", None, "one")
+    object_storage.write_over(place, b"two", version, "one")
     assert [(method, path, headers.get("x-goog-if-generation-match")) for method, path, headers, _ in server.asked] == [
         ("PUT", "/bucket/a", "0"),
         ("PUT", "/bucket/a", "7"),

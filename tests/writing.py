@@ -14,7 +14,6 @@ from waiting import wait_until
 from mnist_tune import TrialConfig, UserError, object_storage
 from mnist_tune.results import folder, remote
 from mnist_tune.results.folder import fetched
-from mnist_tune.results.signs import last_sign
 from mnist_tune.results.writer import SweepWriter
 
 META = {
@@ -38,9 +37,8 @@ class Writer:
         return "begun"
 
     def resume(self, uri):
-        seen = last_sign(uri)
         meta = json.loads((fetched(uri) / "sweep.json").read_bytes())
-        self.writer = SweepWriter(uri, meta, resume=True, seen=seen)
+        self.writer = SweepWriter(uri, meta, resume=True)
         return "begun"
 
     def write(self, row, stop_before, ends):
@@ -63,7 +61,7 @@ class Writer:
         self.writer.finish(ended="now")
         return "finished"
 
-    def put(self, where, *arguments, send=object_storage.write):
+    def put(self, where, *arguments, send=object_storage.write_over):
         if self.before and self.before in where:
             self.before = None
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -72,7 +70,7 @@ class Writer:
 
 def main():
     writer = Writer()
-    object_storage.write = writer.put
+    object_storage.write_over = writer.put
     for line in sys.stdin:
         name, *arguments = json.loads(line)
         try:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -41,9 +40,6 @@ MOST_JOURNAL_BYTES = 2**34
 
 FETCHED = ".journal.jsonl.fetched"
 """A journal that is being downloaded."""
-
-VERSIONS = ".versions.json"
-"""The versions of the files that were downloaded: a resume changes only them."""
 
 LOOK_S = 0.1
 """Seconds for which a folder's lock is waited for: whoever looks whether a folder is being written holds it briefly."""
@@ -123,35 +119,20 @@ def new_folder(parent: Path, name: str) -> Path:
 def fetch(uri: str, folder: Path, with_journal: bool = True) -> None:
     """Download a sweep from object storage into a local folder. A local journal that holds more events is kept. Raises
     `UserError` if there is no sweep, or the storage can't be read."""
-    found: dict[str, tuple[bytes, Version]] = {}
-
-    def get(name: str) -> None:
-        with suppress(FileNotFoundError):
-            found[name] = object_storage.read(storage.join(uri, name), MOST_BYTES)
-
-    with reading(uri):
-        with ThreadPoolExecutor(16) as threads:
-            threads.submit(get, META).result()  # first: it may say that the others are final
-            list(threads.map(get, TABLES))
-        if META not in found:
-            raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
-        folder.mkdir(parents=True, exist_ok=True)
-        if _begun(storage.read(folder / META)) != _begun(found[META][0]):
-            storage.remove(folder / JOURNAL)  # left by another sweep
-    versions = {name: version for name, (_, version) in found.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in reversed(FILES):  # `sweep.json` first: it may say that the others are final
+        (folder / name).unlink(missing_ok=True)
+        with reading(uri), suppress(FileNotFoundError):
+            storage.write(folder / name, object_storage.read(storage.join(uri, name), MOST_BYTES)[0])
+    if not (folder / META).exists():
+        raise UserError(f"no sweep in {uri} (no sweep.json there); name the folder of a sweep")
     if with_journal:
-        versions |= fetch_journal(uri, folder, {})
-    for name in FILES:
-        if name in found:
-            storage.write(folder / name, found[name][0])
-        else:
-            (folder / name).unlink(missing_ok=True)
-    storage.write(folder / VERSIONS, json.dumps(versions).encode())
+        fetch_journal(uri, folder)
 
 
-def fetch_journal(uri: str, folder: Path, known: Mapping[str, Version]) -> dict[str, Version]:
-    """Download a journal, and return the versions of its segments. Those that are `known` are in the local journal. It
-    is kept if it holds more events. Raises `UserError` if the storage can't be read."""
+def fetch_journal(uri: str, folder: Path) -> dict[str, Version]:
+    """Download a journal, and return the versions of its segments. A local journal is kept if it begins so and holds
+    more events. Raises `UserError` if the storage can't be read."""
     with reading(uri):
         listed = object_storage.files(storage.join(uri, SEGMENTS))
     if (size := sum(one["size"] for one in listed.values())) > MOST_JOURNAL_BYTES:
@@ -164,23 +145,12 @@ def fetch_journal(uri: str, folder: Path, known: Mapping[str, Version]) -> dict[
     with reading(uri), path.open("rb") as here, open(new, "w+b", opener=storage.no_link) as file:
 
         def get(name: str, start: int) -> None:
-            segment, there = f"{SEGMENTS}/{name}", listed[name]
-            if known.get(segment, {}).get("e_tag") == there["e_tag"]:
-                content, versions[segment] = os.pread(here.fileno(), there["size"], start), known[segment]
-            else:
-                content, versions[segment] = object_storage.read(storage.join(uri, segment), SEGMENT_BYTES)
+            segment = f"{SEGMENTS}/{name}"
+            content, versions[segment] = object_storage.read(storage.join(uri, segment), SEGMENT_BYTES)
             os.pwrite(file.fileno(), content, start)
 
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(get, names, starts))
-        kept = all(block == here.read(len(block)) for block in iter(partial(file.read, SEGMENT_BYTES), b""))
-    new.unlink() if kept else os.replace(new, path)
+        same = all(block == here.read(len(block)) for block in iter(partial(file.read, SEGMENT_BYTES), b""))
+    new.unlink() if versions and same else os.replace(new, path)
     return versions
-
-
-def _begun(meta: bytes | None) -> Any:
-    """Return what tells the sweep of a `sweep.json` from others at the same place."""
-    try:
-        return [json.loads(meta or b"{}").get(name) for name in ("name", "started")]
-    except (ValueError, RecursionError, AttributeError):
-        return None

@@ -6,14 +6,12 @@ changes each file that its predecessor may write next. So of two writers one goe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import secrets
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,8 +21,8 @@ from mnist_tune import object_storage, storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import command
 from mnist_tune.object_storage import ChangedError, Version
-from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGMENTS, TABLES, VERSIONS, fetch_journal
-from mnist_tune.results.signs import SIGN, Sign, last_sign
+from mnist_tune.results.folder import FILES, JOURNAL, META, SEGMENT_BYTES, SEGMENTS, TABLES, fetch_journal
+from mnist_tune.results.signs import SIGN, last_sign
 
 SIGN_S = 20.0
 """Seconds between two signs of life."""
@@ -42,13 +40,13 @@ PATIENCE_S = 60.0
 class Remote:
     """The place of a sweep in object storage, for its one writer.
 
-    What is in `folder` is uploaded `to` a URI. Lines are said when uploads begin to fail, and when they work again.
+    What is in `folder` is uploaded `to` a URI. The `token` tells its files from those of other writers. Lines are said
+    when uploads begin to fail, and when they work again.
     """
 
-    def __init__(self, folder: Path, to: str, say: Callable[[str], None]) -> None:
-        self._folder, self._to, self._say = folder, to, say
-        self._versions: dict[str, Version] = {}
-        self._tried: dict[str, set[bytes]] = defaultdict(set)
+    def __init__(self, folder: Path, to: str, token: str, say: Callable[[str], None]) -> None:
+        self._folder, self._to, self._token, self._say = folder, to, token, say
+        self._versions: dict[str, Version | None] = {}
         self.files: dict[str, bytes] = {}
         """What the sweep's files hold, but for the journal, whose file is read. The writer says so in their order."""
         self._uploaded: dict[str, bytes] = {}
@@ -59,57 +57,61 @@ class Remote:
         self.refused: UserError | None = None
         """Why nothing is uploaded any more: another process writes the sweep."""
 
-    def begin(self) -> None:
-        """Begin a new sweep with its `sweep.json`. Raises OSError, ChangedError if another process did."""
-        left = last_sign(self._to)
-        self.put_meta()
-        self._take(left)
-        storage.remove_folder(storage.join(self._to, SEGMENTS))  # left by a sweep whose sweep.json is gone
+    def look(self) -> None:
+        """Take note of what is there of a sweep that was fetched. Raises OSError; ChangedError if its `sweep.json` has
+        changed since."""
+        content, self._versions[META] = object_storage.read(storage.join(self._to, META))
+        if content != storage.read(self._folder / META):
+            raise self._changed()
+        for name in TABLES:
+            with suppress(FileNotFoundError):
+                self._versions[name] = object_storage.owner_of(storage.join(self._to, name))[1]
+
+    def claim(self) -> None:
+        """Become the writer of a sweep, by its `sweep.json`: of several that write it over what they saw, one succeeds.
+        From here on a former writer can't end the sweep, and its next sign fails. Raises OSError, ChangedError."""
+        self._put(META, self.files[META])
+        self._uploaded[META] = self.files[META]
+        while not self._signed:
+            self._versions[SIGN] = last_sign(self._to).version
+            self._refuse_if_taken()
+            with suppress(ChangedError):  # the former writer has just given another sign, or ended
+                self._give_sign()
+                self._signed = True
+
+    def clear(self) -> None:
+        """Remove what a sweep has left whose `sweep.json` is gone. Raises OSError."""
+        storage.remove_folder(storage.join(self._to, SEGMENTS))
         object_storage.remove(*(storage.join(self._to, name) for name in TABLES))
 
-    def claim(self, seen: Sign | None) -> None:
-        """Become the writer of a sweep that was fetched, also if its former writer, who gave the sign that was `seen`,
-        still writes: its next sign will fail. Raises OSError; ChangedError if another process has come first."""
-        try:
-            self._versions = json.loads((self._folder / VERSIONS).read_bytes())
-        except FileNotFoundError:  # another process had this folder, and ended
-            raise ChangedError(f"{self._to} was written since it was read") from None
-        sign = last_sign(self._to)
-        former = seen or sign
-        while True:
-            if sign.writer and sign.writer != former.writer:
-                raise ChangedError(f"{self._to} was written since it was read")
-            try:
-                return self._take(sign)
-            except ChangedError:
-                before, sign = sign, last_sign(self._to)
-                if sign == before:  # else the former writer has just given another sign, or ended
-                    raise
-
     def take_over(self, begin: Callable[[], None]) -> None:
-        """Change each file that the former writer can write or create next, after which it writes none. `begin` appends
-        what is new to the local journal. Raises OSError, ChangedError if another process has come first.
+        """Fetch the journal, and change the file that a former writer of it can write or create next, after which it
+        writes none. `begin` appends what is new to the local journal. Raises OSError, ChangedError if another process
+        has come first.
 
         The former writer may upload rows until its journal is changed. So try again with these rows.
         """
-        while True:
-            segments = [name for name in self._versions if name.startswith(f"{SEGMENTS}/")]
-            self._journal_bytes = max(len(segments) - 1, 0) * SEGMENT_BYTES
+        before = None
+        while before != (found := fetch_journal(self._to, self._folder)):
+            before = found
+            self._versions |= found
+            self._refuse_if_taken()
+            self._journal_bytes = max(len(found) - 1, 0) * SEGMENT_BYTES
             begin()
             try:
                 self._upload_journal()
-                break
             except ChangedError:
-                found = fetch_journal(self._to, self._folder, self._versions)
-                if found.items() <= self._versions.items() or last_sign(self._to).version != self._versions[SIGN]:
-                    raise
-                self._versions |= found
-        self._upload_new()
+                continue
+            return self._upload_new()
+        raise self._changed()
 
-    def put_meta(self) -> None:
-        """Write `sweep.json`. From here on, a former writer can't end the sweep. Raises OSError, ChangedError."""
-        self._put(META, self.files[META])
-        self._uploaded[META] = self.files[META]
+    def _refuse_if_taken(self) -> None:
+        """Raise a ChangedError if another process has become the writer since."""
+        if object_storage.owner_of(storage.join(self._to, META))[0] != self._token:
+            raise self._changed()
+
+    def _changed(self) -> ChangedError:
+        return ChangedError(f"{self._to} was written since it was read")
 
     def start(self) -> None:
         """Go on giving signs and uploading, each in a thread: an upload may take longer than silence is allowed."""
@@ -146,46 +148,15 @@ class Remote:
             with suppress(OSError):  # then others wait until the last sign is old
                 self._give_sign({})
 
-    def _take(self, sign: Sign) -> None:
-        if sign.version:
-            self._versions[SIGN] = sign.version
-        self._give_sign()
-        self._signed = True
-
     def _give_sign(self, writer: dict[str, Any] | None = None) -> None:
         if writer is None:
             writer = {"host": platform.node(), "folder": str(self._folder), "process": os.getpid()}
         self._put(SIGN, json.dumps(writer | {"nonce": secrets.token_hex(8)}).encode())
 
     def _put(self, name: str, content: bytes) -> None:
-        """Write a file, unless another process has written it.
-
-        Where a request failed, its answer may have been lost. So look what is there: it may be what was sent, now or in
-        an earlier try. (No other writer sends the same: files hold a writer's token or number, its rows or a nonce.)
-
-        Raises OSError, ChangedError if another process has written it.
-        """
-        where, tried = storage.join(self._to, name), self._tried[name]
-        tried.add(hashlib.sha256(content).digest())
-        for _ in range(3):  # again where a former try of this writer was in the way
-            over = self._versions.get(name)
-            try:
-                self._versions[name] = object_storage.write(where, content, over or "create")
-                return tried.clear()
-            except OSError as error:
-                failed = error
-            try:
-                there, version = object_storage.read(where)
-            except FileNotFoundError:
-                if over or not isinstance(failed, ChangedError):
-                    raise failed from None
-                continue  # two requests of ours met, and neither was heard
-            if hashlib.sha256(there).digest() not in tried:
-                raise failed
-            self._versions[name] = version
-            if there == content:
-                return tried.clear()
-        raise failed
+        """Write a file, unless another process has written it. Raises OSError, ChangedError if one has."""
+        where, over = storage.join(self._to, name), self._versions.get(name)
+        self._versions[name] = object_storage.write_over(where, content, over, self._token)
 
     def _sign_on(self) -> None:
         wait = SIGN_S

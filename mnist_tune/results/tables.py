@@ -223,7 +223,7 @@ def _read(folder: Path, where: Place) -> Tables:
     if meta["ended"] is None:
         running = is_being_written(where)
         if isinstance(where, str):
-            fetch_journal(where, folder, {})
+            fetch_journal(where, folder)
         return tables(folder, meta, running)
     try:
         trials, epochs = read_table(folder / "trials.parquet", TRIALS), read_table(folder / "epochs.parquet", EPOCHS)
@@ -234,7 +234,7 @@ def _read(folder: Path, where: Place) -> Tables:
         epochs = _as_asked(epochs.reindex(columns=[column.name for column in EPOCHS]))
     except UserError as error:
         if isinstance(where, str):
-            fetch_journal(where, folder, {})
+            fetch_journal(where, folder)
         if not (folder / "journal.jsonl").exists():
             raise
         _log.warning("%s; the tables are made again from the journal", error)

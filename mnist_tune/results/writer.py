@@ -25,7 +25,6 @@ from mnist_tune.object_storage import ChangedError
 from mnist_tune.results.folder import JOURNAL, META, TABLES, exists, locked, refuse_links, working_folder
 from mnist_tune.results.journal import mend_last_line
 from mnist_tune.results.remote import Remote
-from mnist_tune.results.signs import Sign
 from mnist_tune.results.turns import Turn, is_shared
 from mnist_tune.storage import Place
 from mnist_tune.trial import UNFINISHED_REASONS, TrialConfig
@@ -48,7 +47,7 @@ class SweepWriter:
 
     A sweep in object storage is written in a local folder, `path`, and uploaded from there. Only the states of the
     trials are written to object storage directly, by the processes that train them. A sweep that is resumed there is
-    taken over from its former writer, whose last sign of life was `seen`. Lines about uploads go to `say`.
+    taken over from its former writer. Lines about uploads go to `say`.
     """
 
     def __init__(
@@ -57,14 +56,13 @@ class SweepWriter:
         meta: dict[str, Any],
         resume: bool = False,
         say: Callable[[str], None] = lambda line: None,
-        seen: Sign | None = None,
     ) -> None:
         self.where, self.meta = where, meta
         self.path = working_folder(where)
         self.failure: UserError | None = None
         self.token = uuid.uuid4().hex
         """Also written to a file in `states`. A node that does not find it there sees another folder."""
-        self._remote = Remote(self.path, where, say) if isinstance(where, str) else None
+        self._remote = Remote(self.path, where, self.token, say) if isinstance(where, str) else None
         self._unsynced, self._released = False, threading.Event()
         self._say = say
         self._turn: Turn | None = None
@@ -78,7 +76,7 @@ class SweepWriter:
         """The folders of the trials' states, and of Tune's own files."""
         with ExitStack() as self._held:
             try:
-                self._begin(resume, seen)
+                self._begin(resume)
             except ChangedError:
                 raise UserError(f"another process has just written to {where}; try again") from None
             except OSError as error:
@@ -99,7 +97,7 @@ class SweepWriter:
         with suppress(OSError):  # what could not be written has been said
             self._held.close()
 
-    def _begin(self, resume: bool, seen: Sign | None) -> None:
+    def _begin(self, resume: bool) -> None:
         """Lock the folder, remove what must not stay from before, and write the files that a sweep begins with."""
         if not resume and exists(self.where):
             raise UserError(
@@ -121,7 +119,7 @@ class SweepWriter:
         if self._remote:
             self._held.callback(self._remote.withdraw)
             if resume:
-                self._remote.claim(seen)
+                self._remote.look()
         else:
             (self.path / "states").mkdir(exist_ok=True)
             for folder in (self.path, self.path / "states"):
@@ -132,10 +130,8 @@ class SweepWriter:
         self._open_journal()
         self._held.callback(lambda: self._journal.close())
         self._write_meta()
-        if self._remote and resume:
-            self._take_over(self._remote)
-        elif self._remote:
-            self._remote.begin()
+        if self._remote:
+            self._take_over(self._remote, resume)
         self._remove_tunes_files(storage.join(self.where, ".ray"))
         storage.write(storage.join(self.states, TOKEN), self.token.encode())
         if self._remote:
@@ -170,21 +166,24 @@ class SweepWriter:
         mend_last_line(self.path / JOURNAL)
         self._journal = storage.open_to_append(self.path / JOURNAL)
 
-    def _take_over(self, remote: Remote) -> None:
-        """Take the states of the former writer, and change each file that it may write next. Raises OSError,
-        ChangedError.
+    def _take_over(self, remote: Remote, resume: bool) -> None:
+        """Become the writer, take the states of a former one, and change each file that it may write next. Raises
+        OSError, ChangedError.
 
         The former writer may still run. So the states come first: none is ahead of the rows then.
         """
-        remote.put_meta()
-        former = self._take_states()
-        for name in TABLES:  # those of before are none of a sweep that runs
+        remote.claim()
+        former = self._take_states() if resume else []
+        if not resume:
+            remote.clear()
+        for name in TABLES if resume else ():  # those of before are none of a sweep that runs
             self._write(name, f"writer {self.meta['writer']}".encode())
 
         def begin() -> None:
             self._journal.close()  # it may have been replaced
             self._open_journal()
-            self._append({"kind": "writer", "number": self.meta["writer"]})
+            # By the token, the journal differs from one that another sweep has left in the local folder.
+            self._append({"kind": "writer", "number": self.meta["writer"], "token": self.token})
 
         remote.take_over(begin)
         object_storage.remove(*former)

@@ -24,7 +24,7 @@ from mnist_tune.own_code.loading import check_again, names_in, own_code, registe
 from mnist_tune.results.folder import fetched, new_folder, reading
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.signs import Sign, is_being_written, last_sign
+from mnist_tune.results.signs import is_being_written, last_sign
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import check_session, start_ray
 from mnist_tune.storage import Place
@@ -173,8 +173,9 @@ def open_again(
     """
     where, say = storage.absolute(where), partial(announce, quiet=options.quiet)
     options = resumed(options, where, name)
-    seen = _last_sign(where, options.resume == AUTO, say) if isinstance(where, str) else None
     path = fetched(where)
+    if isinstance(where, str):  # once it is fetched: what another process writes since refuses this one
+        _note_writer(where, options.resume == AUTO, say)
     meta = read_meta(path)
     if meta.get("search", False) != search:
         how = "run_search with resume=... and the same space, scheduler and searcher, from Python"
@@ -199,7 +200,7 @@ def open_again(
     if options.cluster():  # it may not be reached, so before it is written that the sweep runs there
         start_ray(options.cluster(), options.max_concurrent, options.dashboard)
     with ExitStack() as held:
-        writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say, seen=seen))
+        writer = held.enter_context(SweepWriter(where, meta, resume=True, say=say))
         journal = read_journal(writer.path)
         known = journal.known_trials(meta)
         more = additions(known, [*trials_of(options, asked), *trials])
@@ -229,18 +230,17 @@ def open_again(
     return options, writer, past, [dataset]
 
 
-def _last_sign(where: str, auto: bool, say: Callable[[str], None]) -> Sign:
-    """Return the last sign of a sweep's former writer. If it still writes, it loses the sweep to a resume that names
-    this place. `--resume auto` is refused, else two launchers would take one sweep from each other for ever."""
+def _note_writer(where: str, auto: bool, say: Callable[[str], None]) -> None:
+    """Say that a sweep has a writer, which loses it to a resume that names this place. `--resume auto` is refused, else
+    two launchers would take one sweep from each other for ever."""
     with reading(where):
-        seen = last_sign(where)
-    if seen.writer and is_being_written(where):
-        host = seen.writer["host"]
+        writer = last_sign(where).writer
+    if writer and is_being_written(where):
+        host = writer["host"]
         if auto:
             taken = f"stop it first, or take it over with --resume {shlex.quote(where)}"
             raise UserError(f"a sweep on {host} is writing to {where}; wait for it, {taken}")
         say(f"note: a sweep on {host} is writing to {where}; this one takes over, and that one ends")
-    return seen
 
 
 def _remove_states_without_rows(writer: SweepWriter, past: Past, trials: Set[str]) -> None:

@@ -1,6 +1,9 @@
 """A sweep that is followed: copied again and again until it has ended, or nobody can say whether it runs."""
 
+import pytest
+
 from mnist_tune.commands import export
+from mnist_tune.exports.csv import Mirror
 from mnist_tune.results import signs
 
 
@@ -22,3 +25,35 @@ def test_a_killed_sweep_in_object_storage_is_followed_until_its_signs_are_old(
     said = capsys.readouterr()
     assert said.err == "note: nobody can say whether this sweep still runs, so it is followed no longer\n"
     assert said.out.startswith("1 trials, 1 epochs. Files: ")
+
+
+def test_a_sweep_is_copied_until_it_has_ended_also_after_a_copy_failed(
+    new_writer, epoch_row, tmp_path, monkeypatch, capsys
+):
+    writer = new_writer(tmp_path / "sweep", count=1)
+    writer.epoch("00000", epoch_row(1), False)
+    waits, write = [], Mirror.update
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 1:
+            monkeypatch.setattr(Mirror, "update", write)
+            writer.epoch("00000", epoch_row(2), False)
+            writer.end("00000", "completed")
+        else:
+            writer.finish(ended="now")
+
+    def dead(mirror, sweep):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Mirror, "update", dead)
+    monkeypatch.setattr(export.time, "sleep", wait)
+    monkeypatch.setattr("sys.argv", ["export", str(writer.path), "--follow"])
+    export.main()
+    said = capsys.readouterr()
+    assert said.err == "note: OSError: no route to host; trying again\n"
+    assert said.out.startswith("1 trials, 2 epochs. Files: ")
+    assert [seconds >= export.INTERVAL_S for seconds in waits] == [True, True]
+    monkeypatch.setattr(Mirror, "update", dead)
+    with pytest.raises(OSError, match="no route"):  # of one that has ended, nothing else will come
+        export.main()

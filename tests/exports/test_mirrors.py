@@ -1,16 +1,28 @@
-"""Copies of a sweep in tools that are installed: exported twice and after a resume, they hold what the tables hold."""
+"""Copies of a sweep in other tools: exported twice and after a resume, they hold what the tables hold."""
 
+import errno
 import math
+import shlex
 import struct
 from dataclasses import replace
-from importlib.util import find_spec
 from unittest import mock
 
+import mlflow
+import optuna
+import pandas as pd
 import pytest
+from tensorboardX.proto.event_pb2 import Event
+from wandb.proto.wandb_internal_pb2 import Record
 
 from mnist_tune import TrialConfig, UserError, load_sweep, storage
 from mnist_tune.exports import mirror
+from mnist_tune.exports.csv import quoted
 from mnist_tune.exports.run import library, sweep_id
+
+# The tools' own: MLflow's and Optuna's connections are left to the garbage collector.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
+)
 
 
 @pytest.fixture
@@ -46,7 +58,7 @@ def resume(new_writer, epoch_row, folder):
 
 
 def counts_of_mlflow(output):
-    client = library("mlflow").MlflowClient(f"sqlite:///{output}")
+    client = mlflow.MlflowClient(f"sqlite:///{output}")
     [experiment] = [one for one in client.search_experiments() if one.name != "Default"]
     found = client.search_runs([experiment.experiment_id])
     [parent] = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
@@ -77,8 +89,6 @@ def leveldb_records(content):
 
 
 def counts_of_wandb(output):
-    from wandb.proto.wandb_internal_pb2 import Record
-
     found = {}
     for file in sorted(output.glob("wandb/offline-run-*/*.wandb")):
         records = [Record.FromString(data) for data in leveldb_records(file.read_bytes())]
@@ -90,15 +100,31 @@ def counts_of_wandb(output):
 
 
 def counts_of_optuna(output):
-    import optuna
-
     [study] = optuna.get_all_study_summaries(f"sqlite:///{output}")
     trials = optuna.load_study(study_name=study.study_name, storage=f"sqlite:///{output}").get_trials()
     assert len(trials) == 5
     return {one.user_attrs["trial_id"]: sorted(one.intermediate_values) for one in trials if one.intermediate_values}
 
 
+def events(file):
+    """Yield the events of a TensorBoard file: TFRecords, each with its length and two checksums."""
+    content = file.read_bytes()
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        yield Event.FromString(content[12 : 12 + length])
+        content = content[16 + length :]
+
+
+def counts_of_tensorboard(output):
+    found = {}
+    for file in output.glob("*/*/events.*"):
+        steps = [one.step for one in events(file) for value in one.summary.value if value.tag == "train_s"]
+        found.setdefault(file.parent.name, []).extend(steps)
+    return {name: sorted(steps) for name, steps in found.items()}
+
+
 COUNTS = {
+    "tensorboard": (counts_of_tensorboard, "logs"),
     "mlflow": (counts_of_mlflow, "runs.db"),
     "wandb": (counts_of_wandb, "runs"),
     "optuna": (counts_of_optuna, "study.db"),
@@ -110,13 +136,12 @@ def of_the_tables(folder):
 
 
 @pytest.mark.parametrize("kind", COUNTS)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder, resume, tmp_path):
-    if find_spec(kind) is None:
-        pytest.skip(f"{kind} is not installed")
     counts, name = COUNTS[kind]
-    output = tmp_path / name
-    mirror(kind, str(output)).update(load_sweep(folder))
+    output = tmp_path / "it's mine" / name
+    output.parent.mkdir()
+    said = mirror(kind, str(output)).update(load_sweep(folder))
+    assert str(output) in shlex.split(said)[-1], "what is printed is for a shell"
     assert counts(output) == of_the_tables(folder)
     copy = mirror(kind, str(output))  # as in another process
     copy.update(load_sweep(folder))
@@ -127,11 +152,102 @@ def test_exported_twice_and_after_a_resume_it_counts_as_the_tables(kind, folder,
     assert len(of_the_tables(folder)) == 5
 
 
+REASONS = {
+    "completed": ("FINISHED", "COMPLETE"),
+    "asha": ("FINISHED", "PRUNED"),
+    "diverged": ("FINISHED", "FAIL"),
+    "time_budget": ("FINISHED", "RUNNING"),
+    "interrupted": ("KILLED", "RUNNING"),
+    "error": ("FAILED", "FAIL"),
+    "running": ("RUNNING", None),
+    "unknown": ("RUNNING", None),
+    "waiting": ("SCHEDULED", None),
+}
+"""What MLflow and Optuna call the states of trials."""
+
+
+def test_the_states_of_trials(folder, tmp_path):
+    sweep = load_sweep(folder)
+    trials = pd.concat([sweep.trials[:1]] * len(REASONS), ignore_index=True)
+    trials = trials.assign(trial_id=[*REASONS], stop_reason=[*REASONS])
+    trials = trials.assign(regime=trials["regime"].mask(trials["trial_id"] == "diverged", "diverged"))
+    sweep = replace(sweep, trials=trials, epochs=pd.concat([sweep.epochs[:1].assign(trial_id=one) for one in REASONS]))
+    urls = {kind: f"sqlite:///{tmp_path / kind}" for kind in ("mlflow", "optuna")}
+    for kind, url in urls.items():
+        mirror(kind, url).update(sweep)
+    runs = mlflow.MlflowClient(urls["mlflow"]).search_runs(["1"])
+    told = {run.info.run_name: run.info.status for run in runs if run.info.run_name in REASONS}
+    study = optuna.load_study(study_name=None, storage=urls["optuna"])
+    states = {trial.user_attrs["trial_id"]: trial.state.name for trial in study.trials}
+    assert {name: (told[name], states.get(name)) for name in REASONS} == REASONS
+
+
+REFUSED = {
+    "csv": r"^can't write \S*/file/trials.csv: ",
+    "tensorboard": r"^can't write \S*/file: Not a directory; name another --output$",
+    "wandb": r"^can't write \S*/file: File exists; name another --output$",
+    "mlflow": r"^can't write sqlite:///\S*/file: .*file is not a database.*; name another --output$",
+    "optuna": r"^can't write sqlite:///\S*/file: .*file is not a database.*; name another --output$",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_written_or_is_not_installed_is_one_line(folder, tmp_path, monkeypatch, kind):
+    (tmp_path / "file").write_text("no database" * 100)
+    with pytest.raises(UserError, match=REFUSED[kind]):
+        mirror(kind, str(tmp_path / "file")).update(load_sweep(folder))
+    monkeypatch.setattr("mnist_tune.exports.run.import_module", mock.Mock(side_effect=ImportError))
+    if kind != "csv":
+        with pytest.raises(UserError, match=f"^this export needs {kind}.*python -m pip install {kind}"):
+            mirror(kind, None)
+
+
+def test_what_a_full_disk_cut_short_is_written_anew(folder, resume, tmp_path, monkeypatch):
+    """TensorBoard shows twice what is written twice."""
+    copy, writer = mirror("tensorboard", str(tmp_path / "logs")), library("tensorboardX.event_file_writer").EventsWriter
+    copy.update(load_sweep(folder))
+    resume()
+    write = writer.write_event
+
+    def full(self, event):
+        if event.step:
+            self.flush()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_event", full)
+        with pytest.raises(UserError, match=r"^can't write \S*: No space left on device; name another --output"):
+            copy.update(load_sweep(folder))
+    for cut in (tmp_path / "logs").glob("*/00003/*.000004"):
+        cut.rename(f"{cut}.before")  # the retry would overwrite a file of the same second
+    copy.update(load_sweep(folder))
+    assert counts_of_tensorboard(tmp_path / "logs") == of_the_tables(folder)
+
+
+HARMLESS = {
+    "=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\t=1": "'\t'=1", " =1": "' =1", "\rx": "'\rx",
+    "a;=1+1": "a;'=1+1", "a; @x;-2": "a;' @x;'-2", "a,=1": "a,'=1", "a|+1": "a|'+1", "a\n=1": "a\n'=1",
+    "1e-3, x-y, a=b": "1e-3, x-y, a=b",
+}  # fmt: skip
+
+
+@pytest.mark.promise("A spreadsheet takes no text for a formula")
+def test_a_spreadsheet_takes_no_text_for_a_formula(folder, tmp_path):
+    """Nor where it separates cells otherwise and heeds no quotes."""
+    table = pd.DataFrame({"error": [*HARMLESS, 7], "number": -1.0})
+    assert quoted(table)["error"].tolist() == [*HARMLESS.values(), 7]
+    assert quoted(table)["number"].tolist() == table["number"].tolist()
+    sweep = load_sweep(folder)
+    trials = sweep.trials.assign(error="=1+1")
+    mirror("csv", str(tmp_path / "out")).update(replace(sweep, trials=trials))
+    found = pd.read_csv(tmp_path / "out" / "trials.csv")
+    assert found.columns.tolist() == trials.columns.tolist()
+    assert set(found["error"]) == {"'=1+1"}
+
+
 @pytest.mark.parametrize("kind", ["tensorboard", "optuna"])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder, tmp_path):
-    if kind == "optuna":
-        optuna = pytest.importorskip("optuna")
     sweep, output = load_sweep(folder), tmp_path / "copies"
     for started in ("2026-01-02T03:04:05.1+00:00", "2026-01-02T03:04:05.2+00:00"):
         mirror(kind, str(output)).update(replace(sweep, meta=sweep.meta | {"started": started}))
@@ -142,13 +258,10 @@ def test_sweeps_that_begin_in_the_same_second_are_beside_each_other(kind, folder
         assert [len(list(logs.iterdir())) for logs in output.iterdir()] == [4, 4]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writer, epoch_row, tmp_path):
-    pytest.importorskip("mlflow")
-
     def runs():
         mirror("mlflow", str(tmp_path / "runs.db")).update(load_sweep(folder))
-        client = library("mlflow").MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
+        client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
         found = client.search_runs([one.experiment_id for one in client.search_experiments()])
         return {run.info.run_name: run.data for run in found}
 
@@ -166,9 +279,7 @@ def test_mlflow_forgets_an_error_and_has_the_epochs_of_a_resume(folder, new_writ
     assert found["00000"].tags["mnist_tune.epoch"] == "5"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_optuna_knows_when_a_trial_ran_and_what_is_maximised(folder, tmp_path):
-    optuna = pytest.importorskip("optuna")
     sweep = load_sweep(folder)
     ended = 1e9 + sweep.epochs["epoch"]
     sweep = replace(sweep, epochs=sweep.epochs.assign(ended_at=ended, train_s=0.5, eval_s=0.25, compile_s=0.0))

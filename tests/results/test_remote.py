@@ -11,7 +11,6 @@ import pytest
 from waiting import wait_until
 
 from mnist_tune import UserError, load_sweep, object_storage, storage
-from mnist_tune.object_storage import ChangedError
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.terminal import exit_code
 from mnist_tune.results import folder, remote, signs, writer
@@ -37,8 +36,8 @@ def place_of(tmp_path):
     def make(uri, say=lambda line: None, name="local"):
         (tmp_path / name).mkdir(exist_ok=True)
         storage.write(tmp_path / name / "journal.jsonl", b"")
-        made.append(Remote(tmp_path / name, uri, say))
-        made[-1].files["sweep.json"] = b""
+        made.append(Remote(tmp_path / name, uri, name, say))
+        made[-1].files["sweep.json"] = name.encode()
         return made[-1]
 
     yield make
@@ -152,8 +151,14 @@ def test_a_new_sweep_does_not_begin_with_what_an_earlier_one_left(new_writer, bu
     for name in ("journal/000000", "journal/000001", "trials.parquet", ".ray/1/pickle"):
         storage.write(storage.join(bucket, name), b"[2]\n")
     new = new_writer(bucket)
-    assert (new.path / "journal.jsonl").read_bytes() == b""
-    assert sorted(names(bucket)) == [".ray", "sweep.json", "token", "writer.json"]  # pyarrow leaves an empty folder
+    assert b"[" not in (new.path / "journal.jsonl").read_bytes()
+    assert sorted(names(bucket)) == [
+        ".ray",
+        "000000",
+        "sweep.json",
+        "token",
+        "writer.json",
+    ]  # pyarrow leaves an empty folder
     new.finish(ended="now")
 
 
@@ -197,7 +202,7 @@ def test_a_failed_last_upload_is_an_error_and_keeps_the_local_files(new_writer, 
     wait_until(lambda: exists(bucket) and epochs(bucket))
     monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(object_storage, "write", refuse)
+        patch.setattr(object_storage, "write_over", refuse)
         writer.epoch("00000", epoch_row(2), False)
         with pytest.raises(UserError, match=r"could not be uploaded to .*/summarize.py .*--resume"):
             writer.finish(ended="now")
@@ -212,6 +217,22 @@ def refuse(*arguments):
     raise OSError("SlowDown later")
 
 
+@pytest.mark.promise("Without an answer, rows are kept and uploaded later")
+def test_rows_wait_until_the_storage_answers_again(new_writer, epoch_row, bucket, place_of, monkeypatch):
+    said = []
+    place = place_of(bucket, said.append)
+    place.claim()
+    for epoch, answers in enumerate((True, False, False, True, True), start=1):
+        with (place._folder / "journal.jsonl").open("ab") as file:
+            file.write(b"[%d]\n" % epoch)
+        with monkeypatch.context() as patch:
+            if not answers:
+                patch.setattr(object_storage, "write_over", refuse)
+            assert (place._upload() is None) == answers
+    assert storage.read(storage.join(bucket, "journal", "000000")) == b"[1]\n[2]\n[3]\n[4]\n[5]\n"
+    assert [line.partition(" s3://")[0] for line in said] == ["can't upload to", "uploads to"]
+
+
 @pytest.mark.promise("Any machine goes on with what is there")
 def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket, tmp_path, monkeypatch):
     first = new_writer(bucket)
@@ -219,7 +240,7 @@ def test_another_machine_resumes_what_was_uploaded(new_writer, epoch_row, bucket
     wait_until(lambda: exists(bucket) and epochs(bucket))
     monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
     fetched(bucket)
-    second = new_writer(bucket, resume=True, seen=last_sign(bucket))
+    second = new_writer(bucket, resume=True)
     second.epoch("00000", epoch_row(1), True)
     second.epoch("00000", epoch_row(2), False)
     second.finish(ended="now")
@@ -261,7 +282,7 @@ def test_a_writer_whose_place_was_taken_ends_and_writes_nothing(
     with monkeypatch.context() as patch:
         patch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "another"))
         fetched(bucket)
-        second = new_writer(bucket, resume=True, seen=last_sign(bucket))
+        second = new_writer(bucket, resume=True)
     first.epoch("00000", epoch_row(2), False)
     wait_until(lambda: first._remote.refused)
     with pytest.raises(UserError, match=f"^another process took over {bucket[:20]}.* what this one did is in"):
@@ -313,27 +334,6 @@ def test_a_sweep_that_ended_has_not_ended_once_it_is_resumed(new_writer, epoch_r
     again.release()
     assert epochs(bucket) == [("00000", 1)]
     assert not [record for record in caplog.records if record.name.startswith("mnist_tune")]
-
-
-# --- answers that are lost
-
-
-def test_what_arrives_late_is_known_as_ones_own(bucket, place_of, monkeypatch):
-    """A request that timed out may be carried out after the storage was asked what is there."""
-    place, send = place_of(bucket), object_storage.write
-    place._put("a", b"one")
-    late = place._versions["a"]
-    with monkeypatch.context() as patch:
-        patch.setattr(object_storage, "write", refuse)
-        with pytest.raises(OSError, match="SlowDown later"):
-            place._put("a", b"two")
-    send(storage.join(bucket, "a"), b"two", late)
-    place._put("a", b"three")
-    assert storage.read(storage.join(bucket, "a")) == b"three"
-    send(storage.join(bucket, "a"), b"of another")
-    with pytest.raises(ChangedError):
-        place._put("a", b"four")
-    assert storage.read(storage.join(bucket, "a")) == b"of another"
 
 
 # --- one owner
@@ -439,10 +439,12 @@ def test_of_sweeps_that_start_at_once_at_a_new_place_one_writes(machines, new_wr
 def test_of_resumes_at_once_one_writes(machines, new_writer, bucket):
     new_writer(bucket).finish(ended=None)
 
+    read = threading.Barrier(3)
+
     def resume():
-        seen = last_sign(bucket)
         fetched(bucket)
-        return new_writer(bucket, resume=True, seen=seen)
+        read.wait()
+        return new_writer(bucket, resume=True)
 
     found = machines(resume, 3)
     [first] = [one for one in found.values() if isinstance(one, SweepWriter)]
@@ -502,6 +504,14 @@ def test_who_may_only_read_is_not_told_that_a_running_sweep_was_interrupted(new_
             assert set(load_sweep(bucket).trials["stop_reason"]) == {"unknown"}
 
 
+@pytest.mark.parametrize(
+    "content", [b'{"host": 1}', b"[]", b"\xff", b"[" * 100_000, b'{"host": "x"}' + b" " * signs.SIGN_BYTES]
+)
+def test_a_sign_that_cannot_be_read_says_nothing(bucket, content):
+    storage.write(storage.join(bucket, SIGN), content)
+    assert is_being_written(bucket) is None
+
+
 def test_a_new_sweep_ignores_the_sign_of_a_writer_that_left_no_sweep(new_writer, bucket):
     sign(bucket)
     new_writer(bucket).finish(ended="now")
@@ -522,14 +532,14 @@ def test_a_writer_gives_signs_of_life_while_it_runs(new_writer, bucket, monkeypa
 
 def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epoch_row, bucket, monkeypatch):
     monkeypatch.setattr(remote, "SIGN_S", 0.1)
-    writer, send, long = new_writer(bucket), object_storage.write, threading.Event()
+    writer, send, long = new_writer(bucket), object_storage.write_over, threading.Event()
 
     def slow(where, *arguments):
         if "/journal/" in where:
             long.wait(30)
         return send(where, *arguments)
 
-    monkeypatch.setattr(object_storage, "write", slow)
+    monkeypatch.setattr(object_storage, "write_over", slow)
     writer.epoch("00000", epoch_row(1), False)
     first = last_sign(bucket)
     wait_until(lambda: last_sign(bucket) != first)
@@ -541,7 +551,7 @@ def test_a_writer_gives_signs_of_life_while_an_upload_takes_long(new_writer, epo
 def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypatch):
     monkeypatch.setattr(remote, "SIGN_S", 0.1)
     monkeypatch.setattr(remote, "RETRY_S", 0.05)
-    send, failed = object_storage.write, []
+    send, failed = object_storage.write_over, []
 
     def fails_once(where, *arguments):
         if threading.current_thread() is threading.main_thread() or failed:
@@ -549,9 +559,9 @@ def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypa
         failed.append(where)
         raise OSError("SlowDown later")
 
-    monkeypatch.setattr(object_storage, "write", fails_once)
+    monkeypatch.setattr(object_storage, "write_over", fails_once)
     own = place_of(bucket)
-    own.begin()
+    own.claim()
     first = last_sign(bucket)
     own.start()
     wait_until(lambda: last_sign(bucket) != first)
@@ -562,9 +572,11 @@ def test_a_sign_that_could_not_be_given_is_given_soon(bucket, place_of, monkeypa
 def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, monkeypatch):
     monkeypatch.setattr(remote, "SIGN_S", 0.05)
     first = place_of(bucket)
-    first.begin()
+    first.claim()
     taken = place_of(bucket, name="elsewhere")
-    taken._take(last_sign(bucket))
+    storage.write(taken._folder / "sweep.json", b"local")
+    taken.look()
+    taken.claim()
     theirs = last_sign(bucket)
     first.start()
     wait_until(lambda: first.refused)
@@ -575,10 +587,3 @@ def test_a_writer_leaves_the_sign_of_one_that_took_its_place(bucket, place_of, m
     ended = last_sign(bucket)
     taken.withdraw()
     assert last_sign(bucket) == ended, "it has no sign to take back any more"
-
-
-def test_a_sign_that_another_one_takes_first_is_not_taken(bucket, place_of):
-    seen = last_sign(bucket)
-    place_of(bucket)._take(seen)
-    with pytest.raises(ChangedError):
-        place_of(bucket, name="elsewhere")._take(seen)

@@ -19,6 +19,7 @@ from mnist_tune.reports import page
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.page_data import so_far
 from mnist_tune.reports.terminal import print_report
+from mnist_tune.results import writer as writer_module
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.signs import is_being_written
 from mnist_tune.results.tables import tables
@@ -281,6 +282,18 @@ def test_versions_that_changed_are_told_as_they_are_now_and_were_then(monkeypatc
 
 
 # --- journals cut short by a kill
+
+
+@pytest.mark.promise("States of completed trials are kept if they are small enough")
+@pytest.mark.parametrize(("most", "left"), [(5, {"completed", "interrupted"}), (4, {"interrupted"})])
+def test_states_that_stay(writer, monkeypatch, most, left):
+    monkeypatch.setattr(writer_module, "KEPT_BYTES", most)
+    for reason in ("completed", "diverged", "interrupted"):
+        writer.state(reason).write_bytes(b"state")
+        writer.meta["trials"][reason] = writer.meta["trials"]["00000"]
+        writer.end(reason, reason)
+    writer.finish(ended="now")
+    assert writer.saved() == left
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import platform
 import time
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from waiting import wait_until
@@ -11,6 +12,8 @@ from mnist_tune import UserError, storage
 from mnist_tune.results import turns, writer
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.turns import Turn
+
+SHARED = turns.SHARED
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +68,43 @@ def test_one_that_slept_writes_nothing_more(tmp_path, new_writer, epoch_row, on,
         assert other.failure is None
     assert read_journal(tmp_path / "sweep").epochs["epoch"].tolist() == [1, 2]
     assert [file.name for file in (tmp_path / "sweep").glob("writer-*")] == ["writer-2"]
+
+
+@pytest.mark.promise("On a shared mount, a writer elsewhere is waited for until it has been silent for a minute")
+def test_one_that_was_killed_is_waited_for_and_its_name_is_said(tmp_path, on, monkeypatch):
+    monkeypatch.setattr(turns, "SILENCE_S", 0.3)
+    (tmp_path / ".lock").touch()
+    said = []
+    on("one")
+    killed = Turn(tmp_path, said.append)
+    on("another")
+    start = time.monotonic()
+    Turn(tmp_path, said.append)
+    assert 0.2 < time.monotonic() - start < 5
+    assert [line.partition(" wrote")[0] for line in said] == ["one"]
+    with pytest.raises(UserError, match="another process took over"):
+        killed.go_on()
+    Turn(tmp_path, said.append).end()  # on the same node, its lock says that it has ended
+    on("a third")
+    Turn(tmp_path, said.append)
+    assert len(said) == 1, "nobody waits for one that has ended"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "folder", "shared"),
+    [
+        (("ext4",), "/a", False),
+        (("ext4", "nfs4"), "/a/c", True),
+        (("nfs", "ext4"), "/a/c", False),
+        (("nfs", "ext4"), "/b", True),
+        (("ext4", "ext4", "ext4", "lustre"), "/a b/c", True),
+        (("fuse.sshfs",), "/", True),
+        (("fuseblk",), "/", False),
+    ],
+)
+def test_a_mount_is_shared_by_the_kind_of_the_nearest_one(tmp_path, monkeypatch, kinds, folder, shared):
+    monkeypatch.setattr(turns, "SHARED", SHARED)
+    monkeypatch.setattr(turns, "MOUNTS", tmp_path / "mounts")
+    lines = zip(("/", "/a", "/a/b", "/a\\040b"), kinds, strict=False)
+    turns.MOUNTS.write_text("".join(f"2 1 8:1 / {at} rw - {kind} dev rw\n" for at, kind in lines))
+    assert turns.is_shared(Path(folder)) == shared

@@ -1,29 +1,24 @@
-"""What is read from a sweep's folder, to the letter (`kept_texts`): tables, journals and `sweep.json` of many kinds."""
+"""What is read from a sweep's folder: the states of its trials, views of its tables, and what is taken or refused."""
 
 import json
 import math
 import os
-import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from kept_texts import assert_kept, rounded
-from outcomes import outcome, said_once
-from pyarrow.parquet import ParquetFile
+from kept_texts import assert_kept
 
-from mnist_tune import Sweep, TrialConfig, load_sweep
+from mnist_tune import TrialConfig, UserError, load_sweep
 from mnist_tune.columns import EPOCHS, TRIALS
 from mnist_tune.execution.checkpoint import Checkpoint
 from mnist_tune.own_code.registry import ENTRIES
-from mnist_tune.results import folder, journal, meta, signs, tables
+from mnist_tune.results import folder, journal, meta, tables
 from mnist_tune.results.journal import mend_last_line, parse_event, read_journal, resume_command
 from mnist_tune.results.meta import read_meta
-from mnist_tune.results.rows import BEGINS
 
 
 @pytest.fixture(autouse=True)
@@ -31,131 +26,81 @@ def warn_again():
     journal._warn_once.cache_clear()
 
 
-def shown(table, without=()):
-    """A table, a line a column: its values as they are stored. Columns of one value come last."""
-    same = []
-    for name in table.columns:
-        values = table[name].astype(object).where(table[name].notna(), "-").astype(str).tolist()
-        if len(set(values)) == 1 and len(values) > 1:
-            same.append(f"{name} {values[0]}")
-        elif name not in without:
-            yield f"{name}: {' '.join(values)}"
-    yield f"everywhere: {', '.join(same[-12:])}"
-
-
-def write_all_kinds(writer, epoch_row):
-    """Record trials in each of the states that tables tell apart."""
-    more = {"validation_loss": 0.4, "validation_accuracy": 0.8, "answers": 1.5}
-    for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.98)):  # the second epoch twice
-        writer.epoch("00000", epoch_row(epoch, 1.02 - accuracy, accuracy, **more, train_s=epoch), False)
-    steps = "[[0,1,0.01,2]]"
-    writer.epoch("00001", epoch_row(1, math.nan, 0.1, finite=False, diverged=True, above_since=2, fill=0.5), False)
-    writer.epoch("00002", epoch_row(1, 7.0, 0.3, diverged=True, above_since=4, guessing_since=3), False)
-    writer.epoch("00003", epoch_row(1, 2.39, 0.1, guessing_since=3, above_since=5, test_accuracy=0.4), False)
-    writer.epoch("00003", epoch_row(4, 2.39, 0.1, guessing_since=3, above_since=5, test_accuracy=0.3), False)
-    for epoch in (1, 2):
-        writer.epoch("00004", epoch_row(epoch, 2.41, 0.1, sharpness=epoch, sharpness_steps=steps), False)
-        writer.epoch("00005", epoch_row(epoch, 2.4, 0.1, test_accuracy=0.2 / epoch), False)
-        writer.epoch("proposed", epoch_row(epoch, math.inf, 0.1, node="there", device="gpu"), False)
-    writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2, batch_size=8, seed=3, label="later"))
-    writer.trial("00008", TrialConfig(learning_rate=0.9, epochs=3))
-    ends = {"00000": "interrupted", "00001": "diverged", "00003": "completed", "00004": "completed"}
-    for trial_id, reason in ends.items():
-        writer.end(trial_id, reason)
-    writer.end("00000", "completed")
-    writer.end("00006", "error", "s3://key:hidden@bucket is full")
-    writer.end("00007", "time_budget")
-
-
-REGIMES = ("regime_evidence", "reaches", "reaches_from", "reaches_to", "target")
-"""Columns that are the regimes' own."""
+@pytest.fixture
+def sweep_of_two(new_writer, epoch_row, tmp_path):
+    """The folder of a sweep of a trial that has three epochs, and another that has none."""
+    with new_writer(tmp_path / "sweep") as writer:
+        for epoch in (1, 2, 3):
+            writer.epoch("00000", epoch_row(epoch, 1 / epoch, 0.5 + epoch / 10), False)
+        writer.finish(ended="now")
+    return writer.path
 
 
 @pytest.mark.promise("A running sweep can be read; its trials are `running` or `waiting`")
 def test_the_tables_of_trials_in_each_state(new_writer, epoch_row, tmp_path):
-    writer = new_writer(tmp_path / "sweep", count=9)
-    write_all_kinds(writer, epoch_row)
-    for trial_id in ("00000", "00001", "00004", "00006", "00007"):
-        (writer.states / f"{trial_id}.npz").write_bytes(b"state")
-    running = load_sweep(writer.path)
-    lines = [f"{name}: {', '.join(of['stop_reason'])}" for name, of in (
-        ("running", running.trials),
-        ("unknown", tables.tables(writer.path, writer.meta, running=None).trials),
-        ("not running", tables.tables(writer.path, writer.meta).trials),
-    )]  # fmt: skip
-    lines += [f"resumed: saved {sorted(writer.saved())}, {outcome(new_writer, writer.path)}"]
-    written = writer.finish(ended="now", driver={"cpu_s": 1.5})
+    with new_writer(tmp_path / "sweep", count=6) as writer:
+        for epoch, accuracy in ((2, 0.3), (1, 0.5), (4, 0.96), (3, 0.98), (2, 0.97)):  # the second epoch twice
+            writer.epoch("00000", epoch_row(epoch, 1.02 - accuracy, accuracy, train_s=epoch), False)
+        writer.epoch("00001", epoch_row(1), False)
+        for epoch in (1, 2):
+            writer.epoch("00002", epoch_row(epoch), False)
+        writer.trial("proposed", TrialConfig(learning_rate=0.7, epochs=2, seed=3))
+        for trial_id, reason in (("00000", "interrupted"), ("00000", "completed"), ("00002", "completed")):
+            writer.end(trial_id, reason)
+        writer.end("00004", "error", "s3://key:hidden@bucket is full")
+        writer.end("00005", "time_budget")
+        first = "completed {} {} {} error time_budget {}"
+        for running, open_ in (
+            (True, ("running", "running", "waiting", "waiting")),
+            (None, ("unknown",) * 4),
+            (False, ("interrupted",) * 4),
+        ):
+            found = tables.tables(writer.path, writer.meta, running).trials["stop_reason"]
+            assert " ".join(found) == first.format(*open_), "one that completed fewer epochs than are asked for goes on"
+        assert load_sweep(writer.path).trials["stop_reason"][1] == "running"
+        written = writer.finish(ended="now", driver={"cpu_s": 1.5})
     read = load_sweep(writer.path)
     for one in (read, tables.tables(writer.path, read.meta)):
         pd.testing.assert_frame_equal(one.trials, written.trials, check_exact=True)
         pd.testing.assert_frame_equal(one.epochs, written.epochs, check_exact=True)
     assert read.meta == written.meta
-    lines += ["", *shown(read.trials, REGIMES), "", *shown(read.epochs[::2]), "", repr(read), ""]
-    files = [path.relative_to(writer.path) for path in sorted(writer.path.rglob("*")) if path.is_file()]
-    lines += [" ".join(map(str, files)), f"{' '.join(read.meta)}, {read.meta['ended']}, {read.meta['driver']}"]
-    lines += ["", *(writer.path / "journal.jsonl").read_text().splitlines()[15::7]]
-    without = load_sweep(new_sweep(new_writer, epoch_row, tmp_path / "without").path)
-    lines += ["", " ".join(without.epochs), *shown(without.trials[["train_s", "best_epoch", "epochs_run", "device"]])]
-    assert_kept("sweep tables", rounded("\n".join(lines), 4).replace(str(tmp_path), "HERE") + "\n")
+    trial = read.trials.iloc[0]
+    assert (trial["epochs_run"], trial["train_s"], trial["best_epoch"]) == (4, 1 + 2 + 3 + 4, 3)
+    assert (trial["train_accuracy"], trial["best_test_accuracy"]) == (0.96, 0.98 - 0.01)
+    assert read.trials["error"][4] == "s3://***@bucket is full"
+    assert read.trials.iloc[-1][["trial_id", "learning_rate", "seed"]].tolist() == ["proposed", 0.7, 3]
+    assert not {"validation_loss", "sharpness", "answers"} & {*read.epochs}, "what no trial measured"
 
 
-def new_sweep(new_writer, epoch_row, where, count=2):
-    """A sweep of a trial that has three epochs, and another that has none."""
-    with new_writer(where, count) as writer:
-        for epoch in (1, 2, 3):
-            writer.epoch("00000", epoch_row(epoch, 1 / epoch, 0.5 + epoch / 10), False)
-        writer.finish(ended="now")
-        return writer
-
-
-def test_what_is_made_of_tables(made_up_sweep, epoch_row, tmp_path):
+def test_views_of_a_sweep(made_up_sweep, epoch_row):
     sweep = made_up_sweep([0.01, 0.19, 0.2, 3.0], seeds=2, batch_size=64, epochs=2)
+    assert sweep.curves("test_accuracy").shape == (2, 8)
+    assert {*sweep.with_settings()} == {*sweep.epochs, "seed"}
+    assert sweep.with_settings("regime")["regime"].notna().all()
     measured = "[[0, 1.0, 0.01, 2.0], [10, 3.0, 0.03, 4.0, 5.0, 0.5]]"
     steps = [measured if i in (1, 3) else None for i in range(len(sweep.epochs))]
     sharp = replace(sweep, epochs=sweep.epochs.assign(sharpness_steps=steps))
-    wrong = ["[[1]]", "[", "7", '[["a", 1, 1, 1]]', "[[1e400, 1, 1, 1]]", "[" * 100_000]
-    damaged = [replace(sharp, epochs=sweep.epochs.assign(sharpness_steps=text)) for text in wrong]
-    whole = sweep.trials["learning_rate"] != 0.01
-    few = replace(sweep, trials=sweep.trials[whole].assign(epochs_run=[1, 1, 0, 1, 1, 1]))
-    Checkpoint({".step": np.array(3), ".params['w']": np.arange(3)}, epoch_row(1)).save(
-        sweep.path / "states" / "00001.npz"
-    )
-    remote = Sweep(f"s3://bucket/{sweep.path.name}", sweep.trials, sweep.epochs, sweep.meta)
-    lines = []
-    for name, found in {
-        "best": sweep.best(),
-        "by": few.by("learning_rate").iloc[:, :3],
-        "by all": few.by()[["learning_rate", "batch_size", "replicates"]],
-        "curves": sweep.curves("test_accuracy"),
-        "with settings": sweep.with_settings()[["trial_id", "epoch", "learning_rate", "seed"]],
-        "with some": sweep.with_settings("regime", "learning_rate").iloc[:1, -2:],
-        "sharpness": sharp.sharpness(),
-        **dict(zip(("trials together", "epochs", "sharpness"), tables.together([sweep, sharp]), strict=True)),
+    assert sharp.sharpness()["step"].tolist() == [0, 10, 0, 10]
+    trials, epochs, _ = tables.together([sweep, sharp])
+    assert (len(trials), len(epochs)) == (16, 2 * len(sweep.epochs))
+    assert {one.partition("-")[0] for one in trials["trial_id"]} == {"0", "1"}
+    state = Checkpoint({".step": np.array(3), ".params['w']": np.arange(3)}, epoch_row(1))
+    state.save(sweep.path / "states" / "00001.npz")
+    assert sweep.params("00001")["w"].tolist() == sweep.params("00001", leaves=True)[0].tolist() == [0, 1, 2]
+    assert sweep.picture("a.png") == sweep.path / "a.png"
+    assert str(replace(sweep, path="s3://bucket/sweep").picture("a.png")) == "a.png"
+    for refused, said in {
+        lambda: sweep.params("00000"): "was not kept",
+        lambda: sweep.params("0001"): "did you mean '00001'",
+        lambda: sweep.curves("accuracy"): "epochs has no column 'accuracy'; it has trial_id",
+        lambda: sweep.with_settings("batchsize"): "trials has no column 'batchsize'",
+        lambda: sweep.sharpness(): "--sharpness does",
     }.items():
-        columns = found[["trial_id"]][::3] if name in ("trials together", "epochs") else found
-        lines += ["", f"{name}, {len(found)}, index {found.index.tolist()[-2:]}", *shown(columns)]
-    lines += ["", *(f"{one.learning_rate} {one.seed} {one.epochs} {one.batch_size}" for one in sweep.contenders())]
-    for name, call in {
-        "params": lambda: sweep.params("00001"),
-        "leaves": lambda: sweep.params("00001", leaves=True),
-        "params of none": lambda: sweep.params("00000"),
-        "params of no trial": lambda: sweep.params("0001"),
-        "column": lambda: sweep.curves("accuracy"),
-        "settings": lambda: sweep.with_settings("batchsize"),
-        "scores": lambda: sweep.by("batch_size", "mine"),
-        "sharpness": lambda: sweep.sharpness(),
-        "together": lambda: tables.together([sweep, sweep]),
-        "edges": lambda: sweep.edges(),
-        "decision": lambda: sweep.decision,
-        **{f"damaged {one[:20]}": found.sharpness for one, found in zip(wrong, damaged, strict=True)},
-        "picture": lambda: sweep.picture("a.png"),
-        "picture of another's": lambda: remote.picture("a.png"),
-    }.items():
-        lines.append(re.sub("(it has .{40}).*", r"\1...", f"{name}: {outcome(call)}"))
-    text = rounded("\n".join(lines), 4).replace(str(tmp_path), "HERE").strip()
-    assert_kept(
-        "sweep views", said_once(text, "sharpness_steps of epochs in HERE/sweep holds no measurements; it is ") + "\n"
-    )
+        with pytest.raises(UserError, match=said):
+            refused()
+    for wrong in ("[[1]]", "[", "7", '[["a", 1, 1, 1]]', "[[1e400, 1, 1, 1]]", "[" * 100_000):
+        with pytest.raises(UserError, match="holds no measurements; it is damaged"):
+            replace(sharp, epochs=sweep.epochs.assign(sharpness_steps=wrong)).sharpness()
 
 
 # --- journals
@@ -167,130 +112,80 @@ ROW = {
     "kind": "epoch", "trial_id": "00000", "epoch": 4, "step": 40, "learning_rate": 0.1, "train_loss": 0.5,
     "train_accuracy": 0.9, "test_loss": 0.5, "test_accuracy": 0.9, "diverged": False,
 }  # fmt: skip
-EVENTS = {
-    "a row": ROW,
-    "a trial": TRIAL,
-    "an end": END,
-    "a writer": {"kind": "writer", "number": 2},
-    "a writer 0": {"kind": "writer", "number": 0},
-    "no writer": {"kind": "writer"},
-    "no kind": {"trial_id": "00000"},
-    "another kind": ROW | {"kind": "epochs"},
-    "a list as its kind": ROW | {"kind": ["epoch"]},
-    "a list": [ROW],
-    "a trial's id that leads out": TRIAL | {"trial_id": "../x"},
-    "a trial without values": TRIAL | {"config": {}},
-    "a trial of wrong values": TRIAL | {"config": {"learning_rate": 0}},
-    "a trial of no values": TRIAL | {"config": [1]},
-    "a trial without its configuration": {"kind": "trial", "trial_id": "00007"},
-    "an end of two words": END | {"stop_reason": "no reason"},
-    "an end without a reason": {"kind": "end", "trial_id": "00000"},
-    "an end without an error": {"kind": "end", "trial_id": "00000", "stop_reason": "asha"},
-    "an end with a number": END | {"error": 1},
-    "an end that cannot be printed": END | {"error": "\x1b[2J"},
-    "more in a row": ROW | {"mine": 1, "node": "\x1b"},
-    **{f"{name} {value}": ROW | {name: value} for name, value in (
-        ("epoch", 0), ("epoch", 2**53), ("epoch", 2**53 + 1), ("epoch", 1.0), ("epoch", True), ("epoch", None),
-        ("learning_rate", 0), ("learning_rate", 5e-324), ("learning_rate", 1e308), ("learning_rate", math.inf),
-        ("learning_rate", math.nan), ("train_loss", math.nan), ("train_loss", -math.inf), ("train_loss", "1"),
-        ("train_loss", 2**53), ("train_loss", 2**53 + 1), ("train_loss", None), ("answers", 1), ("answers", 0.99),
-        ("wait_s", 1e11), ("wait_s", 1.1e11), ("wait_s", -1e11), ("wait_s", -1.1e11), ("diverged", 1),
-        ("diverged", None), ("finite", None), ("lanes", 0), ("node", 1), ("node", "é"),
-    )},
-}  # fmt: skip
+TAKEN = [
+    ROW, TRIAL, END, {"kind": "writer", "number": 2}, TRIAL | {"config": {}}, ROW | {"mine": 1, "finite": None},
+    {"kind": "end", "trial_id": "00000", "stop_reason": "asha"},
+]  # fmt: skip
+REFUSED = [
+    {"kind": "writer", "number": 0}, {"trial_id": "00000"}, ROW | {"kind": ["epoch"]}, [ROW],
+    TRIAL | {"trial_id": "../x"}, TRIAL | {"config": {"learning_rate": 0}}, TRIAL | {"config": [1]},
+    END | {"stop_reason": "no reason"}, {"kind": "end", "trial_id": "00000"}, END | {"error": 1},
+]  # fmt: skip
+"""What a value of a row may be, is told by `test_columns.py` and `test_journal.py`."""
 
 
 def test_lines_of_a_journal_are_taken_or_not(tmp_path):
     """Each line by itself, as an event, and as columns read it."""
-    lines = []
-    for name, event in EVENTS.items():
+    for event in (*TAKEN, *REFUSED):
         line = json.dumps(event).encode()
         (tmp_path / "journal.jsonl").write_bytes(line + b"\n")
-        found, said = read_journal(tmp_path), parse_event(line)
-        row = found.epochs.to_dict("records")[0] if len(found.epochs) else {}
-        rows = [f"{name} {value}" for name, value in row.items() if not pd.isna(value) and value != ROW.get(name)]
-        known = {i: one.learning_rate for i, one in found.trials.items()}
-        taken = "no" if said is None else "undecided" if found.undecided else "taken"
-        lines.append(f"{name}: {', '.join([taken, *rows, *map(str, filter(None, (known, found.ends)))])}")
-        assert len(found.epochs) == (taken == "undecided")
-    assert_kept("journal lines", "\n".join(lines) + "\n")
+        found = read_journal(tmp_path)
+        assert parse_event(line) == (event if event in TAKEN else None)
+        assert found.undecided == (len(found.epochs) == 1) == (event in TAKEN and event["kind"] == "epoch")
+    assert parse_event(json.dumps(END | {"error": "\x1b[2J"}).encode())["error"] == "\\x1b[2J"
 
 
-def test_what_a_journal_says_and_how_it_is_mended(tmp_path, caplog, monkeypatch):
-    """The number of rows, trials and ends, by its lines: R is a row, I one of an infinite loss, T a trial, E an end, W
-    a writer, - no event, t one that was torn. The last line may be cut (~), or lack its end (.)."""
+JOURNALS = {
+    "": "0 0 0", "R": "1 0 0 undecided", "RE": "1 0 1", "ER": "1 0 1 undecided", "REW": "1 0 1", "T": "0 1 0",
+    "EI": "1 0 1 undecided", "-R": "1 0 0 undecided, line (line 1)", "R-": "1 0 0 undecided, line (line 2)",
+    "R--------R": "2 0 0 undecided, lines (lines 2, 3, 4, 5, 6, ...)", "RR.": "2 0 0 undecided, ended",
+    "RR~": "2 0 0 undecided, torn", "R-.": "1 0 0 undecided, torn", "RtR": "2 0 0 undecided",
+    "LR": "1 0 0 undecided, line (line 1)", "RL.": "1 0 0 undecided, torn", "RRRIRRRRR": "9 0 0 undecided",
+}  # fmt: skip
+"""The number of rows, trials and ends, by the lines: R is a row, I one of an infinite loss, T a trial, E an end, W a
+writer, - no event, L a line that is too long, t one that was torn. The last one may be cut (~), or lack its end (.)."""
+
+
+@pytest.mark.parametrize("block_lines", [2**13, 2])
+def test_what_a_journal_says_and_how_it_is_mended(tmp_path, caplog, monkeypatch, block_lines):
     row = json.dumps(ROW).encode()
     infinite = json.dumps(ROW | {"train_loss": math.inf}).encode()
-    texts = {"R": row, "I": infinite, "T": json.dumps(TRIAL).encode(), "E": json.dumps(END).encode(), "-": b"no event"}
-    texts |= {
-        "W": b'{"kind": "writer", "number": 2}',
-        "t": row[:30] + journal.TORN[:-1],
-        "L": b"x" * 600,
-        "O": b"x" * 400,
-    }
+    lines = {"R": row, "I": infinite, "T": json.dumps(TRIAL).encode(), "E": json.dumps(END).encode(), "-": b"no event"}
+    lines |= {"W": b'{"kind": "writer", "number": 2}', "t": row[:30] + journal.TORN[:-1], "L": b"x" * 600}
     monkeypatch.setattr(journal, "MOST_LINE_BYTES", 400)
-    lines, path = [], tmp_path / "journal.jsonl"
-    assert row.startswith(BEGINS)
-    cases = (
-        *(
-            "",
-            "R",
-            "RE",
-            "ER",
-            "RT",
-            "REW",
-            "RW",
-            "E",
-            "T",
-            "IE",
-            "EI",
-            "-R",
-            "R-",
-            "R--------R",
-            "-----R",
-            "RRR.",
-            "RR~",
-        ),
-        *("R-.", "RtR", "t", "R.", "~", "LR", "RL.", "R" * 9 + "E" + "-" * 6, "R" * 8 + "I" + "R" * 8, "RO.", "OR"),
-    )
-    for block_lines in (2**13, 2):
-        monkeypatch.setattr(journal, "BLOCK_LINES", block_lines)
-        for case in cases:
-            content = b"".join(texts[one] + b"\n" for one in case.rstrip("~."))
-            content = content[:-1] if case.endswith(".") else content + row[:40] if case.endswith("~") else content
-            path.write_bytes(content)
-            journal._warn_once.cache_clear()
-            caplog.clear()
-            found = read_journal(tmp_path)
-            mend_last_line(path)
-            mended = path.read_bytes()[len(content) :].decode()
-            said = [one.partition("jsonl: ")[2] for one in caplog.messages]
-            parts = [f"{len(found.epochs)} {len(found.trials)} {len(found.ends)}", *["undecided"] * found.undecided]
-            parts += [f"mended {mended!r}"] * bool(mended) + said
-            lines.append(f"{case}: {', '.join(parts)}")
-    half = len(cases)
-    assert lines[:half] == lines[half:], "in blocks of two lines"
+    monkeypatch.setattr(journal, "BLOCK_LINES", block_lines)
+    path = tmp_path / "journal.jsonl"
+    for case, expected in JOURNALS.items():
+        content = b"".join(lines[one] + b"\n" for one in case.rstrip("~."))
+        content = content[:-1] if case.endswith(".") else content + row[:40] * case.endswith("~")
+        path.write_bytes(content)
+        journal._warn_once.cache_clear()
+        caplog.clear()
+        found = read_journal(tmp_path)
+        mend_last_line(path)
+        said = f"{len(found.epochs)} {len(found.trials)} {len(found.ends)}{' undecided' * found.undecided}"
+        said += {b"": "", b"\n": ", ended", journal.TORN: ", torn"}[path.read_bytes()[len(content) :]]
+        said += "".join(f", {one.partition('damaged ')[2].partition(' and')[0]}" for one in caplog.messages)
+        assert said == expected, case
+
+
+def test_a_journal_that_no_sweep_wrote_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(journal, "MOST_DAMAGED", 2)
     monkeypatch.setattr(journal, "MOST_TRIALS", 1)
-    proposed = [json.dumps(TRIAL | {"trial_id": f"{i}"}).encode() for i in (1, 2)]
-    ends = [json.dumps(END | {"trial_id": f"{i}"}).encode() for i in (1, 2)]
-    del lines[half:]
-    for name, those in {
-        "two damaged": [b"-"] * 2, "three damaged": [b"-"] * 3, "one trial": proposed[:1], "two trials": proposed,
-        "one end": ends[:1], "two ends": ends, "a trial and another's end": [proposed[0], ends[1]],
-    }.items():  # fmt: skip
-        path.write_bytes(b"\n".join([*those, b""]))
-        lines.append(f"{name}: {outcome(lambda: len(read_journal(tmp_path).epochs))}")
-    monkeypatch.setattr(journal, "MOST_JOURNAL_BYTES", path.stat().st_size)
-    lines.append(f"a journal as large as may be: {outcome(lambda: len(read_journal(tmp_path).epochs))}")
+    path = tmp_path / "journal.jsonl"
+    for lines, said in (
+        ([b"-"] * 3, "has too many damaged lines"),
+        ([json.dumps(TRIAL | {"trial_id": f"{i}"}).encode() for i in (1, 2)], "has too many trials"),
+        ([json.dumps(END | {"trial_id": f"{i}"}).encode() for i in (1, 2)], "has too many trials"),
+    ):
+        path.write_bytes(b"\n".join([*lines[1:], b""]))
+        read_journal(tmp_path)
+        path.write_bytes(b"\n".join([*lines, b""]))
+        with pytest.raises(UserError, match=f"{path} was not written by a sweep: it {said}; remove it"):
+            read_journal(tmp_path)
     monkeypatch.setattr(journal, "MOST_JOURNAL_BYTES", path.stat().st_size - 1)
-    lines.append(f"a larger one: {outcome(read_journal, tmp_path)}")
-    path.unlink()
-    mend_last_line(path)
-    lines.append(f"nothing: {len(read_journal(tmp_path).epochs)}, {path.exists()}")
-    path.mkdir()
-    lines.append(f"a folder: {outcome(read_journal, tmp_path)}")
-    assert_kept("journals", "\n".join(lines).replace(str(tmp_path), "HERE") + "\n")
+    with pytest.raises(UserError, match="at most"):
+        read_journal(tmp_path)
 
 
 def test_the_command_that_resumes(tmp_path, monkeypatch):
@@ -319,236 +214,134 @@ def test_the_command_that_resumes(tmp_path, monkeypatch):
 
 SEARCH = {"architecture": "mlp-4-tanh", "expected": 0.5, "predicted": {"2/λ0": [0.4, 0.6]}}
 CODE = {"flag": "architecture", "name": "a.py:net", "files": {"a.py": {"sha256": "0", "lines": ["x"]}}, "folder": "/x"}
-VALUES = {
-    "name": ("x", "x" * 2**14, "x" * (2**14 + 1), None),
-    "trials": ({}, [], None, {"a/b": {}}, {"a": 1}, {"a": {"learning_rate": -1}}, {"a" * 65: {}}, {"1": {}, "2": {}}),
-    "dataset": (None, [], {}),
-    "dataset.name": (None, 1),
-    "dataset.note": (None, 1),
-    "dataset.checksums": (None, []),
-    "dataset.label_counts": (None, [], [0], [0, 1], [-1, 2], [1.0], "1"),
-    "dataset.test_images": (None, 0, 1),
-    "dataset.positions": (None, 0, 1),
-    "dataset.target": (None, 0, 0.0, 1.0, 0.5, True),
-    "options": (None, [], {}),
-    "options.target": (0, 0.5, 1, None),
-    "options.dataset": ("mnist", 5),
-    "options.data_dir": ("here", 1),
-    "options.scheduler": ("fifo", ["fifo"]),
-    "options.grace_period": (1, 0, "1"),
-    "options.train_evaluation": (1, 0),
-    "options.train_images": (1, 0),
-    "options.sharpness_every": (1, 0),
-    "options.sharpness_images": (1, 0),
-    "options.standardize": (True, 1),
-    "options.sharpness": (True, 1),
-    "options.stop_when_diverged": (True, 1),
-    "options.precision": (0.05, 0, math.inf, math.nan, "1"),
-    "options.learned": (0.9, 0, math.inf),
-    "options.searches": ([], [SEARCH], [1], {}, [SEARCH | {"expected": 0}], [SEARCH | {"predicted": {"a": [0.4, 0]}}],
-        [SEARCH | {"predicted": [1]}], [SEARCH | {"batch_size": 0}], [{"expected": 0.5}]),
-    "environment": (None, [], {}),
-    "environment.versions": ({}, {"jax": None}, []),
-    "search": (True, 1),
-    "code": ([], [CODE], {}, [CODE | {"flag": "address"}], [CODE | {"name": None}], [CODE | {"files": None}],
-        [CODE | {"files": {"a.py": {}}}], [CODE | {"files": {"a.py": {"sha256": "", "lines": [1]}}}],
-        [CODE | {"folder": 1}], [CODE | {"files": {"a.py": {"sha256": ""}}}]),
-    "writer": (1, 0),
-    "resumed": ([], ["then"], [1], "then"),
-    "driver": ({}, {"results": 1, "cpu_s": 1.5, "pages": 0, "pages_cpu_s": 1e11}, {"cpu_s": "1"}, {"pages": 1e12}),
-    "driver.results": ("1",),
-    "driver.pages_cpu_s": ("1",),
-    "command": ("mnist-tune", ["mnist-tune", "seeds"], [1], 1),
-    "started": ("then", 1),
-    "ended": ("then", None, 1),
-    "mine": (1,),
+RIGHT = {
+    "options": None, "options.target": 0.5, "options.searches": [SEARCH], "code": [CODE], "command": ["mnist-tune"],
+    "driver": {"results": 1, "cpu_s": 1.5}, "dataset.positions": None, "environment.versions": {"jax": None}, "mine": 1,
 }  # fmt: skip
+WRONG = (
+    ("name", None), ("name", "x" * (2**14 + 1)), ("trials", []), ("trials", {"a/b": {}}), ("trials", {"a": 1}),
+    ("trials", {"a": {"learning_rate": -1}}), ("dataset", []), ("dataset.note", 1), ("dataset.checksums", []),
+    ("dataset.label_counts", [0]), ("dataset.label_counts", [-1, 2]), ("dataset.test_images", 0),
+    ("dataset.target", 1.0), ("dataset.target", True), ("options", []), ("options.target", 0), ("options.dataset", 5),
+    ("options.grace_period", 0), ("options.standardize", 1), ("options.precision", math.inf),
+    ("options.precision", math.nan), ("options.searches", [1]), ("options.searches", [SEARCH | {"expected": 0}]),
+    ("options.searches", [SEARCH | {"predicted": {"a": [0.4, 0]}}]), ("options.searches", [SEARCH | {"batch_size": 0}]),
+    ("environment", []), ("search", 1), ("code", [CODE | {"flag": "address"}]), ("code", [CODE | {"name": None}]),
+    ("code", [CODE | {"files": {"a.py": {}}}]), ("code", [CODE | {"folder": 1}]), ("writer", 0), ("resumed", [1]),
+    ("driver", {"cpu_s": "1"}), ("driver", {"pages": 1e12}), ("command", [1]), ("started", 1), ("ended", 1),
+)  # fmt: skip
 
 
-def test_values_of_a_sweep_json_are_taken_or_refused(new_writer, epoch_row, tmp_path, monkeypatch):
-    path = new_sweep(new_writer, epoch_row, tmp_path / "sweep", count=1).path
-    file, lines = path / "sweep.json", []
+def test_values_of_a_sweep_json_are_taken_or_refused(sweep_of_two, monkeypatch):
+    file = sweep_of_two / "sweep.json"
     whole = json.loads(file.read_text()) | {"options": {"lanes": 2}}
 
-    def say(name):
-        lines.append(f"{name}: {outcome(lambda: 'taken' if read_meta(path) == said else sorted(read_meta(path)))}")
-
-    for name, values in VALUES.items():
+    def write(name, value):
         part, _, inner = name.partition(".")
-        found = []
-        for value in values:
-            said = whole | {part: whole.get(part, {}) | {inner: value} if inner else value}
-            file.write_text(json.dumps(said))
-            how = outcome(lambda: "taken" if read_meta(path) == said else f"taken without {part}")  # noqa: B023
-            usual = f"no: {file} was not written by a sweep: {part} is missing or has the wrong type; name the "
-            found.append(f"{value!r:.12} {'no' if how.startswith(usual) else how}")
-        lines.append(f"{name}: {' | '.join(found)}".replace(" taken |", " |"))
-    said = whole
-    for name in ("name", "trials", "dataset"):
-        file.write_text(json.dumps({one: value for one, value in whole.items() if one != name}))
-        say(f"without {name}")
-    file.write_text(json.dumps(whole | {"dataset": {"name": "mnist"}}))
-    say("without a target")
+        file.write_text(json.dumps(whole | {part: whole.get(part, {}) | {inner: value} if inner else value}))
+
+    for name, value in RIGHT.items():
+        write(name, value)
+        assert read_meta(sweep_of_two)["name"] == "lr_regimes"
+    for name, value in WRONG:
+        write(name, value)
+        with pytest.raises(
+            UserError, match=rf"^{file} was not written by a sweep: .*{name.partition('.')[0].rstrip('s')}"
+        ):
+            read_meta(sweep_of_two)
     for text in ("", "7", "[]", "{", "[" * 100_000):
         file.write_text(text)
-        say(f"{text[:9]!r}")
-    lines[-1] = lines[-1].partition(" (")[0]
+        with pytest.raises(UserError, match=f"^{file} was not written by a sweep: it "):
+            read_meta(sweep_of_two)
     file.write_bytes(content := json.dumps(whole).encode())
     counts = sum(content.count(one) for one in b",[{")
-    for name, limits in {"MOST_META_BYTES": len(content), "MOST_VALUES": counts, "MOST_TRIALS": 1}.items():
-        for limit in (limits, limits - 1):
-            monkeypatch.setattr(meta, name, limit)
-            say(f"{name} {limit - limits}")
+    for name, limit in {"MOST_META_BYTES": len(content), "MOST_VALUES": counts, "MOST_TRIALS": 2}.items():
+        monkeypatch.setattr(meta, name, limit)
+        read_meta(sweep_of_two)
+        monkeypatch.setattr(meta, name, limit - 1)
+        with pytest.raises(UserError, match="it has"):
+            read_meta(sweep_of_two)
         monkeypatch.undo()
-    file.unlink()
-    say("nothing")
-    file.symlink_to("elsewhere")
-    say("a link")
-    text = "\n".join(lines).replace(str(path), "HERE").replace("HERE/sweep.json was not written by a sweep:", "NO:")
-    assert_kept("sweep.json", said_once(text, "; name the folder of a sweep") + "\n")
 
 
 # --- stored tables
 
 
-TABLES: dict[str, dict[str, tuple[list[Any], ...]]] = {
-    "trials": {
-        "trial_id": (["00000", "00000"], ["00000", "a/b"], ["00000", ""], ["00000", None]),
-        "learning_rate": ([0.1, math.nan], [0.1, 0.0], [0.1, math.inf], ["1", "2"], [1, 2]),
-        "momentum": ([0.0, 1.0], [0.0, math.nan]),
-        "batch_size": ([1, 0], [1.0, 2.0], [1, 2]),
-        "nesterov": ([True, None], [1, 0]),
-        "seed": ([0, -1], [0, 2**32], [0, 2**32 - 1]),
-        "loss": (["mse", "mine"],),
-        "regime": (["slow", "mine"], ["slow", "converged"], [b"slow", b"slow"]),
-        "curve_regime": (["slow", "mine"],),
-        "stop_reason": (["asha", "a/b"],),
-        "architecture": (["a" * (2**14 + 1), "b"], ["\x1b", "b"]),
-        "error": (["", "x\ny"], [1, 2]),
-        "target": ([None, None], [math.nan, 9.0], ["a", "b"]),
-        "train_s": ([1e11, 1e12], [1, 2], [math.nan, None]),
-        "diverged_at_step": ([0, 1], [1, None]),
-        "epochs_run": ([-1, 0],),
-        "node": ([None, None], [1, 2]),
-    },
-    "epochs": {
-        "trial_id": (["a", "b", "a/b"],),
-        "epoch": ([1, 1, 2], [1, 2, 2**53], [1, 2, 2**53 + 1], [1, 2, None], [1.0, 2.0, 3.0]),
-        "train_loss": ([0.1, None, math.inf], [1, 2, 3]),
-        "finite": ([True, None, False], [1, 0, 1]),
-        "lanes": ([1, None, 3], [0, 1, 2]),
-        "ended_at": ([1e11, -1e11, 0.0], [1e11, -1.1e11, 0.0]),
-        "diverged": ([None, None, None],),
-        "learning_rate": ([0.1, 0.1, None],),
-        "above_since": ([None, None, None],),
-    },
-}  # fmt: skip
+WRONG_COLUMNS = (
+    ("trials", "trial_id", ["00000", "a/b"]), ("trials", "trial_id", ["00000", None]),
+    ("trials", "learning_rate", [0.1, math.nan]), ("trials", "learning_rate", ["1", "2"]),
+    ("trials", "momentum", [0.0, 1.0]), ("trials", "batch_size", [1, 0]), ("trials", "nesterov", [True, None]),
+    ("trials", "seed", [0, 2**32]), ("trials", "loss", ["mse", "mine"]), ("trials", "regime", [b"slow", b"slow"]),
+    ("trials", "stop_reason", ["asha", "a/b"]), ("trials", "error", [1, 2]), ("trials", "train_s", [1e11, 1e12]),
+    ("trials", "diverged_at_step", [0, 1]), ("epochs", "epoch", [1, 2, 2**53 + 1]), ("epochs", "finite", [1, 0, 1]),
+    ("epochs", "lanes", [0, 1, 2]), ("epochs", "learning_rate", [0.1, 0.1, None]),
+)  # fmt: skip
+COLUMNS = {"trials": TRIALS, "epochs": EPOCHS}
 
 
-def test_values_of_stored_tables_are_taken_or_refused(new_writer, epoch_row, tmp_path, caplog, monkeypatch):
-    path, lines = new_sweep(new_writer, epoch_row, tmp_path / "sweep").path, []
-    whole = {name: pq.read_table(path / f"{name}.parquet") for name in TABLES}
-    monkeypatch.setattr(tables, "tables", lambda *arguments: "made from the journal")
+def test_values_of_stored_tables_are_taken_or_refused(sweep_of_two, monkeypatch):
+    files = {name: sweep_of_two / f"{name}.parquet" for name in COLUMNS}
+    whole = {name: pq.read_table(file) for name, file in files.items()}
 
-    def say(name, file, columns=TRIALS, shown=len):
-        lines.append(f"{name}: {outcome(lambda: shown(tables.read_table(file, columns)))}")
+    def refused(name, said):
+        with pytest.raises(UserError, match=f"{files[name]} is not a table of a sweep .*{said}"):
+            tables.read_table(files[name], COLUMNS[name])
 
-    for name, listed in (("trials", TRIALS), ("epochs", EPOCHS)):
-        file = path / f"{name}.parquet"
-        content = file.read_bytes()
-        for column, those in TABLES[name].items():
-            place, found = whole[name].schema.get_field_index(column), []
-            for values in those:
-                pq.write_table(whole[name].set_column(place, column, pa.array(values)), file)
-                read = outcome(lambda: tables.read_table(file, listed)[column].tolist())  # noqa: B023
-                read = "taken" if read == str(values) else re.sub(r"no: .*?\((.*)\)", r"\1", read)
-                found.append(f"{str(values)[:50]} {read.removeprefix(f'{column} ')}".replace("is not always", "not"))
-                if values in (["00000"] * 2, ["slow", "mine"], [1, 1, 2], [1, 2, 2**53 + 1]):
-                    caplog.clear()
-                    found[-1] += f", {str(tables._read(path, path))[:21]}: {caplog.messages}"
-            lines.append(f"{name}.{column}: {' | '.join(found)}")
-        for without in ("epoch", "regime", "node", "trial_id", "train_loss"):
-            if without in whole[name].column_names:
-                pq.write_table(whole[name].drop_columns([without]), file)
-                say(f"{name} without {without}", file, listed, lambda found: len(found.columns))
-        file.write_bytes(content)
-    say("columns that are asked for", file, EPOCHS[:3], list)
-    file = path / "trials.parquet"
-    for packed in ("snappy", "none", "gzip", "zstd"):
-        pq.write_table(whole["trials"], file, compression=packed, row_group_size=1)
-        say(f"packed by {packed}", file)
-    pq.write_table(whole["trials"], file)
-    size = ParquetFile(file).metadata.row_group(0).total_byte_size
-    for name, limits in {
-        "two rows of 2": {"MOST_ROWS": 2},
-        "two rows of 1": {"MOST_ROWS": 1},
-        "as many bytes as may be": {"MOST_TABLE_BYTES": size},
-        "a byte more": {"MOST_TABLE_BYTES": size - 1},
-        "as many bytes as small tables have": {"LEAST_BYTES": size, "MOST_RATIO": 0},
-        "a byte more of a small file": {"LEAST_BYTES": size - 1, "MOST_RATIO": 0},
-        "a byte more of a large file": {"LEAST_BYTES": size - 1, "MOST_RATIO": (size + 1) / file.stat().st_size},
-    }.items():
-        with monkeypatch.context() as patch:
-            for limit, value in limits.items():
-                patch.setattr(tables, limit, value)
-            say(name, file)
-    (path / "journal.jsonl").unlink()
-    file.write_bytes(b"noise")
-    lines.append(f"noise, and no journal: {outcome(tables._read, path).partition(' (')[0]}")
-    text = (
-        "\n".join(lines).replace(str(path), "HERE").replace("; the tables are made again from the journal", "; AGAIN")
-    )
-    text = re.sub(r"in \d+ bytes", "in SO MANY bytes", text)
-    text = said_once(
-        text,
-        "it claims to hold 2 rows in SO MANY bytes, packed by",
-        " is not a table of a sweep",
-        "letters, digits, - and _, at most 64",
-    )
-    assert_kept("stored tables", text + "\n")
+    for name, column, values in WRONG_COLUMNS:
+        place = whole[name].schema.get_field_index(column)
+        pq.write_table(whole[name].set_column(place, column, pa.array(values)), files[name])
+        refused(name, column)
+    for name, needed in (("trials", "regime"), ("epochs", "epoch")):
+        pq.write_table(whole[name].drop_columns([needed]), files[name])
+        refused(name, needed)
+        pq.write_table(whole[name], files[name], compression="zstd")
+        refused(name, "packed by ZSTD")
+        pq.write_table(whole[name].drop_columns(["node"]), files[name])
+        assert "node" not in tables.read_table(files[name], COLUMNS[name])
+    monkeypatch.setattr(tables, "MOST_ROWS", 1)
+    refused("trials", "it claims to hold 2 rows")
+
+
+@pytest.mark.parametrize("twice", [{"trial_id": ["00000", "00000"]}, {"regime": ["slow", "mine"]}])
+def test_tables_that_cannot_be_a_sweeps_are_made_from_the_journal(sweep_of_two, twice, caplog):
+    file = sweep_of_two / "trials.parquet"
+    before = load_sweep(sweep_of_two).trials
+    before.assign(**twice).to_parquet(file, index=False)
+    assert load_sweep(sweep_of_two).trials.equals(before)
+    assert "the tables are made again from the journal" in caplog.text
+    (sweep_of_two / "journal.jsonl").unlink()
+    with pytest.raises(UserError, match="were not written by a sweep"):
+        load_sweep(sweep_of_two)
 
 
 # --- folders
 
 
-def test_folders_that_hold_sweeps_or_none(new_writer, epoch_row, tmp_path, monkeypatch):
-    monkeypatch.setenv("MNIST_TUNE_CACHE", str(tmp_path / "cache"))
-    lines = []
-
-    def say(name, call, *arguments):
-        lines.append(f"{name}: {outcome(call, *arguments)}")
-
-    for name in ("there", "there", "there/below", "sweep.json/x"):
-        if name.endswith("x"):
-            (tmp_path / "sweep.json").touch()
-        say(f"new folder {name}", folder.new_folder, tmp_path, name)
-    (tmp_path / "sweep.json").unlink()
-    say("none below", load_sweep, tmp_path)
-    for place in (tmp_path, "s3://bucket/a b/c?x=1", f"s3://bucket/{'long' * 30}"):
-        say(f"working folder of {place}", folder.working_folder, place)
+def test_the_newest_sweep_below_a_folder_is_read_but_none_within_another(new_writer, tmp_path):
     for age, name in ((30, "2/winner"), (40, "2"), (50, "1")):
-        path = new_sweep(new_writer, epoch_row, tmp_path / "search" / name).path
-        os.utime(path / "sweep.json", (1e9 - age, 1e9 - age))
-    (tmp_path / "search" / "3").mkdir()
-    (tmp_path / "search" / "3" / "sweep.json").symlink_to("nowhere")
-    for name in ("search", "search/2", "search/2/winner", "search/3", "search/4"):
-        say(name, lambda: load_sweep(tmp_path / name).path)  # noqa: B023
-        say(f"exists {name}", folder.exists, tmp_path / name)
-    with new_writer(tmp_path / "held") as writer:
-        for held in (True, False):
-            say(f"being written: {held}", signs.is_being_written, writer.path)
-            say("again", new_writer, writer.path, 2, True) if held else None
-            writer.release()
-    say("no lock", signs.is_being_written, tmp_path)
-    for name in (".lock", "states/00000.npz", "journal.jsonl"):
-        where = tmp_path / f"linked {name.replace('/', ' ')}"
-        (where / name).parent.mkdir(parents=True)
-        (where / name).symlink_to(tmp_path / "elsewhere")
-        say(f"a link {name}", new_writer, where)
+        new_writer(tmp_path / name).finish(ended="now")
+        os.utime(tmp_path / name / "sweep.json", (1e9 - age, 1e9 - age))
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "sweep.json").symlink_to("nowhere")
+    assert load_sweep(tmp_path).path == tmp_path / "2"
+    assert load_sweep(tmp_path / "2" / "winner").path == tmp_path / "2" / "winner"
+    for name in ("3", "4"):
+        with pytest.raises(UserError, match=f"^no sweep in {tmp_path / name} .*name the folder of a sweep$"):
+            load_sweep(tmp_path / name)
+
+
+def test_new_folders_have_names_of_their_own(tmp_path):
+    assert [folder.new_folder(tmp_path, "a/b").name for _ in range(3)] == ["b", "b-2", "b-3"]
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"^can't write results to .*file/b: Not a directory; name another --output$"):
+        folder.new_folder(tmp_path / "file", "b")
+
+
+def test_one_writer_at_a_time_and_none_over_states_of_another(new_writer, tmp_path):
+    held = r"^another sweep is writing to .*held; wait for it, or stop it first$"
+    with new_writer(tmp_path / "held") as writer, pytest.raises(UserError, match=held):
+        new_writer(writer.path, resume=True)
     (tmp_path / "gone" / "states").mkdir(parents=True)
     (tmp_path / "gone" / "states" / "00000.npz").touch()
-    say("states alone", new_writer, tmp_path / "gone")
-    (tmp_path / "file").touch()
-    say("below a file", new_writer, tmp_path / "file" / "below")
-    text = "\n".join(lines)
-    assert_kept("folders", text.replace(str(tmp_path), "HERE") + "\n")
+    with pytest.raises(UserError, match=r"states has the states of a sweep whose sweep.json is gone; name another"):
+        new_writer(tmp_path / "gone")
