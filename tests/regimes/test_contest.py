@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from recorded_data import recorded_data
 
 from mnist_tune.decisions.searcher import ContestSearcher
+from mnist_tune.errors import UserError
 from mnist_tune.regimes.contest import Contest
-from mnist_tune.trial import TrialConfig
+from mnist_tune.trial import MOST_TRIALS, TrialConfig
 
 IMAGES = 500
 
@@ -142,3 +143,26 @@ def test_a_decision_that_is_killed_and_resumed_trains_what_one_that_was_not_does
     assert None in calm.values()
     for order in range(20):
         assert killed(order, 9) == calm
+
+
+RATES = [TrialConfig(learning_rate=rate, holdout=IMAGES).to_dict() for rate in (0.1, 0.2)]
+RECORDED = {"contenders": RATES, "at_a_time": 2, "trials": 40, "tolerance": None, "confirm": True}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        *({"at_a_time": value} for value in (41, 0, "2", True)),
+        *({"trials": value} for value in (1, 1.5, MOST_TRIALS + 1)),
+        *({"tolerance": value} for value in (1.01, -0.01, math.nan, "x")),
+        *({"contenders": value} for value in (RATES[:1], [], 3, [[]] * 3, [{"learning_rate": -1}] * 2, RATES * 101)),
+        {"contenders": [TrialConfig().to_dict()] * 2},  # none held out
+        {"contenders": [RATES[0], RATES[1] | {"holdout": 400}]},
+    ],
+)
+def test_a_forged_decision_is_refused(forged):
+    """`sweep.json` may come from anybody."""
+    recorded = {"options": RECORDED, "dataset": recorded_data("mnist")}
+    assert len(Contest.of(recorded).settings) == 2
+    with pytest.raises(UserError, match="records a decision between settings that can't be one"):
+        Contest.of(recorded | {"options": RECORDED | forged})
