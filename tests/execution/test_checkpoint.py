@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from kept_texts import assert_kept
 from memory import peak_mb
 from trap import Trap
 
@@ -176,7 +175,7 @@ def test_a_pickle_is_never_executed(tmp_path, place):
 
 
 CHANGES = (
-    {}, {"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": "gone"}, {"types": "gone"}, {"types": {"a": "float16"}},
+    {"schema": SCHEMA + 1}, {"schema": "gone"}, {"names": "gone"}, {"types": "gone"}, {"types": {"a": "float16"}},
     {"types": {".params[0][0]": "float16"}}, {"types": {".params[0][0]": "float"}}, {"types": {".bits": "os_float8"}},
     {"row": None}, {"row": "gone"}, {"row": [1]}, {"row": {"epoch": 3}}, {"row": ROW | {"above_since": "17"}},
     {"row": {name: value for name, value in ROW.items() if name != "untrained_loss"}},
@@ -184,31 +183,19 @@ CHANGES = (
 )  # fmt: skip
 
 
-def test_what_a_file_holds_and_what_is_refused(tmp_path, monkeypatch):
-    written, path, text = [], tmp_path / "00000.npz", ""
-    for seconds in (None, storage.SYNC_S, storage.SYNC_S - 1e-9):
-        with monkeypatch.context() as patch:
-            patch.setattr(storage, "write", lambda *given: written.append(given))
-            replace(state(), row=ROW | {"batch_s": seconds}).save(path)
-            text += f"after {seconds} s: {written[-1][2:]}\n"
-    few = state().arrays | {".bits": np.ones(3, ml_dtypes.bfloat16)}
-    replace(state(), arrays=few).save(path)
+@pytest.mark.parametrize("changes", CHANGES)
+def test_a_file_whose_facts_are_wrong_is_refused(changes, tmp_path):
+    path = tmp_path / "00000.npz"
+    kept = replace(state(), arrays=state().arrays | {".bits": np.ones(3, ml_dtypes.bfloat16)})
+    kept.save(path)
+    assert Checkpoint.load(path).arrays[".bits"].dtype == ml_dtypes.bfloat16
     with np.load(path) as file:
         members = dict(file)
     meta = json.loads(members["meta"].tobytes())
-    text += "".join(
-        f"{name}: {array.dtype.kind}{list(array.shape)}\n" for name, array in members.items() if name != "meta"
-    )
-    text += "".join(f"{name}: {value}\n" for name, value in meta.items())
-    for changes in CHANGES:
-        changed = {name: value for name, value in (meta | changes).items() if value != "gone"}
-        np.savez(path, **(members | {"meta": np.frombuffer(json.dumps(changed).encode(), np.uint8)}))
-        try:
-            found = [(name, array.dtype.name) for name, array in Checkpoint.load(path).arrays.items()]
-        except DamagedStateError as error:
-            found = str(error).removeprefix(str(tmp_path))
-        text += f"{changes if len(str(changes)) < 60 else list(changes['row'].items())[:2]}: {found}\n"
-    assert_kept("checkpoint", text)
+    changed = {name: value for name, value in (meta | changes).items() if value != "gone"}
+    np.savez(path, **(members | {"meta": np.frombuffer(json.dumps(changed).encode(), np.uint8)}))
+    with pytest.raises(DamagedStateError):
+        Checkpoint.load(path)
 
 
 @pytest.fixture(scope="module")

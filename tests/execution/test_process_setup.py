@@ -3,16 +3,12 @@
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
-from pathlib import Path
 
-import jax
 from filelock import FileLock
-from kept_texts import assert_kept
 from waiting import LONG_S
 
 from mnist_tune.execution import pool, process_setup
-from mnist_tune.execution.process_setup import WorkerSettings, configure_jax, make_pool, remove_unfinished
+from mnist_tune.execution.process_setup import WorkerSettings, make_pool, remove_unfinished
 from mnist_tune.execution.sharpness import SharpnessSettings
 from mnist_tune.own_code.registry import ENTRIES
 
@@ -37,30 +33,6 @@ def test_a_pool_gets_the_settings_of_its_sweep(tmp_path, monkeypatch):
     make_pool("data", WorkerSettings(tmp_path))
     assert made[1:] == [("data", 1, None, None, 0.0)]
     assert masks == [0o27]
-
-
-SETTINGS = (
-    {}, {"threads": 3, "memory_fraction": 0.12345}, {"threads": None}, {"memory_fraction": 1e-6, "cache_dir": "cache"},
-)  # fmt: skip
-
-
-def test_what_jax_is_told(monkeypatch, tmp_path):
-    text, locks = "", []
-
-    def lock(file, timeout):
-        locks.append(f"{file} for {timeout} s")
-        return nullcontext()
-
-    monkeypatch.setattr(process_setup, "FileLock", lock)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(process_setup, "processor_model", lambda: "  A (fast) processor, v2.1 ")
-    for settings in SETTINGS:
-        told = {}
-        monkeypatch.setattr(os, "environ", {})
-        monkeypatch.setattr(jax.config, "update", told.__setitem__)
-        configure_jax(WorkerSettings("states", **settings))
-        text += f"{settings}: {os.environ} {told} {locks}\n"
-    assert_kept("what JAX is told", text + f"{sorted(str(one) for one in Path().rglob('*') if one.is_dir())}\n")
 
 
 def test_what_a_kill_left_in_the_compilation_cache_is_removed(tmp_path, monkeypatch):

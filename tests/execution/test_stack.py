@@ -1,19 +1,14 @@
 """How many lanes fit into a device's memory, and what an executor's calls do to the states in its stack."""
 
-import itertools
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from kept_texts import assert_kept
-from made_up_device import shown
+import pytest
 
 from mnist_tune.errors import UserError
-from mnist_tune.execution import executor as module
 from mnist_tune.execution.executor import Executor, Stack, fitting_lanes
-from mnist_tune.training.program import Program, TrainState
+from mnist_tune.training.program import Program
 from mnist_tune.trial import TrialConfig
 
 
@@ -27,96 +22,52 @@ def test_lanes_that_fit(few_images):
     assert fitting_lanes([program, small], (40.5 + 10 * 4.1 / 8) * state) == 10
 
 
-class Tiny:
-    """A program of two weights that adds up what it is given."""
-
-    architecture, step = "tiny", SimpleNamespace(names=("learning_rate",))
-
-    @property
-    def shapes(self):
-        of = jax.ShapeDtypeStruct
-        return TrainState({"w": of((2,), jnp.float32)}, of((), jnp.int32))
-
-    def train_epoch(self, state, hyper, key, data, order, first):
-        w = state.params["w"] + hyper["learning_rate"]
-        return TrainState({"w": w}, state.optimizer + first), order.astype(jnp.float32) + key[1].astype(jnp.float32)
-
-    def evaluate(self, params, extra, data, index):
-        return params["w"].sum(), index.sum(), data[0].sum()
+@pytest.fixture
+def executor(few_images):
+    """An executor of three lanes, whose weights are those of three seeds."""
+    program = Program.of(TrialConfig(architecture="mlp-4-tanh"), few_images.spec)
+    made = Executor(program, Stack(3))
+    with pytest.raises(AssertionError, match="no lane was written"):
+        made.read(0)
+    for slot in range(3):
+        made.write(slot, program.init(slot, {"learning_rate": np.float32(0.1)}))
+    return made
 
 
-def doubled(program, params, extra, data, index, factor):
-    return factor * params["w"].sum()
+def test_a_batch_trains_its_lanes_alone_each_by_its_own_values(executor, few_images):
+    """Also a batch that is padded, and in any order of the slots."""
+    data = jax.device_put((few_images.train_images, few_images.train_labels))
+    before = [executor.read(slot) for slot in range(3)]
+    keys, orders = np.zeros((2, 2), np.uint32), [np.arange(256, dtype=np.int32)] * 2
+    hyper = {"learning_rate": np.float32([0.5, 0.0])}
+    losses = executor.train(4, [2, 0], hyper, keys, orders, data, 0)
+    after = [executor.read(slot) for slot in range(3)]
+    changed = [any((old[name] != new[name]).any() for name in old) for old, new in zip(before, after, strict=True)]
+    assert changed == [False, False, True]
+    assert losses.shape == (2, 2)
+    assert losses[0, 1] < losses[0, 0]
+    seconds = executor.take_seconds()
+    assert min(seconds["compile_s"], seconds["train_s"]) > 0
+    assert set(executor.take_seconds().values()) == {0.0}
 
 
-def of_all(program, state, hyper, data, index):
-    return state.optimizer, hyper["learning_rate"]
+def test_what_is_measured_belongs_to_the_slot(executor, few_images):
+    data = jax.device_put((few_images.train_images, few_images.train_labels))
+    index = np.array([0, 100], np.int32)
+    together = executor.measure(Program.evaluate, 4, [2, 0, 1], data, index)
+    for place, slot in enumerate((2, 0, 1)):
+        alone = executor.measure(Program.evaluate, 1, [slot], data, index)
+        for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(one[place], other[0], rtol=1e-5)
 
 
-def test_what_an_executor_does_to_its_stack(monkeypatch):
-    """Each compilation, training and evaluation takes a second."""
-    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
-    monkeypatch.setattr(module, "Program", Tiny)
-    stack, data = Stack(3), (jnp.arange(6.0), jnp.arange(6) % 2)
-    executor, text = Executor(Tiny(), stack), f"free slots {Stack(3).free}\n"
-
-    def did(what, call, *given, **more):
-        nonlocal text
-        try:
-            found = call(*given, **more)
-        except (UserError, AssertionError) as error:
-            found = error
-        states = None
-        if stack.state:
-            weights, counts = np.asarray(stack.state.params["w"]), np.asarray(stack.state.optimizer)
-            states = ", ".join(f"{w} after {count}" for w, count in zip(weights, counts, strict=True))
-        text += f"{what}{'' if found is None else ': ' + shown(found)}\n    {states}\n    {executor.take_seconds()}\n"
-
-    def train(size, slots, rates, first=0):
-        count = len(rates)
-        keys, orders = (
-            np.array([[7, i + 1] for i in range(count)], np.uint32),
-            [np.arange(i, i + 2, dtype=np.int32) for i in range(count)],
-        )
-        hyper = {"learning_rate": np.array(rates, np.float32)}
-        did(f"train {slots} in a batch of {size}", executor.train, size, slots, hyper, keys, orders, data, first)
-
-    def measure(function, size, slots, *static, **more):
-        index = np.array([4, 1], np.int32)
-        did(
-            f"{function.__name__} of {slots} in a batch of {size}",
-            executor.measure,
-            function,
-            size,
-            slots,
-            data,
-            index,
-            *static,
-            **more,
-        )
-
-    did("nothing was written", executor.read, 0)
-    did("prepare", executor.prepare, 4, 2, data)
-    for slot in (2, 0):
-        did(f"write {slot}", executor.write, slot, TrainState({"w": np.float32([slot, 5])}, np.int32(slot)))
-    train(1, [2], [0.5], first=3)
-    train(4, [2, 0], [0.25, 0.125])
-    train(4, [0, 1, 2], [1.0, 2.0, 4.0], first=1)
-    train(2, [1, 0], [8.0, 8.0])
-    measure(Tiny.evaluate, 1, [2])
-    measure(Tiny.evaluate, 4, [1, 2])
-    measure(doubled, 1, [2], 2)
-    measure(doubled, 1, [0], 3)
-    measure(of_all, 2, [2], hyper={"learning_rate": np.float32([0.5])})
-    measure(of_all, 1, [0], hyper={"learning_rate": np.float32([0.25])})
-    did("read 2", executor.read, 2)
+def test_a_saved_state_goes_into_any_slot_and_one_that_does_not_fit_is_refused(executor):
     saved = executor.read(2)
-    did("restore 1", executor.restore, 1, saved)
-    for wrong in (
-        {},
-        *({name: array.astype(kind) for name, array in saved.items()} for kind in (np.float16, np.float64)),
-        saved | {"a": saved[".optimizer"]},
-    ):
-        did("restore 0", executor.restore, 0, wrong)
-    text += f"compiled for {executor.sizes}\n"
-    assert_kept("stack", text)
+    executor.restore(0, saved)
+    np.testing.assert_equal(executor.read(0), saved)
+    wide = {name: array.astype(np.float64) for name, array in saved.items()}
+    with pytest.raises(UserError, match="it holds float64; set JAX_ENABLE_X64 as it was"):
+        executor.restore(1, wide)
+    for wrong in ({}, saved | {"more": saved[min(saved)]}):
+        with pytest.raises(UserError, match="a saved state does not fit mlp-4-tanh"):
+            executor.restore(1, wrong)
