@@ -2,13 +2,14 @@
 
     python validation/decide_tables.py --record
 
-Each network is trained at eight learning rates with many seeds, as `sweeps/decide.py` trains: on mnist-5k, with images
-held out and full batches. All further sweeps and decisions are drawn from these trials:
+Each network is trained on mnist-5k at eight learning rates with many seeds, twice: as a sweep is by default, and as the
+command `decide` trains, with a sixth of the images held out and full batches. Sweeps and decisions are drawn from these
+trials:
 
 - lists: some seeds stand for a sweep. It lists the rates that it has not told apart from its best (`standing`). Does
   the list hold the rate that is best with the other seeds, and how long is it?
-- answers: one seed stands for a sweep. Fresh seeds, drawn from the others with replacement, decide between the rates of
-  its list (`Contest`). Is the answer within the tolerance of the best rate, both by the mean of those others?
+- answers: one seed stands for a sweep. Seeds of the other table, drawn with replacement, decide between the rates that
+  may be its best (`Contest`). Is the answer within the tolerance of the best rate, both by the mean of that table?
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mnist_tune import SweepOptions, TrialConfig, cli
 from mnist_tune.regimes.contest import TOLERANCE, Contest
 from mnist_tune.regimes.data_facts import DATA
 from mnist_tune.regimes.decision import standing, to_decide
+from mnist_tune.regimes.families import held_out
 from mnist_tune.regimes.noise import accuracy_noise
 from mnist_tune.regimes.replicates import clopper_pearson
 from mnist_tune.sweep import Sweep
@@ -54,16 +56,16 @@ class DecideTables(Recorded):
     rates: str = "0.1:2:8"
     seeds: int = 32
     epochs: int = 5
-    holdout: int = 904
-    """Images held out of 5,000: a sixth, and so many more that all batches of 128 are full."""
+    holdout: int = 672
+    """Images that a decision holds out of 4,000: a sixth, and so many more that all batches of 128 are full."""
     sweep: Path | None = None
     """Folder in which the trials are kept, for another run; by default they are not."""
     sizes: tuple[int, ...] = (1, 2, 3, 5)
     """Seeds of the sweeps that make lists."""
     lists: int = 150
     """Lists of several seeds, of each table and size."""
-    answers: int = 500
-    """Answers of each table."""
+    answers: int = 20
+    """Answers after each sweep."""
     trials: int = 200
     """The most trials of a decision."""
     seed: int = 0
@@ -71,20 +73,22 @@ class DecideTables(Recorded):
 
 @dataclass(frozen=True)
 class Table:
-    """The trials of a network at some of its rates, as rows of `trials`."""
+    """The trials of a network at some of its rates, as rows of the `trials` table."""
 
     name: str
-    trials: pd.DataFrame
-
-    @property
-    def values(self) -> pd.DataFrame:
-        """Held-out accuracies, [seeds, rates]; NaN where a trial diverged."""
-        accuracy = self.trials["validation_accuracy"].astype(float).where(self.trials["regime"] != "diverged")
-        return self.trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
+    sweeps: pd.DataFrame
+    decisions: pd.DataFrame
+    """The same, as `decide` trains."""
 
     def standing(self, seeds: object) -> pd.DataFrame:
         """Return what a sweep with these seeds says of the rates."""
-        return standing(self.trials[self.trials["seed"].isin(np.atleast_1d(np.asarray(seeds)))], DATA[DATASET])
+        return standing(self.sweeps[self.sweeps["seed"].isin(np.atleast_1d(np.asarray(seeds)))], DATA[DATASET])
+
+
+def values(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies that trials are compared on, [seeds, rates]; NaN where a trial diverged."""
+    accuracy = trials[f"{held_out(trials)}_accuracy"].astype(float).where(trials["regime"] != "diverged")
+    return trials.assign(value=accuracy).pivot(index="seed", columns="learning_rate", values="value")
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,11 @@ def trained(config: DecideTables) -> Sweep:
     """Train all trials, or go on with those that an earlier run kept."""
     trials = [
         TrialConfig(
-            architecture=network, learning_rate=rate, seed=seed, data_seed=seed, epochs=config.epochs,
-            holdout=config.holdout,
+            architecture=network, learning_rate=rate, seed=seed, data_seed=seed, epochs=config.epochs, holdout=holdout
         )
-        for seed, network, rate in product(range(config.seeds), config.networks, all_rates([config.rates]))
+        for holdout, seed, network, rate in product(
+            (0, config.holdout), range(config.seeds), config.networks, all_rates([config.rates])
+        )
     ]  # fmt: skip
     with TemporaryDirectory() as folder:
         where = config.sweep or Path(folder) / "sweep"
@@ -140,55 +145,54 @@ def trained(config: DecideTables) -> Sweep:
 def tables(trials: pd.DataFrame) -> Iterator[Table]:
     """Yield each network's table, and parts of it: every second rate, and the four about the best one."""
     for network, rows in trials.groupby("architecture"):
-        whole = Table(f"{network}, all rates", rows)
-        rates, best = list(whole.values), int(np.argmax(whole.values.mean()))
+        kinds = [rows[rows["holdout"] == 0], rows[rows["holdout"] > 0]]
+        means = values(kinds[1]).mean()
+        rates, best = list(means.index), int(np.argmax(means))
         first = min(max(best - 2, 0), len(rates) - 4)
-        yield whole
-        for said, some in (("every second rate", rates[1::2]), ("four about the best", rates[first : first + 4])):
-            yield Table(f"{network}, {said}", rows[rows["learning_rate"].isin(some)])
+        parts = {"all rates": rates, "every second rate": rates[1::2], "four about the best": rates[first : first + 4]}
+        for said, some in parts.items():
+            yield Table(f"{network}, {said}", *(of[of["learning_rate"].isin(some)] for of in kinds))
 
 
 def lists(table: Table, size: int, config: DecideTables) -> Lists:
     """Simulate sweeps with `size` seeds. With one, each seed of the table is a sweep once."""
-    rng, values = np.random.default_rng([config.seed, size]), table.values
-    seeds = list(values.index)
+    rng, known = np.random.default_rng([config.seed, size]), values(table.sweeps)
+    seeds = list(known.index)
     chosen = [[seed] for seed in seeds]
     if size > 1:
         chosen = [list(rng.choice(seeds, size, replace=False)) for _ in range(config.lists)]
     standings = [table.standing(some) for some in chosen]
     found = [list(one["learning_rate"][one["close"]]) for one in standings]
-    held = [values.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
+    held = [known.drop(index=some).mean().idxmax() in rates for some, rates in zip(chosen, found, strict=True)]
     return Lists(table.name, size, len(found), float(np.mean(held)), float(np.mean([*map(len, found)])))
 
 
 def answers(table: Table, config: DecideTables) -> Answers:
     """Simulate sweeps with one seed, each followed by a decision between the rates of its list."""
-    rng, values = np.random.default_rng(config.seed), table.values
-    contenders = {seed: list(to_decide(table.standing(seed))["learning_rate"]) for seed in values.index}
-    rows = []
-    for _ in range(config.answers):
-        seed = rng.choice(values.index)
-        others, rates = values.drop(index=seed), contenders[seed]
-        truth = others.mean()
-        best = float(values.loc[seed].max())
-        rate, tolerance, settled, trials = rates[0], TOLERANCE * float(accuracy_noise(best, config.holdout)), True, 0
-        if len(rates) > 1:
-            contest = decided(others[rates].to_numpy(), config, rng)
-            rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
-            settled, trials = contest.settled, len(contest.asked)
-        loss = truth.max() - truth[rate]
-        taken = truth[rates].max() - truth[rate] <= tolerance
-        rows.append((loss <= tolerance, taken, loss == 0, settled, loss, tolerance, trials))
+    rng, known = np.random.default_rng(config.seed), values(table.decisions)
+    truth, rows = known.mean(), []
+    for seed in known.index:
+        rates = list(to_decide(table.standing(seed))["learning_rate"])
+        for _ in range(config.answers):
+            rate, settled, trials = rates[0], True, 0
+            tolerance = TOLERANCE * float(accuracy_noise(truth.max(), config.holdout))
+            if len(rates) > 1:
+                contest = decided(known[rates].to_numpy(), config, rng)
+                rate, tolerance = rates[int(contest.decision.leader)], contest.decision.tolerance
+                settled, trials = contest.settled, len(contest.asked)
+            loss = truth.max() - truth[rate]
+            taken = truth[rates].max() - truth[rate] <= tolerance
+            rows.append((loss <= tolerance, taken, loss == 0, settled, loss, tolerance, trials))
     return Answers(table.name, len(rows), *(float(one) for one in np.mean(rows, axis=0)))
 
 
-def decided(values: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
+def decided(known: np.ndarray, config: DecideTables, rng: np.random.Generator) -> Contest:
     """Return a decision between the columns of a table of accuracies, on rows that are drawn with replacement."""
-    settings = [TrialConfig(holdout=config.holdout)] * values.shape[1]
+    settings = [TrialConfig(holdout=config.holdout)] * known.shape[1]
     contest = Contest(settings, DATA[DATASET].chance, AT_A_TIME, config.trials)
-    drawn = rng.integers(len(values), size=config.trials)
+    drawn = rng.integers(len(known), size=config.trials)
     for number, (order, setting) in enumerate(contest.asked):  # which grows meanwhile
-        value = values[drawn[order], setting]
+        value = known[drawn[order], setting]
         reason = "diverged" if np.isnan(value) else "completed"
         contest.tell(number, {"stop_reason": reason, "validation_accuracy": value})
     return contest
@@ -205,9 +209,11 @@ def main() -> None:
     found = [*tables(trained(config).trials)]
     print(f"trained after {time.perf_counter() - start:.0f} s", flush=True)
     for table in found[::3]:
-        values = table.values
-        spread = values.sub(values[values.mean().idxmax()], axis=0).std()
-        print(table.name, pd.DataFrame({"mean": values.mean(), "of differences": spread}).T.round(4), sep="\n")
+        for said, trials in (("sweeps", table.sweeps), ("decisions", table.decisions)):
+            known = values(trials)
+            spread = known.sub(known[known.mean().idxmax()], axis=0).std()
+            print(f"{table.name}: {said}")
+            print(pd.DataFrame({"mean": known.mean(), "of differences": spread}).T.round(4))
     listed = [lists(table, size, config) for table in found for size in config.sizes]
     for one in listed:
         said = f"hold the best in {one.held:.1%} of {one.count}, {one.length:.1f} rates"
@@ -223,7 +229,10 @@ def main() -> None:
         said += f"; below the best {answer.loss:.4f}, tolerance {answer.tolerance:.4f}; {answer.trials:.0f} trials"
         print(f"{answer.table:32} {said}{missed(answer.within, answer.count)}", flush=True)
     print(f"{time.perf_counter() - start:.0f} s")
-    measured = {table.name: table.values.round(5).reset_index().to_dict("list") for table in found[::3]}
+    within, trials = (np.mean([getattr(one, name) for one in answered]) for name in ("within", "trials"))
+    print(f"all: within the tolerance in {within:.1%}, {trials:.0f} trials")
+    kinds = {(one.name, kind): getattr(one, kind) for one in found[::3] for kind in ("sweeps", "decisions")}
+    measured = {": ".join(name): values(of).round(5).reset_index().to_dict("list") for name, of in kinds.items()}
     results = {"tables": measured, "lists": [*map(asdict, listed)], "answers": [*map(asdict, answered)]}
     write_record(config, machine, {name: {"rounds": rows, "targets": []} for name, rows in results.items()})
 

@@ -15,11 +15,9 @@ from mnist_tune.errors import UserError
 from mnist_tune.named_code import parse_call
 from mnist_tune.own_code.loading import check_again, load_own, names_in
 from mnist_tune.own_code.registry import ENTRIES, is_named_again
-from mnist_tune.regimes.contest import CONTENDERS, JUMPING, MOST_SETTINGS, TRIALS, Contest
-from mnist_tune.regimes.decision import CONFIRMED, to_decide
+from mnist_tune.regimes.contest import CONTENDERS, MOST_SETTINGS, TRIALS, Contest
+from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.regimes.families import held_out
-from mnist_tune.reports.decided import titles
-from mnist_tune.results.tables import settings_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep, load_sweep
@@ -66,9 +64,8 @@ class DecideOptions(CrossedOptions):
     scheduler: Literal["fifo"] = "fifo"
     """Trials run to their end, unless they diverge."""
     sweep: Annotated[str | Path | None, Mark.HERE] = None
-    """The folder or URI of a sweep: compare the settings that it has not told apart from its best, on its data. Those
-    whose accuracy still jumps are left out. Name networks of your own again with --architecture, so that they are
-    loaded."""
+    """The folder or URI of a sweep: compare the settings that may be its best, on its data. Name networks of your own
+    again with --architecture, so that they are loaded."""
     learning_rates: tuple[float | str, ...] = ()
     """Learning rates to compare, or a range FIRST:LAST:COUNT, log-spaced; crossed with all others, too. Each
     combination is a setting."""
@@ -161,10 +158,9 @@ def _contenders(
     options: DecideOptions, settings: Sequence[TrialConfig]
 ) -> tuple[DecideOptions, list[TrialConfig], dict[str, Any]]:
     """Return the options with what follows from the sweep and the data, the settings to decide between (by default,
-    those that the options name), and what is recorded of a sweep: the split by which it chose them, and the names of
-    those that it left out. Raises `UserError` if there are fewer than two settings, or the data are not those of the
-    sweep."""
-    sweep, out = None, list[str]()
+    those that the options name), and what is recorded of a sweep: the split by which it chose them. Raises `UserError`
+    if there are fewer than two settings, or the data are not those of the sweep."""
+    sweep = None
     if options.sweep is None:
         settings = settings or list(
             options.combined("learning_rates", learning_rates=all_rates(options.learning_rates))
@@ -175,15 +171,12 @@ def _contenders(
         place = storage.place(options.sweep)
         sweep = load_sweep(place)
         _refuse_others(options, sweep)
-        best = sweep.best()
-        taken, close = (settings_of(some) for some in (to_decide(best), best[best["close"]]))
-        settings = [replace(one, label="") for one in taken]
+        settings = [replace(one, label="") for one in sweep.contenders()]
         if len(settings) < 2:
             raise UserError(f"{place} has no two settings that it could not tell apart; list some instead")
         names = {parse_call(text).name for texts in names_in(*settings).values() for text in texts}
         code = [one for one in sweep.meta.get("code", []) if one["name"] in names]
         check_again(code, place, partial(announce, quiet=options.quiet), "sweep")
-        out = [name for name, one in zip(titles(close), close, strict=True) if one not in taken]
         recorded = recorded_options(SweepOptions, sweep.meta, place)
         same = {name: recorded[name] for name in left_out(options, recorded) & {*options.PANELS["data"]}}
         same["epochs"] = settings[0].epochs
@@ -208,9 +201,7 @@ def _contenders(
     images = f"{options.holdout} of {len(data.train_labels)} training images"
     said = f"comparing {len(settings)} settings on {images}, which are held out"
     announce(said + "; each epoch leaves out its last, smaller batch" * options.drop_last, options.quiet)
-    if out:
-        announce(f"left out, since accuracy still jumps there: {', '.join(out)}", options.quiet)
-    return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None, JUMPING: out}
+    return options, settings, {"chosen_by": held_out(sweep.trials) if sweep else None}
 
 
 def _with_images_held_out(

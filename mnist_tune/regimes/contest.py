@@ -23,9 +23,6 @@ from mnist_tune.trial import MOST_TRIALS, TrialConfig, retried
 CONTENDERS = "contenders"
 """The option in `sweep.json` that lists the settings: the fields of a trial of each, without its seeds."""
 
-JUMPING = "jumping"
-"""The option that lists the names of settings that were left out, since their accuracy jumps."""
-
 MOST_SETTINGS = 200
 """The most settings of a contest: differences of all settings to all others are kept after every seed."""
 

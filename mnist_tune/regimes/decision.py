@@ -19,10 +19,10 @@ from mnist_tune.regimes.outcomes import COMPETES, FAILED, outcomes
 from mnist_tune.regimes.replicates import CONFIGURATION, clopper_pearson, regime_counts
 
 RISK = 0.05
-"""The chance, over all settings, that one is wrongly told apart from the best, or wrongly out."""
+"""The chance that the best of all settings is not on a list, or is better than the one named by more than is said."""
 
 TOO_MANY = 2
-"""A setting that failed with so many seeds more than the leader is set aside."""
+"""A setting that failed with so many seeds more than another one is set aside."""
 
 CONFIRMED = 29
 """Seeds after which a setting that is better with three seeds in four is told from one that is not, with both risks at
@@ -111,8 +111,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     Returns:
         The columns `CONFIGURATION`; `trial_id`, its first trial that competes; `seeds`, how many compete; `failures`,
         how many failed; `accuracy`, the mean of those that compete; `regime`; `gap`, how far the setting is below the
-        best, over the seeds that both have; `close`, whether that is at most `chance_gap`; `jumps`, by how much a
-        curve still falls in an epoch (`late_falls`).
+        best, over the seeds that both have; `limit`, the most that is not told apart (`chance_gap`); `close`, whether
+        the gap is at most that; `jumps`, by how much a curve still falls in an epoch (`late_falls`).
     """
     names, ended = [name for name in CONFIGURATION if name in trials], outcomes(trials, data.chance)
     keys = [name for name in names if trials[name].nunique() > 1] or names[:1]  # pandas takes milliseconds for each
@@ -121,8 +121,8 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     competes = ended == COMPETES
     first = ["trial_id"] * ("trial_id" in trials)
     if not competes.any():
-        columns = [*names, *first, "seeds", "failures", "accuracy", "regime", "gap", "close", "jumps"]
-        return pd.DataFrame(columns=columns).astype({"close": bool, "jumps": float})
+        columns = [*names, *first, "seeds", "failures", "accuracy", "regime", "gap", "limit", "close", "jumps"]
+        return pd.DataFrame(columns=columns).astype({"close": bool, "gap": float, "limit": float, "jumps": float})
     competes &= failures < failures[competes].min() + TOO_MANY
     ran, failures = trials[competes], failures[competes]
     setting = np.unique(setting[competes], return_inverse=True)[1]
@@ -141,16 +141,14 @@ def standing(trials: pd.DataFrame, data: DataFacts) -> pd.DataFrame:
     at = [rows[i][0] for i in order]
     return ran[[*names, *first]].iloc[at].reset_index(drop=True).assign(
         seeds=np.bincount(setting)[order], failures=failures[at], accuracy=mean[order], regime=regimes, gap=gap[order],
-        close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
+        limit=limit[order], close=(gap <= limit)[order], jumps=[falls[rows[i]].max() for i in order],
     )  # fmt: skip
 
 
 def to_decide(found: pd.DataFrame) -> pd.DataFrame:
-    """Return those settings of `standing` among which a decision is worth its seeds: those that are not told apart from
-    the best and don't jump or, if there are fewer than two, all that are not told apart."""
-    close = found[found["close"]]
-    calm = close[close["jumps"] == 0]
-    return calm if len(calm) > 1 else close
+    """Return those settings of `standing` that may be the best, among which a decision is worth its seeds: those that
+    are not told apart from it, and those that would not be without their largest jump."""
+    return found[found["gap"] <= found["limit"] + found["jumps"]]
 
 
 def _images(trials: pd.DataFrame, data: DataFacts, split: str = "validation") -> Any:
@@ -217,10 +215,11 @@ def most_failures(failed: Any, seeds: Any) -> Any:
 
 
 class Decision:
-    """Which of K settings is best, from seeds that are taken up one after another, each by all settings still in.
+    """Which of K settings is best, from seeds that are taken up one after another.
 
-    A setting is set aside once it has failed with two seeds more than the leader. It is beaten once another one is
-    better by more than `radius` at the risk 0.05 / (K - 1): it is out, and is in again if that one is set aside.
+    The leader trains each seed, and so do those that may still be better than it by more than the tolerance. Once there
+    are none, it is settled. A setting is set aside for good once it failed with two seeds more than another
+    one, of those that both have.
     It may hold many searches at once, all arrays then have their axis first.
 
     Args:
@@ -230,39 +229,39 @@ class Decision:
         searches: how many searches there are, as a shape; that of a single one is empty.
 
     Attributes:
-        active: whether each setting is in, [K].
-        seeds: how many seeds each has taken up, [K]; of one that is out, until it left.
-        failures: with how many of them it failed, [K].
-        allowed: with how many the leader had failed when a setting was set aside, [K]; -1 for those that were not.
+        seeds: how many seeds each has taken up, [K].
+        allowed: with how many of them another one had failed when a setting was set aside, [K]; -1 for those that were
+            not.
     """
 
     def __init__(self, settings: int, tolerance: float, least: float = 0.0, searches: tuple[int, ...] = ()) -> None:
         self.tolerance, self.least = tolerance, least
-        self._risk = RISK / max(settings - 1, 1)
-        self.active = np.ones((*searches, settings), bool)
-        self.seeds, self.failures, self.allowed = (np.full((*searches, settings), of) for of in (0, 0, -1))
-        self._beat = np.zeros((*searches, settings, settings), bool)
-        """Whether one has beaten another one, [better, worse], while both were in."""
+        self.seeds, self.allowed = (np.full((*searches, settings), of) for of in (0, -1))
         self._sum, self._squares = (np.zeros((*searches, settings, settings)) for _ in range(2))
-        self._count = np.zeros((*searches, settings, settings), int)
+        self._count, self._failed = (np.zeros((*searches, settings, settings), int) for _ in range(2))
+        """Of the seeds that two settings have, with how many neither failed, and with how many the first one did."""
 
     def add(self, values: Any, trained: Any = True) -> None:
-        """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it failed. Those that are out count no
-        more, nor do those that were not `trained` with it, [K]: they were out when it was asked for."""
-        values, took = np.asarray(values, float), self.active & trained
+        """Take up one seed: the held-out accuracy of each setting, [K]; NaN if it failed. Those that were not `trained`
+        with it, [K], are left out, and so are those that were set aside."""
+        values, took = np.asarray(values, float), ~self.aside & trained
         self.seeds += took
-        self.failures += took & np.isnan(values)
+        self._failed += (took & np.isnan(values))[..., :, None] & took[..., None, :]
         known = took & ~np.isnan(values)
         pairs, values = known[..., :, None] & known[..., None, :], np.where(known, values, 0)
         differences = np.where(pairs, values[..., :, None] - values[..., None, :], 0)
         self._count += pairs
         self._sum += differences
         self._squares += differences**2
-        both = self.active[..., :, None] & self.active[..., None, :]
-        self._beat |= (self._mean > self._radius(self._risk)) & both
-        lead = np.take_along_axis(self.failures, self.leader[..., None], -1)
-        self.allowed = np.where(self.active & (self.failures >= lead + TOO_MANY), lead, self.allowed)
-        self.active = ~self.aside & ~self._beaten_by.any(-2)
+        others = np.swapaxes(self._failed, -1, -2)
+        more = (self._failed >= others + TOO_MANY) & ~self.aside[..., None, :]
+        least = np.where(more, others, self.seeds.max() + 1).min(-1)
+        self.allowed = np.where(more.any(-1) & ~self.aside, least, self.allowed)
+
+    @property
+    def failures(self) -> np.ndarray:
+        """With how many of its seeds each failed, [K]."""
+        return np.asarray(np.diagonal(self._failed, axis1=-2, axis2=-1))
 
     @property
     def aside(self) -> np.ndarray:
@@ -270,55 +269,63 @@ class Decision:
         return np.asarray(self.allowed >= 0)
 
     @property
-    def _beaten_by(self) -> np.ndarray:
-        """Whether one that was not set aside has beaten another one, [better, worse]."""
-        return np.asarray(self._beat & ~self.aside[..., :, None])
+    def leader(self) -> np.ndarray:
+        """The setting that no other one is better than, by the mean of their differences, or by least; of equal ones,
+        one that failed less."""
+        score = np.where(self.aside[..., None, :], np.inf, self._mean).min(-1) - 1e-12 * self.failures
+        out = self.aside | (self.failures == self.seeds)
+        return np.asarray(np.where(out, -np.inf, score).argmax(-1))
 
     @property
-    def leader(self) -> np.ndarray:
-        """The setting with the best accuracies of those that are in, by its mean differences to all of them; of equal
-        ones, one that failed less. One that failed with two seeds more than another does not lead."""
-        score = (self._mean * self.active[..., None, :]).sum(-1) - 1e-12 * self.failures
-        least = np.where(self.active, self.failures, np.inf).min(-1, keepdims=True)
-        return np.asarray(np.where(self.active & (self.failures < least + TOO_MANY), score, -np.inf).argmax(-1))
+    def _may_gain(self) -> np.ndarray:
+        """By how much each setting may be better than the leader, with 95% confidence; -inf for the leader and those
+        that were set aside, [K]."""
+        lead = self.leader[..., None]
+        most = np.take_along_axis(self._mean + self._radius, lead[..., None], -1)[..., 0]
+        return np.where(self.aside | (np.arange(most.shape[-1]) == lead), -np.inf, most)
+
+    @property
+    def active(self) -> np.ndarray:
+        """Whether each setting trains the next seed: the leader, and those that may be better by the tolerance, [K]."""
+        lead = np.arange(self.seeds.shape[-1]) == self.leader[..., None]
+        return np.asarray(lead | (self._may_gain >= self.tolerance))
+
+    @property
+    def rivals(self) -> np.ndarray:
+        """Whether each setting may be better than the leader at all, [K]."""
+        return np.asarray(self._may_gain > 0)
 
     @property
     def may_lose(self) -> np.ndarray:
-        """By how much another setting that is in may be better than the leader, with 95% confidence; 0 if none is."""
-        lead = self.leader[..., None]
-        others = self.active & (np.arange(self.active.shape[-1]) != lead)
-        most = np.take_along_axis(self._mean + self._radius(2 * RISK), lead[..., None], -1)[..., 0]
-        return np.asarray(np.where(others, most, 0).max(-1))
+        """By how much another setting may be better than the leader, with 95% confidence; 0 if none is."""
+        return np.asarray(np.maximum(self._may_gain.max(-1), 0))
 
     @property
     def over(self) -> np.ndarray:
-        """Whether it is settled: one setting is left, or none loses more than the tolerance by taking the leader."""
-        return np.asarray((self.active.sum(-1) == 1) | (self.may_lose < self.tolerance))
+        """Whether it is settled: no other setting may be better than the leader by the tolerance."""
+        return np.asarray((self._may_gain < self.tolerance).all(-1))
 
-    def worse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each setting by how much it is worse than another one, [K, 3]: a simultaneous 95% interval's lower
-        end, the mean, its upper end; which other one that is, [K]: the leader or, for a setting that was beaten, the
-        one that beat it most surely; and how many seeds both have, [K]."""
+    def worse(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each setting by how much it is worse than the leader, [K, 3]: the lower end of an interval, the
+        mean, and the upper end; and how many seeds both have, [K]. Each end holds in 95%."""
+        lead = self.leader[..., None, None]
         mean, wide = self.differences
-        by = self._beaten_by
-        surely = np.where(by, mean - wide, -np.inf).argmax(-2)
-        than = np.where(by.any(-2) & ~self.active, surely, self.leader[..., None])
-        of = than[..., None, :]
-        mean, wide, count = (np.take_along_axis(each, of, -2)[..., 0, :] for each in (mean, wide, self._count))
-        return np.stack([mean - wide, mean, mean + wide], -1), than, count
+        mean, wide, count = (np.take_along_axis(each, lead, -2)[..., 0, :] for each in (mean, wide, self._count))
+        return np.stack([mean - wide, mean, mean + wide], -1), count
 
     @property
     def differences(self) -> tuple[np.ndarray, np.ndarray]:
-        """By how much each setting is better than each other one, [better, worse], and the half-width of its 95%
-        interval (simultaneous, and for any number of seeds), infinite while there are too few seeds. Two that have no
-        seed in common have no difference: NaN."""
-        return np.where(self._count > 0, self._mean, np.nan), self._radius(self._risk)
+        """By how much each setting is better than each other one, [better, worse], and the half-width of its interval,
+        for any number of seeds; infinite while there are too few. Each end holds in 95%. Two that have no seed in
+        common have no difference: NaN."""
+        return np.where(self._count > 0, self._mean, np.nan), self._radius
 
     @property
     def _mean(self) -> np.ndarray:
         """By how much each setting is better than each other one, [better, worse]."""
         return self._sum / np.maximum(self._count, 1)
 
-    def _radius(self, risk: float) -> np.ndarray:
+    @property
+    def _radius(self) -> np.ndarray:
         variance = (self._squares - self._sum * self._mean) / np.maximum(self._count - 1, 1)
-        return radius(self._count, np.sqrt(np.maximum(variance, self.least**2)), risk)
+        return radius(self._count, np.sqrt(np.maximum(variance, self.least**2)), 2 * RISK)

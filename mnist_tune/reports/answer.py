@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, rate, told_apart
@@ -105,7 +106,7 @@ def answer(sweep: Tables, where: str = "", found: Sequence[Finding] | None = Non
     if sweep.final and (contest := sweep.final.decision):
         first, accuracy = int(contest.decision.leader), decided_accuracy(sweep.final, contest)
         how = f"of {tried}, the best {len(contest.settings)} compared on fresh seeds"
-        close = [k for k in range(len(contest.settings)) if contest.decision.active[k] and k != first]
+        close = np.flatnonzero(contest.decision.rivals).tolist()
         lines = list(decided(sweep.final, contest))[1:2]
     else:
         close = [k for k, near in enumerate(best["close"]) if near and k != first]
@@ -196,7 +197,7 @@ def _decided(sweep: Tables, where: str, running: Sequence[str]) -> Answer:
         return Answer("No setting has been compared yet", tuple(running))
     settings = pd.DataFrame([one.to_dict() for one in contest.settings]).rename(columns={"epochs": "epochs_asked"})
     known, best = keys(settings), int(contest.decision.leader)
-    rivals = tuple(key for k, key in enumerate(known) if contest.decision.active[k] and k != best)
+    rivals = tuple(known[k] for k in np.flatnonzero(contest.decision.rivals))
     head = f"{'Train with' if contest.settled else 'So far'} {said[0]}"
     more = f"{resume_command(sweep.meta, where)} --trials {2 * len(sweep.trials)}"
     open_ = bool(sweep.meta["ended"]) and not contest.settled and named_again(sweep.meta)[1] != FROM_PYTHON

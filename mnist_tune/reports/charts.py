@@ -389,7 +389,7 @@ def shorter(text: str, most: int) -> str:
 def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
     """Draw by how much each setting is worse than the best, with its interval: the best first."""
     found, number, names = contest.decision, numbers(view, sweep, contest), [*map(printable, titles(contest.settings))]
-    worse, _, both = found.worse()
+    worse, both = found.worse()
     best = int(found.leader)
     rows = sorted(
         (k for k in range(len(names)) if k == best or both[k]), key=lambda k: -1 if k == best else worse[k, 1]
@@ -399,27 +399,29 @@ def gaps(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one
     left = min(14 + LETTER * max(len(names[k]) for k in rows), 0.42 * box.width)
     room = int((left - 10) / LETTER)
     y, x = Axis(len(rows) - 0.4, -0.6, False), Axis.of([0, *ends.ravel()], False)
-    axes = frame(figure, box, "points of accuracy below the best, with 95% intervals", x, y, left=left)
+    axes = frame(figure, box, "points of accuracy below the best, with intervals", x, y, left=left)
     axes.set_yticks(range(len(rows)), [shorter(names[k], room) for k in rows], parse_math=False)
     axes.axvline(0, color=DIM, lw=1, zorder=1)
     for place, k in enumerate(rows):
         low, mean, high = 100 * worse[k] if k != best else np.zeros(3)
         mean = min(max(mean, x.low), x.high)  # one that left early may be far out
-        colour = INK if k == best else COLOURS["slow"] if found.active[k] else FAINT
+        colour = INK if k == best else COLOURS["slow"] if found.rivals[k] else FAINT
         if np.isfinite([low, high]).all() and k != best:
             lines(axes, [[(low, place), (high, place)]], "bar", "s", [number[k]], colors=colour, lw=5, alpha=0.35)
         mark = axes.scatter(
-            [mean], [place], s=70, marker="o" if found.active[k] or k == best else "X", color=colour, lw=0, zorder=3
+            [mean], [place], s=70, marker="o" if found.rivals[k] or k == best else "X", color=colour, lw=0, zorder=3
         )
         tagged(mark, "mark", "s", [number[k]])
-    said = "filled: still in; crosses have left" + f"; {left_out} more" * (left_out > 0)
+    said = "filled: may be as good; crosses: worse" + f"; {left_out} more" * (left_out > 0)
     write(axes, (0, 0), said, (-left, -42))
 
 
 def gaps_by_seed(view: View, sweep: int, contest: Contest, figure: Figure, box: Box, one: Measure) -> None:
     """Draw how the gap of each setting to the best became known, seed by seed."""
     found, number, names = contest.decision, numbers(view, sweep, contest), [*map(printable, titles(contest.settings))]
-    best, last = int(found.leader), [int(seeds) for seeds in found.seeds]
+    best = int(found.leader)
+    grew = np.diff([seeds for seeds, _, _ in contest.course], axis=0, prepend=0) > 0
+    last = [int(np.flatnonzero(own).max(initial=-1)) + 1 for own in grew.T]
     mean = 100 * np.array([mean[best] for _, mean, _ in contest.course])
     rows = [k for k in evenly(range(len(names)), MOST_CURVES) if k != best and last[k]]
     settled = mean[min(3, len(mean) - 1) :]
@@ -437,13 +439,13 @@ def gaps_by_seed(view: View, sweep: int, contest: Contest, figure: Figure, box: 
     axes.axhline(0, color=DIM, lw=1, zorder=1)
     ends = axes.get_ylim()
     course = [np.column_stack([np.arange(1, last[k] + 1), np.clip(mean[: last[k], k], *ends)]) for k in rows]
-    for active in (False, True):
-        chosen = [i for i, k in enumerate(rows) if bool(found.active[k]) is active]
-        look: dict[str, Any] = {"colors": COLOURS["slow"], "lw": 2} if active else {"colors": FAINT, "lw": 1.1}
+    for near in (False, True):
+        chosen = [i for i, k in enumerate(rows) if bool(found.rivals[k]) is near]
+        look: dict[str, Any] = {"colors": COLOURS["slow"], "lw": 2} if near else {"colors": FAINT, "lw": 1.1}
         lines(axes, [course[i] for i in chosen], "line", "s", [number[rows[i]] for i in chosen], **look)
     labels = []
     for (x, y), k in ((line[-1], k) for line, k in zip(course, rows, strict=True) if len(rows) <= FEW):
-        near = bool(found.active[k])
+        near = bool(found.rivals[k])
         colour = COLOURS["slow"] if near else DIM
         labels.append(Label(x, y, shorter(names[k], 20), colour, near, f"name/s/{number[k]}"))
     place_labels(axes, labels, LETTERS)

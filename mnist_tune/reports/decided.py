@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from mnist_tune.numbers import counted, told_apart
-from mnist_tune.regimes.contest import JUMPING, Contest
+from mnist_tune.regimes.contest import Contest
 from mnist_tune.regimes.data_facts import data_facts
 from mnist_tune.regimes.decision import most_failures
 from mnist_tune.regimes.families import setting, varied
 from mnist_tune.regimes.outcomes import COMPETES, MISSING, outcomes
 from mnist_tune.regimes.replicates import half_width
-from mnist_tune.reports.page_data import listed
 from mnist_tune.results.tables import Tables
 from mnist_tune.trial import TrialConfig
 
@@ -47,7 +46,7 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     if not found.seeds.any():
         return
     best = int(found.leader)
-    left = [int(k) for k in np.flatnonzero(found.active) if k != best]
+    left = np.flatnonzero(found.rivals).tolist()
     at_most = found.may_lose
     if contest.settled and found.aside.sum() == len(names) - 1:
         sure, of = "all others fail more often", ""
@@ -65,8 +64,6 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
     apart = f"not told apart: {', '.join(names[k] for k in left)}" * bool(left and at_most)
     yield "; ".join(filter(None, [rest, failed(failures, seeds), apart, of]))
     yield from _calmer(sweep, contest, names, left if at_most else [])
-    if isinstance(out := sweep.meta["options"].get(JUMPING), list) and out:
-        yield f"left out, since accuracy still jumped there: {listed([*map(str, out)], MOST_NAMED)}"
     if contest.confirming:
         fresh = pd.Series(contest.confirming).dropna()
         further = counted(len(fresh), "further seed")
@@ -81,16 +78,15 @@ def decided(sweep: Tables, contest: Contest) -> Iterator[str]:
 
 def compared(sweep: Tables, contest: Contest) -> pd.DataFrame:
     """Return the settings of a decision as a table of texts: their seeds, how many failed, their accuracy on held-out
-    images, and by how much they are worse than the best one, or than the one that beat them."""
+    images, and by how much they are worse than the best one."""
     found, names = contest.decision, titles(contest.settings)
     best, rows = int(found.leader), []
-    for k, ((low, mean, high), other, both) in enumerate(zip(*found.worse(), strict=True)):
+    for k, ((low, mean, high), both) in enumerate(zip(*found.worse(), strict=True)):
         interval = f" [{low:.4f}, {high:.4f}]" * math.isfinite(low)  # of few seeds there is none
-        than = f" (than {names[other]})" * bool(other != best)
-        worse = "–" if k == best else f"{mean:.4f}{interval}{than}" if both else "no seed in common"
-        state = "the best" if k == best else "in" if found.active[k] else "beaten"
+        worse = "–" if k == best else f"{mean:.4f}{interval}" if both else "no seed in common"
+        state = "the best" if k == best else "in" if found.active[k] else "out"
         if found.aside[k]:
-            state = f"set aside, as the best had failed with {found.allowed[k]}"
+            state = f"set aside, as another had failed with {found.allowed[k]}"
         accuracy = _accuracies(sweep, contest, k, "validation").mean()
         rows.append((names[k], str(found.seeds[k]), str(found.failures[k]), f"{accuracy:.4f}", worse, state))
     return pd.DataFrame(rows, columns=["setting", "seeds", "failed", "held out", "worse than the best", "state"])

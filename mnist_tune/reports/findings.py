@@ -144,12 +144,11 @@ def _families(sweep: Tables) -> Iterator[Finding]:
 def _next(sweep: Tables, where: str) -> Iterator[Finding]:
     if sweep.meta["ended"] is None or sweep.decision is not None or sweep.edges():
         return
-    close = to_decide(best := sweep.best())
+    close = to_decide(sweep.best())
     if not 1 < len(close) <= MOST_SETTINGS:
         return
     flags, by_hand = named_again(sweep.meta, close)
-    calm = ", and don't jump" * int(len(close) < best["close"].sum())
-    said = f"to decide between the {len(close)} settings that are not told apart{calm}{f', {by_hand}' * bool(by_hand)}:"
+    said = f"to decide between the {len(close)} settings that may be the best{f', {by_hand}' * bool(by_hand)}:"
     if by_hand == FROM_PYTHON:
         arrays = ", dataset=..." * (sweep.meta["options"].get("dataset") == ARRAYS)
         yield Finding(Kind.NEXT, said, by_hand, command=f"decide(DecideOptions(sweep=...{arrays}))")

@@ -94,8 +94,8 @@ class Tables:
         return standing(self.steady, data_facts(self.meta))
 
     def contenders(self) -> list[TrialConfig]:
-        """Return the best setting and those that are not told apart from it, the best first, each with the seed 0.
-        Those whose accuracy still jumps are left out, unless fewer than two are left."""
+        """Return the settings that may be the best, the best first, each with the seed 0: those that are not told apart
+        from it, and those that would not be without their largest jump."""
         return settings_of(to_decide(self.best()))
 
     def finalists(self) -> pd.DataFrame:

@@ -244,7 +244,7 @@ def test_a_decision_has_a_line_for_each_setting(made_up_sweep, capsys):
     table, _, rest = capsys.readouterr().out.partition("Train with 0.2: none of the others is better")
     rows = table.splitlines()[2:]
     assert [row.split()[0] for row in rows] == ["0.1", "0.2", "0.4"]
-    assert [row.split()[-1] for row in rows] == ["beaten", "best", "in"]
+    assert [row.split()[-1] for row in rows] == ["out", "best", "out"]
     assert len(rest.splitlines()) <= 7
 
 

@@ -13,6 +13,6 @@ def test_decisions_are_right(truth, noise, settings):
     """If each of 200 decisions is right with a chance of 95%, one try in 1,000 has 179 or fewer that are."""
     cell = simulate(truth, noise, settings, 0.5, DecideCoverage(searches=200))
     assert cell.settled > 0.8
-    for share in (cell.within, cell.kept, cell.intervals):
+    for share in (cell.within, cell.right, cell.kept):
         assert share * 200 > 179
     assert cell.trials <= 200
