@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import pandas as pd
 from mnist_tune.columns import EPOCHS
 from mnist_tune.regimes.data_facts import MNIST, DataFacts
 from mnist_tune.regimes.divergence import chance_ceiling
-from mnist_tune.regimes.noise import calm_limit, difference_noise, sigmas, window_images
+from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_floor, calm_limit, sigmas, window_images
 from mnist_tune.trial import steps_of_epoch
 
 COLUMNS = [column.name for column in EPOCHS if column.curve]
@@ -59,6 +60,11 @@ class Curve:
     """Independent answers that an image counts for; more than one only if it has several tokens."""
     schedule: str = "constant"
     """The course of the learning rate. After cosine and linear a run can't go on: they end at 0."""
+    share_noise: float | None = None
+    """Where accuracies are shares of the loss that were learned (`learned_share`), the standard error of each; it is
+    infinite if nobody knows how much can be learned."""
+    loss_noise: float = 0.0
+    """The standard error of a loss there."""
 
     @classmethod
     def of(cls, columns: Mapping[str, np.ndarray], config: Any, data: DataFacts) -> Curve:
@@ -148,7 +154,32 @@ class Curve:
     @cached_property
     def ceiling(self) -> float:
         """The accuracy up to which a network counts as guessing."""
-        return chance_ceiling(self.data.chance, self.images)
+        return chance_ceiling(self.data.chance, math.inf if self.by_share else self.images)
+
+    @property
+    def by_share(self) -> bool:
+        """Whether accuracies are shares of the loss that were learned."""
+        return self.share_noise is not None
+
+    def noise(self, *accuracies: Any, images: float = 0) -> Any:
+        """Return the standard error of an accuracy, or of the difference of two, on so many images; by default on those
+        of `accuracy`."""
+        if self.share_noise is not None:
+            return self.share_noise * math.sqrt(len(accuracies))
+        errors = [accuracy_noise(one, images or self.images) for one in accuracies]
+        return errors[0] if len(errors) == 1 else np.hypot(*errors)
+
+    @property
+    def calm_limit(self) -> float:
+        """The largest training loss of a calm network that has learned nothing."""
+        if self.by_share:
+            return self.untrained + SIGMAS * self.loss_noise
+        return float(calm_limit(self.untrained, self.evaluated))
+
+    @property
+    def calm_floor(self) -> float:
+        """The least training loss of a network that guesses."""
+        return self.guess - SIGMAS * self.loss_noise if self.by_share else calm_floor(self.guess, self.evaluated)
 
     @cached_property
     def settled(self) -> float:
@@ -172,8 +203,7 @@ class Curve:
     @cached_property
     def falls_noise(self) -> np.ndarray:
         """The limit that each of `falls` must exceed to be more than noise."""
-        noise = difference_noise(self.accuracy[1:], self.accuracy[:-1], self.images)
-        return np.asarray(sigmas(self.epochs - 1) * noise)
+        return np.asarray(sigmas(self.epochs - 1) * self.noise(self.accuracy[1:], self.accuracy[:-1]))
 
     def spikes(self, factor: float = 1) -> np.ndarray:
         """Return which epochs have a spike: a window whose loss is above `factor` times the untrained loss, and above

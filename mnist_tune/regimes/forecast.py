@@ -15,7 +15,7 @@ import numpy as np
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.data_facts import DataFacts
-from mnist_tune.regimes.noise import SIGMAS, accuracy_noise
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import FAR, HALF, LEARNED, NEAR_BEST, TREND, higher, late_pace, memorising
 
 NINETY = 1.6449
@@ -114,7 +114,7 @@ def law(curve: Curve) -> tuple[float, float, float]:
     x, y = x - x.mean(), np.log(error)
     slope = float(x @ y / (x @ x))
     residuals = y - y.mean() - slope * x
-    noise = accuracy_noise(curve.accuracy[-count:], curve.images) / error
+    noise = curve.noise(curve.accuracy[-count:]) / error
     variance = max(float(residuals @ residuals) / (count - 2), float(np.mean(noise**2)))
     return float(np.exp(y.mean() + slope * x[-1])), -slope, math.sqrt(variance / float(x @ x))
 
@@ -156,7 +156,7 @@ def target_of(curves: Iterable[Curve], data: DataFacts) -> float | None:
 
 def margin(curve: Curve) -> float:
     """Return by how much a target is below the accuracy of the curve that it follows from."""
-    noise = SIGMAS * float(accuracy_noise(curve.settled, curve.images))
+    noise = SIGMAS * float(curve.noise(curve.settled))
     return max(NEAR_BEST * (1 - curve.data.chance), noise)
 
 

@@ -17,7 +17,7 @@ from mnist_tune.regimes.curve import Curve, curves_of
 from mnist_tune.regimes.data_facts import DataFacts
 from mnist_tune.regimes.families import SIBLINGS, rate_changed, setting, varied
 from mnist_tune.regimes.forecast import Forecast, epochs_to, forecast, reached, target_of
-from mnist_tune.regimes.noise import SIGMAS, accuracy_noise, calm_limit
+from mnist_tune.regimes.noise import SIGMAS
 from mnist_tune.regimes.statistics import (
     CLEARLY,
     ENOUGH,
@@ -73,7 +73,7 @@ def gone(curve: Curve, goal: float) -> str:
     """Is the loss gone for good, or what was learned, or the network dead?"""
     accuracy, loss = curve.accuracy, curve.train_loss
     guesses = accuracy[-1] <= curve.ceiling
-    if loss is not None and not loss[-1] <= calm_limit(curve.untrained, curve.evaluated):
+    if loss is not None and not loss[-1] <= curve.calm_limit:
         flagged = curve.diverged is not None and curve.diverged[-1]
         ended = curve.complete and guesses and (curve.diverged is None or curve.above_since is not None)
         if flagged or ended or not np.isfinite(loss[-1]):
@@ -109,7 +109,7 @@ def restless(curve: Curve, goal: float) -> str:
 
 def there(curve: Curve, goal: float) -> str:
     """Is the median of the last three epochs at the target? Fewer epochs must be beyond it by more than noise."""
-    noise = 0 if curve.epochs >= TREND else SIGMAS * accuracy_noise(curve.settled, curve.images)
+    noise = 0 if curve.epochs >= TREND else SIGMAS * curve.noise(curve.settled)
     steady = not slips(curve)[-TREND + 1 :].any() or (curve.accuracy[-ENOUGH:] < goal).sum() <= 1
     if not steady or curve.settled - noise < goal or goal - curve.accuracy[-1] > VISIBLE:
         return ""
@@ -238,7 +238,7 @@ class Family:
             if not best or not higher(best.curve, curve, one.target):
                 return None
             known = best.curve.held_out_settled
-            known -= SIGMAS * float(accuracy_noise(known, curve.held_out_count))
+            known -= SIGMAS * float(curve.noise(known, images=curve.held_out_count))
             goal = min(known, math.inf if one.target is None else one.target)
             return ("slow", behind(one, best)) if forecast(curve, goal).earliest > curve.epochs_asked else None
         first = min(self.trials[: faster.sum()], key=lambda other: other.since, default=None)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_tune.regimes.curve import Curve
 from mnist_tune.regimes.divergence import PATIENCE, chance_ceiling
-from mnist_tune.regimes.noise import SIGMAS, calm_floor, calm_limit, difference_noise, sigmas
+from mnist_tune.regimes.noise import SIGMAS, calm_limit, sigmas
 
 TREND = 3
 """The least number of epochs that show a trend, and over which a curve settles (2 to 3)."""
@@ -57,14 +57,14 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
     best = int(held_out.argmax())
     now = max(curve.held_out_settled, held_out[-1])
     fall = held_out[best] - now
-    units = fall / (sigmas(curve.epochs) * difference_noise(held_out[best], now, curve.held_out_count))
+    units = fall / (sigmas(curve.epochs) * curve.noise(held_out[best], now, images=curve.held_out_count))
     said = f"held out {held_out[best]:.4f} in epoch {best + 1}, then {held_out[-1]:.4f}"
     if loss is not None and np.isfinite(loss).all() and min(loss) > 0:
         late = float(np.median(loss[-TREND:]))
         if late > calm_limit(min(loss), curve.held_out_count, risk=0.05):
             units += math.log(late / min(loss)) / math.log(CLEARLY)
             said += f"; loss {min(loss):.3g} to {loss[-1]:.3g}"
-    fits = train[-1] - train[best] >= -difference_noise(train[-1], train[best], curve.evaluated)
+    fits = train[-1] - train[best] >= -curve.noise(train[-1], train[best], images=curve.evaluated)
     if curve.train_loss is not None:
         fits = fits and bool(np.median(curve.train_loss[-TREND:]) <= curve.train_loss[best])
     return said if fall > 0 and units > 1 and fits else ""
@@ -73,7 +73,7 @@ def memorising(curve: Curve, goal: float = math.inf) -> str:
 def drop(curve: Curve, limit: float = VISIBLE) -> bool:
     """Return whether a curve ended below its best by more than a limit and noise."""
     best, last = curve.accuracy.max(), curve.accuracy[-1]
-    return bool(best - last > max(limit, SIGMAS * difference_noise(best, last, curve.images)))
+    return bool(best - last > max(limit, SIGMAS * curve.noise(best, last)))
 
 
 def at_chance(curve: Curve) -> int:
@@ -102,7 +102,7 @@ def stuck(curve: Curve) -> bool:
     if at_chance(curve) < TREND or not lasts(curve) or hardly_begun(curve):
         return False
     loss = curve.train_loss
-    return loss is None or bool((loss[-TREND:] >= calm_floor(curve.guess, curve.evaluated)).all())
+    return loss is None or bool((loss[-TREND:] >= curve.calm_floor).all())
 
 
 def since_when(curve: Curve) -> str:
@@ -124,8 +124,7 @@ def hardly_begun(curve: Curve) -> bool:
     loss = curve.train_loss
     if loss is None or curve.epochs < TREND or not falling(curve):
         return False
-    calm = loss[0] <= calm_limit(curve.untrained, curve.evaluated)
-    return bool(calm and loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
+    return bool(loss[0] <= curve.calm_limit and loss[-1] - curve.guess > (curve.untrained - loss[-1]) / curve.epochs)
 
 
 def late_in_few(curve: Curve, goal: float) -> bool:
@@ -140,8 +139,8 @@ def late_in_few(curve: Curve, goal: float) -> bool:
 def flat(curve: Curve) -> bool:
     """Return whether the accuracy gained nothing beyond noise, and the loss did not fall in each epoch or clearly."""
     first, last, loss = curve.accuracy[0], curve.accuracy[-1], curve.train_loss
-    still = loss is None or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
-    return bool(still and last - first <= SIGMAS * difference_noise(first, last, curve.images))
+    still = loss is None or curve.by_share or (loss[0] < CLEARLY * loss[-1] and not falling(curve))
+    return bool(still and last - first <= SIGMAS * curve.noise(first, last))
 
 
 def late_pace(curve: Curve) -> tuple[float, float]:
@@ -149,11 +148,11 @@ def late_pace(curve: Curve) -> tuple[float, float]:
     accuracy, and the noise of that share."""
     late = round(HALF * curve.epochs)
     loss = curve.train_loss
-    by_loss = loss is not None and loss[-1] < loss[0] < np.inf
+    by_loss = loss is not None and not curve.by_share and loss[-1] < loss[0] < np.inf
     course = -loss if by_loss and loss is not None else curve.accuracy
     first, middle, last = course[0], course[-1 - late], course[-1]
     mean = (last - first) * late / (curve.epochs - 1)
-    noise = 0.0 if by_loss else SIGMAS * difference_noise(middle, last, curve.images)
+    noise = 0.0 if by_loss else SIGMAS * curve.noise(middle, last)
     return ((last - middle) / mean, noise / mean) if mean > 0 else (0.0, 0.0)
 
 
@@ -175,5 +174,5 @@ def higher(other: Curve, one: Curve, target: float | None) -> bool:
     if not epochs or other.accuracy[epochs - 1] <= one.accuracy[epochs - 1]:
         return False
     theirs, ours = other.settled, one.settled
-    noise = SIGMAS * float(difference_noise(theirs, ours, one.images))
+    noise = SIGMAS * float(one.noise(theirs, ours))
     return theirs - ours > (noise if target is not None and theirs >= target else max(VISIBLE, noise))
