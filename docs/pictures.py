@@ -40,7 +40,7 @@ from mnist_tune.regimes.data_facts import DATA, data_facts
 from mnist_tune.regimes.labels import REGIMES
 from mnist_tune.regimes.statistics import HALF, TREND, VISIBLE
 from mnist_tune.reports.axes import Label, log_axis, place_labels
-from mnist_tune.reports.figures import plot_edges, save
+from mnist_tune.reports.figures import save
 from mnist_tune.reports.styles import COLOURS, MARKERS
 from mnist_tune.results.tables import together
 from validation.label_cuts import SETS, Sweep, read_set
@@ -257,7 +257,7 @@ DRAWN = {
     "labels": ("labels.png", plot_labels),
     "regimes": ("regimes.png", lambda path: load_sweep(RECORDED).plot(path)),
     "page": ("report.png", picture_page),
-    "edge": ("edge.png", lambda path: plot_edges(load_sweep(EDGE).edges(), path)),
+    "edge": ("edge.png", lambda path: load_sweep(EDGE).plot(path)),
     "stability": ("stability.png", lambda path: plot_stability(stability_curves(), path)),
     "phases": ("phase_diagram.png", lambda path: save(phase_diagram.plot(pd.read_csv(PHASES)), path)),
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnist_tune.sweep import Sweep as Sweep
     from mnist_tune.sweep import load_sweep as load_sweep
     from mnist_tune.training.network import Network as Network
+    from mnist_tune.training.range_test import Ramp as Ramp
     from mnist_tune.trial import TrialConfig as TrialConfig
     from mnist_tune.tuning.options import SweepOptions as SweepOptions
     from mnist_tune.tuning.sweep import run_search as run_search
@@ -30,6 +31,7 @@ _NAMES = {
     "data_spec": ("DataSpec",),
     "decisions.decide": ("DecideOptions", "decide"),
     "edge.range_test": ("RangeTestOptions", "range_test"),
+    "training.range_test": ("Ramp",),
     "edge.search": ("EdgeOptions", "find_edge"),
     "errors": ("UserError",),
     "own_code.registry": ("register", "register_optimizer"),

@@ -20,7 +20,6 @@ COMMANDS = {
     "search": ("sweeps/search.py", "Which network and which settings do best on held-out images?"),
     "decide": ("sweeps/decide.py", "Which of some settings is best, and how sure is that?"),
     "edge": ("sweeps/edge.py", "How large may the learning rate be, with an interval?"),
-    "predictors": ("sweeps/predictors.py", "What predicts the largest learning rate, and how well?"),
     "range": ("sweeps/range_test.py", "At which learning rate does the loss blow up? Seconds."),
     "summarize": ("analysis/summarize.py", "What were the table, the replicates and the picture of a sweep?"),
     "report": ("analysis/report.py", "Write the page of a sweep, or of several side by side."),

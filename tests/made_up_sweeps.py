@@ -70,8 +70,7 @@ def edge_sweep(new_writer, epoch_row, tmp_path):
     writer = new_writer(tmp_path / "edge")
     rates = [0.2, 0.6, 1.0, *np.geomspace(1.2, 1.6, 24), 2.0]
     trials = [TrialConfig(learning_rate=float(rate), seed=i, epochs=2) for i, rate in enumerate(rates)]
-    predicted = {"range test": [1.6, 1.7], "2/λ0": [0.4, 0.5], "fastai slide": [1e-4]}
-    search = trials[0].to_dict() | {"expected": 1.6, "predicted": predicted}
+    search = trials[0].to_dict() | {"expected": 1.6}
     writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
     writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
     for i, trial in enumerate(trials):
@@ -105,7 +104,7 @@ def of_kind(kind, where, new_writer, epoch_row):
     writer.meta["trials"] = {f"{i:05d}": trial.to_dict() for i, trial in enumerate(trials)}
     writer.meta |= {"started": "2026-01-02T03:04:05+00:00", "command": ["sweeps/lr_regimes.py", "--seeds", "0", "1"]}
     if kind == "edge":
-        search = trials[0].to_dict() | {"expected": 1.6, "predicted": {"range test": [1.6], "2/λ0": [0.4, 0.5]}}
+        search = trials[0].to_dict() | {"expected": 1.6}
         writer.meta["options"] = {"searches": [search], "precision": 0.05, "learned": None}
     if kind == "search":
         writer.meta |= {"name": "search", "search": True, "options": {"by": "tpe", "samples": 3}}

@@ -13,9 +13,7 @@ ASKED = EdgeOptions
 def main() -> int:
     sweep = search_edge(asked(ASKED))
     code = print_report(sweep, picture=True)
-    if edges := sweep.edges():
-        from mnist_tune.reports.figures import plot_edges  # matplotlib would delay the start of the search
-
-        plot_edges(edges, sweep.picture("edge.png"))
+    if sweep.edges():
+        sweep.plot(sweep.picture("edge.png"))
         print(f"Picture: {sweep.picture('edge.png')}")
     return code

@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
-from mnist_tune import RangeTestOptions, cli, numbers, range_test
+from mnist_tune import RangeTestOptions, cli, range_test
+from mnist_tune.edge.range_test import RangeTest
 from mnist_tune.invocation import command, words
+from mnist_tune.numbers import rate
 from mnist_tune.reports.axes import log_axis
 from mnist_tune.reports.figures import panels, save
 from mnist_tune.reports.styles import COLOURS
-from mnist_tune.reports.terminal import table_console
-from mnist_tune.training.range_suggestions import BLOW_UP, BLOWN_UP, EDGE_OVER, RangeCurve
 
 OWN = ("architecture", "seeds", "picture")
 """The options that the command which measures the edge gets by itself, or lacks."""
+
+EDGE_OVER = (0.56, 0.7, 1.2)
+"""The measured edge over the rate at which the loss blew up: the least, the median and the most of ten networks, as
+`examples/predictors.py` found them (benchmarks/records/2026-11-27-predictors-amd-epyc-family-26.csv)."""
 
 
 def main() -> None:
     options = cli.parse(RangeTestOptions)
     found = range_test(options)
-    print_range(found.architecture, found.curves, found.suggestions, options)
-    plot_range_test(found.architecture, found.curves, options.picture)
+    print_range(found, options)
+    plot_range_test(found, options.picture)
     print(f"Picture: {options.picture}")
 
 
-def print_range(
-    name: str,
-    curves: Sequence[RangeCurve],
-    suggestions: Mapping[str, Sequence[float | None]],
-    options: RangeTestOptions,
-) -> None:
-    """Print where the loss blows up, what the rules of libraries suggest, over seeds, and how far from there edges of
-    other networks were."""
-    left = sum(curve.blew_up for curve in curves)
-    print(
-        f"{name}: {len(curves)} range tests, one per seed; in {left} the mean loss left: {BLOWN_UP:g} times its least, "
-        "or half-way back to a guess's"
-    )
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("rule", "suggests (over seeds)", "edges were, times that", "so expect the edge at"):
-        table.add_column(title, no_wrap=True, justify="left" if title == "rule" else "right")
-    said = {BLOW_UP: [curve.blow_up if curve.blew_up else None for curve in curves], **suggestions}
-    for rule, rates in said.items():
-        known = [rate for rate in rates if rate is not None]
-        low, middle, high = EDGE_OVER[rule]
-        nothing = "nothing: the loss never left" if rule == BLOW_UP else "nothing: too few points"
-        cells = [nothing, f"{low:.3g} to {high:.3g}", "–"]
-        if known:
-            rate = float(np.median(known))
-            cells[0], cells[2] = _spread(known), f"{rate * middle:.2g} ({rate * low:.2g} to {rate * high:.2g})"
-        table.add_row(rule, *cells)
-    table_console().print(table)
-    print("The edge is the rate at which half of the seeds learn. It was measured on ten networks (docs/edge.md).")
+def print_range(found: RangeTest, options: RangeTestOptions) -> None:
+    """Print where the loss blows up, over seeds, and where the edge may be, as it was on other networks."""
+    rates = [curve.blow_up for curve in found.curves if curve.blew_up]
+    if rates:
+        middle = float(np.median(rates))
+        seeds = f" [{rate(min(rates), 3)} to {rate(max(rates), 3)}]" * (len(rates) > 1)
+        print(f"{found.architecture}: the loss blows up at {rate(middle, 3)}{seeds}")
+        low, usual, high = (f"{middle * factor:.2g}" for factor in EDGE_OVER)
+        print(f"So expect half of the seeds to learn up to {usual} ({low} to {high}), as with ten other networks")
+    if stayed := len(found.curves) - len(rates):
+        print(f"With {stayed} of {len(found.curves)} seeds it never leaves")
     if options.loss == "mse":
-        print("All of them had cross-entropy: with mse, no range test is to be trusted.")
-    print(f"To measure it here: {command('edge')} {words('architecture', name)}{_repeated(options)}")
+        print("Those had cross-entropy: with mse, no range test is to be trusted")
+    print(f"To measure it here: {command('edge')} {words('architecture', found.architecture)}{_repeated(options)}")
 
 
 def _repeated(options: RangeTestOptions) -> str:
@@ -70,22 +55,18 @@ def _repeated(options: RangeTestOptions) -> str:
     return "".join(f" {words(name, *[value] * (value is not True))}" for name, value in changed.items())
 
 
-def _spread(rates: Sequence[float]) -> str:
-    middle = numbers.rate(float(np.median(rates)), 3)
-    return middle if len(rates) == 1 else f"{middle} [{numbers.rate(min(rates), 3)} to {numbers.rate(max(rates), 3)}]"
-
-
-def plot_range_test(name: str, curves: Sequence[RangeCurve], path: Path) -> None:
+def plot_range_test(found: RangeTest, path: Path) -> None:
     """Draw the losses of every seed by learning rate, smoothed, and where they leave."""
     figure, axis = panels((8, 4.5))
     log_axis(axis, "x")
-    top = 1.2 * max(float(curve.smooth[np.isfinite(curve.smooth)][:20].max(initial=0)) for curve in curves)
-    for i, curve in enumerate(curves):
+    first = (curve.smooth[np.isfinite(curve.smooth)][:20] for curve in found.curves)
+    top = 1.2 * max(float(losses.max(initial=0)) for losses in first)
+    for i, curve in enumerate(found.curves):
         axis.plot(curve.rates, curve.losses, color=f"C{i}", lw=0.5, alpha=0.35)
         axis.plot(curve.rates, curve.smooth, color=f"C{i}", lw=1.4)
         label = None if i else "the loss blows up"
         axis.axvline(curve.blow_up, color=COLOURS["diverged"], ls="--", lw=1, label=label)
     axis.set(ylim=(0, max(top, 1e-6)), xlabel="learning rate", ylabel="training loss of a batch, and its mean")
-    axis.set_title(f"range test of {name}", fontsize=10, parse_math=False)
+    axis.set_title(f"range test of {found.architecture}", fontsize=10, parse_math=False)
     axis.legend(frameon=False)
     save(figure, path)

@@ -9,7 +9,6 @@ from typing import Annotated
 import tyro
 
 from mnist_tune import cli, load_sweep
-from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
 
 
@@ -32,6 +31,3 @@ def main() -> None:
     where = config.figure or sweep.picture("regimes.png")
     sweep.plot(where)
     print(f"Picture: {where}")
-    if edges := sweep.edges():
-        plot_edges(edges, sweep.picture("edge.png"))
-        print(f"Edges: {sweep.picture('edge.png')}")

@@ -1,1 +1,1 @@
-"""The search for the edge: the learning rates at which shares of the seeds learn, and what predicts them."""
+"""The search for the edge: the learning rates at which shares of the seeds learn."""

@@ -1,22 +1,27 @@
-"""A range test of one network: one training run while the learning rate grows, seconds, in this process."""
+"""A range test of one network: one training run while the learning rate grows, for seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import tyro
 
 from mnist_tune.cache import cache_folder
-from mnist_tune.data.dataset import check_counts, load_dataset
+from mnist_tune.data.dataset import Dataset, check_counts, load_dataset
 from mnist_tune.errors import UserError
 from mnist_tune.execution.process_setup import WorkerSettings, configure_jax
-from mnist_tune.own_code.loading import load_own
-from mnist_tune.training.range_suggestions import RangeCurve
+from mnist_tune.own_code.loading import load_own, own_code, register_own
+from mnist_tune.regimes.divergence import guess_loss
 from mnist_tune.trial import TrialConfig
 from mnist_tune.tuning.options import ARCHITECTURE_HELP, OPTIMIZER_HELP, refuse_empty
+
+if TYPE_CHECKING:
+    from mnist_tune.training.range_test import Ramp, RangeCurve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +60,19 @@ class RangeTestOptions:
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The curves of a range test, and what rules suggest, a seed each."""
+    """The curves of a range test, a seed each."""
 
     architecture: str
     curves: tuple[RangeCurve, ...]
-    suggestions: Mapping[str, tuple[float | None, ...]]
-    """By the name of the rule; None where a rule has no suggestion, never NaN."""
 
 
-def range_test(options: RangeTestOptions) -> RangeTest:
+def range_test(options: RangeTestOptions, ramp: Ramp | None = None) -> RangeTest:
     """Run range tests. Nothing else is changed by them: they train copies.
+
+    Args:
+        options: what is tested.
+        ramp: the learning rates, by default 700 from 1e-5 to 100. On another one, as those of libraries, a test ends
+            only where the loss exceeds four times its least.
 
     Raises:
         UserError: the network or the data can't be used.
@@ -74,18 +82,50 @@ def range_test(options: RangeTestOptions) -> RangeTest:
     dataset = load_dataset(options.dataset, options.data_dir, True, options.standardize, options.train_images)
     check_counts(trials, dataset)
     configure_jax(WorkerSettings(Path(), threads=None, cache_dir=str(cache_folder())))
-    from jax.errors import JaxRuntimeError
-
-    from mnist_tune.edge.predictors import Bench, last_line
-    from mnist_tune.execution.device_data import DeviceData
     from mnist_tune.training.network_check import check
 
     check(trials[0], dataset.spec, dataset.train_images, dataset.train_labels)
-    data = DeviceData.put(dataset, 0, 0)
-    benches = [Bench(trial, data, dataset.spec) for trial in trials]
+    return RangeTest(options.architecture, tuple(_curve(trial, dataset, ramp) for trial in trials))
+
+
+def _curve(config: TrialConfig, dataset: Dataset, ramp: Ramp | None = None) -> RangeCurve:
+    """Return the losses of a range test of a trial's network, with its seeds; schedule and warm-up don't count."""
+    from jax.errors import JaxRuntimeError
+
+    from mnist_tune.execution.device_data import DeviceData
+    from mnist_tune.training.program import Program
+    from mnist_tune.training.range_test import Ramp, range_curve
+
+    data = DeviceData.put(dataset, config.label_noise, config.holdout)
+    program = Program.of(replace(config, schedule="constant", warmup_steps=0), dataset.spec)
+    hyper = program.step.hyperparameters(config, config.steps(data.train_count))
+    state, guess = program.init(config.seed, hyper), math.inf
+    if ramp is None:
+        ramp, guess = Ramp(), guess_loss(dataset.spec.label_counts, config.loss)
     try:
-        said, curves = [bench.suggestions() for bench in benches], tuple(bench.range_curve() for bench in benches)
-    except JaxRuntimeError as error:
-        raise UserError(f"{options.architecture} raised as its learning rate grew: {last_line(error)}") from None
-    suggestions = {name: tuple(one[name] for one in said) for name in said[0]}
-    return RangeTest(options.architecture, curves, suggestions)
+        return range_curve(program, state, hyper, config.data_seed, data.arrays, ramp, data.train_count, guess)
+    except (JaxRuntimeError, ValueError) as error:  # before its last line, JAX has the traceback of one's own code
+        said = str(error).strip().splitlines()[-1]
+        raise UserError(f"{config.architecture} raised as its learning rate grew: {said}") from None
+
+
+def blow_ups(trials: Sequence[TrialConfig], dataset: Dataset) -> Iterator[float]:
+    """Yield the rate at which the loss of each trial's network blows up in a range test. The tests run in processes of
+    Ray's that end with them, as JAX in the driver would take a GPU's memory. Raises `UserError` if a network raised."""
+    import ray
+
+    run, given = ray.remote(num_cpus=1, max_calls=1)(_blow_up), (own_code(), ray.put(dataset))
+    for found in ray.get([run.remote(trial, *given) for trial in trials]):
+        if isinstance(found, str):
+            raise UserError(f"{found}; give a learning rate with --expected")
+        yield found
+
+
+def _blow_up(config: TrialConfig, code: Any, dataset: Dataset) -> float | str:
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    configure_jax(WorkerSettings(Path(), cache_dir=str(cache_folder())))
+    register_own(code)
+    try:
+        return _curve(config, dataset).blow_up
+    except UserError as error:  # Ray would wrap it
+        return str(error)

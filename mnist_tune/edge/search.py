@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from mnist_tune.edge.predictions import predictions
+from mnist_tune.edge.range_test import blow_ups
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.loading import load_own
 from mnist_tune.regimes.data_facts import data_facts
-from mnist_tune.regimes.measured_edge import SEARCHES, Learned, template_of
+from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, Learned, template_of
 from mnist_tune.results.writer import SweepWriter
 from mnist_tune.runtime.ray_session import start_ray, stop_ray_at_exit
 from mnist_tune.sweep import Sweep
-from mnist_tune.training.range_suggestions import BLOW_UP
 from mnist_tune.trial import MAX_SEED, TrialConfig
 from mnist_tune.tuning.opening import open_again, open_new
 from mnist_tune.tuning.options import (
@@ -56,19 +54,17 @@ class EdgeOptions(CrossedOptions):
     workers: int | None = None
     """How many trials may be proposed before the outcome of the first is known; by default one more than can run, and
     two more for each further edge. The search for one edge starts at most 16, then as many as it knows outcomes."""
-    predictor_seeds: int = 1
-    """Seeds on which the predictors are tried, of which the first is 0."""
     seed: int = 0
     """Makes the seeds of the trials other ones. Each trial has a fresh seed of initialisation and batch order."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_not_above_0(self, "precision", "trials", "expected", "workers", "predictor_seeds")
+        refuse_not_above_0(self, "precision", "trials", "expected", "workers")
         refuse_outside(self, 0, "seed", most=MAX_SEED)
         if self.precision > 1:
             raise UserError(f"--precision is a share of the rate, such as 0.05 for 5%, got {self.precision}")
         refuse_empty(self, *CROSSED)
-        refuse_too_many(max(self.trials, self.predictor_seeds), "--trials, --predictor-seeds")
+        refuse_too_many(self.trials, "--trials")
         if self.learned is not None and not 0 < self.learned < 1:
             raise UserError(f"--learned must be an accuracy between 0 and 1, such as 0.5, got {self.learned}")
 
@@ -90,31 +86,25 @@ def find_edge(options: EdgeOptions) -> Sweep:
     return shown(_search(options), options)
 
 
-def search_edge(options: EdgeOptions, name: str = "edge") -> Sweep:
-    """Search for edges in a sweep of this name, and print nothing but progress. Ray is shut down when the process
-    ends."""
+def search_edge(options: EdgeOptions) -> Sweep:
+    """Search for edges, and print nothing but progress. Ray is shut down when the process ends."""
     stop_ray_at_exit()
-    return _search(options, name)
+    return _search(options)
 
 
-def _search(options: EdgeOptions, name: str = "edge") -> Sweep:
+def _search(options: EdgeOptions) -> Sweep:
     load_own(options)
     where, past = options.goes_on(), None
     if where is None:
-        writer, data = open_new(name, {}, options, search=True, templates=options.templates())
+        writer, data = open_new("edge", {}, options, search=True, templates=options.templates())
     else:
-        options, writer, past, data = open_again(where, options, search=True, name=name)
+        options, writer, past, data = open_again(where, options, search=True, name="edge")
     with writer:
         if SEARCHES not in writer.meta["options"]:
             start_ray(options.cluster(), options.max_concurrent, options.dashboard)
-            templates, searches = options.templates(), []
-            for template, predicted in zip(templates, predictions(options, templates, data[0]), strict=True):
-                blown_up = [rate for rate in predicted[BLOW_UP] if rate is not None]
-                if not (options.expected or blown_up):
-                    said = f"a range test of {template.architecture} says nothing of where its edge may be"
-                    raise UserError(f"{said}; give a learning rate with --expected")
-                expected = options.expected or statistics.median(blown_up)
-                searches.append(template.to_dict() | {"expected": expected, "predicted": predicted})
+            templates = options.templates()
+            rates = [options.expected] * len(templates) if options.expected else blow_ups(templates, data[0])
+            searches = [one.to_dict() | {EXPECTED: rate} for one, rate in zip(templates, rates, strict=True)]
             # One network's trials may take much longer than another's: enough are pending that none waits for them.
             workers = options.workers or processes(options) + 2 * len(searches) - 1
             writer.update_options(workers=workers, **{SEARCHES: searches})
@@ -130,7 +120,7 @@ def searcher_of(writer: SweepWriter, past: Past) -> Any:
     templates = [template_of(search) for search in asked[SEARCHES]]
     return EdgeSearcher(
         templates,
-        [search["expected"] for search in asked[SEARCHES]],
+        [search[EXPECTED] for search in asked[SEARCHES]],
         learned=[Learned(guesses[template.loss], asked["learned"]) for template in templates],
         ended=past.outcomes,
         known=past.trials,

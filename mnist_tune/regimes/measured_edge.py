@@ -21,14 +21,10 @@ from mnist_tune.trial import TrialConfig, retried
 
 SEARCHES = "searches"
 """The option in `sweep.json` that lists the edges which are looked for: for each, the fields of its trials, and
-`PREDICTION`."""
+`EXPECTED`."""
 
-PREDICTION = ("expected", "predicted")
-"""The learning rate at which an edge is expected; and by predictor, the rates that it gave, a seed each."""
-
-CLASSICAL = "2/λ0"
-"""The predictor that holds for a quadratic, from the sharpness λ0 of the untrained network."""
-
+EXPECTED = "expected"
+"""The learning rate at which an edge is expected."""
 
 LEARNED_SHARE = 0.5
 """A trial has learned if its final training loss is below this share of the untrained loss, or of a guess's if that is
@@ -155,7 +151,6 @@ class MeasuredEdge:
         outcomes: a row a trial that has ended: learning_rate, train_accuracy and the columns `OUTCOMES`.
         expected: the rate at which the search expected the edge.
         precision: the half-width that was asked for.
-        predicted: the rates that predictors gave, by name, a seed each; None where one can't say.
         learned: what counts as learned; None while the search's pilot has not fixed it.
     """
 
@@ -163,7 +158,6 @@ class MeasuredEdge:
     outcomes: pd.DataFrame
     expected: float
     precision: float
-    predicted: Mapping[str, Sequence[float | None]]
     learned: Learned | None = None
 
     @cached_property
@@ -257,13 +251,13 @@ def measured_edges(
         found = outcomes(family, epochs, last, data, learned).join(family[["learning_rate", "train_accuracy"]])
         found = found[found["learning_rate"] >= (learned or asked).least]
         if len(found):
-            expected, predicted = (search[name] for name in PREDICTION)
-            yield MeasuredEdge(title, found, expected, options["precision"], predicted, learned)
+            yield MeasuredEdge(title, found, search[EXPECTED], options["precision"], learned)
 
 
 def template_of(search: Mapping[str, Any]) -> TrialConfig:
     """Return a trial of a recorded search; its learning rate and seeds mean nothing."""
-    return TrialConfig.from_dict({name: value for name, value in search.items() if name not in PREDICTION})
+    others = EXPECTED, "predicted"  # which older searches have
+    return TrialConfig.from_dict({name: value for name, value in search.items() if name not in others})
 
 
 def _family(values: Any) -> tuple[Any, ...]:

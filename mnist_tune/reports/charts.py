@@ -23,7 +23,7 @@ from mnist_tune.regimes.measured_edge import LEARNED, MeasuredEdge
 from mnist_tune.reports.answer import keys
 from mnist_tune.reports.axes import Label, log_ticks, place_labels
 from mnist_tune.reports.decided import titles
-from mnist_tune.reports.page_data import edge_band, evenly, predicted_by, words
+from mnist_tune.reports.page_data import edge_band, evenly, words
 from mnist_tune.reports.ranges import VERBS
 from mnist_tune.reports.styles import COLOURS, DIM, FAINT, INK, LINES, MARKERS, RULE
 from mnist_tune.reports.svg import tagged
@@ -466,10 +466,9 @@ def numbers(view: View, sweep: int, contest: Contest) -> Sequence[int]:
 def edge_chart(
     edge: MeasuredEdge, row_of: Mapping[Any, int], figure: Figure, box: Box, one: Measure | None = None
 ) -> None:
-    """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below what predictors said."""
+    """Draw the share of seeds that learn with its 95% band, the trials as ticks, and below where it was expected."""
     rates, low, middle, high = edge_band(edge)
-    found, said = edge.rate(0.5), sorted(predicted_by(edge).items(), key=lambda one: one[1])
-    bottom, x, y = 32 + 15 * len(said), Axis(rates[0], rates[-1]), Axis(-0.06, 1.06, False)
+    found, bottom, x, y = edge.rate(0.5), 47, Axis(rates[0], rates[-1]), Axis(-0.06, 1.06, False)
     axes = frame(figure, box, f"share of seeds that learn: {edge.title}", x, y, bottom=bottom)
     axes.set_yticks([0, 0.5, 1], ["0%", "50%", "100%"])
     axes.fill_between(rates, low, high, color=COLOURS["slow"], alpha=0.25, lw=0)
@@ -487,9 +486,6 @@ def edge_chart(
         )
         text, away = f"{len(part)} {'learned' if learned else 'did not'}", (4, -14 if learned else 6)
         write(axes, (0, float(learned)), text, away, ("axes fraction", "data"), color=colour)
-    for row, (name, predicted) in enumerate(said):
-        shown, y_row = min(max(predicted, rates[0]), rates[-1]), -(30 + 15 * row) / tall
-        sign = "<" if predicted < shown else ">" if predicted > shown else "o"
-        look = {"color": DIM, "ms": 5, "clip_on": False, "transform": axes.get_xaxis_transform()}
-        axes.plot(shown, y_row, sign, scalex=False, **look)
-        beside(axes, (shown, y_row), f"{name}: {rate(predicted, 3)}", ("data", "axes fraction"))
+    below, look = (edge.expected, -30 / tall), {"color": DIM, "ms": 5, "clip_on": False}
+    axes.plot(*below, "o", scalex=False, transform=axes.get_xaxis_transform(), **look)
+    beside(axes, below, f"expected at {rate(edge.expected, 3)}", ("data", "axes fraction"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from matplotlib.figure import Figure  # not pyplot: that takes longer to import,
 
 from mnist_tune import storage
 from mnist_tune.errors import UserError
-from mnist_tune.regimes.measured_edge import MeasuredEdge
-from mnist_tune.reports.charts import Box, Chart, charts, edge_chart
+from mnist_tune.reports.charts import Box, Chart, charts
 from mnist_tune.reports.svg import FONT
 from mnist_tune.reports.view import View
 from mnist_tune.results.tables import Tables
@@ -80,13 +78,3 @@ def panels(size: tuple[float, float], *of: Any, **how: Any) -> tuple[Figure, Any
     for axis in figure.axes:
         axis.grid(alpha=0.25)
     return figure, axes
-
-
-def plot_edges(edges: Sequence[MeasuredEdge], path: Path) -> None:
-    """Write the picture of measured edges, one below the other. Raises `UserError` as `save`."""
-    heights = [260 + 15 * len(edge.predicted) for edge in edges]
-    with style.context(["default", FONT]):
-        figure = Figure(figsize=(LEFT / 72, sum(heights) / 72), dpi=110)
-        for i, edge in enumerate(edges):
-            edge_chart(edge, {}, figure, Box(4, sum(heights[i + 1 :]), LEFT - 4, heights[i]))
-        save(figure, path)

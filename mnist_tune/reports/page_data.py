@@ -71,23 +71,12 @@ def evenly(items: Any, most: int) -> list[Any]:
 POINTS = 200
 """Points of a curve."""
 
-NEAR = 20
-"""Predictors that are further away than by this factor don't widen the axis."""
-
-
-def predicted_by(edge: MeasuredEdge) -> dict[str, float]:
-    """Return the median over seeds of what each predictor says, the largest first."""
-    known = {name: [rate for rate in rates if rate is not None] for name, rates in edge.predicted.items()}
-    medians = {name: float(np.median(rates)) for name, rates in known.items() if rates}
-    return dict(sorted(medians.items(), key=lambda item: -item[1]))
-
 
 def edge_band(edge: MeasuredEdge) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the learning rates of an axis that holds an edge, its trials and the predictors near it; and the share of
+    """Return the learning rates of an axis that holds an edge, its trials and where it was expected; and the share of
     seeds that learn there: its 95% interval's lower end, median and upper end."""
     middle = edge.rate(0.5).median
-    near = [rate for rate in predicted_by(edge).values() if middle / NEAR < rate < middle * NEAR]
-    seen = [*edge.outcomes["learning_rate"], *near] + [middle / 3, middle * 3] * (0 < middle < np.inf)
+    seen = [*edge.outcomes["learning_rate"], edge.expected] + [middle / 3, middle * 3] * (0 < middle < np.inf)
     rates = np.geomspace(min(seen) / 1.1, max(seen) * 1.1, POINTS)
     low, center, high = edge.posterior.band(np.log(rates)) if edge.is_bracketed else np.full((3, POINTS), np.nan)
     return rates, low, center, high

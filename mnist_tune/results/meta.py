@@ -9,7 +9,7 @@ from mnist_tune import storage
 from mnist_tune.columns import COUNT, FLAG, ID, NAME, RATE, SECONDS, SHARE, TEXT, WHOLE, Column, Kind, first_wrong
 from mnist_tune.errors import UserError
 from mnist_tune.own_code.registry import ENTRIES
-from mnist_tune.regimes.measured_edge import SEARCHES, template_of
+from mnist_tune.regimes.measured_edge import EXPECTED, SEARCHES, template_of
 from mnist_tune.storage import Place
 from mnist_tune.terminal import printable
 from mnist_tune.trial import MOST_TRIALS, TrialConfig
@@ -72,9 +72,7 @@ def _list_of(kind: Kind) -> Kind:
 def _is_search(value: Any) -> bool:
     """Return whether a value describes the search for an edge."""
     try:
-        known = (rate for rates in value["predicted"].values() for rate in rates if rate is not None)
-        rates = [value.get("expected"), *known]
-        return all(map(RATE.holds, rates)) and bool(template_of(value))
+        return RATE.holds(value[EXPECTED]) and bool(template_of(value))
     except (UserError, TypeError, AttributeError, KeyError):
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -13,10 +14,82 @@ from jax import Array
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.optimizers import Hyperparameters
 from mnist_tune.training.program import Data, Program, TrainState
-from mnist_tune.training.range_suggestions import Ramp, RangeCurve, limit, smoothed
 
 CHUNK = 50
 """Steps between two looks at the loss: a ramp ends soon after the loss has left."""
+
+RISE = 4.0
+"""A range test ends where its smoothed loss exceeds so many times its least: the factor of fastai and Lightning."""
+
+BEGUN = 0.9
+"""A network has learned something once its smoothed loss is below this share of a guess's. From then on a range test
+also ends half-way from the least loss back to a guess's, as a dead network may stay there."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The learning rates of a range test, in equal steps of ln η, and the smoothing of its losses. The default has a
+    hundred steps a decade, so that the mean lags by a factor of 1.26, and covers the edges of SGD and of Adam."""
+
+    first: float = 1e-5
+    last: float = 100.0
+    steps: int = 700
+    smoothing: float = 0.9
+    """What the mean keeps of itself in a step. It lags by 1 / (1 - smoothing) steps."""
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The learning rate of each step, [steps]."""
+        found: np.ndarray = self.first * (self.last / self.first) ** (np.arange(self.steps) / self.steps)
+        return found
+
+
+def smoothed(losses: np.ndarray, smoothing: float) -> np.ndarray:
+    """Return the exponential moving mean of losses, corrected for its start: `m_t / (1 - smoothing^t)`."""
+    mean, found = 0.0, np.empty(len(losses))
+    for t, loss in enumerate(losses, start=1):
+        mean = smoothing * mean + (1 - smoothing) * float(loss)
+        found[t - 1] = mean / (1 - smoothing**t)
+    return found
+
+
+def limit(least: np.ndarray, guess: float) -> np.ndarray:
+    """Return the loss at which a range test ends, given the least so far."""
+    back = np.where(least < BEGUN * guess, (least + guess) / 2, np.inf)
+    return np.minimum(RISE * least, back)
+
+
+@dataclass(frozen=True)
+class RangeCurve:
+    """The losses of a range test, up to where it ended."""
+
+    ramp: Ramp
+    losses: np.ndarray
+    """The loss of each step before its update; they may end in infinity or NaN."""
+    guess: float = math.inf
+    """The loss of a constant guess; infinity if only the rise over the least loss counts."""
+
+    @property
+    def rates(self) -> np.ndarray:
+        return self.ramp.rates[: len(self.losses)]
+
+    @property
+    def smooth(self) -> np.ndarray:
+        return smoothed(self.losses, self.ramp.smoothing)
+
+    @property
+    def blow_up(self) -> float:
+        """The first rate at which the smoothed loss is above its `limit`, or not finite; the last rate if there is
+        none."""
+        smooth = self.smooth
+        least = np.minimum.accumulate(np.where(np.isfinite(smooth), smooth, np.inf))
+        gone = np.flatnonzero(~(smooth <= limit(least, self.guess)))
+        return float(self.rates[gone[0]] if len(gone) else self.rates[-1])
+
+    @property
+    def blew_up(self) -> bool:
+        """Whether the loss left before the ramp's end."""
+        return self.blow_up < self.rates[-1] or len(self.losses) < self.ramp.steps
 
 
 def range_curve(

@@ -12,7 +12,6 @@ from mnist_tune.commands import (
     export,
     lr_regimes,
     notebook,
-    predictors,
     report,
     search,
     stability,
@@ -24,7 +23,6 @@ TRAINS = {
     "notebook": (notebook, "run_or_resume"),
     "crossed": (architectures, "run_or_resume"),
     "edge": (edge, "search_edge"),
-    "predictors": (predictors, "search_edge"),
 }
 """The commands that train, and what does: a finished sweep takes its place."""
 
@@ -62,7 +60,7 @@ def printed(main_of, monkeypatch):
 @pytest.mark.parametrize("name", TRAINS)
 def test_a_command_that_trains(name, folders, same, printed):
     command, run = TRAINS[name]
-    sweep = load_sweep(folders / {"notebook": "regimes", "predictors": "edge"}.get(name, name))
+    sweep = load_sweep(folders / {"notebook": "regimes"}.get(name, name))
     if name == "notebook":
         labels = ["converges", "oscillates", "convnet", "convnet seeds"]
         sweep.trials["label"] = [labels[i % 4] for i in range(len(sweep.trials))]

@@ -1,14 +1,16 @@
 """The text and the picture of a range test."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 from kept_texts import assert_kept
 
 from mnist_tune.commands import range_test
 from mnist_tune.commands.range_test import plot_range_test
-from mnist_tune.training.range_suggestions import OURS, RULES, RangeCurve
+from mnist_tune.edge.range_test import RangeTest
+from mnist_tune.training.range_test import Ramp, RangeCurve
+
+OURS = Ramp()
 
 
 def curve(leaves):
@@ -24,16 +26,12 @@ MORE = """--optimizer adam(b1=0.8) --batch-size 50 --momentum 0.5 --loss mse --s
 
 def test_what_is_said_and_drawn_of_one_seed_and_of_several(as_text, main_of, tmp_path):
     calm = RangeCurve(OURS, np.full(OURS.steps, 2.0))
-    several = {name: [0.1 * (i + 1), None, 0.05] for i, name in enumerate(RULES)} | {"fastai slide": [None, None]}
-    found = {
-        "mlp-4-tanh": ([curve(1.01)], {"fastai steep": [0.123456]}),
-        "net.py:$\\frac(width=8)": ([curve(0.9), curve(1.9), calm], several),
-    }
+    found = {"mlp-4-tanh": (curve(1.01),), "net.py:$\\frac(width=8)": (curve(0.9), curve(1.9), calm)}
     texts = []
-    for i, (name, (curves, suggestions)) in enumerate(found.items()):
-        one = SimpleNamespace(architecture=name, curves=curves, suggestions=suggestions)
+    for i, (name, curves) in enumerate(found.items()):
         asked = ["--architecture", "mlp-4-tanh", "--picture", f"{i}.pdf", *MORE.split() * i]
-        texts += [*main_of(range_test, *asked, range_test=one)[1:], (tmp_path / f"{i}.pdf").read_text()]
+        said = main_of(range_test, *asked, range_test=RangeTest(name, curves))
+        texts += [*said[1:], (tmp_path / f"{i}.pdf").read_text()]
     assert_kept("range test", "\n".join(texts))
 
 
@@ -41,12 +39,12 @@ def test_a_loss_that_grows_later_does_not_set_the_scale_and_one_of_zero_has_a_sc
     late = RangeCurve(OURS, np.where(np.arange(OURS.steps) < 20, 1.0, 3.0))
     tops = []
     for curves in ([late], [RangeCurve(OURS, np.full(OURS.steps, loss)) for loss in (math.nan, 0.0)]):
-        plot_range_test("", curves, tmp_path / "a.png")
+        plot_range_test(RangeTest("", tuple(curves)), tmp_path / "a.png")
         tops += [line for line in (tmp_path / "a.png").read_text().splitlines() if "  y: " in line]
     limits = [line.partition("limits ")[2].partition("]")[0] for line in tops]
     assert limits == ["[0 1.2", "[0 1e-06"]
 
 
 def test_a_name_that_is_no_formula_is_drawn(tmp_path):
-    plot_range_test("$\\frac", [curve(1.01)], tmp_path / "a.png")
+    plot_range_test(RangeTest("$\\frac", (curve(1.01),)), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

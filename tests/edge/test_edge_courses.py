@@ -1,64 +1,28 @@
 """The courses of searches for edges and of decisions, to the letter (`kept_texts`)."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import ray
-import ray.util
 from kept_texts import assert_kept
-from played import changed, course, shown, words  # noqa: F401
+from played import course, shown  # noqa: F401
 
 from mnist_tune import TrialConfig, UserError
 from mnist_tune.decisions import decide
 from mnist_tune.decisions.decide import DecideOptions, decide_until_exit
-from mnist_tune.edge import predictions
+from mnist_tune.edge import search as module
 from mnist_tune.edge.search import EdgeOptions, find_edge, search_edge
 from mnist_tune.regimes.decision import CONFIRMED
 from mnist_tune.reports.findings import findings
 from mnist_tune.reports.terminal import exit_code, lines
-from mnist_tune.training.range_suggestions import BLOW_UP
 
 EDGES = {"mlp-4-tanh": 2.0, "mlp-8-tanh": 0.5}
 
 
-class Pool:
-    """Stands in for Ray's."""
-
-    def __init__(self, processes):
-        self.processes = processes
-
-    def map(self, function, values):
-        return [function(self.processes[i % len(self.processes)], value) for i, value in enumerate(values)]
-
-
 @pytest.fixture
 def predicts(course, monkeypatch):  # noqa: F811
-    """Predictors that say what follows from architecture and seed, in processes that are noted."""
-
-    def start(code, dataset, like):
-        course.note(f"start a predictor for {dataset.name}, like {changed(like)}")
-        return SimpleNamespace(predict=SimpleNamespace(remote=predict))
-
-    def predict(config):
-        course.note(f"look at {changed(config)}")
-        rate = EDGES[config.architecture] * (1, 3, 0.8)[config.seed]
-        return {BLOW_UP: rate, "2/λ0": None if config.seed == 1 else rate / 2, "silent": None}, ""
-
-    monkeypatch.setattr(
-        ray,
-        "remote",
-        lambda **of: course.note(f"processes of Ray with {of}") or (lambda kind: SimpleNamespace(remote=start)),
-    )
-    monkeypatch.setattr(ray, "kill", lambda process: course.note("kill a predictor"))
-    monkeypatch.setattr(ray.util, "ActorPool", Pool)
-
-    def track(said, *given, console, **how):
-        course.note(f"show {words(given)} {words(how)} quiet={console.quiet}")
-        return said
-
-    monkeypatch.setattr(predictions, "track", track)
+    """Range tests whose outcome follows from the architecture."""
+    monkeypatch.setattr(module, "blow_ups", lambda trials, data: [EDGES[one.architecture] for one in trials])
 
 
 def test_several_values_are_crossed_and_each_combination_is_one_edge():
@@ -84,9 +48,7 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
         return epoch_row(epoch, loss, accuracy, diverged=lost, untrained_loss=2.4, learning_rate=rate)
 
     course.row, course.resources, where = row, {"CPU": 2.0}, tmp_path / "sweep"
-    options = EdgeOptions(
-        output=where, architecture=tuple(EDGES), batch_size=(64,), trials=8, epochs=2, predictor_seeds=3, seed=5
-    )
+    options = EdgeOptions(output=where, architecture=tuple(EDGES), batch_size=(64,), trials=8, epochs=2, seed=5)
     course.section("it is killed")
     with course.killed_after(30):
         find_edge(options)
@@ -102,7 +64,6 @@ def test_a_search_for_two_edges_that_is_killed_and_gets_more_trials(course, pred
         output=tmp_path / "b",
         architecture=("mlp-4-tanh",),
         trials=2,
-        predictor_seeds=1,
         expected=1.0,
         workers=1,
         quiet=True,

@@ -1,14 +1,9 @@
 """Which images and seeds a range test trains on, and what it says of each."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from mnist_tune import RangeTestOptions, TrialConfig, UserError, range_test
-from mnist_tune.edge import predictors
+from mnist_tune import Ramp, RangeTestOptions, UserError, range_test
 from mnist_tune.edge import range_test as module
-from mnist_tune.edge.range_test import RangeTest
-from mnist_tune.execution import device_data
 from mnist_tune.training import network_check
 
 
@@ -60,28 +55,17 @@ def fragile(data):
 """
 
 
-def test_each_seed_is_checked_once_and_tested_with_an_order_of_its_own(mnist_5k, monkeypatch):
-    loaded, checked, tested = [], [], []
-
-    def bench(trial, data, spec):
-        tested.append((trial, data, spec))
-        said = {"range test": 0.1 * trial.seed, "fastai steep": None}
-        return SimpleNamespace(suggestions=lambda: said, range_curve=lambda: f"curve {trial.seed}")
-
-    monkeypatch.setattr(module, "load_own", loaded.append)
+def test_each_seed_has_a_curve_of_its_own_and_the_network_is_checked_once(mnist_5k, monkeypatch):
+    checked = []
     monkeypatch.setattr(module, "load_dataset", lambda *_: mnist_5k)
-    monkeypatch.setattr(module, "configure_jax", lambda settings: None)
-    monkeypatch.setattr(network_check, "check", lambda trial, spec, *images: checked.append((trial, spec)))
-    monkeypatch.setattr(device_data.DeviceData, "put", lambda dataset, noise, holdout: (dataset, noise, holdout))
-    monkeypatch.setattr(predictors, "Bench", bench)
-    fields = {"architecture": "mlp-4-tanh", "momentum": 0.9, "batch_size": 32, "loss": "mse"}
-    options = RangeTestOptions(seeds=(3, 5), **fields)
+    monkeypatch.setattr(network_check, "check", lambda trial, *_: checked.append(trial))
+    options = RangeTestOptions(architecture="mlp-4-tanh", momentum=0.9, batch_size=32, loss="mse", seeds=(3, 5))
     found = range_test(options)
-    trials = [TrialConfig(seed=seed, data_seed=seed, **fields) for seed in (3, 5)]
-    assert loaded == [options]
-    assert checked == [(trials[0], mnist_5k.spec)]
-    assert tested == [(trial, (mnist_5k, 0, 0), mnist_5k.spec) for trial in trials]
-    suggestions = {"range test": (0.1 * 3, 0.1 * 5), "fastai steep": (None, None)}
-    assert found == RangeTest("mlp-4-tanh", ("curve 3", "curve 5"), suggestions)
+    assert checked == [options.trial(3)]
+    assert len({curve.losses[0] for curve in found.curves}) == 2
+    assert all(curve.blew_up for curve in found.curves)
+    short = range_test(options, Ramp(0.01, 0.1, 9, 0.5))
+    assert [len(curve.losses) for curve in short.curves] == [9, 9]
+    assert [curve.losses[0] for curve in short.curves] == [curve.losses[0] for curve in found.curves]
     with pytest.raises(UserError, match="--seeds needs at least one value; the list is empty"):
         RangeTestOptions(seeds=())

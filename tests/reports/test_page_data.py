@@ -1,12 +1,9 @@
 """What tables, pictures and pages show: which trials, in which order."""
 
-from dataclasses import replace
-
 import pandas as pd
-import pytest
 
 from mnist_tune.regimes.replicates import counts
-from mnist_tune.reports.page_data import edge_band, evenly, listed, predicted_by, range_of, so_far, with_epochs, words
+from mnist_tune.reports.page_data import evenly, listed, range_of, so_far, with_epochs, words
 
 
 def test_trials_are_counted_by_how_far_they_are_and_by_regime():
@@ -29,13 +26,3 @@ def test_ranges_hold_equally_many_different_rates():
     rates = pd.Series([3.0, 0.1, 0.1, 0.1, 0.2, 1.0, 2.0])
     assert range_of(rates, 2).tolist() == [2, 1, 1, 1, 1, 1, 2]
     assert range_of(rates, 9).tolist() == [5, 1, 1, 1, 2, 3, 4]
-
-
-def test_predictors_are_medians_over_seeds_the_largest_first(edge_sweep):
-    [edge] = edge_sweep.edges()
-    middle = edge.rate(0.5).median
-    predicted = {"small": [0.1, 0.2, 0.9], "near": [middle / 19], "far above": [21 * middle], "large": [19 * middle]}
-    found = replace(edge, predicted=predicted)
-    assert list(predicted_by(found)) == ["far above", "large", "small", "near"]
-    assert predicted_by(found)["small"] == 0.2
-    assert edge_band(found)[0][[0, -1]] == pytest.approx((middle / 19 / 1.1, 19 * middle * 1.1))

@@ -221,7 +221,7 @@ def test_images_are_divided_then_standardised():
 
 
 def test_a_network_that_is_registered_again_replaces_the_former():
-    """Also where programs are kept: in a pool of lanes, in predictors and in range tests."""
+    """Also where programs are kept: in a pool of lanes, and in range tests."""
     networks, programs = [Network(len, len), Network(len, max)], set()
     for network in networks:
         register("mine")(lambda data, network=network: network)

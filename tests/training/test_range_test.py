@@ -1,4 +1,4 @@
-"""The range test and the line search: pure functions, on losses whose answer is known."""
+"""The range test: a pure function, on losses whose answer is known."""
 
 import math
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import numpy as np
 import optax
 import pytest
 
-from mnist_tune.edge.predictors import Bench, predict
+from mnist_tune.edge.range_test import _curve
 from mnist_tune.execution.device_data import DeviceData
 from mnist_tune.own_code.registry import register, register_optimizer
 from mnist_tune.training.batch_order import batch_order
 from mnist_tune.training.network import Network
-from mnist_tune.training.range_suggestions import OURS, RULES, Ramp
-from mnist_tune.training.range_test import _batches, range_curve
+from mnist_tune.training.program import Program
+from mnist_tune.training.range_test import Ramp, RangeCurve, _batches, range_curve
 from mnist_tune.trial import TrialConfig
 
 CONFIG = TrialConfig(architecture="mlp-8-tanh", momentum=0.5, batch_size=64, seed=3, data_seed=4)
@@ -33,13 +33,12 @@ def all_bytes(tree):
 
 
 def test_it_leaves_everything_as_it_was(mnist_5k, data):
-    bench = Bench(CONFIG, data, mnist_5k.spec)
-    state, order = bench.state, batch_order(4, 0, data.train_count).copy()
+    program = Program.of(CONFIG, mnist_5k.spec)
+    hyper = program.step.hyperparameters(CONFIG, 62)
+    state, order = program.init(3, hyper), batch_order(4, 0, data.train_count).copy()
     before = all_bytes((state, data.arrays))
     short = Ramp(1e-3, 100.0, 130, 0.9)
-    first, again = (
-        range_curve(bench.program, state, bench.hyper, 4, data.arrays, short, data.train_count) for _ in range(2)
-    )
+    first, again = (range_curve(program, state, hyper, 4, data.arrays, short, data.train_count) for _ in range(2))
     assert all_bytes((state, data.arrays)) == before
     np.testing.assert_array_equal(first.losses, again.losses)
     np.testing.assert_array_equal(batch_order(4, 0, data.train_count), order)
@@ -47,13 +46,15 @@ def test_it_leaves_everything_as_it_was(mnist_5k, data):
     assert 0.05 < first.blow_up < 100
 
 
-def test_it_trains_as_an_epoch_does(mnist_5k, data):
+@pytest.mark.parametrize("course", [{}, {"schedule": "cosine", "warmup_steps": 100}])
+def test_it_trains_as_an_epoch_does_at_a_constant_rate(mnist_5k, data, course):
     """With a ramp that hardly rises, the losses are those of an epoch at that rate."""
-    bench = Bench(CONFIG, data, mnist_5k.spec)
-    found = bench.range_curve(Ramp(0.1, 0.1000001, 62, 0.9)).losses
-    hyper = {name: np.float32(value) for name, value in (bench.hyper | {"learning_rate": 0.1}).items()}
-    order = batch_order(4, 0, data.train_count)
-    _, losses = jax.jit(bench.program.train_epoch)(bench.state, hyper, np.zeros(2, np.uint32), data.arrays, order)
+    found = _curve(replace(CONFIG, **course), mnist_5k, Ramp(0.1, 0.1000001, 62, 0.9)).losses
+    program = Program.of(CONFIG, mnist_5k.spec)
+    hyper = {name: np.float32(value) for name, value in program.step.hyperparameters(CONFIG, 62).items()}
+    hyper["learning_rate"] = np.float32(0.1)
+    order, state = batch_order(4, 0, data.train_count), program.init(3, hyper)
+    _, losses = jax.jit(program.train_epoch)(state, hyper, np.zeros(2, np.uint32), data.arrays, order)
     np.testing.assert_allclose(found, np.asarray(losses)[:62], rtol=1e-4)
 
 
@@ -70,7 +71,6 @@ def test_with_fewer_images_than_a_batch_each_step_takes_all():
 
 
 def test_a_name_that_is_registered_again_is_tested_anew(few_images):
-    data = DeviceData.put(few_images, 0, 0)
     config = TrialConfig(architecture="linear", optimizer="mine", batch_size=64)
 
     def said(scale, speed):
@@ -81,14 +81,12 @@ def test_a_name_that_is_registered_again_is_tested_anew(few_images):
 
         register("linear")(linear)
         register_optimizer("mine")(lambda rate: optax.sgd(speed * rate))
-        bench = Bench(config, data, few_images.spec)
-        return *bench.range_curve(Ramp(0.01, 0.1, 9, 0.5)).losses, bench.critical()
+        return tuple(_curve(config, few_images, Ramp(0.01, 0.1, 9, 0.5)).losses)
 
     first, other, faster = said(1.0, 1.0), said(2.0, 1.0), said(1.0, 2.0)
     assert said(1.0, 1.0) == first
     assert other[0] == first[0] == faster[0]  # before the first step
-    for number in (1, -1):
-        assert len({found[number] for found in (first, other, faster)}) == 3
+    assert len({first[1], other[1], faster[1]}) == 3
 
 
 @dataclass(frozen=True)
@@ -118,36 +116,27 @@ def test_a_ramp_ends_soon_after_the_loss_has_left_its_least(last, steps):
     assert len(made_up.losses(Ramp(1e-3, 1.0, 150, 0.5))) == steps
 
 
-def test_predictors_agree_about_a_network(mnist_5k, data):
-    found, _ = predict(CONFIG, data, mnist_5k.spec)
-    assert set(RULES) < found.keys()
-    assert all(rate is None or (0 < rate < math.inf) for rate in found.values())
-    assert found["range test"] <= OURS.last
-    assert 1 / 20 < found["forward-only bracket"] / found["range test"] < 20
-    assert 1 / 20 < found["critical sharpness"] / found["range test"] < 20
-    assert 1 / 40 < found["2/λ0"] / found["range test"] < 4
+@pytest.mark.parametrize(
+    ("losses", "left_at"),
+    [
+        ([2.0, 1.0, 4.0], None),
+        ([2.0, 1.0, 4.001], 2),
+        ([2.0, 1.0, 3.9, 1.0, 3.9, 4.1], 5),
+        ([math.nan, 1.0], 0),
+        ([2.0, 1.0, math.inf], 2),
+    ],
+)
+def test_it_ends_beyond_four_times_the_least_loss(losses, left_at):
+    found = RangeCurve(Ramp(1.0, 1e3, len(losses) + 1, 0.0), np.array([*losses, 1.0]))
+    assert found.blew_up == (left_at is not None)
+    assert found.blow_up == found.rates[-1 if left_at is None else left_at]
 
 
-def test_predictors_look_at_a_constant_rate(mnist_5k, data):
-    config = replace(CONFIG, schedule="cosine", warmup_steps=100)
-    assert Bench(config, data, mnist_5k.spec).program == Bench(CONFIG, data, mnist_5k.spec).program
-
-
-def test_line_searches_on_a_linear_network_find_twice_the_inverse_curvature(few_images):
-    """Half the squared error is a quadratic along its gradient g: it is back where it was at 2 ‖g‖² / gᵀHg."""
-
-    def linear(spec):
-        return Network(
-            lambda key: jax.random.normal(key, (spec.size, spec.classes)), lambda w, x: x.reshape(len(x), -1) @ w
-        )
-
-    register("linear")(linear)
-    config = replace(CONFIG, architecture="linear", loss="mse", batch_size=4)
-    bench = Bench(config, DeviceData.put(few_images, 0, 0), few_images.spec)
-    weights = np.asarray(bench.state.params, np.float64)
-    whole_blocks, batch = batch_order(0, 0, 1024)[:1000], batch_order(4, 0, 1024)[:4]
-    for found, order in ((bench.bracket(), whole_blocks), (bench.critical(), batch)):
-        x = few_images.train_images[order].reshape(len(order), -1) / 255
-        gradient = x.T @ (x @ weights - np.eye(10)[few_images.train_labels[order]]) / len(order)
-        curvature = ((x @ gradient) ** 2).sum() / len(order)
-        assert found == pytest.approx(2 * (gradient**2).sum() / curvature, rel=0.022)
+@pytest.mark.parametrize(
+    ("losses", "leaves"),
+    [([2.0, 1.0, 1.5], False), ([2.0, 1.0, 1.501], True), ([2.0, 1.8, 1.95], False), ([2.0, 1.799, 1.95], True)],
+)
+def test_a_network_that_has_learned_ends_it_half_way_back_to_a_guess(losses, leaves):
+    ramp = Ramp(1.0, 16.0, 4, 0.0)
+    assert RangeCurve(ramp, np.array([*losses, 1.0]), guess=2.0).blew_up == leaves
+    assert not RangeCurve(ramp, np.array([*losses, 1.0])).blew_up

@@ -32,7 +32,6 @@ CLASHES: list[dict[str, Any]] = [
 EDGES: list[dict[str, Any]] = [
     *({name: ()} for name in ("architecture", "optimizer", "batch_size", "momentum")),
     *({"trials": count} for count in (100_000, 100_001)),
-    {"predictor_seeds": 100_001},
     {"lanes": 0},
 ]
 MEASURED: list[dict[str, Any]] = [

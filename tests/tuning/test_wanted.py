@@ -92,7 +92,6 @@ TOO_MANY = [
     ("search", {"widths": MANY, "depths": MANY}),
     ("search", {"depths": [LARGE]}),
     ("edge", {"trials": LARGE}),
-    ("edge", {"predictor_seeds": LARGE}),
     ("edge", {"batch_size": MANY, "momentum": [i / 3000 for i in MANY]}),
 ]
 

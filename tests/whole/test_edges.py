@@ -10,7 +10,6 @@ from ray.tune.search import Searcher
 
 from mnist_tune import EdgeOptions, UserError, find_edge, load_sweep
 from mnist_tune.edge.search import searcher_of
-from mnist_tune.reports.figures import plot_edges
 from mnist_tune.reports.terminal import print_report
 from mnist_tune.results.journal import read_journal
 from mnist_tune.results.writer import SweepWriter
@@ -76,7 +75,7 @@ def test_the_edge_of_a_solvable_network_is_found_also_by_a_search_that_was_kille
     said = capsys.readouterr().out
     assert f"50% at {found}" in said
     assert f"{len(after)} trials" in said
-    plot_edges([edge], Path(folder) / "edge.png")
+    sweep.plot(Path(folder) / "edge.png")
     assert (Path(folder) / "edge.png").stat().st_size > 10_000
 
 
@@ -98,7 +97,6 @@ def test_mistakes_are_refused(tmp_path):
         ({"trials": 0}, "--trials must be above 0, got 0"),
         ({"expected": 0.0}, "--expected must be above 0"),
         ({"workers": 0}, "--workers must be above 0"),
-        ({"predictor_seeds": 0}, "--predictor-seeds must be above 0"),
         ({"learned": 0.0}, "--learned must be an accuracy between 0 and 1"),
         ({"learned": 1.0}, "--learned must be an accuracy between 0 and 1"),
         *(({name: ()}, "needs at least one value") for name in ("architecture", "optimizer", "batch_size", "momentum")),
