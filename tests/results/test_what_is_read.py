@@ -225,7 +225,7 @@ WRONG = (
     ("dataset.target", 1.0), ("dataset.target", True), ("options", []), ("options.target", 0), ("options.dataset", 5),
     ("options.grace_period", 0), ("options.standardize", 1), ("options.precision", math.inf),
     ("options.precision", math.nan), ("options.searches", [1]), ("options.searches", [SEARCH | {"expected": 0}]),
-    ("options.searches", [SEARCH | {"expected": 0}]), ("options.searches", [SEARCH | {"batch_size": 0}]),
+    ("options.searches", [SEARCH | {"batch_size": 0}]),
     ("environment", []), ("search", 1), ("code", [CODE | {"flag": "address"}]), ("code", [CODE | {"name": None}]),
     ("code", [CODE | {"files": {"a.py": {}}}]), ("code", [CODE | {"folder": 1}]), ("writer", 0), ("resumed", [1]),
     ("driver", {"cpu_s": "1"}), ("driver", {"pages": 1e12}), ("command", [1]), ("started", 1), ("ended", 1),
