@@ -77,6 +77,7 @@ class LaneServer:
         self._pool: Any = None
         self._saver = Saver()
         self._tokens: dict[str, str] = {}
+        self._trained = False
         self._turns: defaultdict[Any, Turn] = defaultdict(Turn)  # by the pool's groups
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._watches: set[asyncio.Task[None]] = set()
@@ -180,6 +181,7 @@ class LaneServer:
             found = self._pool.outcomes(list(asking))
         except Exception as error:
             broken, found = error, dict.fromkeys(asking, error)
+        self._trained |= any(isinstance(row, dict) for row in found.values())
         turn.last_s = time.monotonic() - start
         for lane_id, future in asking.items():
             answer(future, partial(_returned_or_raised, found[lane_id]))
@@ -216,7 +218,7 @@ class LaneServer:
         if self._tokens.get(lane_id) != token:
             return
         del self._tokens[lane_id]
-        self._directory.free.remote(lane_id, token)
+        self._directory.free.remote(lane_id, token, self._trained)
         turn = self._turn_of(lane_id)
         turn.attached.discard(lane_id)
         if not turn.attached:

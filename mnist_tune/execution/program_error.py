@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ray.exceptions import RayError
-
 from mnist_tune.errors import UserError
 
 FRAME = re.compile(r'^ *File "([^"<]+)", line (\d+).*$', re.MULTILINE)
@@ -30,8 +28,9 @@ OF_NO_DEVICE = ("INVALID_ARGUMENT", "UNIMPLEMENTED")
 NO_DEVICE = re.compile("^Unable to initialize backend|(Array|Buffer) has been deleted")
 """JAX's words for a device that it can't use, and for lanes that were lost with a call that failed."""
 
-OF_THE_MACHINE = (OSError, MemoryError, RayError)
-"""Errors that may be gone in another process, or on another machine, unless the user's own code raised them."""
+OF_THE_MACHINE = {"OSError", "MemoryError", "RayError"}
+"""Errors that may be gone in another process, or on another machine, unless the user's own code raised them. By name:
+Ray is not imported for what it has not raised."""
 
 
 class ProgramError(UserError):
@@ -67,7 +66,8 @@ def classified(error: Exception) -> UserError | OutOfMemoryError | DeviceError:
         kind, message = (raised[1].rpartition(".")[2], raised[2] or "no message") if raised else (kind, message)
     own = [frame for frame in frames if frame[1].startswith(_PACKAGE) or not frame[1].startswith(_LIBRARIES)]
     users = bool(own) and not own[-1][1].startswith(_PACKAGE)
-    if NO_DEVICE.search(text) or (isinstance(error, OF_THE_MACHINE) and not users):
+    of_the_machine = OF_THE_MACHINE & {base.__name__ for base in type(error).__mro__}
+    if NO_DEVICE.search(text) or (of_the_machine and not users):
         return DeviceError(f"{kind}: {message}")
     place = ":".join((own or frames)[-1].groups()) if frames else "?:?"
     return ProgramError(f"{kind}: {message} ({place})")

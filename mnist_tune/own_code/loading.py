@@ -22,17 +22,8 @@ from mnist_tune import storage
 from mnist_tune.errors import UserError
 from mnist_tune.invocation import words
 from mnist_tune.named_code import Call, parse_call
-from mnist_tune.own_code.modules import (
-    TEXTS,
-    Attribute,
-    Source,
-    belonging,
-    changed,
-    forget,
-    is_importing,
-    load,
-    receive,
-)
+from mnist_tune.own_code import modules
+from mnist_tune.own_code.modules import TEXTS, Attribute, Source, belonging
 from mnist_tune.own_code.registry import ENTRIES, Entry, Factory, is_not_loaded, names_own_code
 from mnist_tune.terminal import printable
 from mnist_tune.trial import closest
@@ -61,13 +52,13 @@ def load_own(*owners: Any) -> None:
     """Load the code that trials or options name as `FILE.py:FUNCTION` or `package.module:FUNCTION`. If a file has
     changed since it was loaded, all named code is loaded anew. Raises `UserError` if there is no such file, module or
     function, or it can't be loaded."""
-    if other := changed():
+    if other := modules.changed():
         for known in ENTRIES.values():
             known.update({name: Entry(place) for name, one in known.items() if (place := _place(one))})
-        forget(other)
+        modules.forget(other)
         for name in other:  # a function of the session may still refer to it
             with suppress(Exception, SystemExit):
-                load(name)
+                modules.load(name)
     for flag, texts in names_in(*owners).items():
         for call in map(parse_call, texts):
             if call.is_own and not (call.name in ENTRIES[flag] and ENTRIES[flag][call.name].is_loaded):
@@ -89,7 +80,7 @@ def own_code() -> Code:
 def register_own(code: Code) -> None:
     """Register what `own_code` returned, in another process."""
     texts, loads = code
-    receive(texts)
+    modules.receive(texts)
     for (flag, name), one in loads.items():
         ENTRIES[flag][name] = Entry(one)
 
@@ -107,7 +98,7 @@ def _by_value(entry: Entry) -> Callable[[], Factory]:
     from ray import cloudpickle
 
     module = _module(entry)
-    if is_importing(module):  # to import it elsewhere would run the sweep again
+    if modules.is_importing(module):  # to import it elsewhere would run the sweep again
         cloudpickle.register_pickle_by_value(module)
     return partial(cloudpickle.loads, cloudpickle.dumps(entry.factory))
 
@@ -195,7 +186,7 @@ def _named(flag: str, call: Call) -> Attribute:
     if folder not in sys.path:
         sys.path.append(folder)  # for the modules beside it that it imports
     with _telling(flag, call, place):
-        module = load(_known(file) if is_file else place)
+        module = modules.load(_known(file) if is_file else place)
     if not callable(getattr(module, name, None)):
         known = [one for one, value in vars(module).items() if callable(value) and not one.startswith("_")]
         raise UserError(f"--{flag} {call.name}: {place} has no function {name!r}{closest(name, known)}")
@@ -223,9 +214,11 @@ def _telling(flag: str, call: Call, place: str) -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError) and not place.endswith(".py"):
             how = "write FILE.py:FUNCTION or package.module:FUNCTION"
             raise UserError(f"--{flag} {call.name}: {error}; {how}") from None
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename).name == Path(place).name]
-        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        own = [
+            f" ({Path(frame.f_code.co_filename).name}, line {line})"
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if modules.is_own(frame.f_globals.get("__name__", ""), frame.f_code.co_filename)
+        ]
+        where = own[-1] if own and not isinstance(error, SyntaxError) else ""  # which says itself where it is
         said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
-        where = f" (line {line})" * bool(line)
         raise UserError(f"--{flag} {call.name}: {Path(place).name} can't be loaded, {said}{where}") from None

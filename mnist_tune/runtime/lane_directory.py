@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,9 @@ DEATHS = 2
 """A server that died so often, and finished no trial in between, gets no lanes while there are better ones. Its trials
 may then die once more, elsewhere, before they are given up."""
 
+START_S = 20.0
+"""Seconds for which trials wait for a server that starts, if the others have their share of the lanes."""
+
 RESTART_S = 1.0
 """Seconds between two looks whether a dead server has been restarted."""
 
@@ -35,13 +39,15 @@ class Served:
     """Its lanes, and their tokens."""
     answers: bool = False
     """False until it has started. It may wait for a device for as long as other jobs use all of them."""
+    awaited: bool = True
+    """False once it has started, or did not in time: the others get its share of the lanes."""
     deaths: int = 0
     """How often it died since it finished a trial."""
 
 
 class LaneDirectory:
-    """Assigns lanes on as few servers as hold them. It is an actor, and its servers end with it: each has a device of
-    this kind for itself, these settings, and `capacity` lanes at most."""
+    """Spreads trials over servers, one a device. It is an actor, and its servers end with it: each has a device of this
+    kind for itself, these settings, and `capacity` lanes at most."""
 
     def __init__(self, settings: WorkerSettings, capacity: int, device: str, server: type = LaneServer) -> None:
         # On CPUs the trials ask Ray for the cores, and the servers for nothing: it would put them all on one node.
@@ -62,24 +68,27 @@ class LaneDirectory:
         self._waiting += 1
         try:
             self._start_servers()
-            async with self._changed, asyncio.timeout(WAIT_S):
+            starting = self._starting()
+            async with self._changed, asyncio.timeout(START_S if starting else WAIT_S):
                 found = await self._changed.wait_for(self._with_room)
                 if self._latest[lane_id] != token:  # the trial's process has died meanwhile, and another one asks
                     return None
                 best: Served = min(found, key=lambda served: (served.deaths, len(served.lanes)))
                 best.lanes[lane_id] = token
                 return best.actor
-        except TimeoutError:  # perhaps a process died between its lane's assignment and its use
+        except TimeoutError:
             for served in self._servers:
-                self._ask_again(served)
+                served.awaited = False
+                if not starting:  # perhaps a process died between its lane's assignment and its use
+                    self._ask_again(served)
             return None
         finally:
             self._waiting -= 1
 
-    async def free(self, lane_id: str, token: str) -> None:
-        """Take note of a lane that was detached."""
+    async def free(self, lane_id: str, token: str, trained: bool = False) -> None:
+        """Take note of a lane that was detached, and whether its server has trained."""
         for served in self._of(lane_id):
-            if served.lanes[lane_id] == token:
+            if trained and served.lanes[lane_id] == token:
                 served.deaths = 0
         self._drop(lane_id, token)
         async with self._changed:
@@ -96,11 +105,13 @@ class LaneDirectory:
             served.deaths += served.answers  # all its lanes tell of the same death
             self._ask_again(served)
 
+    def _needed(self) -> int:
+        return self._waiting + sum(len(served.lanes) for served in self._servers)
+
     def _start_servers(self) -> None:
-        """Start servers until all trials have room, but no more than there are devices. Ray finds a free one."""
-        needed = self._waiting + sum(len(served.lanes) for served in self._servers)
+        """Start servers until each trial has one or each device has one. Ray finds free devices."""
         devices, this = int(ray.cluster_resources().get(self._device, 0)), ray.get_runtime_context().current_actor
-        while len(self._servers) < devices and sum(served.room for served in self._trusted()) < needed:
+        while len(self._servers) < min(devices, self._needed()):
             self._servers.append(Served(self._server.remote(self._settings, self._capacity, this), self._capacity))
             self._watch(self._servers[-1])
 
@@ -119,7 +130,7 @@ class LaneDirectory:
         while not served.answers:
             try:
                 served.lanes = await served.actor.lanes.remote()
-                served.answers = True
+                served.answers, served.awaited = True, False
             except RayActorError:
                 await asyncio.sleep(RESTART_S)
         async with self._changed:
@@ -129,7 +140,13 @@ class LaneDirectory:
         return [served for served in self._servers if served.deaths < DEATHS] or self._servers
 
     def _with_room(self) -> list[Served]:
-        return [served for served in self._trusted() if served.answers and len(served.lanes) < served.room]
+        """Return the servers that may get a lane. While others start, one gets no more than its share of the lanes."""
+        answering, starting = [served for served in self._trusted() if served.answers], self._starting()
+        share = math.ceil(self._needed() / (len(answering) + starting)) if starting else self._capacity
+        return [served for served in answering if len(served.lanes) < min(served.room, share)]
+
+    def _starting(self) -> int:
+        return sum(served.awaited for served in self._servers)
 
     def _of(self, lane_id: str) -> list[Served]:
         return [served for served in self._servers if lane_id in served.lanes]

@@ -251,7 +251,7 @@ def test_a_client_that_died_or_moved_on_leaves_no_lane_behind(server, monkeypatc
         [watch] = server._watches
         await asyncio.wait_for(watch, 60)
         assert list(await server.lanes()) == ["b"]
-        server._directory.free.remote.assert_called_with("a", "new")
+        server._directory.free.remote.assert_called_with("a", "new", False)
 
     asyncio.run(attach())
     assert len(asked) == 3

@@ -96,7 +96,7 @@ FILES: dict[str, str | bytes] = {
     "exits.py": "import sys\n\nsys.exit(3)\n",
     "fails.py": "raise ValueError\n",
     "needs.py": "import not_there\n",
-    "uses.py": "from broken import x\n",
+    "uses.py": "import json\nfrom broken import x\n",
     "trains.py": "from mnist_tune import UserError\n\nraise UserError('no sweep in a sweep')\n",
     "two_lines.py": "raise ValueError('first\\nsecond')\n",
     "simple.py": "def mlp(data):\n    pass\n\n\n_mlp = mlp\nother = lambda data: None\n",

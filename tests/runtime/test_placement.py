@@ -334,8 +334,8 @@ class Together(FIFOScheduler):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("lanes", "left"), [(2, 0), (4, 1)])
-def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, monkeypatch, lanes, left):
+@pytest.mark.parametrize("lanes", [2, 4])
+def test_no_gpu_is_idle_while_there_are_lanes_for_it(gpus_that_train, tmp_path, monkeypatch, lanes):
     found, kill = [], ray.kill
 
     def look_and_kill(actor):
@@ -346,14 +346,16 @@ def test_lane_servers_take_the_gpus_that_they_need(gpus_that_train, tmp_path, mo
     options = SweepOptions(dataset="mnist-5k", output=tmp_path, lanes=lanes, quiet=True, time_budget=90.0)
     done = run_search("lanes", ENDLESS, 4, options, Together(4))
     assert list(done.trials["stop_reason"]) == ["together"] * 4
-    assert set(found) == {left}  # Tune may kill an actor, too, that is slow to end
+    assert set(found) == {0}  # Tune may kill an actor, too, that is slow to end
 
 
 @pytest.mark.ray
 def test_a_lane_server_that_waits_for_a_gpu_delays_nobody(two_gpus, taken):
     taken(num_cpus=0, num_gpus=1)
-    directory = start_directory(SETTINGS, 2, "GPU")
-    server, other = ray.get([directory.assign.remote(lane, lane) for lane in "ab"])
+    directory, found = start_directory(SETTINGS, 2, "GPU"), dict.fromkeys("ab")
+    while waiting := [lane for lane, server in found.items() if server is None]:
+        found |= zip(waiting, ray.get([directory.assign.remote(lane, lane) for lane in waiting]), strict=True)
+    server, other = found.values()
     assert server == other
     waits = directory.assign.remote("c", "c")  # and with it a second server
     assert ray.wait([waits], timeout=1)[0] == []
@@ -362,7 +364,7 @@ def test_a_lane_server_that_waits_for_a_gpu_delays_nobody(two_gpus, taken):
     assert ray.get(waits) == server
     directory.free.remote("c", "c")
     assert ray.get(directory.assign.remote("d", "d")) == server
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 15
     ray.kill(directory)
 
 
